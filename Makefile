@@ -1,0 +1,48 @@
+.PHONY: demo test slow lint format bench docs clean
+# Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
+
+demo: $(READY)
+	$(BIN)/python examples/wages.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH_READY)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc -p no:cacheprovider
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -b doctest docs docs/_build/doctest
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,lint,docs,demo]"
+	touch $@
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[bench]" --no-build-isolation 2>/dev/null || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pytest-benchmark pyfixest
+	touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

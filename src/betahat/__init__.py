@@ -1,0 +1,57 @@
+"""betahat: standard errors, tests and tables for anything fitted in PyTorch."""
+
+from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.classical import Classical, FixedScale
+from betahat.covariance.hc import HC0, HC1, HC2, HC3
+from betahat.covariance.names import register_covariance
+from betahat.data.frame import add_constant
+from betahat.errors import (
+    BetahatError,
+    BetahatWarning,
+    CollinearityWarning,
+    DataError,
+    EstimationError,
+    FormulaError,
+    OptionError,
+    RobustTestWarning,
+)
+from betahat.fit import Fit
+from betahat.models.linear import OLS, WLS, ols, wls
+from betahat.results import Results, compare, regtable
+from betahat.tables.table import Table
+
+__all__ = [
+    # models
+    "OLS",
+    "WLS",
+    "ols",
+    "wls",
+    "add_constant",
+    # covariances
+    "Classical",
+    "FixedScale",
+    "HC0",
+    "HC1",
+    "HC2",
+    "HC3",
+    "Covariance",
+    "Estimator",
+    "register_covariance",
+    # results and tables
+    "Fit",
+    "Results",
+    "Table",
+    "compare",
+    "regtable",
+    # errors and warnings
+    "BetahatError",
+    "DataError",
+    "EstimationError",
+    "FormulaError",
+    "OptionError",
+    "BetahatWarning",
+    "CollinearityWarning",
+    "RobustTestWarning",
+]
+
+__version__ = "0.1.0"

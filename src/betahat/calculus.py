@@ -1,0 +1,89 @@
+"""Scores, information and leverage of a block of rows: generic functions of the objective.
+
+A linear index has closed forms. Rows carry what several of them share, so that each is computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from betahat.data.blocks import Block, gram
+from betahat.objectives.base import LinearIndex
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A block of rows at a parameter vector.
+
+    Attributes
+    ----------
+    objective : LinearIndex
+        The loss.
+    params : Tensor
+        (k,).
+    root : Tensor
+        (k, r) Z with Z Z' the bread.
+    start : int
+        The position of the first row.
+    x, y : Tensor
+        (b, k) and (b,), float64.
+    weights : Tensor or None
+        (b,).
+    """
+
+    objective: LinearIndex
+    params: Tensor
+    root: Tensor
+    start: int
+    x: Tensor
+    y: Tensor
+    weights: Tensor | None
+
+    @cached_property
+    def index(self) -> Tensor:
+        """(b,) eta = x'b."""
+        return self.x @ self.params
+
+    @cached_property
+    def loss(self) -> Tensor:
+        """(b,) w l(eta, y)."""
+        return self._weighted(self.objective.loss(self.index, self.y))
+
+    @cached_property
+    def slope(self) -> Tensor:
+        """(b,) w dl/deta."""
+        return self._weighted(self.objective.slope(self.index, self.y))
+
+    @cached_property
+    def curvature(self) -> Tensor | None:
+        """(b,) w d2l/deta2; None means one."""
+        plain = self.objective.curvature(self.index, self.y)
+        return self.weights if plain is None else self._weighted(plain)
+
+    def _weighted(self, values: Tensor) -> Tensor:
+        return values if self.weights is None else self.weights * values
+
+    @cached_property
+    def leverage(self) -> Tensor:
+        """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
+        squares = (self.x @ self.root).square_().sum(1)
+        return squares if self.curvature is None else self.curvature * squares
+
+    def scores(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
+        slope = self.slope if factor is None else self.slope * factor
+        return self.x * -slope[:, None]
+
+    def information(self) -> Tensor:
+        """Return (k, k) the sum of w l'' x x'."""
+        return gram(self.x if self.curvature is None else self.x * self.curvature.sqrt()[:, None])
+
+
+def rows_of(block: Block, objective: LinearIndex, params: Tensor, root: Tensor) -> Rows:
+    """Make `Rows` of a block of (exog, endog, weights)."""
+    x, y, weights = block.columns
+    assert x is not None and y is not None
+    return Rows(objective, params, root, block.start, x, y, weights)

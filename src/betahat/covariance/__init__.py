@@ -1,0 +1,1 @@
+"""Covariance estimators, one to a file: each maps a `Fit` to a `Covariance`."""

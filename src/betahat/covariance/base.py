@@ -1,0 +1,75 @@
+"""`Covariance`, the protocol of its estimators, and the sandwich that they share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from betahat.fit import Fit
+from betahat.solvers.least_squares import RowSum
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """A covariance of the parameters and the inference that goes with it.
+
+    Attributes
+    ----------
+    matrix : Tensor
+        (k, k).
+    label : str
+        What a summary calls it: "nonrobust", "HC3".
+    note : str
+        The sentence under a summary.
+    df : float, Tensor or None
+        Degrees of freedom of its t tests: one number, (k,) of them, or None for the normal distribution.
+    draws : Tensor or None
+        (reps, k) where it was resampled.
+    robust : bool
+        Whether it does without the assumption of homoskedastic errors whose variance is estimated.
+    noise : float or None
+        The variance of an observation, where the estimator knows it; None takes the fit's dispersion.
+    """
+
+    matrix: Tensor
+    label: str
+    note: str
+    df: float | Tensor | None = None
+    draws: Tensor | None = None
+    robust: bool = True
+    noise: float | None = None
+
+
+class Estimator(ABC):
+    """A covariance estimator: a frozen, callable record of its options."""
+
+    @abstractmethod
+    def __call__(self, fit: Fit) -> Covariance:
+        """Estimate the covariance of `fit.params`."""
+
+    @property
+    def row_sums(self) -> tuple[RowSum, ...]:
+        """The sums over rows that it will ask of the fit; the solver may take them along."""
+        return ()
+
+
+def sandwich(fit: Fit, meat: Tensor) -> Tensor:
+    """Return the covariance A^-1 B A^-1, (k, k), of a meat B, (k, k).
+
+    References
+    ----------
+    Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
+    """
+    half = fit.bread @ meat
+    return half @ fit.bread
+
+
+def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:
+    """Set t with n - r degrees of freedom, or the normal distribution; None leaves the estimator's own."""
+    if use_t is None:
+        return covariance
+    if not use_t:
+        return replace(covariance, df=None)
+    return replace(covariance, df=fit.df_resid if covariance.df is None else covariance.df)

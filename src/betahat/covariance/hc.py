@@ -1,0 +1,140 @@
+"""Heteroskedasticity-consistent covariance, HC0 to HC3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betahat.calculus import Rows
+from betahat.covariance.base import Covariance, Estimator, sandwich
+from betahat.data.blocks import gram
+from betahat.errors import EstimationError
+from betahat.fit import Fit
+from betahat.solvers.least_squares import RowSum
+
+# Where 1 - h is below 1e-10, six digits of it are rounding error, and so would be the standard error.
+_FULL_LEVERAGE = 1e-10
+
+
+@dataclass(frozen=True)
+class _Meat:
+    """The sum of s s' / (1 - h)^power, (k, k)."""
+
+    power: int
+
+    def __call__(self, rows: Rows) -> Tensor:
+        if self.power == 0:
+            return gram(rows.scores())
+        slack = 1.0 - rows.leverage
+        return gram(rows.scores(slack.rsqrt() if self.power == 1 else slack.reciprocal()))
+
+
+def _highest_leverage(rows: Rows) -> Tensor:
+    return (rows.leverage > 1.0 - _FULL_LEVERAGE).sum()
+
+
+@dataclass(frozen=True)
+class HC0(Estimator):
+    """White's covariance A^-1 (sum s s') A^-1, with normal tests.
+
+    s is a row's score: x times its residual for least squares.
+
+    References
+    ----------
+    White (1980), Econometrica 48(4). R: ``sandwich::vcovHC(type = "HC0")``.
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return A^-1 (sum s s') A^-1."""
+        return _covariance(fit, fit.sum_rows(_Meat(0)), "HC0")
+
+    @property
+    def row_sums(self) -> tuple[RowSum, ...]:
+        """The meat."""
+        return (_Meat(0),)
+
+
+@dataclass(frozen=True)
+class HC1(Estimator):
+    """HC0 times n / (n - k): Stata's ``vce(robust)`` for `regress`.
+
+    References
+    ----------
+    MacKinnon and White (1985), J. Econometrics 29(3).
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return n / (n - k) times HC0."""
+        return _covariance(fit, fit.sum_rows(_Meat(0)) * (fit.nobs / fit.df_resid), "HC1")
+
+    @property
+    def row_sums(self) -> tuple[RowSum, ...]:
+        """The meat of HC0."""
+        return (_Meat(0),)
+
+
+@dataclass(frozen=True)
+class HC2(Estimator):
+    """HC0 with each row's s s' divided by 1 - h, h its leverage: unbiased under homoskedasticity.
+
+    Raises
+    ------
+    EstimationError
+        A row has leverage 1: it alone fixes a coefficient, and its residual says nothing.
+
+    References
+    ----------
+    MacKinnon and White (1985), J. Econometrics 29(3).
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return A^-1 (sum s s' / (1 - h)) A^-1."""
+        return _covariance(fit, _leveraged(fit, 1), "HC2")
+
+    @property
+    def row_sums(self) -> tuple[RowSum, ...]:
+        """The meat, and the check of the leverages."""
+        return (_Meat(1), _highest_leverage)
+
+
+@dataclass(frozen=True)
+class HC3(Estimator):
+    """HC0 with each row's s s' divided by (1 - h)^2, h its leverage: close to the jackknife.
+
+    Raises
+    ------
+    EstimationError
+        A row has leverage 1: it alone fixes a coefficient, and its residual says nothing.
+
+    References
+    ----------
+    MacKinnon and White (1985), J. Econometrics 29(3). Long and Ervin (2000), Am. Stat. 54(3), advise it
+    for n below 250.
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return A^-1 (sum s s' / (1 - h)^2) A^-1."""
+        return _covariance(fit, _leveraged(fit, 2), "HC3")
+
+    @property
+    def row_sums(self) -> tuple[RowSum, ...]:
+        """The meat, and the check of the leverages."""
+        return (_Meat(2), _highest_leverage)
+
+
+def _leveraged(fit: Fit, power: int) -> Tensor:
+    if bool(fit.sum_rows(_highest_leverage)):
+        leverage = fit.map_rows(lambda rows: rows.leverage)
+        rows = torch.nonzero(leverage > 1.0 - _FULL_LEVERAGE).flatten().tolist()
+        raise EstimationError(
+            f"HC{power + 1} divides by 1 - leverage, and {len(rows)} rows have leverage 1, each alone fixing a "
+            f"coefficient (rows {fit.design.row_names(rows)}); leave them out with their dummies, or use HC0 or HC1."
+        )
+    return fit.sum_rows(_Meat(power))
+
+
+def _covariance(fit: Fit, meat: Tensor, label: str) -> Covariance:
+    note = f"Standard Errors are heteroscedasticity robust ({label})"
+    return Covariance(sandwich(fit, meat), label, note)

@@ -1,0 +1,146 @@
+"""The only table of names: strings end here."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from betahat.covariance.base import Covariance, Estimator, with_distribution
+from betahat.covariance.classical import Classical, FixedScale
+from betahat.covariance.hc import HC0, HC1, HC2, HC3
+from betahat.errors import EstimationError, OptionError, listed
+from betahat.fit import Fit
+
+Factory = Callable[..., Callable[[Fit], Covariance]]
+CovType = str | Callable[[Fit], Covariance]
+
+_NAMES: dict[str, Factory] = {
+    "nonrobust": Classical,
+    "fixed scale": FixedScale,
+    "HC0": HC0,
+    "HC1": HC1,
+    "HC2": HC2,
+    "HC3": HC3,
+}
+_ALIASES = {"classical": "nonrobust", "fixed_scale": "fixed scale"}
+
+
+def register_covariance(name: str, factory: Factory) -> None:
+    """Give an estimator of your own a name that `cov_type` understands.
+
+    Parameters
+    ----------
+    name : str
+        What `cov_type` is going to be; letter case does not matter.
+    factory : callable
+        Called with the options in `cov_kwds`; returns the estimator, a callable that maps a `Fit` to a
+        `Covariance`. A class of estimators is its own factory.
+
+    Raises
+    ------
+    OptionError
+        The name is taken by one of betahat's own, or the factory cannot be called.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> def halved():
+    ...     return lambda fit: bh.Covariance(fit.bread / 2, "halved", "Half of the bread", fit.df_resid)
+    >>> bh.register_covariance("halved", halved)
+    >>> bh.OLS([1.0, 2.0, 4.0, 4.0], [1.0, 2.0, 3.0, 4.0]).fit("halved").cov_type
+    'halved'
+    """
+    taken = _BUILT_IN.get(name.lower())
+    if taken is not None:
+        raise OptionError(f"{name!r} is betahat's own name for {taken}; choose another.")
+    if not callable(factory):
+        raise OptionError(
+            f"The factory of {name!r} is a {type(factory).__name__}; pass a class, or a function that returns the estimator."
+        )
+    _NAMES[name] = factory
+
+
+def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Callable[[Fit], Covariance]:
+    """Turn what the user wrote as `cov_type` into an estimator.
+
+    Parameters
+    ----------
+    cov_type : str or callable
+        A name, in any letter case, or an estimator.
+    cov_kwds : mapping, optional
+        The options of the named estimator.
+
+    Returns
+    -------
+    callable
+        Maps a `Fit` to a `Covariance`.
+
+    Raises
+    ------
+    OptionError
+        The name or an option is unknown; the message lists the known ones.
+    """
+    options = dict(cov_kwds or {})
+    if cov_type is None:
+        cov_type = "nonrobust"
+    if not isinstance(cov_type, str):
+        if isinstance(cov_type, type) or not callable(cov_type):
+            hint = f"{cov_type.__name__}()" if isinstance(cov_type, type) else "bh.HC3()"
+            raise OptionError(f"cov_type is {cov_type!r}; pass a name or an estimator, such as {hint}.")
+        if options:
+            raise OptionError(f"cov_kwds goes with a name; give the options {listed(options)} to the estimator itself.")
+        return cov_type
+    factory = _lookup(cov_type)
+    _check_options(cov_type, factory, options)
+    return factory(**options)
+
+
+def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool | None) -> Covariance:
+    """Apply an estimator, and check what one that is not ours returns.
+
+    Raises
+    ------
+    EstimationError
+        It is no `Covariance`, or its matrix has the wrong shape.
+    """
+    covariance = estimator(fit)
+    if not isinstance(estimator, Estimator):
+        width = len(fit.params)
+        if not isinstance(covariance, Covariance):
+            raise EstimationError(
+                f"The estimator returned a {type(covariance).__name__}; return bh.Covariance(matrix, label, note, df)."
+            )
+        if not isinstance(covariance.matrix, torch.Tensor) or covariance.matrix.shape != (width, width):
+            shape = tuple(getattr(covariance.matrix, "shape", ()))
+            raise EstimationError(
+                f"The estimator's matrix has shape {shape}; return a tensor of shape ({width}, {width})."
+            )
+    return with_distribution(covariance, fit, use_t)
+
+
+def _lookup(name: str) -> Factory:
+    wanted = _ALIASES.get(name.lower(), name).lower()
+    known = {known.lower(): factory for known, factory in _NAMES.items()}
+    if wanted not in known:
+        close = difflib.get_close_matches(name, _NAMES, n=1)
+        hint = f" did you mean {close[0]!r}?" if close else ""
+        raise OptionError(f"cov_type {name!r} is unknown;{hint} the known ones are {listed(_NAMES, limit=40)}.")
+    return known[wanted]
+
+
+def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None:
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        known = listed(signature.parameters, limit=40) or "none at all"
+        raise OptionError(f"cov_kwds of {name!r} does not fit: {error}; its options are {known}.") from error
+
+
+_BUILT_IN = {name.lower(): factory.__name__ for name, factory in _NAMES.items()} | {
+    alias: _NAMES[name].__name__ for alias, name in _ALIASES.items()
+}

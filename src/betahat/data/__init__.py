@@ -1,0 +1,1 @@
+"""Arrays, tensors, dataframes and formulas become one `Design`; its rows come in blocks."""

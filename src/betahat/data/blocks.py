@@ -1,0 +1,126 @@
+"""The row-block engine: everything large is a sum over rows, and only this file loops over rows.
+
+A block is small enough for a CPU's cache and large on a GPU. Blocks depend on the data's shape
+alone, and their sums are added in row order, so a result is the same bit for bit on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import add
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Measured (2 cores, k = 20): 8 to 32 thousand rows are equally fast, 1,024 is the best chunk of a
+# batched product, and from 128 to 4,096 nothing changes by more than a tenth.
+_CHUNK = 1024
+_CPU_BLOCK = 2**18
+_GPU_BLOCK = 2**25
+
+
+class Block(NamedTuple):
+    """Consecutive rows of some columns, in float64.
+
+    Attributes
+    ----------
+    start : int
+        The position of the block's first row.
+    columns : tuple of Tensor
+        One tensor for each input, (b, ...) float64, contiguous; None stays None.
+    """
+
+    start: int
+    columns: tuple[Tensor | None, ...]
+
+
+def block_rows(width: int, device: torch.device) -> int:
+    """Return how many rows of `width` numbers make a block on `device`: a multiple of 1,024."""
+    budget = _CPU_BLOCK if device.type == "cpu" else _GPU_BLOCK
+    return max(1, budget // max(width, 1) // _CHUNK) * _CHUNK
+
+
+def blocks(*columns: Tensor | None) -> Iterator[Block]:
+    """Cut columns of equal length into blocks of rows, each in float64 and contiguous.
+
+    Parameters
+    ----------
+    *columns : Tensor or None
+        (n,) or (n, k) tensors on one device; None is handed through.
+
+    Yields
+    ------
+    Block
+    """
+    present = [column for column in columns if column is not None]
+    nobs = present[0].shape[0]
+    width = sum(column[0].numel() for column in present) if nobs else 1
+    step = block_rows(width, present[0].device)
+    for start in range(0, nobs, step):
+        yield Block(
+            start,
+            tuple(None if column is None else _float64(column[start : start + step]) for column in columns),
+        )
+
+
+def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor | None) -> tuple[Tensor, ...]:
+    """Sum `function(block)` over the row blocks, in row order.
+
+    Parameters
+    ----------
+    function : callable
+        Maps a `Block` to a tuple of tensors whose shapes do not depend on the block.
+    *columns : Tensor or None
+        As in `blocks`.
+
+    Returns
+    -------
+    tuple of Tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> total(lambda block: (block.columns[0].sum(0),), torch.ones(5000, 2))
+    (tensor([5000., 5000.], dtype=torch.float64),)
+    """
+    sums: tuple[Tensor, ...] = ()
+    for block in blocks(*columns):
+        terms = function(block)
+        sums = tuple(map(add, sums, terms)) if sums else terms
+    return sums
+
+
+def gather(function: Callable[[Block], Tensor], *columns: Tensor | None) -> Tensor:
+    """Concatenate `function(block)` over the row blocks: one row out for each row in."""
+    parts = [function(block) for block in blocks(*columns)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def gram(x: Tensor) -> Tensor:
+    """Return X'X, (k, k), of a contiguous (b, k) block by batched products.
+
+    torch's own `x.T @ x` is a plain matrix product; summing `bmm` over chunks of 1,024 rows takes
+    a sixth of its time on a CPU.
+    """
+    rows, width = x.shape
+    whole = rows - rows % _CHUNK
+    if not whole:
+        return x.mT @ x
+    chunks = x[:whole].view(-1, _CHUNK, width)
+    product = torch.bmm(chunks.mT, chunks).sum(0)
+    return product if whole == rows else product + x[whole:].mT @ x[whole:]
+
+
+def cross(x: Tensor, v: Tensor) -> Tensor:
+    """Return X'v, (k,), of a contiguous (b, k) block and a (b,) vector by batched products."""
+    rows, width = x.shape
+    whole = rows - rows % _CHUNK
+    if not whole:
+        return v @ x
+    product = torch.bmm(v[:whole].view(-1, 1, _CHUNK), x[:whole].view(-1, _CHUNK, width)).sum((0, 1))
+    return product if whole == rows else product + v[whole:] @ x[whole:]
+
+
+def _float64(part: Tensor) -> Tensor:
+    return part.to(torch.float64).contiguous()

@@ -1,0 +1,126 @@
+"""What goes in decides what comes out: the one place that turns tensors into a user's objects."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+
+class Container(ABC):
+    """How results are handed to the user: tensors, NumPy arrays or labelled pandas objects."""
+
+    @abstractmethod
+    def present(self, values: Tensor, index: Sequence[str] | None = None, columns: Sequence[Any] | None = None) -> Any:
+        """Present a vector or a matrix whose rows are parameters called `index`."""
+
+    @abstractmethod
+    def present_rows(self, values: Tensor, columns: Sequence[Any] | None = None) -> Any:
+        """Present a vector or a matrix with one row for each row of the data."""
+
+    @abstractmethod
+    def relabelled(self, labels: Any) -> Container:
+        """Return the container of other rows."""
+
+    @property
+    @abstractmethod
+    def row_labels(self) -> Any:
+        """The labels of the rows in use, or None."""
+
+
+@dataclass(frozen=True)
+class Tensors(Container):
+    """Tensors in, tensors out, on their device."""
+
+    def present(self, values: Tensor, index: Any = None, columns: Any = None) -> Tensor:
+        """Return the tensor itself."""
+        return values
+
+    def present_rows(self, values: Tensor, columns: Any = None) -> Tensor:
+        """Return the tensor itself."""
+        return values
+
+    def relabelled(self, labels: Any) -> Container:
+        """Return the container itself, which has no labels."""
+        return self
+
+    @property
+    def row_labels(self) -> None:
+        """Tensors have no row labels."""
+        return None
+
+
+@dataclass(frozen=True)
+class Arrays(Container):
+    """Arrays, lists and scalars in, NumPy arrays out."""
+
+    def present(self, values: Tensor, index: Any = None, columns: Any = None) -> np.ndarray:
+        """Return a NumPy array."""
+        return to_numpy(values)
+
+    def present_rows(self, values: Tensor, columns: Any = None) -> np.ndarray:
+        """Return a NumPy array."""
+        return to_numpy(values)
+
+    def relabelled(self, labels: Any) -> Container:
+        """Return the container itself, which has no labels."""
+        return self
+
+    @property
+    def row_labels(self) -> None:
+        """Arrays have no row labels."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Frames(Container):
+    """Any dataframe or a formula in, labelled pandas objects out.
+
+    Attributes
+    ----------
+    rows : pandas.Index
+        (n,) the labels of the rows in use.
+    """
+
+    rows: pd.Index
+
+    def present(self, values: Tensor, index: Any = None, columns: Any = None) -> pd.Series | pd.DataFrame:
+        """Return a Series or a DataFrame whose index is the parameters' names."""
+        return _labelled(values, index, columns)
+
+    def present_rows(self, values: Tensor, columns: Any = None) -> pd.Series | pd.DataFrame:
+        """Return a Series or a DataFrame with the data's own row labels."""
+        return _labelled(values, self.rows, columns)
+
+    def relabelled(self, labels: Any) -> Frames:
+        """Return the container of rows with these labels."""
+        return Frames(pd.Index(labels))
+
+    @property
+    def row_labels(self) -> pd.Index:
+        """The labels of the rows in use."""
+        return self.rows
+
+
+def to_numpy(values: Tensor) -> np.ndarray:
+    """Copy a tensor from any device into a NumPy array."""
+    return values.detach().cpu().numpy()
+
+
+def to_tensor(values: Any, like: Tensor) -> Tensor:
+    """Put numbers of any kind into float64 on the device of `like`."""
+    if isinstance(values, Tensor):
+        return values.detach().to(like.device, torch.float64)
+    return torch.as_tensor(np.array(values, dtype=float), device=like.device)
+
+
+def _labelled(values: Tensor, index: Any, columns: Any) -> pd.Series | pd.DataFrame:
+    if values.ndim == 1:
+        return pd.Series(to_numpy(values), index=index)
+    return pd.DataFrame(to_numpy(values), index=index, columns=columns)

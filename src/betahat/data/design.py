@@ -1,0 +1,223 @@
+"""`Design`: the columns of one estimation problem, their names, and the checks at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.data.blocks import gather, total
+from betahat.data.container import Container, to_numpy
+from betahat.errors import DataError, EstimationError, listed
+
+
+@dataclass(frozen=True)
+class Constant:
+    """What the columns say of a constant.
+
+    Attributes
+    ----------
+    count : int or None
+        1 if there is one, 0 if the user said that there is none, None if only the rank can tell.
+    index : int or None
+        The column that is the constant.
+    """
+
+    count: int | None
+    index: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The data of one problem, all on one device.
+
+    Attributes
+    ----------
+    endog : Tensor
+        (n,) the dependent variable.
+    exog : Tensor
+        (n, k) the regressors.
+    weights : Tensor or None
+        (n,) analytic weights: proportional to the inverse of a row's variance.
+    container : Container
+        How results are handed back.
+    endog_name : str
+    given_names : tuple of str or None
+        The regressors' names where the user gave some.
+    hasconst : bool or None
+        What the user says of a constant; None looks for one.
+    kept : Tensor or None
+        (n,) the positions in the user's data of the rows that are used; None means all.
+    terms : dict of str to list of int, or None
+        A formula's terms and their columns.
+    """
+
+    endog: Tensor
+    exog: Tensor
+    weights: Tensor | None
+    container: Container
+    endog_name: str = "y"
+    given_names: tuple[str, ...] | None = None
+    hasconst: bool | None = None
+    kept: Tensor | None = None
+    terms: dict[str, list[int]] | None = None
+
+    @property
+    def nobs(self) -> int:
+        """n, the number of rows."""
+        return self.exog.shape[0]
+
+    @property
+    def width(self) -> int:
+        """k, the number of regressors."""
+        return self.exog.shape[1]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The regressors' names; unnamed ones are const, x1, x2, ... as in statsmodels."""
+        if self.given_names is not None:
+            return self.given_names
+        constant = self.constant.index
+        names = [f"x{i}" for i in range(1, self.width + (constant is None))]
+        if constant is not None:
+            names.insert(constant, "const")
+        return tuple(names)
+
+    @cached_property
+    def constant(self) -> Constant:
+        """Look for a column that does not vary, by statsmodels' rules.
+
+        With several, the first column of ones, else the first that is not zero.
+        """
+        if self.hasconst is False:
+            return Constant(0, None)
+        first = self.exog[0].to(torch.float64)
+        (varies,) = total(lambda block: ((block.columns[0] != first).sum(0),), self.exog)
+        fixed = [i for i, count in enumerate(varies.tolist()) if count == 0]
+        values = first.tolist()
+        nonzero = [i for i in fixed if values[i] != 0]
+        ones = [i for i in nonzero if values[i] == 1]
+        if nonzero:
+            return Constant(1, (ones or nonzero)[0])
+        return Constant(1 if self.hasconst else None, None)
+
+    def select(self, columns: Sequence[int]) -> Design:
+        """Keep some of the regressors."""
+        index = list(columns)
+        names = tuple(self.names[i] for i in index)
+        return replace(self, exog=self.exog[:, index], given_names=names)
+
+    def row_names(self, positions: Sequence[int]) -> str:
+        """Name rows for a sentence by the user's labels, else by their position in the data."""
+        labels = self.container.row_labels
+        if labels is not None:
+            return listed(labels[list(positions)])
+        if self.kept is not None:
+            return listed(self.kept[list(positions)].tolist())
+        return listed(positions)
+
+
+def check_shapes(endog: Tensor, exog: Tensor, weights: Tensor | None, names: tuple[str, ...] | None) -> None:
+    """Refuse data whose shapes, types, devices or names cannot be estimated from.
+
+    Raises
+    ------
+    DataError
+        For lengths that differ, empty data, complex numbers, several devices, duplicate names.
+    """
+    for label, values in (("endog", endog), ("exog", exog), ("weights", weights)):
+        if values is None:
+            continue
+        if values.is_complex():
+            raise DataError(
+                f"{label} is complex; betahat needs real numbers: pass its real part, or real and imaginary parts as two columns."
+            )
+        if values.device != exog.device:
+            raise DataError(
+                f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(exog.device)!r} ) say."
+            )
+        if values.shape[0] != exog.shape[0]:
+            raise DataError(
+                f"{label} has {values.shape[0]} rows and exog has {exog.shape[0]}; pass as many rows of one as of the other."
+            )
+    if exog.numel() == 0:
+        raise DataError(
+            f"The data are empty: exog has shape {tuple(exog.shape)}; pass at least one row and one column."
+        )
+    if names is not None and len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(
+            f"Columns of exog share a name: {listed(twice)}; rename them, so that tests and tables can tell them apart."
+        )
+
+
+def check_size(nobs: int, width: int) -> None:
+    """Refuse a design without a degree of freedom left: n must exceed k."""
+    if nobs <= width:
+        raise EstimationError(
+            f"There are {nobs} rows for {width} coefficients, which leaves no degree of freedom for the errors; "
+            "use more rows or fewer columns."
+        )
+
+
+def check_weights(weights: Tensor | None) -> None:
+    """Refuse weights that are negative, or all zero."""
+    if weights is None:
+        return
+    negative = int((weights < 0).sum())
+    if negative:
+        raise DataError(
+            f"weights has {negative} negative values; weights are inverse variances: pass numbers of zero or more."
+        )
+    if not bool(weights.any()):
+        raise DataError("weights are all zero, so no row counts; pass a positive weight for the rows to use.")
+
+
+def check_finite(endog: Tensor, exog: Tensor, weights: Tensor | None, endog_name: str, names: Sequence[str]) -> None:
+    """Refuse NaN and infinite values; name the columns and count the rows.
+
+    A sum is finite only if all of its terms are, and it is ten times faster than a look at each.
+
+    Raises
+    ------
+    DataError
+    """
+    columns = [column for column in (endog, exog, weights) if column is not None]
+    if all(np.isfinite(float(column.sum(dtype=torch.float64))) for column in columns):
+        return
+    spoiled = spoiled_rows(endog, exog, weights)
+    bad = to_numpy(spoiled.any(0))
+    if not bad.any():
+        return
+    labels = [endog_name, *names, *(["weights"] if weights is not None else [])]
+    counts = to_numpy(spoiled.sum(0))
+    told = ", ".join(f"{labels[i]} ({counts[i]})" for i in np.flatnonzero(bad)[:8])
+    rows = int(spoiled.any(1).sum())
+    only_inf = not any(bool(torch.isnan(column).any()) for column in columns)
+    what = "infinite" if only_inf else "missing (NaN) or infinite"
+    remedy = "replace them" if only_inf else "pass missing='drop' to leave those rows out, or fill them in"
+    raise DataError(f"{rows} of {exog.shape[0]} rows hold {what} values, in columns (and how many): {told}; {remedy}.")
+
+
+def spoiled_rows(endog: Tensor, exog: Tensor, weights: Tensor | None) -> Tensor:
+    """Return (n, 1 + k [+ 1]) booleans: where endog, exog and weights are not finite."""
+    return gather(
+        lambda block: (
+            ~torch.isfinite(
+                torch.cat([column.reshape(len(column), -1) for column in block.columns if column is not None], 1)
+            )
+        ),
+        endog,
+        exog,
+        weights,
+    )
+
+
+def select_rows(values: Any, keep: Tensor) -> Any:
+    """Keep the rows that `keep`, (n,) positions, names; None stays None."""
+    return None if values is None else values[keep]

@@ -1,0 +1,339 @@
+"""A formula and a dataframe become a `Design`: the only room that knows formulaic and patsy.
+
+formulaic evaluates the formula; patsy, which statsmodels brings along, reads linear restrictions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import formulaic
+import numpy as np
+import pandas as pd
+import patsy
+import torch
+from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.parser.types import Factor
+from torch import Tensor
+
+from betahat.data.container import Frames, to_tensor
+from betahat.data.design import Design
+from betahat.data.frame import (
+    Device,
+    Missing,
+    assemble,
+    check_dtype,
+    check_missing,
+    read_weights,
+    to_pandas,
+)
+from betahat.errors import DataError, FormulaError, listed
+
+
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """A formula whose categories, knots and centres are fixed by the data of the fit.
+
+    Attributes
+    ----------
+    text : str
+        What the user wrote.
+    spec : formulaic.ModelSpec
+        The right-hand side with its state.
+    context : mapping
+        The names, outside the data, that the formula may use.
+    """
+
+    text: str
+    spec: Any
+    context: Mapping[str, Any]
+
+    def regressors(self, data: Any) -> pd.DataFrame:
+        """Build the regressors of new data from the stored state.
+
+        Parameters
+        ----------
+        data : dataframe or mapping
+            Whatever holds the variables of the right-hand side.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (m, k); a row with a missing value is NaN throughout.
+
+        Raises
+        ------
+        FormulaError, DataError
+            A variable is missing, or a category was not there when the model was fitted.
+        """
+        frame = to_pandas(data)
+        index = frame.index
+        frame = frame.reset_index(drop=True)
+        _check_variables(self.spec.required_variables, frame, self.context, self.text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DataMismatchWarning)
+            built = _evaluate(self.spec, frame, self.context, self.text)
+        return built.reindex(frame.index).astype(float).set_axis(index)
+
+
+def read_formula(
+    text: str,
+    data: Any,
+    weights: Any = None,
+    *,
+    context: Mapping[str, Any],
+    hasconst: bool | None = None,
+    missing: Missing = "drop",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[Design, Formula]:
+    """Evaluate a formula on a dataframe.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``np.log(wage) ~ educ + C(region)``, in formulaic's grammar.
+    data : dataframe or mapping
+        pandas, polars, pyarrow or a dict of columns.
+    weights : str or array_like, optional
+        A column's name, or as many numbers as `data` has rows.
+    context : mapping
+        The names, outside the data, that the formula may use: the caller's variables.
+    hasconst, missing, device, dtype
+        As in `read_design`; rows are dropped jointly, for every variable that the formula or the
+        weights use.
+
+    Returns
+    -------
+    design : Design
+        Its columns stand in the order in which statsmodels puts them.
+    formula : Formula
+        What `predict` needs to build new data.
+
+    Raises
+    ------
+    FormulaError, DataError, OptionError
+    """
+    check_missing(missing)
+    check_dtype(dtype)
+    parsed = _parse(text)
+    variables = parsed.required_variables
+    column = weights if isinstance(weights, str) else None
+    frame = to_pandas(data, [*variables, column] if column else list(variables))
+    _check_variables({*variables, column} if column else variables, frame, context, text, data)
+    labels = frame.index
+    frame = frame.reset_index(drop=True)
+    if not len(frame):
+        raise DataError("The data are empty: there is no row; pass at least one.")
+    parsed = _in_statsmodels_order(parsed, frame, context, text)
+    built = _evaluate(parsed, frame, context, text)
+    left, right = built.lhs, built.rhs
+    if left.shape[1] != 1:
+        raise FormulaError(
+            f"The left-hand side of {text!r} makes {left.shape[1]} columns; it must be one number for each row."
+        )
+    kept = right.index
+    if len(kept) < len(frame) and missing != "drop":
+        _refuse_missing(frame, len(frame) - len(kept), variables)
+    if not len(kept):
+        raise DataError(
+            f"No row is left: every row has a missing value in a variable of {text!r}; fill some in or leave a variable out."
+        )
+    target = torch.get_default_device() if device is None else torch.device(device)
+    positions = torch.tensor(kept.to_numpy(), device=target)
+    exog = _to_device(right.to_numpy(dtype=float), target, dtype)
+    endog = _to_device(left.iloc[:, 0].to_numpy(dtype=float), target, dtype)
+    given = _read_formula_weights(frame[column].to_numpy() if column else weights, len(frame), target)
+    design = assemble(
+        endog,
+        exog,
+        None if given is None else given[positions],
+        container=Frames(labels[kept.to_numpy()]),
+        endog_name=str(left.columns[0]),
+        names=tuple(str(name) for name in right.columns),
+        hasconst=hasconst,
+        drop=missing == "drop",
+        kept=None if len(kept) == len(frame) else positions,
+        terms=_terms(right.model_spec),
+    )
+    return design, Formula(text, right.model_spec, context)
+
+
+def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Read linear restrictions R b = q.
+
+    Parameters
+    ----------
+    restrictions : str, list of str, dict, array_like or tuple
+        ``"educ = 2*exper, tenure = 0"``; a matrix R (J, k), or one row of it, with q = 0; a tuple (R, q).
+    names : sequence of str
+        (k,) the parameters' names.
+    like : Tensor
+        Gives the device.
+
+    Returns
+    -------
+    matrix : Tensor
+        (J, k) R.
+    values : Tensor
+        (J,) q.
+
+    Raises
+    ------
+    FormulaError
+        The text cannot be read, or the matrix has another number of columns than there are parameters.
+    """
+    if isinstance(restrictions, tuple) and len(restrictions) == 2 and not isinstance(restrictions[0], str):
+        matrix = torch.atleast_2d(to_tensor(restrictions[0], like))
+        values = torch.atleast_1d(to_tensor(restrictions[1], like).squeeze())
+    elif isinstance(restrictions, str | dict) or _all_strings(restrictions):
+        try:
+            read = patsy.DesignInfo(list(names)).linear_constraint(restrictions)
+        except (patsy.PatsyError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise FormulaError(
+                f"The restriction {restrictions!r} cannot be read ({reason}); the parameters are {listed(names, limit=30)}."
+            ) from error
+        matrix, values = to_tensor(read.coefs, like), to_tensor(read.constants[:, 0], like)
+    else:
+        matrix = torch.atleast_2d(to_tensor(restrictions, like))
+        values = torch.zeros(matrix.shape[0], dtype=torch.float64, device=like.device)
+    if matrix.ndim != 2 or matrix.shape[1] != len(names):
+        raise FormulaError(
+            f"The restrictions have {matrix.shape[-1]} columns for {len(names)} parameters; pass one column for each parameter."
+        )
+    if values.shape != matrix.shape[:1]:
+        raise FormulaError(
+            f"There are {matrix.shape[0]} restrictions and {values.numel()} right-hand sides; pass one for each."
+        )
+    return matrix, values
+
+
+def _parse(text: str) -> Any:
+    if not isinstance(text, str):
+        raise FormulaError(
+            f"A formula is a string such as 'y ~ x', and a {type(text).__name__} came; for arrays use bh.OLS(endog, exog)."
+        )
+    try:
+        parsed = formulaic.Formula(text, _ordering="none")
+    except FormulaicError as error:
+        raise FormulaError(f"The formula {text!r} cannot be read: {_plain(error)}; see formulaic's grammar.") from error
+    if not isinstance(parsed, formulaic.formula.StructuredFormula) or not hasattr(parsed, "lhs"):
+        raise FormulaError(f"The formula {text!r} has no left-hand side; write 'y ~ ...'.")
+    return parsed
+
+
+def _check_variables(wanted: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str, data: Any = None) -> None:
+    absent = sorted(
+        str(name) for name in wanted if str(name) not in frame.columns and not _resolves(str(name), context)
+    )
+    if not absent:
+        return
+    columns = _columns(data, frame)
+    close = [match for name in absent for match in difflib.get_close_matches(name, columns, n=1)]
+    hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
+    raise FormulaError(f"The formula {text!r} names {listed(absent)}, which the data do not have; {hint}")
+
+
+def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
+    if isinstance(data, Mapping):
+        return [str(name) for name in data]
+    columns = getattr(data, "column_names", None) or getattr(data, "columns", frame.columns)
+    return [str(name) for name in columns]
+
+
+def _resolves(name: str, context: Mapping[str, Any]) -> bool:
+    root = name.split(".")[0]
+    return root in context or root in formulaic.transforms.TRANSFORMS
+
+
+def _in_statsmodels_order(parsed: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str) -> Any:
+    """Order the terms as patsy, and so statsmodels, does.
+
+    Terms are grouped by the numerical factors in them, terms without any first, then in order of
+    appearance; within a group by the number of factors (patsy, "How formulas work"). What is numerical
+    is known only once it is evaluated: a few rows tell.
+    """
+    terms = list(parsed.rhs)
+    sample = _evaluate(parsed, frame.head(50), context, text, na_action="ignore").rhs.model_spec
+    kinds = {factor: kind for factor, (kind, _) in sample.encoder_state.items()}
+    groups: dict[frozenset[str], list[Any]] = {frozenset(): []}
+    for term in terms:
+        numerical = frozenset(factor.expr for factor in term.factors if kinds.get(factor.expr) is Factor.Kind.NUMERICAL)
+        groups.setdefault(numerical, []).append(term)
+    ordered = [term for group in groups.values() for term in sorted(group, key=_degree)]
+    return formulaic.Formula(lhs=parsed.lhs, rhs=ordered, _ordering="none")
+
+
+def _degree(term: Any) -> int:
+    return sum(factor.expr != "1" for factor in term.factors)
+
+
+def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        # formulaic casts unseen categories in a way that pandas will refuse; the first warning is ours to raise.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="Constructing a Categorical")
+        try:
+            return spec.get_model_matrix(frame, context=context, **options)
+        except DataMismatchWarning as error:
+            unseen = re.search(r"\{(.*)\}", str(error))
+            raise DataError(
+                f"The new data have categories that the fit of {text!r} did not see: {unseen[1] if unseen else error}; "
+                "leave those rows out, or fit with data that have them."
+            ) from error
+        except FormulaicError as error:
+            raise FormulaError(
+                f"The formula {text!r} cannot be evaluated: {_plain(error)}; check its names and functions against the data."
+            ) from error
+
+
+def _refuse_missing(frame: pd.DataFrame, rows: int, variables: Any) -> None:
+    counts = {str(name): int(frame[str(name)].isna().sum()) for name in sorted(variables) if str(name) in frame}
+    told = ", ".join(f"{name} ({count})" for name, count in counts.items() if count)
+    where = (
+        f", in columns (and how many): {told}"
+        if told
+        else ", made by the formula itself, such as the logarithm of a negative number"
+    )
+    raise DataError(
+        f"{rows} of {len(frame)} rows hold missing values{where}; pass missing='drop' to leave those rows out, or fill them in."
+    )
+
+
+def _read_formula_weights(weights: Any, nobs: int, device: torch.device) -> Tensor | None:
+    if weights is None:
+        return None
+    placeholder = torch.empty(nobs, 0, dtype=torch.float64, device=device)
+    read = read_weights(weights, placeholder, device, None)
+    if read is not None and len(read) != nobs:
+        raise DataError(
+            f"weights has {len(read)} rows and the data have {nobs}; pass as many rows of one as of the other."
+        )
+    return read
+
+
+def _terms(spec: Any) -> dict[str, list[int]]:
+    names = list(spec.column_names)
+    return {
+        "Intercept" if str(part.term) == "1" else str(part.term): [names.index(column) for column in part.columns]
+        for part in spec.structure
+    }
+
+
+def _to_device(values: np.ndarray, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    return torch.from_numpy(values if values.flags.writeable else values.copy()).to(device, dtype or torch.float64)
+
+
+def _all_strings(values: Any) -> bool:
+    return isinstance(values, list | tuple) and bool(values) and all(isinstance(value, str) for value in values)
+
+
+def _plain(error: Exception) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error))
+    return " ".join(text.split()).rstrip(".")

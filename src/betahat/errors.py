@@ -1,0 +1,59 @@
+"""What betahat raises and warns with: sentences that say what was expected, what came, what to do."""
+
+
+class BetahatError(ValueError):
+    """Base of every error of the package; a `ValueError`, so existing handlers catch it."""
+
+
+class DataError(BetahatError):
+    """The data cannot be used as they are: shapes, missing values, types, names, devices."""
+
+
+class FormulaError(BetahatError):
+    """A formula, or a restriction written as a string, cannot be read or evaluated."""
+
+
+class OptionError(BetahatError):
+    """A name or an option that nobody knows; the message lists the known ones."""
+
+
+class EstimationError(BetahatError):
+    """The estimate or its covariance is not defined on these data."""
+
+
+class BetahatWarning(UserWarning):
+    """Base of every warning of the package."""
+
+
+class CollinearityWarning(BetahatWarning):
+    """The design has fewer independent columns than columns."""
+
+
+class RobustTestWarning(BetahatWarning):
+    """A test that assumes homoskedastic errors was asked of a result with robust covariance."""
+
+
+def listed(names: object, *, limit: int = 8) -> str:
+    """Join names for a sentence, and count what was left out.
+
+    Parameters
+    ----------
+    names : iterable
+        What to list; anything with a `str`.
+    limit : int
+        How many are written out.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> listed(["a", "b"])
+    "'a', 'b'"
+    >>> listed(range(10), limit=2)
+    "'0', '1' and 8 more"
+    """
+    items = [f"'{name}'" for name in names]  # type: ignore[attr-defined]
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"

@@ -1,0 +1,178 @@
+"""The delta method: any differentiable function of the parameters, with its exact gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from betahat.data.container import Container, to_numpy
+from betahat.errors import EstimationError, OptionError, listed
+from betahat.inference.coefficients import interval, standard_errors
+from betahat.inference.distribution import Df, two_sided
+
+
+class Parameters:
+    """The parameters as a function of the user sees them: ``p["educ"]``, ``p[0]``, or all as ``p.vector``."""
+
+    def __init__(self, vector: Tensor, names: Sequence[str]) -> None:
+        """Name the entries of a (k,) vector."""
+        self.vector = vector
+        self.names = tuple(names)
+
+    def __getitem__(self, key: str | int) -> Tensor:
+        """Return one parameter, a tensor without dimensions."""
+        if isinstance(key, str):
+            if key not in self.names:
+                raise OptionError(f"There is no parameter {key!r}; the parameters are {listed(self.names, limit=30)}.")
+            key = self.names.index(key)
+        return self.vector[key]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Iterate over the parameters."""
+        return iter(self.vector)
+
+    def __len__(self) -> int:
+        """Return k."""
+        return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """A function of the parameters, with its standard error.
+
+    Attributes
+    ----------
+    estimates : Tensor
+        (m,) g(b).
+    jacobian : Tensor
+        (m, k) dg/db.
+    matrix : Tensor
+        (m, m) J V J'.
+    df : float or None
+        Degrees of freedom; None is the normal distribution.
+    container : Container
+        How arrays are handed out.
+    """
+
+    estimates: Tensor
+    jacobian: Tensor
+    matrix: Tensor
+    df: Df
+    container: Container
+
+    @property
+    def estimate(self) -> Any:
+        """(m,) g(b); a number where g returns one."""
+        return self._hand_out(self.estimates)
+
+    @property
+    def bse(self) -> Any:
+        """(m,) the standard errors, sqrt(diag(J V J')); a number where g returns one."""
+        return self._hand_out(standard_errors(self.matrix))
+
+    @property
+    def statistic(self) -> Any:
+        """(m,) g(b) / standard error: the test of g = 0."""
+        return self._hand_out(self.estimates / standard_errors(self.matrix))
+
+    @property
+    def pvalue(self) -> Any:
+        """(m,) its two-sided p-value."""
+        return self._hand_out(two_sided(self.estimates / standard_errors(self.matrix), self.df))
+
+    def cov(self) -> Any:
+        """Return (m, m) J V J'."""
+        return self.container.present(self.matrix, range(len(self.estimates)), range(len(self.estimates)))
+
+    def conf_int(self, alpha: float = 0.05) -> Any:
+        """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number."""
+        values = interval(self.estimates, standard_errors(self.matrix), alpha, self.df)
+        values = values[0] if len(values) == 1 else values
+        return values if isinstance(self.container.present(values), Tensor) else to_numpy(values)
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return a DataFrame with a row for each value of g."""
+        error = standard_errors(self.matrix)
+        bounds = interval(self.estimates, error, alpha, self.df)
+        statistic = self.estimates / error
+        letter = "z" if self.df is None else "t"
+        return pd.DataFrame(
+            {
+                "estimate": to_numpy(self.estimates),
+                "std err": to_numpy(error),
+                letter: to_numpy(statistic),
+                f"P>|{letter}|": to_numpy(two_sided(statistic, self.df)),
+                "Conf. Int. Low": to_numpy(bounds[:, 0]),
+                "Conf. Int. Upp.": to_numpy(bounds[:, 1]),
+            }
+        )
+
+    def __repr__(self) -> str:
+        """Return the table as text."""
+        return str(self.summary_frame())
+
+    def _hand_out(self, values: Tensor) -> Any:
+        if isinstance(self.container.present(values), Tensor):
+            return values.squeeze()
+        return float(values) if len(values) == 1 else to_numpy(values)
+
+
+def delta_method(
+    function: Callable[[Parameters], Any],
+    params: Tensor,
+    covariance: Tensor,
+    df: Df,
+    names: Sequence[str],
+    container: Container,
+) -> Delta:
+    """Return g(b) with the covariance J V J', J the exact Jacobian of g at b.
+
+    Parameters
+    ----------
+    function : callable
+        g; maps `Parameters` to a number or a vector, by torch operations.
+    params, covariance : Tensor
+        (k,) b and (k, k) V.
+    df : float or None
+        Degrees of freedom for its test and interval.
+    names : sequence of str
+        (k,) the parameters' names.
+    container : Container
+        How arrays are handed out.
+
+    Raises
+    ------
+    EstimationError
+        g leaves torch, so that it has no gradient, or it is not differentiable at b.
+
+    References
+    ----------
+    Oehlert (1992), A note on the delta method, Am. Stat. 46(1).
+    """
+    leaf = params.detach().clone().requires_grad_(True)
+    remedy = "write it with torch operations (torch.log, torch.exp, + - * /) on p['name']"
+    with torch.enable_grad():
+        try:
+            value = function(Parameters(leaf, names))
+            value = torch.stack([torch.as_tensor(v) for v in value]) if isinstance(value, list | tuple) else value
+        except (RuntimeError, TypeError) as error:
+            raise EstimationError(
+                f"The function cannot be differentiated ({str(error).splitlines()[0]}); {remedy}."
+            ) from error
+        if not isinstance(value, Tensor) or not value.requires_grad:
+            raise EstimationError(
+                f"The function returned {value!r}, which does not depend on the parameters through torch; {remedy}."
+            )
+        flat = value.reshape(-1).to(torch.float64)
+        rows = [torch.autograd.grad(entry, leaf, retain_graph=True, allow_unused=True)[0] for entry in flat]
+    jacobian = torch.stack([torch.zeros_like(params) if row is None else row for row in rows])
+    if not bool(torch.isfinite(jacobian).all()):
+        raise EstimationError(
+            "The function's gradient at the estimates is not finite, so the delta method does not apply there; test an equivalent restriction instead."
+        )
+    return Delta(flat.detach(), jacobian, jacobian @ covariance @ jacobian.mT, df, container)

@@ -1,0 +1,74 @@
+"""Condition of the design and shape of the residuals, as statsmodels' summary prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from statsmodels.stats.stattools import durbin_watson, jarque_bera
+from torch import Tensor
+
+from betahat.data.container import to_numpy, to_tensor
+from betahat.fit import Fit
+
+# R's smallest singular value has a relative error of about 1e-16 times the condition, so to a condition of
+# 1e10 the three digits of a summary are R's own. Beyond, they are rounding error of the algorithm used.
+_TRUSTED_CONDITION = 1e10
+
+
+@dataclass(frozen=True)
+class ResidualDiagnostics:
+    """Statistics of the (whitened) residuals.
+
+    Attributes
+    ----------
+    omnibus, omnibus_pvalue : float
+        D'Agostino and Pearson's test of normality; NaN below eight rows.
+    skew, kurtosis : float
+        Of the residuals; the normal distribution has 0 and 3.
+    durbin_watson : float
+        Near 2 without first-order autocorrelation.
+    jarque_bera, jarque_bera_pvalue : float
+        Jarque and Bera's test of normality.
+    """
+
+    omnibus: float
+    omnibus_pvalue: float
+    skew: float
+    kurtosis: float
+    durbin_watson: float
+    jarque_bera: float
+    jarque_bera_pvalue: float
+
+
+def residual_diagnostics(wresid: Tensor) -> ResidualDiagnostics:
+    """Describe (n,) whitened residuals."""
+    resid = to_numpy(wresid)
+    with np.errstate(all="ignore"):
+        omnibus, omnibus_pvalue = stats.normaltest(resid) if len(resid) >= 8 else (np.nan, np.nan)
+        bera, bera_pvalue, skew, kurtosis = jarque_bera(resid)
+        watson = durbin_watson(resid)
+    return ResidualDiagnostics(*map(float, (omnibus, omnibus_pvalue, skew, kurtosis, watson, bera, bera_pvalue)))
+
+
+def eigenvalues(fit: Fit) -> Tensor:
+    """Return (k,) the eigenvalues of X'WX, largest first.
+
+    They are the squared singular values of R. Where the design is singular the smallest is rounding error,
+    and a summary can agree with statsmodels' only by taking the same route, LAPACK's gesdd on all rows.
+    """
+    values = torch.linalg.svdvals(fit.triangle)
+    if float(values[0]) > _TRUSTED_CONDITION * float(values[-1]) and fit.design.width > 1:
+        x = to_numpy(fit.design.exog).astype(float)
+        weights = fit.design.weights
+        whitened = x if weights is None else np.sqrt(to_numpy(weights))[:, None] * x
+        values = to_tensor(np.linalg.svd(whitened, full_matrices=False)[1], values)
+    return (values**2).sort(descending=True).values
+
+
+def condition_number(spectrum: Tensor) -> float:
+    """Return the ratio of the largest to the smallest singular value, from (k,) eigenvalues, largest first."""
+    smallest = float(spectrum[-1])
+    return float((spectrum[0] / spectrum[-1]).sqrt()) if smallest > 0 else float("inf")

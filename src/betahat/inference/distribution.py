@@ -1,0 +1,48 @@
+"""Tail probabilities and quantiles of t, normal, F and chi-squared, from scipy.special."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+from torch import Tensor
+
+from betahat.data.container import to_numpy, to_tensor
+from betahat.errors import OptionError
+
+Df = float | Tensor | None
+
+
+def two_sided(statistic: Tensor, df: Df) -> Tensor:
+    """Return P(|T| > |statistic|), in the shape of `statistic`; `df` None is the normal distribution."""
+    absolute = np.abs(to_numpy(statistic))
+    tail = special.ndtr(-absolute) if df is None else special.stdtr(_plain(df), -absolute)
+    return to_tensor(2.0 * tail, statistic)
+
+
+def quantile(alpha: float, df: Df) -> float | np.ndarray:
+    """Return the quantile that leaves alpha / 2 in the upper tail.
+
+    Raises
+    ------
+    OptionError
+        `alpha` is not between 0 and 1.
+    """
+    if not 0.0 < alpha < 1.0:
+        raise OptionError(f"alpha is {alpha}; pass the share outside the interval, between 0 and 1, such as 0.05.")
+    upper = 1.0 - alpha / 2.0
+    found = special.ndtri(upper) if df is None else special.stdtrit(_plain(df), upper)
+    return found if np.ndim(found) else float(found)
+
+
+def f_tail(statistic: float, df_num: float, df_denom: float) -> float:
+    """Return P(F > statistic); NaN where it is not defined."""
+    return float(special.fdtrc(df_num, df_denom, statistic)) if df_num > 0 else float("nan")
+
+
+def chi2_tail(statistic: float, df: float) -> float:
+    """Return P(chi2 > statistic)."""
+    return float(special.chdtrc(df, statistic))
+
+
+def _plain(df: float | Tensor) -> float | np.ndarray:
+    return to_numpy(df) if isinstance(df, Tensor) else df

@@ -1,0 +1,195 @@
+"""Influence of single rows on a least squares fit: leave-one-out results without refitting.
+
+With leverage h, residual e and s^2 = RSS / (n - k), row i left out gives b - A^-1 x e / (1 - h) and
+s_(i)^2 = (RSS - e^2 / (1 - h)) / (n - k - 1) (Belsley, Kuh and Welsch 1980, chapter 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+from scipy import special
+from torch import Tensor
+
+from betahat.data.container import to_numpy, to_tensor
+from betahat.fit import Fit
+from betahat.inference.residuals import whitened_residuals
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """Leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS, with statsmodels' names.
+
+    For WLS all of them are of the whitened rows, as R's `influence.measures` has them.
+
+    Attributes
+    ----------
+    fit : Fit
+        A least squares fit.
+    """
+
+    fit: Fit
+
+    @cached_property
+    def hat_matrix_diag(self) -> Any:
+        """(n,) leverage h = w x'(X'WX)^-1 x."""
+        return self._rows(self._leverage)
+
+    @cached_property
+    def resid_press(self) -> Any:
+        """(n,) e / (1 - h), a row's residual from the fit without it."""
+        return self._rows(self._resid / (1 - self._leverage))
+
+    @cached_property
+    def ess_press(self) -> float:
+        """The sum of squared `resid_press`."""
+        return float(((self._resid / (1 - self._leverage)) ** 2).sum())
+
+    @cached_property
+    def resid_studentized_internal(self) -> Any:
+        """(n,) e / (s sqrt(1 - h))."""
+        return self._rows(self._internal)
+
+    @property
+    def resid_studentized(self) -> Any:
+        """The same as `resid_studentized_internal`."""
+        return self.resid_studentized_internal
+
+    @cached_property
+    def resid_studentized_external(self) -> Any:
+        """(n,) e / (s_(i) sqrt(1 - h)), s_(i) from the fit without the row."""
+        return self._rows(self._external)
+
+    @cached_property
+    def sigma2_not_obsi(self) -> Any:
+        """(n,) s_(i)^2, the variance of the errors from the fit without the row."""
+        return self._rows(self._sigma2_without)
+
+    @cached_property
+    def cooks_distance(self) -> tuple[Any, Any]:
+        """(n,) Cook's distance t^2 h / ((1 - h) k), t studentised internally, and its place in F(k, n - k)."""
+        distance = self._cooks
+        tail = special.fdtrc(self._width, self.fit.df_resid, to_numpy(distance))
+        return self._rows(distance), self._rows(to_tensor(tail, distance))
+
+    @cached_property
+    def dffits(self) -> tuple[Any, float]:
+        """(n,) change of the fitted value in standard errors, and the threshold 2 sqrt(k / n)."""
+        return self._rows(self._external * self._odds.sqrt()), self._threshold
+
+    @cached_property
+    def dffits_internal(self) -> tuple[Any, float]:
+        """(n,) `dffits` with s in the place of s_(i), and the threshold 2 sqrt(k / n)."""
+        return self._rows(self._internal * self._odds.sqrt()), self._threshold
+
+    @cached_property
+    def dfbeta(self) -> Any:
+        """(n, k) b less the b of the fit without the row: A^-1 x e / (1 - h)."""
+        return self._rows(self._changes, self.fit.design.names)
+
+    @cached_property
+    def dfbetas(self) -> Any:
+        """(n, k) `dfbeta` in standard errors s_(i) sqrt((A^-1)_jj)."""
+        return self._rows(self._scaled_changes, self.fit.design.names)
+
+    @cached_property
+    def params_not_obsi(self) -> Any:
+        """(n, k) the coefficients of the fits without a row."""
+        return self._rows(self.fit.params - self._changes, self.fit.design.names)
+
+    @cached_property
+    def cov_ratio(self) -> Any:
+        """(n,) det of the classical covariance without the row, over det with it."""
+        ratio = (self._sigma2_without / self._sigma2) ** self._width / (1 - self._leverage)
+        return self._rows(ratio)
+
+    @cached_property
+    def resid_var(self) -> Any:
+        """(n,) s^2 (1 - h)."""
+        return self._rows(self._sigma2 * (1 - self._leverage))
+
+    @cached_property
+    def resid_std(self) -> Any:
+        """(n,) s sqrt(1 - h)."""
+        return self._rows((self._sigma2 * (1 - self._leverage)).sqrt())
+
+    def summary_frame(self) -> pd.DataFrame:
+        """Return DFBETAS and the six measures of a row, as statsmodels' `summary_frame` does."""
+        changes = pd.DataFrame(
+            to_numpy(self._scaled_changes),
+            columns=[f"dfb_{name}" for name in self.fit.design.names],
+            index=self.fit.design.container.row_labels,
+        )
+        columns = {
+            "cooks_d": self._cooks,
+            "standard_resid": self._internal,
+            "hat_diag": self._leverage,
+            "dffits_internal": self._internal * self._odds.sqrt(),
+            "student_resid": self._external,
+            "dffits": self._external * self._odds.sqrt(),
+        }
+        return changes.assign(**{name: to_numpy(values) for name, values in columns.items()})
+
+    @cached_property
+    def _leverage(self) -> Tensor:
+        return self.fit.map_rows(lambda rows: rows.leverage)
+
+    @cached_property
+    def _resid(self) -> Tensor:
+        return whitened_residuals(self.fit)
+
+    @property
+    def _sigma2(self) -> Tensor:
+        return self.fit.dispersion
+
+    @cached_property
+    def _sigma2_without(self) -> Tensor:
+        left = 2.0 * self.fit.loss - self._resid**2 / (1 - self._leverage)
+        return left.clamp_min(0.0) / (self.fit.df_resid - 1)
+
+    @cached_property
+    def _internal(self) -> Tensor:
+        return self._resid / (self._sigma2 * (1 - self._leverage)).sqrt()
+
+    @cached_property
+    def _external(self) -> Tensor:
+        return self._resid / (self._sigma2_without * (1 - self._leverage)).sqrt()
+
+    @property
+    def _odds(self) -> Tensor:
+        return self._leverage / (1 - self._leverage)
+
+    @property
+    def _cooks(self) -> Tensor:
+        return self._internal**2 * self._odds / self._width
+
+    @cached_property
+    def _changes(self) -> Tensor:
+        bread = self.fit.bread
+        scores = self.fit.map_rows(lambda rows: rows.scores((1 - rows.leverage).reciprocal()))
+        return scores @ bread
+
+    @cached_property
+    def _scaled_changes(self) -> Tensor:
+        return self._changes / self._sigma2_without.sqrt()[:, None] / self.fit.bread.diagonal().sqrt()
+
+    @property
+    def _width(self) -> int:
+        return self.fit.design.width
+
+    @property
+    def _threshold(self) -> float:
+        return 2.0 * (self._width / self.fit.nobs) ** 0.5
+
+    def _rows(self, values: Tensor, columns: Any = None) -> Any:
+        return self.fit.design.container.present_rows(values, columns)
+
+
+def outlier_tests(influence: Influence) -> tuple[Tensor, Tensor]:
+    """Return (n,) externally studentised residuals and their two-sided p-values on n - k - 1 df."""
+    student = influence._external
+    tail = special.stdtr(influence.fit.df_resid - 1, -abs(to_numpy(student)))
+    return student, to_tensor(2.0 * tail, student)

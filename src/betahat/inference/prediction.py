@@ -1,0 +1,146 @@
+"""Predictions, their standard errors and intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from betahat.data.blocks import gather
+from betahat.data.container import Container, to_numpy
+from betahat.errors import DataError
+from betahat.inference.coefficients import interval
+from betahat.inference.distribution import Df
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted means with their variances, with statsmodels' names.
+
+    Attributes
+    ----------
+    means, variances : Tensor
+        (m,) x'b and x'V x.
+    noise : Tensor
+        () or (m,) the variance of a new observation about its mean.
+    df : float or None
+        Degrees of freedom; None is the normal distribution.
+    container : Container
+        How arrays are handed out; it has the labels of the m rows.
+    """
+
+    means: Tensor
+    variances: Tensor
+    noise: Tensor
+    df: Df
+    container: Container
+
+    @property
+    def predicted_mean(self) -> Any:
+        """(m,) x'b."""
+        return self._array(self.means)
+
+    @property
+    def predicted(self) -> Any:
+        """The same as `predicted_mean`."""
+        return self.predicted_mean
+
+    @property
+    def var_pred_mean(self) -> Any:
+        """(m,) x'V x."""
+        return self._array(self.variances)
+
+    @property
+    def var_resid(self) -> Any:
+        """The variance of a new observation about its mean."""
+        return float(self.noise) if self.noise.ndim == 0 else self._array(self.noise)
+
+    @property
+    def se_mean(self) -> Any:
+        """(m,) the standard error of the mean."""
+        return self._array(self.variances.sqrt())
+
+    @property
+    def se(self) -> Any:
+        """The same as `se_mean`."""
+        return self.se_mean
+
+    @property
+    def se_obs(self) -> Any:
+        """(m,) the standard error of a new observation."""
+        return self._array((self.variances + self.noise).sqrt())
+
+    def conf_int(self, obs: bool = False, alpha: float = 0.05) -> Any:
+        """Return (m, 2) intervals of the mean, or with `obs` of a new observation."""
+        return self._array(self._bounds(obs, alpha))
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return mean, its standard error, and both intervals, one row for each prediction."""
+        mean, obs = to_numpy(self._bounds(False, alpha)), to_numpy(self._bounds(True, alpha))
+        return pd.DataFrame(
+            {
+                "mean": to_numpy(self.means),
+                "mean_se": to_numpy(self.variances.sqrt()),
+                "mean_ci_lower": mean[:, 0],
+                "mean_ci_upper": mean[:, 1],
+                "obs_ci_lower": obs[:, 0],
+                "obs_ci_upper": obs[:, 1],
+            },
+            index=self.container.row_labels,
+        )
+
+    def _bounds(self, obs: bool, alpha: float) -> Tensor:
+        variance = self.variances + self.noise if obs else self.variances
+        return interval(self.means, variance.sqrt(), alpha, self.df)
+
+    def _array(self, values: Tensor) -> Any:
+        return values if isinstance(self.container.present(values), Tensor) else to_numpy(values)
+
+
+def predict_mean(exog: Tensor, params: Tensor) -> Tensor:
+    """Return (m,) x'b in float64, block by block."""
+    check_width(exog, len(params))
+    return gather(lambda block: block.columns[0] @ params, exog)  # type: ignore[operator]
+
+
+def predict(
+    exog: Tensor,
+    params: Tensor,
+    covariance: Tensor,
+    noise: Tensor,
+    weights: Tensor | None,
+    df: Df,
+    container: Container,
+) -> Prediction:
+    """Predict at (m, k) regressors.
+
+    Parameters
+    ----------
+    exog : Tensor
+        (m, k).
+    params, covariance : Tensor
+        (k,) b and (k, k) V.
+    noise : Tensor
+        () the variance of an observation of weight one.
+    weights : Tensor or None
+        (m,) the weights of the new observations.
+    df : float or None
+        Degrees of freedom.
+    container : Container
+        How arrays are handed out, with the labels of the m rows.
+    """
+    means = predict_mean(exog, params)
+    variances = gather(lambda block: ((block.columns[0] @ covariance) * block.columns[0]).sum(1), exog)  # type: ignore[operator]
+    scaled = noise if weights is None else noise / weights.to(torch.float64)
+    return Prediction(means, variances, scaled, df, container)
+
+
+def check_width(exog: Tensor, width: int) -> None:
+    """Refuse regressors with another number of columns than the model has."""
+    if exog.shape[1] != width:
+        raise DataError(
+            f"The new data have {exog.shape[1]} columns and the model {width}; pass the same columns in the same order, the constant included."
+        )

@@ -1,0 +1,240 @@
+"""Tests of linear restrictions R b = q: t, F and Wald."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from statsmodels.stats.contrast import ContrastResults as StatsmodelsContrast
+from torch import Tensor
+
+from betahat.data.container import Container, to_numpy
+from betahat.inference.coefficients import interval
+from betahat.inference.distribution import chi2_tail, f_tail, two_sided
+
+# An eigenvalue below 1e-12 of the restrictions' correlation matrix is a direction without variance.
+_SINGULAR = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class TTest:
+    """t or z tests of single restrictions, with statsmodels' names.
+
+    Attributes
+    ----------
+    effects, errors, statistics, pvalues : Tensor
+        (J,) R b, its standard error, (R b - q) / error, and the two-sided p-value.
+    df : float or None
+        Degrees of freedom; None is the normal distribution.
+    container : Container
+        How arrays are handed out.
+    """
+
+    effects: Tensor
+    errors: Tensor
+    statistics: Tensor
+    pvalues: Tensor
+    df: float | None
+    container: Container
+
+    @property
+    def distribution(self) -> str:
+        """The reference distribution: "t" or "norm"."""
+        return "norm" if self.df is None else "t"
+
+    @property
+    def df_denom(self) -> float | None:
+        """The degrees of freedom of t."""
+        return self.df
+
+    @property
+    def effect(self) -> Any:
+        """(J,) R b."""
+        return self._array(self.effects)
+
+    @property
+    def sd(self) -> Any:
+        """(J,) the standard error of R b; (1, 1) for one restriction, as in statsmodels."""
+        return self._array(_as_statsmodels(self.errors))
+
+    @property
+    def tvalue(self) -> Any:
+        """(J,) the t or z statistics; (1, 1) for one restriction, as in statsmodels."""
+        return self._array(_as_statsmodels(self.statistics))
+
+    @property
+    def statistic(self) -> Any:
+        """The same as `tvalue`."""
+        return self.tvalue
+
+    @property
+    def pvalue(self) -> Any:
+        """(J,) two-sided p-values; without dimensions for one restriction, as in statsmodels."""
+        return self._array(self.pvalues.squeeze())
+
+    def conf_int(self, alpha: float = 0.05) -> Any:
+        """Return (J, 2) intervals of R b, each of coverage 1 - alpha."""
+        return self._array(interval(self.effects, self.errors, alpha, self.df))
+
+    def summary(self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None) -> Any:
+        """Return statsmodels' table of constraints; it has `as_text`, `as_html` and `as_latex_tabular`."""
+        return self._rendered().summary(xname=xname, alpha=alpha, title=title)
+
+    def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
+        """Return the table of constraints as a DataFrame, one row for each restriction."""
+        return self._rendered().summary_frame(xname=xname, alpha=alpha)
+
+    def __str__(self) -> str:
+        """Return the table of constraints as text."""
+        return str(self.summary())
+
+    __repr__ = __str__
+
+    def _rendered(self) -> StatsmodelsContrast:
+        effect, error, statistic = map(to_numpy, (self.effects, self.errors, self.statistics))
+        if self.df is None:
+            return StatsmodelsContrast(effect=effect, statistic=statistic, sd=error, distribution="norm")
+        return StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=self.df)
+
+    def _array(self, values: Tensor) -> Any:
+        return values if isinstance(self.container.present(values), Tensor) else to_numpy(values)
+
+
+@dataclass(frozen=True)
+class WaldTest:
+    """A joint test of restrictions, with statsmodels' names.
+
+    Attributes
+    ----------
+    statistic : float
+        The F or chi-squared statistic.
+    pvalue : float
+        Its upper tail.
+    df_num : float
+        The number of independent restrictions.
+    df_denom : float
+        Degrees of freedom of the denominator; for chi-squared the number of restrictions, as in statsmodels.
+    distribution : {"F", "chi2"}
+        The reference distribution.
+    """
+
+    statistic: float
+    pvalue: float
+    df_num: float
+    df_denom: float
+    distribution: str
+
+    @property
+    def fvalue(self) -> float:
+        """The statistic."""
+        return self.statistic
+
+    def summary(self) -> str:
+        """Return statsmodels' one line."""
+        if self.distribution == "F":
+            return f"<F test: F={self.statistic!r}, p={self.pvalue}, df_denom={self.df_denom:.3g}, df_num={self.df_num:.3g}>"
+        return f"<Wald test (chi2): statistic={self.statistic}, p-value={self.pvalue}, df_denom={self.df_denom:.3g}>"
+
+    __str__ = summary
+    __repr__ = summary
+
+
+@dataclass(frozen=True, eq=False)
+class TermTests:
+    """Wald tests of a model's terms.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        A row for each term: statistic, pvalue, df_constraint and, for F, df_denom.
+    distribution : {"F", "chi2"}
+        The reference distribution.
+    """
+
+    table: pd.DataFrame
+    distribution: str
+
+    def summary_frame(self) -> pd.DataFrame:
+        """Return the table with statsmodels' column names: F or chi2, and its tail."""
+        return self.table.rename(columns={"statistic": self.distribution, "pvalue": f"P>{self.distribution}"})
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        return f"Wald tests of the terms\n{self.summary_frame()}"
+
+    __repr__ = __str__
+
+
+def t_test(
+    params: Tensor, covariance: Tensor, df: float | None, matrix: Tensor, values: Tensor, container: Container
+) -> TTest:
+    """Test each restriction by itself: (R b - q)_j / sqrt((R V R')_jj).
+
+    Parameters
+    ----------
+    params, covariance : Tensor
+        (k,) b and (k, k) V.
+    df : float or None
+        Degrees of freedom; None is the normal distribution.
+    matrix, values : Tensor
+        (J, k) R and (J,) q.
+    container : Container
+        How arrays are handed out.
+    """
+    effects = matrix @ params
+    errors = ((matrix @ covariance) * matrix).sum(1).sqrt()
+    statistics = (effects - values) / errors
+    return TTest(effects, errors, statistics, two_sided(statistics, df), df, container)
+
+
+def wald_test(
+    params: Tensor, covariance: Tensor, df_resid: float, matrix: Tensor, values: Tensor, use_f: bool
+) -> WaldTest:
+    """Test the restrictions jointly: W = (R b - q)' (R V R')^-1 (R b - q), chi-squared; F = W / J.
+
+    Restrictions that repeat each other, or have no variance, do not count in J.
+
+    Parameters
+    ----------
+    params, covariance : Tensor
+        (k,) b and (k, k) V.
+    df_resid : float
+        The denominator's degrees of freedom, of F.
+    matrix, values : Tensor
+        (J, k) R and (J,) q.
+    use_f : bool
+        F, or chi-squared.
+    """
+    gap = matrix @ params - values
+    statistic, rank = quadratic(gap, matrix @ covariance @ matrix.mT)
+    if use_f:
+        value = statistic / rank if rank else float("nan")
+        return WaldTest(value, f_tail(value, rank, df_resid), float(rank), df_resid, "F")
+    return WaldTest(statistic, chi2_tail(statistic, rank), float(rank), float(rank), "chi2")
+
+
+def quadratic(gap: Tensor, covariance: Tensor) -> tuple[float, int]:
+    """Return gap' V^- gap and the rank of V; V is scaled to a correlation matrix first.
+
+    The form does not depend on the choice of V^-, since the gap lies in the range of V.
+    """
+    scale = covariance.diagonal().sqrt()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    spectrum, vectors = torch.linalg.eigh(covariance / scale / scale[:, None])
+    held = spectrum > _SINGULAR * len(gap)
+    parts = (vectors.mT @ (gap / scale))[held]
+    return float((parts**2 / spectrum[held]).sum()), int(held.sum())
+
+
+def _as_statsmodels(values: Tensor) -> Tensor:
+    return values.reshape(1, 1) if len(values) == 1 else values
+
+
+def identity_rows(columns: Sequence[int], width: int, like: Tensor) -> Tensor:
+    """Return (len(columns), width): the restrictions that these coefficients are zero."""
+    rows = np.eye(width)[list(columns)]
+    return torch.as_tensor(rows, dtype=torch.float64, device=like.device).reshape(-1, width)

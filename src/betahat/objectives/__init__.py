@@ -1,0 +1,1 @@
+"""One loss per file: the mathematics of one row, without data."""

@@ -1,0 +1,918 @@
+"""`Results`: a fit and one covariance of it. Every method delegates in a line or two."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from statsmodels.iolib.summary import Summary
+from torch import Tensor
+
+from betahat.covariance.base import Covariance
+from betahat.covariance.hc import HC0, HC1, HC2, HC3
+from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.formula import read_restrictions
+from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
+from betahat.fit import Fit
+from betahat.inference.coefficients import interval, standard_errors
+from betahat.inference.delta import Delta, Parameters, delta_method
+from betahat.inference.diagnostics import (
+    condition_number,
+    eigenvalues,
+    residual_diagnostics,
+)
+from betahat.inference.distribution import f_tail, two_sided
+from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
+from betahat.inference.influence import Influence, outlier_tests
+from betahat.inference.likelihood import (
+    Comparison,
+    compare_f,
+    compare_lm,
+    compare_lr,
+    information_criterion,
+    log_likelihood,
+)
+from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
+from betahat.inference.residuals import (
+    fitted_values,
+    plain_residuals,
+    whitened_residuals,
+)
+from betahat.inference.wald import (
+    TermTests,
+    TTest,
+    WaldTest,
+    identity_rows,
+    t_test,
+    wald_test,
+)
+from betahat.tables.comparison import covariance_table, model_table
+from betahat.tables.summary import Content, named_model, regression_summary
+from betahat.tables.table import Table
+
+
+class Model(Protocol):
+    """What results need of the model that they belong to."""
+
+    def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
+        """Read regressors for a prediction."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """A linear fit under one covariance, with statsmodels' names.
+
+    Vectors and matrices come out as the data went in: labelled pandas objects, NumPy arrays, or tensors on
+    their device. Results never change: `with_cov` returns others, which share the fit.
+
+    Attributes
+    ----------
+    model : OLS or WLS
+        The model.
+    fit : Fit
+        What the solver found, in tensors.
+    cov : Covariance
+        The covariance of the parameters, in tensors.
+    """
+
+    model: Model
+    fit: Fit
+    cov: Covariance
+
+    # the parameters
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """(k,) the parameters' names."""
+        return self.fit.given.names
+
+    @property
+    def endog_name(self) -> str:
+        """The dependent variable's name."""
+        return self.fit.given.endog_name
+
+    @property
+    def aliased(self) -> tuple[str, ...]:
+        """The columns that `rank="drop"` left out; their coefficients are NaN."""
+        return tuple(self.names[i] for i in range(len(self.names)) if i not in self._kept)
+
+    @cached_property
+    def params(self) -> Any:
+        """(k,) the coefficients, in units of endog per unit of the regressor."""
+        return self._parameters(self.fit.params)
+
+    @cached_property
+    def bse(self) -> Any:
+        """(k,) standard errors: the square roots of the covariance's diagonal."""
+        return self._parameters(self._errors)
+
+    @cached_property
+    def tvalues(self) -> Any:
+        """(k,) coefficients over standard errors."""
+        return self._parameters(self._statistics)
+
+    @cached_property
+    def pvalues(self) -> Any:
+        """(k,) two-sided p-values of a zero coefficient, by t or the normal distribution."""
+        return self._parameters(two_sided(self._statistics, self.cov.df))
+
+    def conf_int(self, alpha: float = 0.05) -> Any:
+        """Return (k, 2) intervals, each of coverage 1 - alpha."""
+        bounds = interval(self.fit.params, self._errors, alpha, self.cov.df)
+        return self._container.present(self._expand(bounds), self.names, [0, 1])
+
+    def cov_params(
+        self, r_matrix: Any = None, column: Any = None, scale: float | None = None, cov_p: Any = None, other: Any = None
+    ) -> Any:
+        """Return the covariance of the coefficients, or of linear functions of them.
+
+        Parameters
+        ----------
+        r_matrix : array_like, optional
+            (J, k) R: returns R V R', or R V other'.
+        column : int or sequence of int, optional
+            Returns the variance of one coefficient, or the covariance of some.
+        scale : float, optional
+            Returns scale * (X'WX)^-1 instead of the covariance of these results.
+        cov_p : array_like, optional
+            (k, k) V to use instead of the covariance of these results.
+        other : array_like, optional
+            (L, k); see `r_matrix`.
+
+        Returns
+        -------
+        (k, k), or as above
+        """
+        given = self._square(self._matrix(cov_p, scale))
+        if column is not None:
+            if r_matrix is not None or other is not None:
+                raise OptionError("column was given together with r_matrix or other; pass either.")
+            values = np.asarray(given) if not isinstance(given, Tensor) else given
+            where = np.asarray(column)
+            return values[where, where] if where.ndim == 0 else values[where[:, None], where]
+        if r_matrix is None:
+            if other is not None:
+                raise OptionError("other was given without r_matrix; pass both.")
+            return given
+        full = self._expand_square(self._matrix(cov_p, scale))
+        left = to_tensor(r_matrix, full)
+        right = left if other is None else to_tensor(other, full)
+        product = left @ full @ right.mT
+        return product if isinstance(given, Tensor) else to_numpy(product)
+
+    @cached_property
+    def normalized_cov_params(self) -> Any:
+        """(k, k) (X'WX)^-1, the bread."""
+        return self._square(self.fit.bread)
+
+    # switching the covariance
+
+    def with_cov(
+        self, cov_type: CovType | None = None, cov_kwds: Mapping[str, Any] | None = None, use_t: bool | None = None
+    ) -> Results:
+        """Return the same fit under another covariance; nothing is refitted, nothing changed.
+
+        Parameters
+        ----------
+        cov_type : str or estimator
+            A name, such as "HC3", or an estimator, such as ``bh.HC3()``.
+        cov_kwds : mapping, optional
+            The options of a named estimator.
+        use_t : bool, optional
+            t or normal tests; None takes the estimator's own: t for "nonrobust", normal for the others.
+
+        Returns
+        -------
+        Results
+
+        Raises
+        ------
+        OptionError
+            An unknown name or option; the message lists the known ones.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+        >>> res.with_cov("HC1").cov_type
+        'HC1'
+        """
+        return Results(self.model, self.fit, covariance_of(self.fit, resolve(cov_type, cov_kwds), use_t))
+
+    def get_robustcov_results(self, cov_type: CovType = "HC1", use_t: bool | None = None, **cov_kwds: Any) -> Results:
+        """Return the same fit under another covariance: `with_cov` in statsmodels' spelling."""
+        return self.with_cov(cov_type, cov_kwds, use_t)
+
+    @property
+    def cov_type(self) -> str:
+        """What the covariance is called."""
+        return self.cov.label
+
+    @property
+    def cov_kwds(self) -> dict[str, Any]:
+        """The covariance's sentence, as statsmodels keeps it."""
+        return {"description": self.cov.note, "use_t": self.use_t}
+
+    @property
+    def use_t(self) -> bool:
+        """Whether tests take the t distribution."""
+        return self.cov.df is not None
+
+    def _hc(self, estimator: Callable[[Fit], Covariance]) -> Tensor:
+        return estimator(self.fit).matrix
+
+    @property
+    def cov_HC0(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC0."""
+        return self._square(self._hc(HC0()))
+
+    @property
+    def cov_HC1(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC1."""
+        return self._square(self._hc(HC1()))
+
+    @property
+    def cov_HC2(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC2."""
+        return self._square(self._hc(HC2()))
+
+    @property
+    def cov_HC3(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC3."""
+        return self._square(self._hc(HC3()))
+
+    @property
+    def HC0_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC0."""
+        return self._parameters(standard_errors(self._hc(HC0())))
+
+    @property
+    def HC1_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC1."""
+        return self._parameters(standard_errors(self._hc(HC1())))
+
+    @property
+    def HC2_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC2."""
+        return self._parameters(standard_errors(self._hc(HC2())))
+
+    @property
+    def HC3_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC3."""
+        return self._parameters(standard_errors(self._hc(HC3())))
+
+    # the rows
+
+    @property
+    def nobs(self) -> float:
+        """n, the number of rows used."""
+        return float(self.fit.nobs)
+
+    @cached_property
+    def fittedvalues(self) -> Any:
+        """(n,) x'b."""
+        return self._container.present_rows(fitted_values(self.fit))
+
+    @cached_property
+    def resid(self) -> Any:
+        """(n,) y - x'b."""
+        return self._container.present_rows(plain_residuals(self.fit))
+
+    @cached_property
+    def wresid(self) -> Any:
+        """(n,) sqrt(w) (y - x'b)."""
+        return self._container.present_rows(whitened_residuals(self.fit))
+
+    @cached_property
+    def resid_pearson(self) -> Any:
+        """(n,) `wresid` over s; `wresid` itself, with a warning, where the fit is exact."""
+        resid = whitened_residuals(self.fit)
+        if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
+            warnings.warn(
+                "All residuals are zero up to rounding, so they are returned unscaled.", BetahatWarning, stacklevel=2
+            )
+            return self._container.present_rows(resid)
+        return self._container.present_rows(resid / self.scale**0.5)
+
+    # how well it fits
+
+    @property
+    def k_constant(self) -> int:
+        """1 if a column, or a combination of columns, is constant."""
+        return self.fit.k_constant
+
+    @property
+    def df_resid(self) -> float:
+        """n - r, r the number of independent columns."""
+        return self.fit.df_resid
+
+    @property
+    def df_model(self) -> float:
+        """r, less one if there is a constant."""
+        return self.fit.df_model
+
+    @property
+    def scale(self) -> float:
+        """s^2 = RSS / (n - r), the variance of an error of weight one."""
+        return float(self.fit.dispersion)
+
+    @property
+    def ssr(self) -> float:
+        """The residual sum of squares, sum w (y - x'b)^2."""
+        return self._squares.ssr
+
+    @property
+    def centered_tss(self) -> float:
+        """The sum of squares of endog about its (weighted) mean."""
+        return self._squares.centered_tss
+
+    @property
+    def uncentered_tss(self) -> float:
+        """The sum of squares of endog."""
+        return self._squares.uncentered_tss
+
+    @property
+    def _tss(self) -> float:
+        return self.centered_tss if self.k_constant else self.uncentered_tss
+
+    @property
+    def ess(self) -> float:
+        """The explained sum of squares: total, centered if there is a constant, less residual."""
+        return self._tss - self.ssr
+
+    @property
+    def rsquared(self) -> float:
+        """1 - RSS / TSS, TSS centered if there is a constant."""
+        return 1.0 - _ratio(self.ssr, self._tss)
+
+    @property
+    def rsquared_adj(self) -> float:
+        """1 - (1 - R2) (n - constant) / (n - r)."""
+        return 1.0 - (self.nobs - self.k_constant) / self.df_resid * (1.0 - self.rsquared)
+
+    @property
+    def mse_model(self) -> float:
+        """The explained sum of squares over its degrees of freedom."""
+        return _ratio(self.ess, self.df_model)
+
+    @property
+    def mse_resid(self) -> float:
+        """RSS / (n - r), the same as `scale`."""
+        return self.ssr / self.df_resid
+
+    @property
+    def mse_total(self) -> float:
+        """The total sum of squares over n, less one if there is a constant."""
+        return self._tss / (self.df_resid + self.df_model)
+
+    @property
+    def fvalue(self) -> float:
+        """F of all coefficients but the constant.
+
+        From the sums of squares under the classical covariance; otherwise a Wald test with the covariance
+        in use, which is NaN where a constant is there only implicitly, as in statsmodels.
+        """
+        return self._overall.statistic
+
+    @property
+    def f_pvalue(self) -> float:
+        """The upper tail of `fvalue`."""
+        return self._overall.pvalue
+
+    @property
+    def llf(self) -> float:
+        """The Gaussian log-likelihood with its variance at the maximum, RSS / n."""
+        return log_likelihood(self.fit)
+
+    @property
+    def aic(self) -> float:
+        """-2 llf + 2 r; the variance is not counted, as in statsmodels (R counts it)."""
+        return self.info_criteria("aic")
+
+    @property
+    def bic(self) -> float:
+        """-2 llf + r log n; the variance is not counted, as in statsmodels (R counts it)."""
+        return self.info_criteria("bic")
+
+    def info_criteria(self, crit: str, dk_params: float = 0) -> float:
+        """Return "aic", "bic", "aicc" or "hqic"; `dk_params=1` counts the variance as a parameter."""
+        count = self.df_model + self.k_constant + dk_params
+        return information_criterion(crit, self.llf, self.fit.nobs, count)
+
+    @cached_property
+    def eigenvals(self) -> Any:
+        """(k,) eigenvalues of X'WX, largest first."""
+        spectrum = eigenvalues(self.fit)
+        return spectrum if isinstance(self._container.present(spectrum), Tensor) else to_numpy(spectrum)
+
+    @property
+    def condition_number(self) -> float:
+        """The ratio of the largest to the smallest singular value of sqrt(W) X."""
+        return condition_number(torch.as_tensor(self.eigenvals))
+
+    @property
+    def diagn(self) -> dict[str, float]:
+        """The numbers of the summary's third table, under statsmodels' keys."""
+        resid = self._residual_diagnostics
+        return {
+            "jb": resid.jarque_bera,
+            "jbpv": resid.jarque_bera_pvalue,
+            "skew": resid.skew,
+            "kurtosis": resid.kurtosis,
+            "omni": resid.omnibus,
+            "omnipv": resid.omnibus_pvalue,
+            "condno": self.condition_number,
+            "mineigval": float(self.eigenvals[-1]),
+        }
+
+    # tests
+
+    def t_test(self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None) -> TTest:
+        """Test restrictions one by one.
+
+        Parameters
+        ----------
+        r_matrix : str, list of str, array_like or tuple
+            ``"educ = 2*exper, tenure = 0"``, a (J, k) matrix R of R b = 0, or a tuple (R, q) of R b = q.
+        cov_p : array_like, optional
+            (k, k) a covariance to use instead.
+        use_t : bool, optional
+            t or normal; None takes that of the results.
+
+        Returns
+        -------
+        TTest
+        """
+        matrix, values = self._restrictions(r_matrix)
+        df = self._df if use_t is None else (self.df_resid if use_t else None)
+        return t_test(self.fit.params, self._matrix(cov_p), df, matrix, values, self._container)
+
+    def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
+        """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`."""
+        return self.wald_test(r_matrix, cov_p, use_f=True)
+
+    def wald_test(self, r_matrix: Any, cov_p: Any = None, use_f: bool | None = None) -> WaldTest:
+        """Test restrictions jointly; F where tests take t, chi-squared otherwise. `r_matrix` as in `t_test`."""
+        matrix, values = self._restrictions(r_matrix)
+        return wald_test(
+            self.fit.params, self._matrix(cov_p), self.df_resid, matrix, values, self.use_t if use_f is None else use_f
+        )
+
+    def wald_test_terms(
+        self,
+        skip_single: bool = False,
+        extra_constraints: Sequence[tuple[str, Any]] | None = None,
+        combine_terms: Sequence[str] | None = None,
+    ) -> TermTests:
+        """Test each term of the formula, or each column where there is none.
+
+        Parameters
+        ----------
+        skip_single : bool
+            Leave out terms of one column.
+        extra_constraints : sequence of (name, restriction), optional
+            Further tests.
+        combine_terms : sequence of str, optional
+            Parts of terms' names; the terms with that part are tested together as well.
+
+        Returns
+        -------
+        TermTests
+        """
+        terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
+        tests: list[tuple[str, Any]] = [
+            (name, self._zero(columns))
+            for name, columns in terms.items()
+            if columns and (len(columns) > 1 or not skip_single)
+        ]
+        for part in combine_terms or ():
+            together = [column for name, columns in terms.items() if part in name for column in columns]
+            if not together:
+                raise OptionError(f"No term has {part!r} in its name; the terms are {listed(terms, limit=30)}.")
+            tests.append((part, self._zero(together)))
+        tests += extra_constraints or []
+        found = [self.wald_test(restriction) for _, restriction in tests]
+        table = pd.DataFrame(
+            {
+                "statistic": [test.statistic for test in found],
+                "pvalue": [test.pvalue for test in found],
+                "df_constraint": [int(test.df_num) for test in found],
+            },
+            index=[name for name, _ in tests],
+        )
+        if self.use_t:
+            table["df_denom"] = [test.df_denom for test in found]
+        return TermTests(table, "F" if self.use_t else "chi2")
+
+    def compare_f_test(self, restricted: Results) -> Comparison:
+        """Test a nested model by the sums of squares; warns where a covariance is robust."""
+        return compare_f(self.fit, restricted.fit, robust=self.cov.robust or restricted.cov.robust)
+
+    def compare_lr_test(self, restricted: Results, large_sample: bool = False) -> Comparison:
+        """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`."""
+        if large_sample:
+            return self.compare_lm_test(restricted, use_lr=True)
+        return compare_lr(self.fit, restricted.fit, robust=self.cov.robust or restricted.cov.robust)
+
+    def compare_lm_test(self, restricted: Results, demean: bool = True, use_lr: bool = False) -> Comparison:
+        """Test a nested model by its scores; under a robust covariance the scores' own variance is used."""
+        return compare_lm(self.fit, restricted.fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
+
+    def delta(self, function: Callable[[Parameters], Any]) -> Delta:
+        """Return a function of the parameters with its standard error, by the delta method.
+
+        Parameters
+        ----------
+        function : callable
+            Takes the parameters, by name or by position, and returns a number or a vector through torch.
+
+        Returns
+        -------
+        Delta
+            With `estimate`, `bse`, `statistic`, `pvalue`, `conf_int()` and `summary_frame()`.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+        >>> round(res.delta(lambda p: -p["const"] / p["x1"]).estimate, 6)
+        -0.0
+        """
+        return delta_method(
+            function, self.fit.params, self.cov.matrix, self._df, self.fit.design.names, self._container
+        )
+
+    # predictions and influence
+
+    def predict(self, exog: Any = None, transform: bool = True) -> Any:
+        """Predict the mean.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formula.
+
+        Returns
+        -------
+        (m,)
+        """
+        if exog is None:
+            return self.fittedvalues
+        regressors, container = self._new(exog, transform)
+        return container.present_rows(predict_mean(regressors, self.fit.params))
+
+    def get_prediction(
+        self, exog: Any = None, transform: bool = True, weights: Any = None, row_labels: Any = None
+    ) -> Prediction:
+        """Predict with standard errors and intervals, of the mean and of a new observation.
+
+        Parameters
+        ----------
+        exog, transform
+            As in `predict`.
+        weights : array_like, optional
+            (m,) weights of the new observations; one if not given.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        Prediction
+        """
+        design = self.fit.design
+        regressors, container = (design.exog, design.container) if exog is None else self._new(exog, transform)
+        given = design.weights if exog is None and weights is None else weights
+        given = None if given is None else to_tensor(given, self.fit.params)
+        if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
+            raise OptionError(
+                f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
+            )
+        noise = self.fit.dispersion if self.cov.noise is None else torch.full_like(self.fit.dispersion, self.cov.noise)
+        if row_labels is not None:
+            container = container.relabelled(row_labels)
+        return predict(regressors, self.fit.params, self.cov.matrix, noise, given, self._df, container)
+
+    def get_influence(self) -> Influence:
+        """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
+        return Influence(self.fit)
+
+    def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
+        """Test each row for being an outlier, by its externally studentised residual.
+
+        Parameters
+        ----------
+        method : str
+            The correction for many tests, of ``statsmodels.stats.multitest.multipletests``.
+        alpha : float
+            Its family-wise error rate.
+
+        Returns
+        -------
+        pandas.DataFrame
+            student_resid, unadj_p and the corrected p-value.
+        """
+        from statsmodels.stats.multitest import multipletests
+
+        student, tail = outlier_tests(self.get_influence())
+        adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
+        columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
+        return pd.DataFrame(columns, index=self._container.row_labels)
+
+    # tables
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        slim: bool = False,
+    ) -> Summary:
+        """Return statsmodels' summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname : str and sequence of str, optional
+            Names to print instead of the data's own.
+        title : str, optional
+            The heading.
+        alpha : float
+            The intervals cover with probability 1 - alpha.
+        slim : bool
+            Leave out the third table and half of the first.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+            With `as_text`, `as_html`, `as_latex` and `as_csv`.
+        """
+        return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
+
+    def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
+        """Return a row for each coefficient, under broom's column names."""
+        table = self.coefficient_table()
+        low, high = self._numpy_interval(1.0 - conf_level).T
+        return pd.DataFrame(
+            {
+                "term": list(self.names),
+                "estimate": table[:, 0],
+                "std.error": table[:, 1],
+                "statistic": table[:, 2],
+                "p.value": table[:, 3],
+                "conf.low": low,
+                "conf.high": high,
+            }
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names."""
+        return pd.DataFrame(
+            {
+                "r.squared": [self.rsquared],
+                "adj.r.squared": [self.rsquared_adj],
+                "sigma": [math.sqrt(self.scale)],
+                "statistic": [self.fvalue],
+                "p.value": [self.f_pvalue],
+                "df": [self.df_model],
+                "logLik": [self.llf],
+                "AIC": [self.aic],
+                "BIC": [self.bic],
+                "deviance": [self.ssr],
+                "df.residual": [self.df_resid],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    def coefficient_table(self) -> np.ndarray:
+        """Return (k, 4) coefficient, standard error, statistic and p-value, in NumPy."""
+        columns = [self.fit.params, self._errors, self._statistics, two_sided(self._statistics, self.cov.df)]
+        return to_numpy(self._expand(torch.stack(columns, 1)))
+
+    def __repr__(self) -> str:
+        """Name the model, its size and its covariance."""
+        return f"<{type(self.model).__name__} results: {self.endog_name} on {len(self.names)} columns, n = {self.fit.nobs}, {self.cov_type} standard errors>"
+
+    # private
+
+    @property
+    def _container(self) -> Container:
+        return self.fit.design.container
+
+    @cached_property
+    def _errors(self) -> Tensor:
+        return standard_errors(self.cov.matrix)
+
+    @cached_property
+    def _statistics(self) -> Tensor:
+        return self.fit.params / self._errors
+
+    @property
+    def _df(self) -> float | None:
+        df = self.cov.df
+        return self.df_resid if isinstance(df, Tensor) else df
+
+    @cached_property
+    def _squares(self) -> SumsOfSquares:
+        return sums_of_squares(self.fit)
+
+    @cached_property
+    def _residual_diagnostics(self) -> Any:
+        return residual_diagnostics(whitened_residuals(self.fit))
+
+    @cached_property
+    def _overall(self) -> WaldTest:
+        if not self.cov.robust:
+            value = _ratio(self.mse_model, self.mse_resid)
+            return WaldTest(value, f_tail(value, self.df_model, self.df_resid), self.df_model, self.df_resid, "F")
+        constant = self.fit.constant.index
+        columns = [i for i in range(self.fit.design.width) if i != constant]
+        if (self.k_constant and constant is None) or not columns:
+            return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
+        rows = identity_rows(columns, self.fit.design.width, self.fit.params)
+        return wald_test(
+            self.fit.params, self.cov.matrix, self.df_resid, rows, torch.zeros_like(rows[:, 0]), use_f=True
+        )
+
+    @property
+    def _kept(self) -> tuple[int, ...]:
+        return self.fit.kept if self.fit.design is not self.fit.given else tuple(range(self.fit.given.width))
+
+    def _expand(self, values: Tensor) -> Tensor:
+        """Put NaN rows where `rank="drop"` left a column out."""
+        width = self.fit.given.width
+        if len(values) == width:
+            return values
+        full = values.new_full((width, *values.shape[1:]), math.nan)
+        full[list(self._kept)] = values
+        return full
+
+    def _expand_square(self, values: Tensor) -> Tensor:
+        return self._expand(self._expand(values).mT).mT
+
+    def _parameters(self, values: Tensor) -> Any:
+        return self._container.present(self._expand(values), self.names)
+
+    def _square(self, values: Tensor) -> Any:
+        return self._container.present(self._expand_square(values), self.names, self.names)
+
+    def _matrix(self, cov_p: Any, scale: float | None = None) -> Tensor:
+        if cov_p is None:
+            return self.cov.matrix if scale is None else scale * self.fit.bread
+        given = to_tensor(cov_p, self.fit.params)
+        if given.shape != (len(self.names),) * 2:
+            raise OptionError(
+                f"cov_p has shape {tuple(given.shape)}; pass one row and one column for each of the {len(self.names)} parameters."
+            )
+        return given[list(self._kept)][:, list(self._kept)]
+
+    def _restrictions(self, restrictions: Any) -> tuple[Tensor, Tensor]:
+        matrix, values = read_restrictions(restrictions, self.names, self.fit.params)
+        touched = [name for name in self.aliased if bool(matrix[:, self.names.index(name)].any())]
+        if touched:
+            raise EstimationError(
+                f"The restriction is on {listed(touched)}, left out as collinear; test the columns that are estimated."
+            )
+        return matrix[:, list(self._kept)], values
+
+    @property
+    def _terms(self) -> dict[str, list[int]]:
+        terms = self.fit.given.terms
+        return {name: [i] for i, name in enumerate(self.names)} if terms is None else terms
+
+    def _still_there(self, columns: Sequence[int]) -> list[int]:
+        return [column for column in columns if column in self._kept]
+
+    def _zero(self, columns: Sequence[int]) -> Tensor:
+        return identity_rows(columns, len(self.names), self.fit.params)
+
+    def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
+        regressors, container = self.model.new_regressors(exog, transform)
+        check_width(regressors, len(self.names))
+        if self.aliased:
+            regressors = regressors[:, list(self._kept)]
+        return regressors.to(self.fit.params.device), container
+
+    def _numpy_interval(self, alpha: float) -> np.ndarray:
+        return to_numpy(self._expand(interval(self.fit.params, self._errors, alpha, self.cov.df)))
+
+    def _content(self, alpha: float) -> Content:
+        params, bse, tvalues, pvalues = self.coefficient_table().T
+        return Content(
+            model=named_model(type(self.model).__name__, self.endog_name, self.names),
+            nobs=self.nobs,
+            df_resid=self.df_resid,
+            df_model=self.df_model,
+            llf=self.llf,
+            rsquared=self.rsquared,
+            rsquared_adj=self.rsquared_adj,
+            fvalue=self.fvalue,
+            f_pvalue=self.f_pvalue,
+            aic=self.aic,
+            bic=self.bic,
+            params=params,
+            bse=bse,
+            tvalues=tvalues,
+            pvalues=pvalues,
+            interval=self._numpy_interval(alpha),
+            use_t=self.use_t,
+            cov_type=self.cov_type,
+            note=self.cov.note,
+            k_constant=self.k_constant,
+            residuals=self._residual_diagnostics,
+            condition_number=self.condition_number,
+            smallest_eigenvalue=float(self.eigenvals[-1]),
+        )
+
+
+def compare(results: Results, covariances: Sequence[CovType]) -> Table:
+    """Put the standard errors of one model under several covariances side by side.
+
+    Parameters
+    ----------
+    results : Results
+        The model; what it has been computed for one covariance serves the others.
+    covariances : sequence of str or estimator
+        As `cov_type`.
+
+    Returns
+    -------
+    Table
+        With `to_frame`, `to_text`, `to_html` and `to_latex`; the frame has the coefficients in "coef" and the
+        standard errors in a column for each covariance.
+
+    Raises
+    ------
+    OptionError
+        Nothing to compare, or an unknown covariance.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.compare(res, ["nonrobust", "HC1"]).to_frame().round(4)
+           coef  nonrobust     HC1
+    const   0.0     0.8660  0.5701
+    x1      1.1     0.3162  0.2786
+    """
+    if isinstance(covariances, str) or not covariances:
+        raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
+    switched = [results.with_cov(cov_type) for cov_type in covariances]
+    labels = [result.cov_type for result in switched]
+    return covariance_table(
+        switched, [f"{label} ({i})" if labels.count(label) > 1 else label for i, label in enumerate(labels, 1)]
+    )
+
+
+def regtable(results: Sequence[Results]) -> Table:
+    """Put several models side by side, each with its own standard errors.
+
+    Parameters
+    ----------
+    results : sequence of Results
+        One column each, in this order.
+
+    Returns
+    -------
+    Table
+        With `to_frame`, `to_text`, `to_html` and `to_latex`.
+
+    Raises
+    ------
+    OptionError
+        There is nothing to put in the table.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], x).fit()
+    >>> bh.regtable([res, res.with_cov("HC1")]).to_frame().round(4)
+                        (1)     (2)
+    term  statistic
+    const coef       0.0000  0.0000
+          std err    0.8660  0.5701
+    x1    coef       1.1000  1.1000
+          std err    0.3162  0.2786
+    """
+    if isinstance(results, Results):
+        results = [results]
+    if not results or not all(isinstance(result, Results) for result in results):
+        raise OptionError("regtable needs a list of results, such as [res1, res2].")
+    return model_table(results)
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    if denominator == 0:
+        return math.nan if numerator == 0 or numerator != numerator else math.copysign(math.inf, numerator)
+    return numerator / denominator

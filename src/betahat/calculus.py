@@ -84,6 +84,5 @@ class Rows:
 
 def rows_of(block: Block, objective: LinearIndex, params: Tensor, root: Tensor) -> Rows:
     """Make `Rows` of a block of (exog, endog, weights)."""
-    x, y, weights = block.columns
-    assert x is not None and y is not None
-    return Rows(objective, params, root, block.start, x, y, weights)
+    x, y, *weights = block.columns
+    return Rows(objective, params, root, block.start, x, y, weights[0] if weights else None)

@@ -9,7 +9,7 @@ from functools import cached_property
 from torch import Tensor
 
 from betahat.calculus import Rows, rows_of
-from betahat.data.blocks import gather, total
+from betahat.data.blocks import Block, gather, total
 from betahat.data.design import Constant, Design, check_size
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
@@ -62,22 +62,22 @@ class Fit:
 
     @property
     def nobs(self) -> int:
-        """n."""
+        """The number of rows, n."""
         return self.design.nobs
 
     @property
     def rank(self) -> int:
-        """r, the number of independent columns."""
+        """The number of independent columns, r."""
         return len(self.kept)
 
     @property
     def df_resid(self) -> float:
-        """n - r."""
+        """Residual degrees of freedom, n - r."""
         return float(self.nobs - self.rank)
 
     @property
     def df_model(self) -> float:
-        """r, less one if there is a constant."""
+        """Model degrees of freedom: r, less one if there is a constant."""
         return float(self.rank - self.k_constant)
 
     @cached_property
@@ -114,18 +114,14 @@ class Fit:
         Tensor
         """
         if term not in self.sums:
-            (self.sums[term],) = total(lambda block: (term(self._rows(block)),), *self._columns)
+            (self.sums[term],) = total(lambda block: (term(self._rows(block)),), *self.design.columns)
         return self.sums[term]
 
     def map_rows(self, function: Callable[[Rows], Tensor]) -> Tensor:
         """Concatenate `function(rows)`: one row out for each row of the data."""
-        return gather(lambda block: function(self._rows(block)), *self._columns)
+        return gather(lambda block: function(self._rows(block)), *self.design.columns)
 
-    @property
-    def _columns(self) -> tuple[Tensor | None, ...]:
-        return self.design.exog, self.design.endog, self.design.weights
-
-    def _rows(self, block) -> Rows:  # type: ignore[no-untyped-def]
+    def _rows(self, block: Block) -> Rows:
         return rows_of(block, self.objective, self.params, self.root)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
+from statsmodels.stats.multitest import multipletests
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
@@ -32,14 +33,8 @@ from betahat.inference.diagnostics import (
 from betahat.inference.distribution import f_tail, two_sided
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
 from betahat.inference.influence import Influence, outlier_tests
-from betahat.inference.likelihood import (
-    Comparison,
-    compare_f,
-    compare_lm,
-    compare_lr,
-    information_criterion,
-    log_likelihood,
-)
+from betahat.inference.likelihood import information_criterion, log_likelihood
+from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
 from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
 from betahat.inference.residuals import (
     fitted_values,
@@ -128,7 +123,7 @@ class Results:
     def conf_int(self, alpha: float = 0.05) -> Any:
         """Return (k, 2) intervals, each of coverage 1 - alpha."""
         bounds = interval(self.fit.params, self._errors, alpha, self.cov.df)
-        return self._container.present(self._expand(bounds), self.names, [0, 1])
+        return self._container.present(self._expand(bounds), self._names, [0, 1])
 
     def cov_params(
         self, r_matrix: Any = None, column: Any = None, scale: float | None = None, cov_p: Any = None, other: Any = None
@@ -152,22 +147,20 @@ class Results:
         -------
         (k, k), or as above
         """
-        given = self._square(self._matrix(cov_p, scale))
+        matrix = self._matrix(cov_p, scale)
+        full = self._expand_square(matrix)
         if column is not None:
             if r_matrix is not None or other is not None:
                 raise OptionError("column was given together with r_matrix or other; pass either.")
-            values = np.asarray(given) if not isinstance(given, Tensor) else given
-            where = np.asarray(column)
-            return values[where, where] if where.ndim == 0 else values[where[:, None], where]
+            where = torch.as_tensor(column)
+            return self._container.plain(full[where][..., where])
         if r_matrix is None:
             if other is not None:
                 raise OptionError("other was given without r_matrix; pass both.")
-            return given
-        full = self._expand_square(self._matrix(cov_p, scale))
+            return self._square(matrix)
         left = to_tensor(r_matrix, full)
         right = left if other is None else to_tensor(other, full)
-        product = left @ full @ right.mT
-        return product if isinstance(given, Tensor) else to_numpy(product)
+        return self._container.plain(left @ full @ right.mT)
 
     @cached_property
     def normalized_cov_params(self) -> Any:
@@ -312,7 +305,7 @@ class Results:
 
     @property
     def df_resid(self) -> float:
-        """n - r, r the number of independent columns."""
+        """N - r, r the number of independent columns."""
         return self.fit.df_resid
 
     @property
@@ -411,13 +404,12 @@ class Results:
     @cached_property
     def eigenvals(self) -> Any:
         """(k,) eigenvalues of X'WX, largest first."""
-        spectrum = eigenvalues(self.fit)
-        return spectrum if isinstance(self._container.present(spectrum), Tensor) else to_numpy(spectrum)
+        return self._container.plain(self._spectrum)
 
     @property
     def condition_number(self) -> float:
         """The ratio of the largest to the smallest singular value of sqrt(W) X."""
-        return condition_number(torch.as_tensor(self.eigenvals))
+        return condition_number(self._spectrum)
 
     @property
     def diagn(self) -> dict[str, float]:
@@ -431,7 +423,7 @@ class Results:
             "omni": resid.omnibus,
             "omnipv": resid.omnibus_pvalue,
             "condno": self.condition_number,
-            "mineigval": float(self.eigenvals[-1]),
+            "mineigval": float(self._spectrum[-1]),
         }
 
     # tests
@@ -622,8 +614,6 @@ class Results:
         pandas.DataFrame
             student_resid, unadj_p and the corrected p-value.
         """
-        from statsmodels.stats.multitest import multipletests
-
         student, tail = outlier_tests(self.get_influence())
         adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
         columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
@@ -709,6 +699,13 @@ class Results:
     def _container(self) -> Container:
         return self.fit.design.container
 
+    def _names(self) -> tuple[str, ...]:
+        return self.names
+
+    @cached_property
+    def _spectrum(self) -> Tensor:
+        return eigenvalues(self.fit)
+
     @cached_property
     def _errors(self) -> Tensor:
         return standard_errors(self.cov.matrix)
@@ -761,10 +758,10 @@ class Results:
         return self._expand(self._expand(values).mT).mT
 
     def _parameters(self, values: Tensor) -> Any:
-        return self._container.present(self._expand(values), self.names)
+        return self._container.present(self._expand(values), self._names)
 
     def _square(self, values: Tensor) -> Any:
-        return self._container.present(self._expand_square(values), self.names, self.names)
+        return self._container.present(self._expand_square(values), self._names)
 
     def _matrix(self, cov_p: Any, scale: float | None = None) -> Tensor:
         if cov_p is None:
@@ -831,7 +828,7 @@ class Results:
             k_constant=self.k_constant,
             residuals=self._residual_diagnostics,
             condition_number=self.condition_number,
-            smallest_eigenvalue=float(self.eigenvals[-1]),
+            smallest_eigenvalue=float(self._spectrum[-1]),
         )
 
 
@@ -914,5 +911,5 @@ def regtable(results: Sequence[Results]) -> Table:
 
 def _ratio(numerator: float, denominator: float) -> float:
     if denominator == 0:
-        return math.nan if numerator == 0 or numerator != numerator else math.copysign(math.inf, numerator)
+        return math.nan if numerator == 0 or math.isnan(numerator) else math.copysign(math.inf, numerator)
     return numerator / denominator

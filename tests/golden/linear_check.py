@@ -108,7 +108,7 @@ def check(m: dict) -> dict[str, float]:
         "dfbeta": rel(rows(m["dfbeta"]["rows"]), [c[j] for c in change for j in range(k)]),
         "dfbetas": rel(
             rows(m["dfbetas"]["rows"]),
-            [c[j] / (s * mp.sqrt(a[j, j])) for c, s in zip(change, s_i) for j in range(k)],
+            [c[j] / (s * mp.sqrt(a[j, j])) for c, s in zip(change, s_i, strict=True) for j in range(k)],
         ),
     }
     q = q_t(df)

@@ -40,7 +40,7 @@ def design(s: dict, convert=Fraction) -> list[list]:
         columns = [[v**j for v in x] for j in range(1, int(s["degree"]) + 1)]
     if s["intercept"]:
         columns.insert(0, [convert(1)] * len(columns[0]))
-    return [list(row) for row in zip(*columns)]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def inverse(a: list[list[Fraction]]) -> list[list[Fraction]]:
@@ -55,7 +55,7 @@ def inverse(a: list[list[Fraction]]) -> list[list[Fraction]]:
         for r in range(k):
             if r != c and m[r][c] != 0:
                 f = m[r][c]
-                m[r] = [u - f * v for u, v in zip(m[r], m[c])]
+                m[r] = [u - f * v for u, v in zip(m[r], m[c], strict=True)]
     return [row[k:] for row in m]
 
 
@@ -69,10 +69,10 @@ def fit(x: list[list[Fraction]], y: list[Fraction], intercept: bool) -> dict:
     """Ordinary least squares, exact but for the square roots."""
     n, k = len(x), len(x[0])
     xtx = [[sum(r[i] * r[j] for r in x) for j in range(k)] for i in range(k)]
-    xty = [sum(r[i] * v for r, v in zip(x, y)) for i in range(k)]
+    xty = [sum(r[i] * v for r, v in zip(x, y, strict=True)) for i in range(k)]
     inv = inverse(xtx)
-    b = [sum(u * v for u, v in zip(row, xty)) for row in inv]
-    ss_residual = sum((v - sum(p * q for p, q in zip(r, b))) ** 2 for r, v in zip(x, y))
+    b = [sum(u * v for u, v in zip(row, xty, strict=True)) for row in inv]
+    ss_residual = sum((v - sum(p * q for p, q in zip(r, b, strict=True))) ** 2 for r, v in zip(x, y, strict=True))
     center = sum(y) / n if intercept else Fraction(0)
     ss_total = sum((v - center) ** 2 for v in y)
     df = n - k
@@ -112,7 +112,7 @@ def design_as_doubles(s: dict) -> dict:
 def pairs(found: dict, certified: dict, keys):
     for key in keys:
         a, b = found[key], certified[key]
-        for u, v in zip(a, b) if isinstance(a, list) else [(a, b)]:
+        for u, v in zip(a, b, strict=True) if isinstance(a, list) else [(a, b)]:
             yield key, u, v
 
 
@@ -142,7 +142,7 @@ def wampler(i: int) -> list[Fraction]:
     step = Fraction(1, 10) if i == 2 else Fraction(1)
     y = [sum((step * x) ** j for j in range(6)) for x in range(21)]
     scale = {3: 1, 4: 100, 5: 10000}.get(i, 0)
-    return [v + scale * d for v, d in zip(y, DELTA)]
+    return [v + scale * d for v, d in zip(y, DELTA, strict=True)]
 
 
 def main() -> int:

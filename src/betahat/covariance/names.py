@@ -133,6 +133,8 @@ def _lookup(name: str) -> Factory:
 
 
 def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None:
+    if not options and factory in _BUILT_IN_FACTORIES:
+        return
     signature = inspect.signature(factory)
     try:
         signature.bind(**options)
@@ -141,6 +143,8 @@ def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None
         raise OptionError(f"cov_kwds of {name!r} does not fit: {error}; its options are {known}.") from error
 
 
+# Every option of betahat's own estimators has a default, which saves a look at their signatures.
+_BUILT_IN_FACTORIES = frozenset(_NAMES.values())
 _BUILT_IN = {name.lower(): factory.__name__ for name, factory in _NAMES.items()} | {
     alias: _NAMES[name].__name__ for alias, name in _ALIASES.items()
 }

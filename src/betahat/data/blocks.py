@@ -28,11 +28,11 @@ class Block(NamedTuple):
     start : int
         The position of the block's first row.
     columns : tuple of Tensor
-        One tensor for each input, (b, ...) float64, contiguous; None stays None.
+        One tensor for each input, (b, ...) float64, contiguous.
     """
 
     start: int
-    columns: tuple[Tensor | None, ...]
+    columns: tuple[Tensor, ...]
 
 
 def block_rows(width: int, device: torch.device) -> int:
@@ -41,37 +41,33 @@ def block_rows(width: int, device: torch.device) -> int:
     return max(1, budget // max(width, 1) // _CHUNK) * _CHUNK
 
 
-def blocks(*columns: Tensor | None) -> Iterator[Block]:
+def blocks(*columns: Tensor) -> Iterator[Block]:
     """Cut columns of equal length into blocks of rows, each in float64 and contiguous.
 
     Parameters
     ----------
-    *columns : Tensor or None
-        (n,) or (n, k) tensors on one device; None is handed through.
+    *columns : Tensor
+        (n,) or (n, k) tensors on one device.
 
     Yields
     ------
     Block
     """
-    present = [column for column in columns if column is not None]
-    nobs = present[0].shape[0]
-    width = sum(column[0].numel() for column in present) if nobs else 1
-    step = block_rows(width, present[0].device)
+    nobs = columns[0].shape[0]
+    width = sum(column[:1].numel() for column in columns)
+    step = block_rows(width, columns[0].device)
     for start in range(0, nobs, step):
-        yield Block(
-            start,
-            tuple(None if column is None else _float64(column[start : start + step]) for column in columns),
-        )
+        yield Block(start, tuple(_float64(column[start : start + step]) for column in columns))
 
 
-def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor | None) -> tuple[Tensor, ...]:
+def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor) -> tuple[Tensor, ...]:
     """Sum `function(block)` over the row blocks, in row order.
 
     Parameters
     ----------
     function : callable
         Maps a `Block` to a tuple of tensors whose shapes do not depend on the block.
-    *columns : Tensor or None
+    *columns : Tensor
         As in `blocks`.
 
     Returns
@@ -91,7 +87,7 @@ def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor | No
     return sums
 
 
-def gather(function: Callable[[Block], Tensor], *columns: Tensor | None) -> Tensor:
+def gather(function: Callable[[Block], Tensor], *columns: Tensor) -> Tensor:
     """Concatenate `function(block)` over the row blocks: one row out for each row in."""
     parts = [function(block) for block in blocks(*columns)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

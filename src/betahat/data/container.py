@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,33 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+Names = Callable[[], Sequence[str]]
+
 
 class Container(ABC):
     """How results are handed to the user: tensors, NumPy arrays or labelled pandas objects."""
 
     @abstractmethod
-    def present(self, values: Tensor, index: Sequence[str] | None = None, columns: Sequence[Any] | None = None) -> Any:
-        """Present a vector or a matrix whose rows are parameters called `index`."""
+    def plain(self, values: Tensor) -> Any:
+        """Hand out numbers without labels: a tensor or an array."""
+
+    @abstractmethod
+    def present(self, values: Tensor, names: Names, columns: Sequence[Any] | None = None) -> Any:
+        """Hand out a vector or a matrix with one row for each parameter.
+
+        Parameters
+        ----------
+        values : Tensor
+            (k,) or (k, m).
+        names : callable
+            Returns the (k,) parameters' names; called only where they show.
+        columns : sequence, optional
+            (m,) the columns' names; None takes the parameters'.
+        """
 
     @abstractmethod
     def present_rows(self, values: Tensor, columns: Sequence[Any] | None = None) -> Any:
-        """Present a vector or a matrix with one row for each row of the data."""
+        """Hand out a vector or a matrix with one row for each row of the data."""
 
     @abstractmethod
     def relabelled(self, labels: Any) -> Container:
@@ -38,7 +54,11 @@ class Container(ABC):
 class Tensors(Container):
     """Tensors in, tensors out, on their device."""
 
-    def present(self, values: Tensor, index: Any = None, columns: Any = None) -> Tensor:
+    def plain(self, values: Tensor) -> Tensor:
+        """Return the tensor itself."""
+        return values
+
+    def present(self, values: Tensor, names: Names, columns: Any = None) -> Tensor:
         """Return the tensor itself."""
         return values
 
@@ -60,7 +80,11 @@ class Tensors(Container):
 class Arrays(Container):
     """Arrays, lists and scalars in, NumPy arrays out."""
 
-    def present(self, values: Tensor, index: Any = None, columns: Any = None) -> np.ndarray:
+    def plain(self, values: Tensor) -> np.ndarray:
+        """Return a NumPy array."""
+        return to_numpy(values)
+
+    def present(self, values: Tensor, names: Names, columns: Any = None) -> np.ndarray:
         """Return a NumPy array."""
         return to_numpy(values)
 
@@ -90,9 +114,13 @@ class Frames(Container):
 
     rows: pd.Index
 
-    def present(self, values: Tensor, index: Any = None, columns: Any = None) -> pd.Series | pd.DataFrame:
+    def plain(self, values: Tensor) -> np.ndarray:
+        """Return a NumPy array."""
+        return to_numpy(values)
+
+    def present(self, values: Tensor, names: Names, columns: Any = None) -> pd.Series | pd.DataFrame:
         """Return a Series or a DataFrame whose index is the parameters' names."""
-        return _labelled(values, index, columns)
+        return _labelled(values, names(), names() if columns is None else columns)
 
     def present_rows(self, values: Tensor, columns: Any = None) -> pd.Series | pd.DataFrame:
         """Return a Series or a DataFrame with the data's own row labels."""
@@ -109,7 +137,7 @@ class Frames(Container):
 
 
 def to_numpy(values: Tensor) -> np.ndarray:
-    """Copy a tensor from any device into a NumPy array."""
+    """Hand a tensor on any device to NumPy."""
     return values.detach().cpu().numpy()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import gather, total
+from betahat.data.blocks import Block, gather, total
 from betahat.data.container import Container, to_numpy
 from betahat.errors import DataError, EstimationError, listed
 
@@ -77,6 +77,11 @@ class Design:
         """k, the number of regressors."""
         return self.exog.shape[1]
 
+    @property
+    def columns(self) -> tuple[Tensor, ...]:
+        """exog, endog and, where there are some, weights: what goes through the row blocks."""
+        return (self.exog, self.endog) if self.weights is None else (self.exog, self.endog, self.weights)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The regressors' names; unnamed ones are const, x1, x2, ... as in statsmodels."""
@@ -97,7 +102,7 @@ class Design:
         if self.hasconst is False:
             return Constant(0, None)
         first = self.exog[0].to(torch.float64)
-        (varies,) = total(lambda block: ((block.columns[0] != first).sum(0),), self.exog)
+        (varies,) = total(lambda block: (torch.ne(block.columns[0], first).sum(0),), self.exog)
         fixed = [i for i, count in enumerate(varies.tolist()) if count == 0]
         values = first.tolist()
         nonzero = [i for i in fixed if values[i] != 0]
@@ -190,7 +195,7 @@ def check_finite(endog: Tensor, exog: Tensor, weights: Tensor | None, endog_name
     columns = [column for column in (endog, exog, weights) if column is not None]
     if all(np.isfinite(float(column.sum(dtype=torch.float64))) for column in columns):
         return
-    spoiled = spoiled_rows(endog, exog, weights)
+    spoiled = gather(_not_finite, *columns)
     bad = to_numpy(spoiled.any(0))
     if not bad.any():
         return
@@ -204,20 +209,10 @@ def check_finite(endog: Tensor, exog: Tensor, weights: Tensor | None, endog_name
     raise DataError(f"{rows} of {exog.shape[0]} rows hold {what} values, in columns (and how many): {told}; {remedy}.")
 
 
-def spoiled_rows(endog: Tensor, exog: Tensor, weights: Tensor | None) -> Tensor:
-    """Return (n, 1 + k [+ 1]) booleans: where endog, exog and weights are not finite."""
-    return gather(
-        lambda block: (
-            ~torch.isfinite(
-                torch.cat([column.reshape(len(column), -1) for column in block.columns if column is not None], 1)
-            )
-        ),
-        endog,
-        exog,
-        weights,
-    )
-
-
 def select_rows(values: Any, keep: Tensor) -> Any:
     """Keep the rows that `keep`, (n,) positions, names; None stays None."""
     return None if values is None else values[keep]
+
+
+def _not_finite(block: Block) -> Tensor:
+    return ~torch.isfinite(torch.cat([column.reshape(len(column), -1) for column in block.columns], 1))

@@ -78,7 +78,8 @@ class Formula:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
             built = _evaluate(self.spec, frame, self.context, self.text)
-        return built.reindex(frame.index).astype(float).set_axis(index)
+        table: pd.DataFrame = built.reindex(frame.index).astype(float).set_axis(index)
+        return table
 
 
 def read_formula(
@@ -189,8 +190,8 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
         The text cannot be read, or the matrix has another number of columns than there are parameters.
     """
     if isinstance(restrictions, tuple) and len(restrictions) == 2 and not isinstance(restrictions[0], str):
-        matrix = torch.atleast_2d(to_tensor(restrictions[0], like))
-        values = torch.atleast_1d(to_tensor(restrictions[1], like).squeeze())
+        matrix = _as_rows(to_tensor(restrictions[0], like))
+        values = to_tensor(restrictions[1], like).reshape(-1)
     elif isinstance(restrictions, str | dict) or _all_strings(restrictions):
         try:
             read = patsy.DesignInfo(list(names)).linear_constraint(restrictions)
@@ -201,7 +202,7 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
             ) from error
         matrix, values = to_tensor(read.coefs, like), to_tensor(read.constants[:, 0], like)
     else:
-        matrix = torch.atleast_2d(to_tensor(restrictions, like))
+        matrix = _as_rows(to_tensor(restrictions, like))
         values = torch.zeros(matrix.shape[0], dtype=torch.float64, device=like.device)
     if matrix.ndim != 2 or matrix.shape[1] != len(names):
         raise FormulaError(
@@ -212,6 +213,10 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
             f"There are {matrix.shape[0]} restrictions and {values.numel()} right-hand sides; pass one for each."
         )
     return matrix, values
+
+
+def _as_rows(matrix: Tensor) -> Tensor:
+    return matrix[None] if matrix.ndim == 1 else matrix
 
 
 def _parse(text: str) -> Any:
@@ -243,12 +248,12 @@ def _check_variables(wanted: Any, frame: pd.DataFrame, context: Mapping[str, Any
 def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
     if isinstance(data, Mapping):
         return [str(name) for name in data]
-    columns = getattr(data, "column_names", None) or getattr(data, "columns", frame.columns)
+    columns: Any = getattr(data, "column_names", None) or getattr(data, "columns", frame.columns)
     return [str(name) for name in columns]
 
 
 def _resolves(name: str, context: Mapping[str, Any]) -> bool:
-    root = name.split(".")[0]
+    root = name.split(".", maxsplit=1)[0]
     return root in context or root in formulaic.transforms.TRANSFORMS
 
 

@@ -268,7 +268,7 @@ def _tensor(values: Tensor, label: str, device: Device, dtype: torch.dtype | Non
 
 def _array(values: Any, label: str, device: Device, dtype: torch.dtype | None) -> Tensor:
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(float).filled(np.nan)
+        values = np.ma.filled(values.astype(float), np.nan)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -296,6 +296,7 @@ def _read_frame(data: Any, label: str, device: Device, dtype: torch.dtype | None
     frame = _narwhals(data, label)
     is_series = isinstance(frame, nw.Series)
     index = nw.maybe_get_index(frame)
+    names: tuple[str, ...] | None
     if is_series:
         names = (str(frame.name),) if frame.name not in (None, "") else None
         schema = {label if names is None else names[0]: frame.dtype}
@@ -395,8 +396,8 @@ def _prepend_to_frame(data: Any, prepend: bool) -> Any:
         frame = data.to_frame() if isinstance(data, pd.Series) else data.copy()
         frame.insert(0 if prepend else frame.shape[1], "const", 1.0)
         return frame
-    native = _narwhals(data, "data")
-    frame = native.to_frame() if isinstance(native, nw.Series) else native
-    ones = nw.new_series("const", np.ones(len(frame)), backend=frame.implementation)
-    columns = [frame[name] for name in frame.columns]
-    return frame.select(*([ones, *columns] if prepend else [*columns, ones])).to_native()
+    read = _narwhals(data, "data")
+    native = read.to_frame() if isinstance(read, nw.Series) else read
+    ones = nw.new_series("const", np.ones(len(native)), backend=native.implementation)
+    columns = [native[name] for name in native.columns]
+    return native.select(*([ones, *columns] if prepend else [*columns, ones])).to_native()

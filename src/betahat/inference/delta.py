@@ -87,13 +87,13 @@ class Delta:
 
     def cov(self) -> Any:
         """Return (m, m) J V J'."""
-        return self.container.present(self.matrix, range(len(self.estimates)), range(len(self.estimates)))
+        return self.container.plain(self.matrix)
 
     def conf_int(self, alpha: float = 0.05) -> Any:
         """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number."""
         values = interval(self.estimates, standard_errors(self.matrix), alpha, self.df)
         values = values[0] if len(values) == 1 else values
-        return values if isinstance(self.container.present(values), Tensor) else to_numpy(values)
+        return self.container.plain(values)
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return a DataFrame with a row for each value of g."""
@@ -117,9 +117,10 @@ class Delta:
         return str(self.summary_frame())
 
     def _hand_out(self, values: Tensor) -> Any:
-        if isinstance(self.container.present(values), Tensor):
-            return values.squeeze()
-        return float(values) if len(values) == 1 else to_numpy(values)
+        plain = self.container.plain(values)
+        if len(values) > 1:
+            return plain
+        return plain[0] if isinstance(plain, Tensor) else float(values)
 
 
 def delta_method(

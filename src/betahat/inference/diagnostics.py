@@ -65,7 +65,7 @@ def eigenvalues(fit: Fit) -> Tensor:
         weights = fit.design.weights
         whitened = x if weights is None else np.sqrt(to_numpy(weights))[:, None] * x
         values = to_tensor(np.linalg.svd(whitened, full_matrices=False)[1], values)
-    return (values**2).sort(descending=True).values
+    return torch.sort(values.square(), descending=True).values
 
 
 def condition_number(spectrum: Tensor) -> float:

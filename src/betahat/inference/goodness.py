@@ -32,15 +32,13 @@ class SumsOfSquares:
 
 def sums_of_squares(fit: Fit) -> SumsOfSquares:
     """Take the sums of squares of endog; the mean is taken off before squaring."""
-    columns = fit.design.endog, fit.design.weights
+    _, *columns = fit.design.columns
     weight, sum_y, uncentered = total(_about_zero, *columns)
     mean = sum_y / weight
 
     def about_mean(block: Block) -> tuple[Tensor]:
-        y, w = block.columns
-        assert y is not None
-        square = (y - mean) ** 2
-        return ((square if w is None else w * square).sum(),)
+        y, w = _weighted(block)
+        return ((w * (y - mean) ** 2).sum(),)
 
     (centered,) = total(about_mean, *columns)
     return SumsOfSquares(2.0 * float(fit.loss), float(centered), float(uncentered))
@@ -48,13 +46,15 @@ def sums_of_squares(fit: Fit) -> SumsOfSquares:
 
 def mean_of_endog(fit: Fit) -> float:
     """Return the plain mean of endog."""
-    (summed,) = total(lambda block: (torch.sum(block.columns[0]),), fit.design.endog)  # type: ignore[arg-type]
+    (summed,) = total(lambda block: (block.columns[0].sum(),), fit.design.endog)
     return float(summed) / fit.nobs
 
 
 def _about_zero(block: Block) -> tuple[Tensor, ...]:
-    y, w = block.columns
-    assert y is not None
-    wy = y if w is None else w * y
-    weight = torch.ones_like(y) if w is None else w
-    return weight.sum(), wy.sum(), wy @ y
+    y, w = _weighted(block)
+    return w.sum(), (w * y).sum(), (w * y) @ y
+
+
+def _weighted(block: Block) -> tuple[Tensor, Tensor]:
+    y, *weights = block.columns
+    return y, weights[0] if weights else torch.ones_like(y)

@@ -6,6 +6,7 @@ s_(i)^2 = (RSS - e^2 / (1 - h)) / (n - k - 1) (Belsley, Kuh and Welsch 1980, cha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -182,7 +183,7 @@ class Influence:
 
     @property
     def _threshold(self) -> float:
-        return 2.0 * (self._width / self.fit.nobs) ** 0.5
+        return 2.0 * math.sqrt(self._width / self.fit.nobs)
 
     def _rows(self, values: Tensor, columns: Any = None) -> Any:
         return self.fit.design.container.present_rows(values, columns)

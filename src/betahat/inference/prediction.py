@@ -41,7 +41,7 @@ class Prediction:
     @property
     def predicted_mean(self) -> Any:
         """(m,) x'b."""
-        return self._array(self.means)
+        return self.container.plain(self.means)
 
     @property
     def predicted(self) -> Any:
@@ -51,17 +51,17 @@ class Prediction:
     @property
     def var_pred_mean(self) -> Any:
         """(m,) x'V x."""
-        return self._array(self.variances)
+        return self.container.plain(self.variances)
 
     @property
     def var_resid(self) -> Any:
         """The variance of a new observation about its mean."""
-        return float(self.noise) if self.noise.ndim == 0 else self._array(self.noise)
+        return float(self.noise) if self.noise.ndim == 0 else self.container.plain(self.noise)
 
     @property
     def se_mean(self) -> Any:
         """(m,) the standard error of the mean."""
-        return self._array(self.variances.sqrt())
+        return self.container.plain(self.variances.sqrt())
 
     @property
     def se(self) -> Any:
@@ -71,11 +71,11 @@ class Prediction:
     @property
     def se_obs(self) -> Any:
         """(m,) the standard error of a new observation."""
-        return self._array((self.variances + self.noise).sqrt())
+        return self.container.plain((self.variances + self.noise).sqrt())
 
     def conf_int(self, obs: bool = False, alpha: float = 0.05) -> Any:
         """Return (m, 2) intervals of the mean, or with `obs` of a new observation."""
-        return self._array(self._bounds(obs, alpha))
+        return self.container.plain(self._bounds(obs, alpha))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return mean, its standard error, and both intervals, one row for each prediction."""
@@ -96,14 +96,11 @@ class Prediction:
         variance = self.variances + self.noise if obs else self.variances
         return interval(self.means, variance.sqrt(), alpha, self.df)
 
-    def _array(self, values: Tensor) -> Any:
-        return values if isinstance(self.container.present(values), Tensor) else to_numpy(values)
-
 
 def predict_mean(exog: Tensor, params: Tensor) -> Tensor:
     """Return (m,) x'b in float64, block by block."""
     check_width(exog, len(params))
-    return gather(lambda block: block.columns[0] @ params, exog)  # type: ignore[operator]
+    return gather(lambda block: block.columns[0] @ params, exog)
 
 
 def predict(
@@ -133,7 +130,7 @@ def predict(
         How arrays are handed out, with the labels of the m rows.
     """
     means = predict_mean(exog, params)
-    variances = gather(lambda block: ((block.columns[0] @ covariance) * block.columns[0]).sum(1), exog)  # type: ignore[operator]
+    variances = gather(lambda block: ((block.columns[0] @ covariance) * block.columns[0]).sum(1), exog)
     scaled = noise if weights is None else noise / weights.to(torch.float64)
     return Prediction(means, variances, scaled, df, container)
 

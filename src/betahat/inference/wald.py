@@ -54,17 +54,17 @@ class TTest:
     @property
     def effect(self) -> Any:
         """(J,) R b."""
-        return self._array(self.effects)
+        return self.container.plain(self.effects)
 
     @property
     def sd(self) -> Any:
         """(J,) the standard error of R b; (1, 1) for one restriction, as in statsmodels."""
-        return self._array(_as_statsmodels(self.errors))
+        return self.container.plain(_as_statsmodels(self.errors))
 
     @property
     def tvalue(self) -> Any:
         """(J,) the t or z statistics; (1, 1) for one restriction, as in statsmodels."""
-        return self._array(_as_statsmodels(self.statistics))
+        return self.container.plain(_as_statsmodels(self.statistics))
 
     @property
     def statistic(self) -> Any:
@@ -74,11 +74,11 @@ class TTest:
     @property
     def pvalue(self) -> Any:
         """(J,) two-sided p-values; without dimensions for one restriction, as in statsmodels."""
-        return self._array(self.pvalues.squeeze())
+        return self.container.plain(self.pvalues.squeeze())
 
     def conf_int(self, alpha: float = 0.05) -> Any:
         """Return (J, 2) intervals of R b, each of coverage 1 - alpha."""
-        return self._array(interval(self.effects, self.errors, alpha, self.df))
+        return self.container.plain(interval(self.effects, self.errors, alpha, self.df))
 
     def summary(self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None) -> Any:
         """Return statsmodels' table of constraints; it has `as_text`, `as_html` and `as_latex_tabular`."""
@@ -86,7 +86,8 @@ class TTest:
 
     def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
         """Return the table of constraints as a DataFrame, one row for each restriction."""
-        return self._rendered().summary_frame(xname=xname, alpha=alpha)
+        frame: pd.DataFrame = self._rendered().summary_frame(xname=xname, alpha=alpha)
+        return frame
 
     def __str__(self) -> str:
         """Return the table of constraints as text."""
@@ -99,9 +100,6 @@ class TTest:
         if self.df is None:
             return StatsmodelsContrast(effect=effect, statistic=statistic, sd=error, distribution="norm")
         return StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=self.df)
-
-    def _array(self, values: Tensor) -> Any:
-        return values if isinstance(self.container.present(values), Tensor) else to_numpy(values)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from betahat.fit import Fit, fit_least_squares
 from betahat.results import Results
 from betahat.solvers.least_squares import Rank
 
-
 M = TypeVar("M", bound="LinearModel")
 
 

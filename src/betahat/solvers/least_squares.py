@@ -99,7 +99,7 @@ def independent_columns(triangle: Tensor) -> tuple[int, ...]:
         return tuple(range(len(norms)))
     kept: list[int] = []
     for column in range(len(norms)):
-        candidate = torch.linalg.qr(triangle[:, [*kept, column]], mode="r").R
+        candidate = _triangle(triangle[:, [*kept, column]])
         if bool(candidate[-1, -1].abs() > _DEPENDENT * norms[column]):
             kept.append(column)
     return tuple(kept)
@@ -112,7 +112,7 @@ def has_implicit_constant(design: Design) -> bool:
 
 
 def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
-    products, moments = total(_moments, *_columns(design))
+    products, moments = total(_moments, *design.columns)
     scale = products.diagonal().sqrt()
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
@@ -127,7 +127,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
         rows = rows_of(block, objective, start, root)
         return (rows.loss.sum(), cross(rows.x, rows.slope), *(term(rows) for term in also))
 
-    loss, slope, *sums = total(second_pass, *_columns(design))
+    loss, slope, *sums = total(second_pass, *design.columns)
     step = root @ (root.mT @ slope)
     return Solution(
         params=start - step,
@@ -149,7 +149,7 @@ def _by_tsqr(design: Design, rank: Rank) -> Solution:
         root = _inverse_triangle(triangle)
         params, loss = root @ moments, 0.5 * corner**2
     elif rank == "drop":
-        smaller = torch.linalg.qr(torch.cat([triangle[:, kept], moments[:, None]], 1), mode="r").R
+        smaller = _triangle(torch.cat([triangle[:, kept], moments[:, None]], 1))
         triangle, moments = smaller[: len(kept), : len(kept)], smaller[: len(kept), -1]
         root = _inverse_triangle(triangle)
         params, loss = root @ moments, 0.5 * (smaller[len(kept), -1] ** 2 + corner**2)
@@ -161,21 +161,16 @@ def _by_tsqr(design: Design, rank: Rank) -> Solution:
     return Solution(params, root, triangle, kept, loss, "tsqr", {})
 
 
-def _columns(design: Design) -> tuple[Tensor | None, ...]:
-    return design.exog, design.endog, design.weights
-
-
 def _moments(block: Block) -> tuple[Tensor, Tensor]:
     x, y = _whitened(block)
     return gram(x), cross(x, y)
 
 
 def _whitened(block: Block) -> tuple[Tensor, Tensor]:
-    x, y, weights = block.columns
-    assert x is not None and y is not None
-    if weights is None:
+    x, y, *weights = block.columns
+    if not weights:
         return x, y
-    factor = weights.sqrt()
+    factor = weights[0].sqrt()
     return x * factor[:, None], y * factor
 
 
@@ -186,9 +181,15 @@ def _certified(scaled: Tensor) -> bool:
 
 def _inverse_triangle(triangle: Tensor) -> Tensor:
     eye = torch.eye(len(triangle), dtype=triangle.dtype, device=triangle.device)
-    return torch.linalg.solve_triangular(triangle, eye, upper=True)
+    inverse: Tensor = torch.linalg.solve_triangular(triangle, eye, upper=True)
+    return inverse
 
 
 def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], design: Design) -> Tensor:
-    factors = [torch.linalg.qr(columns(*_whitened(block)), mode="r").R for block in blocks(*_columns(design))]
-    return factors[0] if len(factors) == 1 else torch.linalg.qr(torch.cat(factors), mode="r").R
+    factors = [_triangle(columns(*_whitened(block))) for block in blocks(*design.columns)]
+    return factors[0] if len(factors) == 1 else _triangle(torch.cat(factors))
+
+
+def _triangle(matrix: Tensor) -> Tensor:
+    factor: Tensor = torch.linalg.qr(matrix, mode="r").R
+    return factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -108,4 +109,4 @@ def _model_frame(terms: Sequence[str], columns: Sequence[dict[str, Any]], heads:
 
 
 def _in_parentheses(value: float) -> str:
-    return f"({number(value)})" if value == value else ""
+    return "" if math.isnan(value) else f"({number(value)})"

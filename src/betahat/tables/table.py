@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def number(value: float, digits: int = 4) -> str:
     >>> number(0.08267441), number(1234.5678), number(1.5e-7), number(float("nan"))
     ('0.0827', '1234.568', '1.50e-07', '')
     """
-    if value != value:
+    if math.isnan(value):
         return ""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.{digits if abs(value) < 10 else 3}f}"
@@ -166,9 +167,9 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "²": r"$^2$",
-    "−": "-",
-    "×": r"$\times$",
+    "\u00b2": r"$^2$",
+    "\u2212": "-",
+    "\u00d7": r"$\times$",
 }
 
 

@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The constraint holds for the isolated build of the package, too.
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
@@ -35,13 +37,12 @@ docs: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,lint,docs,demo]"
+	$(PIP) torch
+	$(PIP) --editable ".[test,lint,docs,demo]"
 	touch $@
 
 $(BENCH_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[bench]" --no-build-isolation 2>/dev/null || \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pytest-benchmark pyfixest
+	$(PIP) --editable ".[bench]"
 	touch $@
 
 clean:

@@ -195,7 +195,7 @@ class Results:
         Examples
         --------
         >>> import betahat as bh
-        >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
         >>> res.with_cov("HC1").cov_type
         'HC1'
         """
@@ -535,9 +535,9 @@ class Results:
         Examples
         --------
         >>> import betahat as bh
-        >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
         >>> round(res.delta(lambda p: -p["const"] / p["x1"]).estimate, 6)
-        -0.0
+        0.357143
         """
         return delta_method(
             function, self.fit.params, self.cov.matrix, self._df, self.fit.design.names, self._container
@@ -856,11 +856,11 @@ def compare(results: Results, covariances: Sequence[CovType]) -> Table:
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
     >>> bh.compare(res, ["nonrobust", "HC1"]).to_frame().round(4)
            coef  nonrobust     HC1
-    const   0.0     0.8660  0.5701
-    x1      1.1     0.3162  0.2786
+    const  -0.5     0.3873  0.2646
+    x1      1.4     0.1414  0.0849
     """
     if isinstance(covariances, str) or not covariances:
         raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
@@ -893,14 +893,14 @@ def regtable(results: Sequence[Results]) -> Table:
     --------
     >>> import betahat as bh
     >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], x).fit()
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit()
     >>> bh.regtable([res, res.with_cov("HC1")]).to_frame().round(4)
                         (1)     (2)
     term  statistic
-    const coef       0.0000  0.0000
-          std err    0.8660  0.5701
-    x1    coef       1.1000  1.1000
-          std err    0.3162  0.2786
+    const coef      -0.5000 -0.5000
+          std err    0.3873  0.2646
+    x1    coef       1.4000  1.4000
+          std err    0.1414  0.0849
     """
     if isinstance(results, Results):
         results = [results]

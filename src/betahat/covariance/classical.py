@@ -19,7 +19,7 @@ class Classical(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit(bh.Classical())
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit(bh.Classical())
     >>> res.cov_type
     'nonrobust'
     """

@@ -51,7 +51,7 @@ def register_covariance(name: str, factory: Factory) -> None:
     >>> def halved():
     ...     return lambda fit: bh.Covariance(fit.bread / 2, "halved", "Half of the bread", fit.df_resid)
     >>> bh.register_covariance("halved", halved)
-    >>> bh.OLS([1.0, 2.0, 4.0, 4.0], [1.0, 2.0, 3.0, 4.0]).fit("halved").cov_type
+    >>> bh.OLS([1.0, 2.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0]).fit("halved").cov_type
     'halved'
     """
     taken = _BUILT_IN.get(name.lower())

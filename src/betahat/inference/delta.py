@@ -114,7 +114,7 @@ class Delta:
 
     def __repr__(self) -> str:
         """Return the table as text."""
-        return str(self.summary_frame())
+        return self.summary_frame().to_string()
 
     def _hand_out(self, values: Tensor) -> Any:
         plain = self.container.plain(values)

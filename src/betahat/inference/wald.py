@@ -162,7 +162,7 @@ class TermTests:
 
     def __str__(self) -> str:
         """Return the table as text."""
-        return f"Wald tests of the terms\n{self.summary_frame()}"
+        return f"Wald tests of the terms\n{self.summary_frame().to_string()}"
 
     __repr__ = __str__
 

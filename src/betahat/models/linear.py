@@ -199,9 +199,9 @@ class OLS(LinearModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
     >>> res.bse.round(4)
-    array([0.866 , 0.3162])
+    array([0.3873, 0.1414])
     """
 
     def __init__(
@@ -247,8 +247,8 @@ class WLS(LinearModel):
     --------
     >>> import betahat as bh
     >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
-    >>> bh.WLS([1.0, 2.0, 4.0, 4.0], x, weights=[1.0, 1.0, 2.0, 2.0]).fit().params.round(4)
-    array([0.2174, 1.0435])
+    >>> bh.WLS([1.0, 2.0, 4.0, 5.0], x, weights=[1.0, 1.0, 2.0, 2.0]).fit().params.round(4)
+    array([-0.439 ,  1.3902])
     """
 
     def __init__(
@@ -316,10 +316,10 @@ def ols(
     Examples
     --------
     >>> import betahat as bh
-    >>> data = {"y": [1.0, 2.0, 4.0, 4.0], "x": [1.0, 2.0, 3.0, 4.0]}
+    >>> data = {"y": [1.0, 2.0, 4.0, 5.0], "x": [1.0, 2.0, 3.0, 4.0]}
     >>> bh.ols("y ~ x", data).fit().params
-    Intercept    4.440892e-16
-    x            1.100000e+00
+    Intercept   -0.5
+    x            1.4
     dtype: float64
     """
     options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}

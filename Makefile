@@ -29,7 +29,10 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(BENCH_READY)
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc -p no:cacheprovider
+	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' -o addopts= -W default --benchmark-only \
+		--benchmark-disable-gc --benchmark-json=.benchmarks/latest.json --benchmark-columns=min,median,rounds -q
+	$(BIN)/python benchmarks/report.py .benchmarks/latest.json
+	$(BIN)/python benchmarks/memory.py
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b doctest docs docs/_build/doctest

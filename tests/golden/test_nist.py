@@ -15,9 +15,9 @@ from scipy import linalg
 
 import betahat as bh
 
-# Rounding is luck of up to half a digit in one order of the rows, so medians over orders are compared; the
-# median of that many still moves by this much between LAPACK's QR called from NumPy and from torch.
-ORDERS, LUCK = 21, 0.25
+# Rounding is luck of up to half a digit in one order of the rows, so medians over orders are compared; a
+# median of 21 still differs from that of 201 by up to this much (Norris, residual_sd: 13.74 and 13.92 digits).
+ORDERS, LUCK = 21, 0.3
 # NIST prints 15 digits, and doubles hold the data to 16: what agrees in 14 is right.
 ENOUGH = 14.0
 # Fixed marks, of the rows in NIST's order. Longley: the scaled condition is 5e4, so ten digits and more.

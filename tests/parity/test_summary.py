@@ -188,7 +188,7 @@ def test_datasets(name, same):
 
 
 def _collinear():
-    y, x = _data()
+    _, x = _data()
     one = np.ones(50)
     groups = np.eye(4)[np.arange(50) % 4]
     yield "duplicated column", np.column_stack([one, x, x[:, 1]])

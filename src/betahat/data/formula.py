@@ -228,7 +228,7 @@ def _parse(text: str) -> Any:
         parsed = formulaic.Formula(text, _ordering="none")
     except FormulaicError as error:
         raise FormulaError(f"The formula {text!r} cannot be read: {_plain(error)}; see formulaic's grammar.") from error
-    if not isinstance(parsed, formulaic.formula.StructuredFormula) or not hasattr(parsed, "lhs"):
+    if getattr(parsed, "lhs", None) is None:
         raise FormulaError(f"The formula {text!r} has no left-hand side; write 'y ~ ...'.")
     return parsed
 

@@ -176,9 +176,9 @@ _SPECIAL = {
 def _greek(letter: str) -> str:
     name = unicodedata.name(letter, "")
     size, _, greek = name.partition(" LETTER ")
-    if not size.startswith("GREEK") or " " in greek:
+    if size not in ("GREEK SMALL", "GREEK CAPITAL") or (" " in greek and greek != "FINAL SIGMA"):
         return letter
-    known = {"LAMDA": "lambda", "OMICRON": "o"}.get(greek, greek.lower())
+    known = {"LAMDA": "lambda", "OMICRON": "o", "FINAL SIGMA": "varsigma"}.get(greek, greek.lower())
     if "CAPITAL" in size:
         latin = {"alpha": "A", "beta": "B", "epsilon": "E", "zeta": "Z", "eta": "H", "iota": "I", "kappa": "K",
                  "mu": "M", "nu": "N", "o": "O", "rho": "P", "tau": "T", "chi": "X"}  # fmt: skip

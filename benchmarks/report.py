@@ -1,0 +1,43 @@
+"""Ratios in one run: reads the JSON of `make bench` and prints medians, ratios and limits as Markdown."""
+
+import json
+import sys
+from pathlib import Path
+
+# numerator, denominator, and the limit on their ratio (or, with a minus, on its inverse).
+QUESTIONS = [
+    ("OLS + HC1 in units of one X'X in NumPy", "large::test_betahat[HC1]", "large::test_numpy_gram", "at most 3"),
+    ("statsmodels over OLS + HC1", "large::test_statsmodels_hc1", "large::test_betahat[HC1]", "at least 12"),
+    ("HC3 over HC1", "large::test_betahat[HC3]", "large::test_betahat[HC1]", "at most 1.6"),
+    ("TSQR + HC1 in units of one X'X", "large::test_betahat_collinear_hc1", "large::test_numpy_gram", ""),
+    ("WLS + HC1 in units of one X'X", "large::test_betahat_wls_hc1", "large::test_numpy_gram", ""),
+    ("pyfixest over a formula", "frame::test_pyfixest", "frame::test_betahat_formula", "at least 6"),
+    ("pyfixest over columns of a frame", "frame::test_pyfixest", "frame::test_betahat_columns", "at least 6"),
+    ("statsmodels' formula over ours", "frame::test_statsmodels_formula", "frame::test_betahat_formula", ""),
+    ("small OLS over statsmodels", "small::test_betahat[nonrobust]", "small::test_statsmodels[nonrobust]", "at most 3"),
+    (
+        "small OLS of arrays over statsmodels",
+        "small::test_betahat_arrays",
+        "small::test_statsmodels[nonrobust]",
+        "at most 3",
+    ),
+    ("small OLS + HC1 over statsmodels", "small::test_betahat[HC1]", "small::test_statsmodels[HC1]", "at most 3"),
+    ("small OLS + HC3 over statsmodels", "small::test_betahat[HC3]", "small::test_statsmodels[HC3]", ""),
+]
+
+
+def main(path):
+    found = json.loads(Path(path).read_text(encoding="utf-8"))
+    medians = {
+        entry["fullname"].replace("benchmarks/bench_ols_", "").replace(".py", ""): entry["stats"]["median"]
+        for entry in found["benchmarks"]
+    }
+    print("| question | median | of | ratio | limit |\n|---|---|---|---|---|")
+    for question, top, bottom, limit in QUESTIONS:
+        if top in medians and bottom in medians:
+            a, b = medians[top], medians[bottom]
+            print(f"| {question} | {a * 1e3:.4g} ms | {b * 1e3:.4g} ms | {a / b:.2f} | {limit} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,87 @@
+"""The closed forms of calculus.py against torch's automatic derivatives of the loss as one would write it."""
+
+import pytest
+import torch
+
+from betahat.calculus import Rows, rows_of
+from betahat.data.blocks import Block, blocks
+
+# The same sums of products in another order.
+ROUNDING = 1e-12
+
+kinds = pytest.mark.parametrize("kind", ["OLS", "WLS"])
+points = pytest.mark.parametrize("at_optimum", [True, False], ids=["optimum", "elsewhere"])
+
+
+def _losses(data, kind):
+    weights = data.weights if kind == "WLS" else torch.ones_like(data.y)
+    return lambda theta: 0.5 * weights * (data.y - data.x @ theta) ** 2
+
+
+def _rows(data, kind, at_optimum):
+    res = data.model(kind).fit()
+    theta = res.params if at_optimum else res.params + torch.linspace(-1, 2, 4, dtype=torch.float64).to(data.x.device)
+    (block,) = blocks(*res.fit.design.columns)
+    return res, theta, rows_of(block, res.fit.objective, theta, res.fit.root)
+
+
+def _close(found, true):
+    torch.testing.assert_close(found, true, rtol=ROUNDING, atol=ROUNDING * float(true.abs().max()))
+
+
+@kinds
+@points
+def test_scores(sample, kind, at_optimum):
+    data = sample()
+    _, theta, rows = _rows(data, kind, at_optimum)
+    losses = _losses(data, kind)
+    _close(rows.loss, losses(theta))
+    _close(rows.scores(), -torch.func.jacrev(losses)(theta))
+    leaf = theta.clone().requires_grad_(True)
+    losses(leaf).sum().backward()
+    # At the optimum the sum is rounding: it is small beside its terms.
+    torch.testing.assert_close(
+        rows.scores().sum(0), -leaf.grad, rtol=ROUNDING, atol=ROUNDING * float(rows.scores().abs().sum(0).max())
+    )
+
+
+@kinds
+@points
+def test_information(sample, kind, at_optimum):
+    data = sample()
+    res, theta, rows = _rows(data, kind, at_optimum)
+    losses = _losses(data, kind)
+    hessian = torch.func.hessian(lambda t: losses(t).sum())(theta)
+    _close(rows.information(), hessian)
+    _close(res.fit.sum_rows(Rows.information), hessian)
+    _close(res.fit.triangle.mT @ res.fit.triangle, hessian)
+    _close(res.fit.bread @ hessian, torch.eye(4, dtype=torch.float64, device=theta.device))
+    assert float(res.fit.loss) == pytest.approx(float(losses(res.params).sum()), rel=ROUNDING)
+
+
+@kinds
+def test_leverage(sample, kind):
+    """h is w l'' x' A^-1 x: the derivative of the fitted values, through the whole fit."""
+    data = sample()
+    res, _, rows = _rows(data, kind, True)
+    weights = data.weights if kind == "WLS" else torch.ones_like(data.y)
+
+    def fitted(y):
+        return data.x @ torch.linalg.solve(data.x.mT @ (weights[:, None] * data.x), data.x.mT @ (weights * y))
+
+    _close(rows.leverage, torch.func.jacrev(fitted)(data.y).diagonal())
+    _close(res.get_influence().hat_matrix_diag, rows.leverage)
+
+
+def test_factor_multiplies_each_row(sample):
+    _, _, rows = _rows(sample(), "WLS", False)
+    factor = torch.linspace(0, 1, 60, dtype=torch.float64, device=rows.x.device)
+    _close(rows.scores(factor), rows.scores() * factor[:, None])
+
+
+def test_rows_of_a_block_without_weights(sample):
+    data = sample()
+    fit = data.ols().fit().fit
+    rows = rows_of(Block(7, (data.x, data.y)), fit.objective, fit.params, fit.root)
+    assert rows.weights is None
+    assert rows.start == 7

@@ -1,0 +1,222 @@
+"""What must not change, or must change in a known way, when the data are written differently."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import betahat as bh
+
+# Well-conditioned data: the same numbers by another order of operations.
+ROUNDING = 1e-11
+BLOCKS = 1e-12
+# Two solvers on one problem, one of them in columns of condition 1e3.
+ROUTES = 1e-10
+
+NUMBERS = ("params", "bse", "tvalues", "pvalues")
+COVARIANCES = ("nonrobust", "HC0", "HC1", "HC2", "HC3")
+kinds = pytest.mark.parametrize("kind", ["OLS", "WLS"])
+covariances = pytest.mark.parametrize("covariance", COVARIANCES)
+
+
+def _close(found, true, tolerance=ROUNDING):
+    found, true = torch.as_tensor(found), torch.as_tensor(true)
+    torch.testing.assert_close(found, true, rtol=tolerance, atol=tolerance * float(true.abs().max()))
+
+
+def _scalars(res):
+    return torch.tensor([res.scale, res.rsquared, res.rsquared_adj, res.fvalue, res.llf, res.ssr, res.centered_tss])
+
+
+@kinds
+def test_scores_sum_to_zero(sample, kind):
+    res = sample().model(kind).fit()
+    scores = res.fit.map_rows(lambda rows: rows.scores())
+    assert (scores.sum(0).abs() <= ROUNDING * scores.abs().sum(0)).all()
+
+
+@kinds
+@covariances
+def test_row_order(sample, kind, covariance):
+    data = sample()
+    order = torch.as_tensor(np.random.default_rng(1).permutation(60), device=data.x.device)
+    shuffled = type(data)(data.x[order], data.y[order], data.weights[order])
+    res, again = (part.model(kind).fit(covariance) for part in (data, shuffled))
+    for number in NUMBERS:
+        _close(getattr(again, number), getattr(res, number))
+    _close(_scalars(again), _scalars(res))
+    _close(again.resid, res.resid[order])
+
+
+@kinds
+@covariances
+def test_column_scale(sample, kind, covariance):
+    """Coefficients scale inversely, t values and the fit not at all; over twelve orders of magnitude."""
+    data = sample()
+    factor = torch.tensor([1.0, 1e6, 3.0, 1e-6], dtype=torch.float64, device=data.x.device)
+    res, again = (type(data)(x, data.y, data.weights).model(kind).fit(covariance) for x in (data.x, data.x * factor))
+    _close(again.params * factor, res.params)
+    _close(again.bse * factor, res.bse)
+    _close(again.tvalues, res.tvalues)
+    _close(_scalars(again), _scalars(res))
+
+
+@kinds
+def test_response_scale(sample, kind):
+    data = sample()
+    res, again = (type(data)(data.x, y, data.weights).model(kind).fit("HC3") for y in (data.y, 1e5 * data.y))
+    _close(again.params, 1e5 * res.params)
+    _close(again.bse, 1e5 * res.bse)
+    assert again.rsquared == pytest.approx(res.rsquared, rel=ROUNDING)
+
+
+@kinds
+@covariances
+def test_a_constant_added_to_the_response(sample, kind, covariance):
+    data = sample()
+    res, again = (type(data)(data.x, y, data.weights).model(kind).fit(covariance) for y in (data.y, data.y + 100.0))
+    _close(again.params[0] - res.params[0], 100.0)
+    _close(again.params[1:], res.params[1:])
+    _close(again.bse, res.bse)
+    assert again.rsquared == pytest.approx(res.rsquared, rel=ROUNDING)
+    assert again.fvalue == pytest.approx(res.fvalue, rel=ROUNDING)
+
+
+def test_duplicated_rows_are_weights_of_two(sample):
+    data = sample()
+    twice = torch.cat([torch.arange(60), torch.arange(0, 60, 3)]).to(data.x.device)
+    weights = torch.ones_like(data.y)
+    weights[::3] = 2.0
+    _close(bh.WLS(data.y, data.x, weights=weights).fit().params, bh.OLS(data.y[twice], data.x[twice]).fit().params)
+
+
+@covariances
+def test_weights_are_a_whitening(sample, covariance):
+    data = sample()
+    root = data.weights.sqrt()
+    weighted = data.wls().fit(covariance)
+    white = bh.OLS(data.y * root, data.x * root[:, None]).fit(covariance)
+    for number in NUMBERS:
+        _close(getattr(weighted, number), getattr(white, number))
+    assert weighted.scale == pytest.approx(white.scale, rel=ROUNDING)
+    _close(weighted.wresid, white.resid)
+    _close(weighted.resid * root, white.resid)
+
+
+@covariances
+def test_weights_of_one(sample, covariance):
+    data = sample()
+    weighted, plain = bh.WLS(data.y, data.x, weights=1.0).fit(covariance), data.ols().fit(covariance)
+    for number in NUMBERS:
+        _close(getattr(weighted, number), getattr(plain, number))
+    _close(_scalars(weighted), _scalars(plain))
+
+
+def test_scale_of_the_weights(sample):
+    """Weights are relative: a common factor changes s^2 and nothing of the coefficients' inference."""
+    data = sample()
+    res, again = data.wls().fit(), bh.WLS(data.y, data.x, weights=7.0 * data.weights).fit()
+    for number in NUMBERS:
+        _close(getattr(again, number), getattr(res, number))
+    assert again.scale == pytest.approx(7.0 * res.scale, rel=ROUNDING)
+    assert again.llf == pytest.approx(res.llf, rel=ROUNDING)
+
+
+@kinds
+def test_frisch_waugh_lovell(sample, kind):
+    """The last coefficient is that of the residuals on the residuals; HC0 is the same, s^2 but for its df."""
+    data = sample()
+    others, last = data.x[:, :-1], data.x[:, -1]
+    partial = [type(data)(others, target, data.weights).model(kind).fit().resid for target in (data.y, last)]
+    short = type(data)(partial[1][:, None], partial[0], data.weights).model(kind)
+    full = data.model(kind).fit()
+    _close(short.fit().params, full.params[-1:])
+    _close(short.fit().resid, full.resid)
+    _close(short.fit("HC0").bse, full.with_cov("HC0").bse[-1:])
+    _close(short.fit().bse * (59 / 56) ** 0.5, full.bse[-1:])
+
+
+@kinds
+@covariances
+def test_block_size(sample, kind, covariance, monkeypatch):
+    data = sample(n=5000)
+    assert data.model(kind).fit().fit.route.startswith("tsqr")
+    res = data.model(kind).fit(covariance)
+    for budget in (1, 2**13, 2**14):
+        monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", budget)
+        monkeypatch.setattr("betahat.data.blocks._GPU_BLOCK", budget)
+        again = data.model(kind).fit(covariance)
+        assert again.fit.route == "gram"
+        for number in NUMBERS:
+            _close(getattr(again, number), getattr(res, number), BLOCKS)
+        _close(_scalars(again), _scalars(res), BLOCKS)
+        _close(again.resid, res.resid, BLOCKS)
+        _close(again.get_influence().hat_matrix_diag, res.get_influence().hat_matrix_diag, BLOCKS)
+        _close(again.predict(data.x[:2000]), res.predict(data.x[:2000]), BLOCKS)
+
+
+@kinds
+@covariances
+def test_every_run_is_the_same_bit_for_bit(sample, kind, covariance):
+    for n in (500, 70_000):
+        data = sample(n=n)
+        first, second = (data.model(kind).fit(covariance) for _ in range(2))
+        for number in NUMBERS:
+            assert torch.equal(getattr(first, number), getattr(second, number))
+        assert torch.equal(first.cov.matrix, second.cov.matrix)
+        assert torch.equal(_scalars(first), _scalars(second))
+
+
+@kinds
+@covariances
+def test_gram_and_tsqr_agree(sample, kind, covariance, monkeypatch):
+    """X and X T are one model: T b', T V' T' and the fit agree. T is bad enough for the other solver."""
+    monkeypatch.setattr("betahat.data.blocks._GPU_BLOCK", 2**18)
+    data = sample(n=70_000)
+    mix = torch.eye(4, dtype=torch.float64, device=data.x.device)
+    mix[2, 3], mix[3, 3] = 1.0, 1e-3
+    gram = data.model(kind).fit(covariance)
+    tsqr = type(data)(data.x @ mix, data.y, data.weights).model(kind).fit(covariance)
+    assert gram.fit.route == "gram"
+    assert tsqr.fit.route == "tsqr"
+    _close(mix @ tsqr.params, gram.params, ROUTES)
+    _close(mix @ tsqr.cov.matrix @ mix.mT, gram.cov.matrix, ROUTES)
+    _close(_scalars(tsqr), _scalars(gram), ROUTES)
+    _close(tsqr.resid, gram.resid, ROUTES)
+
+
+@kinds
+@covariances
+def test_float32_storage(sample, kind, covariance):
+    """Data that float32 holds exactly give the same results from either storage: sums are in float64."""
+    for n in (200, 70_000):
+        wide = sample(n=n)
+        small = type(wide)(wide.x.float(), wide.y.float(), wide.weights.float())
+        wide = type(wide)(small.x.double(), small.y.double(), small.weights.double())
+        narrow, exact = small.model(kind).fit(covariance), wide.model(kind).fit(covariance)
+        assert small.model(kind).design.exog.dtype == torch.float32
+        for number in NUMBERS:
+            assert getattr(narrow, number).dtype == torch.float64
+            assert torch.equal(getattr(narrow, number), getattr(exact, number))
+        assert torch.equal(_scalars(narrow), _scalars(exact))
+
+
+def test_dtype_option_rounds_the_data_once(sample):
+    data = sample()
+    narrow = bh.OLS(data.y, data.x, dtype=torch.float32).fit()
+    exact = bh.OLS(data.y.float().double(), data.x.float().double()).fit()
+    assert torch.equal(narrow.params, exact.params)
+
+
+def test_containers_give_the_same_bits(sample):
+    data = sample()
+    x, y = data.x.cpu().numpy(), data.y.cpu().numpy()
+    results = [
+        bh.OLS(data.y.cpu(), data.x.cpu()).fit("HC3"),
+        bh.OLS(y, x).fit("HC3"),
+        bh.OLS(y.tolist(), x.tolist()).fit("HC3"),
+        bh.OLS(pd.Series(y), pd.DataFrame(x)).fit("HC3"),
+        bh.OLS(y, np.asfortranarray(x)).fit("HC3"),
+    ]
+    for number in NUMBERS:
+        assert all(np.array_equal(np.asarray(getattr(res, number)), getattr(results[0], number)) for res in results)

@@ -1,0 +1,40 @@
+"""What must never stand in the source: the mistakes that the design measured, and the style it forbids."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FILES = sorted((Path(__file__).parents[1] / "src" / "betahat").rglob("*.py"))
+
+# lstsq is silently wrong on rank-deficient input, inv gives finite garbage on a singular Hessian,
+# torch.func.hessian over all rows costs n times the memory.
+FORBIDDEN_CALLS = {"lstsq", "inv", "pinv", "hessian", "super", "hasattr"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_forbidden_is_called(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
+    assert not calls & FORBIDDEN_CALLS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_imports_stand_at_the_top(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = [
+        node.lineno
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert not inner
+
+
+def test_the_test_can_fail():
+    assert len(FILES) > 20

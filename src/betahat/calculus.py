@@ -53,9 +53,9 @@ class Rows:
         return self._weighted(self.objective.loss(self.index, self.y))
 
     @cached_property
-    def slope(self) -> Tensor:
-        """(b,) w dl/deta."""
-        return self._weighted(self.objective.slope(self.index, self.y))
+    def residual(self) -> Tensor:
+        """(b,) -w dl/deta, the weighted generalized residual."""
+        return self._weighted(self.objective.residual(self.index, self.y))
 
     @cached_property
     def curvature(self) -> Tensor | None:
@@ -74,8 +74,8 @@ class Rows:
 
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
-        slope = self.slope if factor is None else self.slope * factor
-        return self.x * -slope[:, None]
+        residual = self.residual if factor is None else self.residual * factor
+        return self.x * residual[:, None]
 
     def information(self) -> Tensor:
         """Return (k, k) the sum of w l'' x x'."""

@@ -45,6 +45,8 @@ def test_scores(sample, kind, at_optimum):
     )
 
 
+# torch.func.hessian imports a part of torch that says so of another.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @kinds
 @points
 def test_information(sample, kind, at_optimum):

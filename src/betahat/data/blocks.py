@@ -7,7 +7,6 @@ alone, and their sums are added in row order, so a result is the same bit for bi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from operator import add
 from typing import NamedTuple
 
 import torch
@@ -83,7 +82,11 @@ def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor) -> 
     sums: tuple[Tensor, ...] = ()
     for block in blocks(*columns):
         terms = function(block)
-        sums = tuple(map(add, sums, terms)) if sums else terms
+        if not sums:
+            sums = tuple(term.clone() for term in terms)
+        else:
+            for running, term in zip(sums, terms, strict=True):
+                running.add_(term)
     return sums
 
 

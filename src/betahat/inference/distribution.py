@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import special
 from torch import Tensor
@@ -30,8 +32,8 @@ def quantile(alpha: float, df: Df) -> float | np.ndarray:
     if not 0.0 < alpha < 1.0:
         raise OptionError(f"alpha is {alpha}; pass the share outside the interval, between 0 and 1, such as 0.05.")
     upper = 1.0 - alpha / 2.0
-    found = special.ndtri(upper) if df is None else special.stdtrit(_plain(df), upper)
-    return found if np.ndim(found) else float(found)
+    found: Any = special.ndtri(upper) if df is None else special.stdtrit(_plain(df), upper)
+    return np.asarray(found) if np.ndim(found) else float(found)
 
 
 def f_tail(statistic: float, df_num: float, df_denom: float) -> float:

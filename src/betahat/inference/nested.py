@@ -79,12 +79,12 @@ def compare_lm(full: Fit, restricted: Fit, *, robust: bool, demean: bool, use_lr
     """
     _check_nested(full, restricted)
     nobs = full.nobs
-    slope, products = _score_sums(full.design.exog, _slopes(restricted))
-    mean = slope / nobs
+    summed, products = _score_sums(full.design.exog, _residuals(restricted))
+    mean = summed / nobs
     if not robust:
         spread = full.triangle.mT @ full.triangle * (2.0 * restricted.loss / nobs**2)
     elif use_lr:
-        spread = _score_sums(full.design.exog, _slopes(full))[1] / nobs
+        spread = _score_sums(full.design.exog, _residuals(full))[1] / nobs
     else:
         spread = products / nobs - torch.outer(mean, mean) * demean
     statistic = float(nobs * (mean @ torch.linalg.solve(spread, mean)))
@@ -92,13 +92,13 @@ def compare_lm(full: Fit, restricted: Fit, *, robust: bool, demean: bool, use_lr
     return Comparison(statistic, chi2_tail(statistic, df_diff), df_diff)
 
 
-def _slopes(fit: Fit) -> Tensor:
-    return fit.map_rows(lambda rows: rows.slope)
+def _residuals(fit: Fit) -> Tensor:
+    return fit.map_rows(lambda rows: rows.residual)
 
 
-def _score_sums(exog: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
-    """Return the sums of s and of s s' over the rows, s = x times `slope`."""
-    return total(lambda block: _sums(block.columns[0] * block.columns[1][:, None]), exog, slope)
+def _score_sums(exog: Tensor, residual: Tensor) -> tuple[Tensor, ...]:
+    """Return the sums of s and of s s' over the rows, s = x times `residual`."""
+    return total(lambda block: _sums(block.columns[0] * block.columns[1][:, None]), exog, residual)
 
 
 def _sums(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,14 +128,14 @@ def _check_nested(full: Fit, restricted: Fit) -> None:
 
 
 def _spans(full: Fit, exog: Tensor) -> bool:
-    slope = _slopes(full)
+    residual = _residuals(full)
     endog = full.design.endog.to(torch.float64)
-    if float(slope @ slope) <= _EXACT * float(endog @ endog):
+    if float(residual @ residual) <= _EXACT * float(endog @ endog):
         return True
     products, squares = total(
-        lambda block: (block.columns[0].mT @ block.columns[1], (block.columns[0] ** 2).sum(0)), exog, slope
+        lambda block: (block.columns[0].mT @ block.columns[1], (block.columns[0] ** 2).sum(0)), exog, residual
     )
-    return bool((products.abs() <= _ORTHOGONAL * squares.sqrt() * torch.linalg.vector_norm(slope)).all())
+    return bool((products.abs() <= _ORTHOGONAL * squares.sqrt() * torch.linalg.vector_norm(residual)).all())
 
 
 def _warn_if(robust: bool, test: str) -> None:

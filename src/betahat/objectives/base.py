@@ -12,7 +12,7 @@ class LinearIndex(ABC):
     """A loss l(eta, y) that meets the parameters only through the linear index eta = x'b.
 
     With it go scores -l' x, information sum of l'' x x' and leverage l'' x'A^-1 x, so that a subclass
-    states l, l' and l'' and nothing else.
+    states l, -l' and l'', its dispersion and its likelihood, and nothing else.
     """
 
     @abstractmethod
@@ -20,8 +20,8 @@ class LinearIndex(ABC):
         """Return (n,) l(eta, y)."""
 
     @abstractmethod
-    def slope(self, index: Tensor, target: Tensor) -> Tensor:
-        """Return (n,) dl/deta."""
+    def residual(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) -dl/deta, the generalized residual (Gourieroux, Monfort, Renault and Trognon 1987)."""
 
     @abstractmethod
     def curvature(self, index: Tensor, target: Tensor) -> Tensor | None:

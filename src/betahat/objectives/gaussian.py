@@ -21,11 +21,11 @@ class Gaussian(LinearIndex):
 
     def loss(self, index: Tensor, target: Tensor) -> Tensor:
         """Return (n,) (y - eta)^2 / 2."""
-        return 0.5 * (target - index) ** 2
+        return torch.sub(target, index).square_().mul_(0.5)
 
-    def slope(self, index: Tensor, target: Tensor) -> Tensor:
-        """Return (n,) eta - y."""
-        return index - target
+    def residual(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) y - eta."""
+        return target - index
 
     def curvature(self, index: Tensor, target: Tensor) -> None:
         """Return None: the curvature is one."""

@@ -133,16 +133,16 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
 
     def second_pass(block: Block) -> tuple[Tensor, ...]:
         rows = rows_of(block, objective, start, root)
-        return (rows.loss.sum(), cross(rows.x, rows.slope), *(term(rows) for term in also))
+        return (rows.loss.sum(), cross(rows.x, rows.residual), *(term(rows) for term in also))
 
-    loss, slope, *sums = total(second_pass, *design.columns)
-    step = root @ (root.mT @ slope)
+    loss, gradient, *sums = total(second_pass, *design.columns)
+    step = root @ (root.mT @ gradient)
     return Solution(
-        params=start - step,
+        params=start + step,
         root=root,
         triangle=triangle,
         kept=tuple(range(design.width)),
-        loss=loss - 0.5 * (slope @ step),
+        loss=loss - 0.5 * (gradient @ step),
         route="gram",
         sums=dict(zip(also, sums, strict=True)),
     )

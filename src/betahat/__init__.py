@@ -17,7 +17,8 @@ from betahat.errors import (
 )
 from betahat.fit import Fit
 from betahat.models.linear import OLS, WLS, ols, wls
-from betahat.results import Results, compare, regtable
+from betahat.results import Results
+from betahat.tables.comparison import compare, regtable
 from betahat.tables.table import Table
 
 __all__ = [

@@ -49,9 +49,7 @@ from betahat.inference.wald import (
     t_test,
     wald_test,
 )
-from betahat.tables.comparison import covariance_table, model_table
 from betahat.tables.summary import Content, named_model, regression_summary
-from betahat.tables.table import Table
 
 
 class Model(Protocol):
@@ -830,83 +828,6 @@ class Results:
             condition_number=self.condition_number,
             smallest_eigenvalue=float(self._spectrum[-1]),
         )
-
-
-def compare(results: Results, covariances: Sequence[CovType]) -> Table:
-    """Put the standard errors of one model under several covariances side by side.
-
-    Parameters
-    ----------
-    results : Results
-        The model; what it has been computed for one covariance serves the others.
-    covariances : sequence of str or estimator
-        As `cov_type`.
-
-    Returns
-    -------
-    Table
-        With `to_frame`, `to_text`, `to_html` and `to_latex`; the frame has the coefficients in "coef" and the
-        standard errors in a column for each covariance.
-
-    Raises
-    ------
-    OptionError
-        Nothing to compare, or an unknown covariance.
-
-    Examples
-    --------
-    >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
-    >>> bh.compare(res, ["nonrobust", "HC1"]).to_frame().round(4)
-           coef  nonrobust     HC1
-    const  -0.5     0.3873  0.2646
-    x1      1.4     0.1414  0.0849
-    """
-    if isinstance(covariances, str) or not covariances:
-        raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
-    switched = [results.with_cov(cov_type) for cov_type in covariances]
-    labels = [result.cov_type for result in switched]
-    return covariance_table(
-        switched, [f"{label} ({i})" if labels.count(label) > 1 else label for i, label in enumerate(labels, 1)]
-    )
-
-
-def regtable(results: Sequence[Results]) -> Table:
-    """Put several models side by side, each with its own standard errors.
-
-    Parameters
-    ----------
-    results : sequence of Results
-        One column each, in this order.
-
-    Returns
-    -------
-    Table
-        With `to_frame`, `to_text`, `to_html` and `to_latex`.
-
-    Raises
-    ------
-    OptionError
-        There is nothing to put in the table.
-
-    Examples
-    --------
-    >>> import betahat as bh
-    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit()
-    >>> bh.regtable([res, res.with_cov("HC1")]).to_frame().round(4)
-                        (1)     (2)
-    term  statistic
-    const coef      -0.5000 -0.5000
-          std err    0.3873  0.2646
-    x1    coef       1.4000  1.4000
-          std err    0.1414  0.0849
-    """
-    if isinstance(results, Results):
-        results = [results]
-    if not results or not all(isinstance(result, Results) for result in results):
-        raise OptionError("regtable needs a list of results, such as [res1, res2].")
-    return model_table(results)
 
 
 def _ratio(numerator: float, denominator: float) -> float:

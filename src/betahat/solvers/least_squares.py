@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus import Rows, rows_of
-from betahat.data.blocks import Block, block_rows, blocks, cross, gram, total
+from betahat.data.blocks import Block, blocks, cross, gram, total
 from betahat.data.design import Design
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.exact import exact_product
@@ -32,6 +32,8 @@ from betahat.solvers.exact import exact_product
 Rank = Literal["pinv", "drop"]
 RowSum = Callable[[Rows], Tensor]
 
+# Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
+_SMALL = 2**18
 # u * kappa^2 = 1e-12 leaves eleven digits to R^-1 with a factor of ten to spare.
 _GRAM_CONDITION = 1e4
 # A column whose distance from the span of those before it is below 1e-12 of its length is dependent on
@@ -90,7 +92,7 @@ def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> 
     -------
     Solution
     """
-    small = design.nobs <= block_rows(design.width + 1, design.exog.device)
+    small = design.exog.numel() <= _SMALL
     solution = None if small else _by_gram(design, also)
     return solution or _by_tsqr(design, rank, _INFLATION_SMALL if small else _INFLATION_LARGE)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
+from betahat.covariance.names import CovType
+from betahat.errors import OptionError
 from betahat.tables.table import STARS_NOTE, Table, number, stars
 
 
+@runtime_checkable
 class Estimates(Protocol):
     """What a column of a table needs of a result."""
 
@@ -25,12 +28,93 @@ class Estimates(Protocol):
     def nobs(self) -> float: ...  # noqa: D102
     @property
     def rsquared(self) -> float: ...  # noqa: D102
+    def with_cov(self, cov_type: CovType) -> Estimates:
+        """Return the same fit under another covariance."""
+        ...
+
     def coefficient_table(self) -> np.ndarray:
         """Return (k, 4) coefficient, standard error, statistic and p-value."""
         ...
 
 
-def covariance_table(results: Sequence[Estimates], labels: Sequence[str]) -> Table:
+def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
+    """Put the standard errors of one model under several covariances side by side.
+
+    Parameters
+    ----------
+    results : Results
+        The model; what it has been computed for one covariance serves the others.
+    covariances : sequence of str or estimator
+        As `cov_type`.
+
+    Returns
+    -------
+    Table
+        With `to_frame`, `to_text`, `to_html` and `to_latex`; the frame has the coefficients in "coef" and the
+        standard errors in a column for each covariance.
+
+    Raises
+    ------
+    OptionError
+        Nothing to compare, or an unknown covariance.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.compare(res, ["nonrobust", "HC1"]).to_frame().round(4)
+           coef  nonrobust     HC1
+    const  -0.5     0.3873  0.2646
+    x1      1.4     0.1414  0.0849
+    """
+    if isinstance(covariances, str) or not covariances:
+        raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
+    switched = [results.with_cov(cov_type) for cov_type in covariances]
+    labels = [result.cov_type for result in switched]
+    return _covariance_table(
+        switched, [f"{label} ({i})" if labels.count(label) > 1 else label for i, label in enumerate(labels, 1)]
+    )
+
+
+def regtable(results: Sequence[Estimates]) -> Table:
+    """Put several models side by side, each with its own standard errors.
+
+    Parameters
+    ----------
+    results : sequence of Results
+        One column each, in this order.
+
+    Returns
+    -------
+    Table
+        With `to_frame`, `to_text`, `to_html` and `to_latex`.
+
+    Raises
+    ------
+    OptionError
+        There is nothing to put in the table.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit()
+    >>> bh.regtable([res, res.with_cov("HC1")]).to_frame().round(4)
+                        (1)     (2)
+    term  statistic
+    const coef      -0.5000 -0.5000
+          std err    0.3873  0.2646
+    x1    coef       1.4000  1.4000
+          std err    0.1414  0.0849
+    """
+    if isinstance(results, Estimates):
+        results = [results]
+    if not results or not all(isinstance(result, Estimates) for result in results):
+        raise OptionError("regtable needs a list of results, such as [res1, res2].")
+    return _model_table(results)
+
+
+def _covariance_table(results: Sequence[Estimates], labels: Sequence[str]) -> Table:
     """Put the standard errors of one model under several covariances side by side.
 
     Parameters
@@ -70,7 +154,7 @@ def covariance_table(results: Sequence[Estimates], labels: Sequence[str]) -> Tab
     )
 
 
-def model_table(results: Sequence[Estimates]) -> Table:
+def _model_table(results: Sequence[Estimates]) -> Table:
     """Put several models side by side, each with its own covariance.
 
     Returns

@@ -32,6 +32,8 @@ class Rows:
         (b, k) and (b,), float64.
     weights : Tensor or None
         (b,).
+    well_conditioned : bool
+        Whether sums of products of the columns themselves keep their digits.
     """
 
     objective: LinearIndex
@@ -41,6 +43,7 @@ class Rows:
     x: Tensor
     y: Tensor
     weights: Tensor | None
+    well_conditioned: bool
 
     @cached_property
     def index(self) -> Tensor:
@@ -67,10 +70,24 @@ class Rows:
         return values if self.weights is None else self.weights * values
 
     @cached_property
+    def rotated(self) -> Tensor:
+        """(b, r) xZ: for least squares these are orthonormal columns."""
+        return self.x @ self.root
+
+    @cached_property
     def leverage(self) -> Tensor:
         """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
-        squares = (self.x @ self.root).square_().sum(1)
+        squares = self.rotated.square().sum(1)
         return squares if self.curvature is None else self.curvature * squares
+
+    def meat(self, factor: Tensor | None = None) -> Tensor:
+        """Return the sum of s s' factor^2: (k, k), or (r, r) of Z's where the columns are collinear.
+
+        Z's has columns of like size and direction, so that what follows loses digits in proportion to the
+        condition of the columns, and not to its fourth power.
+        """
+        residual = self.residual if factor is None else self.residual * factor
+        return gram((self.x if self.well_conditioned else self.rotated) * residual[:, None])
 
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
@@ -82,7 +99,7 @@ class Rows:
         return gram(self.x if self.curvature is None else self.x * self.curvature.sqrt()[:, None])
 
 
-def rows_of(block: Block, objective: LinearIndex, params: Tensor, root: Tensor) -> Rows:
+def rows_of(block: Block, objective: LinearIndex, params: Tensor, root: Tensor, well_conditioned: bool) -> Rows:
     """Make `Rows` of a block of (exog, endog, weights)."""
     x, y, *weights = block.columns
-    return Rows(objective, params, root, block.start, x, y, weights[0] if weights else None)
+    return Rows(objective, params, root, block.start, x, y, weights[0] if weights else None, well_conditioned)

@@ -41,6 +41,8 @@ class Fit:
         () the sum of the losses.
     route : str
         How the solver got there.
+    well_conditioned : bool
+        Whether sums of products of the columns themselves keep their digits.
     given : Design
         The design as the user gave it, aliased columns included.
     kept : tuple of int
@@ -56,6 +58,7 @@ class Fit:
     triangle: Tensor
     loss: Tensor
     route: str
+    well_conditioned: bool
     given: Design
     kept: tuple[int, ...]
     sums: dict[RowSum, Tensor] = field(default_factory=dict, repr=False)
@@ -122,7 +125,7 @@ class Fit:
         return gather(lambda block: function(self._rows(block)), *self.design.columns)
 
     def _rows(self, block: Block) -> Rows:
-        return rows_of(block, self.objective, self.params, self.root)
+        return rows_of(block, self.objective, self.params, self.root, self.well_conditioned)
 
 
 def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Fit:
@@ -157,6 +160,7 @@ def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ())
         triangle=solution.triangle,
         loss=solution.loss,
         route=solution.route,
+        well_conditioned=solution.well_conditioned,
         given=design,
         kept=solution.kept,
         sums=solution.sums,

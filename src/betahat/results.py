@@ -23,7 +23,7 @@ from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.formula import read_restrictions
 from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
 from betahat.fit import Fit
-from betahat.inference.coefficients import interval, standard_errors
+from betahat.inference.coefficients import covariance_factor, interval, square_root, standard_errors
 from betahat.inference.delta import Delta, Parameters, delta_method
 from betahat.inference.diagnostics import (
     condition_number,
@@ -158,7 +158,7 @@ class Results:
             return self._square(matrix)
         left = to_tensor(r_matrix, full)
         right = left if other is None else to_tensor(other, full)
-        return self._container.plain(left @ full @ right.mT)
+        return self._container.plain(left @ full @ (right if right.ndim == 1 else right.mT))
 
     @cached_property
     def normalized_cov_params(self) -> Any:
@@ -211,7 +211,8 @@ class Results:
     @property
     def cov_kwds(self) -> dict[str, Any]:
         """The covariance's sentence, as statsmodels keeps it."""
-        return {"description": self.cov.note, "use_t": self.use_t}
+        known = {} if self.cov.noise is None else {"scale": self.cov.noise}
+        return {"description": self.cov.note, "use_t": self.use_t, **known}
 
     @property
     def use_t(self) -> bool:
@@ -313,8 +314,8 @@ class Results:
 
     @property
     def scale(self) -> float:
-        """s^2 = RSS / (n - r), the variance of an error of weight one."""
-        return float(self.fit.dispersion)
+        """The variance of an error of weight one: s^2 = RSS / (n - r), or the known one of `FixedScale`."""
+        return float(self.fit.dispersion) if self.cov.noise is None else self.cov.noise
 
     @property
     def ssr(self) -> float:
@@ -444,7 +445,7 @@ class Results:
         """
         matrix, values = self._restrictions(r_matrix)
         df = self._df if use_t is None else (self.df_resid if use_t else None)
-        return t_test(self.fit.params, self._matrix(cov_p), df, matrix, values, self._container)
+        return t_test(self.fit.params, self._factor_of(cov_p), df, matrix, values, self._container)
 
     def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
         """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`."""
@@ -454,7 +455,12 @@ class Results:
         """Test restrictions jointly; F where tests take t, chi-squared otherwise. `r_matrix` as in `t_test`."""
         matrix, values = self._restrictions(r_matrix)
         return wald_test(
-            self.fit.params, self._matrix(cov_p), self.df_resid, matrix, values, self.use_t if use_f is None else use_f
+            self.fit.params,
+            self._factor_of(cov_p),
+            self.df_resid,
+            matrix,
+            values,
+            self.use_t if use_f is None else use_f,
         )
 
     def wald_test_terms(
@@ -537,9 +543,7 @@ class Results:
         >>> round(res.delta(lambda p: -p["const"] / p["x1"]).estimate, 6)
         0.357143
         """
-        return delta_method(
-            function, self.fit.params, self.cov.matrix, self._df, self.fit.design.names, self._container
-        )
+        return delta_method(function, self.fit.params, self._factor, self._df, self.fit.design.names, self._container)
 
     # predictions and influence
 
@@ -588,10 +592,12 @@ class Results:
             raise OptionError(
                 f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
             )
-        noise = self.fit.dispersion if self.cov.noise is None else torch.full_like(self.fit.dispersion, self.cov.noise)
+        noise = torch.full_like(self.fit.dispersion, self.scale)
+        if exog is None:
+            noise = noise.expand(design.nobs)
         if row_labels is not None:
             container = container.relabelled(row_labels)
-        return predict(regressors, self.fit.params, self.cov.matrix, noise, given, self._df, container)
+        return predict(regressors, self.fit.params, self._factor, noise, given, self._df, container)
 
     def get_influence(self) -> Influence:
         """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
@@ -709,6 +715,13 @@ class Results:
         return standard_errors(self.cov.matrix)
 
     @cached_property
+    def _factor(self) -> Tensor:
+        return covariance_factor(self.fit.root, self.cov.core, self.cov.matrix)
+
+    def _factor_of(self, cov_p: Any) -> Tensor:
+        return self._factor if cov_p is None else square_root(self._matrix(cov_p))
+
+    @cached_property
     def _statistics(self) -> Tensor:
         return self.fit.params / self._errors
 
@@ -735,9 +748,7 @@ class Results:
         if (self.k_constant and constant is None) or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.design.width, self.fit.params)
-        return wald_test(
-            self.fit.params, self.cov.matrix, self.df_resid, rows, torch.zeros_like(rows[:, 0]), use_f=True
-        )
+        return wald_test(self.fit.params, self._factor, self.df_resid, rows, torch.zeros_like(rows[:, 0]), use_f=True)
 
     @property
     def _kept(self) -> tuple[int, ...]:

@@ -282,6 +282,10 @@ def test_aliased_columns_are_nan_and_named():
     assert np.flatnonzero(np.isnan(res.params)).tolist() == [r["coef"]["names"].index("wt2")]
     with pytest.raises(bh.EstimationError, match="'wt2', left out as collinear"):
         res.t_test("wt2 = 0")
+    # A linear function that leaves the aliased column alone has a variance.
+    row = np.array([[0.0, 1.0, 0.0, -2.0, 0.0, 0.0]])
+    _close(res.cov_params(r_matrix=row), np.square(res.t_test(row).sd))
+    _close(res.cov_params(column=1), r["se"][1] ** 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bh.CollinearityWarning)
         minimum_norm = res.model.fit()

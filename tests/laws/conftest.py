@@ -46,3 +46,15 @@ def sample(device):
         return Sample(*(torch.as_tensor(part, device=device) for part in (x, y, weights)))
 
     return make
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """Return a function that sets the numbers in a block, and sends the fit down one of the two routes."""
+
+    def set_size(budget, route):
+        monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", budget)
+        monkeypatch.setattr("betahat.data.blocks._GPU_BLOCK", budget)
+        monkeypatch.setattr("betahat.solvers.least_squares._SMALL", 0 if route == "gram" else 2**60)
+
+    return set_size

@@ -1,10 +1,11 @@
 """The closed forms of calculus.py against torch's automatic derivatives of the loss as one would write it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from betahat.calculus import Rows, rows_of
-from betahat.data.blocks import Block, blocks
+from betahat.calculus import Rows
 
 # The same sums of products in another order.
 ROUNDING = 1e-12
@@ -21,8 +22,10 @@ def _losses(data, kind):
 def _rows(data, kind, at_optimum):
     res = data.model(kind).fit()
     theta = res.params if at_optimum else res.params + torch.linspace(-1, 2, 4, dtype=torch.float64).to(data.x.device)
-    (block,) = blocks(*res.fit.design.columns)
-    return res, theta, rows_of(block, res.fit.objective, theta, res.fit.root)
+    seen = []
+    replace(res.fit, params=theta).map_rows(lambda rows: seen.append(rows) or rows.y)
+    (rows,) = seen
+    return res, theta, rows
 
 
 def _close(found, true):
@@ -81,9 +84,10 @@ def test_factor_multiplies_each_row(sample):
     _close(rows.scores(factor), rows.scores() * factor[:, None])
 
 
-def test_rows_of_a_block_without_weights(sample):
-    data = sample()
-    fit = data.ols().fit().fit
-    rows = rows_of(Block(7, (data.x, data.y)), fit.objective, fit.params, fit.root)
-    assert rows.weights is None
-    assert rows.start == 7
+def test_rows_know_their_place(sample, cut):
+    """Blocks of 1,024 rows start where the last one ended, and OLS has no weights."""
+    cut(1, "tsqr")
+    starts = []
+    fit = sample(n=2500).ols().fit().fit
+    fit.map_rows(lambda rows: starts.append((rows.start, len(rows.y), rows.weights)) or rows.y)
+    assert starts == [(0, 1024, None), (1024, 1024, None), (2048, 452, None)]

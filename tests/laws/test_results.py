@@ -25,7 +25,7 @@ OBJECTS = {
     "HC3": bh.HC3(),
 }
 covariances = pytest.mark.parametrize("covariance", COVARIANCES)
-# 60 rows take TSQR; 70,000 are more than a block on a CPU, and take the Gram matrix there.
+# 60 rows take TSQR; 70,000 rows of 4 columns are no longer small, and take the Gram matrix.
 sizes = pytest.mark.parametrize("n", [60, 70_000])
 
 

@@ -81,13 +81,13 @@ def test_naive_loop(sample, model, kind):
     assert relative(found.cpu(), true) < ROUNDING
 
 
+@pytest.mark.parametrize("route", ["gram", "tsqr"])
 @pytest.mark.parametrize("kind", HC)
-def test_naive_loop_over_several_blocks(sample, kind, monkeypatch):
-    monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", 1)
-    monkeypatch.setattr("betahat.data.blocks._GPU_BLOCK", 1)
+def test_naive_loop_over_several_blocks(sample, kind, route, cut):
+    cut(1, route)
     data = sample(n=2500)
     res = data.wls().fit(kind)
-    assert res.fit.route == "gram"
+    assert res.fit.route == route
     true = naive(kind, *(part.cpu().numpy() for part in (data.x, data.y, data.weights)))
     assert relative(res.cov.matrix.cpu(), true) < ROUNDING
 

@@ -69,6 +69,10 @@ def _designs():
     w = rng.uniform(0.1, 5.0, n)
     wild = 1e8 ** rng.choice([-1.0, 1.0], n)
     single = np.float32
+    many = 60_000
+    long = sm.add_constant(rng.normal(size=(many, 4)) @ (np.eye(4) + 0.3 * rng.normal(size=(4, 4))))
+    target = long @ [1.0, -1, 0.5, 0, 2] + rng.normal(size=many) * (1 + np.abs(long[:, 1]))
+    near = np.column_stack([long, long[:, 1] + 1e-3 * rng.normal(size=many)])
     yield "constant", Case(y, x)
     yield "constant last and not one", Case(y, np.column_stack([raw, np.full(n, 5.0)]))
     yield "no constant", Case(y, raw)
@@ -99,6 +103,10 @@ def _designs():
     yield "float32", Case(*narrow, twin=(narrow[0].astype(float), narrow[1].astype(float)))
     yield "integers", Case(np.round(5 * y).astype(int), sm.add_constant(whole).astype(int))
     yield "booleans", Case(y, sm.add_constant(flags) > 0, twin=(y, sm.add_constant(flags)))
+    yield "large", Case(target, long)
+    yield "large, weights", Case(target, long, rng.exponential(size=many))
+    yield "large, nearly collinear", Case(target, near, tolerance=_of_pseudoinverse(near))
+    yield "large, duplicated column", Case(target, np.column_stack([long, long[:, 2]]), collinear=True)
     yield "boolean endog", Case(y > 0, x, twin=((y > 0).astype(float), x))
 
 
@@ -237,6 +245,26 @@ def test_singular_design(design, quiet):
     mine, theirs = _pair(design, "nonrobust", None, quiet)
     assert mine.condition_number == theirs.condition_number
     np.testing.assert_array_equal(mine.eigenvals, theirs.eigenvals)
+
+
+@pytest.mark.parametrize(
+    ("design", "route"),
+    [("large", "gram"), ("large, weights", "gram"), ("large, nearly collinear", "tsqr"), ("constant", "tsqr")],
+)
+def test_the_matrix_covers_both_routes(design, route, quiet):
+    assert _pair(design, "nonrobust", None, quiet)[0].fit.route.startswith(route)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "pandas"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_attributes_of_the_model(weighted, kind, close):
+    y, x, w = _containers(kind)
+    mine, theirs = (package.WLS(y, x, w) if weighted else package.OLS(y, x) for package in (bh, sm))
+    for name in ("endog", "exog", "weights"):
+        close(getattr(mine, name), getattr(theirs, name), label=name)
+    assert list(mine.exog_names) == list(theirs.exog_names)
+    for name in ("endog_names", "nobs"):
+        assert getattr(mine, name) == getattr(theirs, name), name
 
 
 @pytest.mark.parametrize("cov_type", COVARIANCES)

@@ -1,4 +1,4 @@
-"""The summary's text, HTML, LaTeX and CSV, byte for byte those of live statsmodels."""
+"""The summary's text, HTML and LaTeX, byte for byte those of live statsmodels."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import betahat as bh
 
-FORMATS = ("as_text", "as_html", "as_latex", "as_csv")
+FORMATS = ("as_text", "as_html", "as_latex")
 COVARIANCES = [
     ("nonrobust", None),
     ("HC0", None),
@@ -30,8 +30,6 @@ def same(quiet):
         mine, theirs = mine.summary(**options), quiet(theirs.summary, **options)
         for name in FORMATS:
             assert getattr(mine, name)() == quiet(getattr(theirs, name)), name
-        assert str(mine) == str(theirs)
-        assert mine._repr_html_() == theirs._repr_html_()
 
     return check
 
@@ -75,6 +73,15 @@ def _designs():
 
 
 DESIGNS = {name: data for name, *data in _designs()}
+
+
+def test_other_faces():
+    mine, theirs = bh.OLS(*DESIGNS["constant"]).fit().summary(), sm.OLS(*DESIGNS["constant"]).fit().summary()
+    assert mine.as_csv() == theirs.as_csv()
+    assert str(mine) == str(theirs)
+    assert mine._repr_html_() == theirs._repr_html_()
+    assert mine._repr_latex_() == theirs._repr_latex_()
+    assert [str(table) for table in mine.tables] == [str(table) for table in theirs.tables]
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -143,15 +150,13 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC2"])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("kind", ["constant", "no constant"])
-def test_options(kind, options, cov_type, same):
+@pytest.mark.parametrize(("kind", "cov_type"), [("constant", "nonrobust"), ("no constant", "HC2")])
+def test_options(kind, cov_type, options, same):
     y, x = _frame(kind)
     mine, theirs = (package.OLS(y, x).fit(cov_type=cov_type) for package in (bh, sm))
     same(mine, theirs, **options)
-    names = [f"name {i}" for i in range(x.shape[1])]
-    same(mine, theirs, xname=names, **options)
+    same(mine, theirs, xname=[f"name {i}" for i in range(x.shape[1])], **options)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +223,7 @@ def _collinear():
 COLLINEAR = dict(_collinear())
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0", "HC1", "HC3", "fixed scale"])
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC1", "HC3"])
 @pytest.mark.parametrize("design", COLLINEAR)
 def test_collinear(design, cov_type, same, quiet):
     y, x = _data()[0], COLLINEAR[design]
@@ -284,6 +289,7 @@ FORMULAS = [
     "y ~ C(flag)",
     "y ~ center(x1)",
     "y ~ standardize(x1) + x2",
+    "y ~ scale(x1)",
     "y ~ bs(x1, df=4)",
 ]
 

@@ -31,6 +31,9 @@ class Covariance:
         Whether it does without the assumption of homoskedastic errors whose variance is estimated.
     noise : float or None
         The variance of an observation, where the estimator knows it; None takes the fit's dispersion.
+    core : Tensor or None
+        (r, r) C with Z C Z' the matrix, Z the fit's root, where the estimator has it: tests of collinear
+        coefficients keep their digits through it.
     """
 
     matrix: Tensor
@@ -40,6 +43,7 @@ class Covariance:
     draws: Tensor | None = None
     robust: bool = True
     noise: float | None = None
+    core: Tensor | None = None
 
 
 class Estimator(ABC):
@@ -55,15 +59,22 @@ class Estimator(ABC):
         return ()
 
 
-def sandwich(fit: Fit, meat: Tensor) -> Tensor:
-    """Return the covariance A^-1 B A^-1, (k, k), of a meat B, (k, k).
+def sandwich(fit: Fit, meat: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the covariance A^-1 B A^-1, (k, k), and its core Z'BZ, (r, r).
+
+    Parameters
+    ----------
+    fit : Fit
+        Its bread is A^-1 = Z Z'.
+    meat : Tensor
+        B, a sum of `Rows.meat`.
 
     References
     ----------
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
     """
-    half = fit.bread @ meat
-    return half @ fit.bread
+    core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
+    return fit.root @ core @ fit.root.mT, core
 
 
 def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:

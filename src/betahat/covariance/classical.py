@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from betahat.covariance.base import Covariance, Estimator
 from betahat.errors import OptionError
 from betahat.fit import Fit
@@ -26,13 +28,9 @@ class Classical(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return s^2 A^-1."""
-        return Covariance(
-            fit.dispersion * fit.bread,
-            "nonrobust",
-            "Standard Errors assume that the covariance matrix of the errors is correctly specified.",
-            fit.df_resid,
-            robust=False,
-        )
+        note = "Standard Errors assume that the covariance matrix of the errors is correctly specified."
+        core = fit.dispersion * torch.eye(fit.rank, dtype=fit.root.dtype, device=fit.root.device)
+        return Covariance(fit.dispersion * fit.bread, "nonrobust", note, fit.df_resid, robust=False, core=core)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from betahat.calculus import Rows
 from betahat.covariance.base import Covariance, Estimator, sandwich
-from betahat.data.blocks import gram
 from betahat.errors import EstimationError
 from betahat.fit import Fit
 from betahat.solvers.least_squares import RowSum
@@ -20,15 +19,15 @@ _FULL_LEVERAGE = 1e-10
 
 @dataclass(frozen=True)
 class _Meat:
-    """The sum of s s' / (1 - h)^power, (k, k)."""
+    """The sum of s s' / (1 - h)^power, in the coordinates of `Rows.meat`."""
 
     power: int
 
     def __call__(self, rows: Rows) -> Tensor:
         if self.power == 0:
-            return gram(rows.scores())
+            return rows.meat()
         slack = 1.0 - rows.leverage
-        return gram(rows.scores(slack.rsqrt() if self.power == 1 else slack.reciprocal()))
+        return rows.meat(slack.rsqrt() if self.power == 1 else slack.reciprocal())
 
 
 def _highest_leverage(rows: Rows) -> Tensor:
@@ -137,4 +136,5 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
 
 def _covariance(fit: Fit, meat: Tensor, label: str) -> Covariance:
     note = f"Standard Errors are heteroscedasticity robust ({label})"
-    return Covariance(sandwich(fit, meat), label, note)
+    matrix, core = sandwich(fit, meat)
+    return Covariance(matrix, label, note, core=core)

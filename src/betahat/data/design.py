@@ -84,14 +84,20 @@ class Design:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The regressors' names; unnamed ones are const, x1, x2, ... as in statsmodels."""
+        """The regressors' names; unnamed ones are x1, x2, ..., and the first that does not vary is const."""
         if self.given_names is not None:
             return self.given_names
-        constant = self.constant.index
-        names = [f"x{i}" for i in range(1, self.width + (constant is None))]
-        if constant is not None:
-            names.insert(constant, "const")
+        names = [f"x{i}" for i in range(1, self.width + 1)]
+        if self.unvarying:
+            names = [*names[: self.unvarying[0]], "const", *names[self.unvarying[0] : -1]]
         return tuple(names)
+
+    @cached_property
+    def unvarying(self) -> tuple[int, ...]:
+        """The columns that have one value in every row."""
+        first = self.exog[0].to(torch.float64)
+        (varies,) = total(lambda block: (torch.ne(block.columns[0], first).sum(0),), self.exog)
+        return tuple(i for i, count in enumerate(varies.tolist()) if count == 0)
 
     @cached_property
     def constant(self) -> Constant:
@@ -101,11 +107,8 @@ class Design:
         """
         if self.hasconst is False:
             return Constant(0, None)
-        first = self.exog[0].to(torch.float64)
-        (varies,) = total(lambda block: (torch.ne(block.columns[0], first).sum(0),), self.exog)
-        fixed = [i for i, count in enumerate(varies.tolist()) if count == 0]
-        values = first.tolist()
-        nonzero = [i for i in fixed if values[i] != 0]
+        values = self.exog[0].tolist()
+        nonzero = [i for i in self.unvarying if values[i] != 0]
         ones = [i for i in nonzero if values[i] == 1]
         if nonzero:
             return Constant(1, (ones or nonzero)[0])

@@ -18,7 +18,11 @@ import pandas as pd
 import patsy
 import torch
 from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.materializers import PandasMaterializer
+from formulaic.parser import DefaultFormulaParser
 from formulaic.parser.types import Factor
+from interface_meta import override
+from pandas.api.types import is_bool_dtype
 from torch import Tensor
 
 from betahat.data.container import Frames, to_tensor
@@ -33,6 +37,17 @@ from betahat.data.frame import (
     to_pandas,
 )
 from betahat.errors import DataError, FormulaError, listed
+
+
+class _Materializer(PandasMaterializer):  # type: ignore[misc]
+    """formulaic's reading of pandas, in which a boolean is a category of two levels, as in R and patsy."""
+
+    REGISTER_NAME = "betahat"
+    REGISTER_INPUTS = ()
+
+    @override
+    def _is_categorical(self, values: Any) -> bool:
+        return is_bool_dtype(values) or bool(PandasMaterializer._is_categorical(self, values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +86,7 @@ class Formula:
         FormulaError, DataError
             A variable is missing, or a category was not there when the model was fitted.
         """
-        frame = to_pandas(data)
+        frame = to_pandas(data, self.text)
         index = frame.index
         frame = frame.reset_index(drop=True)
         _check_variables(self.spec.required_variables, frame, self.context, self.text)
@@ -125,7 +140,7 @@ def read_formula(
     parsed = _parse(text)
     variables = parsed.required_variables
     column = weights if isinstance(weights, str) else None
-    frame = to_pandas(data, [*variables, column] if column else list(variables))
+    frame = to_pandas(data, f"{text} {column}")
     _check_variables({*variables, column} if column else variables, frame, context, text, data)
     labels = frame.index
     frame = frame.reset_index(drop=True)
@@ -136,7 +151,8 @@ def read_formula(
     left, right = built.lhs, built.rhs
     if left.shape[1] != 1:
         raise FormulaError(
-            f"The left-hand side of {text!r} makes {left.shape[1]} columns; it must be one number for each row."
+            f"The left-hand side of {text!r} makes {left.shape[1]} columns ({listed(left.columns)}); it must be one "
+            "number for each row: write a category or a boolean as a number, such as I(married * 1)."
         )
     kept = right.index
     if len(kept) < len(frame) and missing != "drop":
@@ -225,7 +241,9 @@ def _parse(text: str) -> Any:
             f"A formula is a string such as 'y ~ x', and a {type(text).__name__} came; for arrays use bh.OLS(endog, exog)."
         )
     try:
-        parsed = formulaic.Formula(text, _ordering="none")
+        tokens = DefaultFormulaParser().get_tokens(text)
+        power = any(token.kind.value == "operator" and token.token in ("**", "^") for token in tokens)
+        parsed = formulaic.Formula(text, _ordering="degree" if power else "none")
     except FormulaicError as error:
         raise FormulaError(f"The formula {text!r} cannot be read: {_plain(error)}; see formulaic's grammar.") from error
     if getattr(parsed, "lhs", None) is None:
@@ -285,7 +303,7 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Constructing a Categorical")
         try:
-            return spec.get_model_matrix(frame, context=context, **options)
+            return spec.get_model_matrix(frame, context=context, materializer=_Materializer, **options)
         except DataMismatchWarning as error:
             unseen = re.search(r"\{(.*)\}", str(error))
             raise DataError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -165,15 +164,15 @@ def read_weights(weights: Any, exog: Tensor, device: Device, dtype: torch.dtype 
     return read if isinstance(weights, Tensor) else read.to(exog.device)
 
 
-def to_pandas(data: Any, needed: Sequence[str] | None = None) -> pd.DataFrame:
+def to_pandas(data: Any, text: str) -> pd.DataFrame:
     """Turn any dataframe, or a dict of columns, into pandas; a category keeps its order.
 
     Parameters
     ----------
     data : dataframe or mapping
         pandas, polars, pyarrow, or whatever else narwhals reads eagerly.
-    needed : sequence of str, optional
-        The columns to take; those that `data` lacks are left out. None takes all.
+    text : str
+        A formula; the columns whose names occur in it are taken.
 
     Returns
     -------
@@ -183,11 +182,11 @@ def to_pandas(data: Any, needed: Sequence[str] | None = None) -> pd.DataFrame:
     if isinstance(data, dict):
         data = pd.DataFrame(data)
     if isinstance(data, pd.DataFrame):
-        return data if needed is None else data[[name for name in data.columns if name in set(needed)]]
+        return data[[name for name in data.columns if str(name) in text]]
     frame = _narwhals(data, "data")
     if isinstance(frame, nw.Series):
         frame = frame.to_frame()
-    chosen = [name for name in frame.columns if needed is None or name in set(needed)]
+    chosen = [name for name in frame.columns if name in text]
     return pd.DataFrame({name: _pandas_column(frame[name]) for name in chosen}, index=pd.RangeIndex(len(frame)))
 
 
@@ -346,9 +345,8 @@ def _numeric(series: Any) -> np.ndarray:
 
 def _pandas_column(series: Any) -> Any:
     kind = series.dtype
-    if kind.is_numeric() or kind == nw.Boolean:
-        exact = kind == nw.Boolean and not series.is_null().any()
-        return series.to_numpy() if exact else _numeric(series)
+    if kind.is_numeric():
+        return _numeric(series)
     if kind in (nw.Categorical, nw.Enum):
         text = series.cast(nw.String).to_list()
         return pd.Categorical(text, categories=series.cat.get_categories().to_list())

@@ -126,7 +126,7 @@ class Delta:
 def delta_method(
     function: Callable[[Parameters], Any],
     params: Tensor,
-    covariance: Tensor,
+    factor: Tensor,
     df: Df,
     names: Sequence[str],
     container: Container,
@@ -137,8 +137,8 @@ def delta_method(
     ----------
     function : callable
         g; maps `Parameters` to a number or a vector, by torch operations.
-    params, covariance : Tensor
-        (k,) b and (k, k) V.
+    params, factor : Tensor
+        (k,) b and (k, r) F with F F' = V.
     df : float or None
         Degrees of freedom for its test and interval.
     names : sequence of str
@@ -176,4 +176,4 @@ def delta_method(
         raise EstimationError(
             "The function's gradient at the estimates is not finite, so the delta method does not apply there; test an equivalent restriction instead."
         )
-    return Delta(flat.detach(), jacobian, jacobian @ covariance @ jacobian.mT, df, container)
+    return Delta(flat.detach(), jacobian, (jacobian @ factor) @ (jacobian @ factor).mT, df, container)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
+import torch
 from scipy import special
 from torch import Tensor
 
@@ -48,6 +49,16 @@ class Influence:
     def ess_press(self) -> float:
         """The sum of squared `resid_press`."""
         return float(((self._resid / (1 - self._leverage)) ** 2).sum())
+
+    @cached_property
+    def influence(self) -> Any:
+        """(n,) e h / (1 - h), the change of a fitted value."""
+        return self._rows(self._resid * self._odds)
+
+    @cached_property
+    def hat_diag_factor(self) -> Any:
+        """(n,) h / (1 - h)."""
+        return self._rows(self._odds)
 
     @cached_property
     def resid_studentized_internal(self) -> Any:
@@ -104,8 +115,13 @@ class Influence:
     @cached_property
     def cov_ratio(self) -> Any:
         """(n,) det of the classical covariance without the row, over det with it."""
-        ratio = (self._sigma2_without / self._sigma2) ** self._width / (1 - self._leverage)
-        return self._rows(ratio)
+        return self._rows(self._determinant_ratio)
+
+    @cached_property
+    def det_cov_params_not_obsi(self) -> Any:
+        """(n,) the determinant of the classical covariance without the row."""
+        determinant = torch.linalg.slogdet(self._sigma2 * self.fit.bread).logabsdet.exp()
+        return self._rows(self._determinant_ratio * determinant)
 
     @cached_property
     def resid_var(self) -> Any:
@@ -158,6 +174,10 @@ class Influence:
     @cached_property
     def _external(self) -> Tensor:
         return self._resid / (self._sigma2_without * (1 - self._leverage)).sqrt()
+
+    @property
+    def _determinant_ratio(self) -> Tensor:
+        return (self._sigma2_without / self._sigma2) ** self._width / (1 - self._leverage)
 
     @property
     def _odds(self) -> Tensor:

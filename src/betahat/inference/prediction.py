@@ -106,7 +106,7 @@ def predict_mean(exog: Tensor, params: Tensor) -> Tensor:
 def predict(
     exog: Tensor,
     params: Tensor,
-    covariance: Tensor,
+    factor: Tensor,
     noise: Tensor,
     weights: Tensor | None,
     df: Df,
@@ -118,8 +118,8 @@ def predict(
     ----------
     exog : Tensor
         (m, k).
-    params, covariance : Tensor
-        (k,) b and (k, k) V.
+    params, factor : Tensor
+        (k,) b and (k, r) F with F F' = V.
     noise : Tensor
         () the variance of an observation of weight one.
     weights : Tensor or None
@@ -130,7 +130,7 @@ def predict(
         How arrays are handed out, with the labels of the m rows.
     """
     means = predict_mean(exog, params)
-    variances = gather(lambda block: ((block.columns[0] @ covariance) * block.columns[0]).sum(1), exog)
+    variances = gather(lambda block: (block.columns[0] @ factor).square().sum(1), exog)
     scaled = noise if weights is None else noise / weights.to(torch.float64)
     return Prediction(means, variances, scaled, df, container)
 

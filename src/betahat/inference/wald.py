@@ -16,7 +16,7 @@ from betahat.data.container import Container, to_numpy
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import chi2_tail, f_tail, two_sided
 
-# An eigenvalue below 1e-12 of the restrictions' correlation matrix is a direction without variance.
+# Restrictions that agree to 1e-12 of their standard errors are one restriction.
 _SINGULAR = 1e-12
 
 
@@ -157,25 +157,27 @@ class TermTests:
     distribution: str
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return the table with statsmodels' column names: F or chi2, and its tail."""
-        return self.table.rename(columns={"statistic": self.distribution, "pvalue": f"P>{self.distribution}"})
+        """Return the table under the column names that statsmodels prints."""
+        named = {"statistic": self.distribution, "pvalue": f"P>{self.distribution}"}
+        spaced = {"df_constraint": "df constraint", "df_denom": "df denom"}
+        return self.table.rename(columns=named | spaced)
 
     def __str__(self) -> str:
         """Return the table as text."""
-        return f"Wald tests of the terms\n{self.summary_frame().to_string()}"
+        return self.summary_frame().to_string()
 
     __repr__ = __str__
 
 
 def t_test(
-    params: Tensor, covariance: Tensor, df: float | None, matrix: Tensor, values: Tensor, container: Container
+    params: Tensor, factor: Tensor, df: float | None, matrix: Tensor, values: Tensor, container: Container
 ) -> TTest:
     """Test each restriction by itself: (R b - q)_j / sqrt((R V R')_jj).
 
     Parameters
     ----------
-    params, covariance : Tensor
-        (k,) b and (k, k) V.
+    params, factor : Tensor
+        (k,) b and (k, r) F with F F' = V.
     df : float or None
         Degrees of freedom; None is the normal distribution.
     matrix, values : Tensor
@@ -184,22 +186,20 @@ def t_test(
         How arrays are handed out.
     """
     effects = matrix @ params
-    errors = ((matrix @ covariance) * matrix).sum(1).sqrt()
+    errors = torch.linalg.vector_norm(matrix @ factor, dim=1)
     statistics = (effects - values) / errors
     return TTest(effects, errors, statistics, two_sided(statistics, df), df, container)
 
 
-def wald_test(
-    params: Tensor, covariance: Tensor, df_resid: float, matrix: Tensor, values: Tensor, use_f: bool
-) -> WaldTest:
+def wald_test(params: Tensor, factor: Tensor, df_resid: float, matrix: Tensor, values: Tensor, use_f: bool) -> WaldTest:
     """Test the restrictions jointly: W = (R b - q)' (R V R')^-1 (R b - q), chi-squared; F = W / J.
 
     Restrictions that repeat each other, or have no variance, do not count in J.
 
     Parameters
     ----------
-    params, covariance : Tensor
-        (k,) b and (k, k) V.
+    params, factor : Tensor
+        (k,) b and (k, r) F with F F' = V.
     df_resid : float
         The denominator's degrees of freedom, of F.
     matrix, values : Tensor
@@ -207,25 +207,25 @@ def wald_test(
     use_f : bool
         F, or chi-squared.
     """
-    gap = matrix @ params - values
-    statistic, rank = quadratic(gap, matrix @ covariance @ matrix.mT)
+    statistic, rank = quadratic(matrix @ params - values, matrix @ factor)
     if use_f:
         value = statistic / rank if rank else float("nan")
         return WaldTest(value, f_tail(value, rank, df_resid), float(rank), df_resid, "F")
     return WaldTest(statistic, chi2_tail(statistic, rank), float(rank), float(rank), "chi2")
 
 
-def quadratic(gap: Tensor, covariance: Tensor) -> tuple[float, int]:
-    """Return gap' V^- gap and the rank of V; V is scaled to a correlation matrix first.
+def quadratic(gap: Tensor, factor: Tensor) -> tuple[float, int]:
+    """Return gap' (F F')^- gap and the rank of F, (J, r), whose rows are scaled to unit length first.
 
-    The form does not depend on the choice of V^-, since the gap lies in the range of V.
+    The form does not depend on the choice of the inverse, since the gap lies in the range of F. Singular
+    values of F lose half the digits that eigenvalues of F F' do.
     """
-    scale = covariance.diagonal().sqrt()
+    scale = torch.linalg.vector_norm(factor, dim=1)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    spectrum, vectors = torch.linalg.eigh(covariance / scale / scale[:, None])
-    held = spectrum > _SINGULAR * len(gap)
-    parts = (vectors.mT @ (gap / scale))[held]
-    return float((parts**2 / spectrum[held]).sum()), int(held.sum())
+    left, values, _ = torch.linalg.svd(factor / scale[:, None], full_matrices=False)
+    held = values > _SINGULAR * values[0]
+    parts = (left.mT @ (gap / scale))[held] / values[held]
+    return float(parts @ parts), int(held.sum())
 
 
 def _as_statsmodels(values: Tensor) -> Tensor:

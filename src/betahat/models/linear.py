@@ -140,9 +140,10 @@ class LinearModel(ABC):
 
     @property
     def weights(self) -> Any:
-        """(n,) the weights, of the rows in use; 1 for OLS, as in statsmodels."""
+        """(n,) the weights, of the rows in use; ones for OLS, as in statsmodels."""
         weights = self.design.weights
-        return 1.0 if weights is None else self.design.container.present_rows(weights)
+        ones = torch.ones(self.design.nobs, dtype=torch.float64, device=self.design.exog.device)
+        return self.design.container.plain(ones if weights is None else weights)
 
     @property
     def endog_names(self) -> str:

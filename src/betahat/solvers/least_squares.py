@@ -17,7 +17,7 @@ A^-1 = R^-1 (W'W)^-1 R^-T and the step R^-1 (W'W)^-1 W'e, has all the digits tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -62,6 +62,8 @@ class Solution:
         () RSS / 2.
     route : {"gram", "tsqr", "tsqr, refined"}
         How it was found.
+    well_conditioned : bool
+        Whether sums of products of the columns themselves keep their digits: the Gram route's certificate.
     sums : dict
         Row sums that were taken along in the refinement pass.
     """
@@ -72,7 +74,8 @@ class Solution:
     kept: tuple[int, ...]
     loss: Tensor
     route: str
-    sums: dict[RowSum, Tensor]
+    well_conditioned: bool = False
+    sums: dict[RowSum, Tensor] = field(default_factory=dict)
 
 
 def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Solution:
@@ -117,7 +120,8 @@ def independent_columns(triangle: Tensor) -> tuple[int, ...]:
 
 def has_implicit_constant(design: Design) -> bool:
     """Tell whether some combination of the columns is a constant: [1 | X] has the rank of X."""
-    triangle = _tsqr(lambda x, y: torch.cat([x, torch.ones_like(y)[:, None]], 1), design)
+    unweighted = replace(design, weights=None)
+    triangle = _tsqr(lambda x, y: torch.cat([x, torch.ones_like(y)[:, None]], 1), unweighted)
     return design.width not in independent_columns(triangle)
 
 
@@ -134,7 +138,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     objective = Gaussian()
 
     def second_pass(block: Block) -> tuple[Tensor, ...]:
-        rows = rows_of(block, objective, start, root)
+        rows = rows_of(block, objective, start, root, well_conditioned=True)
         return (rows.loss.sum(), cross(rows.x, rows.residual), *(term(rows) for term in also))
 
     loss, gradient, *sums = total(second_pass, *design.columns)
@@ -146,6 +150,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
         kept=tuple(range(design.width)),
         loss=loss - 0.5 * (gradient @ step),
         route="gram",
+        well_conditioned=True,
         sums=dict(zip(also, sums, strict=True)),
     )
 
@@ -155,23 +160,29 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
     triangle, moments, corner = whole[:width, :width], whole[:width, width], whole[width, width]
     kept = independent_columns(triangle)
-    if len(kept) == width:
-        root = _inverse_triangle(triangle)
-        params, loss = root @ moments, 0.5 * corner**2
-        norms = torch.linalg.vector_norm(triangle, dim=0)
-        if bool((norms * torch.linalg.vector_norm(root, dim=1)).max() > inflation):
-            return _refined(design, params, root, triangle, torch.linalg.vector_norm(whole, dim=0))
-    elif rank == "drop":
-        smaller = _triangle(torch.cat([triangle[:, kept], moments[:, None]], 1))
-        triangle, moments = smaller[: len(kept), : len(kept)], smaller[: len(kept), -1]
-        root = _inverse_triangle(triangle)
-        params, loss = root @ moments, 0.5 * (smaller[len(kept), -1] ** 2 + corner**2)
-    else:
-        left, values, right = torch.linalg.svd(triangle)
-        root = right[: len(kept)].mT / values[: len(kept)]
-        params = root @ (left[:, : len(kept)].mT @ moments)
-        loss = 0.5 * (torch.linalg.vector_norm(moments - triangle @ params) ** 2 + corner**2)
-    return Solution(params, root, triangle, kept, loss, "tsqr", {})
+    if len(kept) < width:
+        reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept)
+        return reduced if rank == "drop" else _minimum_norm(reduced, triangle)
+    root = _inverse_triangle(triangle)
+    params = root @ moments
+    norms = torch.linalg.vector_norm(triangle, dim=0)
+    if bool((norms * torch.linalg.vector_norm(root, dim=1)).max() > inflation):
+        return _refined(design, params, root, triangle, torch.linalg.vector_norm(whole, dim=0))
+    return Solution(params, root, triangle, kept, 0.5 * corner**2, "tsqr")
+
+
+def _minimum_norm(reduced: Solution, triangle: Tensor) -> Solution:
+    """Spread the solution for the independent columns over all of them, with the least sum of squares.
+
+    X = X_kept T, T = [I | R11^-1 R12], so that b = T+ b_kept with T+ = T'(TT')^-1. Row by row T+ keeps its
+    digits, whatever the columns' scales; the singular vectors of R do not.
+    """
+    kept = list(reduced.kept)
+    left, right = torch.linalg.qr(triangle[:, kept])
+    relation = torch.linalg.solve_triangular(right, left.mT @ triangle, upper=True)
+    relation[:, kept] = torch.eye(len(kept), dtype=triangle.dtype, device=triangle.device)
+    spread = torch.linalg.solve(relation @ relation.mT, relation).mT
+    return replace(reduced, params=spread @ reduced.params, root=spread @ reduced.root, triangle=triangle)
 
 
 def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, norms: Tensor) -> Solution:
@@ -197,7 +208,7 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
     root = root @ _inverse_triangle(lower.mT)
     params = params + root @ torch.linalg.solve_triangular(lower, gradient[:, None], upper=False)[:, 0]
     (square,) = total(lambda block: (exact(block, residual(params)).square().sum(),), *design.columns)
-    return Solution(params, root, lower.mT @ triangle, tuple(range(width)), 0.5 * square, "tsqr, refined", {})
+    return Solution(params, root, lower.mT @ triangle, tuple(range(width)), 0.5 * square, "tsqr, refined")
 
 
 def _moments(block: Block) -> tuple[Tensor, Tensor]:

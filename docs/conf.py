@@ -1,0 +1,33 @@
+"""Sphinx configuration; `make docs` builds the pages and executes their examples."""
+
+import doctest
+
+import betahat
+
+project = "betahat"
+author = "betahat developers"
+version = release = betahat.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.doctest", "numpydoc"]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+# A name in single backticks is a link where the name is known, and code elsewhere.
+default_role = "py:obj"
+
+# Where letter case does not tell files apart, ols would replace OLS.
+autosummary_filename_map = {"betahat.ols": "betahat.ols-formula", "betahat.wls": "betahat.wls-formula"}
+# Docstrings give types, shapes and units; annotations would only repeat the types.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+# Sphinx's own flags would skip the text of errors; these are pytest's in pyproject.toml.
+doctest_default_flags = doctest.NORMALIZE_WHITESPACE
+doctest_test_doctest_blocks = "default"
+
+html_theme = "furo"
+html_title = f"betahat {release}"
+html_copy_source = False
+html_show_copyright = False
+html_show_sourcelink = False

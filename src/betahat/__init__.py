@@ -1,6 +1,6 @@
 """betahat: standard errors, tests and tables for anything fitted in PyTorch."""
 
-from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.base import Covariance, Estimator, sandwich
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.hc import HC0, HC1, HC2, HC3
 from betahat.covariance.names import register_covariance
@@ -37,6 +37,7 @@ __all__ = [
     "HC3",
     "Covariance",
     "Estimator",
+    "sandwich",
     "register_covariance",
     # results and tables
     "Fit",

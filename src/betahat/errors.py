@@ -33,6 +33,17 @@ class RobustTestWarning(BetahatWarning):
     """A test that assumes homoskedastic errors was asked of a result with robust covariance."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Count things in words.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(3, "row")
+    ('1 row', '3 rows')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def listed(names: object, *, limit: int = 8) -> str:
     """Join names for a sentence, and count what was left out.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.calculus import Rows, rows_of
 from betahat.data.blocks import Block, gather, total
-from betahat.data.design import Constant, Design, check_size
+from betahat.data.design import Constant, Design
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.least_squares import (
@@ -62,6 +62,10 @@ class Fit:
     given: Design
     kept: tuple[int, ...]
     sums: dict[RowSum, Tensor] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """Name the objective, the size and the route."""
+        return f"<Fit: {type(self.objective).__name__}, n = {self.nobs}, k = {len(self.params)}, rank {self.rank}, by {self.route}>"
 
     @property
     def nobs(self) -> int:
@@ -143,13 +147,7 @@ def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ())
     Returns
     -------
     Fit
-
-    Raises
-    ------
-    EstimationError
-        There are no more rows than columns.
     """
-    check_size(design.nobs, design.width)
     solution = least_squares(design, rank, also)
     dropped = len(solution.params) < design.width
     return Fit(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
-from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
@@ -132,7 +132,7 @@ class Results:
         ----------
         r_matrix : array_like, optional
             (J, k) R: returns R V R', or R V other'.
-        column : int or sequence of int, optional
+        column : int, str or sequence of them, optional
             Returns the variance of one coefficient, or the covariance of some.
         scale : float, optional
             Returns scale * (X'WX)^-1 instead of the covariance of these results.
@@ -146,19 +146,20 @@ class Results:
         (k, k), or as above
         """
         matrix = self._matrix(cov_p, scale)
-        full = self._expand_square(matrix)
         if column is not None:
             if r_matrix is not None or other is not None:
                 raise OptionError("column was given together with r_matrix or other; pass either.")
-            where = torch.as_tensor(column)
-            return self._container.plain(full[where][..., where])
+            where = self._positions(column)
+            return self._container.plain(self._expand_square(matrix)[where][..., where])
         if r_matrix is None:
             if other is not None:
                 raise OptionError("other was given without r_matrix; pass both.")
             return self._square(matrix)
-        left = to_tensor(r_matrix, full)
-        right = left if other is None else to_tensor(other, full)
-        return self._container.plain(left @ full @ (right if right.ndim == 1 else right.mT))
+        left = self._restrictions(r_matrix)[0]
+        right = left if other is None else self._restrictions(other)[0]
+        product = left @ matrix @ right.mT
+        flat = [np.ndim(side) == 1 for side in (r_matrix, r_matrix if other is None else other)]
+        return self._container.plain(product[0 if flat[0] else ...][..., 0 if flat[1] else slice(None)])
 
     @cached_property
     def normalized_cov_params(self) -> Any:
@@ -304,7 +305,7 @@ class Results:
 
     @property
     def df_resid(self) -> float:
-        """N - r, r the number of independent columns."""
+        """Residual degrees of freedom, n - r."""
         return self.fit.df_resid
 
     @property
@@ -354,7 +355,7 @@ class Results:
     @property
     def mse_model(self) -> float:
         """The explained sum of squares over its degrees of freedom."""
-        return _ratio(self.ess, self.df_model)
+        return _ratio(self.ess, self.df_model) if self.df_model else math.nan
 
     @property
     def mse_resid(self) -> float:
@@ -511,17 +512,17 @@ class Results:
 
     def compare_f_test(self, restricted: Results) -> Comparison:
         """Test a nested model by the sums of squares; warns where a covariance is robust."""
-        return compare_f(self.fit, restricted.fit, robust=self.cov.robust or restricted.cov.robust)
+        return compare_f(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
 
     def compare_lr_test(self, restricted: Results, large_sample: bool = False) -> Comparison:
         """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`."""
         if large_sample:
             return self.compare_lm_test(restricted, use_lr=True)
-        return compare_lr(self.fit, restricted.fit, robust=self.cov.robust or restricted.cov.robust)
+        return compare_lr(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
 
     def compare_lm_test(self, restricted: Results, demean: bool = True, use_lr: bool = False) -> Comparison:
         """Test a nested model by its scores; under a robust covariance the scores' own variance is used."""
-        return compare_lm(self.fit, restricted.fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
+        return compare_lm(self.fit, _results(restricted).fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
 
     def delta(self, function: Callable[[Parameters], Any]) -> Delta:
         """Return a function of the parameters with its standard error, by the delta method.
@@ -595,9 +596,12 @@ class Results:
         noise = torch.full_like(self.fit.dispersion, self.scale)
         if exog is None:
             noise = noise.expand(design.nobs)
-        if row_labels is not None:
-            container = container.relabelled(row_labels)
-        return predict(regressors, self.fit.params, self._factor, noise, given, self._df, container)
+        labels = container.row_labels if row_labels is None else list(row_labels)
+        if labels is not None and len(labels) != len(regressors):
+            raise OptionError(
+                f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
+            )
+        return predict(regressors, self.fit.params, self._factor, noise, given, self._df, container, labels)
 
     def get_influence(self) -> Influence:
         """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
@@ -619,7 +623,12 @@ class Results:
             student_resid, unadj_p and the corrected p-value.
         """
         student, tail = outlier_tests(self.get_influence())
-        adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
+        try:
+            adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
+        except ValueError as error:
+            raise OptionError(
+                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names)}."
+            ) from error
         columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
         return pd.DataFrame(columns, index=self._container.row_labels)
 
@@ -655,6 +664,8 @@ class Results:
 
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """Return a row for each coefficient, under broom's column names."""
+        if not 0.0 < conf_level < 1.0:
+            raise OptionError(f"conf_level is {conf_level}; pass the share that the intervals cover, such as 0.95.")
         table = self.coefficient_table()
         low, high = self._numpy_interval(1.0 - conf_level).T
         return pd.DataFrame(
@@ -772,6 +783,14 @@ class Results:
     def _square(self, values: Tensor) -> Any:
         return self._container.present(self._expand_square(values), self._names)
 
+    def _positions(self, column: Any) -> Tensor:
+        wanted = [column] if isinstance(column, str | int) else list(column)
+        found = [self.names.index(name) if name in self.names else name for name in wanted]
+        bad = [name for name in found if not isinstance(name, int | np.integer) or not 0 <= name < len(self.names)]
+        if bad:
+            raise OptionError(f"There is no column {listed(bad)}; the parameters are {listed(self.names, limit=30)}.")
+        return torch.as_tensor(found[0] if isinstance(column, str | int) else found)
+
     def _matrix(self, cov_p: Any, scale: float | None = None) -> Tensor:
         if cov_p is None:
             return self.cov.matrix if scale is None else scale * self.fit.bread
@@ -839,6 +858,12 @@ class Results:
             condition_number=self.condition_number,
             smallest_eigenvalue=float(self._spectrum[-1]),
         )
+
+
+def _results(restricted: Any) -> Results:
+    if not isinstance(restricted, Results):
+        raise OptionError(f"The restricted model is {restricted!r}; pass its results, as .fit() returns them.")
+    return restricted
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -67,7 +67,7 @@ FORMULAS = [
     "y ~ flag",
     "y ~ I(x ** 2) + np.log(x)",
     "np.log(x) ~ z + I(z ** 2)",
-    'y ~ Q("a b") + x',
+    "y ~ Q('a b') + x",
     "y ~ (x + z + g) ** 2",
     "y ~ x + I(x > 2)",
 ]

@@ -73,7 +73,7 @@ def test_error(holed, kind, missing):
     y, x, weights, _ = holed
     make = MAKERS[kind]
     second = "b" if kind.startswith(("pandas", "polars", "pyarrow")) else "column 1"
-    with pytest.raises(bh.DataError, match=rf"3 of 40 rows .*{second} \(1\).*missing='drop'") as caught:
+    with pytest.raises(bh.DataError, match=rf"3 of 40 rows.*{second} \(1\).*missing='drop'") as caught:
         bh.WLS(make(y), make(x), weights=make(weights), missing=missing)
     assert "weights (1)" in str(caught.value)
 
@@ -86,7 +86,7 @@ def test_drop_keeps_a_scalar_weight(holed):
 def test_drop_does_not_hide_infinity(holed):
     y, x, _, _ = holed
     x[0, 2] = np.inf
-    with pytest.raises(bh.DataError, match=r"1 of 38 rows hold infinite values.*column 2 \(1\)"):
+    with pytest.raises(bh.DataError, match=r"Infinite values in 1 of 38 rows.*column 2 \(1\)"):
         bh.OLS(y, x, missing="drop")
 
 
@@ -133,7 +133,7 @@ def test_formula_weights_follow_the_rows(holed, how):
 @pytest.mark.parametrize("missing", ["none", "raise"])
 def test_formula_error(holed, missing):
     frame, _ = _frame(holed)
-    with pytest.raises(bh.DataError, match=r"2 of 40 rows hold missing values.*b \(1\), y \(1\).*missing='drop'"):
+    with pytest.raises(bh.DataError, match=r"Missing values in 2 of 40 rows.*b \(1\), y \(1\).*missing='drop'"):
         bh.ols("y ~ b + c", frame, missing=missing)
     with pytest.raises(bh.DataError, match=r"w(eights)? \(1\).*missing='drop'"):
         bh.wls("y ~ b + c", frame.dropna(subset=["y", "b"]), weights="w", missing=missing)

@@ -291,7 +291,7 @@ def test_wald_f_of_badly_scaled_columns(cov_type, close, quiet):
     mine, theirs = _pair("badly scaled", cov_type, None, quiet)
     _, rescaled = _pair("constant", cov_type, None, quiet)
     close(mine.fvalue, rescaled.fvalue)
-    assert abs(theirs.fvalue / rescaled.fvalue - 1) > 0.1
+    assert abs(quiet(getattr, theirs, "fvalue") / rescaled.fvalue - 1) > 0.1
 
 
 @pytest.mark.parametrize("design", [name for name, case in DESIGNS.items() if case.collinear])
@@ -448,7 +448,8 @@ def test_integer_column_labels():
     case = DESIGNS["constant"]
     x = pd.DataFrame(case.exog)
     mine, theirs = bh.OLS(case.endog, x).fit(), sm.OLS(case.endog, x).fit()
-    _assert_same_labels(mine.params, theirs.params, "params")
+    """Intended difference: betahat's names are text, so that restrictions can be written with them."""
+    assert list(mine.params.index) == [str(label) for label in theirs.params.index]
 
 
 @pytest.mark.parametrize("which", ["endog", "exog"])

@@ -347,7 +347,7 @@ FORMULAS = [
     "y ~ 0 + C(g) + x1:x2",
     "y ~ C(g, Sum) + pos",
     "y ~ center(x1) + x2",
-    "y ~ bs(pos, df=4)",
+    "y ~ bs(pos, df=4, lower_bound=0, upper_bound=20)",
 ]
 
 

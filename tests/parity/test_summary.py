@@ -289,8 +289,6 @@ FORMULAS = [
     "y ~ C(flag)",
     "y ~ center(x1)",
     "y ~ standardize(x1) + x2",
-    "y ~ scale(x1)",
-    "y ~ bs(x1, df=4)",
 ]
 
 

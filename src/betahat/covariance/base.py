@@ -59,22 +59,28 @@ class Estimator(ABC):
         return ()
 
 
-def sandwich(fit: Fit, meat: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the covariance A^-1 B A^-1, (k, k), and its core Z'BZ, (r, r).
+def sandwich(fit: Fit, meat: Tensor, label: str, note: str, df: float | None = None) -> Covariance:
+    """Return the covariance A^-1 B A^-1 of a meat B.
 
     Parameters
     ----------
     fit : Fit
         Its bread is A^-1 = Z Z'.
     meat : Tensor
-        B, a sum of `Rows.meat`.
+        B, a sum of `Rows.meat`: ``fit.sum_rows(lambda rows: rows.meat(factor))``.
+    label, note, df
+        As in `Covariance`.
+
+    Returns
+    -------
+    Covariance
 
     References
     ----------
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
     """
     core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
-    return fit.root @ core @ fit.root.mT, core
+    return Covariance(fit.root @ core @ fit.root.mT, label, note, df, core=core)
 
 
 def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:

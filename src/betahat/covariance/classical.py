@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 
@@ -54,8 +55,8 @@ class FixedScale(Estimator):
 
     def __post_init__(self) -> None:
         """Check the scale."""
-        if not 0.0 < self.scale < float("inf"):
-            raise OptionError(f"scale is {self.scale}; pass the errors' variance, a positive number.")
+        if not isinstance(self.scale, Real) or not 0.0 < self.scale < float("inf"):
+            raise OptionError(f"scale is {self.scale!r}; pass the errors' variance, a positive number.")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return scale * A^-1."""

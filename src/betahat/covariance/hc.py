@@ -9,7 +9,7 @@ from torch import Tensor
 
 from betahat.calculus import Rows
 from betahat.covariance.base import Covariance, Estimator, sandwich
-from betahat.errors import EstimationError
+from betahat.errors import EstimationError, counted
 from betahat.fit import Fit
 from betahat.solvers.least_squares import RowSum
 
@@ -128,13 +128,11 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
         leverage = fit.map_rows(lambda rows: rows.leverage)
         rows = torch.nonzero(leverage > 1.0 - _FULL_LEVERAGE).flatten().tolist()
         raise EstimationError(
-            f"HC{power + 1} divides by 1 - leverage, and {len(rows)} rows have leverage 1, each alone fixing a "
-            f"coefficient (rows {fit.design.row_names(rows)}); leave them out with their dummies, or use HC0 or HC1."
+            f"HC{power + 1} divides by 1 - leverage, which is 0 in {counted(len(rows), 'row')} that alone fix a coefficient "
+            f"(labelled {fit.design.row_names(rows)}); leave such rows out with their dummies, or use HC0 or HC1."
         )
     return fit.sum_rows(_Meat(power))
 
 
 def _covariance(fit: Fit, meat: Tensor, label: str) -> Covariance:
-    note = f"Standard Errors are heteroscedasticity robust ({label})"
-    matrix, core = sandwich(fit, meat)
-    return Covariance(matrix, label, note, core=core)
+    return sandwich(fit, meat, label, f"Standard Errors are heteroscedasticity robust ({label})")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from betahat.covariance.base import Covariance, Estimator, with_distribution
+from betahat.covariance.base import Covariance, with_distribution
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.hc import HC0, HC1, HC2, HC3
 from betahat.errors import EstimationError, OptionError, listed
@@ -54,6 +54,8 @@ def register_covariance(name: str, factory: Factory) -> None:
     >>> bh.OLS([1.0, 2.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0]).fit("halved").cov_type
     'halved'
     """
+    if not isinstance(name, str):
+        raise OptionError(f"The name is {name!r}; pass a string, which cov_type is going to be.")
     taken = _BUILT_IN.get(name.lower())
     if taken is not None:
         raise OptionError(f"{name!r} is betahat's own name for {taken}; choose another.")
@@ -108,17 +110,17 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
         It is no `Covariance`, or its matrix has the wrong shape.
     """
     covariance = estimator(fit)
-    if not isinstance(estimator, Estimator):
-        width = len(fit.params)
-        if not isinstance(covariance, Covariance):
-            raise EstimationError(
-                f"The estimator returned a {type(covariance).__name__}; return bh.Covariance(matrix, label, note, df)."
-            )
-        if not isinstance(covariance.matrix, torch.Tensor) or covariance.matrix.shape != (width, width):
-            shape = tuple(getattr(covariance.matrix, "shape", ()))
-            raise EstimationError(
-                f"The estimator's matrix has shape {shape}; return a tensor of shape ({width}, {width})."
-            )
+    if not isinstance(covariance, Covariance):
+        raise EstimationError(
+            f"The estimator returned a value of type {type(covariance).__name__}; it must return bh.Covariance(matrix, label, note, df)."
+        )
+    matrix, width = covariance.matrix, len(fit.params)
+    if not isinstance(matrix, torch.Tensor):
+        raise EstimationError(f"The estimator's matrix is of type {type(matrix).__name__}; it must be a tensor.")
+    if matrix.shape != (width, width):
+        raise EstimationError(
+            f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
+        )
     return with_distribution(covariance, fit, use_t)
 
 
@@ -127,8 +129,8 @@ def _lookup(name: str) -> Factory:
     known = {known.lower(): factory for known, factory in _NAMES.items()}
     if wanted not in known:
         close = difflib.get_close_matches(name, _NAMES, n=1)
-        hint = f" did you mean {close[0]!r}?" if close else ""
-        raise OptionError(f"cov_type {name!r} is unknown;{hint} the known ones are {listed(_NAMES, limit=40)}.")
+        hint = f", did you mean {close[0]!r}" if close else ""
+        raise OptionError(f"cov_type {name!r} is unknown{hint}? The known ones are {listed(_NAMES, limit=40)}.")
     return known[wanted]
 
 
@@ -139,8 +141,8 @@ def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None
     try:
         signature.bind(**options)
     except TypeError as error:
-        known = listed(signature.parameters, limit=40) or "none at all"
-        raise OptionError(f"cov_kwds of {name!r} does not fit: {error}; its options are {known}.") from error
+        known = f"its options are {listed(signature.parameters)}" if signature.parameters else "it has no options"
+        raise OptionError(f"cov_kwds of {name!r} does not fit: {error}; {known}.") from error
 
 
 # Every option of betahat's own estimators has a default, which saves a look at their signatures.

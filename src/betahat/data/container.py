@@ -59,8 +59,8 @@ class Tensors(Container):
         return values
 
     def present(self, values: Tensor, names: Names, columns: Any = None) -> Tensor:
-        """Return the tensor itself."""
-        return values
+        """Return a copy of the tensor."""
+        return values.clone()
 
     def present_rows(self, values: Tensor, columns: Any = None) -> Tensor:
         """Return the tensor itself."""
@@ -85,8 +85,8 @@ class Arrays(Container):
         return to_numpy(values)
 
     def present(self, values: Tensor, names: Names, columns: Any = None) -> np.ndarray:
-        """Return a NumPy array."""
-        return to_numpy(values)
+        """Return a NumPy array, a copy."""
+        return to_numpy(values).copy()
 
     def present_rows(self, values: Tensor, columns: Any = None) -> np.ndarray:
         """Return a NumPy array."""
@@ -120,7 +120,7 @@ class Frames(Container):
 
     def present(self, values: Tensor, names: Names, columns: Any = None) -> pd.Series | pd.DataFrame:
         """Return a Series or a DataFrame whose index is the parameters' names."""
-        return _labelled(values, names(), names() if columns is None else columns)
+        return _labelled(values.clone(), names(), names() if columns is None else columns)
 
     def present_rows(self, values: Tensor, columns: Any = None) -> pd.Series | pd.DataFrame:
         """Return a Series or a DataFrame with the data's own row labels."""
@@ -137,7 +137,7 @@ class Frames(Container):
 
 
 def to_numpy(values: Tensor) -> np.ndarray:
-    """Hand a tensor on any device to NumPy."""
+    """Hand a tensor on any device to NumPy; on the CPU they share memory."""
     return values.detach().cpu().numpy()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from betahat.data.blocks import Block, gather, total
 from betahat.data.container import Container, to_numpy
-from betahat.errors import DataError, EstimationError, listed
+from betahat.errors import DataError, EstimationError, counted, listed
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def check_shapes(endog: Tensor, exog: Tensor, weights: Tensor | None, names: tup
             )
         if values.device != exog.device:
             raise DataError(
-                f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(exog.device)!r} ) say."
+                f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(exog.device)!r}) say."
             )
         if values.shape[0] != exog.shape[0]:
             raise DataError(
@@ -168,7 +169,7 @@ def check_size(nobs: int, width: int) -> None:
     """Refuse a design without a degree of freedom left: n must exceed k."""
     if nobs <= width:
         raise EstimationError(
-            f"There are {nobs} rows for {width} coefficients, which leaves no degree of freedom for the errors; "
+            f"There are {counted(nobs, 'row')} for {counted(width, 'coefficient')}, which leaves no degree of freedom for the errors; "
             "use more rows or fewer columns."
         )
 
@@ -180,7 +181,7 @@ def check_weights(weights: Tensor | None) -> None:
     negative = int((weights < 0).sum())
     if negative:
         raise DataError(
-            f"weights has {negative} negative values; weights are inverse variances: pass numbers of zero or more."
+            f"weights has {counted(negative, 'negative value')}; weights are inverse variances: pass numbers of zero or more."
         )
     if not bool(weights.any()):
         raise DataError("weights are all zero, so no row counts; pass a positive weight for the rows to use.")
@@ -196,20 +197,22 @@ def check_finite(endog: Tensor, exog: Tensor, weights: Tensor | None, endog_name
     DataError
     """
     columns = [column for column in (endog, exog, weights) if column is not None]
-    if all(np.isfinite(float(column.sum(dtype=torch.float64))) for column in columns):
+    if all(math.isfinite(float(column.sum(dtype=torch.float64))) for column in columns):
         return
-    spoiled = gather(_not_finite, *columns)
-    bad = to_numpy(spoiled.any(0))
+    bad = to_numpy(gather(_not_finite, *columns))
     if not bad.any():
         return
-    labels = [endog_name, *names, *(["weights"] if weights is not None else [])]
-    counts = to_numpy(spoiled.sum(0))
-    told = ", ".join(f"{labels[i]} ({counts[i]})" for i in np.flatnonzero(bad)[:8])
-    rows = int(spoiled.any(1).sum())
-    only_inf = not any(bool(torch.isnan(column).any()) for column in columns)
-    what = "infinite" if only_inf else "missing (NaN) or infinite"
-    remedy = "replace them" if only_inf else "pass missing='drop' to leave those rows out, or fill them in"
-    raise DataError(f"{rows} of {exog.shape[0]} rows hold {what} values, in columns (and how many): {told}; {remedy}.")
+    labels = [endog_name, *names, "weights"]
+    counts = bad.sum(0)
+    told = ", ".join(f"{labels[i]} ({counts[i]})" for i in np.flatnonzero(counts)[:8])
+    nan = any(bool(torch.isnan(column).any()) for column in columns)
+    infinite = any(bool(torch.isinf(column).any()) for column in columns)
+    what = " or ".join(["missing"] * nan + ["infinite"] * infinite)
+    remedy = "pass missing='drop' to leave those rows out, or fill them in" if nan else "replace them"
+    rows = int(bad.any(1).sum())
+    raise DataError(
+        f"{what.capitalize()} values in {rows} of {len(bad)} rows, in columns (and how many): {told}; {remedy}."
+    )
 
 
 def select_rows(values: Any, keep: Tensor) -> Any:

@@ -10,6 +10,8 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from inspect import ismodule
 from typing import Any
 
 import formulaic
@@ -31,12 +33,12 @@ from betahat.data.frame import (
     Device,
     Missing,
     assemble,
-    check_dtype,
-    check_missing,
+    check_index,
+    check_options,
     read_weights,
     to_pandas,
 )
-from betahat.errors import DataError, FormulaError, listed
+from betahat.errors import DataError, FormulaError, counted, listed
 
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]
@@ -48,6 +50,11 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
     @override
     def _is_categorical(self, values: Any) -> bool:
         return is_bool_dtype(values) or bool(PandasMaterializer._is_categorical(self, values))
+
+
+@dataclass(frozen=True)
+class _Module:
+    name: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +74,19 @@ class Formula:
     text: str
     spec: Any
     context: Mapping[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep modules by name, which pickle cannot hold."""
+        context = {name: _Module(value.__name__) if ismodule(value) else value for name, value in self.context.items()}
+        return {"text": self.text, "spec": self.spec, "context": context}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Import the modules again."""
+        context = {
+            name: import_module(value.name) if isinstance(value, _Module) else value
+            for name, value in state["context"].items()
+        }
+        self.__dict__.update(state, context=context)
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the regressors of new data from the stored state.
@@ -135,8 +155,7 @@ def read_formula(
     ------
     FormulaError, DataError, OptionError
     """
-    check_missing(missing)
-    check_dtype(dtype)
+    check_options(missing, device, dtype)
     parsed = _parse(text)
     variables = parsed.required_variables
     column = weights if isinstance(weights, str) else None
@@ -154,6 +173,8 @@ def read_formula(
             f"The left-hand side of {text!r} makes {left.shape[1]} columns ({listed(left.columns)}); it must be one "
             "number for each row: write a category or a boolean as a number, such as I(married * 1)."
         )
+    if not right.shape[1]:
+        raise FormulaError(f"The formula {text!r} has no regressors; leave the 0 out for a constant, or name one.")
     kept = right.index
     if len(kept) < len(frame) and missing != "drop":
         _refuse_missing(frame, len(frame) - len(kept), variables)
@@ -165,7 +186,12 @@ def read_formula(
     positions = torch.tensor(kept.to_numpy(), device=target)
     exog = _to_device(right.to_numpy(dtype=float), target, dtype)
     endog = _to_device(left.iloc[:, 0].to_numpy(dtype=float), target, dtype)
-    given = _read_formula_weights(frame[column].to_numpy() if column else weights, len(frame), target)
+    given = _read_formula_weights(
+        frame[column].to_numpy() if column else weights,
+        f"weights column {column!r}" if column else "weights",
+        labels,
+        target,
+    )
     design = assemble(
         endog,
         exog,
@@ -208,7 +234,7 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
     if isinstance(restrictions, tuple) and len(restrictions) == 2 and not isinstance(restrictions[0], str):
         matrix = _as_rows(to_tensor(restrictions[0], like))
         values = to_tensor(restrictions[1], like).reshape(-1)
-    elif isinstance(restrictions, str | dict) or _all_strings(restrictions):
+    elif isinstance(restrictions, str | Mapping) or _all_strings(restrictions):
         try:
             read = patsy.DesignInfo(list(names)).linear_constraint(restrictions)
         except (patsy.PatsyError, ValueError, KeyError) as error:
@@ -218,7 +244,12 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
             ) from error
         matrix, values = to_tensor(read.coefs, like), to_tensor(read.constants[:, 0], like)
     else:
-        matrix = _as_rows(to_tensor(restrictions, like))
+        try:
+            matrix = _as_rows(to_tensor(restrictions, like))
+        except (TypeError, ValueError) as error:
+            raise FormulaError(
+                f"The restrictions are {restrictions!r}; pass a string such as 'x1 = x2', a matrix, or a tuple (R, q)."
+            ) from error
         values = torch.zeros(matrix.shape[0], dtype=torch.float64, device=like.device)
     if matrix.ndim != 2 or matrix.shape[1] != len(names):
         raise FormulaError(
@@ -245,7 +276,10 @@ def _parse(text: str) -> Any:
         power = any(token.kind.value == "operator" and token.token in ("**", "^") for token in tokens)
         parsed = formulaic.Formula(text, _ordering="degree" if power else "none")
     except FormulaicError as error:
-        raise FormulaError(f"The formula {text!r} cannot be read: {_plain(error)}; see formulaic's grammar.") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise FormulaError(
+            f"The formula {text!r} cannot be read: {reason}; write it in the manner of 'y ~ x1 + C(group)'."
+        ) from error
     if getattr(parsed, "lhs", None) is None:
         raise FormulaError(f"The formula {text!r} has no left-hand side; write 'y ~ ...'.")
     return parsed
@@ -260,7 +294,9 @@ def _check_variables(wanted: Any, frame: pd.DataFrame, context: Mapping[str, Any
     columns = _columns(data, frame)
     close = [match for name in absent for match in difflib.get_close_matches(name, columns, n=1)]
     hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
-    raise FormulaError(f"The formula {text!r} names {listed(absent)}, which the data do not have; {hint}")
+    raise FormulaError(
+        f"The formula {text!r} names {listed(absent)}, which neither the data nor the caller have; {hint}"
+    )
 
 
 def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
@@ -307,13 +343,17 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
         except DataMismatchWarning as error:
             unseen = re.search(r"\{(.*)\}", str(error))
             raise DataError(
-                f"The new data have categories that the fit of {text!r} did not see: {unseen[1] if unseen else error}; "
+                f"The new data have categories that the fit of {text!r} did not see: {_levels(unseen, error)}; "
                 "leave those rows out, or fit with data that have them."
             ) from error
         except FormulaicError as error:
             raise FormulaError(
                 f"The formula {text!r} cannot be evaluated: {_plain(error)}; check its names and functions against the data."
             ) from error
+
+
+def _levels(unseen: re.Match[str] | None, error: Exception) -> str:
+    return re.sub(r"np\.\w+\((.*?)\)", r"\1", unseen[1]) if unseen else str(error)
 
 
 def _refuse_missing(frame: pd.DataFrame, rows: int, variables: Any) -> None:
@@ -325,20 +365,21 @@ def _refuse_missing(frame: pd.DataFrame, rows: int, variables: Any) -> None:
         else ", made by the formula itself, such as the logarithm of a negative number"
     )
     raise DataError(
-        f"{rows} of {len(frame)} rows hold missing values{where}; pass missing='drop' to leave those rows out, or fill them in."
+        f"Missing values in {rows} of {len(frame)} rows{where}; pass missing='drop' to leave those rows out, or fill them in."
     )
 
 
-def _read_formula_weights(weights: Any, nobs: int, device: torch.device) -> Tensor | None:
-    if weights is None:
+def _read_formula_weights(weights: Any, label: str, labels: pd.Index, device: torch.device) -> Tensor | None:
+    nobs = len(labels)
+    read = read_weights(weights, torch.empty(nobs, 0, dtype=torch.float64, device=device), device, None, label)
+    if read is None:
         return None
-    placeholder = torch.empty(nobs, 0, dtype=torch.float64, device=device)
-    read = read_weights(weights, placeholder, device, None)
-    if read is not None and len(read) != nobs:
+    check_index("weights", read.index, labels)
+    if len(read.values) != nobs:
         raise DataError(
-            f"weights has {len(read)} rows and the data have {nobs}; pass as many rows of one as of the other."
+            f"weights has {counted(len(read.values), 'row')} and the data have {nobs}; pass as many of one as of the other."
         )
-    return read
+    return read.values.to(device)
 
 
 def _terms(spec: Any) -> dict[str, list[int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import narwhals as nw
@@ -16,6 +18,7 @@ from betahat.data.design import (
     Design,
     check_finite,
     check_shapes,
+    check_size,
     check_weights,
     select_rows,
 )
@@ -81,19 +84,20 @@ def read_design(
     DataError, OptionError
         In one sentence, before any work starts.
     """
-    check_missing(missing)
-    check_dtype(dtype)
+    check_options(missing, device, dtype)
     x = read_columns(exog, "exog", device, dtype)
     if x.values.ndim == 1:
-        x = Columns(x.values[:, None], x.names, x.index, x.is_tensor)
+        x = replace(x, values=x.values[:, None])
     y = _single(read_columns(endog, "endog", device, dtype), "endog")
     w = read_weights(weights, x.values, device, dtype)
-    check_shapes(y.values, x.values, w, x.names)
-    _check_index(y.index, x.index)
+    check_shapes(y.values, x.values, None if w is None else w.values, x.names)
+    check_index("endog", y.index, x.index)
+    if w is not None:
+        check_index("weights", w.index, x.index)
     return assemble(
         y.values,
         x.values,
-        w,
+        None if w is None else w.values,
         container=_container(y, x),
         endog_name=y.names[0] if y.names else "y",
         names=x.names,
@@ -116,6 +120,8 @@ def assemble(
     terms: dict[str, list[int]] | None = None,
 ) -> Design:
     """Drop missing rows if asked to, check what is left, and return the `Design`."""
+    if not exog.shape[1]:
+        raise DataError("There are no regressors; pass at least one column, a constant for example.")
     if drop:
         whole = _complete_rows(endog, exog, weights)
         if whole is not None:
@@ -131,11 +137,25 @@ def assemble(
     columns = names if names is not None else [f"column {i}" for i in range(exog.shape[1])]
     check_finite(endog, exog, weights, endog_name, columns)
     check_weights(weights)
+    check_size(design.nobs, design.width)
     return design
 
 
-def read_columns(values: Any, label: str, device: Device, dtype: torch.dtype | None) -> Columns:
+def read_columns(
+    values: Any, label: str, device: Device, dtype: torch.dtype | None, names: Sequence[str] | None = None
+) -> Columns:
     """Read one object: a tensor, anything NumPy understands, or a series or dataframe of any library.
+
+    Parameters
+    ----------
+    values : object
+        (n,) or (n, k).
+    label : str
+        What to call it in a sentence.
+    device, dtype
+        As in `read_design`.
+    names : sequence of str, optional
+        The columns that are wanted: a dataframe that has them all, in whatever order, gives these alone.
 
     Raises
     ------
@@ -147,21 +167,27 @@ def read_columns(values: Any, label: str, device: Device, dtype: torch.dtype | N
     elif isinstance(values, np.ndarray | list | tuple | int | float):
         read = Columns(_array(values, label, device, dtype))
     else:
-        read = _read_frame(values, label, device, dtype)
+        read = _read_frame(values, label, device, dtype, names)
     if read.values.ndim not in (1, 2):
         raise DataError(f"{label} has {read.values.ndim} dimensions; pass one column, or rows by columns.")
     return read
 
 
-def read_weights(weights: Any, exog: Tensor, device: Device, dtype: torch.dtype | None) -> Tensor | None:
+def read_weights(
+    weights: Any, exog: Tensor, device: Device, dtype: torch.dtype | None, label: str = "weights"
+) -> Columns | None:
     """Read weights: None, one number for every row, or one for each."""
     if weights is None:
         return None
-    scalar = np.ndim(weights) == 0 if not isinstance(weights, Tensor) else weights.ndim == 0
-    if scalar:
-        return torch.full((exog.shape[0],), float(weights), dtype=torch.float64, device=exog.device)
-    read = _single(read_columns(weights, "weights", device, dtype), "weights").values
-    return read if isinstance(weights, Tensor) else read.to(exog.device)
+    if isinstance(weights, str):
+        raise DataError(
+            f"weights is {weights!r}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
+            "use a formula: bh.wls('y ~ x', data, weights='w')."
+        )
+    if isinstance(weights, Real) or (isinstance(weights, Tensor | np.ndarray) and weights.ndim == 0):
+        return Columns(torch.full((exog.shape[0],), float(weights), dtype=torch.float64, device=exog.device))
+    read = _single(read_columns(weights, label, device, dtype), label)
+    return read if read.is_tensor else replace(read, values=read.values.to(exog.device))
 
 
 def to_pandas(data: Any, text: str) -> pd.DataFrame:
@@ -179,9 +205,10 @@ def to_pandas(data: Any, text: str) -> pd.DataFrame:
     pandas.DataFrame
         NaN and null are both missing.
     """
-    if isinstance(data, dict):
+    if isinstance(data, Mapping):
         data = pd.DataFrame(data)
     if isinstance(data, pd.DataFrame):
+        _check_unique(data, "data")
         return data[[name for name in data.columns if str(name) in text]]
     frame = _narwhals(data, "data")
     if isinstance(frame, nw.Series):
@@ -242,16 +269,21 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
     return out if columns.is_tensor else out.numpy()
 
 
-def check_missing(missing: str) -> None:
-    """Refuse a word that `missing` does not know."""
+def check_options(missing: str, device: Device, dtype: torch.dtype | None) -> None:
+    """Refuse a word that `missing` does not know, a device that is not there, a dtype that is no float."""
     if missing not in get_args(Missing):
         raise OptionError(f"missing is {missing!r}; use 'none' (missing values are an error), 'drop' or 'raise'.")
-
-
-def check_dtype(dtype: torch.dtype | None) -> None:
-    """Refuse a dtype that is not a float of 32 or 64 bits."""
     if dtype not in (None, torch.float32, torch.float64):
         raise OptionError(f"dtype is {dtype}; the data are kept in torch.float64 or torch.float32.")
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"device {device!r} cannot be used ({reason}); pass 'cpu', or 'cuda' where there is one."
+        ) from error
 
 
 def _tensor(values: Tensor, label: str, device: Device, dtype: torch.dtype | None) -> Tensor:
@@ -278,9 +310,10 @@ def _array(values: Any, label: str, device: Device, dtype: torch.dtype | None) -
             f"{label} is complex; betahat needs real numbers: pass its real part, or real and imaginary parts as two columns."
         )
     if kind not in "fiub":
+        hint = "" if label.startswith("weights") else ", or name categories in a formula: bh.ols('y ~ C(group)', data)"
         raise DataError(
             f"{label} is an array of {'strings' if kind in 'US' else array.dtype.name + ' values'}, not of numbers; "
-            "convert it with .astype(float), or name categories in a formula: bh.ols('y ~ C(group)', data)."
+            f"convert it with .astype(float){hint}."
         )
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
@@ -291,18 +324,22 @@ def _array(values: Any, label: str, device: Device, dtype: torch.dtype | None) -
     return tensor.to(device=target, dtype=dtype or tensor.dtype)
 
 
-def _read_frame(data: Any, label: str, device: Device, dtype: torch.dtype | None) -> Columns:
+def _read_frame(
+    data: Any, label: str, device: Device, dtype: torch.dtype | None, wanted: Sequence[str] | None
+) -> Columns:
     frame = _narwhals(data, label)
+    if isinstance(frame, np.ndarray):
+        return Columns(_array(frame, label, device, dtype))
     is_series = isinstance(frame, nw.Series)
+    if not is_series and wanted is not None and set(wanted) <= set(frame.columns):
+        frame = frame.select(*wanted)
     index = nw.maybe_get_index(frame)
     names: tuple[str, ...] | None
     if is_series:
         names = (str(frame.name),) if frame.name not in (None, "") else None
         schema = {label if names is None else names[0]: frame.dtype}
     else:
-        # pandas allows two columns of one name and narwhals does not: read the names from pandas.
-        listing = data.columns if isinstance(data, pd.DataFrame) else frame.columns
-        names = tuple(str(name) for name in listing)
+        names = tuple(str(name) for name in frame.columns)
         schema = dict(frame.schema)
     bad = [name for name, kind in schema.items() if not (kind.is_numeric() or kind == nw.Boolean)]
     if bad:
@@ -312,8 +349,8 @@ def _read_frame(data: Any, label: str, device: Device, dtype: torch.dtype | None
         )
     if is_series:
         array = _numeric(frame)
-    elif set(schema.values()) == {nw.Float64()} and isinstance(data, pd.DataFrame):
-        array = data.to_numpy()
+    elif isinstance(data, pd.DataFrame) and all(kind == np.dtype(float) for kind in data.dtypes):
+        array = frame.to_numpy()
     else:
         array = np.empty((len(frame.columns), len(frame))).T
         for i, name in enumerate(frame.columns):
@@ -323,18 +360,25 @@ def _read_frame(data: Any, label: str, device: Device, dtype: torch.dtype | None
 
 
 def _narwhals(data: Any, label: str) -> Any:
-    if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
-        twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
-        raise DataError(
-            f"Columns of {label} share a name: {listed(twice)}; rename them, so that tests and tables can tell them apart."
-        )
+    if isinstance(data, pd.DataFrame):
+        _check_unique(data, label)
     try:
         return nw.from_native(data, eager_only=True, allow_series=True)
     except TypeError as error:
+        if getattr(data, "__array__", None) is not None:
+            return np.asarray(data)
         raise DataError(
             f"{label} is a {type(data).__name__}, which betahat cannot read; pass a tensor, an array, "
             "or an eager dataframe of pandas, polars or pyarrow (a lazy one after .collect())."
         ) from error
+
+
+def _check_unique(data: pd.DataFrame, label: str) -> None:
+    if not data.columns.is_unique:
+        twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
+        raise DataError(
+            f"Columns of {label} share a name: {listed(twice)}; rename them, so that tests and tables can tell them apart."
+        )
 
 
 def _numeric(series: Any) -> np.ndarray:
@@ -346,17 +390,27 @@ def _numeric(series: Any) -> np.ndarray:
 def _pandas_column(series: Any) -> Any:
     kind = series.dtype
     if kind.is_numeric():
-        return _numeric(series)
+        exact = kind.is_integer() and not series.is_null().any()
+        return series.to_numpy() if exact else _numeric(series)
     if kind in (nw.Categorical, nw.Enum):
-        text = series.cast(nw.String).to_list()
-        return pd.Categorical(text, categories=series.cat.get_categories().to_list())
+        text = series.cast(nw.String)
+        return pd.Categorical(text.to_list(), categories=_categories(series, text))
     return series.to_list()
+
+
+def _categories(series: Any, text: Any) -> list[str]:
+    """Return a category's levels in their own order; polars' Categorical has that of appearance."""
+    if series.dtype == nw.Enum:
+        return list(series.dtype.categories)
+    if series.implementation.is_pyarrow():
+        return list(series.to_native().unify_dictionaries().chunk(0).dictionary.to_pylist())
+    return list(text.drop_nulls().unique(maintain_order=True).to_list())
 
 
 def _single(columns: Columns, label: str) -> Columns:
     values = columns.values
     if values.ndim == 2 and values.shape[1] == 1:
-        return Columns(values[:, 0], columns.names, columns.index, columns.is_tensor)
+        return replace(columns, values=values[:, 0])
     if values.ndim == 2:
         raise DataError(f"{label} has {values.shape[1]} columns; pass one.")
     return columns
@@ -369,12 +423,13 @@ def _container(y: Columns, x: Columns) -> Container:
     return Tensors() if y.is_tensor or x.is_tensor else Arrays()
 
 
-def _check_index(endog: pd.Index | None, exog: pd.Index | None) -> None:
-    if endog is None or exog is None or endog is exog or endog.equals(exog):
+def check_index(label: str, index: pd.Index | None, exog: pd.Index | None) -> None:
+    """Refuse rows whose labels differ from those of the regressors."""
+    if index is None or exog is None or index is exog or index.equals(exog):
         return
     raise DataError(
-        "The indices of endog and exog differ, so their rows may not belong together; align them first, "
-        "with endog.loc[exog.index] say, or pass arrays."
+        f"The indices of {label} and exog differ, so their rows may not belong together; align them first, "
+        f"with {label}.loc[exog.index] say, or pass arrays."
     )
 
 

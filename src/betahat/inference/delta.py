@@ -30,6 +30,8 @@ class Parameters:
             if key not in self.names:
                 raise OptionError(f"There is no parameter {key!r}; the parameters are {listed(self.names, limit=30)}.")
             key = self.names.index(key)
+        if not -len(self.names) <= key < len(self.names):
+            raise OptionError(f"There is no parameter at position {key}; there are {len(self.names)}, from 0.")
         return self.vector[key]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -155,6 +157,8 @@ def delta_method(
     ----------
     Oehlert (1992), A note on the delta method, Am. Stat. 46(1).
     """
+    if not callable(function):
+        raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], and {function!r} came.")
     leaf = params.detach().clone().requires_grad_(True)
     remedy = "write it with torch operations (torch.log, torch.exp, + - * /) on p['name']"
     with torch.enable_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ def quantile(alpha: float, df: Df) -> float | np.ndarray:
     OptionError
         `alpha` is not between 0 and 1.
     """
-    if not 0.0 < alpha < 1.0:
-        raise OptionError(f"alpha is {alpha}; pass the share outside the interval, between 0 and 1, such as 0.05.")
+    if not isinstance(alpha, Real) or not 0.0 < alpha < 1.0:
+        raise OptionError(f"alpha is {alpha!r}; pass the share outside the interval, between 0 and 1, such as 0.05.")
     upper = 1.0 - alpha / 2.0
     found: Any = special.ndtri(upper) if df is None else special.stdtrit(_plain(df), upper)
     return np.asarray(found) if np.ndim(found) else float(found)

@@ -35,6 +35,10 @@ class Influence:
 
     fit: Fit
 
+    def __repr__(self) -> str:
+        """Say of what it is the influence."""
+        return f"<Influence of {self.fit.nobs} rows on {self._width} coefficients; see summary_frame()>"
+
     @cached_property
     def hat_matrix_diag(self) -> Any:
         """(n,) leverage h = w x'(X'WX)^-1 x."""
@@ -134,7 +138,7 @@ class Influence:
         return self._rows((self._sigma2 * (1 - self._leverage)).sqrt())
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return DFBETAS and the six measures of a row, as statsmodels' `summary_frame` does."""
+        """Return DFBETAS and the six measures of a row, as statsmodels does."""
         changes = pd.DataFrame(
             to_numpy(self._scaled_changes),
             columns=[f"dfb_{name}" for name in self.fit.design.names],

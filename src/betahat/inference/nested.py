@@ -120,11 +120,19 @@ def _check_nested(full: Fit, restricted: Fit) -> None:
         raise DataError(
             "The models have different dependent variables, so they are not nested; fit both to the same endog."
         )
+    if not _same(full.design.weights, restricted.design.weights):
+        raise DataError("The models have different weights, so they are not nested; fit both with the same ones.")
     if not _spans(full, restricted.design.exog):
         raise DataError(
             "The restricted model has regressors that the full one cannot reproduce, so it is not nested in it; "
             "test one against a model that has both."
         )
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return all(w is None or bool((w == 1).all()) for w in (a, b))
+    return torch.equal(a, b.to(a))
 
 
 def _spans(full: Fit, exog: Tensor) -> bool:

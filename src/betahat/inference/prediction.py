@@ -29,7 +29,9 @@ class Prediction:
     df : float or None
         Degrees of freedom; None is the normal distribution.
     container : Container
-        How arrays are handed out; it has the labels of the m rows.
+        How arrays are handed out.
+    labels : sequence or None
+        (m,) the labels of the rows, for `summary_frame`.
     """
 
     means: Tensor
@@ -37,6 +39,7 @@ class Prediction:
     noise: Tensor
     df: Df
     container: Container
+    labels: Any
 
     @property
     def predicted_mean(self) -> Any:
@@ -89,8 +92,12 @@ class Prediction:
                 "obs_ci_lower": obs[:, 0],
                 "obs_ci_upper": obs[:, 1],
             },
-            index=self.container.row_labels,
+            index=self.labels,
         )
+
+    def __repr__(self) -> str:
+        """Return the frame as text."""
+        return str(self.summary_frame())
 
     def _bounds(self, obs: bool, alpha: float) -> Tensor:
         variance = self.variances + self.noise if obs else self.variances
@@ -111,6 +118,7 @@ def predict(
     weights: Tensor | None,
     df: Df,
     container: Container,
+    labels: Any,
 ) -> Prediction:
     """Predict at (m, k) regressors.
 
@@ -127,12 +135,14 @@ def predict(
     df : float or None
         Degrees of freedom.
     container : Container
-        How arrays are handed out, with the labels of the m rows.
+        How arrays are handed out.
+    labels : sequence or None
+        (m,) the labels of the rows.
     """
     means = predict_mean(exog, params)
     variances = gather(lambda block: (block.columns[0] @ factor).square().sum(1), exog)
     scaled = noise if weights is None else noise / weights.to(torch.float64)
-    return Prediction(means, variances, scaled, df, container)
+    return Prediction(means, variances, scaled, df, container, labels)
 
 
 def check_width(exog: Tensor, width: int) -> None:

@@ -13,11 +13,14 @@ from statsmodels.stats.contrast import ContrastResults as StatsmodelsContrast
 from torch import Tensor
 
 from betahat.data.container import Container, to_numpy
+from betahat.errors import EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import chi2_tail, f_tail, two_sided
 
 # Restrictions that agree to 1e-12 of their standard errors are one restriction.
 _SINGULAR = 1e-12
+# Repeated restrictions agree to rounding, in units of their standard errors; 1e-6 of one is a contradiction.
+_CONTRADICTION = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,14 +220,27 @@ def wald_test(params: Tensor, factor: Tensor, df_resid: float, matrix: Tensor, v
 def quadratic(gap: Tensor, factor: Tensor) -> tuple[float, int]:
     """Return gap' (F F')^- gap and the rank of F, (J, r), whose rows are scaled to unit length first.
 
-    The form does not depend on the choice of the inverse, since the gap lies in the range of F. Singular
+    The form does not depend on the choice of the inverse as long as the gap lies in the range of F. Singular
     values of F lose half the digits that eigenvalues of F F' do.
+
+    Raises
+    ------
+    EstimationError
+        The gap does not lie in the range of F: no parameters satisfy all the restrictions.
     """
     scale = torch.linalg.vector_norm(factor, dim=1)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     left, values, _ = torch.linalg.svd(factor / scale[:, None], full_matrices=False)
     held = values > _SINGULAR * values[0]
-    parts = (left.mT @ (gap / scale))[held] / values[held]
+    scaled, left = gap / scale, left[:, held]
+    inside = left.mT @ scaled
+    outside = torch.linalg.vector_norm(scaled - left @ inside)
+    if bool(outside > _CONTRADICTION * (1.0 + torch.linalg.vector_norm(scaled))):
+        raise EstimationError(
+            "The restrictions contradict each other, or one without any parameter in it is false, so no test of them is "
+            "defined; leave out those that the others rule out."
+        )
+    parts = inside / values[held]
     return float(parts @ parts), int(held.sum())
 
 

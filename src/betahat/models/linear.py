@@ -6,7 +6,7 @@ import re
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import torch
@@ -18,7 +18,7 @@ from betahat.data.container import Container, Frames
 from betahat.data.design import Design
 from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Device, Missing, read_columns, read_design
-from betahat.errors import CollinearityWarning, OptionError, listed
+from betahat.errors import CollinearityWarning, DataError, OptionError, listed
 from betahat.fit import Fit, fit_least_squares
 from betahat.results import Results
 from betahat.solvers.least_squares import Rank
@@ -64,7 +64,7 @@ class LinearModel(ABC):
             The options of a named estimator.
         use_t : bool, optional
             t or normal tests; None takes t for "nonrobust" and the normal distribution for the others, as
-            statsmodels' `fit` does.
+            statsmodels' own ``fit`` does.
         rank : {"pinv", "drop"}
             With collinear columns: "pinv" is the solution of minimum norm, as in statsmodels; "drop" leaves
             out every column that depends on those to its left, as R does, and reports it as NaN.
@@ -113,16 +113,15 @@ class LinearModel(ABC):
         """
         if self.source is not None and transform:
             frame = self.source.regressors(exog)
-            values = torch.as_tensor(frame.to_numpy(), device=self.design.exog.device)
+            values = torch.tensor(frame.to_numpy(), device=self.design.exog.device)
             return values, Frames(frame.index)
-        read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else self.design.exog.device, None)
-        width = self.design.width
+        device, given = self.design.exog.device, self.design.given_names
+        read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
+        if read.names is not None and given is not None and set(given) & set(read.names):
+            _check_columns(given, read.names)
         values = read.values
         if values.ndim == 1:
-            values = values[None] if width > 1 else values[:, None]
-        given = self.design.given_names
-        if read.names is not None and given is not None and set(given) <= set(read.names):
-            values = values[:, [read.names.index(name) for name in given]]
+            values = values[None] if self.design.width > 1 else values[:, None]
         container = self.design.container if read.index is None else Frames(read.index)
         if read.index is None and isinstance(container, Frames):
             container = container.relabelled(range(len(values)))
@@ -355,8 +354,8 @@ def wls(
 
 
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
-    known = ("weights", "hasconst", "missing", "device", "dtype")
-    unknown = [name for name in options if name not in known or (name == "weights" and cls is OLS)]
+    known = ("hasconst", "missing", "device", "dtype", *(("weights",) if cls is not OLS else ()))
+    unknown = [name for name in options if name not in known]
     if unknown:
         raise OptionError(
             f"{cls.__name__}.from_formula does not know {listed(unknown)}; its options are {listed(known)}."
@@ -366,6 +365,14 @@ def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any]
     model = cls.__new__(cls)
     model.design, model.source = read_formula(formula, data, context=context, **options)
     return model
+
+
+def _check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:
+    absent = [name for name in wanted if name not in came]
+    if absent:
+        raise DataError(
+            f"The new data lack the columns {listed(absent)}; pass all of the model's: {listed(wanted, limit=30)}."
+        )
 
 
 def _caller(depth: int) -> Mapping[str, Any]:

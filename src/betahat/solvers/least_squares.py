@@ -26,6 +26,7 @@ from torch import Tensor
 from betahat.calculus import Rows, rows_of
 from betahat.data.blocks import Block, blocks, cross, gram, total
 from betahat.data.design import Design
+from betahat.errors import EstimationError, listed
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.exact import exact_product
 
@@ -39,6 +40,11 @@ _GRAM_CONDITION = 1e4
 # A column whose distance from the span of those before it is below 1e-12 of its length is dependent on
 # them. Rounding alone leaves distances up to 1e-14; Filip, the hardest of NIST's sets, has 3e-10.
 _DEPENDENT = 1e-12
+# A step that would move the fitted values by less than 1e-13 of the residuals is not taken, so that sums of
+# that pass are sums at the estimate; after a longer step they are taken anew when they are asked for.
+_STATIONARY = 1e-26
+# The squares of columns, and their inverses, must neither overflow nor vanish.
+_SMALLEST, _LARGEST = 1e-140, 1e140
 # Householder's method loses log10(inflation) of its sixteen digits, inflation being the largest root of an
 # (uncentered) variance inflation factor. Refinement costs 0.2 ms in one block, and ten times the fit in many.
 _INFLATION_SMALL, _INFLATION_LARGE = 5.0, 1e6
@@ -130,7 +136,8 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     scale = products.diagonal().sqrt()
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
-    if bool(failed) or not _certified(scaled):
+    sound = (scale > _SMALLEST) & (scale < _LARGEST)
+    if bool(failed) or not bool(sound.all()) or not _certified(scaled):
         return None
     triangle = lower.mT * scale
     root = _inverse_triangle(triangle)
@@ -143,22 +150,18 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
 
     loss, gradient, *sums = total(second_pass, *design.columns)
     step = root @ (root.mT @ gradient)
-    return Solution(
-        params=start + step,
-        root=root,
-        triangle=triangle,
-        kept=tuple(range(design.width)),
-        loss=loss - 0.5 * (gradient @ step),
-        route="gram",
-        well_conditioned=True,
-        sums=dict(zip(also, sums, strict=True)),
-    )
+    found = Solution(start, root, triangle, tuple(range(design.width)), loss, "gram", well_conditioned=True)
+    gain = gradient @ step
+    if bool(gain <= _STATIONARY * loss):
+        return replace(found, sums=dict(zip(also, sums, strict=True)))
+    return replace(found, params=start + step, loss=loss - 0.5 * gain)
 
 
 def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
     triangle, moments, corner = whole[:width, :width], whole[:width, width], whole[width, width]
+    _check_scale(design, triangle)
     kept = independent_columns(triangle)
     if len(kept) < width:
         reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept)
@@ -171,6 +174,18 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     return Solution(params, root, triangle, kept, 0.5 * corner**2, "tsqr")
 
 
+def _check_scale(design: Design, triangle: Tensor) -> None:
+    largest = triangle.abs().amax(0)
+    if bool(((largest <= _LARGEST) & ((largest >= _SMALLEST) | (largest == 0))).all()):
+        return
+    sizes = zip(design.names, largest.tolist(), strict=True)
+    bad = [name for name, size in sizes if size > _LARGEST or 0 < size < _SMALLEST]
+    raise EstimationError(
+        f"The values in {listed(bad)} are so large or so small that their squares cannot be held (beyond 1e140 or below "
+        "1e-140 in all); change the unit of measurement."
+    )
+
+
 def _minimum_norm(reduced: Solution, triangle: Tensor) -> Solution:
     """Spread the solution for the independent columns over all of them, with the least sum of squares.
 
@@ -180,6 +195,8 @@ def _minimum_norm(reduced: Solution, triangle: Tensor) -> Solution:
     kept = list(reduced.kept)
     left, right = torch.linalg.qr(triangle[:, kept])
     relation = torch.linalg.solve_triangular(right, left.mT @ triangle, upper=True)
+    shares = relation.abs() * torch.linalg.vector_norm(triangle[:, kept], dim=0)[:, None]
+    relation[shares <= _DEPENDENT * shares.amax(0)] = 0.0  # rounding of a column that has no part in the relation
     relation[:, kept] = torch.eye(len(kept), dtype=triangle.dtype, device=triangle.device)
     spread = torch.linalg.solve(relation @ relation.mT, relation).mT
     return replace(reduced, params=spread @ reduced.params, root=spread @ reduced.root, triangle=triangle)

@@ -1,4 +1,4 @@
-.PHONY: demo test slow lint format bench docs clean
+.PHONY: demo test lint format bench docs clean
 # Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
@@ -13,10 +13,10 @@ demo: $(READY)
 	$(BIN)/python examples/wages.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not" --cov --cov-report=term
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -30,7 +30,7 @@ format: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' -o addopts= -W default --benchmark-only \
-		--benchmark-disable-gc --benchmark-json=.benchmarks/latest.json --benchmark-columns=min,median,rounds -q
+		--benchmark-json=.benchmarks/latest.json --benchmark-columns=min,median,rounds -q
 	$(BIN)/python benchmarks/report.py .benchmarks/latest.json
 	$(BIN)/python benchmarks/memory.py
 

@@ -129,8 +129,8 @@ def _lookup(name: str) -> Factory:
     known = {known.lower(): factory for known, factory in _NAMES.items()}
     if wanted not in known:
         close = difflib.get_close_matches(name, _NAMES, n=1)
-        hint = f", did you mean {close[0]!r}" if close else ""
-        raise OptionError(f"cov_type {name!r} is unknown{hint}? The known ones are {listed(_NAMES, limit=40)}.")
+        hint = f", did you mean {close[0]!r}?" if close else "."
+        raise OptionError(f"cov_type {name!r} is unknown{hint} The known ones are {listed(_NAMES, limit=40)}.")
     return known[wanted]
 
 

@@ -13,10 +13,7 @@ demo: $(READY)
 	$(BIN)/python examples/wages.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not" --cov --cov-report=term
-
-slow: $(READY)
-	$(BIN)/python -m pytest -m
+	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .

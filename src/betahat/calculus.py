@@ -50,10 +50,10 @@ class Rows:
         """(b,) eta = x'b."""
         return self.x @ self.params
 
-    @cached_property
+    @property
     def loss(self) -> Tensor:
-        """(b,) w l(eta, y)."""
-        return self._weighted(self.objective.loss(self.index, self.y))
+        """() the sum of w l(eta, y)."""
+        return self.objective.loss(self.index, self.y, self.weights)
 
     @cached_property
     def residual(self) -> Tensor:

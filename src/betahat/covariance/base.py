@@ -32,8 +32,8 @@ class Covariance:
     noise : float or None
         The variance of an observation, where the estimator knows it; None takes the fit's dispersion.
     core : Tensor or None
-        (r, r) C with Z C Z' the matrix, Z the fit's root, where the estimator has it: tests of collinear
-        coefficients keep their digits through it.
+        (r, r) C with Z C Z' the matrix, Z the fit's root, where the estimator has it, or () a multiple of the
+        identity: tests of collinear coefficients keep their digits through it.
     """
 
     matrix: Tensor

@@ -30,8 +30,8 @@ class Classical(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return s^2 A^-1."""
         note = "Standard Errors assume that the covariance matrix of the errors is correctly specified."
-        core = fit.dispersion * torch.eye(fit.rank, dtype=fit.root.dtype, device=fit.root.device)
-        return Covariance(fit.dispersion * fit.bread, "nonrobust", note, fit.df_resid, robust=False, core=core)
+        scale = fit.dispersion
+        return Covariance(scale * fit.bread, "nonrobust", note, fit.df_resid, robust=False, core=scale)
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,5 @@ class FixedScale(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return scale * A^-1."""
         note = "Standard Errors are based on fixed scale"
-        return Covariance(self.scale * fit.bread, "fixed scale", note, noise=self.scale)
+        core = torch.full_like(fit.dispersion, self.scale)
+        return Covariance(self.scale * fit.bread, "fixed scale", note, noise=self.scale, core=core)

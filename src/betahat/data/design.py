@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, gather, total
+from betahat.data.blocks import Block, cross, gather, gram, total
 from betahat.data.container import Container, to_numpy
 from betahat.errors import DataError, EstimationError, counted, listed
+
+# Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
+_SMALL = 2**18
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,17 @@ class Design:
             return Constant(1, (ones or nonzero)[0])
         return Constant(1 if self.hasconst else None, None)
 
+    @property
+    def small(self) -> bool:
+        """Whether the regressors are at most a quarter of a million numbers, a block or two."""
+        return self.exog.numel() <= _SMALL
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """(k, k) X'WX and (k,) X'Wy."""
+        products, moments = total(_moments, *self.columns)
+        return products, moments
+
     def select(self, columns: Sequence[int]) -> Design:
         """Keep some of the regressors."""
         index = list(columns)
@@ -129,6 +142,15 @@ class Design:
         if self.kept is not None:
             return listed(self.kept[list(positions)].tolist())
         return listed(positions)
+
+
+def whitened(block: Block) -> tuple[Tensor, Tensor]:
+    """Return sqrt(w) x and sqrt(w) y of a block of (exog, endog, weights)."""
+    x, y, *weights = block.columns
+    if not weights:
+        return x, y
+    factor = weights[0].sqrt()
+    return x * factor[:, None], y * factor
 
 
 def check_shapes(endog: Tensor, exog: Tensor, weights: Tensor | None, names: tuple[str, ...] | None) -> None:
@@ -187,22 +209,24 @@ def check_weights(weights: Tensor | None) -> None:
         raise DataError("weights are all zero, so no row counts; pass a positive weight for the rows to use.")
 
 
-def check_finite(endog: Tensor, exog: Tensor, weights: Tensor | None, endog_name: str, names: Sequence[str]) -> None:
+def check_finite(design: Design) -> None:
     """Refuse NaN and infinite values; name the columns and count the rows.
 
-    A sum is finite only if all of its terms are, and it is ten times faster than a look at each.
+    A sum is finite only if all of its terms are. Of large data these are the sums that a fit begins with.
 
     Raises
     ------
     DataError
     """
-    columns = [column for column in (endog, exog, weights) if column is not None]
-    if all(math.isfinite(float(column.sum(dtype=torch.float64))) for column in columns):
+    columns = design.columns
+    sums = [column.sum(dtype=torch.float64) for column in columns] if design.small else design.moments
+    if all(math.isfinite(float(part.sum())) for part in sums):
         return
     bad = to_numpy(gather(_not_finite, *columns))
     if not bad.any():
         return
-    labels = [endog_name, *names, "weights"]
+    names = design.given_names or [f"column {i}" for i in range(design.width)]
+    labels = [*names, design.endog_name, "weights"]
     counts = bad.sum(0)
     told = ", ".join(f"{labels[i]} ({counts[i]})" for i in np.flatnonzero(counts)[:8])
     nan = any(bool(torch.isnan(column).any()) for column in columns)
@@ -218,6 +242,11 @@ def check_finite(endog: Tensor, exog: Tensor, weights: Tensor | None, endog_name
 def select_rows(values: Any, keep: Tensor) -> Any:
     """Keep the rows that `keep`, (n,) positions, names; None stays None."""
     return None if values is None else values[keep]
+
+
+def _moments(block: Block) -> tuple[Tensor, Tensor]:
+    x, y = whitened(block)
+    return gram(x), cross(x, y)
 
 
 def _not_finite(block: Block) -> Tensor:

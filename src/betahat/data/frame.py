@@ -134,9 +134,8 @@ def assemble(
                     "No row is left after missing='drop': every row has a missing value; fill some in or leave a column out."
                 )
     design = Design(endog, exog, weights, container, endog_name, names, hasconst, kept, terms)
-    columns = names if names is not None else [f"column {i}" for i in range(exog.shape[1])]
-    check_finite(endog, exog, weights, endog_name, columns)
     check_weights(weights)
+    check_finite(design)
     check_size(design.nobs, design.width)
     return design
 

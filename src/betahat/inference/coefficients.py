@@ -37,7 +37,9 @@ def square_root(matrix: Tensor) -> Tensor:
 
 def covariance_factor(root: Tensor, core: Tensor | None, matrix: Tensor) -> Tensor:
     """Return F with F F' the covariance: Z C^(1/2) where its core C is known, else from the matrix."""
-    return square_root(matrix) if core is None else root @ square_root(core)
+    if core is None:
+        return square_root(matrix)
+    return root * core.sqrt() if core.ndim == 0 else root @ square_root(core)
 
 
 def standard_errors(covariance: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ class LinearIndex(ABC):
     """
 
     @abstractmethod
-    def loss(self, index: Tensor, target: Tensor) -> Tensor:
-        """Return (n,) l(eta, y)."""
+    def loss(self, index: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        """Return () the sum of w l(eta, y); without weights w is one."""
 
     @abstractmethod
     def residual(self, index: Tensor, target: Tensor) -> Tensor:

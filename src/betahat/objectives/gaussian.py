@@ -19,9 +19,10 @@ class Gaussian(LinearIndex):
     variance at the maximum, RSS / n, as in statsmodels and R's `logLik`.
     """
 
-    def loss(self, index: Tensor, target: Tensor) -> Tensor:
-        """Return (n,) (y - eta)^2 / 2."""
-        return torch.sub(target, index).square_().mul_(0.5)
+    def loss(self, index: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        """Return () the sum of w (y - eta)^2 / 2."""
+        residual = target - index
+        return 0.5 * (residual @ (residual if weights is None else weights * residual))
 
     def residual(self, index: Tensor, target: Tensor) -> Tensor:
         """Return (n,) y - eta."""

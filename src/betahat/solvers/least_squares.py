@@ -25,7 +25,7 @@ from torch import Tensor
 
 from betahat.calculus import Rows, rows_of
 from betahat.data.blocks import Block, blocks, cross, gram, total
-from betahat.data.design import Design
+from betahat.data.design import Design, whitened
 from betahat.errors import EstimationError, listed
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.exact import exact_product
@@ -33,8 +33,6 @@ from betahat.solvers.exact import exact_product
 Rank = Literal["pinv", "drop"]
 RowSum = Callable[[Rows], Tensor]
 
-# Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
-_SMALL = 2**18
 # u * kappa^2 = 1e-12 leaves eleven digits to R^-1 with a factor of ten to spare.
 _GRAM_CONDITION = 1e4
 # A column whose distance from the span of those before it is below 1e-12 of its length is dependent on
@@ -101,9 +99,8 @@ def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> 
     -------
     Solution
     """
-    small = design.exog.numel() <= _SMALL
-    solution = None if small else _by_gram(design, also)
-    return solution or _by_tsqr(design, rank, _INFLATION_SMALL if small else _INFLATION_LARGE)
+    solution = None if design.small else _by_gram(design, also)
+    return solution or _by_tsqr(design, rank, _INFLATION_SMALL if design.small else _INFLATION_LARGE)
 
 
 def independent_columns(triangle: Tensor) -> tuple[int, ...]:
@@ -132,7 +129,7 @@ def has_implicit_constant(design: Design) -> bool:
 
 
 def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
-    products, moments = total(_moments, *design.columns)
+    products, moments = design.moments
     scale = products.diagonal().sqrt()
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
@@ -146,7 +143,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
 
     def second_pass(block: Block) -> tuple[Tensor, ...]:
         rows = rows_of(block, objective, start, root, well_conditioned=True)
-        return (rows.loss.sum(), cross(rows.x, rows.residual), *(term(rows) for term in also))
+        return (rows.loss, cross(rows.x, rows.residual), *(term(rows) for term in also))
 
     loss, gradient, *sums = total(second_pass, *design.columns)
     step = root @ (root.mT @ gradient)
@@ -161,7 +158,8 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
     triangle, moments, corner = whole[:width, :width], whole[:width, width], whole[width, width]
-    _check_scale(design, triangle)
+    largest = triangle.abs().amax(0)
+    _check_scale(design, largest)
     kept = independent_columns(triangle)
     if len(kept) < width:
         reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept)
@@ -174,12 +172,13 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     return Solution(params, root, triangle, kept, 0.5 * corner**2, "tsqr")
 
 
-def _check_scale(design: Design, triangle: Tensor) -> None:
-    largest = triangle.abs().amax(0)
-    if bool(((largest <= _LARGEST) & ((largest >= _SMALLEST) | (largest == 0))).all()):
+def _check_scale(design: Design, norms: Tensor) -> None:
+    sizes = norms.tolist()
+    if all(size == 0 or _SMALLEST <= size <= _LARGEST for size in sizes):
         return
-    sizes = zip(design.names, largest.tolist(), strict=True)
-    bad = [name for name, size in sizes if size > _LARGEST or 0 < size < _SMALLEST]
+    bad = [
+        name for name, size in zip(design.names, sizes, strict=True) if size != 0 and not _SMALLEST <= size <= _LARGEST
+    ]
     raise EstimationError(
         f"The values in {listed(bad)} are so large or so small that their squares cannot be held (beyond 1e140 or below "
         "1e-140 in all); change the unit of measurement."
@@ -208,7 +207,7 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
     scale = torch.ldexp(torch.ones_like(norms), torch.frexp(norms).exponent)
 
     def exact(block: Block, right: Tensor) -> Tensor:
-        x, y = _whitened(block)
+        x, y = whitened(block)
         return exact_product(torch.cat([x, y[:, None]], 1) / scale, right * scale[:, None])
 
     def residual(at: Tensor) -> Tensor:
@@ -228,19 +227,6 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
     return Solution(params, root, lower.mT @ triangle, tuple(range(width)), 0.5 * square, "tsqr, refined")
 
 
-def _moments(block: Block) -> tuple[Tensor, Tensor]:
-    x, y = _whitened(block)
-    return gram(x), cross(x, y)
-
-
-def _whitened(block: Block) -> tuple[Tensor, Tensor]:
-    x, y, *weights = block.columns
-    if not weights:
-        return x, y
-    factor = weights[0].sqrt()
-    return x * factor[:, None], y * factor
-
-
 def _certified(scaled: Tensor) -> bool:
     spectrum = torch.linalg.eigvalsh(scaled)
     return bool(spectrum[0] * _GRAM_CONDITION >= spectrum[-1])
@@ -253,7 +239,7 @@ def _inverse_triangle(triangle: Tensor) -> Tensor:
 
 
 def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], design: Design) -> Tensor:
-    factors = [_triangle(columns(*_whitened(block))) for block in blocks(*design.columns)]
+    factors = [_triangle(columns(*whitened(block))) for block in blocks(*design.columns)]
     return factors[0] if len(factors) == 1 else _triangle(torch.cat(factors))
 
 

@@ -55,6 +55,6 @@ def cut(monkeypatch):
     def set_size(budget, route):
         monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", budget)
         monkeypatch.setattr("betahat.data.blocks._GPU_BLOCK", budget)
-        monkeypatch.setattr("betahat.solvers.least_squares._SMALL", 0 if route == "gram" else 2**60)
+        monkeypatch.setattr("betahat.data.design._SMALL", 0 if route == "gram" else 2**60)
 
     return set_size

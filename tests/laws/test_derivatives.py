@@ -38,7 +38,7 @@ def test_scores(sample, kind, at_optimum):
     data = sample()
     _, theta, rows = _rows(data, kind, at_optimum)
     losses = _losses(data, kind)
-    _close(rows.loss, losses(theta))
+    _close(rows.loss, losses(theta).sum())
     _close(rows.scores(), -torch.func.jacrev(losses)(theta))
     leaf = theta.clone().requires_grad_(True)
     losses(leaf).sum().backward()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from betahat.data.blocks import Block, gram
@@ -77,7 +78,7 @@ class Rows:
     @cached_property
     def leverage(self) -> Tensor:
         """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
-        squares = self.rotated.square().sum(1)
+        squares: Tensor = torch.linalg.vector_norm(self.rotated, dim=1).square_()
         return squares if self.curvature is None else self.curvature * squares
 
     def meat(self, factor: Tensor | None = None) -> Tensor:
@@ -87,7 +88,7 @@ class Rows:
         condition of the columns, and not to its fourth power.
         """
         residual = self.residual if factor is None else self.residual * factor
-        return gram((self.x if self.well_conditioned else self.rotated) * residual[:, None])
+        return gram(self.x if self.well_conditioned else self.rotated, residual)
 
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
@@ -96,7 +97,7 @@ class Rows:
 
     def information(self) -> Tensor:
         """Return (k, k) the sum of w l'' x x'."""
-        return gram(self.x if self.curvature is None else self.x * self.curvature.sqrt()[:, None])
+        return gram(self.x, None if self.curvature is None else self.curvature.sqrt())
 
 
 def rows_of(block: Block, objective: LinearIndex, params: Tensor, root: Tensor, well_conditioned: bool) -> Rows:

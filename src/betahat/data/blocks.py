@@ -15,6 +15,7 @@ from torch import Tensor
 # Measured (2 cores, k = 20): 8 to 32 thousand rows are equally fast, 1,024 is the best chunk of a
 # batched product, and from 128 to 4,096 nothing changes by more than a tenth.
 _CHUNK = 1024
+_LINE = 8  # doubles in a cache line
 _CPU_BLOCK = 2**18
 _GPU_BLOCK = 2**25
 
@@ -96,19 +97,44 @@ def gather(function: Callable[[Block], Tensor], *columns: Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def gram(x: Tensor) -> Tensor:
-    """Return X'X, (k, k), of a contiguous (b, k) block by batched products.
+def gram(x: Tensor, scale: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+    """Return Z'Z of Z = [x * scale | beside] by batched products.
 
-    torch's own `x.T @ x` is a plain matrix product; summing `bmm` over chunks of 1,024 rows takes
-    a sixth of its time on a CPU.
+    torch's own `x.T @ x` is one matrix product; summing `bmm` over chunks of 1,024 rows takes a sixth of its
+    time on a CPU, and a fifth less again where the rows of Z are whole cache lines, so that they are padded.
+
+    Parameters
+    ----------
+    x : Tensor
+        (b, k) float64.
+    scale, beside : Tensor, optional
+        (b,) factors of the rows, and (b,) one more column.
+
+    Returns
+    -------
+    Tensor
+        (k, k), or (k + 1, k + 1) with `beside`.
     """
     rows, width = x.shape
+    columns = width + (beside is not None)
+    if rows < _CHUNK:
+        z = x if scale is None else x * scale[:, None]
+        z = z if beside is None else torch.cat([z, beside[:, None]], 1)
+        return z.mT @ z
+    z = x.new_empty(rows, -(-columns // _LINE) * _LINE)
+    z[:, columns:] = 0.0
+    if scale is None:
+        z[:, :width] = x
+    else:
+        torch.mul(x, scale[:, None], out=z[:, :width])
+    if beside is not None:
+        z[:, width] = beside
     whole = rows - rows % _CHUNK
-    if not whole:
-        return x.mT @ x
-    chunks = x[:whole].view(-1, _CHUNK, width)
+    chunks = z[:whole].view(-1, _CHUNK, z.shape[1])
     product = torch.bmm(chunks.mT, chunks).sum(0)
-    return product if whole == rows else product + x[whole:].mT @ x[whole:]
+    if whole < rows:
+        product += z[whole:].mT @ z[whole:]
+    return product[:columns, :columns]
 
 
 def cross(x: Tensor, v: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, cross, gather, gram, total
+from betahat.data.blocks import Block, gather, gram, total
 from betahat.data.container import Container, to_numpy
 from betahat.errors import DataError, EstimationError, counted, listed
 
@@ -126,8 +126,8 @@ class Design:
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """(k, k) X'WX and (k,) X'Wy."""
-        products, moments = total(_moments, *self.columns)
-        return products, moments
+        (joint,) = total(_joint_products, *self.columns)
+        return joint[:-1, :-1], joint[:-1, -1]
 
     def select(self, columns: Sequence[int]) -> Design:
         """Keep some of the regressors."""
@@ -245,9 +245,10 @@ def select_rows(values: Any, keep: Tensor) -> Any:
     return None if values is None else values[keep]
 
 
-def _moments(block: Block) -> tuple[Tensor, Tensor]:
-    x, y = whitened(block)
-    return gram(x), cross(x, y)
+def _joint_products(block: Block) -> tuple[Tensor]:
+    x, y, *weights = block.columns
+    scale = weights[0].sqrt() if weights else None
+    return (gram(x, scale, y if scale is None else scale * y),)
 
 
 def _not_finite(block: Block) -> Tensor:

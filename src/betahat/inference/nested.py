@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import gram, total
+from betahat.data.blocks import cross, gram, total
 from betahat.errors import DataError, RobustTestWarning
 from betahat.fit import Fit
 from betahat.inference.distribution import chi2_tail, f_tail
@@ -98,11 +98,7 @@ def _residuals(fit: Fit) -> Tensor:
 
 def _score_sums(exog: Tensor, residual: Tensor) -> tuple[Tensor, ...]:
     """Return the sums of s and of s s' over the rows, s = x times `residual`."""
-    return total(lambda block: _sums(block.columns[0] * block.columns[1][:, None]), exog, residual)
-
-
-def _sums(scores: Tensor) -> tuple[Tensor, Tensor]:
-    return scores.sum(0), gram(scores)
+    return total(lambda block: (cross(*block.columns), gram(*block.columns)), exog, residual)
 
 
 def _check_nested(full: Fit, restricted: Fit) -> None:

@@ -215,11 +215,12 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
 
     padded = torch.cat([root, torch.zeros_like(root[:1])])
 
-    def products(block: Block) -> tuple[Tensor, Tensor]:
+    def products(block: Block) -> tuple[Tensor]:
         both = exact(block, torch.cat([padded, residual(params)], 1))
-        return gram(both[:, :width]), cross(both[:, :width], both[:, width])
+        return (gram(both),)
 
-    preconditioned, gradient = total(products, *design.columns)
+    (joint,) = total(products, *design.columns)
+    preconditioned, gradient = joint[:width, :width], joint[:width, width]
     lower = torch.linalg.cholesky(preconditioned)
     root = root @ _inverse_triangle(lower.mT)
     params = params + root @ torch.linalg.solve_triangular(lower, gradient[:, None], upper=False)[:, 0]

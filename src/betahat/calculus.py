@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, gram
+from betahat.data.blocks import Block, gram, product
 from betahat.objectives.base import LinearIndex
 
 
@@ -73,7 +73,7 @@ class Rows:
     @cached_property
     def rotated(self) -> Tensor:
         """(b, r) xZ: for least squares these are orthonormal columns."""
-        return self.x @ self.root
+        return product(self.x, self.root)
 
     @cached_property
     def leverage(self) -> Tensor:

@@ -78,7 +78,8 @@ class Rows:
     @cached_property
     def leverage(self) -> Tensor:
         """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
-        squares: Tensor = torch.linalg.vector_norm(self.rotated, dim=1).square_()
+        rotated = product(self.x, self.root) if self.well_conditioned else self.rotated  # kept only for the meat
+        squares: Tensor = torch.linalg.vector_norm(rotated, dim=1).square_()
         return squares if self.curvature is None else self.curvature * squares
 
     def meat(self, factor: Tensor | None = None) -> Tensor:

@@ -229,6 +229,7 @@ RESULTS = [
     Case("delta: nothing", lambda d: _fit(d).delta(lambda p: None), bh.EstimationError, ("None", "torch")),
     Case("delta: an unknown name", lambda d: _fit(d).delta(lambda p: p["edcu"]), bh.OptionError, ("'edcu'", "'educ'")),
     Case("delta: an unknown position", lambda d: _fit(d).delta(lambda p: p[7]), bh.OptionError, ("7",)),
+    Case("every regressor is zero", lambda d: bh.OLS(d.y, np.zeros((12, 2))).fit(), bh.EstimationError, ("zero", "pass")),
     Case("delta: no function", lambda d: _fit(d).delta("educ / exper"), bh.BetahatError, ("'educ / exper'", "lambda p")),
     Case("delta: no gradient", lambda d: _fit(d).delta(lambda p: (p["educ"] * 0).abs().sqrt()), bh.EstimationError, ("gradient",)),
     Case("compare with nothing", lambda d: bh.compare(_fit(d), []), bh.OptionError, ("list", "'HC1'")),

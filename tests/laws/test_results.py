@@ -298,3 +298,11 @@ def test_copies(how, maker):
     assert again.summary().as_text().splitlines()[12:] == res.summary().as_text().splitlines()[12:]
     if how != "copy":
         assert again.fit.params.data_ptr() != res.fit.params.data_ptr()
+
+
+def test_delta_in_inference_mode(sample):
+    """A user who predicts in `torch.inference_mode` gets a gradient all the same."""
+    data = sample()
+    with torch.inference_mode():
+        found = bh.OLS(data.y, data.x).fit().delta(lambda p: p[0] / p[1])
+    assert float(found.bse) == float(bh.OLS(data.y, data.x).fit().delta(lambda p: p[0] / p[1]).bse)

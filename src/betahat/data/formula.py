@@ -40,6 +40,8 @@ from betahat.data.frame import (
 )
 from betahat.errors import DataError, FormulaError, counted, listed
 
+_SAMPLE = 50
+
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]
     """formulaic's reading of pandas, in which a boolean is a category of two levels, as in R and patsy."""
@@ -319,8 +321,12 @@ def _in_statsmodels_order(parsed: Any, frame: pd.DataFrame, context: Mapping[str
     is known only once it is evaluated: a few rows tell.
     """
     terms = list(parsed.rhs)
-    sample = _evaluate(parsed, frame.head(50), context, text, na_action="ignore").rhs.model_spec
-    kinds = {factor: kind for factor, (kind, _) in sample.encoder_state.items()}
+    few = frame.iloc[np.linspace(0, len(frame) - 1, min(len(frame), _SAMPLE)).astype(int)]
+    try:
+        sample = _evaluate(parsed, few, context, text, na_action="ignore")
+    except FormulaError:  # a spline, say, may need more rows
+        sample = _evaluate(parsed, frame, context, text, na_action="ignore")
+    kinds = {factor: kind for factor, (kind, _) in sample.rhs.model_spec.encoder_state.items()}
     groups: dict[frozenset[str], list[Any]] = {frozenset(): []}
     for term in terms:
         numerical = frozenset(factor.expr for factor in term.factors if kinds.get(factor.expr) is Factor.Kind.NUMERICAL)

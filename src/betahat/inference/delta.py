@@ -159,9 +159,9 @@ def delta_method(
     """
     if not callable(function):
         raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], and {function!r} came.")
-    leaf = params.detach().clone().requires_grad_(True)
     remedy = "write it with torch operations (torch.log, torch.exp, + - * /) on p['name']"
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = params.detach().clone().requires_grad_(True)
         try:
             value = function(Parameters(leaf, names))
             value = torch.stack([torch.as_tensor(v) for v in value]) if isinstance(value, list | tuple) else value

@@ -161,6 +161,10 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     largest = triangle.abs().amax(0)
     _check_scale(design, largest)
     kept = independent_columns(triangle)
+    if not kept:
+        raise EstimationError(
+            "Every regressor is zero in every row, so nothing can be estimated; pass columns that vary."
+        )
     if len(kept) < width:
         reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept)
         return reduced if rank == "drop" else _minimum_norm(reduced, triangle)

@@ -98,22 +98,22 @@ class Results:
         """The columns that `rank="drop"` left out; their coefficients are NaN."""
         return tuple(self.names[i] for i in range(len(self.names)) if i not in self._kept)
 
-    @cached_property
+    @property
     def params(self) -> Any:
         """(k,) the coefficients, in units of endog per unit of the regressor."""
         return self._parameters(self.fit.params)
 
-    @cached_property
+    @property
     def bse(self) -> Any:
         """(k,) standard errors: the square roots of the covariance's diagonal."""
         return self._parameters(self._errors)
 
-    @cached_property
+    @property
     def tvalues(self) -> Any:
         """(k,) coefficients over standard errors."""
         return self._parameters(self._statistics)
 
-    @cached_property
+    @property
     def pvalues(self) -> Any:
         """(k,) two-sided p-values of a zero coefficient, by t or the normal distribution."""
         return self._parameters(two_sided(self._statistics, self.cov.df))
@@ -161,7 +161,7 @@ class Results:
         flat = [np.ndim(side) == 1 for side in (r_matrix, r_matrix if other is None else other)]
         return self._container.plain(product[0 if flat[0] else ...][..., 0 if flat[1] else slice(None)])
 
-    @cached_property
+    @property
     def normalized_cov_params(self) -> Any:
         """(k, k) (X'WX)^-1, the bread."""
         return self._square(self.fit.bread)
@@ -401,7 +401,7 @@ class Results:
         count = self.df_model + self.k_constant + dk_params
         return information_criterion(crit, self.llf, self.fit.nobs, count)
 
-    @cached_property
+    @property
     def eigenvals(self) -> Any:
         """(k,) eigenvalues of X'WX, largest first."""
         return self._container.plain(self._spectrum)

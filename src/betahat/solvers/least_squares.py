@@ -157,7 +157,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
 def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
-    triangle, moments, corner = whole[:width, :width], whole[:width, width], whole[width, width]
+    triangle, moments = whole[:width, :width], whole[:width, width]
     largest = triangle.abs().amax(0)
     _check_scale(design, largest)
     kept = independent_columns(triangle)
@@ -173,7 +173,14 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     norms = torch.linalg.vector_norm(triangle, dim=0)
     if bool((norms * torch.linalg.vector_norm(root, dim=1)).max() > inflation):
         return _refined(design, params, root, triangle, torch.linalg.vector_norm(whole, dim=0))
-    return Solution(params, root, triangle, kept, 0.5 * corner**2, "tsqr")
+    # R's last corner is the residuals' length, too; the residuals themselves have half a digit more.
+    (loss,) = total(lambda block: (_loss(block, params),), *design.columns)
+    return Solution(params, root, triangle, kept, loss, "tsqr")
+
+
+def _loss(block: Block, params: Tensor) -> Tensor:
+    x, y, *weights = block.columns
+    return Gaussian().loss(x @ params, y, weights[0] if weights else None)
 
 
 def _check_scale(design: Design, norms: Tensor) -> None:

@@ -17,7 +17,6 @@ from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
-from betahat.covariance.hc import HC0, HC1, HC2, HC3
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.formula import read_restrictions
@@ -30,9 +29,9 @@ from betahat.inference.diagnostics import (
     eigenvalues,
     residual_diagnostics,
 )
-from betahat.inference.distribution import f_tail, two_sided
+from betahat.inference.distribution import Df, f_tail, two_sided
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
-from betahat.inference.influence import Influence, outlier_tests
+from betahat.inference.influence import Influence
 from betahat.inference.likelihood import information_criterion, log_likelihood
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
 from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
@@ -220,48 +219,45 @@ class Results:
         """Whether tests take the t distribution."""
         return self.cov.df is not None
 
-    def _hc(self, estimator: Callable[[Fit], Covariance]) -> Tensor:
-        return estimator(self.fit).matrix
-
     @property
     def cov_HC0(self) -> Any:  # noqa: N802
         """(k, k) the covariance HC0."""
-        return self._square(self._hc(HC0()))
+        return self.with_cov("HC0").cov_params()
 
     @property
     def cov_HC1(self) -> Any:  # noqa: N802
         """(k, k) the covariance HC1."""
-        return self._square(self._hc(HC1()))
+        return self.with_cov("HC1").cov_params()
 
     @property
     def cov_HC2(self) -> Any:  # noqa: N802
         """(k, k) the covariance HC2."""
-        return self._square(self._hc(HC2()))
+        return self.with_cov("HC2").cov_params()
 
     @property
     def cov_HC3(self) -> Any:  # noqa: N802
         """(k, k) the covariance HC3."""
-        return self._square(self._hc(HC3()))
+        return self.with_cov("HC3").cov_params()
 
     @property
     def HC0_se(self) -> Any:  # noqa: N802
         """(k,) standard errors by HC0."""
-        return self._parameters(standard_errors(self._hc(HC0())))
+        return self.with_cov("HC0").bse
 
     @property
     def HC1_se(self) -> Any:  # noqa: N802
         """(k,) standard errors by HC1."""
-        return self._parameters(standard_errors(self._hc(HC1())))
+        return self.with_cov("HC1").bse
 
     @property
     def HC2_se(self) -> Any:  # noqa: N802
         """(k,) standard errors by HC2."""
-        return self._parameters(standard_errors(self._hc(HC2())))
+        return self.with_cov("HC2").bse
 
     @property
     def HC3_se(self) -> Any:  # noqa: N802
         """(k,) standard errors by HC3."""
-        return self._parameters(standard_errors(self._hc(HC3())))
+        return self.with_cov("HC3").bse
 
     # the rows
 
@@ -359,7 +355,7 @@ class Results:
 
     @property
     def mse_resid(self) -> float:
-        """RSS / (n - r), the same as `scale`."""
+        """RSS / (n - r); the same as `scale`, unless the variance is known."""
         return self.ssr / self.df_resid
 
     @property
@@ -445,7 +441,7 @@ class Results:
         TTest
         """
         matrix, values = self._restrictions(r_matrix)
-        df = self._df if use_t is None else (self.df_resid if use_t else None)
+        df = self._df_of(matrix) if use_t is None else (self._df_denom if use_t else None)
         return t_test(self.fit.params, self._factor_of(cov_p), df, matrix, values, self._container)
 
     def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
@@ -458,7 +454,7 @@ class Results:
         return wald_test(
             self.fit.params,
             self._factor_of(cov_p),
-            self.df_resid,
+            self._df_denom,
             matrix,
             values,
             self.use_t if use_f is None else use_f,
@@ -487,7 +483,7 @@ class Results:
         """
         terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
         tests: list[tuple[str, Any]] = [
-            (name, self._zero(columns))
+            (name, self._rows_of(columns))
             for name, columns in terms.items()
             if columns and (len(columns) > 1 or not skip_single)
         ]
@@ -495,7 +491,7 @@ class Results:
             together = [column for name, columns in terms.items() if part in name for column in columns]
             if not together:
                 raise OptionError(f"No term has {part!r} in its name; the terms are {listed(terms, limit=30)}.")
-            tests.append((part, self._zero(together)))
+            tests.append((part, self._rows_of(together)))
         tests += extra_constraints or []
         found = [self.wald_test(restriction) for _, restriction in tests]
         table = pd.DataFrame(
@@ -544,7 +540,7 @@ class Results:
         >>> round(res.delta(lambda p: -p["const"] / p["x1"]).estimate, 6)
         0.357143
         """
-        return delta_method(function, self.fit.params, self._factor, self._df, self.fit.design.names, self._container)
+        return delta_method(function, self.fit.params, self._factor, self._df, self.names, self._kept, self._container)
 
     # predictions and influence
 
@@ -622,7 +618,7 @@ class Results:
         pandas.DataFrame
             student_resid, unadj_p and the corrected p-value.
         """
-        student, tail = outlier_tests(self.get_influence())
+        student, tail = self.get_influence().outlier_tests()
         try:
             adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
         except ValueError as error:
@@ -738,8 +734,23 @@ class Results:
 
     @property
     def _df(self) -> float | None:
-        df = self.cov.df
-        return self.df_resid if isinstance(df, Tensor) else df
+        """Degrees of freedom of a function of all the coefficients."""
+        if isinstance(self.cov.df, Tensor):
+            raise EstimationError(
+                f"{self.cov_type} has degrees of freedom for single coefficients only; test those, or pass use_t=False "
+                "to with_cov for the normal distribution."
+            )
+        return self.cov.df
+
+    def _df_of(self, matrix: Tensor) -> Df:
+        """Degrees of freedom of each restriction: a single coefficient has its own."""
+        if not isinstance(self.cov.df, Tensor) or bool(((matrix != 0).sum(1) != 1).any()):
+            return self._df
+        return self.cov.df[matrix.abs().argmax(1)]
+
+    @property
+    def _df_denom(self) -> float:
+        return self.cov.df if isinstance(self.cov.df, float | int) else self.df_resid
 
     @cached_property
     def _squares(self) -> SumsOfSquares:
@@ -759,7 +770,7 @@ class Results:
         if (self.k_constant and constant is None) or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.design.width, self.fit.params)
-        return wald_test(self.fit.params, self._factor, self.df_resid, rows, torch.zeros_like(rows[:, 0]), use_f=True)
+        return wald_test(self.fit.params, self._factor, self._df_denom, rows, torch.zeros_like(rows[:, 0]), use_f=True)
 
     @property
     def _kept(self) -> tuple[int, ...]:
@@ -784,12 +795,13 @@ class Results:
         return self._container.present(self._expand_square(values), self._names)
 
     def _positions(self, column: Any) -> Tensor:
-        wanted = [column] if isinstance(column, str | int) else list(column)
+        single = np.ndim(column) == 0
+        wanted = [column] if single else list(column)
         found = [self.names.index(name) if name in self.names else name for name in wanted]
         bad = [name for name in found if not isinstance(name, int | np.integer) or not 0 <= name < len(self.names)]
         if bad:
             raise OptionError(f"There is no column {listed(bad)}; the parameters are {listed(self.names, limit=30)}.")
-        return torch.as_tensor(found[0] if isinstance(column, str | int) else found)
+        return torch.as_tensor(found[0] if single else found)
 
     def _matrix(self, cov_p: Any, scale: float | None = None) -> Tensor:
         if cov_p is None:
@@ -818,7 +830,7 @@ class Results:
     def _still_there(self, columns: Sequence[int]) -> list[int]:
         return [column for column in columns if column in self._kept]
 
-    def _zero(self, columns: Sequence[int]) -> Tensor:
+    def _rows_of(self, columns: Sequence[int]) -> Tensor:
         return identity_rows(columns, len(self.names), self.fit.params)
 
     def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:

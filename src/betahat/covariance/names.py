@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -86,6 +87,8 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
     OptionError
         The name or an option is unknown; the message lists the known ones.
     """
+    if cov_kwds is not None and not isinstance(cov_kwds, Mapping):
+        raise OptionError(f"cov_kwds is {cov_kwds!r}; pass a dict of options, such as {{'scale': 1.0}}.")
     options = dict(cov_kwds or {})
     if cov_type is None:
         cov_type = "nonrobust"
@@ -109,6 +112,8 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
     EstimationError
         It is no `Covariance`, or its matrix has the wrong shape.
     """
+    if use_t not in (None, True, False):
+        raise OptionError(f"use_t is {use_t!r}; use True for t, False for the normal distribution, or None.")
     covariance = estimator(fit)
     if not isinstance(covariance, Covariance):
         raise EstimationError(
@@ -121,7 +126,7 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
         raise EstimationError(
             f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
         )
-    return with_distribution(covariance, fit, use_t)
+    return with_distribution(replace(covariance, matrix=matrix.to(fit.params)), fit, use_t)
 
 
 def _lookup(name: str) -> Factory:

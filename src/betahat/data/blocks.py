@@ -56,7 +56,7 @@ def blocks(*columns: Tensor) -> Iterator[Block]:
     nobs = columns[0].shape[0]
     width = sum(column[:1].numel() for column in columns)
     step = block_rows(width, columns[0].device)
-    for start in range(0, nobs, step):
+    for start in range(0, max(nobs, 1), step):
         yield Block(start, tuple(_float64(column[start : start + step]) for column in columns))
 
 

@@ -55,16 +55,16 @@ class Tensors(Container):
     """Tensors in, tensors out, on their device."""
 
     def plain(self, values: Tensor) -> Tensor:
-        """Return the tensor itself."""
-        return values
+        """Return a copy of the tensor."""
+        return values.clone()
 
     def present(self, values: Tensor, names: Names, columns: Any = None) -> Tensor:
         """Return a copy of the tensor."""
         return values.clone()
 
     def present_rows(self, values: Tensor, columns: Any = None) -> Tensor:
-        """Return the tensor itself."""
-        return values
+        """Return a copy of the tensor."""
+        return values.clone()
 
     def relabelled(self, labels: Any) -> Container:
         """Return the container itself, which has no labels."""
@@ -81,16 +81,16 @@ class Arrays(Container):
     """Arrays, lists and scalars in, NumPy arrays out."""
 
     def plain(self, values: Tensor) -> np.ndarray:
-        """Return a NumPy array."""
-        return to_numpy(values)
+        """Return a NumPy array, a copy."""
+        return to_numpy(values).copy()
 
     def present(self, values: Tensor, names: Names, columns: Any = None) -> np.ndarray:
         """Return a NumPy array, a copy."""
         return to_numpy(values).copy()
 
     def present_rows(self, values: Tensor, columns: Any = None) -> np.ndarray:
-        """Return a NumPy array."""
-        return to_numpy(values)
+        """Return a NumPy array, a copy."""
+        return to_numpy(values).copy()
 
     def relabelled(self, labels: Any) -> Container:
         """Return the container itself, which has no labels."""
@@ -115,8 +115,8 @@ class Frames(Container):
     rows: pd.Index
 
     def plain(self, values: Tensor) -> np.ndarray:
-        """Return a NumPy array."""
-        return to_numpy(values)
+        """Return a NumPy array, a copy."""
+        return to_numpy(values).copy()
 
     def present(self, values: Tensor, names: Names, columns: Any = None) -> pd.Series | pd.DataFrame:
         """Return a Series or a DataFrame whose index is the parameters' names."""
@@ -124,7 +124,7 @@ class Frames(Container):
 
     def present_rows(self, values: Tensor, columns: Any = None) -> pd.Series | pd.DataFrame:
         """Return a Series or a DataFrame with the data's own row labels."""
-        return _labelled(values, self.rows, columns)
+        return _labelled(values.clone(), self.rows, columns)
 
     def relabelled(self, labels: Any) -> Frames:
         """Return the container of rows with these labels."""

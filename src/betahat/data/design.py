@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -160,15 +159,11 @@ def check_shapes(endog: Tensor, exog: Tensor, weights: Tensor | None, names: tup
     Raises
     ------
     DataError
-        For lengths that differ, empty data, complex numbers, several devices, duplicate names.
+        For lengths that differ, empty data, several devices, duplicate names.
     """
     for label, values in (("endog", endog), ("exog", exog), ("weights", weights)):
         if values is None:
             continue
-        if values.is_complex():
-            raise DataError(
-                f"{label} is complex; betahat needs real numbers: pass its real part, or real and imaginary parts as two columns."
-            )
         if values.device != exog.device:
             raise DataError(
                 f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(exog.device)!r}) say."
@@ -238,11 +233,6 @@ def check_finite(design: Design) -> None:
     raise DataError(
         f"{what.capitalize()} values in {rows} of {len(bad)} rows, in columns (and how many): {told}; {remedy}."
     )
-
-
-def select_rows(values: Any, keep: Tensor) -> Any:
-    """Keep the rows that `keep`, (n,) positions, names; None stays None."""
-    return None if values is None else values[keep]
 
 
 def _joint_products(block: Block) -> tuple[Tensor]:

@@ -157,12 +157,13 @@ def read_formula(
     ------
     FormulaError, DataError, OptionError
     """
-    check_options(missing, device, dtype)
+    check_options(missing, device, dtype, hasconst)
     parsed = _parse(text)
     variables = parsed.required_variables
     column = weights if isinstance(weights, str) else None
     frame = to_pandas(data, f"{text} {column}")
     _check_variables({*variables, column} if column else variables, frame, context, text, data)
+    context = {name: value for name, value in context.items() if name not in frame.columns}
     labels = frame.index
     frame = frame.reset_index(drop=True)
     if not len(frame):
@@ -238,9 +239,10 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
         values = to_tensor(restrictions[1], like).reshape(-1)
     elif isinstance(restrictions, str | Mapping) or _all_strings(restrictions):
         try:
-            read = patsy.DesignInfo(list(names)).linear_constraint(restrictions)
-        except (patsy.PatsyError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            wanted = restrictions if isinstance(restrictions, str | Mapping) else list(restrictions)
+            read = patsy.DesignInfo(list(names)).linear_constraint(wanted)
+        except (patsy.PatsyError, ValueError, KeyError, IndexError) as error:
+            reason = str(error).partition("\n")[0]
             raise FormulaError(
                 f"The restriction {restrictions!r} cannot be read ({reason}); the parameters are {listed(names, limit=30)}."
             ) from error

@@ -20,7 +20,6 @@ from betahat.data.design import (
     check_shapes,
     check_size,
     check_weights,
-    select_rows,
 )
 from betahat.errors import DataError, OptionError, listed
 
@@ -84,7 +83,7 @@ def read_design(
     DataError, OptionError
         In one sentence, before any work starts.
     """
-    check_options(missing, device, dtype)
+    check_options(missing, device, dtype, hasconst)
     x = read_columns(exog, "exog", device, dtype)
     if x.values.ndim == 1:
         x = replace(x, values=x.values[:, None])
@@ -125,7 +124,7 @@ def assemble(
     if drop:
         whole = _complete_rows(endog, exog, weights)
         if whole is not None:
-            endog, exog, weights = endog[whole], exog[whole], select_rows(weights, whole)
+            endog, exog, weights = endog[whole], exog[whole], None if weights is None else weights[whole]
             kept = whole if kept is None else kept[whole]
             if isinstance(container, Frames):
                 container = Frames(container.rows[whole.cpu().numpy()])
@@ -204,8 +203,16 @@ def to_pandas(data: Any, text: str) -> pd.DataFrame:
     pandas.DataFrame
         NaN and null are both missing.
     """
+    if isinstance(data, np.ndarray | Tensor | list):
+        raise DataError(
+            f"A formula needs its variables by name, and data of type {type(data).__name__} came; pass a dataframe or a "
+            "dict of columns, or to a prediction the regressors themselves with transform=False."
+        )
     if isinstance(data, Mapping):
-        data = pd.DataFrame(data)
+        data = pd.DataFrame({name: [value] if np.ndim(value) == 0 else value for name, value in data.items()})
+    if isinstance(data, pd.Series):
+        by_name = all(isinstance(label, str) for label in data.index)
+        data = data.to_frame().T.infer_objects() if by_name else data.to_frame()
     if isinstance(data, pd.DataFrame):
         _check_unique(data, "data")
         return data[[name for name in data.columns if str(name) in text]]
@@ -262,14 +269,18 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
                 )
             return data
     if columns.index is not None:
-        return _prepend_to_frame(data, prepend)
+        if columns.names is not None and "const" in columns.names:
+            raise DataError("data has a column called 'const' that is not to be taken for the constant; rename it.")
+        return _with_ones(data, prepend)
     ones = torch.ones(len(values), 1, dtype=values.dtype, device=values.device)
     out = torch.cat([ones, values] if prepend else [values, ones], 1)
     return out if columns.is_tensor else out.numpy()
 
 
-def check_options(missing: str, device: Device, dtype: torch.dtype | None) -> None:
+def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasconst: bool | None) -> None:
     """Refuse a word that `missing` does not know, a device that is not there, a dtype that is no float."""
+    if hasconst not in (None, True, False):
+        raise OptionError(f"hasconst is {hasconst!r}; use True, False, or None to look for a constant.")
     if missing not in get_args(Missing):
         raise OptionError(f"missing is {missing!r}; use 'none' (missing values are an error), 'drop' or 'raise'.")
     if dtype not in (None, torch.float32, torch.float64):
@@ -326,6 +337,9 @@ def _array(values: Any, label: str, device: Device, dtype: torch.dtype | None) -
 def _read_frame(
     data: Any, label: str, device: Device, dtype: torch.dtype | None, wanted: Sequence[str] | None
 ) -> Columns:
+    if isinstance(data, pd.DataFrame) and wanted is not None:
+        lookup = {str(name): name for name in data.columns}
+        data = data[[lookup[name] for name in wanted]] if set(wanted) <= set(lookup) else data
     frame = _narwhals(data, label)
     if isinstance(frame, np.ndarray):
         return Columns(_array(frame, label, device, dtype))
@@ -443,7 +457,7 @@ def _complete_rows(endog: Tensor, exog: Tensor, weights: Tensor | None) -> Tenso
     return (~missing).nonzero().flatten()
 
 
-def _prepend_to_frame(data: Any, prepend: bool) -> Any:
+def _with_ones(data: Any, prepend: bool) -> Any:
     if isinstance(data, pd.Series | pd.DataFrame):
         frame = data.to_frame() if isinstance(data, pd.Series) else data.copy()
         frame.insert(0 if prepend else frame.shape[1], "const", 1.0)

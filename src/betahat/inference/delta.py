@@ -19,19 +19,26 @@ from betahat.inference.distribution import Df, two_sided
 class Parameters:
     """The parameters as a function of the user sees them: ``p["educ"]``, ``p[0]``, or all as ``p.vector``."""
 
-    def __init__(self, vector: Tensor, names: Sequence[str]) -> None:
-        """Name the entries of a (k,) vector."""
+    def __init__(self, vector: Tensor, names: Sequence[str], kept: Sequence[int]) -> None:
+        """Name the entries of a (k,) vector; those that are not `kept` were left out as collinear."""
         self.vector = vector
         self.names = tuple(names)
+        self.kept = frozenset(kept)
 
-    def __getitem__(self, key: str | int) -> Tensor:
-        """Return one parameter, a tensor without dimensions."""
+    def __getitem__(self, key: str | int | slice) -> Tensor:
+        """Return one parameter, a tensor without dimensions, or a slice of them."""
+        if isinstance(key, slice):
+            return self.vector[key]
         if isinstance(key, str):
             if key not in self.names:
                 raise OptionError(f"There is no parameter {key!r}; the parameters are {listed(self.names, limit=30)}.")
             key = self.names.index(key)
         if not -len(self.names) <= key < len(self.names):
             raise OptionError(f"There is no parameter at position {key}; there are {len(self.names)}, from 0.")
+        if key % len(self.names) not in self.kept:
+            raise EstimationError(
+                f"The parameter {self.names[key]!r} was left out as collinear; use the columns that are estimated."
+            )
         return self.vector[key]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -131,6 +138,7 @@ def delta_method(
     factor: Tensor,
     df: Df,
     names: Sequence[str],
+    kept: Sequence[int],
     container: Container,
 ) -> Delta:
     """Return g(b) with the covariance J V J', J the exact Jacobian of g at b.
@@ -144,7 +152,9 @@ def delta_method(
     df : float or None
         Degrees of freedom for its test and interval.
     names : sequence of str
-        (k,) the parameters' names.
+        (k,) the parameters' names, those left out as collinear included.
+    kept : sequence of int
+        The places of b in them.
     container : Container
         How arrays are handed out.
 
@@ -162,8 +172,10 @@ def delta_method(
     remedy = "write it with torch operations (torch.log, torch.exp, + - * /) on p['name']"
     with torch.inference_mode(False), torch.enable_grad():
         leaf = params.detach().clone().requires_grad_(True)
+        places = torch.tensor(list(kept), device=params.device)
         try:
-            value = function(Parameters(leaf, names))
+            vector = leaf.new_full((len(names),), float("nan")).index_copy(0, places, leaf)
+            value = function(Parameters(vector, names, kept))
             value = torch.stack([torch.as_tensor(v) for v in value]) if isinstance(value, list | tuple) else value
         except (RuntimeError, TypeError) as error:
             raise EstimationError(

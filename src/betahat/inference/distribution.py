@@ -38,13 +38,13 @@ def quantile(alpha: float, df: Df) -> float | np.ndarray:
 
 
 def f_tail(statistic: float, df_num: float, df_denom: float) -> float:
-    """Return P(F > statistic); NaN where it is not defined."""
-    return float(special.fdtrc(df_num, df_denom, statistic)) if df_num > 0 else float("nan")
+    """Return P(F > statistic), which is 1 below zero; NaN where it is not defined."""
+    return float(special.fdtrc(df_num, df_denom, np.maximum(statistic, 0.0))) if df_num > 0 else float("nan")
 
 
 def chi2_tail(statistic: float, df: float) -> float:
-    """Return P(chi2 > statistic)."""
-    return float(special.chdtrc(df, statistic))
+    """Return P(chi2 > statistic), which is 1 below zero."""
+    return float(special.chdtrc(df, np.maximum(statistic, 0.0)))
 
 
 def _plain(df: float | Tensor) -> float | np.ndarray:

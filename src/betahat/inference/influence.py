@@ -18,6 +18,7 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.fit import Fit
+from betahat.inference.distribution import two_sided
 from betahat.inference.residuals import whitened_residuals
 
 
@@ -94,12 +95,12 @@ class Influence:
     @cached_property
     def dffits(self) -> tuple[Any, float]:
         """(n,) change of the fitted value in standard errors, and the threshold 2 sqrt(k / n)."""
-        return self._rows(self._external * self._odds.sqrt()), self._threshold
+        return self._rows(self._dffits), self._threshold
 
     @cached_property
     def dffits_internal(self) -> tuple[Any, float]:
         """(n,) `dffits` with s in the place of s_(i), and the threshold 2 sqrt(k / n)."""
-        return self._rows(self._internal * self._odds.sqrt()), self._threshold
+        return self._rows(self._dffits_internal), self._threshold
 
     @cached_property
     def dfbeta(self) -> Any:
@@ -148,11 +149,15 @@ class Influence:
             "cooks_d": self._cooks,
             "standard_resid": self._internal,
             "hat_diag": self._leverage,
-            "dffits_internal": self._internal * self._odds.sqrt(),
+            "dffits_internal": self._dffits_internal,
             "student_resid": self._external,
-            "dffits": self._external * self._odds.sqrt(),
+            "dffits": self._dffits,
         }
         return changes.assign(**{name: to_numpy(values) for name, values in columns.items()})
+
+    def outlier_tests(self) -> tuple[Tensor, Tensor]:
+        """Return (n,) externally studentised residuals and their two-sided p-values on n - k - 1 df."""
+        return self._external, two_sided(self._external, self.fit.df_resid - 1)
 
     @cached_property
     def _leverage(self) -> Tensor:
@@ -188,6 +193,14 @@ class Influence:
         return self._leverage / (1 - self._leverage)
 
     @property
+    def _dffits(self) -> Tensor:
+        return self._external * self._odds.sqrt()
+
+    @property
+    def _dffits_internal(self) -> Tensor:
+        return self._internal * self._odds.sqrt()
+
+    @property
     def _cooks(self) -> Tensor:
         return self._internal**2 * self._odds / self._width
 
@@ -211,10 +224,3 @@ class Influence:
 
     def _rows(self, values: Tensor, columns: Any = None) -> Any:
         return self.fit.design.container.present_rows(values, columns)
-
-
-def outlier_tests(influence: Influence) -> tuple[Tensor, Tensor]:
-    """Return (n,) externally studentised residuals and their two-sided p-values on n - k - 1 df."""
-    student = influence._external
-    tail = special.stdtr(influence.fit.df_resid - 1, -abs(to_numpy(student)))
-    return student, to_tensor(2.0 * tail, student)

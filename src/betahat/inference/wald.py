@@ -15,7 +15,7 @@ from torch import Tensor
 from betahat.data.container import Container, to_numpy
 from betahat.errors import EstimationError
 from betahat.inference.coefficients import interval
-from betahat.inference.distribution import chi2_tail, f_tail, two_sided
+from betahat.inference.distribution import Df, chi2_tail, f_tail, two_sided
 
 # Restrictions that agree to 1e-12 of their standard errors are one restriction.
 _SINGULAR = 1e-12
@@ -31,8 +31,8 @@ class TTest:
     ----------
     effects, errors, statistics, pvalues : Tensor
         (J,) R b, its standard error, (R b - q) / error, and the two-sided p-value.
-    df : float or None
-        Degrees of freedom; None is the normal distribution.
+    df : float, Tensor or None
+        Degrees of freedom, one or (J,); None is the normal distribution.
     container : Container
         How arrays are handed out.
     """
@@ -41,7 +41,7 @@ class TTest:
     errors: Tensor
     statistics: Tensor
     pvalues: Tensor
-    df: float | None
+    df: Df
     container: Container
 
     @property
@@ -50,9 +50,9 @@ class TTest:
         return "norm" if self.df is None else "t"
 
     @property
-    def df_denom(self) -> float | None:
+    def df_denom(self) -> Any:
         """The degrees of freedom of t."""
-        return self.df
+        return self.container.plain(self.df) if isinstance(self.df, Tensor) else self.df
 
     @property
     def effect(self) -> Any:
@@ -102,7 +102,8 @@ class TTest:
         effect, error, statistic = map(to_numpy, (self.effects, self.errors, self.statistics))
         if self.df is None:
             return StatsmodelsContrast(effect=effect, statistic=statistic, sd=error, distribution="norm")
-        return StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=self.df)
+        df = to_numpy(self.df) if isinstance(self.df, Tensor) else self.df
+        return StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=df)
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,7 @@ class TermTests:
     __repr__ = __str__
 
 
-def t_test(
-    params: Tensor, factor: Tensor, df: float | None, matrix: Tensor, values: Tensor, container: Container
-) -> TTest:
+def t_test(params: Tensor, factor: Tensor, df: Df, matrix: Tensor, values: Tensor, container: Container) -> TTest:
     """Test each restriction by itself: (R b - q)_j / sqrt((R V R')_jj).
 
     Parameters

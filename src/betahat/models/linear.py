@@ -122,10 +122,9 @@ class LinearModel(ABC):
         values = read.values
         if values.ndim == 1:
             values = values[None] if self.design.width > 1 else values[:, None]
-        container = self.design.container if read.index is None else Frames(read.index)
-        if read.index is None and isinstance(container, Frames):
-            container = container.relabelled(range(len(values)))
-        return values, container
+        if read.index is not None and len(read.index) == len(values):
+            return values, Frames(read.index)
+        return values, self.design.container.relabelled(range(len(values)))
 
     @property
     def endog(self) -> Any:
@@ -191,6 +190,10 @@ class OLS(LinearModel):
     ------
     DataError, OptionError
         In one sentence, before any work starts.
+
+    Notes
+    -----
+    Arrays and tensors are not copied: do not change them while their results are in use.
 
     References
     ----------

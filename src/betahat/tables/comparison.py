@@ -74,7 +74,8 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
     switched = [results.with_cov(cov_type) for cov_type in covariances]
     labels = [result.cov_type for result in switched]
     return _covariance_table(
-        switched, [f"{label} ({i})" if labels.count(label) > 1 else label for i, label in enumerate(labels, 1)]
+        switched,
+        [f"{label} ({i})" if ["coef", *labels].count(label) > 1 else label for i, label in enumerate(labels, 1)],
     )
 
 
@@ -138,7 +139,7 @@ def _covariance_table(results: Sequence[Estimates], labels: Sequence[str]) -> Ta
         index=list(first.names),
     )
     body = [
-        (name, number(tables[0][i, 0]), *(f"({number(table[i, 1])}){stars(table[i, 3])}" for table in tables))
+        (name, number(tables[0][i, 0]), *(_in_parentheses(table[i, 1]) + stars(table[i, 3]) for table in tables))
         for i, name in enumerate(first.names)
     ]
     blanks = [""] * (len(results) - 1)

@@ -171,20 +171,9 @@ def read_formula(
     parsed = _in_statsmodels_order(parsed, frame, context, text)
     built = _evaluate(parsed, frame, context, text)
     left, right = built.lhs, built.rhs
-    if left.shape[1] != 1:
-        raise FormulaError(
-            f"The left-hand side of {text!r} makes {left.shape[1]} columns ({listed(left.columns)}); it must be one "
-            "number for each row: write a category or a boolean as a number, such as I(married * 1)."
-        )
-    if not right.shape[1]:
-        raise FormulaError(f"The formula {text!r} has no regressors; leave the 0 out for a constant, or name one.")
+    _check_sides(left, right, text)
     kept = right.index
-    if len(kept) < len(frame) and missing != "drop":
-        _refuse_missing(frame, len(frame) - len(kept), variables)
-    if not len(kept):
-        raise DataError(
-            f"No row is left: every row has a missing value in a variable of {text!r}; fill some in or leave a variable out."
-        )
+    _check_rows(frame, len(kept), variables, text, missing)
     target = torch.get_default_device() if device is None else torch.device(device)
     positions = torch.tensor(kept.to_numpy(), device=target)
     exog = _to_device(right.to_numpy(dtype=float), target, dtype)
@@ -358,6 +347,25 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
             raise FormulaError(
                 f"The formula {text!r} cannot be evaluated: {_plain(error)}; check its names and functions against the data."
             ) from error
+
+
+def _check_sides(left: pd.DataFrame, right: pd.DataFrame, text: str) -> None:
+    if left.shape[1] != 1:
+        raise FormulaError(
+            f"The left-hand side of {text!r} makes {left.shape[1]} columns ({listed(left.columns)}); it must be one "
+            "number for each row: write a category or a boolean as a number, such as I(married * 1)."
+        )
+    if not right.shape[1]:
+        raise FormulaError(f"The formula {text!r} has no regressors; leave the 0 out for a constant, or name one.")
+
+
+def _check_rows(frame: pd.DataFrame, kept: int, variables: Any, text: str, missing: Missing) -> None:
+    if kept < len(frame) and missing != "drop":
+        _refuse_missing(frame, len(frame) - kept, variables)
+    if not kept:
+        raise DataError(
+            f"No row is left: every row has a missing value in a variable of {text!r}; fill some in or leave a variable out."
+        )
 
 
 def _levels(unseen: re.Match[str] | None, error: Exception) -> str:

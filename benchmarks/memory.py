@@ -1,7 +1,7 @@
 """The peak of memory beyond the data, for a million rows by twenty: `python benchmarks/memory.py`.
 
 Two measures: what torch allocates, from its profiler, and what the kernel sees of the process (Linux only), of a first
-call, which also loads parts of MKL, and of a second. Each estimator is measured in a process of its own.
+call and of a second. Each estimator is measured in a process of its own.
 """
 
 import re

@@ -302,6 +302,23 @@ def test_formulas(formula, people, same):
     same(bh.ols(formula, people).fit(), smf.ols(formula, people).fit())
 
 
+def test_splines_are_counted_from_one(people, close):
+    """Intended difference: formulaic's bs() has patsy's columns, and numbers them from 1 where patsy does from 0."""
+    mine, theirs = bh.ols("y ~ bs(x1, df=4)", people).fit(), smf.ols("y ~ bs(x1, df=4)", people).fit()
+    assert list(mine.params.index)[1:] == [f"bs(x1, df=4)[{i}]" for i in (1, 2, 3, 4)]
+    assert list(theirs.params.index)[1:] == [f"bs(x1, df=4)[{i}]" for i in (0, 1, 2, 3)]
+    close(mine.fittedvalues, theirs.fittedvalues)
+    close(mine.bse.to_numpy(), theirs.bse.to_numpy())
+
+
+def test_scale_divides_by_n_less_one(people, close):
+    """Intended difference: formulaic's scale() takes the standard deviation with n - 1, as R's does, and patsy's n."""
+    mine, theirs = bh.ols("y ~ scale(x1)", people).fit(), smf.ols("y ~ scale(x1)", people).fit()
+    factor = np.sqrt(len(people) / (len(people) - 1))
+    close(mine.params.to_numpy(), theirs.params.to_numpy() * [1.0, factor])
+    close(mine.tvalues.to_numpy(), theirs.tvalues.to_numpy())
+
+
 @pytest.mark.parametrize("cov_type", ["HC1", "HC3"])
 @pytest.mark.parametrize("formula", ["y ~ x1*x2 + C(g)", "y ~ 0 + C(g)", "np.log(wage) ~ x1 - 1"])
 def test_formulas_with_robust_errors(formula, cov_type, people, same):

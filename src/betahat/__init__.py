@@ -4,6 +4,7 @@ from betahat.covariance.base import Covariance, Estimator, sandwich
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.hc import HC0, HC1, HC2, HC3
 from betahat.covariance.names import register_covariance
+from betahat.covariance.opg import OPG
 from betahat.data.frame import add_constant
 from betahat.errors import (
     BetahatError,
@@ -17,7 +18,7 @@ from betahat.errors import (
 )
 from betahat.fit import Fit
 from betahat.models.linear import OLS, WLS, ols, wls
-from betahat.results import Results
+from betahat.results.base import Results
 from betahat.tables.comparison import compare, regtable
 from betahat.tables.table import Table
 
@@ -35,6 +36,7 @@ __all__ = [
     "HC1",
     "HC2",
     "HC3",
+    "OPG",
     "Covariance",
     "Estimator",
     "sandwich",

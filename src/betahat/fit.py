@@ -1,36 +1,98 @@
-"""`Fit`: what the solver found, and what may be asked of it. It knows no covariance."""
+"""`Fit`: what a solver found, and what may be asked of it. It knows no covariance."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
-from betahat.calculus import Rows, rows_of
-from betahat.data.blocks import Block, gather, total
+from betahat.calculus.problem import Local, Problem
+from betahat.calculus.rows import Bread, Point, Rows
+from betahat.data.blocks import block_rows, blocks
 from betahat.data.design import Constant, Design
-from betahat.objectives.base import LinearIndex
+from betahat.data.sample import Sample
+from betahat.errors import EstimationError
+from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion
 from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.own import ModelLoss, RowLoss
+from betahat.objectives.softmax import Softmax
 from betahat.solvers.least_squares import (
     Rank,
     RowSum,
+    column_rank,
     has_implicit_constant,
     least_squares,
+    minimum_norm_map,
 )
+from betahat.solvers.levenberg_marquardt import levenberg_marquardt
+from betahat.solvers.newton import Optimum, newton, newton_step, noise, parameters_along, unit_scale
+from betahat.solvers.quasi_newton import quasi_newton
+from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
+
+# From this many parameters on, a Hessian costs more than some hundred gradients.
+_MANY = 50
+# An eigenvalue of the scaled information below 1e-10 of the largest leaves a standard error no digit to trust: its
+# inverse is dominated by rounding, which a Hessian by loops has at 1e-13 or so.
+_NULL = 1e-10
+# A large sample starts from the optimum of every so many rows.
+_SAMPLE_ROWS = 2**15
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a fit was found, and how far it may be trusted.
+
+    Attributes
+    ----------
+    route : str
+        How the optimum was found.
+    derivatives : str
+        How scores and second derivatives were taken.
+    bread : str
+        "observed", "expected", "gauss-newton" or "opg".
+    decrement : float
+        The Newton decrement g'A^-1 g over the dispersion: the squared distance from the optimum in standard errors.
+    iterations : int
+        The solver's steps.
+    converged : bool
+        Whether the solver stopped at an optimum; False for parameters that were taken as they are.
+    condition : float
+        The condition of the information, scaled to a unit diagonal.
+    rank : int
+        Independent parameters.
+    blocks : int
+        The row blocks of a pass.
+    certificate : float or None
+        The largest relative difference of the Hessian from a Hessian-vector product; None for closed forms.
+    dtype : str
+        What the derivatives were computed in.
+    """
+
+    route: str
+    derivatives: str
+    bread: str
+    decrement: float
+    iterations: int
+    converged: bool
+    condition: float
+    rank: int
+    blocks: int
+    certificate: float | None
+    dtype: str = "torch.float64"
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """An objective at its optimum on a design.
+    """An objective at its optimum on a sample.
 
     Attributes
     ----------
-    objective : LinearIndex
-        The loss, its derivatives and its dispersion rule.
-    design : Design
-        The rows and the columns that have a coefficient.
+    problem : Problem
+        The objective, the rows that have a coefficient, and the penalty.
     params : Tensor
         (k,) float64.
     root : Tensor
@@ -38,29 +100,37 @@ class Fit:
     triangle : Tensor
         (k, k) R with R'R = A.
     loss : Tensor
-        () the sum of the losses.
+        () the sum of the losses, without the penalty.
     route : str
         How the solver got there.
     well_conditioned : bool
         Whether sums of products of the columns themselves keep their digits.
-    given : Design
-        The design as the user gave it, aliased columns included.
+    given : Sample
+        The data as the user gave them, aliased columns included.
     kept : tuple of int
-        The columns of `given` with an independent part; under `rank="drop"` the ones in `design`.
+        The columns of `given` with an independent part; under `rank="drop"` the ones in `problem`.
+    bread_kind : Bread
+        Which information A is.
+    equations : tuple of str
+        Names of the equations, of a model that has a coefficient for each column and each of them.
+    path : Optimum or None
+        What the solver says of its way; None for least squares, which is direct.
     sums : dict
         Sums over rows that are known already; `sum_rows` adds to it.
     """
 
-    objective: LinearIndex
-    design: Design
+    problem: Problem
     params: Tensor
     root: Tensor
     triangle: Tensor
     loss: Tensor
     route: str
     well_conditioned: bool
-    given: Design
+    given: Sample
     kept: tuple[int, ...]
+    bread_kind: Bread = Bread.OBSERVED
+    equations: tuple[str, ...] = ()
+    path: Optimum | None = None
     sums: dict[RowSum, Tensor] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -68,14 +138,47 @@ class Fit:
         return f"<Fit: {type(self.objective).__name__}, n = {self.nobs}, k = {len(self.params)}, rank {self.rank}, by {self.route}>"
 
     @property
-    def nobs(self) -> int:
-        """The number of rows, n."""
-        return self.design.nobs
+    def objective(self) -> Objective:
+        """The loss, its derivatives and its claim."""
+        return self.problem.objective
+
+    @property
+    def sample(self) -> Sample:
+        """The rows."""
+        return self.problem.sample
+
+    @property
+    def design(self) -> Design:
+        """The rows of a model of regressors.
+
+        Raises
+        ------
+        EstimationError
+            The model is a torch module or a loss of its own, which has no regressors.
+        """
+        sample = self.problem.sample
+        if not isinstance(sample, Design):
+            raise EstimationError(
+                "This is defined for models of regressors (OLS, Logit, ...), and a torch model has none; predict and margins "
+                "work for it."
+            )
+        return sample
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, those left out as collinear included."""
+        columns = self.given.names
+        return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
+
+    @property
+    def nobs(self) -> int | float:
+        """The number of rows, n; the sum of the frequency weights where there are some."""
+        return self.sample.nobs
 
     @property
     def rank(self) -> int:
-        """The number of independent columns, r."""
-        return len(self.kept)
+        """The number of independent parameters, r."""
+        return len(self.kept) * max(len(self.equations), 1)
 
     @property
     def df_resid(self) -> float:
@@ -105,8 +208,37 @@ class Fit:
 
     @cached_property
     def dispersion(self) -> Tensor:
-        """() the factor of the classical covariance: s^2 = RSS / (n - r) for least squares."""
-        return self.objective.dispersion(self.loss, self.df_resid)
+        """() the factor of the classical covariance: s^2 = RSS / (n - r) for least squares, 1 for a likelihood."""
+        return dispersion(self.objective.claim, self.loss, self.df_resid)
+
+    @property
+    def point(self) -> Point:
+        """Where rows are looked at."""
+        return Point(self.params, self.root, self.bread_kind, self.well_conditioned)
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """How the fit was found, and how far it may be trusted."""
+        path, objective = self.path, self.objective
+        scaled = self.triangle / torch.linalg.vector_norm(self.triangle, dim=0).clamp_min(1e-300)
+        values = torch.linalg.svdvals(scaled)
+        of_autodiff = isinstance(objective, RowLoss | ModelLoss)
+        local = None if path is None else path.local
+        certify = of_autodiff and self.bread_kind is Bread.OBSERVED and local is not None
+        columns = self.sample.columns
+        step = self.sample.block_rows or block_rows(sum(c[:1].numel() for c in columns), columns[0].device)
+        return Diagnostics(
+            route=self.route,
+            derivatives=_derivatives(objective, self.bread_kind),
+            bread=self.bread_kind.value,
+            decrement=0.0 if path is None else path.decrement,
+            iterations=0 if path is None else path.iterations,
+            converged=True if path is None else path.converged,
+            condition=float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf,
+            rank=self.rank,
+            blocks=-(-len(columns[0]) // step),
+            certificate=self.problem.certificate(local) if certify and local is not None else None,
+        )
 
     def sum_rows(self, term: RowSum) -> Tensor:
         """Sum `term(rows)` over all rows, once: the same term, asked again, costs nothing.
@@ -121,15 +253,12 @@ class Fit:
         Tensor
         """
         if term not in self.sums:
-            (self.sums[term],) = total(lambda block: (term(self._rows(block)),), *self.design.columns)
+            (self.sums[term],) = self.problem.total(lambda rows: (term(rows),), self.point)
         return self.sums[term]
 
     def map_rows(self, function: Callable[[Rows], Tensor]) -> Tensor:
         """Concatenate `function(rows)`: one row out for each row of the data."""
-        return gather(lambda block: function(self._rows(block)), *self.design.columns)
-
-    def _rows(self, block: Block) -> Rows:
-        return rows_of(block, self.objective, self.params, self.root, self.well_conditioned)
+        return self.problem.gather(function, self.point)
 
 
 def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Fit:
@@ -151,8 +280,7 @@ def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ())
     solution = least_squares(design, rank, also)
     dropped = len(solution.params) < design.width
     return Fit(
-        objective=Gaussian(),
-        design=design.select(solution.kept) if dropped else design,
+        problem=Problem(Gaussian(), design.select(solution.kept) if dropped else design),
         params=solution.params,
         root=solution.root,
         triangle=solution.triangle,
@@ -163,3 +291,231 @@ def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ())
         kept=solution.kept,
         sums=solution.sums,
     )
+
+
+def fit_index(
+    objective: LinearIndex | Softmax,
+    design: Design,
+    bread: Bread,
+    rank: Rank,
+    equations: tuple[str, ...] = (),
+    start: Tensor | None = None,
+) -> Fit:
+    """Fit a model of one linear index, or of one for each equation, by Newton's method.
+
+    Parameters
+    ----------
+    objective : LinearIndex or Softmax
+        The loss.
+    design : Design
+        The data.
+    bread : Bread
+        Which information the bread is the inverse of.
+    rank : {"pinv", "drop"}
+        What becomes of dependent columns, as in least squares.
+    equations : tuple of str
+        The equations' names, for softmax.
+    start : Tensor, optional
+        (k,) where to start; None is zero, and for large data the optimum of a sample of rows.
+
+    Returns
+    -------
+    Fit
+    """
+    kept, triangle = column_rank(design)
+    whole = len(kept) == design.width
+    reduced = design if whole else design.select(kept)
+    problem = Problem(objective, reduced)
+    width = reduced.width * max(len(equations), 1)
+    zero = torch.zeros(width, dtype=torch.float64, device=design.exog.device)
+    first = _sample_start(problem, zero) if start is None or not whole else start
+    path = newton(problem, first, cheap=True)
+    _check_converged(path)
+    fit = _fit_at(problem, path, bread, "newton", design, kept, equations)
+    if whole or rank == "drop" or triangle is None:
+        return fit
+    spread = minimum_norm_map(triangle, kept)
+    if equations:
+        spread = torch.block_diag(*[spread] * len(equations))  # type: ignore[no-untyped-call]
+    factor = triangle_of((spread @ fit.root).mT)
+    return replace(
+        fit,
+        problem=Problem(objective, design),
+        params=spread @ fit.params,
+        root=spread @ fit.root,
+        triangle=torch.nn.functional.pad(factor, (0, 0, 0, len(spread) - len(factor))),
+        well_conditioned=False,
+    )
+
+
+def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, rank: Rank | None = None) -> Fit:
+    """Fit any loss from a start, or take the parameters as they are.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to minimise.
+    start : Tensor
+        (k,) float64.
+    bread : Bread
+        Which information the bread is the inverse of.
+    polish : bool
+        Whether to minimise; otherwise the fit is at the start.
+    rank : {"pinv"} or None
+        What to do about null directions: the pseudoinverse, or an error.
+
+    Returns
+    -------
+    Fit
+    """
+    if not polish:
+        local = problem.evaluate(start, Bread.OBSERVED)
+        decrement = abs(float(newton_step(local) @ local.gradient)) / noise(problem, local)
+        path, route = Optimum(local, decrement, 0, converged=False), "as given"
+    else:
+        params, steps, route = start, 0, "newton"
+        closed = isinstance(problem.objective, LinearIndex | Softmax)
+        if problem.objective.claim is Claim.LEAST_SQUARES and problem.penalty is None and not closed:
+            params, steps = levenberg_marquardt(problem, params)
+            route = "levenberg-marquardt, newton"
+        elif len(params) > _MANY and not closed:
+            params, steps = quasi_newton(problem, params)
+            route = "quasi-newton, newton"
+        path = newton(problem, params, cheap=closed)
+        path = replace(path, iterations=path.iterations + steps)
+        _check_converged(path)
+    return _fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), (), rank)
+
+
+def _fit_at(
+    problem: Problem,
+    path: Optimum,
+    bread: Bread,
+    route: str,
+    given: Sample,
+    kept: tuple[int, ...],
+    equations: tuple[str, ...],
+    rank: Rank | None = None,
+) -> Fit:
+    local = path.local if bread is Bread.OBSERVED else problem.evaluate(path.local.params, bread)
+    loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
+    root, triangle, sound = _root(problem, local, bread, rank)
+    return Fit(
+        problem,
+        local.params,
+        root,
+        triangle,
+        loss,
+        route,
+        sound,
+        given,
+        kept,
+        bread,
+        equations,
+        replace(path, local=local),
+    )
+
+
+def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tuple[Tensor, Tensor, bool]:
+    """Return Z with Z Z' = A^-1, R with R'R = A, and whether the columns' products keep their digits."""
+    scale = unit_scale(local.information)
+    scaled = local.information / scale / scale[:, None]
+    spectrum, vectors = torch.linalg.eigh(scaled)
+    sound = isinstance(problem.objective, LinearIndex | Softmax) and certified(scaled)
+    triangle = None if sound or problem.penalty is not None else _triangle_by_rows(problem, local.params, bread)
+    if triangle is not None and bool(triangle.diagonal().abs().min() > 1e-13 * triangle.diagonal().abs().max()):
+        norms = torch.linalg.vector_norm(triangle, dim=0)
+        if bool(torch.linalg.svdvals(triangle / norms)[-1] > _NULL):
+            return inverse_triangle(triangle), triangle, False
+    _check_minimum(problem, local, spectrum, vectors, scale)
+    held = spectrum > _NULL * spectrum[-1]
+    if not bool(held.all()):
+        if rank != "pinv":
+            raise EstimationError(_null_sentence(problem, vectors[:, ~held] / scale[:, None], local))
+        plain_spectrum, plain_vectors = torch.linalg.eigh(local.information)
+        firm = plain_spectrum > _NULL * plain_spectrum[-1]
+        root = plain_vectors[:, firm] * plain_spectrum[firm].rsqrt()
+        return root, (plain_vectors * plain_spectrum.clamp_min(0.0).sqrt()).mT, False
+    lower = torch.linalg.cholesky(scaled)
+    triangle = lower.mT * scale
+    return inverse_triangle(triangle), triangle, sound
+
+
+def _triangle_by_rows(problem: Problem, params: Tensor, bread: Bread) -> Tensor | None:
+    """Return R by TSQR of rows W with W'W = A, where the objective has them: twice the digits of the sum."""
+    sample, at = problem.sample, Point(params, params.new_empty(0), bread)
+    factors = []
+    for block in blocks(*sample.columns, rows=sample.block_rows):
+        rows = problem.rows(block, at).whitened(bread)
+        if rows is None:
+            return None
+        factors.append(triangle_of(rows))
+    joint = joined_triangle(factors)
+    return joint if len(joint) == len(params) and bool(torch.isfinite(joint).all()) else None
+
+
+def _check_minimum(problem: Problem, local: Local, spectrum: Tensor, vectors: Tensor, scale: Tensor) -> None:
+    if not bool(torch.isfinite(spectrum).all()):
+        raise EstimationError(
+            "The second derivatives of the loss are not finite at these parameters; pass parameters where they are."
+        )
+    if bool(spectrum[0] < -1e-7 * spectrum.abs().max()):
+        names = parameters_along(problem, vectors[:, 0] / scale)
+        raise EstimationError(
+            f"This is not a minimum: the loss curves downward along {names} (the scaled Hessian has an eigenvalue of "
+            f"{float(spectrum[0]):.3g}). Train the model further, start elsewhere, or fit with polish=True."
+        )
+
+
+def _null_sentence(problem: Problem, directions: Tensor, local: Local) -> str:
+    if not bool(local.information.any()):
+        return (
+            "The loss has no curvature at all, so its Hessian gives no standard error: an absolute loss or a quantile's has "
+            "none. Use a smooth loss, such as nn.HuberLoss with bread='opg' or least squares."
+        )
+    count = directions.shape[1]
+    names = "; ".join(parameters_along(problem, direction) for direction in directions.mT[:3])
+    return (
+        f"The loss is flat in {count} direction{'s' if count > 1 else ''}, along {names}, so these parameters are not identified "
+        "separately. Leave some out of params=[...], fix them with requires_grad_(False), add a penalty=, or pass "
+        "rank='pinv' for the solution of least norm."
+    )
+
+
+def _sample_start(problem: Problem, zero: Tensor) -> Tensor:
+    """Return the optimum of a sample of rows, where there are so many that it saves steps."""
+    design = problem.sample
+    assert isinstance(design, Design)
+    every = design.rows // _SAMPLE_ROWS
+    if every < 4:
+        return zero
+    part = design.every(every)
+    try:
+        path = newton(Problem(problem.objective, part), zero, cheap=True)
+    except EstimationError:  # a rare category may separate the sample and not the data
+        return zero
+    return path.local.params if path.converged and bool(torch.isfinite(path.local.params).all()) else zero
+
+
+def _check_converged(path: Optimum) -> None:
+    if not path.converged:
+        raise EstimationError(
+            f"The solver stopped after {path.iterations} steps at a distance of {path.decrement**0.5:.2g} standard errors from "
+            "an optimum. Start nearer to it, scale the data, or train the module further."
+        )
+
+
+def _derivatives(objective: Objective, bread: Bread) -> str:
+    if isinstance(objective, LinearIndex | Softmax):
+        return "closed form of a linear index"
+    assert isinstance(objective, RowLoss | ModelLoss)
+    scores = f"scores by {objective.route.value}"
+    if isinstance(objective, ModelLoss) and objective.affine:
+        return f"{scores}, Hessian J' l'' J of outputs that are linear in the parameters"
+    kind = {
+        Bread.OBSERVED: "Hessian by double backward",
+        Bread.EXPECTED: "Fisher's information from the outputs' Jacobian",
+        Bread.GAUSS_NEWTON: "Gauss-Newton from the outputs' Jacobian",
+        Bread.OPG: "outer products of the scores",
+    }
+    return f"{scores}, {kind[bread]}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from betahat.calculus import Rows
+from betahat.calculus.rows import Bread
 
 # The same sums of products in another order.
 ROUNDING = 1e-12
@@ -38,7 +38,7 @@ def test_scores(sample, kind, at_optimum):
     data = sample()
     _, theta, rows = _rows(data, kind, at_optimum)
     losses = _losses(data, kind)
-    _close(rows.loss, losses(theta).sum())
+    _close(rows.losses.sum(), losses(theta).sum())
     _close(rows.scores(), -torch.func.jacrev(losses)(theta))
     leaf = theta.clone().requires_grad_(True)
     losses(leaf).sum().backward()
@@ -57,8 +57,8 @@ def test_information(sample, kind, at_optimum):
     res, theta, rows = _rows(data, kind, at_optimum)
     losses = _losses(data, kind)
     hessian = torch.func.hessian(lambda t: losses(t).sum())(theta)
-    _close(rows.information(), hessian)
-    _close(res.fit.sum_rows(Rows.information), hessian)
+    _close(rows.information(Bread.OBSERVED), hessian)
+    _close(res.fit.sum_rows(lambda rows: rows.information(Bread.OBSERVED)), hessian)
     _close(res.fit.triangle.mT @ res.fit.triangle, hessian)
     _close(res.fit.bread @ hessian, torch.eye(4, dtype=torch.float64, device=theta.device))
     assert float(res.fit.loss) == pytest.approx(float(losses(res.params).sum()), rel=ROUNDING)

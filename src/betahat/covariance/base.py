@@ -59,7 +59,9 @@ class Estimator(ABC):
         return ()
 
 
-def sandwich(fit: Fit, meat: Tensor, label: str, note: str, df: float | None = None) -> Covariance:
+def sandwich(
+    fit: Fit, meat: Tensor, label: str, note: str, df: float | None = None, *, robust: bool = True
+) -> Covariance:
     """Return the covariance A^-1 B A^-1 of a meat B.
 
     Parameters
@@ -68,7 +70,7 @@ def sandwich(fit: Fit, meat: Tensor, label: str, note: str, df: float | None = N
         Its bread is A^-1 = Z Z'.
     meat : Tensor
         B, a sum of `Rows.meat`: ``fit.sum_rows(lambda rows: rows.meat(factor))``.
-    label, note, df
+    label, note, df, robust
         As in `Covariance`.
 
     Returns
@@ -80,7 +82,18 @@ def sandwich(fit: Fit, meat: Tensor, label: str, note: str, df: float | None = N
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
     """
     core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
-    return Covariance(fit.root @ core @ fit.root.mT, label, note, df, core=core)
+    return Covariance(fit.root @ core @ fit.root.mT, label, note, df, robust=robust, core=core)
+
+
+def penalised(fit: Fit) -> str:
+    """Return the sentence that a penalty adds to a note."""
+    return (
+        ""
+        if fit.problem.penalty is None
+        else (
+            " The estimate is penalised: standard errors show its variance, and not the bias that the penalty brings."
+        )
+    )
 
 
 def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:

@@ -6,18 +6,29 @@ from dataclasses import dataclass
 from numbers import Real
 
 import torch
+from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator
-from betahat.errors import OptionError
+from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
+from betahat.errors import EstimationError, OptionError
 from betahat.fit import Fit
+from betahat.objectives.base import Claim
+
+# A squared distance from the optimum, in standard errors.
+_FAR = 0.1
 
 
 @dataclass(frozen=True)
 class Classical(Estimator):
-    """The classical covariance s^2 A^-1, with t tests on n - k degrees of freedom.
+    """The classical covariance s^2 A^-1.
 
-    For least squares s^2 = RSS / (n - k) and A^-1 = (X'WX)^-1: what R's `lm` and statsmodels'
-    "nonrobust" print.
+    For least squares s^2 = RSS / (n - k) and A^-1 = (X'WX)^-1, with t tests on n - k degrees of freedom: what R's
+    `lm` and statsmodels' "nonrobust" print. For a likelihood s^2 is 1 and the tests are normal. With a penalty it is
+    A^-1 H A^-1, H the information without the penalty.
+
+    Raises
+    ------
+    EstimationError
+        The loss is no likelihood, or the parameters are not at its optimum.
 
     Examples
     --------
@@ -30,8 +41,22 @@ class Classical(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return s^2 A^-1."""
         note = "Standard Errors assume that the covariance matrix of the errors is correctly specified."
+        claim = fit.objective.claim
+        if claim is Claim.NONE:
+            raise EstimationError(
+                "The loss is not known to be a likelihood, so its Hessian alone is no covariance; use 'HC0' or another "
+                "sandwich, or pass likelihood=True to the model if the loss is minus a log-density."
+            )
+        if fit.path is not None and fit.path.decrement > _FAR:
+            raise EstimationError(
+                f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, where classical standard "
+                "errors mean nothing; fit with polish=True, train further, or pass the penalty= that they were trained with."
+            )
         scale = fit.dispersion
-        return Covariance(scale * fit.bread, "nonrobust", note, fit.df_resid, robust=False, core=scale)
+        df = fit.df_resid if claim is Claim.LEAST_SQUARES else None
+        if fit.problem.penalty is not None:
+            return sandwich(fit, scale * _unpenalised(fit), "nonrobust", f"{note}{penalised(fit)}", df, robust=False)
+        return Covariance(scale * fit.bread, "nonrobust", note, df, robust=False, core=scale)
 
 
 @dataclass(frozen=True)
@@ -63,3 +88,9 @@ class FixedScale(Estimator):
         note = "Standard Errors are based on fixed scale"
         core = torch.full_like(fit.dispersion, self.scale)
         return Covariance(self.scale * fit.bread, "fixed scale", note, noise=self.scale, core=core)
+
+
+def _unpenalised(fit: Fit) -> Tensor:
+    """Return the information without the penalty, in the coordinates of a meat."""
+    (information,) = fit.problem.total(lambda rows: (rows.information(fit.bread_kind),), fit.point)
+    return information if fit.well_conditioned else fit.root.mT @ information @ fit.root

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.calculus import Rows
-from betahat.covariance.base import Covariance, Estimator, sandwich
+from betahat.calculus.rows import Rows
+from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
 from betahat.errors import EstimationError, counted
 from betahat.fit import Fit
 from betahat.solvers.least_squares import RowSum
@@ -18,12 +18,13 @@ _FULL_LEVERAGE = 1e-10
 
 
 @dataclass(frozen=True)
-class _Meat:
+class Meat:
     """The sum of s s' / (1 - h)^power, in the coordinates of `Rows.meat`."""
 
     power: int
 
     def __call__(self, rows: Rows) -> Tensor:
+        """Sum over a block."""
         if self.power == 0:
             return rows.meat()
         slack = 1.0 - rows.leverage
@@ -47,12 +48,12 @@ class HC0(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s') A^-1."""
-        return _covariance(fit, fit.sum_rows(_Meat(0)), "HC0")
+        return _covariance(fit, fit.sum_rows(Meat(0)), "HC0")
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
         """The meat."""
-        return (_Meat(0),)
+        return (Meat(0),)
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ class HC1(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return n / (n - k) times HC0."""
-        return _covariance(fit, fit.sum_rows(_Meat(0)) * (fit.nobs / fit.df_resid), "HC1")
+        return _covariance(fit, fit.sum_rows(Meat(0)) * (fit.nobs / fit.df_resid), "HC1")
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
         """The meat of HC0."""
-        return (_Meat(0),)
+        return (Meat(0),)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class HC2(Estimator):
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
         """The meat, and the check of the leverages."""
-        return (_Meat(1), _highest_leverage)
+        return (Meat(1), _highest_leverage)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class HC3(Estimator):
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
         """The meat, and the check of the leverages."""
-        return (_Meat(2), _highest_leverage)
+        return (Meat(2), _highest_leverage)
 
 
 def _leveraged(fit: Fit, power: int) -> Tensor:
@@ -129,10 +130,10 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
         rows = torch.nonzero(leverage > 1.0 - _FULL_LEVERAGE).flatten().tolist()
         raise EstimationError(
             f"HC{power + 1} divides by 1 - leverage, which is 0 in {counted(len(rows), 'row')} that alone fix a coefficient "
-            f"(labelled {fit.design.row_names(rows)}); leave such rows out with their dummies, or use HC0 or HC1."
+            f"(labelled {fit.sample.row_names(rows)}); leave such rows out with their dummies, or use HC0 or HC1."
         )
-    return fit.sum_rows(_Meat(power))
+    return fit.sum_rows(Meat(power))
 
 
 def _covariance(fit: Fit, meat: Tensor, label: str) -> Covariance:
-    return sandwich(fit, meat, label, f"Standard Errors are heteroscedasticity robust ({label})")
+    return sandwich(fit, meat, label, f"Standard Errors are heteroscedasticity robust ({label}){penalised(fit)}")

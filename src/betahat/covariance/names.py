@@ -13,6 +13,7 @@ import torch
 from betahat.covariance.base import Covariance, with_distribution
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.hc import HC0, HC1, HC2, HC3
+from betahat.covariance.opg import OPG
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Fit
 
@@ -26,6 +27,7 @@ _NAMES: dict[str, Factory] = {
     "HC1": HC1,
     "HC2": HC2,
     "HC3": HC3,
+    "OPG": OPG,
 }
 _ALIASES = {"classical": "nonrobust", "fixed_scale": "fixed scale"}
 

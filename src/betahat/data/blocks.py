@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 # Measured (2 cores, k = 20): 8 to 32 thousand rows are equally fast, 1,024 is the best chunk of a
 # batched product, and from 128 to 4,096 nothing changes by more than a tenth.
@@ -41,13 +42,17 @@ def block_rows(width: int, device: torch.device) -> int:
     return max(1, budget // max(width, 1) // _CHUNK) * _CHUNK
 
 
-def blocks(*columns: Tensor) -> Iterator[Block]:
-    """Cut columns of equal length into blocks of rows, each in float64 and contiguous.
+def blocks(*columns: Tensor, rows: int | None = None) -> Iterator[Block]:
+    """Cut columns of equal length into blocks of rows, each contiguous, numbers with a point in float64.
+
+    Where there are many, and it takes longer than two seconds, a progress bar shows on a terminal.
 
     Parameters
     ----------
     *columns : Tensor
-        (n,) or (n, k) tensors on one device.
+        (n, ...) tensors on one device.
+    rows : int, optional
+        The rows in a block; None takes `block_rows` of the columns' width.
 
     Yields
     ------
@@ -55,19 +60,22 @@ def blocks(*columns: Tensor) -> Iterator[Block]:
     """
     nobs = columns[0].shape[0]
     width = sum(column[:1].numel() for column in columns)
-    step = block_rows(width, columns[0].device)
-    for start in range(0, max(nobs, 1), step):
+    step = block_rows(width, columns[0].device) if rows is None else max(rows, 1)
+    starts = range(0, max(nobs, 1), step)
+    for start in starts if len(starts) == 1 else tqdm(starts, "rows", leave=False, disable=None, delay=2.0):
         yield Block(start, tuple(_float64(column[start : start + step]) for column in columns))
 
 
-def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor) -> tuple[Tensor, ...]:
+def total(
+    function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor, rows: int | None = None
+) -> tuple[Tensor, ...]:
     """Sum `function(block)` over the row blocks, in row order.
 
     Parameters
     ----------
     function : callable
         Maps a `Block` to a tuple of tensors whose shapes do not depend on the block.
-    *columns : Tensor
+    *columns, rows
         As in `blocks`.
 
     Returns
@@ -81,7 +89,7 @@ def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor) -> 
     (tensor([5000., 5000.], dtype=torch.float64),)
     """
     sums: tuple[Tensor, ...] = ()
-    for block in blocks(*columns):
+    for block in blocks(*columns, rows=rows):
         terms = function(block)
         if not sums:
             sums = tuple(term.clone() for term in terms)
@@ -91,9 +99,9 @@ def total(function: Callable[[Block], tuple[Tensor, ...]], *columns: Tensor) -> 
     return sums
 
 
-def gather(function: Callable[[Block], Tensor], *columns: Tensor) -> Tensor:
+def gather(function: Callable[[Block], Tensor], *columns: Tensor, rows: int | None = None) -> Tensor:
     """Concatenate `function(block)` over the row blocks: one row out for each row in."""
-    parts = [function(block) for block in blocks(*columns)]
+    parts = [function(block) for block in blocks(*columns, rows=rows)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -155,5 +163,12 @@ def cross(x: Tensor, v: Tensor) -> Tensor:
     return product if whole == rows else product + v[whole:] @ x[whole:]
 
 
+def weighted_gram(x: Tensor, weights: Tensor | None) -> Tensor:
+    """Return X' diag(w) X, (k, k), for weights of either sign."""
+    if weights is None or bool((weights >= 0).all()):
+        return gram(x, None if weights is None else weights.sqrt())
+    return gram(x, weights.clamp_min(0.0).sqrt()) - gram(x, weights.clamp_max(0.0).neg().sqrt())
+
+
 def _float64(part: Tensor) -> Tensor:
-    return part.to(torch.float64).contiguous()
+    return (part.to(torch.float64) if part.is_floating_point() else part).contiguous()

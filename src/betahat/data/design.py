@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,16 @@ class Constant:
     index: int | None
 
 
+class Observed(NamedTuple):
+    """A block of a design: (b, k) x, (b,) y, and (b,) weights, offset and counts where there are some."""
+
+    x: Tensor
+    y: Tensor
+    weights: Tensor | None
+    offset: Tensor | None
+    counts: Tensor | None
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """The data of one problem, all on one device.
@@ -47,6 +58,10 @@ class Design:
         (n, k) the regressors.
     weights : Tensor or None
         (n,) analytic weights: proportional to the inverse of a row's variance.
+    offset : Tensor or None
+        (n,) what the linear index has beside x'b.
+    counts : Tensor or None
+        (n,) frequency weights: how often a row occurs.
     container : Container
         How results are handed back.
     endog_name : str
@@ -69,10 +84,22 @@ class Design:
     hasconst: bool | None = None
     kept: Tensor | None = None
     terms: dict[str, list[int]] | None = None
+    offset: Tensor | None = None
+    counts: Tensor | None = None
 
     @property
-    def nobs(self) -> int:
-        """n, the number of rows."""
+    def nobs(self) -> int | float:
+        """n: the number of rows, or the sum of the frequency weights."""
+        return self.rows if self.counts is None else self._counted
+
+    @cached_property
+    def _counted(self) -> float:
+        total = float(self.counts.sum(dtype=torch.float64)) if self.counts is not None else 0.0
+        return int(total) if total.is_integer() else total
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
         return self.exog.shape[0]
 
     @property
@@ -82,8 +109,23 @@ class Design:
 
     @property
     def columns(self) -> tuple[Tensor, ...]:
-        """exog, endog and, where there are some, weights: what goes through the row blocks."""
-        return (self.exog, self.endog) if self.weights is None else (self.exog, self.endog, self.weights)
+        """exog, endog and, where there are some, weights, offset and counts: what goes through the row blocks."""
+        beside = (self.weights, self.offset, self.counts)
+        return (self.exog, self.endog, *(column for column in beside if column is not None))
+
+    @property
+    def block_rows(self) -> None:
+        """None: the columns' width decides."""
+        return
+
+    def read(self, block: Block) -> Observed:
+        """Name the columns of a block."""
+        x, y, *beside = block.columns
+        there = iter(beside)
+        weights, offset, counts = (
+            None if column is None else next(there) for column in (self.weights, self.offset, self.counts)
+        )
+        return Observed(x, y, weights, offset, counts)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -125,7 +167,8 @@ class Design:
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """(k, k) X'WX and (k,) X'Wy."""
-        (joint,) = total(_joint_products, *self.columns)
+        whitened_columns = self.columns[: 2 + (self.weights is not None)]
+        (joint,) = total(_joint_products, *whitened_columns)
         return joint[:-1, :-1], joint[:-1, -1]
 
     def select(self, columns: Sequence[int]) -> Design:
@@ -133,6 +176,21 @@ class Design:
         index = list(columns)
         names = tuple(self.names[i] for i in index)
         return replace(self, exog=self.exog[:, index], given_names=names)
+
+    def every(self, step: int) -> Design:
+        """Keep the rows 0, step, 2 step, ...: a sample to start from."""
+        weights, offset, counts = (
+            None if column is None else column[::step] for column in (self.weights, self.offset, self.counts)
+        )
+        return replace(
+            self,
+            exog=self.exog[::step],
+            endog=self.endog[::step],
+            weights=weights,
+            offset=offset,
+            counts=counts,
+            kept=None,
+        )
 
     def row_names(self, positions: Sequence[int]) -> str:
         """Name rows for a sentence by the user's labels, else by their position in the data."""
@@ -153,7 +211,7 @@ def whitened(block: Block) -> tuple[Tensor, Tensor]:
     return x * factor[:, None], y * factor
 
 
-def check_shapes(endog: Tensor, exog: Tensor, weights: Tensor | None, names: tuple[str, ...] | None) -> None:
+def check_shapes(endog: Tensor, exog: Tensor, vectors: Mapping[str, Tensor], names: tuple[str, ...] | None) -> None:
     """Refuse data whose shapes, types, devices or names cannot be estimated from.
 
     Raises
@@ -161,9 +219,7 @@ def check_shapes(endog: Tensor, exog: Tensor, weights: Tensor | None, names: tup
     DataError
         For lengths that differ, empty data, several devices, duplicate names.
     """
-    for label, values in (("endog", endog), ("exog", exog), ("weights", weights)):
-        if values is None:
-            continue
+    for label, values in (("endog", endog), *vectors.items()):
         if values.device != exog.device:
             raise DataError(
                 f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(exog.device)!r}) say."
@@ -183,11 +239,11 @@ def check_shapes(endog: Tensor, exog: Tensor, weights: Tensor | None, names: tup
         )
 
 
-def check_size(nobs: int, width: int) -> None:
+def check_size(nobs: float, width: int) -> None:
     """Refuse a design without a degree of freedom left: n must exceed k."""
     if nobs <= width:
         raise EstimationError(
-            f"There are {counted(nobs, 'row')} for {counted(width, 'coefficient')}, which leaves no degree of freedom for the errors; "
+            f"There are {counted(int(nobs), 'row')} for {counted(width, 'coefficient')}, which leaves no degree of freedom for the errors; "
             "use more rows or fewer columns."
         )
 
@@ -205,6 +261,20 @@ def check_weights(weights: Tensor | None) -> None:
         raise DataError("weights are all zero, so no row counts; pass a positive weight for the rows to use.")
 
 
+def check_counts(counts: Tensor | None) -> None:
+    """Refuse frequency weights that do not count."""
+    if counts is None:
+        return
+    bad = int(((counts < 0) | (counts != counts.round())).sum())
+    if bad:
+        raise DataError(
+            f"freq_weights has {counted(bad, 'value')} that no row can occur; pass whole numbers of zero or more, or weights= "
+            "for analytic weights."
+        )
+    if not bool(counts.any()):
+        raise DataError("freq_weights are all zero, so no row counts; pass a positive number for the rows to use.")
+
+
 def check_finite(design: Design) -> None:
     """Refuse NaN and infinite values; name the columns and count the rows.
 
@@ -215,14 +285,16 @@ def check_finite(design: Design) -> None:
     DataError
     """
     columns = design.columns
-    sums = [column.sum(dtype=torch.float64) for column in columns] if design.small else design.moments
+    sums = [column.sum(dtype=torch.float64) for column in columns]
+    sums = sums if design.small else [*design.moments, *sums[2:]]
     if all(math.isfinite(float(part.sum())) for part in sums):
         return
     bad = to_numpy(gather(_not_finite, *columns))
     if not bad.any():
         return
     names = design.given_names or [f"column {i}" for i in range(design.width)]
-    labels = [*names, design.endog_name, "weights"]
+    beside = (("weights", design.weights), ("offset", design.offset), ("freq_weights", design.counts))
+    labels = [*names, design.endog_name, *(label for label, column in beside if column is not None)]
     counts = bad.sum(0)
     told = ", ".join(f"{labels[i]} ({counts[i]})" for i in np.flatnonzero(counts)[:8])
     nan = any(bool(torch.isnan(column).any()) for column in columns)

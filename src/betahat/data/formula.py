@@ -30,6 +30,7 @@ from torch import Tensor
 from betahat.data.container import Frames, to_tensor
 from betahat.data.design import Design
 from betahat.data.frame import (
+    Beside,
     Device,
     Missing,
     assemble,
@@ -122,7 +123,7 @@ class Formula:
 def read_formula(
     text: str,
     data: Any,
-    weights: Any = None,
+    beside: Beside | None = None,
     *,
     context: Mapping[str, Any],
     hasconst: bool | None = None,
@@ -138,8 +139,8 @@ def read_formula(
         Such as ``np.log(wage) ~ educ + C(region)``, in formulaic's grammar.
     data : dataframe or mapping
         pandas, polars, pyarrow or a dict of columns.
-    weights : str or array_like, optional
-        A column's name, or as many numbers as `data` has rows.
+    beside : Beside, optional
+        Weights, offset and exposure: a column's name, or as many numbers as `data` has rows.
     context : mapping
         The names, outside the data, that the formula may use: the caller's variables.
     hasconst, missing, device, dtype
@@ -160,9 +161,10 @@ def read_formula(
     check_options(missing, device, dtype, hasconst)
     parsed = _parse(text)
     variables = parsed.required_variables
-    column = weights if isinstance(weights, str) else None
-    frame = to_pandas(data, f"{text} {column}")
-    _check_variables({*variables, column} if column else variables, frame, context, text, data)
+    given = dict((beside or Beside()).items())
+    columns = {name: value for name, value in given.items() if isinstance(value, str)}
+    frame = to_pandas(data, " ".join([text, *columns.values()]))
+    _check_variables({*variables, *columns.values()}, frame, context, text, data)
     context = {name: value for name, value in context.items() if name not in frame.columns}
     labels = frame.index
     frame = frame.reset_index(drop=True)
@@ -178,16 +180,17 @@ def read_formula(
     positions = torch.tensor(kept.to_numpy(), device=target)
     exog = _to_device(right.to_numpy(dtype=float), target, dtype)
     endog = _to_device(left.iloc[:, 0].to_numpy(dtype=float), target, dtype)
-    given = _read_formula_weights(
-        frame[column].to_numpy() if column else weights,
-        f"weights column {column!r}" if column else "weights",
-        labels,
-        target,
-    )
+    vectors = {}
+    for name, value in given.items():
+        column = columns.get(name)
+        label = name if column is None else f"{name} column {column!r}"
+        read = _read_beside(value if column is None else frame[column].to_numpy(), label, labels, target)
+        if read is not None:
+            vectors[name] = read[positions]
     design = assemble(
         endog,
         exog,
-        None if given is None else given[positions],
+        vectors,
         container=Frames(labels[kept.to_numpy()]),
         endog_name=str(left.columns[0]),
         names=tuple(str(name) for name in right.columns),
@@ -385,15 +388,15 @@ def _refuse_missing(frame: pd.DataFrame, rows: int, variables: Any) -> None:
     )
 
 
-def _read_formula_weights(weights: Any, label: str, labels: pd.Index, device: torch.device) -> Tensor | None:
+def _read_beside(values: Any, label: str, labels: pd.Index, device: torch.device) -> Tensor | None:
     nobs = len(labels)
-    read = read_weights(weights, torch.empty(nobs, 0, dtype=torch.float64, device=device), device, None, label)
+    read = read_weights(values, torch.empty(nobs, 0, dtype=torch.float64, device=device), device, None, label)
     if read is None:
         return None
-    check_index("weights", read.index, labels)
+    check_index(label, read.index, labels)
     if len(read.values) != nobs:
         raise DataError(
-            f"weights has {counted(len(read.values), 'row')} and the data have {nobs}; pass as many of one as of the other."
+            f"{label} has {counted(len(read.values), 'row')} and the data have {nobs}; pass as many of one as of the other."
         )
     return read.values.to(device)
 

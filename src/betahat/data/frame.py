@@ -16,12 +16,13 @@ from torch import Tensor
 from betahat.data.container import Arrays, Container, Frames, Tensors
 from betahat.data.design import (
     Design,
+    check_counts,
     check_finite,
     check_shapes,
     check_size,
     check_weights,
 )
-from betahat.errors import DataError, OptionError, listed
+from betahat.errors import DataError, OptionError, counted, listed
 
 Missing = Literal["none", "drop", "raise"]
 Device = torch.device | str | None
@@ -49,10 +50,36 @@ class Columns:
     is_tensor: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What may stand beside endog and exog: None, a number for each row, or one number for all.
+
+    In a formula a column's name will do.
+
+    Attributes
+    ----------
+    weights : object
+        Analytic weights.
+    offset, exposure : object
+        What is added to the linear index, as it is or by its logarithm.
+    freq_weights : object
+        How often a row occurs.
+    """
+
+    weights: Any = None
+    offset: Any = None
+    exposure: Any = None
+    freq_weights: Any = None
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return the names and what was given under them."""
+        return [(name, getattr(self, name)) for name in ("weights", "offset", "exposure", "freq_weights")]
+
+
 def read_design(
     endog: Any,
     exog: Any,
-    weights: Any = None,
+    beside: Beside | None = None,
     *,
     hasconst: bool | None = None,
     missing: Missing = "none",
@@ -63,12 +90,14 @@ def read_design(
 
     Parameters
     ----------
-    endog, exog, weights : array_like, Tensor, series or dataframe
-        (n,), (n, k) and (n,); one number serves as the weight of every row.
+    endog, exog : array_like, Tensor, series or dataframe
+        (n,) and (n, k).
+    beside : Beside, optional
+        Weights, offset and exposure.
     hasconst : bool or None
         Whether the regressors hold a constant; None looks for one.
     missing : {"none", "drop", "raise"}
-        "drop" leaves out the rows where any of the three is missing; otherwise they are an error.
+        "drop" leaves out the rows where any of them is missing; otherwise they are an error.
     device : torch.device or str, optional
         Where the data go; a tensor stays where it is, anything else goes to torch's default device.
     dtype : torch.dtype, optional
@@ -88,15 +117,17 @@ def read_design(
     if x.values.ndim == 1:
         x = replace(x, values=x.values[:, None])
     y = _single(read_columns(endog, "endog", device, dtype), "endog")
-    w = read_weights(weights, x.values, device, dtype)
-    check_shapes(y.values, x.values, None if w is None else w.values, x.names)
+    read = {name: read_weights(given, x.values, device, dtype, name) for name, given in (beside or Beside()).items()}
+    vectors = {name: column.values for name, column in read.items() if column is not None}
+    check_shapes(y.values, x.values, vectors, x.names)
     check_index("endog", y.index, x.index)
-    if w is not None:
-        check_index("weights", w.index, x.index)
+    for name, column in read.items():
+        if column is not None:
+            check_index(name, column.index, x.index)
     return assemble(
         y.values,
         x.values,
-        None if w is None else w.values,
+        vectors,
         container=_container(y, x),
         endog_name=y.names[0] if y.names else "y",
         names=x.names,
@@ -108,7 +139,7 @@ def read_design(
 def assemble(
     endog: Tensor,
     exog: Tensor,
-    weights: Tensor | None,
+    vectors: Mapping[str, Tensor],
     *,
     container: Container,
     endog_name: str,
@@ -122,9 +153,10 @@ def assemble(
     if not exog.shape[1]:
         raise DataError("There are no regressors; pass at least one column, a constant for example.")
     if drop:
-        whole = _complete_rows(endog, exog, weights)
+        whole = _complete_rows(endog, exog, *vectors.values())
         if whole is not None:
-            endog, exog, weights = endog[whole], exog[whole], None if weights is None else weights[whole]
+            endog, exog = endog[whole], exog[whole]
+            vectors = {name: vector[whole] for name, vector in vectors.items()}
             kept = whole if kept is None else kept[whole]
             if isinstance(container, Frames):
                 container = Frames(container.rows[whole.cpu().numpy()])
@@ -132,8 +164,11 @@ def assemble(
                 raise DataError(
                     "No row is left after missing='drop': every row has a missing value; fill some in or leave a column out."
                 )
-    design = Design(endog, exog, weights, container, endog_name, names, hasconst, kept, terms)
+    weights, counts = vectors.get("weights"), vectors.get("freq_weights")
+    offset = _offset(vectors.get("offset"), vectors.get("exposure"))
+    design = Design(endog, exog, weights, container, endog_name, names, hasconst, kept, terms, offset, counts)
     check_weights(weights)
+    check_counts(counts)
     check_finite(design)
     check_size(design.nobs, design.width)
     return design
@@ -179,8 +214,8 @@ def read_weights(
         return None
     if isinstance(weights, str):
         raise DataError(
-            f"weights is {weights!r}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
-            "use a formula: bh.wls('y ~ x', data, weights='w')."
+            f"{label} is {weights!r}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
+            f"use a formula, such as bh.wls('y ~ x', data, weights='w')."
         )
     if isinstance(weights, Real) or (isinstance(weights, Tensor | np.ndarray) and weights.ndim == 0):
         return Columns(torch.full((exog.shape[0],), float(weights), dtype=torch.float64, device=exog.device))
@@ -446,11 +481,24 @@ def check_index(label: str, index: pd.Index | None, exog: pd.Index | None) -> No
     )
 
 
-def _complete_rows(endog: Tensor, exog: Tensor, weights: Tensor | None) -> Tensor | None:
-    columns = [column for column in (endog, exog, weights) if column is not None]
+def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:
+    """Return offset + log(exposure)."""
+    if exposure is None:
+        return offset
+    bad = int((exposure <= 0).sum())
+    if bad:
+        raise DataError(
+            f"exposure has {counted(bad, 'value')} of zero or less, and its logarithm is taken; pass positive numbers, or "
+            "the logarithms themselves as offset."
+        )
+    logarithm = exposure.to(torch.float64).log()
+    return logarithm if offset is None else offset + logarithm
+
+
+def _complete_rows(*columns: Tensor) -> Tensor | None:
     if not any(bool(torch.isnan(column.sum(dtype=torch.float64))) for column in columns):
         return None
-    missing = torch.zeros(len(endog), dtype=torch.bool, device=endog.device)
+    missing = torch.zeros(len(columns[0]), dtype=torch.bool, device=columns[0].device)
     for column in columns:
         nan = torch.isnan(column)
         missing |= nan.any(1) if nan.ndim == 2 else nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,28 +16,54 @@ from betahat.inference.coefficients import interval, standard_errors
 from betahat.inference.distribution import Df, two_sided
 
 
-class Parameters:
-    """The parameters as a function of the user sees them: ``p["educ"]``, ``p[0]``, or all as ``p.vector``."""
+@dataclass(frozen=True, eq=False)
+class View:
+    """How a user names the entries of the parameter vector.
 
-    def __init__(self, vector: Tensor, names: Sequence[str], kept: Sequence[int]) -> None:
-        """Name the entries of a (k,) vector; those that are not `kept` were left out as collinear."""
+    Attributes
+    ----------
+    names : tuple of str
+        (k,) one for each entry.
+    kept : tuple of int
+        The entries that were not left out as collinear.
+    tensors : mapping
+        Of a torch model, where each of its parameter tensors begins, and its shape.
+    """
+
+    names: tuple[str, ...]
+    kept: tuple[int, ...]
+    tensors: Mapping[str, tuple[int, torch.Size]]
+
+
+class Parameters:
+    """The parameters as a function of the user sees them: ``p["educ"]``, ``p[0]``, or all as ``p.vector``.
+
+    Of a torch model, the name of a parameter gives the tensor in its shape: ``p["fc.weight"][0, 3]``.
+    """
+
+    def __init__(self, vector: Tensor, view: View) -> None:
+        """Name the entries of a (k,) vector."""
         self.vector = vector
-        self.names = tuple(names)
-        self.kept = frozenset(kept)
+        self.view = view
 
     def __getitem__(self, key: str | int | slice) -> Tensor:
-        """Return one parameter, a tensor without dimensions, or a slice of them."""
+        """Return one parameter, a tensor without dimensions, a slice of them, or a tensor of parameters."""
+        names = self.view.names
         if isinstance(key, slice):
             return self.vector[key]
         if isinstance(key, str):
-            if key not in self.names:
-                raise OptionError(f"There is no parameter {key!r}; the parameters are {listed(self.names, limit=30)}.")
-            key = self.names.index(key)
-        if not -len(self.names) <= key < len(self.names):
-            raise OptionError(f"There is no parameter at position {key}; there are {len(self.names)}, from 0.")
-        if key % len(self.names) not in self.kept:
+            if key in self.view.tensors:
+                begin, shape = self.view.tensors[key]
+                return self.vector[begin : begin + shape.numel()].reshape(shape)
+            if key not in names:
+                known = [*self.view.tensors, *names]
+                raise OptionError(f"There is no parameter {key!r}; the parameters are {listed(known, limit=30)}.")
+            key = names.index(key)
+        if not -len(names) <= key < len(names):
+            raise OptionError(f"There is no parameter at position {key}; there are {len(names)}, from 0.")
+        if key % len(names) not in self.view.kept:
             raise EstimationError(
-                f"The parameter {self.names[key]!r} was left out as collinear; use the columns that are estimated."
+                f"The parameter {names[key]!r} was left out as collinear; use the columns that are estimated."
             )
         return self.vector[key]
 
@@ -47,7 +73,7 @@ class Parameters:
 
     def __len__(self) -> int:
         """Return k."""
-        return len(self.names)
+        return len(self.view.names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +163,7 @@ def delta_method(
     params: Tensor,
     factor: Tensor,
     df: Df,
-    names: Sequence[str],
-    kept: Sequence[int],
+    view: View,
     container: Container,
 ) -> Delta:
     """Return g(b) with the covariance J V J', J the exact Jacobian of g at b.
@@ -151,10 +176,8 @@ def delta_method(
         (k,) b and (k, r) F with F F' = V.
     df : float or None
         Degrees of freedom for its test and interval.
-    names : sequence of str
-        (k,) the parameters' names, those left out as collinear included.
-    kept : sequence of int
-        The places of b in them.
+    view : View
+        The parameters' names, those left out as collinear included.
     container : Container
         How arrays are handed out.
 
@@ -172,10 +195,10 @@ def delta_method(
     remedy = "write it with torch operations (torch.log, torch.exp, + - * /) on p['name']"
     with torch.inference_mode(False), torch.enable_grad():
         leaf = params.detach().clone().requires_grad_(True)
-        places = torch.tensor(list(kept), device=params.device)
+        places = torch.tensor(list(view.kept), device=params.device)
         try:
-            vector = leaf.new_full((len(names),), float("nan")).index_copy(0, places, leaf)
-            value = function(Parameters(vector, names, kept))
+            vector = leaf.new_full((len(view.names),), float("nan")).index_copy(0, places, leaf)
+            value = function(Parameters(vector, view))
             value = torch.stack([torch.as_tensor(v) for v in value]) if isinstance(value, list | tuple) else value
         except (RuntimeError, TypeError) as error:
             raise EstimationError(

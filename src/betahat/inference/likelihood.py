@@ -4,18 +4,50 @@ from __future__ import annotations
 
 import math
 
-from betahat.errors import OptionError
+from torch import Tensor
+
+from betahat.calculus.general import OutputRows
+from betahat.calculus.index import IndexRows
+from betahat.calculus.rows import Rows, times
+from betahat.data.design import Design
+from betahat.errors import EstimationError, OptionError
 from betahat.fit import Fit
+from betahat.objectives.base import Claim
+from betahat.objectives.base import log_likelihood as log_likelihood_of
 
 _CRITERIA = ("aic", "bic", "aicc", "hqic")
 
 
 def log_likelihood(fit: Fit) -> float:
-    """Return the log-likelihood at the optimum."""
-    return float(fit.objective.log_likelihood(fit.loss, fit.nobs, fit.design.weights))
+    """Return the log-likelihood at the optimum.
+
+    Raises
+    ------
+    EstimationError
+        The loss is no likelihood.
+    """
+    claim, sample = fit.objective.claim, fit.sample
+    if claim is Claim.NONE:
+        raise EstimationError(
+            "The loss is not known to be a likelihood, so there is no log-likelihood and no information criterion; pass "
+            "likelihood=True to the model if it is minus a log-density."
+        )
+    weights = sample.weights if isinstance(sample, Design) else None
+    return float(log_likelihood_of(claim, fit.loss + fit.sum_rows(_constant), fit.nobs, weights))
 
 
-def information_criterion(criterion: str, llf: float, nobs: int, count: float) -> float:
+def _constant(rows: Rows) -> Tensor:
+    """Return () what minus the log-likelihood of a block has beyond the loss."""
+    if isinstance(rows, IndexRows):
+        constant, factors = rows.objective.constant(rows.y), (rows.weights, rows.counts)
+    elif isinstance(rows, OutputRows):
+        constant, factors = rows.objective.loss.constant(rows.columns[-1]), (None, rows.counts)
+    else:
+        constant, factors = None, (None, None)
+    return rows.at.params.new_zeros(()) if constant is None else times(constant, *factors).sum()
+
+
+def information_criterion(criterion: str, llf: float, nobs: float, count: float) -> float:
     """Return -2 llf plus a penalty for `count` parameters.
 
     Parameters
@@ -24,7 +56,7 @@ def information_criterion(criterion: str, llf: float, nobs: int, count: float) -
         Penalties 2k, k log n, 2k n / (n - k - 1) and 2k log log n.
     llf : float
         The log-likelihood.
-    nobs : int
+    nobs : float
         n.
     count : float
         k.

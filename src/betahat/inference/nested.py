@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from betahat.calculus.index import index_rows
 from betahat.data.blocks import cross, gram, total
 from betahat.errors import DataError, RobustTestWarning
 from betahat.fit import Fit
@@ -93,7 +94,7 @@ def compare_lm(full: Fit, restricted: Fit, *, robust: bool, demean: bool, use_lr
 
 
 def _residuals(fit: Fit) -> Tensor:
-    return fit.map_rows(lambda rows: rows.residual)
+    return fit.map_rows(lambda rows: index_rows(rows).residual)
 
 
 def _score_sums(exog: Tensor, residual: Tensor) -> tuple[Tensor, ...]:

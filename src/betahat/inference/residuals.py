@@ -5,23 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from betahat.calculus.index import index_rows
+from betahat.calculus.rows import Rows
 from betahat.fit import Fit
 
 
 def whitened_residuals(fit: Fit) -> Tensor:
     """Return (n,) sqrt(w) (y - x'b)."""
-    return fit.map_rows(lambda rows: _whiten(rows.y - rows.index, rows.weights))
+    return fit.map_rows(_whitened)
 
 
 def plain_residuals(fit: Fit) -> Tensor:
     """Return (n,) y - x'b."""
-    return fit.map_rows(lambda rows: rows.y - rows.index)
+    return fit.map_rows(lambda rows: index_rows(rows).y - index_rows(rows).index)
 
 
 def fitted_values(fit: Fit) -> Tensor:
     """Return (n,) x'b."""
-    return fit.map_rows(lambda rows: rows.index)
+    return fit.map_rows(lambda rows: index_rows(rows).index)
 
 
-def _whiten(values: Tensor, weights: Tensor | None) -> Tensor:
-    return values if weights is None else values * torch.sqrt(weights)
+def _whitened(rows: Rows) -> Tensor:
+    index = index_rows(rows)
+    error = index.y - index.index
+    return error if index.weights is None else error * torch.sqrt(index.weights)

@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC
+from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import torch
-from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator
 from betahat.covariance.names import CovType, covariance_of, resolve
-from betahat.data.container import Container, Frames
-from betahat.data.design import Design
-from betahat.data.formula import Formula, read_formula
-from betahat.data.frame import Device, Missing, read_columns, read_design
-from betahat.errors import CollinearityWarning, DataError, OptionError, listed
-from betahat.fit import Fit, fit_least_squares
-from betahat.results import Results
+from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.fit import fit_least_squares
+from betahat.models.regressors import (
+    RegressorModel,
+    caller,
+    check_rank_option,
+    design_of_formula,
+    row_sums,
+    warn_collinear,
+)
+from betahat.results.linear import LinearResults
 from betahat.solvers.least_squares import Rank
 
 M = TypeVar("M", bound="LinearModel")
 
 
-class LinearModel(ABC):
-    """What OLS and WLS share: the fit, and new data for a prediction.
-
-    Attributes
-    ----------
-    design : Design
-        The data, in tensors.
-    source : Formula or None
-        Where the regressors come from.
-    """
-
-    design: Design
-    source: Formula | None
-
-    @classmethod
-    @abstractmethod
-    def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
-        """Make the model from a formula and a dataframe."""
+class LinearModel(RegressorModel, ABC):
+    """What OLS and WLS share: the fit."""
 
     def fit(
         self,
@@ -52,7 +35,7 @@ class LinearModel(ABC):
         use_t: bool | None = None,
         *,
         rank: Rank = "pinv",
-    ) -> Results:
+    ) -> LinearResults:
         """Fit by least squares.
 
         Parameters
@@ -71,7 +54,7 @@ class LinearModel(ABC):
 
         Returns
         -------
-        Results
+        LinearResults
 
         Raises
         ------
@@ -85,87 +68,11 @@ class LinearModel(ABC):
         CollinearityWarning
             Columns are collinear; the warning names them.
         """
-        if rank not in ("pinv", "drop"):
-            raise OptionError(f"rank is {rank!r}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
+        check_rank_option(rank)
         estimator = resolve(cov_type, cov_kwds)
-        fit = fit_least_squares(self.design, rank, _row_sums(estimator))
-        if fit.rank < self.design.width:
-            _warn_collinear(fit, rank)
-        return Results(self, fit, covariance_of(fit, estimator, use_t))
-
-    def new_regressors(self, exog: Any, transform: bool = True) -> tuple[Tensor, Container]:
-        """Read regressors for a prediction.
-
-        Parameters
-        ----------
-        exog : dataframe or array_like
-            The formula's variables, or (m, k) regressors; a dataframe that has columns of the regressors'
-            names may hold them in any order.
-        transform : bool
-            Whether new data go through the formula.
-
-        Returns
-        -------
-        Tensor
-            (m, k).
-        Container
-            With the labels of the m rows.
-        """
-        if self.source is not None and transform:
-            frame = self.source.regressors(exog)
-            values = torch.tensor(frame.to_numpy(), device=self.design.exog.device)
-            return values, Frames(frame.index)
-        device, given = self.design.exog.device, self.design.given_names
-        read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
-        if read.names is not None and given is not None and set(given) & set(read.names):
-            _check_columns(given, read.names)
-        values = read.values
-        if values.ndim == 1:
-            values = values[None] if self.design.width > 1 else values[:, None]
-        if read.index is not None and len(read.index) == len(values):
-            return values, Frames(read.index)
-        return values, self.design.container.relabelled(range(len(values)))
-
-    @property
-    def endog(self) -> Any:
-        """(n,) the dependent variable, of the rows in use."""
-        return self.design.container.present_rows(self.design.endog)
-
-    @property
-    def exog(self) -> Any:
-        """(n, k) the regressors, of the rows in use."""
-        return self.design.container.present_rows(self.design.exog, self.design.names)
-
-    @property
-    def weights(self) -> Any:
-        """(n,) the weights, of the rows in use; ones for OLS, as in statsmodels."""
-        weights = self.design.weights
-        ones = torch.ones(self.design.nobs, dtype=torch.float64, device=self.design.exog.device)
-        return self.design.container.plain(ones if weights is None else weights)
-
-    @property
-    def endog_names(self) -> str:
-        """The dependent variable's name."""
-        return self.design.endog_name
-
-    @property
-    def exog_names(self) -> list[str]:
-        """(k,) the regressors' names."""
-        return list(self.design.names)
-
-    @property
-    def nobs(self) -> float:
-        """n, the number of rows in use."""
-        return float(self.design.nobs)
-
-    @property
-    def formula(self) -> str | None:
-        """The formula, where there is one."""
-        return None if self.source is None else self.source.text
-
-    def __repr__(self) -> str:
-        """Name the model and its size."""
-        return f"<{type(self).__name__}: {self.endog_names} on {self.design.width} columns, n = {self.design.nobs}>"
+        fit = fit_least_squares(self.design, rank, row_sums(estimator))
+        warn_collinear(fit, rank, self.design.width)
+        return LinearResults(self, fit, covariance_of(fit, estimator, use_t))
 
 
 class OLS(LinearModel):
@@ -223,7 +130,7 @@ class OLS(LinearModel):
     @classmethod
     def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
         """Make the model from a formula and a dataframe; see `ols`, which is the same thing."""
-        return _from_formula(cls, formula, data, options, _caller(2))
+        return _from_formula(cls, formula, data, options, caller(2))
 
 
 class WLS(LinearModel):
@@ -268,7 +175,7 @@ class WLS(LinearModel):
         self.design = read_design(
             endog,
             exog,
-            1.0 if weights is None else weights,
+            Beside(weights=1.0 if weights is None else weights),
             hasconst=hasconst,
             missing=missing,
             device=device,
@@ -280,7 +187,7 @@ class WLS(LinearModel):
     def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
         """Make the model from a formula and a dataframe; see `wls`, which is the same thing."""
         options.setdefault("weights", 1.0)
-        return _from_formula(cls, formula, data, options, _caller(2))
+        return _from_formula(cls, formula, data, options, caller(2))
 
 
 def ols(
@@ -326,7 +233,7 @@ def ols(
     dtype: float64
     """
     options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}
-    return _from_formula(OLS, formula, data, options, _caller(2))
+    return _from_formula(OLS, formula, data, options, caller(2))
 
 
 def wls(
@@ -353,46 +260,11 @@ def wls(
     WLS
     """
     options = {"weights": weights, "hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}
-    return _from_formula(WLS, formula, data, options, _caller(2))
+    return _from_formula(WLS, formula, data, options, caller(2))
 
 
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
-    known = ("hasconst", "missing", "device", "dtype", *(("weights",) if cls is not OLS else ()))
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise OptionError(
-            f"{cls.__name__}.from_formula does not know {listed(unknown)}; its options are {listed(known)}."
-        )
-    words = set(re.findall(r"[^\W\d]\w*", formula)) if isinstance(formula, str) else set()
-    context = {word: names[word] for word in words if word in names}
     model = cls.__new__(cls)
-    model.design, model.source = read_formula(formula, data, context=context, **options)
+    known = () if cls is OLS else ("weights",)
+    model.design, model.source = design_of_formula(formula, data, options, known, names, cls.__name__)
     return model
-
-
-def _check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:
-    absent = [name for name in wanted if name not in came]
-    if absent:
-        raise DataError(
-            f"The new data lack the columns {listed(absent)}; pass all of the model's: {listed(wanted, limit=30)}."
-        )
-
-
-def _caller(depth: int) -> Mapping[str, Any]:
-    frame = sys._getframe(depth)
-    return {**frame.f_globals, **frame.f_locals}
-
-
-def _row_sums(estimator: Callable[[Fit], Covariance]) -> tuple[Any, ...]:
-    return estimator.row_sums if isinstance(estimator, Estimator) else ()
-
-
-def _warn_collinear(fit: Fit, rank: Rank) -> None:
-    names = [name for i, name in enumerate(fit.given.names) if i not in fit.kept]
-    done = (
-        "it was left out" if rank == "drop" and len(names) == 1
-        else "they were left out" if rank == "drop"
-        else "the coefficients are those of minimum norm, and single ones mean little: pass rank='drop' to leave columns out"
-    )  # fmt: skip
-    verb = "depends" if len(names) == 1 else "depend"
-    warnings.warn(f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=3)

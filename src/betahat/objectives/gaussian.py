@@ -1,4 +1,4 @@
-"""Least squares: the Gaussian log-likelihood with its variance concentrated out."""
+"""Gaussian losses: least squares, and a mean with its own variance."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.objectives.base import LinearIndex, log_weights
+from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
 
 
 @dataclass(frozen=True)
 class Gaussian(LinearIndex):
-    """The loss (y - eta)^2 / 2.
+    """The loss (y - eta)^2 / 2 of least squares."""
 
-    The dispersion is s^2 = RSS / (n - k), RSS being twice the summed loss. The log-likelihood has its
-    variance at the maximum, RSS / n, as in statsmodels and R's `logLik`.
-    """
+    claim = Claim.LEAST_SQUARES
 
-    def loss(self, index: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
-        """Return () the sum of w (y - eta)^2 / 2."""
-        residual = target - index
-        return 0.5 * (residual @ (residual if weights is None else weights * residual))
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) (y - eta)^2 / 2."""
+        return row_sums(0.5 * (target - output).square())
+
+    def constant(self, target: Tensor) -> None:
+        """Return None: the normalisation goes with the variance."""
+        return
 
     def residual(self, index: Tensor, target: Tensor) -> Tensor:
         """Return (n,) y - eta."""
@@ -32,10 +33,45 @@ class Gaussian(LinearIndex):
         """Return None: the curvature is one."""
         return
 
-    def dispersion(self, loss: Tensor, df_resid: float) -> Tensor:
-        """Return s^2 = RSS / (n - k)."""
-        return 2.0 * loss / df_resid
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return ones."""
+        return torch.ones_like(output)
 
-    def log_likelihood(self, loss: Tensor, nobs: int, weights: Tensor | None) -> Tensor:
-        """Return -n/2 (log(2 pi RSS / n) + 1) + sum(log w) / 2."""
-        return -0.5 * nobs * (torch.log(2.0 * math.pi * 2.0 * loss / nobs) + 1.0) + log_weights(weights)
+    def mean(self, output: Tensor) -> Tensor:
+        """Return the output itself."""
+        return output
+
+
+@dataclass(frozen=True)
+class GaussianMeanVariance(OutputLoss):
+    """Minus the log-likelihood of y with mean and variance v: (log v + (y - mean)^2 / v) / 2.
+
+    The output is (b, ..., 2), mean and variance last. It is the loss of ``nn.GaussianNLLLoss``.
+
+    Attributes
+    ----------
+    floor : float
+        The least variance, `eps` in torch.
+    """
+
+    floor: float = 1e-6
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) the losses."""
+        mean, variance = output[..., 0], output[..., 1].clamp_min(self.floor)
+        return row_sums(0.5 * (torch.log(variance) + (target - mean).square() / variance))
+
+    def constant(self, target: Tensor) -> Tensor:
+        """Return (b,) log(2 pi) / 2 for each number."""
+        return row_sums(torch.full_like(target, 0.5 * math.log(2.0 * math.pi)))
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return 1 / v for the mean and 1 / (2 v^2) for the variance."""
+        variance = output[..., 1]
+        return torch.stack([variance.reciprocal(), 0.5 * variance.square().reciprocal()], -1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return the mean."""
+        return output[..., 0]

@@ -23,18 +23,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from betahat.calculus import Rows, rows_of
+from betahat.calculus.index import IndexRows
+from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import Block, blocks, cross, gram, total
 from betahat.data.design import Design, whitened
 from betahat.errors import EstimationError, listed
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.exact import exact_product
+from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
 
 Rank = Literal["pinv", "drop"]
 RowSum = Callable[[Rows], Tensor]
 
-# u * kappa^2 = 1e-12 leaves eleven digits to R^-1 with a factor of ten to spare.
-_GRAM_CONDITION = 1e4
 # A column whose distance from the span of those before it is below 1e-12 of its length is dependent on
 # them. Rounding alone leaves distances up to 1e-14; Filip, the hardest of NIST's sets, has 3e-10.
 _DEPENDENT = 1e-12
@@ -115,10 +115,30 @@ def independent_columns(triangle: Tensor) -> tuple[int, ...]:
         return tuple(range(len(norms)))
     kept: list[int] = []
     for column in range(len(norms)):
-        candidate = _triangle(triangle[:, [*kept, column]])
+        candidate = triangle_of(triangle[:, [*kept, column]])
         if bool(candidate[-1, -1].abs() > _DEPENDENT * norms[column]):
             kept.append(column)
     return tuple(kept)
+
+
+def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
+    """Return the independent columns of sqrt(W) X, and R where some are dependent.
+
+    Large data whose Gram matrix is certified have full rank, at the price of the pass that checks them for NaN.
+    """
+    if not design.small:
+        products, _ = design.moments
+        scale = products.diagonal().sqrt()
+        if bool((scale > _SMALLEST).all()) and certified(products / scale / scale[:, None]):
+            return tuple(range(design.width)), None
+    triangle = _tsqr(lambda x, y: x, replace(design, offset=None, counts=None))
+    _check_scale(design, triangle.abs().amax(0))
+    kept = independent_columns(triangle)
+    if not kept:
+        raise EstimationError(
+            "Every regressor is zero in every row, so nothing can be estimated; pass columns that vary."
+        )
+    return kept, triangle
 
 
 def has_implicit_constant(design: Design) -> bool:
@@ -134,16 +154,17 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
     sound = (scale > _SMALLEST) & (scale < _LARGEST)
-    if bool(failed) or not bool(sound.all()) or not _certified(scaled):
+    if bool(failed) or not bool(sound.all()) or not certified(scaled):
         return None
     triangle = lower.mT * scale
-    root = _inverse_triangle(triangle)
+    root = inverse_triangle(triangle)
     start = root @ (root.mT @ moments)
-    objective = Gaussian()
+    objective, at = Gaussian(), Point(start, root, Bread.OBSERVED, well_conditioned=True)
 
     def second_pass(block: Block) -> tuple[Tensor, ...]:
-        rows = rows_of(block, objective, start, root, well_conditioned=True)
-        return (rows.loss, cross(rows.x, rows.residual), *(term(rows) for term in also))
+        rows = IndexRows(objective, block.start, at, *design.read(block))
+        error = rows.residual if rows.weights is None else rows.y - rows.index
+        return (0.5 * (rows.residual @ error), cross(rows.x, rows.residual), *(term(rows) for term in also))
 
     loss, gradient, *sums = total(second_pass, *design.columns)
     step = root @ (root.mT @ gradient)
@@ -168,7 +189,7 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     if len(kept) < width:
         reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept)
         return reduced if rank == "drop" else _minimum_norm(reduced, triangle)
-    root = _inverse_triangle(triangle)
+    root = inverse_triangle(triangle)
     params = root @ moments
     norms = torch.linalg.vector_norm(triangle, dim=0)
     if bool((norms * torch.linalg.vector_norm(root, dim=1)).max() > inflation):
@@ -180,7 +201,8 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
 
 def _loss(block: Block, params: Tensor) -> Tensor:
     x, y, *weights = block.columns
-    return Gaussian().loss(x @ params, y, weights[0] if weights else None)
+    error = y - x @ params
+    return 0.5 * (error @ (weights[0] * error if weights else error))
 
 
 def _check_scale(design: Design, norms: Tensor) -> None:
@@ -202,14 +224,20 @@ def _minimum_norm(reduced: Solution, triangle: Tensor) -> Solution:
     X = X_kept T, T = [I | R11^-1 R12], so that b = T+ b_kept with T+ = T'(TT')^-1. Row by row T+ keeps its
     digits, whatever the columns' scales; the singular vectors of R do not.
     """
-    kept = list(reduced.kept)
+    spread = minimum_norm_map(triangle, reduced.kept)
+    return replace(reduced, params=spread @ reduced.params, root=spread @ reduced.root, triangle=triangle)
+
+
+def minimum_norm_map(triangle: Tensor, independent: tuple[int, ...]) -> Tensor:
+    """Return (k, r) T+, which spreads coefficients of the independent columns over all, with least sum of squares."""
+    kept = list(independent)
     left, right = torch.linalg.qr(triangle[:, kept])
     relation = torch.linalg.solve_triangular(right, left.mT @ triangle, upper=True)
     shares = relation.abs() * torch.linalg.vector_norm(triangle[:, kept], dim=0)[:, None]
     relation[shares <= _DEPENDENT * shares.amax(0)] = 0.0  # rounding of a column that has no part in the relation
     relation[:, kept] = torch.eye(len(kept), dtype=triangle.dtype, device=triangle.device)
-    spread = torch.linalg.solve(relation @ relation.mT, relation).mT
-    return replace(reduced, params=spread @ reduced.params, root=spread @ reduced.root, triangle=triangle)
+    spread: Tensor = torch.linalg.solve(relation @ relation.mT, relation).mT
+    return spread
 
 
 def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, norms: Tensor) -> Solution:
@@ -233,28 +261,11 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
     (joint,) = total(products, *design.columns)
     preconditioned, gradient = joint[:width, :width], joint[:width, width]
     lower = torch.linalg.cholesky(preconditioned)
-    root = root @ _inverse_triangle(lower.mT)
+    root = root @ inverse_triangle(lower.mT)
     params = params + root @ torch.linalg.solve_triangular(lower, gradient[:, None], upper=False)[:, 0]
     (square,) = total(lambda block: (exact(block, residual(params)).square().sum(),), *design.columns)
     return Solution(params, root, lower.mT @ triangle, tuple(range(width)), 0.5 * square, "tsqr, refined")
 
 
-def _certified(scaled: Tensor) -> bool:
-    spectrum = torch.linalg.eigvalsh(scaled)
-    return bool(spectrum[0] * _GRAM_CONDITION >= spectrum[-1])
-
-
-def _inverse_triangle(triangle: Tensor) -> Tensor:
-    eye = torch.eye(len(triangle), dtype=triangle.dtype, device=triangle.device)
-    inverse: Tensor = torch.linalg.solve_triangular(triangle, eye, upper=True)
-    return inverse
-
-
 def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], design: Design) -> Tensor:
-    factors = [_triangle(columns(*whitened(block))) for block in blocks(*design.columns)]
-    return factors[0] if len(factors) == 1 else _triangle(torch.cat(factors))
-
-
-def _triangle(matrix: Tensor) -> Tensor:
-    factor: Tensor = torch.linalg.qr(matrix, mode="r").R
-    return factor
+    return joined_triangle([triangle_of(columns(*whitened(block))) for block in blocks(*design.columns)])

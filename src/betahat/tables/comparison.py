@@ -27,7 +27,7 @@ class Estimates(Protocol):
     @property
     def nobs(self) -> float: ...  # noqa: D102
     @property
-    def rsquared(self) -> float: ...  # noqa: D102
+    def goodness(self) -> tuple[str, float]: ...  # noqa: D102
     def with_cov(self, cov_type: CovType) -> Estimates:
         """Return the same fit under another covariance."""
         ...
@@ -150,7 +150,7 @@ def _covariance_table(results: Sequence[Estimates], labels: Sequence[str]) -> Ta
         foot=(
             ("Std. errors", "", *(result.cov_type for result in results)),
             ("N", f"{first.nobs:.0f}", "", *blanks),
-            ("R²", number(first.rsquared), "", *blanks),
+            (first.goodness[0], number(first.goodness[1]), "", *blanks),
         ),
         notes=("Standard errors in parentheses.", STARS_NOTE),
         title=f"Dependent variable: {first.endog_name}",
@@ -181,11 +181,20 @@ def _model_table(results: Sequence[Estimates]) -> Table:
         foot=(
             ("Std. errors", *(result.cov_type for result in results)),
             ("N", *(f"{result.nobs:.0f}" for result in results)),
-            ("R²", *(number(result.rsquared) for result in results)),
+            *_goodness_rows(results),
         ),
         notes=("Standard errors in parentheses.", STARS_NOTE),
         title="Regression results",
     )
+
+
+def _goodness_rows(results: Sequence[Estimates]) -> list[tuple[str, ...]]:
+    """Return a row for each measure: R², pseudo R² or loss, in the columns that have it."""
+    kinds = dict.fromkeys(result.goodness[0] for result in results)
+    return [
+        (kind, *(number(result.goodness[1]) if result.goodness[0] == kind else "" for result in results))
+        for kind in kinds
+    ]
 
 
 def _model_frame(terms: Sequence[str], columns: Sequence[dict[str, Any]], heads: Sequence[str]) -> pd.DataFrame:

@@ -1,74 +1,44 @@
-"""`Results`: a fit and one covariance of it. Every method delegates in a line or two."""
+"""`Results`: a fit and one covariance of it; what the results of every model have. Methods delegate in a line or two."""
 
 from __future__ import annotations
 
 import math
-import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
-from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
-from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
-from betahat.fit import Fit
+from betahat.errors import EstimationError, OptionError, listed
+from betahat.fit import Diagnostics, Fit
 from betahat.inference.coefficients import covariance_factor, interval, square_root, standard_errors
-from betahat.inference.delta import Delta, Parameters, delta_method
-from betahat.inference.diagnostics import (
-    condition_number,
-    eigenvalues,
-    residual_diagnostics,
-)
-from betahat.inference.distribution import Df, f_tail, two_sided
-from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
-from betahat.inference.influence import Influence
+from betahat.inference.delta import Delta, Parameters, View, delta_method
+from betahat.inference.distribution import Df, two_sided
 from betahat.inference.likelihood import information_criterion, log_likelihood
-from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
-from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
-from betahat.inference.residuals import (
-    fitted_values,
-    plain_residuals,
-    whitened_residuals,
-)
-from betahat.inference.wald import (
-    TermTests,
-    TTest,
-    WaldTest,
-    identity_rows,
-    t_test,
-    wald_test,
-)
-from betahat.tables.summary import Content, named_model, regression_summary
-
-
-class Model(Protocol):
-    """What results need of the model that they belong to."""
-
-    def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-        """Read regressors for a prediction."""
-        ...
+from betahat.inference.wald import TermTests, TTest, WaldTest, identity_rows, t_test, wald_test
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
-    """A linear fit under one covariance, with statsmodels' names.
+class Results(ABC):
+    """A fit under one covariance, with statsmodels' names.
 
     Vectors and matrices come out as the data went in: labelled pandas objects, NumPy arrays, or tensors on
     their device. Results never change: `with_cov` returns others, which share the fit.
 
     Attributes
     ----------
-    model : OLS or WLS
+    model : object
         The model.
     fit : Fit
         What the solver found, in tensors.
@@ -76,7 +46,7 @@ class Results:
         The covariance of the parameters, in tensors.
     """
 
-    model: Model
+    model: Any
     fit: Fit
     cov: Covariance
 
@@ -85,7 +55,7 @@ class Results:
     @property
     def names(self) -> tuple[str, ...]:
         """(k,) the parameters' names."""
-        return self.fit.given.names
+        return self.fit.names
 
     @property
     def endog_name(self) -> str:
@@ -119,8 +89,7 @@ class Results:
 
     def conf_int(self, alpha: float = 0.05) -> Any:
         """Return (k, 2) intervals, each of coverage 1 - alpha."""
-        bounds = interval(self.fit.params, self._errors, alpha, self.cov.df)
-        return self._container.present(self._expand(bounds), self._names, [0, 1])
+        return self._intervals(interval(self.fit.params, self._errors, alpha, self.cov.df))
 
     def cov_params(
         self, r_matrix: Any = None, column: Any = None, scale: float | None = None, cov_p: Any = None, other: Any = None
@@ -169,7 +138,7 @@ class Results:
 
     def with_cov(
         self, cov_type: CovType | None = None, cov_kwds: Mapping[str, Any] | None = None, use_t: bool | None = None
-    ) -> Results:
+    ) -> Self:
         """Return the same fit under another covariance; nothing is refitted, nothing changed.
 
         Parameters
@@ -197,9 +166,9 @@ class Results:
         >>> res.with_cov("HC1").cov_type
         'HC1'
         """
-        return Results(self.model, self.fit, covariance_of(self.fit, resolve(cov_type, cov_kwds), use_t))
+        return replace(self, cov=covariance_of(self.fit, resolve(cov_type, cov_kwds), use_t))
 
-    def get_robustcov_results(self, cov_type: CovType = "HC1", use_t: bool | None = None, **cov_kwds: Any) -> Results:
+    def get_robustcov_results(self, cov_type: CovType = "HC1", use_t: bool | None = None, **cov_kwds: Any) -> Self:
         """Return the same fit under another covariance: `with_cov` in statsmodels' spelling."""
         return self.with_cov(cov_type, cov_kwds, use_t)
 
@@ -266,38 +235,7 @@ class Results:
         """n, the number of rows used."""
         return float(self.fit.nobs)
 
-    @cached_property
-    def fittedvalues(self) -> Any:
-        """(n,) x'b."""
-        return self._container.present_rows(fitted_values(self.fit))
-
-    @cached_property
-    def resid(self) -> Any:
-        """(n,) y - x'b."""
-        return self._container.present_rows(plain_residuals(self.fit))
-
-    @cached_property
-    def wresid(self) -> Any:
-        """(n,) sqrt(w) (y - x'b)."""
-        return self._container.present_rows(whitened_residuals(self.fit))
-
-    @cached_property
-    def resid_pearson(self) -> Any:
-        """(n,) `wresid` over s; `wresid` itself, with a warning, where the fit is exact."""
-        resid = whitened_residuals(self.fit)
-        if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
-            warnings.warn(
-                "All residuals are zero up to rounding, so they are returned unscaled.", BetahatWarning, stacklevel=2
-            )
-            return self._container.present_rows(resid)
-        return self._container.present_rows(resid / self.scale**0.5)
-
     # how well it fits
-
-    @property
-    def k_constant(self) -> int:
-        """1 if a column, or a combination of columns, is constant."""
-        return self.fit.k_constant
 
     @property
     def df_resid(self) -> float:
@@ -305,122 +243,39 @@ class Results:
         return self.fit.df_resid
 
     @property
-    def df_model(self) -> float:
-        """r, less one if there is a constant."""
-        return self.fit.df_model
-
-    @property
     def scale(self) -> float:
         """The variance of an error of weight one: s^2 = RSS / (n - r), or the known one of `FixedScale`."""
         return float(self.fit.dispersion) if self.cov.noise is None else self.cov.noise
 
     @property
-    def ssr(self) -> float:
-        """The residual sum of squares, sum w (y - x'b)^2."""
-        return self._squares.ssr
-
-    @property
-    def centered_tss(self) -> float:
-        """The sum of squares of endog about its (weighted) mean."""
-        return self._squares.centered_tss
-
-    @property
-    def uncentered_tss(self) -> float:
-        """The sum of squares of endog."""
-        return self._squares.uncentered_tss
-
-    @property
-    def _tss(self) -> float:
-        return self.centered_tss if self.k_constant else self.uncentered_tss
-
-    @property
-    def ess(self) -> float:
-        """The explained sum of squares: total, centered if there is a constant, less residual."""
-        return self._tss - self.ssr
-
-    @property
-    def rsquared(self) -> float:
-        """1 - RSS / TSS, TSS centered if there is a constant."""
-        return 1.0 - _ratio(self.ssr, self._tss)
-
-    @property
-    def rsquared_adj(self) -> float:
-        """1 - (1 - R2) (n - constant) / (n - r)."""
-        return 1.0 - (self.nobs - self.k_constant) / self.df_resid * (1.0 - self.rsquared)
-
-    @property
-    def mse_model(self) -> float:
-        """The explained sum of squares over its degrees of freedom."""
-        return _ratio(self.ess, self.df_model) if self.df_model else math.nan
-
-    @property
-    def mse_resid(self) -> float:
-        """RSS / (n - r); the same as `scale`, unless the variance is known."""
-        return self.ssr / self.df_resid
-
-    @property
-    def mse_total(self) -> float:
-        """The total sum of squares over n, less one if there is a constant."""
-        return self._tss / (self.df_resid + self.df_model)
-
-    @property
-    def fvalue(self) -> float:
-        """F of all coefficients but the constant.
-
-        From the sums of squares under the classical covariance; otherwise a Wald test with the covariance
-        in use, which is NaN where a constant is there only implicitly, as in statsmodels.
-        """
-        return self._overall.statistic
-
-    @property
-    def f_pvalue(self) -> float:
-        """The upper tail of `fvalue`."""
-        return self._overall.pvalue
-
-    @property
     def llf(self) -> float:
-        """The Gaussian log-likelihood with its variance at the maximum, RSS / n."""
+        """The log-likelihood; for least squares the Gaussian one with its variance at the maximum, RSS / n.
+
+        Raises
+        ------
+        EstimationError
+            The loss is no likelihood.
+        """
         return log_likelihood(self.fit)
 
     @property
     def aic(self) -> float:
-        """-2 llf + 2 r; the variance is not counted, as in statsmodels (R counts it)."""
+        """-2 llf + 2 r; an estimated variance is not counted, as in statsmodels (R counts it)."""
         return self.info_criteria("aic")
 
     @property
     def bic(self) -> float:
-        """-2 llf + r log n; the variance is not counted, as in statsmodels (R counts it)."""
+        """-2 llf + r log n; an estimated variance is not counted, as in statsmodels (R counts it)."""
         return self.info_criteria("bic")
 
     def info_criteria(self, crit: str, dk_params: float = 0) -> float:
         """Return "aic", "bic", "aicc" or "hqic"; `dk_params=1` counts the variance as a parameter."""
-        count = self.df_model + self.k_constant + dk_params
-        return information_criterion(crit, self.llf, self.fit.nobs, count)
+        return information_criterion(crit, self.llf, self.fit.nobs, self.fit.rank + dk_params)
 
     @property
-    def eigenvals(self) -> Any:
-        """(k,) eigenvalues of X'WX, largest first."""
-        return self._container.plain(self._spectrum)
-
-    @property
-    def condition_number(self) -> float:
-        """The ratio of the largest to the smallest singular value of sqrt(W) X."""
-        return condition_number(self._spectrum)
-
-    @property
-    def diagn(self) -> dict[str, float]:
-        """The numbers of the summary's third table, under statsmodels' keys."""
-        resid = self._residual_diagnostics
-        return {
-            "jb": resid.jarque_bera,
-            "jbpv": resid.jarque_bera_pvalue,
-            "skew": resid.skew,
-            "kurtosis": resid.kurtosis,
-            "omni": resid.omnibus,
-            "omnipv": resid.omnibus_pvalue,
-            "condno": self.condition_number,
-            "mineigval": float(self._spectrum[-1]),
-        }
+    def diagnostics(self) -> Diagnostics:
+        """How the fit was found, and how far it may be trusted."""
+        return self.fit.diagnostics
 
     # tests
 
@@ -506,20 +361,6 @@ class Results:
             table["df_denom"] = [test.df_denom for test in found]
         return TermTests(table, "F" if self.use_t else "chi2")
 
-    def compare_f_test(self, restricted: Results) -> Comparison:
-        """Test a nested model by the sums of squares; warns where a covariance is robust."""
-        return compare_f(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
-
-    def compare_lr_test(self, restricted: Results, large_sample: bool = False) -> Comparison:
-        """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`."""
-        if large_sample:
-            return self.compare_lm_test(restricted, use_lr=True)
-        return compare_lr(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
-
-    def compare_lm_test(self, restricted: Results, demean: bool = True, use_lr: bool = False) -> Comparison:
-        """Test a nested model by its scores; under a robust covariance the scores' own variance is used."""
-        return compare_lm(self.fit, _results(restricted).fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
-
     def delta(self, function: Callable[[Parameters], Any]) -> Delta:
         """Return a function of the parameters with its standard error, by the delta method.
 
@@ -540,123 +381,23 @@ class Results:
         >>> round(res.delta(lambda p: -p["const"] / p["x1"]).estimate, 6)
         0.357143
         """
-        return delta_method(function, self.fit.params, self._factor, self._df, self.names, self._kept, self._container)
-
-    # predictions and influence
-
-    def predict(self, exog: Any = None, transform: bool = True) -> Any:
-        """Predict the mean.
-
-        Parameters
-        ----------
-        exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
-        transform : bool
-            Whether new data go through the formula.
-
-        Returns
-        -------
-        (m,)
-        """
-        if exog is None:
-            return self.fittedvalues
-        regressors, container = self._new(exog, transform)
-        return container.present_rows(predict_mean(regressors, self.fit.params))
-
-    def get_prediction(
-        self, exog: Any = None, transform: bool = True, weights: Any = None, row_labels: Any = None
-    ) -> Prediction:
-        """Predict with standard errors and intervals, of the mean and of a new observation.
-
-        Parameters
-        ----------
-        exog, transform
-            As in `predict`.
-        weights : array_like, optional
-            (m,) weights of the new observations; one if not given.
-        row_labels : sequence, optional
-            (m,) labels for `summary_frame`.
-
-        Returns
-        -------
-        Prediction
-        """
-        design = self.fit.design
-        regressors, container = (design.exog, design.container) if exog is None else self._new(exog, transform)
-        given = design.weights if exog is None and weights is None else weights
-        given = None if given is None else to_tensor(given, self.fit.params)
-        if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
-            raise OptionError(
-                f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
-            )
-        noise = torch.full_like(self.fit.dispersion, self.scale)
-        if exog is None:
-            noise = noise.expand(design.nobs)
-        labels = container.row_labels if row_labels is None else list(row_labels)
-        if labels is not None and len(labels) != len(regressors):
-            raise OptionError(
-                f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
-            )
-        return predict(regressors, self.fit.params, self._factor, noise, given, self._df, container, labels)
-
-    def get_influence(self) -> Influence:
-        """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
-        return Influence(self.fit)
-
-    def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
-        """Test each row for being an outlier, by its externally studentised residual.
-
-        Parameters
-        ----------
-        method : str
-            The correction for many tests, of ``statsmodels.stats.multitest.multipletests``.
-        alpha : float
-            Its family-wise error rate.
-
-        Returns
-        -------
-        pandas.DataFrame
-            student_resid, unadj_p and the corrected p-value.
-        """
-        student, tail = self.get_influence().outlier_tests()
-        try:
-            adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
-        except ValueError as error:
-            raise OptionError(
-                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names)}."
-            ) from error
-        columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
-        return pd.DataFrame(columns, index=self._container.row_labels)
+        view = View(self.names, self._kept, self._tensors)
+        return delta_method(function, self.fit.params, self._factor, self._df, view, self._container)
 
     # tables
 
-    def summary(
-        self,
-        yname: str | None = None,
-        xname: Sequence[str] | None = None,
-        title: str | None = None,
-        alpha: float = 0.05,
-        slim: bool = False,
-    ) -> Summary:
-        """Return statsmodels' summary, byte for byte.
+    @abstractmethod
+    def summary(self) -> Summary:
+        """Return the summary, with `as_text`, `as_html`, `as_latex` and `as_csv`."""
 
-        Parameters
-        ----------
-        yname, xname : str and sequence of str, optional
-            Names to print instead of the data's own.
-        title : str, optional
-            The heading.
-        alpha : float
-            The intervals cover with probability 1 - alpha.
-        slim : bool
-            Leave out the third table and half of the first.
+    @abstractmethod
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names."""
 
-        Returns
-        -------
-        statsmodels.iolib.summary.Summary
-            With `as_text`, `as_html`, `as_latex` and `as_csv`.
-        """
-        return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
+    @property
+    @abstractmethod
+    def goodness(self) -> tuple[str, float]:
+        """What a table says of the fit, and its name there: R², a pseudo R², or the loss."""
 
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """Return a row for each coefficient, under broom's column names."""
@@ -676,25 +417,6 @@ class Results:
             }
         )
 
-    def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names."""
-        return pd.DataFrame(
-            {
-                "r.squared": [self.rsquared],
-                "adj.r.squared": [self.rsquared_adj],
-                "sigma": [math.sqrt(self.scale)],
-                "statistic": [self.fvalue],
-                "p.value": [self.f_pvalue],
-                "df": [self.df_model],
-                "logLik": [self.llf],
-                "AIC": [self.aic],
-                "BIC": [self.bic],
-                "deviance": [self.ssr],
-                "df.residual": [self.df_resid],
-                "nobs": [int(self.nobs)],
-            }
-        )
-
     def coefficient_table(self) -> np.ndarray:
         """Return (k, 4) coefficient, standard error, statistic and p-value, in NumPy."""
         columns = [self.fit.params, self._errors, self._statistics, two_sided(self._statistics, self.cov.df)]
@@ -702,20 +424,16 @@ class Results:
 
     def __repr__(self) -> str:
         """Name the model, its size and its covariance."""
-        return f"<{type(self.model).__name__} results: {self.endog_name} on {len(self.names)} columns, n = {self.fit.nobs}, {self.cov_type} standard errors>"
+        return f"<{type(self.model).__name__} results: {self.endog_name} by {len(self.names)} parameters, n = {self.fit.nobs}, {self.cov_type} standard errors>"
 
     # private
 
     @property
     def _container(self) -> Container:
-        return self.fit.design.container
+        return self.fit.sample.container
 
     def _names(self) -> tuple[str, ...]:
         return self.names
-
-    @cached_property
-    def _spectrum(self) -> Tensor:
-        return eigenvalues(self.fit)
 
     @cached_property
     def _errors(self) -> Tensor:
@@ -752,33 +470,15 @@ class Results:
     def _df_denom(self) -> float:
         return self.cov.df if isinstance(self.cov.df, float | int) else self.df_resid
 
-    @cached_property
-    def _squares(self) -> SumsOfSquares:
-        return sums_of_squares(self.fit)
-
-    @cached_property
-    def _residual_diagnostics(self) -> Any:
-        return residual_diagnostics(whitened_residuals(self.fit))
-
-    @cached_property
-    def _overall(self) -> WaldTest:
-        if not self.cov.robust:
-            value = _ratio(self.mse_model, self.mse_resid)
-            return WaldTest(value, f_tail(value, self.df_model, self.df_resid), self.df_model, self.df_resid, "F")
-        constant = self.fit.constant.index
-        columns = [i for i in range(self.fit.design.width) if i != constant]
-        if (self.k_constant and constant is None) or not columns:
-            return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
-        rows = identity_rows(columns, self.fit.design.width, self.fit.params)
-        return wald_test(self.fit.params, self._factor, self._df_denom, rows, torch.zeros_like(rows[:, 0]), use_f=True)
-
     @property
     def _kept(self) -> tuple[int, ...]:
-        return self.fit.kept if self.fit.design is not self.fit.given else tuple(range(self.fit.given.width))
+        width, blocks = len(self.fit.given.names), max(len(self.fit.equations), 1)
+        columns = self.fit.kept if self.fit.sample is not self.fit.given else tuple(range(width))
+        return tuple(block * width + column for block in range(blocks) for column in columns)
 
     def _expand(self, values: Tensor) -> Tensor:
         """Put NaN rows where `rank="drop"` left a column out."""
-        width = self.fit.given.width
+        width = len(self.names)
         if len(values) == width:
             return values
         full = values.new_full((width, *values.shape[1:]), math.nan)
@@ -788,11 +488,22 @@ class Results:
     def _expand_square(self, values: Tensor) -> Tensor:
         return self._expand(self._expand(values).mT).mT
 
+    @abstractmethod
     def _parameters(self, values: Tensor) -> Any:
-        return self._container.present(self._expand(values), self._names)
+        """Hand out (k,) numbers, one for each parameter."""
 
+    @abstractmethod
     def _square(self, values: Tensor) -> Any:
-        return self._container.present(self._expand_square(values), self._names)
+        """Hand out (k, k) numbers."""
+
+    @abstractmethod
+    def _intervals(self, values: Tensor) -> Any:
+        """Hand out (k, 2) bounds."""
+
+    @property
+    @abstractmethod
+    def _tensors(self) -> Mapping[str, tuple[int, torch.Size]]:
+        """Where each parameter tensor of a torch model begins, and its shape."""
 
     def _positions(self, column: Any) -> Tensor:
         single = np.ndim(column) == 0
@@ -824,7 +535,8 @@ class Results:
 
     @property
     def _terms(self) -> dict[str, list[int]]:
-        terms = self.fit.given.terms
+        given = self.fit.given
+        terms = given.terms if isinstance(given, Design) and not self.fit.equations else None
         return {name: [i] for i, name in enumerate(self.names)} if terms is None else terms
 
     def _still_there(self, columns: Sequence[int]) -> list[int]:
@@ -833,52 +545,19 @@ class Results:
     def _rows_of(self, columns: Sequence[int]) -> Tensor:
         return identity_rows(columns, len(self.names), self.fit.params)
 
-    def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-        regressors, container = self.model.new_regressors(exog, transform)
-        check_width(regressors, len(self.names))
-        if self.aliased:
-            regressors = regressors[:, list(self._kept)]
-        return regressors.to(self.fit.params.device), container
-
     def _numpy_interval(self, alpha: float) -> np.ndarray:
         return to_numpy(self._expand(interval(self.fit.params, self._errors, alpha, self.cov.df)))
 
-    def _content(self, alpha: float) -> Content:
-        params, bse, tvalues, pvalues = self.coefficient_table().T
-        return Content(
-            model=named_model(type(self.model).__name__, self.endog_name, self.names),
-            nobs=self.nobs,
-            df_resid=self.df_resid,
-            df_model=self.df_model,
-            llf=self.llf,
-            rsquared=self.rsquared,
-            rsquared_adj=self.rsquared_adj,
-            fvalue=self.fvalue,
-            f_pvalue=self.f_pvalue,
-            aic=self.aic,
-            bic=self.bic,
-            params=params,
-            bse=bse,
-            tvalues=tvalues,
-            pvalues=pvalues,
-            interval=self._numpy_interval(alpha),
-            use_t=self.use_t,
-            cov_type=self.cov_type,
-            note=self.cov.note,
-            k_constant=self.k_constant,
-            residuals=self._residual_diagnostics,
-            condition_number=self.condition_number,
-            smallest_eigenvalue=float(self._spectrum[-1]),
-        )
 
+@dataclass(frozen=True, eq=False)
+class VectorResults(Results, ABC):
+    """Results whose parameters are one vector."""
 
-def _results(restricted: Any) -> Results:
-    if not isinstance(restricted, Results):
-        raise OptionError(f"The restricted model is {restricted!r}; pass its results, as .fit() returns them.")
-    return restricted
+    def _parameters(self, values: Tensor) -> Any:
+        return self._container.present(self._expand(values), self._names)
 
+    def _square(self, values: Tensor) -> Any:
+        return self._container.present(self._expand_square(values), self._names)
 
-def _ratio(numerator: float, denominator: float) -> float:
-    if denominator == 0:
-        return math.nan if numerator == 0 or math.isnan(numerator) else math.copysign(math.inf, numerator)
-    return numerator / denominator
+    def _intervals(self, values: Tensor) -> Any:
+        return self._container.present(self._expand(values), self._names, [0, 1])

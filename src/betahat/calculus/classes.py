@@ -1,0 +1,96 @@
+"""Closed forms for multinomial logit: J - 1 linear indices of the same regressors, the first class at zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, root_of_counts, rows_of, times
+from betahat.data.blocks import Block, gram
+from betahat.data.design import Design
+from betahat.errors import EstimationError
+from betahat.objectives.softmax import Softmax
+
+
+@dataclass(frozen=True, eq=False)
+class ClassRows(Rows):
+    """Rows of a design under softmax; the parameters stand equation by equation, k for each.
+
+    Attributes
+    ----------
+    objective : Softmax
+        The loss.
+    start, at
+        As in `Rows`.
+    x, y : Tensor
+        (b, k), and (b,) the classes 0, 1, ..., J - 1.
+    weights, offset, counts : Tensor or None
+        (b,); an offset does not occur.
+    """
+
+    objective: Softmax
+    start: int
+    at: Point
+    x: Tensor
+    y: Tensor
+    weights: Tensor | None
+    offset: Tensor | None
+    counts: Tensor | None
+
+    @cached_property
+    def index(self) -> Tensor:
+        """(b, J) the indices, zeros first."""
+        free = self.x @ self.at.params.view(-1, self.x.shape[1]).mT
+        return torch.nn.functional.pad(free, (1, 0))
+
+    @property
+    def losses(self) -> Tensor:
+        """(b,) w l."""
+        return times(self.objective.losses(self.index, self.y), self.weights)
+
+    @cached_property
+    def residual(self) -> Tensor:
+        """(b, J - 1) w (indicator - probability) of the classes after the first."""
+        return times(self.objective.residual(self.index, self.y)[:, 1:], self.weights)
+
+    def gradient(self) -> Tensor:
+        """Return (k,) minus the sum of the scores."""
+        return -(times(self.residual, self.counts).mT @ self.x).flatten()
+
+    def scores(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, (J - 1) k) residual times x, equation by equation."""
+        return (times(self.residual, factor)[:, :, None] * self.x[:, None, :]).flatten(1)
+
+    @property
+    def leverage(self) -> Tensor:
+        """Refuse: a row has as many fitted values as equations."""
+        raise EstimationError(
+            "Leverage is one number for a model with one index, and this one has one index for each class; use HC0 or HC1."
+        )
+
+    def meat(self, factor: Tensor | None = None) -> Tensor:
+        """Return the sum of s s' factor^2."""
+        return meat_of_scores(self, factor)
+
+    def information(self, bread: Bread) -> Tensor:
+        """Return the sum of w (diag(p) - p p') (x) x x', or of s s'."""
+        if bread is Bread.OPG:
+            return gram(self.scores(), root_of_counts(self.counts))
+        mean = torch.softmax(self.index, 1)[:, 1:]
+        scale = times(torch.ones_like(mean[:, 0]), self.weights, self.counts)
+        diagonal = [gram(self.x, (scale * share).sqrt()) for share in mean.unbind(1)]
+        joint = gram((mean[:, :, None] * self.x[:, None, :]).flatten(1), scale.sqrt())
+        information: Tensor = torch.block_diag(*diagonal) - joint  # type: ignore[no-untyped-call]
+        return information
+
+    def whitened(self, bread: Bread) -> Tensor | None:
+        """Return None: a row's information is no single square."""
+        return None
+
+
+@rows_of.register
+def _(objective: Softmax, sample: Design, block: Block, at: Point) -> Rows:
+    return ClassRows(objective, block.start, at, *sample.read(block))

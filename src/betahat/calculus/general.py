@@ -1,0 +1,245 @@
+"""Rows of any differentiable loss: of a model's output, or of parameters and data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.autodiff import (
+    Columns,
+    hessian_matrix,
+    output_derivatives,
+    row_jacobian,
+    value_and_gradient,
+)
+from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, rows_of
+from betahat.data.blocks import Block, gram
+from betahat.data.sample import Batch
+from betahat.errors import EstimationError, OptionError
+from betahat.objectives.own import ModelLoss, RowLoss
+
+
+@dataclass(frozen=True, eq=False)
+class LossRows(Rows):
+    """Rows of a loss of parameters and data, l(theta, z), by autodiff.
+
+    Attributes
+    ----------
+    objective : RowLoss
+        The loss.
+    start, at, counts
+        As in `Rows`.
+    columns : tuple of Tensor
+        (b, ...) the data.
+    """
+
+    objective: RowLoss
+    start: int
+    at: Point
+    columns: Columns
+    counts: Tensor | None = None
+
+    def _total(self, params: Tensor) -> Tensor:
+        return self.objective.losses(params, self.columns).sum()
+
+    @property
+    def losses(self) -> Tensor:
+        """(b,) the losses."""
+        with torch.no_grad():
+            return self.objective.losses(self.at.params, self.columns)
+
+    def gradient(self) -> Tensor:
+        """Return (k,) the sum of dl/dtheta, by one backward pass."""
+        return value_and_gradient(self._total, self.at.params)[1]
+
+    @cached_property
+    def _scores(self) -> Tensor:
+        return -row_jacobian(
+            lambda params, columns: self.objective.losses(params, columns)[:, None],
+            self.at.params,
+            self.columns,
+            self.objective.route,
+        )[:, 0]
+
+    def scores(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, k) s = -dl/dtheta, each row times its `factor`."""
+        return self._scores if factor is None else self._scores * factor[:, None]
+
+    def meat(self, factor: Tensor | None = None) -> Tensor:
+        """Return the sum of s s' factor^2."""
+        return meat_of_scores(self, factor)
+
+    @property
+    def leverage(self) -> Tensor:
+        """(b,) of a loss that is read as half a squared residual: h = J A^-1 J'; otherwise an error."""
+        if self.at.bread is not Bread.GAUSS_NEWTON:
+            raise EstimationError(
+                "Leverage needs a model's fitted value, and a row loss shows none; use HC0 or HC1, pass "
+                "bread='gauss-newton' where the loss is a squared residual, or use TorchModel."
+            )
+        return (self.whitened(Bread.GAUSS_NEWTON) @ self.at.root).square().sum(1)
+
+    def information(self, bread: Bread) -> Tensor:
+        """Return (k, k) the Hessian of the summed loss, J'J of residuals sqrt(2 l), or the sum of s s'."""
+        if bread is Bread.OBSERVED:
+            return hessian_matrix(self._total, self.at.params)
+        return gram(self.whitened(bread))
+
+    def whitened(self, bread: Bread) -> Tensor:
+        """Return (b, k) the scores, or the Jacobian of the residuals sqrt(2 l)."""
+        if bread is Bread.OPG:
+            return self._scores
+        if bread is Bread.EXPECTED:
+            raise OptionError(
+                "bread='expected' needs the distribution of a model's output, which a row loss does not show; "
+                "pass 'observed', 'gauss-newton' or 'opg', or use TorchModel."
+            )
+        return self._scores / self._size[:, None]
+
+    @cached_property
+    def _size(self) -> Tensor:
+        """(b,) -sqrt(2 l), so that a score is minus the residual times its Jacobian."""
+        losses = self.losses
+        if bool((losses < 0).any()):
+            raise OptionError(
+                "bread='gauss-newton' reads each row's loss as half a squared residual, and some are negative; pass "
+                "bread='observed'."
+            )
+        return -torch.where(losses > 0, (2.0 * losses).sqrt(), torch.ones_like(losses))
+
+    def residuals(self) -> Tensor:
+        """Return (b,) sqrt(2 l)."""
+        return (2.0 * self.losses).sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class OutputRows(Rows):
+    """Rows of a loss of a model's output, l(f(theta, z), y), by autodiff.
+
+    Attributes
+    ----------
+    objective : ModelLoss
+        The model and the loss.
+    start, at, counts, columns
+        As in `LossRows`.
+    """
+
+    objective: ModelLoss
+    start: int
+    at: Point
+    columns: Columns
+    counts: Tensor | None = None
+
+    def _total(self, params: Tensor) -> Tensor:
+        return self.objective.losses(params, self.columns).sum()
+
+    def _flat(self, params: Tensor, columns: Columns) -> Tensor:
+        output = self.objective.outputs(params, columns)
+        return output.reshape(len(output), -1)
+
+    @cached_property
+    def _output(self) -> Tensor:
+        with torch.no_grad():
+            return self.objective.outputs(self.at.params, self.columns).detach()
+
+    @property
+    def losses(self) -> Tensor:
+        """(b,) the losses."""
+        return self.objective.loss.losses(self._output, self.columns[-1])
+
+    def gradient(self) -> Tensor:
+        """Return (k,) the sum of dl/dtheta, by one backward pass."""
+        return value_and_gradient(self._total, self.at.params)[1]
+
+    @cached_property
+    def jacobian(self) -> Tensor:
+        """(b, m, k) the derivatives of the outputs."""
+        return row_jacobian(self._flat, self.at.params, self.columns, self.objective.route)
+
+    @cached_property
+    def _slope_and_curvature(self) -> tuple[Tensor, Tensor]:
+        shape, target = self._output.shape, self.columns[-1]
+        flat = self._output.reshape(len(self._output), -1)
+        return output_derivatives(lambda output: self.objective.loss.losses(output.reshape(shape), target), flat)
+
+    @cached_property
+    def _scores(self) -> Tensor:
+        if self.objective.affine:
+            return -torch.einsum("bm,bmk->bk", self._slope_and_curvature[0], self.jacobian)
+        losses = row_jacobian(
+            lambda params, columns: self.objective.losses(params, columns)[:, None],
+            self.at.params,
+            self.columns,
+            self.objective.route,
+        )
+        return -losses[:, 0]
+
+    def scores(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, k) s = -dl/dtheta, each row times its `factor`."""
+        return self._scores if factor is None else self._scores * factor[:, None]
+
+    def meat(self, factor: Tensor | None = None) -> Tensor:
+        """Return the sum of s s' factor^2."""
+        return meat_of_scores(self, factor)
+
+    @property
+    def leverage(self) -> Tensor:
+        """(b,) h = l'' J A^-1 J', the one-step leverage by the Gauss-Newton approximation, of a single output.
+
+        St. Laurent and Cook (1992), JASA 87, call it the tangent plane leverage.
+        """
+        if self.at.bread is Bread.OPG or self.jacobian.shape[1] != 1:
+            raise EstimationError(
+                "Leverage is defined for a model with one output and a bread of second derivatives; use HC0 or HC1."
+            )
+        curvature = self._curvature(Bread.GAUSS_NEWTON)[:, 0, 0]
+        return curvature * (self.jacobian[:, 0] @ self.at.root).square().sum(1)
+
+    def information(self, bread: Bread) -> Tensor:
+        """Return (k, k) the Hessian of the summed loss, the sum of J' l'' J or J' E(l'') J, or of s s'."""
+        if bread is Bread.OPG:
+            return gram(self._scores)
+        if bread is Bread.OBSERVED and not self.objective.affine:
+            return hessian_matrix(self._total, self.at.params)
+        rows = self.whitened(bread)
+        if rows is not None:
+            return gram(rows)
+        weighted = torch.einsum("bij,bjk->bik", self._curvature(bread), self.jacobian)
+        return torch.einsum("bik,bil->kl", self.jacobian, weighted)
+
+    def whitened(self, bread: Bread) -> Tensor | None:
+        """Return (m, k) the root of l'' times J, of a loss that has it: one output, and no negative curvature."""
+        if bread is Bread.OPG:
+            return self._scores
+        if bread is Bread.OBSERVED and not self.objective.affine:
+            return None
+        curvature = self._curvature(bread)
+        diagonal = torch.diagonal(curvature, dim1=1, dim2=2)
+        if bool((diagonal < 0).any()) or not torch.equal(torch.diag_embed(diagonal), curvature):
+            return None
+        return (diagonal.sqrt()[:, :, None] * self.jacobian).flatten(0, 1)
+
+    def residuals(self) -> Tensor:
+        """Return (b m,) f - y: with `whitened` the linearised least squares problem."""
+        return (self._output - self.columns[-1]).flatten()
+
+    def _curvature(self, bread: Bread) -> Tensor:
+        """Return (b, m, m) l'' or E(l'')."""
+        if bread is not Bread.EXPECTED:
+            return self._slope_and_curvature[1]
+        curvature = self.objective.loss.expected_curvature(self._output)
+        square = curvature.ndim == 3 and self._output.ndim == 2
+        return curvature if square else torch.diag_embed(curvature.reshape(len(curvature), -1))
+
+
+@rows_of.register
+def _(objective: RowLoss, sample: Batch, block: Block, at: Point) -> Rows:
+    return LossRows(objective, block.start, at, block.columns)
+
+
+@rows_of.register
+def _(objective: ModelLoss, sample: Batch, block: Block, at: Point) -> Rows:
+    return OutputRows(objective, block.start, at, block.columns)

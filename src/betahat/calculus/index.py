@@ -1,0 +1,130 @@
+"""Closed forms for a linear index: scores -l' x, information X' diag(l'') X, leverage l'' x'A^-1 x."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, rows_of, times
+from betahat.data.blocks import Block, cross, gram, product, weighted_gram
+from betahat.data.design import Design
+from betahat.errors import EstimationError
+from betahat.objectives.base import LinearIndex
+
+
+@dataclass(frozen=True, eq=False)
+class IndexRows(Rows):
+    """Rows of a design under a loss of a linear index. What several answers share is computed once.
+
+    Attributes
+    ----------
+    objective : LinearIndex
+        The loss.
+    start, at
+        As in `Rows`.
+    x, y : Tensor
+        (b, k) and (b,), float64.
+    weights, offset, counts : Tensor or None
+        (b,).
+    """
+
+    objective: LinearIndex
+    start: int
+    at: Point
+    x: Tensor
+    y: Tensor
+    weights: Tensor | None
+    offset: Tensor | None
+    counts: Tensor | None
+
+    @cached_property
+    def index(self) -> Tensor:
+        """(b,) eta = x'b + offset."""
+        index = self.x @ self.at.params
+        return index if self.offset is None else index + self.offset
+
+    @property
+    def losses(self) -> Tensor:
+        """(b,) w l(eta, y)."""
+        return times(self.objective.losses(self.index, self.y), self.weights)
+
+    @cached_property
+    def residual(self) -> Tensor:
+        """(b,) -w dl/deta, the weighted generalized residual."""
+        return times(self.objective.residual(self.index, self.y), self.weights)
+
+    @cached_property
+    def curvature(self) -> Tensor | None:
+        """(b,) w d2l/deta2 of the bread in use; None means one."""
+        return self._curvature(self.at.bread)
+
+    def gradient(self) -> Tensor:
+        """Return (k,) minus the sum of the scores."""
+        return -cross(self.x, times(self.residual, self.counts))
+
+    @cached_property
+    def rotated(self) -> Tensor:
+        """(b, r) xZ: for least squares these are orthonormal columns."""
+        return product(self.x, self.at.root)
+
+    @cached_property
+    def leverage(self) -> Tensor:
+        """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
+        if self.at.bread is Bread.OPG:
+            raise EstimationError(
+                "Leverage is a share of the Hessian or of Fisher's information, and the bread is 'opg'; fit with "
+                "bread='observed' or 'expected' for HC2 and HC3, or use HC0 or HC1."
+            )
+        rotated = product(self.x, self.at.root) if self.at.well_conditioned else self.rotated  # kept only for the meat
+        squares: Tensor = torch.linalg.vector_norm(rotated, dim=1).square_()
+        return squares if self.curvature is None else self.curvature * squares
+
+    def meat(self, factor: Tensor | None = None) -> Tensor:
+        """Return the sum of s s' factor^2, in the columns' coordinates or in Z's."""
+        residual = times(self.residual, factor, root_of_counts(self.counts))
+        return gram(self.x if self.at.well_conditioned else self.rotated, residual)
+
+    def scores(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
+        return times(self.x, times(self.residual, factor))
+
+    def information(self, bread: Bread) -> Tensor:
+        """Return (k, k) the sum of w l'' x x', of w E(l'') x x', or of s s'."""
+        if bread is Bread.OPG:
+            return gram(self.x, times(self.residual, root_of_counts(self.counts)))
+        return weighted_gram(self.x, self._counted_curvature(bread))
+
+    def whitened(self, bread: Bread) -> Tensor | None:
+        """Return (b, k) the root of w l'' times x, where the curvature is not negative."""
+        if bread is Bread.OPG:
+            return times(self.x, times(self.residual, root_of_counts(self.counts)))
+        curvature = self._counted_curvature(bread)
+        if curvature is None:
+            return self.x
+        return None if bool((curvature < 0).any()) else times(self.x, curvature.sqrt())
+
+    def _counted_curvature(self, bread: Bread) -> Tensor | None:
+        curvature = self._curvature(bread)
+        return self.counts if curvature is None else times(curvature, self.counts)
+
+    def _curvature(self, bread: Bread) -> Tensor | None:
+        if bread is Bread.EXPECTED:
+            plain: Tensor | None = self.objective.expected_curvature(self.index)
+        else:
+            plain = self.objective.curvature(self.index, self.y)
+        return self.weights if plain is None else times(plain, self.weights)
+
+
+@rows_of.register
+def _(objective: LinearIndex, sample: Design, block: Block, at: Point) -> Rows:
+    return IndexRows(objective, block.start, at, *sample.read(block))
+
+
+def index_rows(rows: Rows) -> IndexRows:
+    """Return the rows of a model of one index, for what is defined for those alone."""
+    if not isinstance(rows, IndexRows):
+        raise EstimationError("This is defined for a model of one linear index; this one has none, or several.")
+    return rows

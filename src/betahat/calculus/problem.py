@@ -1,0 +1,132 @@
+"""`Problem`: an objective summed over a sample, with its penalty; what solvers minimise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
+from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
+from betahat.data.blocks import Block, gather, total
+from betahat.data.sample import Sample
+from betahat.objectives.base import Objective
+from betahat.objectives.own import ModelLoss, RowLoss
+
+Penalty = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Local:
+    """The sum at one point.
+
+    Attributes
+    ----------
+    params : Tensor
+        (k,).
+    loss : Tensor
+        () the sum of the losses, and the penalty.
+    gradient : Tensor
+        (k,).
+    information : Tensor
+        (k, k) the matrix whose inverse is the bread, the penalty's curvature included.
+    """
+
+    params: Tensor
+    loss: Tensor
+    gradient: Tensor
+    information: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An objective on a sample.
+
+    Attributes
+    ----------
+    objective : Objective
+        The loss of a row.
+    sample : Sample
+        The rows.
+    penalty : callable or None
+        (k,) parameters -> (), added to the sum.
+    """
+
+    objective: Objective
+    sample: Sample
+    penalty: Penalty | None = None
+
+    def rows(self, block: Block, at: Point) -> Rows:
+        """Return the rows of a block at a point."""
+        return rows_of(self.objective, self.sample, block, at)
+
+    def total(self, term: Callable[[Rows], tuple[Tensor, ...]], at: Point) -> tuple[Tensor, ...]:
+        """Sum `term(rows)` over the row blocks."""
+        sample = self.sample
+        return total(lambda block: term(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
+
+    def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
+        """Concatenate `function(rows)` over the row blocks."""
+        sample = self.sample
+        return gather(lambda block: function(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
+
+    def evaluate(self, params: Tensor, bread: Bread) -> Local:
+        """Take loss, gradient and information in one pass over the rows."""
+        loss, gradient, information = self.total(
+            lambda rows: (_summed(rows), rows.gradient(), rows.information(bread)), _bare(params)
+        )
+        if self.penalty is not None:
+            value, slope = value_and_gradient(self.penalty, params)
+            loss, gradient = loss + value, gradient + slope
+            information = information + hessian_matrix(self.penalty, params)
+        return Local(params, loss, gradient, information)
+
+    def loss(self, params: Tensor) -> Tensor:
+        """Return () the sum of the losses, and the penalty."""
+        (loss,) = self.total(lambda rows: (_summed(rows),), _bare(params))
+        return loss if self.penalty is None else loss + self.penalty(params)
+
+    def value_and_gradient(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Return () the loss and (k,) its gradient."""
+        loss, gradient = self.total(lambda rows: (_summed(rows), rows.gradient()), _bare(params))
+        if self.penalty is None:
+            return loss, gradient
+        value, slope = value_and_gradient(self.penalty, params)
+        return loss + value, gradient + slope
+
+    def certificate(self, local: Local) -> float | None:
+        """Compare a Hessian by loops with a Hessian-vector product in a random direction, where it is by autodiff.
+
+        Returns
+        -------
+        float or None
+            The largest relative difference; None for closed forms.
+        """
+        objective = self.objective
+        if not isinstance(objective, RowLoss | ModelLoss):
+            return None
+        generator = torch.Generator().manual_seed(0)
+        direction = torch.randn(len(local.params), generator=generator, dtype=torch.float64).to(local.params)
+        sample = self.sample
+        (product,) = total(
+            lambda block: (
+                hessian_product(lambda theta: objective.losses(theta, block.columns).sum(), local.params, direction),
+            ),
+            *sample.columns,
+            rows=sample.block_rows,
+        )
+        if self.penalty is not None:
+            product = product + hessian_product(self.penalty, local.params, direction)
+        gap = (local.information @ direction - product).abs().max()
+        return float(gap / product.abs().max().clamp_min(torch.finfo(torch.float64).tiny))
+
+
+def _summed(rows: Rows) -> Tensor:
+    return times(rows.losses, rows.counts).sum()
+
+
+def _bare(params: Tensor) -> Point:
+    """Return a point on the way, where there is no bread yet."""
+    return Point(params, params.new_empty(0))

@@ -1,0 +1,138 @@
+"""`Rows`: a block of rows at a parameter vector, and what may be asked of it, whatever the objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+from functools import singledispatch
+from typing import Any
+
+from torch import Tensor
+
+from betahat.data.blocks import Block, gram, product
+from betahat.objectives.base import Objective
+
+
+class Bread(Enum):
+    """Which matrix the bread A^-1 is the inverse of.
+
+    OBSERVED is the Hessian of the summed loss, EXPECTED Fisher's information, GAUSS_NEWTON the sum of J' l'' J over
+    the outputs' Jacobians J, and OPG the sum of the scores' outer products.
+    """
+
+    OBSERVED = "observed"
+    EXPECTED = "expected"
+    GAUSS_NEWTON = "gauss-newton"
+    OPG = "opg"
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where the rows are looked at.
+
+    Attributes
+    ----------
+    params : Tensor
+        (k,).
+    root : Tensor
+        (k, r) Z with Z Z' the bread.
+    bread : Bread
+        Which bread that is.
+    well_conditioned : bool
+        Whether sums of products of the columns themselves keep their digits.
+    """
+
+    params: Tensor
+    root: Tensor
+    bread: Bread = Bread.OBSERVED
+    well_conditioned: bool = False
+
+
+class Rows(ABC):
+    """A block of rows at a parameter vector.
+
+    Attributes
+    ----------
+    start : int
+        The position of the first row.
+    at : Point
+        The parameters, and the root of the bread.
+    counts : Tensor or None
+        (b,) frequency weights; None is one for each row.
+    """
+
+    start: int
+    at: Point
+    counts: Tensor | None
+
+    @property
+    @abstractmethod
+    def losses(self) -> Tensor:
+        """(b,) the loss of each row; a row's count does not enter."""
+
+    @abstractmethod
+    def gradient(self) -> Tensor:
+        """Return (k,) the sum of dl/dtheta."""
+
+    @abstractmethod
+    def scores(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, k) s = -dl/dtheta, each row times its `factor`; a row's count does not enter."""
+
+    @property
+    @abstractmethod
+    def leverage(self) -> Tensor:
+        """(b,) the share of a row in its own fitted value, in [0, 1] for a convex loss."""
+
+    @abstractmethod
+    def information(self, bread: Bread) -> Tensor:
+        """Return (k, k) the matrix whose inverse is the bread."""
+
+    @abstractmethod
+    def whitened(self, bread: Bread) -> Tensor | None:
+        """Return (m, k) W with W'W the information, where it has such rows."""
+
+    @abstractmethod
+    def meat(self, factor: Tensor | None = None) -> Tensor:
+        """Return the sum of s s' factor^2: (k, k), or (r, r) of Z's where the columns are collinear.
+
+        Z's has columns of like size and direction, so that what follows loses digits in proportion to the
+        condition of the columns, and not to its fourth power.
+        """
+
+
+def meat_of_scores(rows: Rows, factor: Tensor | None) -> Tensor:
+    """Return `Rows.meat` from the scores themselves."""
+    scores = rows.scores(factor)
+    return gram(scores if rows.at.well_conditioned else product(scores, rows.at.root), root_of_counts(rows.counts))
+
+
+def root_of_counts(counts: Tensor | None) -> Tensor | None:
+    """Return the roots of frequency weights: the factors of rows that are squared and summed."""
+    return None if counts is None else counts.sqrt()
+
+
+def times(values: Tensor, *factors: Tensor | None) -> Tensor:
+    """Multiply (b, ...) values by (b,) factors; None is one."""
+    for factor in factors:
+        if factor is not None:
+            values = values * factor.reshape(-1, *[1] * (values.ndim - 1))
+    return values
+
+
+@singledispatch
+def rows_of(objective: Objective, sample: Any, block: Block, at: Point) -> Rows:
+    """Return the `Rows` of a block: how a kind of objective is differentiated.
+
+    Parameters
+    ----------
+    objective : Objective
+        Decides the kind.
+    sample : Sample
+        What the block is of.
+    block : Block
+        Some of its rows.
+    at : Point
+        The parameters.
+    """
+    raise NotImplementedError(f"No calculus is registered for {type(objective).__name__}.")

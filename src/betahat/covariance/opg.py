@@ -1,0 +1,51 @@
+"""Covariance by the outer product of the gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.hc import Meat
+from betahat.errors import EstimationError
+from betahat.fit import Fit
+from betahat.solvers.least_squares import RowSum
+
+
+@dataclass(frozen=True)
+class OPG(Estimator):
+    """The covariance (sum s s')^-1 of a likelihood, with normal tests: Berndt, Hall, Hall and Hausman's.
+
+    s is a row's score of the log-likelihood. For least squares that is x e / s^2, with s^2 = RSS / (n - k); R's
+    ``vcovOPG`` of an `lm` leaves s^2 out.
+
+    Raises
+    ------
+    EstimationError
+        The scores are collinear: fewer rows than parameters, or a parameter that one row alone fixes.
+
+    References
+    ----------
+    Berndt, Hall, Hall and Hausman (1974), Ann. Econ. Soc. Meas. 3(4). R: ``sandwich::vcovOPG`` of a `glm`.
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return (sum s s')^-1."""
+        meat = fit.sum_rows(Meat(0))
+        core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
+        scale = core.diagonal().sqrt()
+        lower, failed = torch.linalg.cholesky_ex(core / scale / scale[:, None])
+        if bool(failed) or bool(lower.diagonal().min() < 1e-7):
+            raise EstimationError(
+                "The scores' outer products are singular, so that OPG has no inverse: some rows' scores are collinear; use "
+                "'nonrobust' or 'HC0'."
+            )
+        inverse = torch.cholesky_inverse(lower) / scale / scale[:, None] * fit.dispersion.square()
+        note = "Standard Errors are from the outer product of the gradients (OPG)"
+        return Covariance(fit.root @ inverse @ fit.root.mT, "OPG", note, core=inverse)
+
+    @property
+    def row_sums(self) -> tuple[RowSum, ...]:
+        """The meat of HC0."""
+        return (Meat(0),)

@@ -1,0 +1,185 @@
+"""What models of regressors share: reading formulas, new data for a prediction, and statsmodels' attributes."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from betahat.covariance.base import Covariance, Estimator
+from betahat.data.container import Container, Frames
+from betahat.data.design import Design
+from betahat.data.formula import Formula, read_formula
+from betahat.data.frame import Beside, read_columns
+from betahat.errors import CollinearityWarning, DataError, OptionError, listed
+from betahat.fit import Fit
+from betahat.solvers.least_squares import Rank
+
+
+class RegressorModel(ABC):
+    """A model of regressors, from arrays or from a formula.
+
+    Attributes
+    ----------
+    design : Design
+        The data, in tensors.
+    source : Formula or None
+        Where the regressors come from.
+    """
+
+    design: Design
+    source: Formula | None
+
+    @classmethod
+    @abstractmethod
+    def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
+        """Make the model from a formula and a dataframe."""
+
+    def new_regressors(self, exog: Any, transform: bool = True) -> tuple[Tensor, Container]:
+        """Read regressors for a prediction.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like
+            The formula's variables, or (m, k) regressors; a dataframe that has columns of the regressors'
+            names may hold them in any order.
+        transform : bool
+            Whether new data go through the formula.
+
+        Returns
+        -------
+        Tensor
+            (m, k).
+        Container
+            With the labels of the m rows.
+        """
+        if self.source is not None and transform:
+            frame = self.source.regressors(exog)
+            values = torch.tensor(frame.to_numpy(), device=self.design.exog.device)
+            return values, Frames(frame.index)
+        device, given = self.design.exog.device, self.design.given_names
+        read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
+        if read.names is not None and given is not None and set(given) & set(read.names):
+            _check_columns(given, read.names)
+        values = read.values
+        if values.ndim == 1:
+            values = values[None] if self.design.width > 1 else values[:, None]
+        if read.index is not None and len(read.index) == len(values):
+            return values, Frames(read.index)
+        return values, self.design.container.relabelled(range(len(values)))
+
+    @property
+    def endog(self) -> Any:
+        """(n,) the dependent variable, of the rows in use."""
+        return self.design.container.present_rows(self.design.endog)
+
+    @property
+    def exog(self) -> Any:
+        """(n, k) the regressors, of the rows in use."""
+        return self.design.container.present_rows(self.design.exog, self.design.names)
+
+    @property
+    def weights(self) -> Any:
+        """(n,) the weights, of the rows in use; ones for OLS, as in statsmodels."""
+        weights = self.design.weights
+        ones = torch.ones(self.design.rows, dtype=torch.float64, device=self.design.exog.device)
+        return self.design.container.plain(ones if weights is None else weights)
+
+    @property
+    def endog_names(self) -> str:
+        """The dependent variable's name."""
+        return self.design.endog_name
+
+    @property
+    def exog_names(self) -> list[str]:
+        """(k,) the regressors' names."""
+        return list(self.design.names)
+
+    @property
+    def nobs(self) -> float:
+        """n, the number of rows in use."""
+        return float(self.design.nobs)
+
+    @property
+    def formula(self) -> str | None:
+        """The formula, where there is one."""
+        return None if self.source is None else self.source.text
+
+    def __repr__(self) -> str:
+        """Name the model and its size."""
+        return f"<{type(self).__name__}: {self.endog_names} on {self.design.width} columns, n = {self.design.nobs}>"
+
+
+def design_of_formula(
+    formula: str, data: Any, options: dict[str, Any], known: Sequence[str], names: Mapping[str, Any], model: str
+) -> tuple[Design, Formula]:
+    """Evaluate a model's formula.
+
+    Parameters
+    ----------
+    formula, data
+        As in `read_formula`.
+    options : dict
+        What the user passed beside them.
+    known : sequence of str
+        The options that the model has.
+    names : mapping
+        The caller's variables.
+    model : str
+        The model's name, for a sentence.
+    """
+    common = ("hasconst", "missing", "device", "dtype")
+    unknown = [name for name in options if name not in (*common, *known)]
+    if unknown:
+        raise OptionError(
+            f"{model}.from_formula does not know {listed(unknown)}; its options are {listed([*common, *known])}."
+        )
+    words = set(re.findall(r"[^\W\d]\w*", formula)) if isinstance(formula, str) else set()
+    context = {word: names[word] for word in words if word in names}
+    beside = Beside(**{name: value for name, value in options.items() if name not in common})
+    return read_formula(formula, data, beside, context=context, **{k: v for k, v in options.items() if k in common})
+
+
+def caller(depth: int) -> Mapping[str, Any]:
+    """Return the variables that a formula may name: those of the frame `depth` calls up."""
+    frame = sys._getframe(depth)
+    return {**frame.f_globals, **frame.f_locals}
+
+
+def row_sums(estimator: Callable[[Fit], Covariance]) -> tuple[Any, ...]:
+    """Return the sums over rows that an estimator is going to ask for."""
+    return estimator.row_sums if isinstance(estimator, Estimator) else ()
+
+
+def check_rank_option(rank: Rank) -> None:
+    """Refuse an unknown `rank`."""
+    if rank not in ("pinv", "drop"):
+        raise OptionError(f"rank is {rank!r}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
+
+
+def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
+    """Name the columns that depend on those before them."""
+    if len(fit.kept) == width:
+        return
+    names = [name for i, name in enumerate(fit.given.names) if i not in fit.kept]
+    done = (
+        "it was left out" if rank == "drop" and len(names) == 1
+        else "they were left out" if rank == "drop"
+        else "the coefficients are those of minimum norm, and single ones mean little: pass rank='drop' to leave columns out"
+    )  # fmt: skip
+    verb = "depends" if len(names) == 1 else "depend"
+    warnings.warn(f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=3)
+
+
+def _check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:
+    absent = [name for name in wanted if name not in came]
+    if absent:
+        raise DataError(
+            f"The new data lack the columns {listed(absent)}; pass all of the model's: {listed(wanted, limit=30)}."
+        )

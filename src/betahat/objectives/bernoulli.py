@@ -1,0 +1,110 @@
+"""Bernoulli losses: a yes and no, or a share, by its logit, its probit or its probability."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
+
+
+@dataclass(frozen=True)
+class Logistic(LinearIndex):
+    """The loss log(1 + e^eta) - y eta: minus the log-likelihood of P(y = 1) = 1 / (1 + e^-eta)."""
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) log(1 + e^eta) - y eta."""
+        # torch's softplus is linear from its threshold; from 40 on log(1 + e^-eta) is below the last digit.
+        return row_sums(softplus(output, threshold=40.0) - target * output)
+
+    def constant(self, target: Tensor) -> None:
+        """Return None."""
+        return
+
+    def residual(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) y - p."""
+        return target - torch.sigmoid(index)
+
+    def curvature(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) p (1 - p)."""
+        return self.expected_curvature(index)
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return p (1 - p): the link is canonical."""
+        mean = torch.sigmoid(output)
+        return mean * (1.0 - mean)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return p."""
+        return torch.sigmoid(output)
+
+
+@dataclass(frozen=True)
+class Normit(LinearIndex):
+    """Minus the log-likelihood of P(y = 1) = Phi(eta), Phi the normal distribution: the probit.
+
+    With q = 2y - 1 the loss is -log Phi(q eta), and the generalized residual q phi(eta) / Phi(q eta).
+    """
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) -log Phi(q eta)."""
+        return row_sums(-torch.special.log_ndtr((2.0 * target - 1.0) * output))
+
+    def constant(self, target: Tensor) -> None:
+        """Return None."""
+        return
+
+    def residual(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) q phi(eta) / Phi(q eta)."""
+        sign = 2.0 * target - 1.0
+        return sign * _hazard(sign * index)
+
+    def curvature(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) r (r + eta), r the generalized residual."""
+        residual = self.residual(index, target)
+        return residual * (residual + index)
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return phi(eta)^2 / (Phi(eta) Phi(-eta))."""
+        return _hazard(output) * _hazard(-output)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return Phi(eta)."""
+        probability: Tensor = torch.special.ndtr(output)
+        return probability
+
+
+@dataclass(frozen=True)
+class Probability(OutputLoss):
+    """The loss -y log p - (1 - y) log(1 - p) of a probability p, that of ``nn.BCELoss``."""
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) the losses."""
+        return row_sums(-torch.special.xlogy(target, output) - torch.special.xlog1py(1.0 - target, -output))
+
+    def constant(self, target: Tensor) -> None:
+        """Return None."""
+        return
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return 1 / (p (1 - p))."""
+        return (output * (1.0 - output)).reciprocal()
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return p."""
+        return output
+
+
+def _hazard(z: Tensor) -> Tensor:
+    """Return phi(z) / Phi(z), by logarithms, so that neither vanishes before the other."""
+    return torch.exp(-0.5 * z.square() - 0.5 * math.log(2.0 * math.pi) - torch.special.log_ndtr(z))

@@ -1,0 +1,56 @@
+"""Huber's loss, the robust regression of M-estimation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betahat.objectives.base import Claim, LinearIndex, row_sums, unknown_distribution
+
+
+@dataclass(frozen=True)
+class Huber(LinearIndex):
+    """The loss e^2 / 2 of an error e = y - eta up to `delta`, and delta (|e| - delta / 2) beyond.
+
+    ``nn.HuberLoss``; ``nn.SmoothL1Loss`` is the same divided by its `beta`, which no covariance feels.
+
+    Attributes
+    ----------
+    delta : float
+        In units of y.
+
+    References
+    ----------
+    Huber (1964), Ann. Math. Stat. 35(1).
+    """
+
+    delta: float = 1.0
+
+    claim = Claim.NONE
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) the losses."""
+        size = (target - output).abs()
+        return row_sums(torch.where(size <= self.delta, 0.5 * size.square(), self.delta * (size - 0.5 * self.delta)))
+
+    def constant(self, target: Tensor) -> None:
+        """Return None."""
+        return
+
+    def residual(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) the error, held to -delta and delta."""
+        return (target - index).clamp(-self.delta, self.delta)
+
+    def curvature(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) 1 up to delta, 0 beyond."""
+        return ((target - index).abs() <= self.delta).to(index.dtype)
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Refuse: the distribution of y is not known."""
+        unknown_distribution()
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return the output, the centre of y."""
+        return output

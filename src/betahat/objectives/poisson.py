@@ -1,0 +1,72 @@
+"""Poisson losses: counts, by the logarithm of their mean or by the mean itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
+
+
+@dataclass(frozen=True)
+class PoissonLog(LinearIndex):
+    """The loss e^eta - y eta: minus the log-likelihood of counts with mean e^eta, less log y!."""
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) e^eta - y eta."""
+        return row_sums(torch.exp(output) - target * output)
+
+    def constant(self, target: Tensor) -> Tensor:
+        """Return (b,) log y!."""
+        return row_sums(torch.lgamma(target + 1.0))
+
+    def residual(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) y - e^eta."""
+        return target - torch.exp(index)
+
+    def curvature(self, index: Tensor, target: Tensor) -> Tensor:
+        """Return (n,) e^eta."""
+        return torch.exp(index)
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return e^eta: the link is canonical."""
+        return torch.exp(output)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return e^eta."""
+        return torch.exp(output)
+
+
+@dataclass(frozen=True)
+class PoissonMean(OutputLoss):
+    """The loss mu - y log(mu + eps), that of ``nn.PoissonNLLLoss(log_input=False)``.
+
+    Attributes
+    ----------
+    floor : float
+        `eps` in torch.
+    """
+
+    floor: float = 1e-8
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) mu - y log(mu + eps)."""
+        return row_sums(output - target * torch.log(output + self.floor))
+
+    def constant(self, target: Tensor) -> Tensor:
+        """Return (b,) log y!."""
+        return row_sums(torch.lgamma(target + 1.0))
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return 1 / mu."""
+        return output.reciprocal()
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return mu."""
+        return output

@@ -1,0 +1,70 @@
+"""Categorical losses: one of several classes, by its logits or by its log-probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from betahat.objectives.base import Claim, OutputLoss, row_sums
+
+
+@dataclass(frozen=True)
+class Softmax(OutputLoss):
+    """The loss log(sum of e^eta) - eta_y of (b, J) logits: multinomial logit, ``nn.CrossEntropyLoss``.
+
+    Targets are (b,) classes 0, 1, ..., or (b, J) probabilities.
+    """
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) the losses."""
+        return torch.logsumexp(output, 1) - (shares(output, target) * output).sum(1)
+
+    def constant(self, target: Tensor) -> None:
+        """Return None."""
+        return
+
+    def residual(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b, J) indicators less probabilities."""
+        return shares(output, target) - torch.softmax(output, 1)
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return (b, J, J) diag(p) - p p'."""
+        mean = torch.softmax(output, 1)
+        return torch.diag_embed(mean) - mean[:, :, None] * mean[:, None, :]
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return (b, J) probabilities."""
+        return torch.softmax(output, 1)
+
+
+@dataclass(frozen=True)
+class LogProbabilities(OutputLoss):
+    """The loss -eta_y of (b, J) log-probabilities, that of ``nn.NLLLoss``."""
+
+    claim = Claim.LIKELIHOOD
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (b,) the losses."""
+        return row_sums(-shares(output, target) * output)
+
+    def constant(self, target: Tensor) -> None:
+        """Return None."""
+        return
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return (b, J) probabilities: E(s s') by Bartlett's identity, since the loss itself is linear."""
+        return torch.exp(output)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return (b, J) probabilities."""
+        return torch.exp(output)
+
+
+def shares(output: Tensor, target: Tensor) -> Tensor:
+    """Return (b, J) indicators of classes, or the probabilities that were given."""
+    return target if target.ndim == output.ndim else one_hot(target.long(), output.shape[1]).to(output)

@@ -1,0 +1,417 @@
+"""`LinearResults`: sums of squares, diagnostics, predictions, influence and the summary of OLS and WLS."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from statsmodels.iolib.summary import Summary
+from statsmodels.stats.multitest import multipletests, multitest_methods_names
+from torch import Tensor
+
+from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.errors import BetahatWarning, OptionError, listed
+from betahat.inference.diagnostics import (
+    condition_number,
+    eigenvalues,
+    residual_diagnostics,
+)
+from betahat.inference.distribution import f_tail
+from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
+from betahat.inference.influence import Influence
+from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
+from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
+from betahat.inference.residuals import (
+    fitted_values,
+    plain_residuals,
+    whitened_residuals,
+)
+from betahat.inference.wald import (
+    WaldTest,
+    identity_rows,
+    wald_test,
+)
+from betahat.results.base import VectorResults
+from betahat.tables.summary import Content, named_model, regression_summary
+
+
+class Model(Protocol):
+    """What results need of the model that they belong to."""
+
+    def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
+        """Read regressors for a prediction."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LinearResults(VectorResults):
+    """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `Results`."""
+
+    model: Model
+
+    # the rows
+
+    @cached_property
+    def fittedvalues(self) -> Any:
+        """(n,) x'b."""
+        return self._container.present_rows(fitted_values(self.fit))
+
+    @cached_property
+    def resid(self) -> Any:
+        """(n,) y - x'b."""
+        return self._container.present_rows(plain_residuals(self.fit))
+
+    @cached_property
+    def wresid(self) -> Any:
+        """(n,) sqrt(w) (y - x'b)."""
+        return self._container.present_rows(whitened_residuals(self.fit))
+
+    @cached_property
+    def resid_pearson(self) -> Any:
+        """(n,) `wresid` over s; `wresid` itself, with a warning, where the fit is exact."""
+        resid = whitened_residuals(self.fit)
+        if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
+            warnings.warn(
+                "All residuals are zero up to rounding, so they are returned unscaled.", BetahatWarning, stacklevel=2
+            )
+            return self._container.present_rows(resid)
+        return self._container.present_rows(resid / self.scale**0.5)
+
+    # how well it fits
+
+    @property
+    def k_constant(self) -> int:
+        """1 if a column, or a combination of columns, is constant."""
+        return self.fit.k_constant
+
+    @property
+    def df_model(self) -> float:
+        """r, less one if there is a constant."""
+        return self.fit.df_model
+
+    @property
+    def ssr(self) -> float:
+        """The residual sum of squares, sum w (y - x'b)^2."""
+        return self._squares.ssr
+
+    @property
+    def centered_tss(self) -> float:
+        """The sum of squares of endog about its (weighted) mean."""
+        return self._squares.centered_tss
+
+    @property
+    def uncentered_tss(self) -> float:
+        """The sum of squares of endog."""
+        return self._squares.uncentered_tss
+
+    @property
+    def _tss(self) -> float:
+        return self.centered_tss if self.k_constant else self.uncentered_tss
+
+    @property
+    def ess(self) -> float:
+        """The explained sum of squares: total, centered if there is a constant, less residual."""
+        return self._tss - self.ssr
+
+    @property
+    def rsquared(self) -> float:
+        """1 - RSS / TSS, TSS centered if there is a constant."""
+        return 1.0 - _ratio(self.ssr, self._tss)
+
+    @property
+    def rsquared_adj(self) -> float:
+        """1 - (1 - R2) (n - constant) / (n - r)."""
+        return 1.0 - (self.nobs - self.k_constant) / self.df_resid * (1.0 - self.rsquared)
+
+    @property
+    def mse_model(self) -> float:
+        """The explained sum of squares over its degrees of freedom."""
+        return _ratio(self.ess, self.df_model) if self.df_model else math.nan
+
+    @property
+    def mse_resid(self) -> float:
+        """RSS / (n - r); the same as `scale`, unless the variance is known."""
+        return self.ssr / self.df_resid
+
+    @property
+    def mse_total(self) -> float:
+        """The total sum of squares over n, less one if there is a constant."""
+        return self._tss / (self.df_resid + self.df_model)
+
+    @property
+    def fvalue(self) -> float:
+        """F of all coefficients but the constant.
+
+        From the sums of squares under the classical covariance; otherwise a Wald test with the covariance
+        in use, which is NaN where a constant is there only implicitly, as in statsmodels.
+        """
+        return self._overall.statistic
+
+    @property
+    def f_pvalue(self) -> float:
+        """The upper tail of `fvalue`."""
+        return self._overall.pvalue
+
+    @property
+    def eigenvals(self) -> Any:
+        """(k,) eigenvalues of X'WX, largest first."""
+        return self._container.plain(self._spectrum)
+
+    @property
+    def condition_number(self) -> float:
+        """The ratio of the largest to the smallest singular value of sqrt(W) X."""
+        return condition_number(self._spectrum)
+
+    @property
+    def diagn(self) -> dict[str, float]:
+        """The numbers of the summary's third table, under statsmodels' keys."""
+        resid = self._residual_diagnostics
+        return {
+            "jb": resid.jarque_bera,
+            "jbpv": resid.jarque_bera_pvalue,
+            "skew": resid.skew,
+            "kurtosis": resid.kurtosis,
+            "omni": resid.omnibus,
+            "omnipv": resid.omnibus_pvalue,
+            "condno": self.condition_number,
+            "mineigval": float(self._spectrum[-1]),
+        }
+
+    # tests
+
+    def compare_f_test(self, restricted: LinearResults) -> Comparison:
+        """Test a nested model by the sums of squares; warns where a covariance is robust."""
+        return compare_f(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
+
+    def compare_lr_test(self, restricted: LinearResults, large_sample: bool = False) -> Comparison:
+        """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`."""
+        if large_sample:
+            return self.compare_lm_test(restricted, use_lr=True)
+        return compare_lr(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
+
+    def compare_lm_test(self, restricted: LinearResults, demean: bool = True, use_lr: bool = False) -> Comparison:
+        """Test a nested model by its scores; under a robust covariance the scores' own variance is used."""
+        return compare_lm(self.fit, _results(restricted).fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
+
+    # predictions and influence
+
+    def predict(self, exog: Any = None, transform: bool = True) -> Any:
+        """Predict the mean.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formula.
+
+        Returns
+        -------
+        (m,)
+        """
+        if exog is None:
+            return self.fittedvalues
+        regressors, container = self._new(exog, transform)
+        return container.present_rows(predict_mean(regressors, self.fit.params))
+
+    def get_prediction(
+        self, exog: Any = None, transform: bool = True, weights: Any = None, row_labels: Any = None
+    ) -> Prediction:
+        """Predict with standard errors and intervals, of the mean and of a new observation.
+
+        Parameters
+        ----------
+        exog, transform
+            As in `predict`.
+        weights : array_like, optional
+            (m,) weights of the new observations; one if not given.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        Prediction
+        """
+        design = self.fit.design
+        regressors, container = (design.exog, design.container) if exog is None else self._new(exog, transform)
+        given = design.weights if exog is None and weights is None else weights
+        given = None if given is None else to_tensor(given, self.fit.params)
+        if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
+            raise OptionError(
+                f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
+            )
+        noise = torch.full_like(self.fit.dispersion, self.scale)
+        if exog is None:
+            noise = noise.expand(design.rows)
+        labels = container.row_labels if row_labels is None else list(row_labels)
+        if labels is not None and len(labels) != len(regressors):
+            raise OptionError(
+                f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
+            )
+        return predict(regressors, self.fit.params, self._factor, noise, given, self._df, container, labels)
+
+    def get_influence(self) -> Influence:
+        """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
+        return Influence(self.fit)
+
+    def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
+        """Test each row for being an outlier, by its externally studentised residual.
+
+        Parameters
+        ----------
+        method : str
+            The correction for many tests, of ``statsmodels.stats.multitest.multipletests``.
+        alpha : float
+            Its family-wise error rate.
+
+        Returns
+        -------
+        pandas.DataFrame
+            student_resid, unadj_p and the corrected p-value.
+        """
+        student, tail = self.get_influence().outlier_tests()
+        try:
+            adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
+        except ValueError as error:
+            raise OptionError(
+                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names)}."
+            ) from error
+        columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
+        return pd.DataFrame(columns, index=self._container.row_labels)
+
+    # tables
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        slim: bool = False,
+    ) -> Summary:
+        """Return statsmodels' summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname : str and sequence of str, optional
+            Names to print instead of the data's own.
+        title : str, optional
+            The heading.
+        alpha : float
+            The intervals cover with probability 1 - alpha.
+        slim : bool
+            Leave out the third table and half of the first.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+            With `as_text`, `as_html`, `as_latex` and `as_csv`.
+        """
+        return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names."""
+        return pd.DataFrame(
+            {
+                "r.squared": [self.rsquared],
+                "adj.r.squared": [self.rsquared_adj],
+                "sigma": [math.sqrt(self.scale)],
+                "statistic": [self.fvalue],
+                "p.value": [self.f_pvalue],
+                "df": [self.df_model],
+                "logLik": [self.llf],
+                "AIC": [self.aic],
+                "BIC": [self.bic],
+                "deviance": [self.ssr],
+                "df.residual": [self.df_resid],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    # private
+
+    @cached_property
+    def _spectrum(self) -> Tensor:
+        return eigenvalues(self.fit)
+
+    @cached_property
+    def _squares(self) -> SumsOfSquares:
+        return sums_of_squares(self.fit)
+
+    @cached_property
+    def _residual_diagnostics(self) -> Any:
+        return residual_diagnostics(whitened_residuals(self.fit))
+
+    @cached_property
+    def _overall(self) -> WaldTest:
+        if not self.cov.robust:
+            value = _ratio(self.mse_model, self.mse_resid)
+            return WaldTest(value, f_tail(value, self.df_model, self.df_resid), self.df_model, self.df_resid, "F")
+        constant = self.fit.constant.index
+        columns = [i for i in range(self.fit.design.width) if i != constant]
+        if (self.k_constant and constant is None) or not columns:
+            return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
+        rows = identity_rows(columns, self.fit.design.width, self.fit.params)
+        return wald_test(self.fit.params, self._factor, self._df_denom, rows, torch.zeros_like(rows[:, 0]), use_f=True)
+
+    def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
+        regressors, container = self.model.new_regressors(exog, transform)
+        check_width(regressors, len(self.names))
+        if self.aliased:
+            regressors = regressors[:, list(self._kept)]
+        return regressors.to(self.fit.params.device), container
+
+    def _content(self, alpha: float) -> Content:
+        params, bse, tvalues, pvalues = self.coefficient_table().T
+        return Content(
+            model=named_model(type(self.model).__name__, self.endog_name, self.names),
+            nobs=self.nobs,
+            df_resid=self.df_resid,
+            df_model=self.df_model,
+            llf=self.llf,
+            rsquared=self.rsquared,
+            rsquared_adj=self.rsquared_adj,
+            fvalue=self.fvalue,
+            f_pvalue=self.f_pvalue,
+            aic=self.aic,
+            bic=self.bic,
+            params=params,
+            bse=bse,
+            tvalues=tvalues,
+            pvalues=pvalues,
+            interval=self._numpy_interval(alpha),
+            use_t=self.use_t,
+            cov_type=self.cov_type,
+            note=self.cov.note,
+            k_constant=self.k_constant,
+            residuals=self._residual_diagnostics,
+            condition_number=self.condition_number,
+            smallest_eigenvalue=float(self._spectrum[-1]),
+        )
+
+    @property
+    def goodness(self) -> tuple[str, float]:
+        """R², under its name in a table."""
+        return "R²", self.rsquared
+
+    @property
+    def _tensors(self) -> Mapping[str, Any]:
+        return {}
+
+
+def _results(restricted: Any) -> LinearResults:
+    if not isinstance(restricted, LinearResults):
+        raise OptionError(f"The restricted model is {restricted!r}; pass its results, as .fit() returns them.")
+    return restricted
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    if denominator == 0:
+        return math.nan if numerator == 0 or math.isnan(numerator) else math.copysign(math.inf, numerator)
+    return numerator / denominator

@@ -1,0 +1,194 @@
+"""Damped Newton in float64, with the Newton decrement as its stopping rule, and the sentences for what goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from betahat.calculus.problem import Local, Problem
+from betahat.calculus.rows import Bread, Point
+from betahat.data.design import Design
+from betahat.errors import EstimationError, listed
+from betahat.objectives.base import Claim, dispersion
+
+# A decrement of 1e-20 is a distance of 1e-10 standard errors from the optimum.
+_CONVERGED = 1e-20
+# Below this the loss cannot tell two points apart any more, and only the gradient can.
+_FLAT = 1e-6
+_ITERATIONS = 200
+# Scaled to a unit diagonal, an eigenvalue below 1e-12 is rounding error of a sum of products.
+_NULL = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Where a solver stopped.
+
+    Attributes
+    ----------
+    local : Local
+        The point, with loss, gradient and information.
+    decrement : float
+        g'A^-1 g over the dispersion: the squared distance from the optimum in standard errors.
+    iterations : int
+        The steps taken.
+    converged : bool
+        Whether the decrement is as small as rounding allows.
+    """
+
+    local: Local
+    decrement: float
+    iterations: int
+    converged: bool
+
+
+def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
+    """Minimise the summed loss from a start.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to minimise.
+    start : Tensor
+        (k,) float64.
+    cheap : bool
+        Whether the Hessian costs little more than the loss, so that a step is tried with it.
+
+    Returns
+    -------
+    Optimum
+
+    Raises
+    ------
+    EstimationError
+        The loss falls forever in some direction (separation), or is not finite at the start.
+
+    References
+    ----------
+    Nocedal and Wright (2006), Numerical Optimization, chapter 3.
+    """
+    here = problem.evaluate(start, Bread.OBSERVED)
+    check_finite_start(here)
+    last = float("inf")
+    bar = tqdm(range(_ITERATIONS), "Newton", leave=False, disable=None, delay=2.0)
+    for iteration in bar:
+        step = newton_step(here)
+        decrement = abs(float(step @ here.gradient)) / noise(problem, here)
+        if decrement <= _CONVERGED or (decrement < _FLAT**2 and decrement > 0.25 * last):
+            return Optimum(here, decrement, iteration, converged=True)
+        if iteration > 6 and decrement > 0.1 * last:
+            check_recession(problem, here.params, step)
+        there = _advance(problem, here, step, decrement, cheap)
+        if there is None:
+            return Optimum(here, decrement, iteration, converged=decrement < _FLAT)
+        here, last = there, decrement
+    return Optimum(here, decrement, _ITERATIONS, converged=False)
+
+
+def newton_step(local: Local) -> Tensor:
+    """Return (k,) -A^-1 g; where A is not positive definite, its eigenvalues' sizes, and none along null ones."""
+    scale = unit_scale(local.information)
+    scaled = local.information / scale / scale[:, None]
+    lower, failed = torch.linalg.cholesky_ex(scaled)
+    gradient = local.gradient / scale
+    if not bool(failed) and bool(lower.diagonal().min() > _NULL**0.5):
+        solved: Tensor = torch.cholesky_solve(gradient[:, None], lower)[:, 0]
+        return -solved / scale
+    spectrum, vectors = torch.linalg.eigh(scaled)
+    held = spectrum.abs() > _NULL * spectrum.abs().max()
+    inverse = torch.where(held, spectrum.abs().reciprocal(), torch.zeros_like(spectrum))
+    return -(vectors @ (inverse * (vectors.mT @ gradient))) / scale
+
+
+def unit_scale(information: Tensor) -> Tensor:
+    """Return (k,) the roots of the diagonal's sizes; one where it is zero."""
+    scale = information.diagonal().abs().sqrt()
+    return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def noise(problem: Problem, local: Local) -> float:
+    """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude."""
+    nobs, width = float(problem.sample.nobs), len(local.params)
+    if problem.objective.claim is Claim.NONE:
+        return max(abs(float(local.loss)), 1e-300) / nobs
+    value = float(dispersion(problem.objective.claim, local.loss, max(nobs - width, 1.0)))
+    return max(value, 1e-300)
+
+
+def check_finite_start(local: Local) -> None:
+    """Refuse a start where loss or gradient are not finite."""
+    if not bool(torch.isfinite(local.loss)) or not bool(torch.isfinite(local.gradient).all()):
+        raise EstimationError(
+            "The loss or its gradient is not finite at the starting parameters; pass parameters where it is, and look for "
+            "values that overflow in the data or the model."
+        )
+    if not bool(torch.isfinite(local.information).all()):
+        raise EstimationError(
+            "The second derivatives of the loss are not finite at the starting parameters; look for functions without "
+            "a second derivative there, such as a square root at zero."
+        )
+
+
+def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
+    """Refuse a loss that falls forever along a step in some rows and grows in none: separation.
+
+    Raises
+    ------
+    EstimationError
+        It names the parameters that grow without bound.
+
+    References
+    ----------
+    Albert and Anderson (1984), Biometrika 71(1).
+    """
+
+    def losses(theta: Tensor) -> Tensor:
+        return problem.gather(lambda rows: rows.losses, Point(theta, theta.new_empty(0)))
+
+    if problem.penalty is not None:
+        return
+    near, far = losses(params), losses(params + 100.0 * step)
+    if not bool(torch.isfinite(far).all()) or bool((far > near + 1e-6 * (1.0 + near.abs())).any()):
+        return
+    names = parameters_along(problem, step)
+    raise EstimationError(
+        f"The data are separated: the loss falls without end as {names} grow, because {'they predict' if ',' in names else 'it predicts'} "
+        "some rows perfectly, so there is no estimate. Leave them out, merge categories, or penalise with "
+        "bh.TorchModel(..., penalty=...)."
+    )
+
+
+def parameters_along(problem: Problem, direction: Tensor) -> str:
+    """Name the parameters that a direction moves, in units of their columns."""
+    sample = problem.sample
+    size = direction.abs()
+    names = sample.names
+    if isinstance(sample, Design):
+        spread = torch.linalg.vector_norm(sample.exog.to(torch.float64), dim=0)
+        size = size.view(-1, len(spread)) * spread
+        size = size.amax(0)
+    chosen = [name for name, value in zip(names, (size / size.max()).tolist(), strict=True) if value > 0.1]
+    return listed(chosen)
+
+
+def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, cheap: bool) -> Local | None:
+    """Take the longest of the steps 1, 1/4, ... that lowers the loss; None where there is none."""
+    allowed = 1e-13 * here.loss.abs()
+    length = 1.0
+    while length > 1e-12:
+        params = here.params + length * step
+        if cheap or decrement < _FLAT:
+            there = problem.evaluate(params, Bread.OBSERVED)
+            if _lower(there.loss, here.loss, allowed) and bool(torch.isfinite(there.information).all()):
+                return there
+        elif _lower(problem.loss(params), here.loss, allowed):
+            return problem.evaluate(params, Bread.OBSERVED)
+        length *= 0.25
+    return None
+
+
+def _lower(there: Tensor, here: Tensor, allowed: Tensor) -> bool:
+    return bool(torch.isfinite(there)) and bool(there <= here + allowed)

@@ -17,6 +17,7 @@ from betahat.errors import (
     RobustTestWarning,
 )
 from betahat.fit import Fit
+from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlogit, poisson, probit
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.results.base import Results
 from betahat.tables.comparison import compare, regtable
@@ -26,8 +27,16 @@ __all__ = [
     # models
     "OLS",
     "WLS",
+    "Logit",
+    "Probit",
+    "Poisson",
+    "MNLogit",
     "ols",
     "wls",
+    "logit",
+    "probit",
+    "poisson",
+    "mnlogit",
     "add_constant",
     # covariances
     "Classical",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from betahat.calculus import classes, general, index
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.blocks import Block, gather, total
@@ -16,6 +17,9 @@ from betahat.objectives.base import Objective
 from betahat.objectives.own import ModelLoss, RowLoss
 
 Penalty = Callable[[Tensor], Tensor]
+
+CLOSED_FORMS = (index.IndexRows, classes.ClassRows)
+AUTODIFF = (general.LossRows, general.OutputRows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -223,15 +223,15 @@ def read_weights(
     return read if read.is_tensor else replace(read, values=read.values.to(exog.device))
 
 
-def to_pandas(data: Any, text: str) -> pd.DataFrame:
+def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
     """Turn any dataframe, or a dict of columns, into pandas; a category keeps its order.
 
     Parameters
     ----------
     data : dataframe or mapping
         pandas, polars, pyarrow, or whatever else narwhals reads eagerly.
-    text : str
-        A formula; the columns whose names occur in it are taken.
+    text : str or None
+        A formula; the columns whose names occur in it are taken. None takes all.
 
     Returns
     -------
@@ -250,11 +250,11 @@ def to_pandas(data: Any, text: str) -> pd.DataFrame:
         data = data.to_frame().T.infer_objects() if by_name else data.to_frame()
     if isinstance(data, pd.DataFrame):
         _check_unique(data, "data")
-        return data[[name for name in data.columns if str(name) in text]]
+        return data if text is None else data[[name for name in data.columns if str(name) in text]]
     frame = _narwhals(data, "data")
     if isinstance(frame, nw.Series):
         frame = frame.to_frame()
-    chosen = [name for name in frame.columns if name in text]
+    chosen = [name for name in frame.columns if text is None or name in text]
     return pd.DataFrame({name: _pandas_column(frame[name]) for name in chosen}, index=pd.RangeIndex(len(frame)))
 
 

@@ -100,7 +100,8 @@ def newton_step(local: Local) -> Tensor:
     spectrum, vectors = torch.linalg.eigh(scaled)
     held = spectrum.abs() > _NULL * spectrum.abs().max()
     inverse = torch.where(held, spectrum.abs().reciprocal(), torch.zeros_like(spectrum))
-    return -(vectors @ (inverse * (vectors.mT @ gradient))) / scale
+    pseudo: Tensor = vectors @ (inverse * (vectors.mT @ gradient))
+    return -pseudo / scale
 
 
 def unit_scale(information: Tensor) -> Tensor:

@@ -1,0 +1,92 @@
+"""Classes of a categorical dependent variable: their codes and their levels."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from betahat.data.frame import to_pandas
+from betahat.errors import DataError, FormulaError, listed
+
+_CODES = "betahat_classes"
+
+
+def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the codes and the levels of a variable's classes.
+
+    Parameters
+    ----------
+    endog : array_like, Tensor or series
+        (n,) numbers, strings or a category. Missing values stay missing.
+
+    Returns
+    -------
+    codes : Tensor, ndarray or Series
+        (n,) 0, 1, ...; of the kind that came in.
+    levels : tuple
+        The classes, sorted; a category's in its own order.
+    """
+    if isinstance(endog, Tensor):
+        flat = endog.detach().reshape(len(endog), -1)
+        if flat.shape[1] != 1:
+            raise DataError(f"endog has {flat.shape[1]} columns; pass one column of classes.")
+        levels, codes = torch.unique(flat[:, 0], return_inverse=True)
+        return codes.to(torch.float64), tuple(levels.tolist())
+    series = endog if isinstance(endog, pd.Series) else _series(endog)
+    codes, levels = _factorize(series)
+    if isinstance(endog, np.ndarray | list | tuple):
+        return codes, levels
+    return pd.Series(codes, index=series.index, name=series.name), levels
+
+
+def class_formula(formula: str, data: Any) -> tuple[str, pd.DataFrame, str, tuple[Any, ...]]:
+    """Put codes in the place of the classes on a formula's left-hand side.
+
+    Returns
+    -------
+    formula : str
+        With the codes on its left.
+    frame : pandas.DataFrame
+        The data, with a column of codes.
+    name : str
+        The column of classes.
+    levels : tuple
+        The classes.
+    """
+    if not isinstance(formula, str) or "~" not in formula:
+        raise FormulaError(f"The formula {formula!r} has no left-hand side; write 'y ~ x', y a column of classes.")
+    left, right = formula.split("~", maxsplit=1)
+    name = re.sub(r"^C\((.*)\)$", r"\1", left.strip())
+    frame = to_pandas(data, None)
+    if name not in frame.columns:
+        raise FormulaError(
+            f"The left-hand side {left.strip()!r} is no column of the data; it must be a column of classes, one of "
+            f"{listed(frame.columns, limit=12)}."
+        )
+    codes, levels = _factorize(frame[name])
+    return f"{_CODES} ~ {right.strip()}", frame.assign(**{_CODES: codes}), name, levels
+
+
+def _series(endog: Any) -> pd.Series:
+    if isinstance(endog, np.ndarray | list | tuple):
+        array = np.asarray(endog)
+        array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+        if array.ndim != 1:
+            raise DataError(f"endog has shape {array.shape}; pass one column of classes.")
+        return pd.Series(array)
+    frame = endog if isinstance(endog, pd.DataFrame) else to_pandas(endog, None)
+    if frame.shape[1] != 1:
+        raise DataError(f"endog has {frame.shape[1]} columns; pass one column of classes.")
+    return frame.iloc[:, 0]
+
+
+def _factorize(series: pd.Series) -> tuple[np.ndarray, tuple[Any, ...]]:
+    category = series.astype("category").cat
+    codes = category.codes.to_numpy().astype(float)
+    codes[codes < 0] = np.nan
+    return codes, tuple(level.item() if isinstance(level, np.generic) else level for level in category.categories)

@@ -1,0 +1,362 @@
+"""Marginal effects of the regressors on the mean, by automatic derivatives, with delta-method errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from statsmodels.iolib.summary import Summary
+from torch import Tensor
+
+from betahat.data.blocks import Block, blocks
+from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.errors import DataError, EstimationError, OptionError, listed
+from betahat.inference.coefficients import interval
+from betahat.inference.distribution import two_sided
+from betahat.inference.effects_table import effects_summary
+
+_AT = ("overall", "mean", "median", "zero", "all")
+_METHODS = {"dydx": "dy/dx", "eyex": "d(lny)/d(lnx)", "dyex": "dy/d(lnx)", "eydx": "d(lny)/dx"}
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What marginal effects are of.
+
+    Attributes
+    ----------
+    mean : callable
+        ((k,) parameters, (b, p) regressors, (b,) offset or None) -> (b, J) means, differentiable by torch.
+    exog : Tensor
+        (n, p) the regressors.
+    offset : Tensor or None
+        (n,).
+    counts : Tensor or None
+        (n,) frequency weights.
+    names : tuple of str
+        (p,) the regressors' names.
+    model, endog_name : str
+        For the summary.
+    outcomes : tuple of str
+        (J,) the names of the means: one, or one for each class.
+    """
+
+    mean: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    exog: Tensor
+    offset: Tensor | None
+    counts: Tensor | None
+    names: tuple[str, ...]
+    model: str
+    endog_name: str
+    outcomes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Margins:
+    """Marginal effects, with statsmodels' names.
+
+    Attributes
+    ----------
+    effects : Tensor
+        (p, J) the effects; (n, p, J) for at="all".
+    errors : Tensor or None
+        (p, J) their standard errors; None for at="all".
+    covariance : Tensor or None
+        (p J, p J) outcome by outcome.
+    names, outcomes : tuple of str
+        Of the regressors that vary, and of the means.
+    options : dict
+        "at" and "method".
+    response : Response
+        What the effects are of.
+    container : Container
+        How arrays are handed out.
+    """
+
+    effects: Tensor
+    errors: Tensor | None
+    covariance: Tensor | None
+    names: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    options: Mapping[str, str]
+    response: Response
+    container: Container
+
+    @property
+    def margeff(self) -> Any:
+        """(p,) or (p, J) the effects; of every row for at="all"."""
+        return self.container.plain(_single(self.effects))
+
+    @property
+    def margeff_se(self) -> Any:
+        """(p,) or (p, J) standard errors by the delta method."""
+        return self.container.plain(_single(self._errors))
+
+    @property
+    def margeff_cov(self) -> Any:
+        """(p J, p J) the covariance of the effects, outcome by outcome."""
+        self._errors  # noqa: B018  # refuses at="all"
+        assert self.covariance is not None
+        return self.container.plain(self.covariance)
+
+    @property
+    def tvalues(self) -> Any:
+        """(p,) or (p, J) effects over standard errors."""
+        return self.container.plain(_single(self.effects / self._errors))
+
+    @property
+    def pvalues(self) -> Any:
+        """(p,) or (p, J) two-sided p-values by the normal distribution."""
+        return self.container.plain(_single(two_sided(self.effects / self._errors, None)))
+
+    def conf_int(self, alpha: float = 0.05) -> Any:
+        """Return (p, 2) or (p, 2, J) intervals of coverage 1 - alpha."""
+        return self.container.plain(_single(self._bounds(alpha)))
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return the table as a DataFrame; its column names are statsmodels'."""
+        bounds = self._bounds(alpha)
+        statistic = self.effects / self._errors
+        parts = (self.effects, self._errors, statistic, two_sided(statistic, None), bounds[:, 0], bounds[:, 1])
+        table = np.column_stack([to_numpy(part).ravel(order="F") for part in parts])
+        heads = [_METHODS[self.options["method"]], "Std. Err.", "z", "Pr(>|z|)", "Conf. Int. Low", "Cont. Int. Hi."]
+        if len(self.outcomes) == 1:
+            return pd.DataFrame(table, index=list(self.names), columns=heads)
+        index = pd.MultiIndex.from_product([self.outcomes, self.names], names=["endog", "exog"])
+        return pd.DataFrame(table, index=index, columns=heads)
+
+    def summary(self, alpha: float = 0.05) -> Summary:
+        """Return statsmodels' table of marginal effects."""
+        statistic = self.effects / self._errors
+        return effects_summary(
+            model=self.response.model,
+            endog_name=self.response.endog_name,
+            options=self.options,
+            head=_METHODS[self.options["method"]],
+            names=self.names,
+            outcomes=self.outcomes,
+            columns=[to_numpy(part) for part in (self.effects, self._errors, statistic, two_sided(statistic, None))],
+            bounds=to_numpy(self._bounds(alpha)),
+            alpha=alpha,
+        )
+
+    def __repr__(self) -> str:
+        """Return the table as text."""
+        return (
+            str(self.summary()) if self.errors is not None else f"<Margins at every row: {tuple(self.effects.shape)}>"
+        )
+
+    @property
+    def _errors(self) -> Tensor:
+        if self.errors is None:
+            raise OptionError("at='all' gives the effects of every row, without standard errors; use at='overall'.")
+        return self.errors
+
+    def _bounds(self, alpha: float) -> Tensor:
+        flat = interval(self.effects.flatten(), self._errors.flatten(), alpha, None)
+        return flat.reshape(*self.effects.shape, 2).movedim(-1, 1)
+
+
+def marginal_effects(
+    response: Response,
+    params: Tensor,
+    factor: Tensor,
+    container: Container,
+    *,
+    at: str,
+    method: str,
+    atexog: Any,
+    dummy: bool,
+    count: bool,
+) -> Margins:
+    """Return the derivatives of the mean with respect to the regressors that vary.
+
+    Parameters
+    ----------
+    response : Response
+        The mean, and where it is looked at.
+    params, factor : Tensor
+        (k,) b and (k, r) F with F F' = V.
+    container : Container
+        How arrays are handed out.
+    at : {"overall", "mean", "median", "zero", "all"}
+        The average over rows of each row's effect, the effect at one point, or of every row.
+    method : {"dydx", "eyex", "dyex", "eydx"}
+        Derivative, elasticity, and the two semi-elasticities.
+    atexog : mapping or array_like, optional
+        Values in the place of the data's: of columns by position or name, or all of them.
+    dummy, count : bool
+        Differences for regressors of 0 and 1, and for counts, in the place of derivatives.
+
+    Returns
+    -------
+    Margins
+
+    References
+    ----------
+    Greene (2018), Econometric Analysis, chapter 17. ``statsmodels`` `get_margeff`, whose options these are.
+    """
+    if at not in _AT:
+        raise OptionError(f"at is {at!r}; use one of {listed(_AT)}.")
+    if method not in _METHODS:
+        raise OptionError(f"method is {method!r}; use one of {listed(_METHODS)}.")
+    if (dummy or count) and method in ("dyex", "eyex"):
+        raise OptionError(f"method {method!r} has no meaning for regressors of steps; use 'dydx' or 'eydx'.")
+    if (dummy or count) and at in ("median", "zero"):
+        raise OptionError(f"at={at!r} does not go with dummy or count; use 'overall' or 'mean'.")
+    exog = response.exog.to(torch.float64)
+    varies = (exog != exog[0]).any(0)
+    steps = _steps(exog, varies, dummy, count)
+    points, offset, counts = _points(response, exog, varies, at, atexog)
+    chosen = varies.nonzero().flatten()
+    names = tuple(response.names[i] for i in chosen.tolist())
+    if not names:
+        raise EstimationError(
+            "No regressor varies, so there is no marginal effect; effects of a constant are not defined."
+        )
+
+    def effects(theta: Tensor, x: Tensor, shift: Tensor | None) -> Tensor:
+        return _effects(response.mean, theta, x, shift, method, steps)[:, chosen]
+
+    if at == "all":
+        with torch.enable_grad():
+            found = effects(params, points, offset).detach()
+        return Margins(found, None, None, names, response.outcomes, {"at": at, "method": method}, response, container)
+    average, jacobian = _averaged(effects, params, points, offset, counts)
+    spread = jacobian.movedim(1, 0).reshape(-1, len(params)) @ factor  # outcome by outcome
+    covariance = spread @ spread.mT
+    errors = covariance.diagonal().sqrt().reshape(average.shape[1], -1).mT
+    return Margins(
+        average, errors, covariance, names, response.outcomes, {"at": at, "method": method}, response, container
+    )
+
+
+def _effects(
+    mean: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    theta: Tensor,
+    x: Tensor,
+    offset: Tensor | None,
+    method: str,
+    steps: Mapping[int, tuple[float | None, float | None]],
+) -> Tensor:
+    """Return (b, p, J) each row's effects, differentiable with respect to theta."""
+    leaf = x.detach().requires_grad_(True)
+    value = mean(theta, leaf, offset)
+    slopes = [torch.autograd.grad(column.sum(), leaf, create_graph=True)[0] for column in value.unbind(1)]
+    effect = torch.stack(slopes, 2)
+    if method in ("eyex", "dyex"):
+        effect = effect * x[:, :, None]
+    if method in ("eyex", "eydx"):
+        effect = effect / value[:, None, :]
+    if not steps:
+        return effect
+    columns = list(effect.unbind(1))
+    for column, (low, high) in steps.items():
+        below, above = x.clone(), x.clone()
+        below[:, column] = x[:, column] - 1.0 if low is None else low
+        above[:, column] = x[:, column] + 1.0 if high is None else high
+        ends = [mean(theta, point, offset) for point in (below, above)]
+        ends = [end.log() for end in ends] if method == "eydx" else ends
+        columns[column] = (ends[1] - ends[0]) * (0.5 if low is None else 1.0)
+    return torch.stack(columns, 1)
+
+
+def _averaged(
+    effects: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    params: Tensor,
+    points: Tensor,
+    offset: Tensor | None,
+    counts: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return (p, J) averages over the rows and (p, J, k) their derivatives."""
+    beside = [column for column in (offset, counts) if column is not None]
+    summed: Tensor | None = None
+    slope: Tensor | None = None
+    for block in blocks(points, *beside):
+        x, shift, weights = _read(block, offset, counts)
+        with torch.enable_grad():
+            theta = params.detach().requires_grad_(True)
+            each = effects(theta, x, shift)
+            block_sum = (each if weights is None else each * weights[:, None, None]).sum(0)
+            rows = [_gradient(entry, theta) for entry in block_sum.flatten()]
+        jacobian = torch.stack(rows).reshape(*block_sum.shape, len(params))
+        summed = block_sum.detach() if summed is None else summed + block_sum.detach()
+        slope = jacobian if slope is None else slope + jacobian
+    assert summed is not None
+    assert slope is not None
+    total = float(len(points)) if counts is None else float(counts.sum())
+    return summed / total, slope / total
+
+
+def _gradient(entry: Tensor, theta: Tensor) -> Tensor:
+    (row,) = torch.autograd.grad(entry, theta, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(theta) if row is None else row
+
+
+def _read(block: Block, offset: Tensor | None, counts: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    x, *beside = block.columns
+    there = iter(beside)
+    return x, None if offset is None else next(there), None if counts is None else next(there)
+
+
+def _steps(exog: Tensor, varies: Tensor, dummy: bool, count: bool) -> dict[int, tuple[float | None, float | None]]:
+    """Return the columns of differences: from 0 to 1 for dummies, from x - 1 to x + 1 for counts."""
+    if not (dummy or count):
+        return {}
+    whole = (exog == exog.round()).all(0)
+    binary = whole & (exog.amin(0) == 0) & (exog.amax(0) == 1)
+    counted = whole & varies & (exog >= 0).all(0) & ~binary
+    steps: dict[int, tuple[float | None, float | None]] = {}
+    if count:
+        steps |= dict.fromkeys(counted.nonzero().flatten().tolist(), (None, None))
+    if dummy:
+        steps |= dict.fromkeys(binary.nonzero().flatten().tolist(), (0.0, 1.0))
+    return steps
+
+
+def _points(
+    response: Response, exog: Tensor, varies: Tensor, at: str, atexog: Any
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the rows at which effects are taken, with their offset and counts."""
+    exog = _replaced(exog, response.names, atexog)
+    offset, counts = response.offset, response.counts
+    if at in ("overall", "all"):
+        same = len(exog) == len(response.exog)
+        return exog, offset if same else None, counts if same else None
+    shift = None if offset is None else offset.to(torch.float64)
+    if at == "mean":
+        weights = torch.ones(len(exog), dtype=exog.dtype, device=exog.device) if counts is None else counts.to(exog)
+        share = weights / weights.sum()
+        return (share @ exog)[None], None if shift is None else (share @ shift)[None], None
+    if at == "median":
+        middle = torch.quantile(exog, 0.5, dim=0)[None]
+        return middle, None if shift is None else shift.median()[None], None
+    return (~varies).to(exog)[None], None if shift is None else torch.zeros_like(shift[:1]), None
+
+
+def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
+    if atexog is None:
+        return exog
+    if isinstance(atexog, Mapping):
+        exog = exog.clone()
+        for key, value in atexog.items():
+            if key not in names and not (isinstance(key, int) and 0 <= key < len(names)):
+                raise OptionError(
+                    f"atexog names the column {key!r}, which is not there; the columns are {listed(names)}."
+                )
+            exog[:, names.index(key) if key in names else key] = to_tensor(value, exog)
+        return exog
+    given = to_tensor(atexog, exog)
+    given = given[None] if given.ndim == 1 else given
+    if given.shape[1] != exog.shape[1]:
+        raise DataError(f"atexog has {given.shape[1]} columns and the model {exog.shape[1]}; pass as many.")
+    return given
+
+
+def _single(values: Tensor) -> Tensor:
+    """Leave out the axis of outcomes where there is one."""
+    return values[..., 0] if values.shape[-1] == 1 else values

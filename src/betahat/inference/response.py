@@ -1,0 +1,210 @@
+"""Residuals, deviance and the null model of discrete models, and predictions with their standard errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from betahat.calculus.index import index_rows
+from betahat.calculus.rows import Rows, times
+from betahat.data.blocks import gather
+from betahat.data.container import Container, to_numpy
+from betahat.fit import Fit, fit_index
+from betahat.inference.coefficients import interval
+from betahat.inference.distribution import Df
+from betahat.inference.likelihood import log_likelihood
+from betahat.objectives.base import LinearIndex
+from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.softmax import Softmax
+
+
+def means(fit: Fit) -> Tensor:
+    """Return (n,) E(y)."""
+    return fit.map_rows(_mean)
+
+
+def variances(fit: Fit) -> Tensor:
+    """Return (n,) Var(y): p (1 - p), or the mean of a count."""
+    mean = means(fit)
+    return mean * (1.0 - mean) if isinstance(fit.objective, Logistic | Normit) else mean
+
+
+def generalized_residuals(fit: Fit) -> Tensor:
+    """Return (n,) -dl/deta, of a row of weight one."""
+    return fit.map_rows(lambda rows: index_rows(rows).objective.residual(index_rows(rows).index, index_rows(rows).y))
+
+
+def deviance_residuals(fit: Fit) -> Tensor:
+    """Return (n,) the signed roots of twice the loss beyond that of a perfect fit."""
+    return fit.map_rows(_deviance_residual)
+
+
+def deviance(fit: Fit) -> float:
+    """Return twice the summed loss beyond that of a perfect fit."""
+    return float(fit.sum_rows(_deviance))
+
+
+def certain_share(fit: Fit) -> float:
+    """Return the share of rows whose probability is within 1e-4 of what was observed."""
+    return float(fit.sum_rows(_certain)) / len(fit.sample.columns[0])
+
+
+def null_log_likelihood(fit: Fit) -> float:
+    """Return the log-likelihood of the model with a constant alone, and the same offset and weights."""
+    design = fit.design
+    ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.exog.device)
+    objective = fit.objective
+    assert isinstance(objective, LinearIndex | Softmax)
+    null = replace(design, exog=ones, given_names=("const",), terms=None, hasconst=None)
+    return log_likelihood(fit_index(objective, null, fit.bread_kind, "pinv", fit.equations))
+
+
+def prediction_table(fit: Fit, threshold: float) -> Tensor:
+    """Return (2, 2) how often i was observed and j predicted."""
+    return fit.sum_rows(_PredictionTable(threshold))
+
+
+@dataclass(frozen=True)
+class _PredictionTable:
+    threshold: float
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """Count a block."""
+        y, predicted = index_rows(rows).y >= 0.5, _mean(rows) > self.threshold
+        cells = 2 * y.long() + predicted.long()
+        weights = times(torch.ones_like(index_rows(rows).y), rows.counts)
+        return torch.zeros(4, dtype=weights.dtype, device=weights.device).index_add_(0, cells, weights).reshape(2, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class ResponsePrediction:
+    """Predictions with standard errors by the delta method, with statsmodels' names.
+
+    Attributes
+    ----------
+    values, errors : Tensor
+        (m,).
+    bounds_of : callable
+        alpha -> (m, 2) intervals: those of the linear index, transformed, where the mean is a function of it.
+    container : Container
+        How arrays are handed out.
+    labels : sequence or None
+        (m,) the rows' labels.
+    """
+
+    values: Tensor
+    errors: Tensor
+    bounds_of: Any
+    container: Container
+    labels: Any
+
+    @property
+    def predicted(self) -> Any:
+        """(m,) the predictions."""
+        return self.container.plain(self.values)
+
+    @property
+    def se(self) -> Any:
+        """(m,) their standard errors."""
+        return self.container.plain(self.errors)
+
+    def conf_int(self, alpha: float = 0.05) -> Any:
+        """Return (m, 2) intervals of coverage 1 - alpha."""
+        return self.container.plain(self.bounds_of(alpha))
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return predictions, standard errors and intervals, one row for each."""
+        bounds = to_numpy(self.bounds_of(alpha))
+        return pd.DataFrame(
+            {
+                "predicted": to_numpy(self.values),
+                "se": to_numpy(self.errors),
+                "ci_lower": bounds[:, 0],
+                "ci_upper": bounds[:, 1],
+            },
+            index=self.labels,
+        )
+
+    def __repr__(self) -> str:
+        """Return the frame as text."""
+        return str(self.summary_frame())
+
+
+def predict_response(
+    fit: Fit,
+    exog: Tensor,
+    offset: Tensor | None,
+    factor: Tensor,
+    df: Df,
+    linear: bool,
+    container: Container,
+    labels: Any,
+) -> ResponsePrediction:
+    """Predict the mean, or the linear index, at (m, k) regressors.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of a model of one index.
+    exog, offset : Tensor
+        (m, k), and (m,) or None.
+    factor : Tensor
+        (k, r) F with F F' = V.
+    df : float or None
+        Degrees of freedom.
+    linear : bool
+        The index in the place of the mean.
+    container, labels
+        As in `ResponsePrediction`.
+    """
+    index = gather(lambda block: block.columns[0] @ fit.params, exog)
+    index = index if offset is None else index + offset
+    error = gather(lambda block: torch.linalg.vector_norm(block.columns[0] @ factor, dim=1), exog)
+    objective = fit.objective
+    assert isinstance(objective, LinearIndex)
+    if linear:
+        return ResponsePrediction(index, error, lambda alpha: interval(index, error, alpha, df), container, labels)
+    with torch.enable_grad():
+        leaf = index.detach().requires_grad_(True)
+        mean = objective.mean(leaf)
+        (slope,) = torch.autograd.grad(mean.sum(), leaf)
+    return ResponsePrediction(
+        mean.detach(),
+        slope.abs() * error,
+        lambda alpha: objective.mean(interval(index, error, alpha, df)),
+        container,
+        labels,
+    )
+
+
+def _mean(rows: Rows) -> Tensor:
+    return index_rows(rows).objective.mean(index_rows(rows).index)
+
+
+def _excess(rows: Rows) -> Tensor:
+    """Return (b,) the loss beyond that of a perfect fit, of a row of weight one."""
+    read = index_rows(rows)
+    y, loss = read.y, read.objective.losses(read.index, read.y)
+    if isinstance(read.objective, Logistic):  # of shares, too
+        entropy: Tensor = torch.special.xlogy(y, y) + torch.special.xlog1py(1.0 - y, -y)
+        return (loss + entropy).clamp_min(0.0)
+    if isinstance(read.objective, Normit):
+        return loss
+    perfect: Tensor = y - torch.special.xlogy(y, y)
+    return (loss - perfect).clamp_min(0.0)
+
+
+def _deviance_residual(rows: Rows) -> Tensor:
+    return torch.sign(index_rows(rows).y - _mean(rows)) * (2.0 * _excess(rows)).sqrt()
+
+
+def _deviance(rows: Rows) -> Tensor:
+    return 2.0 * times(_excess(rows), index_rows(rows).weights, rows.counts).sum()
+
+
+def _certain(rows: Rows) -> Tensor:
+    return ((index_rows(rows).y - _mean(rows)).abs() < 1e-4).sum()

@@ -1,0 +1,549 @@
+"""Discrete models by maximum likelihood: Logit, Probit, Poisson and MNLogit, from arrays or from a formula."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal, Self, TypeVar, get_args
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.rows import Bread
+from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.classes import class_formula, read_classes
+from betahat.data.container import to_tensor
+from betahat.data.design import Design
+from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.errors import DataError, OptionError, counted, listed
+from betahat.fit import Fit, fit_index
+from betahat.models.regressors import (
+    RegressorModel,
+    caller,
+    check_rank_option,
+    design_of_formula,
+    warn_collinear,
+)
+from betahat.objectives.base import LinearIndex
+from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.softmax import Softmax
+from betahat.results.discrete import DiscreteResults, MultinomialResults
+from betahat.solvers.least_squares import Rank
+
+BreadName = Literal["observed", "expected", "gauss-newton", "opg"]
+M = TypeVar("M", bound="DiscreteModel")
+_VECTORS = ("offset", "exposure", "weights", "freq_weights")
+
+
+class DiscreteModel(RegressorModel, ABC):
+    """What Logit, Probit and Poisson share: the fit.
+
+    Attributes
+    ----------
+    design, source
+        As in `RegressorModel`.
+    """
+
+    @property
+    @abstractmethod
+    def objective(self) -> LinearIndex:
+        """The loss."""
+
+    @classmethod
+    @abstractmethod
+    def check_endog(cls, endog: Tensor) -> None:
+        """Refuse values that the model gives no probability."""
+
+    @classmethod
+    def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
+        """Make the model from a formula and a dataframe; the options are those of the model."""
+        return _from_formula(cls, formula, data, options, caller(2))
+
+    def fit(
+        self,
+        cov_type: CovType | None = "nonrobust",
+        cov_kwds: Mapping[str, Any] | None = None,
+        use_t: bool | None = None,
+        *,
+        bread: BreadName = "observed",
+        rank: Rank = "pinv",
+        start_params: Any = None,
+    ) -> DiscreteResults:
+        """Fit by maximum likelihood, by Newton's method.
+
+        Parameters
+        ----------
+        cov_type, cov_kwds
+            As in `OLS.fit`.
+        use_t : bool, optional
+            t or normal tests; None takes the normal distribution, as statsmodels does.
+        bread : {"observed", "expected", "gauss-newton", "opg"}
+            Which information A the covariance A^-1 B A^-1 takes: the Hessian (statsmodels), Fisher's information
+            (R's `glm`), or the sum of s s'. For Logit and Poisson the first two are the same, and "gauss-newton" is
+            the first for every model of a linear index.
+        rank : {"pinv", "drop"}
+            With collinear columns: the solution of minimum norm, or leave out every column that depends on
+            those to its left, as R does.
+        start_params : array_like, optional
+            (k,) where to start; zero by default, for large data the optimum of a sample of rows.
+
+        Returns
+        -------
+        DiscreteResults
+
+        Raises
+        ------
+        EstimationError
+            The data are separated, so that there is no estimate; the sentence names the regressors.
+
+        Warns
+        -----
+        CollinearityWarning
+            Columns are collinear.
+        """
+        fit = _fit(self.design, self.objective, bread, rank, (), start_params)
+        return DiscreteResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
+
+
+class Logit(DiscreteModel):
+    """Logistic regression: P(y = 1) = 1 / (1 + exp(-x'b)).
+
+    Parameters
+    ----------
+    endog : array_like, Tensor or series
+        (n,) 0 and 1, or shares between them.
+    exog : array_like, Tensor or dataframe
+        (n, k) the regressors. No constant is added; see `add_constant`.
+    offset, exposure : array_like, optional
+        (n,) what is added to x'b, as it is or by its logarithm.
+    weights : array_like, optional
+        (n,) analytic weights: they scale a row's loss, and enter a sandwich's meat squared, as R's `weights`.
+    freq_weights : array_like, optional
+        (n,) whole numbers, how often a row occurs: the fit is that of the repeated rows.
+    hasconst, missing, device, dtype
+        As in `OLS`.
+
+    Raises
+    ------
+    DataError, OptionError
+        In one sentence, before any work starts.
+
+    References
+    ----------
+    ``statsmodels.discrete.discrete_model.Logit``, whose names these are. R: ``glm(family = binomial)``.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> y, x = [0, 0, 1, 0, 1, 1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> bh.Logit(y, x).fit().params.round(4)
+    array([-4.0477,  1.1565])
+    """
+
+    objective = Logistic()
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        offset: Any = None,
+        exposure: Any = None,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        beside = Beside(weights, offset, exposure, freq_weights)
+        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        self.check_endog(self.design.endog)
+
+    @classmethod
+    def check_endog(cls, endog: Tensor) -> None:
+        """Refuse values outside [0, 1]."""
+        bad = int(((endog < 0) | (endog > 1)).sum())
+        if bad:
+            raise DataError(
+                f"endog has {counted(bad, 'value')} outside [0, 1], and Logit needs 0 and 1, or shares; recode them, (y > 0) * 1 "
+                "say, or use MNLogit for several classes."
+            )
+
+
+class Probit(DiscreteModel):
+    """Probit: P(y = 1) = Phi(x'b), Phi the normal distribution.
+
+    Parameters
+    ----------
+    endog : array_like, Tensor or series
+        (n,) 0 and 1.
+    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype
+        As in `Logit`.
+
+    References
+    ----------
+    ``statsmodels.discrete.discrete_model.Probit``. R: ``glm(family = binomial("probit"))``, with
+    ``fit(bread="expected")`` for its standard errors.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> y, x = [0, 0, 1, 0, 1, 1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> bh.Probit(y, x).fit().params.round(4)
+    array([-2.4289,  0.694 ])
+    """
+
+    objective = Normit()
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        offset: Any = None,
+        exposure: Any = None,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        beside = Beside(weights, offset, exposure, freq_weights)
+        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        self.check_endog(self.design.endog)
+
+    @classmethod
+    def check_endog(cls, endog: Tensor) -> None:
+        """Refuse values other than 0 and 1."""
+        bad = int(((endog != 0) & (endog != 1)).sum())
+        if bad:
+            raise DataError(
+                f"endog has {counted(bad, 'value')} other than 0 and 1, and Probit needs those; recode them, (y > 0) * 1 say, or "
+                "use Logit for shares."
+            )
+
+
+class Poisson(DiscreteModel):
+    """Poisson regression: counts with mean exp(x'b + offset) * exposure.
+
+    Parameters
+    ----------
+    endog : array_like, Tensor or series
+        (n,) counts; any numbers of zero or more (quasi maximum likelihood).
+    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype
+        As in `Logit`.
+
+    References
+    ----------
+    ``statsmodels.discrete.discrete_model.Poisson``. R: ``glm(family = poisson)``.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> y, x = [0, 1, 1, 3, 4, 8], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> bh.Poisson(y, x).fit().params.round(4)
+    array([-1.1588,  0.5331])
+    """
+
+    objective = PoissonLog()
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        offset: Any = None,
+        exposure: Any = None,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        beside = Beside(weights, offset, exposure, freq_weights)
+        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        self.check_endog(self.design.endog)
+
+    @classmethod
+    def check_endog(cls, endog: Tensor) -> None:
+        """Refuse negative values."""
+        bad = int((endog < 0).sum())
+        if bad:
+            raise DataError(
+                f"endog has {counted(bad, 'negative value')}, and Poisson needs counts; pass numbers of zero or more."
+            )
+
+
+class MNLogit(RegressorModel):
+    """Multinomial logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
+
+    Parameters
+    ----------
+    endog : array_like, Tensor or series
+        (n,) classes: numbers or strings, in sorted order; a pandas category keeps its own.
+    exog : array_like, Tensor or dataframe
+        (n, k) the regressors.
+    weights, freq_weights, hasconst, missing, device, dtype
+        As in `Logit`.
+
+    Attributes
+    ----------
+    levels : tuple
+        (J,) the classes; the first is the base.
+
+    References
+    ----------
+    ``statsmodels.discrete.discrete_model.MNLogit``. R: ``nnet::multinom``.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> y, x = ["a", "b", "a", "c", "b", "c", "a", "c"], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 4.0, 2.0])
+    >>> bh.MNLogit(y, x).fit().params.shape
+    (2, 2)
+    """
+
+    levels: tuple[Any, ...]
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        codes, self.levels = read_classes(endog)
+        beside = Beside(weights=weights, freq_weights=freq_weights)
+        self.design = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        _check_classes(self.design, self.levels)
+
+    @classmethod
+    def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
+        """Make the model from a formula and a dataframe; the left-hand side is a column of classes."""
+        return _multinomial(cls, formula, data, options, caller(2))
+
+    @property
+    def equations(self) -> tuple[str, ...]:
+        """(J - 1,) the equations' names, such as "y=2"."""
+        return tuple(f"{self.design.endog_name}={_text(level)}" for level in self.levels[1:])
+
+    def fit(
+        self,
+        cov_type: CovType | None = "nonrobust",
+        cov_kwds: Mapping[str, Any] | None = None,
+        use_t: bool | None = None,
+        *,
+        bread: BreadName = "observed",
+        rank: Rank = "pinv",
+        start_params: Any = None,
+    ) -> MultinomialResults:
+        """Fit by maximum likelihood, by Newton's method; the parameters are those of `Logit.fit`.
+
+        Returns
+        -------
+        MultinomialResults
+            Coefficients are (k, J - 1); the covariance is (k (J - 1)) square, equation by equation.
+        """
+        fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params)
+        return MultinomialResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
+
+
+def logit(
+    formula: str,
+    data: Any,
+    *,
+    offset: Any = None,
+    exposure: Any = None,
+    weights: Any = None,
+    freq_weights: Any = None,
+    hasconst: bool | None = None,
+    missing: Missing = "drop",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+) -> Logit:
+    """Make a Logit model from a formula and a dataframe.
+
+    Parameters
+    ----------
+    formula, data, hasconst, missing, device, dtype
+        As in `ols`.
+    offset, exposure, weights, freq_weights : str or array_like, optional
+        As in `Logit`: a column's name, or as many numbers as `data` has rows.
+
+    Returns
+    -------
+    Logit
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> data = {"y": [0, 0, 1, 0, 1, 1], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
+    >>> bh.logit("y ~ x", data).fit().params
+    Intercept   -4.047696
+    x            1.156484
+    dtype: float64
+    """
+    options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
+    return _from_formula(Logit, formula, data, options, caller(2))
+
+
+def probit(
+    formula: str,
+    data: Any,
+    *,
+    offset: Any = None,
+    exposure: Any = None,
+    weights: Any = None,
+    freq_weights: Any = None,
+    hasconst: bool | None = None,
+    missing: Missing = "drop",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+) -> Probit:
+    """Make a Probit model from a formula and a dataframe; the parameters are those of `logit`."""
+    options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
+    return _from_formula(Probit, formula, data, options, caller(2))
+
+
+def poisson(
+    formula: str,
+    data: Any,
+    *,
+    offset: Any = None,
+    exposure: Any = None,
+    weights: Any = None,
+    freq_weights: Any = None,
+    hasconst: bool | None = None,
+    missing: Missing = "drop",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+) -> Poisson:
+    """Make a Poisson model from a formula and a dataframe; the parameters are those of `logit`."""
+    options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
+    return _from_formula(Poisson, formula, data, options, caller(2))
+
+
+def mnlogit(
+    formula: str,
+    data: Any,
+    *,
+    weights: Any = None,
+    freq_weights: Any = None,
+    hasconst: bool | None = None,
+    missing: Missing = "drop",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+) -> MNLogit:
+    """Make a multinomial logit model from a formula and a dataframe; the left-hand side is a column of classes."""
+    options = {
+        "weights": weights,
+        "freq_weights": freq_weights,
+        "hasconst": hasconst,
+        "missing": missing,
+        "device": device,
+        "dtype": dtype,
+    }
+    return _multinomial(MNLogit, formula, data, options, caller(2))
+
+
+def read_bread(bread: str) -> Bread:
+    """Turn the name of a bread into the option."""
+    if bread not in get_args(BreadName):
+        raise OptionError(f"bread is {bread!r}; use one of {listed(get_args(BreadName))}.")
+    return Bread(bread)
+
+
+def _fit(
+    design: Design,
+    objective: LinearIndex | Softmax,
+    bread: str,
+    rank: Rank,
+    equations: tuple[str, ...],
+    start_params: Any,
+) -> Fit:
+    check_rank_option(rank)
+    kind = read_bread(bread)
+    start = None
+    if start_params is not None:
+        start = (
+            to_tensor(start_params, design.exog).mT.reshape(-1) if equations else to_tensor(start_params, design.exog)
+        )
+        width = design.width * max(len(equations), 1)
+        if start.shape != (width,):
+            raise OptionError(
+                f"start_params has shape {tuple(start.shape)}; pass one number for each of the {width} parameters."
+            )
+    fit = fit_index(objective, design, kind, rank, equations, start)
+    warn_collinear(fit, rank, design.width)
+    return fit
+
+
+def _options(
+    offset: Any,
+    exposure: Any,
+    weights: Any,
+    freq_weights: Any,
+    hasconst: bool | None,
+    missing: Missing,
+    device: Device,
+    dtype: torch.dtype | None,
+) -> dict[str, Any]:
+    return {
+        "offset": offset,
+        "exposure": exposure,
+        "weights": weights,
+        "freq_weights": freq_weights,
+        "hasconst": hasconst,
+        "missing": missing,
+        "device": device,
+        "dtype": dtype,
+    }
+
+
+def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
+    model = cls.__new__(cls)
+    model.design, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__)
+    cls.check_endog(model.design.endog)
+    return model
+
+
+N = TypeVar("N", bound=MNLogit)
+
+
+def _multinomial(cls: type[N], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> N:
+    coded, frame, name, levels = class_formula(formula, data)
+    model = cls.__new__(cls)
+    design, model.source = design_of_formula(coded, frame, options, ("weights", "freq_weights"), names, cls.__name__)
+    model.design, model.levels = replace(design, endog_name=name), levels
+    _check_classes(model.design, levels)
+    return model
+
+
+def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
+    if len(levels) < 2:
+        raise DataError(f"endog has one class, {listed(levels)}; a multinomial model needs two or more.")
+    counts = torch.bincount(design.endog.long(), minlength=len(levels)).tolist()
+    empty = [level for level, count in zip(levels, counts, strict=True) if not count]
+    if empty:
+        raise DataError(
+            f"No row is of the classes {listed(empty)}; leave unused categories out, with .cat.remove_unused_categories() say."
+        )
+
+
+def _text(level: Any) -> str:
+    """Write a class as statsmodels does: whole numbers without a point."""
+    return str(int(level)) if isinstance(level, int | float) and float(level).is_integer() else str(level)

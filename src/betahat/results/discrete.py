@@ -1,0 +1,637 @@
+"""`DiscreteResults` of Logit, Probit and Poisson, and `MultinomialResults` of MNLogit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from statsmodels.iolib.summary import Summary
+from torch import Tensor
+
+from betahat.data.container import Container, Frames, to_numpy, to_tensor
+from betahat.errors import DataError, OptionError
+from betahat.inference.distribution import chi2_tail
+from betahat.inference.margins import Margins, Response, marginal_effects
+from betahat.inference.prediction import check_width
+from betahat.inference.residuals import fitted_values
+from betahat.inference.response import (
+    ResponsePrediction,
+    certain_share,
+    deviance,
+    deviance_residuals,
+    generalized_residuals,
+    means,
+    null_log_likelihood,
+    predict_response,
+    prediction_table,
+    variances,
+)
+from betahat.objectives.base import LinearIndex
+from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.results.base import Results, VectorResults
+from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
+from betahat.tables.summary import named_model
+
+_WHICH = ("mean", "linear", "var")
+
+
+class Model(Protocol):
+    """What results need of the model that they belong to."""
+
+    def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
+        """Read regressors for a prediction."""
+        ...
+
+
+class ClassModel(Model, Protocol):
+    """The same of a multinomial model."""
+
+    @property
+    def levels(self) -> tuple[Any, ...]: ...  # noqa: D102
+    @property
+    def equations(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteResults(VectorResults):
+    """Results of Logit, Probit and Poisson, with statsmodels' names; what is shared is in `Results`."""
+
+    model: Model
+
+    # how well it fits
+
+    @property
+    def df_model(self) -> float:
+        """R - 1: one column counts as the constant, as in statsmodels."""
+        return float(self.fit.rank - 1)
+
+    @cached_property
+    def llnull(self) -> float:
+        """The log-likelihood with a constant alone, under the same offset and weights."""
+        return null_log_likelihood(self.fit)
+
+    @property
+    def prsquared(self) -> float:
+        """McFadden's pseudo R2, 1 - llf / llnull."""
+        return 1.0 - self.llf / self.llnull
+
+    @property
+    def llr(self) -> float:
+        """The likelihood ratio statistic 2 (llf - llnull)."""
+        return 2.0 * (self.llf - self.llnull)
+
+    @property
+    def llr_pvalue(self) -> float:
+        """Its upper tail, chi-squared with `df_model` degrees of freedom."""
+        return chi2_tail(self.llr, self.df_model)
+
+    @cached_property
+    def deviance(self) -> float:
+        """Twice the log-likelihood of a perfect fit less that of this one; R's `deviance`."""
+        return deviance(self.fit)
+
+    @property
+    def converged(self) -> bool:
+        """True: a fit that does not converge is an error."""
+        return self.fit.diagnostics.converged
+
+    @property
+    def mle_retvals(self) -> dict[str, Any]:
+        """How the solver ended: "converged" and "iterations"."""
+        return {"converged": self.converged, "iterations": self.fit.diagnostics.iterations}
+
+    @property
+    def goodness(self) -> tuple[str, float]:
+        """McFadden's pseudo R2, under its name in a table."""
+        return "Pseudo R²", self.prsquared
+
+    # the rows
+
+    @cached_property
+    def fittedvalues(self) -> Any:
+        """(n,) x'b, without the offset, as in statsmodels."""
+        values = fitted_values(self.fit)
+        offset = self.fit.design.offset
+        return self._container.present_rows(values if offset is None else values - offset)
+
+    @cached_property
+    def resid_response(self) -> Any:
+        """(n,) y - E(y)."""
+        return self._container.present_rows(self._error)
+
+    @property
+    def resid(self) -> Any:
+        """The same as `resid_response`."""
+        return self.resid_response
+
+    @cached_property
+    def resid_pearson(self) -> Any:
+        """(n,) y - E(y) over the root of Var(y)."""
+        return self._container.present_rows(self._error / variances(self.fit).sqrt())
+
+    @cached_property
+    def resid_generalized(self) -> Any:
+        """(n,) the derivative of the log-likelihood with respect to the index."""
+        return self._container.present_rows(generalized_residuals(self.fit))
+
+    @cached_property
+    def resid_dev(self) -> Any:
+        """(n,) deviance residuals, the signed roots of each row's part of the deviance."""
+        return self._container.present_rows(deviance_residuals(self.fit))
+
+    def pred_table(self, threshold: float = 0.5) -> Any:
+        """Return (2, 2) how often i was observed and j predicted, of a binary model."""
+        if not isinstance(self.fit.objective, Logistic | Normit):
+            raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
+        return self._container.plain(prediction_table(self.fit, threshold))
+
+    # predictions
+
+    def predict(
+        self, exog: Any = None, transform: bool = True, which: str = "mean", offset: Any = None, exposure: Any = None
+    ) -> Any:
+        """Predict the mean, the index or the variance.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formula.
+        which : {"mean", "linear", "var"}
+            E(y), x'b + offset, or Var(y).
+        offset, exposure : array_like, optional
+            (m,) of the new data; without them there is none. Of the data of the fit they are those of the fit.
+
+        Returns
+        -------
+        (m,)
+        """
+        if which not in _WHICH:
+            raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
+        regressors, shift, container = self._at(exog, transform, offset, exposure)
+        found = predict_response(
+            self.fit, regressors, shift, self._factor, self._df, which == "linear", container, None
+        ).values
+        if which == "var" and isinstance(self.fit.objective, Logistic | Normit):
+            found = found * (1.0 - found)
+        return container.present_rows(found)
+
+    def get_prediction(
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str = "mean",
+        row_labels: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+    ) -> ResponsePrediction:
+        """Predict with standard errors by the delta method, and intervals of the index, transformed.
+
+        Parameters
+        ----------
+        exog, transform, offset, exposure
+            As in `predict`.
+        which : {"mean", "linear"}
+            E(y) or x'b + offset.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        ResponsePrediction
+        """
+        if which not in ("mean", "linear"):
+            raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
+        regressors, shift, container = self._at(exog, transform, offset, exposure)
+        labels = container.row_labels if row_labels is None else list(row_labels)
+        if labels is not None and len(labels) != len(regressors):
+            raise OptionError(
+                f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
+            )
+        return predict_response(
+            self.fit, regressors, shift, self._factor, self._df, which == "linear", container, labels
+        )
+
+    def get_margeff(
+        self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
+    ) -> Margins:
+        """Return marginal effects on the mean, with standard errors from the covariance in use.
+
+        Parameters
+        ----------
+        at : {"overall", "mean", "median", "zero", "all"}
+            The average of the rows' effects, the effect at one point, or every row's without standard errors.
+        method : {"dydx", "eyex", "dyex", "eydx"}
+            Derivative, elasticity, or a semi-elasticity.
+        atexog : mapping or array_like, optional
+            Values in the place of the data's: of columns by name or position, or all of them.
+        dummy, count : bool
+            Differences for regressors of 0 and 1, and for counts, in the place of derivatives.
+
+        Returns
+        -------
+        Margins
+            With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
+        """
+        objective, design = self.fit.objective, self.fit.design
+        assert isinstance(objective, LinearIndex)
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            index = x @ theta
+            return objective.mean(index if offset is None else index + offset)[:, None]
+
+        response = Response(
+            mean,
+            design.exog,
+            design.offset,
+            design.counts,
+            design.names,
+            type(self.model).__name__,
+            self.endog_name,
+            (self.endog_name,),
+        )
+        return marginal_effects(
+            response,
+            self.fit.params,
+            self._factor,
+            self._container,
+            at=at,
+            method=method,
+            atexog=atexog,
+            dummy=dummy,
+            count=count,
+        )
+
+    margins = get_margeff
+
+    # tables
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> Summary:
+        """Return statsmodels' summary, byte for byte.
+
+        Parameters
+        ----------
+        yname : str, optional
+            The dependent variable's name to print.
+        xname : sequence of str, optional
+            (k,) the parameters' names to print.
+        title : str, optional
+            The heading.
+        alpha : float
+            The intervals cover with probability 1 - alpha.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+            With `as_text`, `as_html`, `as_latex` and `as_csv`.
+        """
+        params, bse, tvalues, pvalues = self.coefficient_table().T
+        content = LikelihoodContent(
+            model=named_model(type(self.model).__name__, self.endog_name, self.names),
+            nobs=self.nobs,
+            df_resid=self.df_resid,
+            df_model=self.df_model,
+            llf=self.llf,
+            params=params,
+            bse=bse,
+            tvalues=tvalues,
+            pvalues=pvalues,
+            interval=self._numpy_interval(alpha),
+            use_t=self.use_t,
+        )
+        left, right = _cells(self)
+        notes = _separation(certain_share(self.fit)) if isinstance(self.fit.objective, Logistic | Normit) else []
+        return likelihood_summary(
+            content,
+            left,
+            right,
+            yname=yname,
+            equations=(),
+            xname=xname,
+            title=title,
+            alpha=alpha,
+            notes=notes,
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names for a `glm`."""
+        return pd.DataFrame(
+            {
+                "null.deviance": [self.deviance + self.llr],
+                "df.null": [self.nobs - 1.0],
+                "logLik": [self.llf],
+                "AIC": [self.aic],
+                "BIC": [self.bic],
+                "deviance": [self.deviance],
+                "df.residual": [self.df_resid],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    # private
+
+    @property
+    def _error(self) -> Tensor:
+        return self.fit.design.endog.to(torch.float64) - means(self.fit)
+
+    @property
+    def _tensors(self) -> Mapping[str, Any]:
+        return {}
+
+    def _at(self, exog: Any, transform: bool, offset: Any, exposure: Any) -> tuple[Tensor, Tensor | None, Container]:
+        """Return the regressors, the offset and the container of a prediction."""
+        design = self.fit.design
+        if exog is None:
+            regressors, container, shift = design.exog, design.container, design.offset
+        else:
+            regressors, container = _new_regressors(self, exog, transform)
+            shift = None
+        if offset is None and exposure is None:
+            return regressors, shift, container
+        given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
+        if offset is not None:
+            given = given + to_tensor(offset, given)
+        if exposure is not None:
+            given = given + to_tensor(exposure, given).log()
+        if given.shape != regressors.shape[:1]:
+            raise DataError(
+                f"offset or exposure has shape {tuple(given.shape)} for {len(regressors)} predictions; pass one for each."
+            )
+        return regressors, given, container
+
+
+@dataclass(frozen=True, eq=False)
+class MultinomialResults(Results):
+    """Results of MNLogit, with statsmodels' names and shapes: (k, J - 1), a column for each class but the first."""
+
+    model: ClassModel
+
+    @property
+    def df_model(self) -> float:
+        """(r - 1) (J - 1), r the rank of the regressors: one column counts as the constant, as in statsmodels."""
+        return float(self.fit.rank - len(self.fit.equations))
+
+    @cached_property
+    def llnull(self) -> float:
+        """The log-likelihood with constants alone, under the same weights."""
+        return null_log_likelihood(self.fit)
+
+    @property
+    def prsquared(self) -> float:
+        """McFadden's pseudo R2, 1 - llf / llnull."""
+        return 1.0 - self.llf / self.llnull
+
+    @property
+    def llr(self) -> float:
+        """The likelihood ratio statistic 2 (llf - llnull)."""
+        return 2.0 * (self.llf - self.llnull)
+
+    @property
+    def llr_pvalue(self) -> float:
+        """Its upper tail, chi-squared with `df_model` degrees of freedom."""
+        return chi2_tail(self.llr, self.df_model)
+
+    @property
+    def converged(self) -> bool:
+        """True: a fit that does not converge is an error."""
+        return self.fit.diagnostics.converged
+
+    @property
+    def mle_retvals(self) -> dict[str, Any]:
+        """How the solver ended: "converged" and "iterations"."""
+        return {"converged": self.converged, "iterations": self.fit.diagnostics.iterations}
+
+    @property
+    def goodness(self) -> tuple[str, float]:
+        """McFadden's pseudo R2, under its name in a table."""
+        return "Pseudo R²", self.prsquared
+
+    @cached_property
+    def fittedvalues(self) -> Any:
+        """(n, J - 1) the linear indices."""
+        return self._container.present_rows(self._indices(self.fit.design.exog))
+
+    @cached_property
+    def resid_response(self) -> Any:
+        """(n, J) indicators of the classes less their probabilities."""
+        return self._container.present_rows(self._indicators - self._probabilities(self.fit.design.exog))
+
+    @cached_property
+    def resid_misclassified(self) -> Any:
+        """(n,) 1 where the class of highest probability is not the one observed."""
+        predicted = self._probabilities(self.fit.design.exog).argmax(1)
+        return self._container.present_rows((predicted != self.fit.design.endog).to(torch.float64))
+
+    def predict(self, exog: Any = None, transform: bool = True, which: str = "mean") -> Any:
+        """Predict (m, J) probabilities, or with which="linear" the indices, zeros for the first class.
+
+        Parameters
+        ----------
+        exog, transform
+            As in `DiscreteResults.predict`.
+        which : {"mean", "linear"}
+            Probabilities or indices.
+        """
+        if which not in ("mean", "linear"):
+            raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
+        design = self.fit.design
+        regressors, container = (
+            (design.exog, design.container) if exog is None else _new_regressors(self, exog, transform)
+        )
+        if which == "linear":
+            return container.present_rows(torch.nn.functional.pad(self._indices(regressors), (1, 0)))
+        return container.present_rows(self._probabilities(regressors))
+
+    def pred_table(self) -> Any:
+        """Return (J, J) how often class i was observed and class j had the highest probability."""
+        size = len(self.model.levels)
+        predicted = self._probabilities(self.fit.design.exog).argmax(1)
+        cells = self.fit.design.endog.long() * size + predicted
+        return self._container.plain(torch.bincount(cells, minlength=size * size).reshape(size, size).to(torch.float64))
+
+    def get_margeff(
+        self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
+    ) -> Margins:
+        """Return marginal effects on the probability of each class; the options are those of `DiscreteResults`."""
+        design = self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            free = x @ theta.reshape(-1, x.shape[1]).mT
+            return torch.softmax(torch.nn.functional.pad(free, (1, 0)), 1)
+
+        first = self.fit.equations[0].rsplit("=", 1)[0]
+        base = f"{first}={self._base}"
+        response = Response(
+            mean,
+            design.exog,
+            None,
+            design.counts,
+            design.names,
+            type(self.model).__name__,
+            self.endog_name,
+            (base, *self.fit.equations),
+        )
+        return marginal_effects(
+            response,
+            self.fit.params,
+            self._factor,
+            self._container,
+            at=at,
+            method=method,
+            atexog=atexog,
+            dummy=dummy,
+            count=count,
+        )
+
+    margins = get_margeff
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> Summary:
+        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`."""
+        params, bse, tvalues, pvalues = (self._grid(column) for column in self.coefficient_table().T)
+        count = len(self.fit.equations)
+        content = LikelihoodContent(
+            model=named_model(type(self.model).__name__, self.endog_name, self.fit.given.names),
+            nobs=self.nobs,
+            df_resid=self.df_resid,
+            df_model=self.df_model,
+            llf=self.llf,
+            params=params,
+            bse=bse,
+            tvalues=tvalues,
+            pvalues=pvalues,
+            interval=self._numpy_interval(alpha).reshape(count, -1, 2),
+            use_t=self.use_t,
+        )
+        left, right = _cells(self)
+        return likelihood_summary(
+            content,
+            left,
+            right,
+            yname=yname,
+            equations=self.fit.equations,
+            xname=xname,
+            title=title,
+            alpha=alpha,
+            notes=(),
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names for `multinom`."""
+        return pd.DataFrame(
+            {
+                "edf": [float(self.fit.rank)],
+                "deviance": [-2.0 * self.llf],
+                "logLik": [self.llf],
+                "AIC": [self.aic],
+                "BIC": [self.bic],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    # private
+
+    @property
+    def _base(self) -> str:
+        level = self.model.levels[0]
+        return str(int(level)) if isinstance(level, int | float) and float(level).is_integer() else str(level)
+
+    @property
+    def _tensors(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
+    def _indicators(self) -> Tensor:
+        size = len(self.model.levels)
+        return torch.nn.functional.one_hot(self.fit.design.endog.long(), size).to(torch.float64)
+
+    def _indices(self, exog: Tensor) -> Tensor:
+        return exog.to(torch.float64) @ self.fit.params.reshape(len(self.fit.equations), -1).mT
+
+    def _probabilities(self, exog: Tensor) -> Tensor:
+        return torch.softmax(torch.nn.functional.pad(self._indices(exog), (1, 0)), 1)
+
+    def _grid(self, column: np.ndarray) -> np.ndarray:
+        return column.reshape(len(self.fit.equations), -1).T
+
+    def _parameters(self, values: Tensor) -> Any:
+        grid = self._expand(values).reshape(len(self.fit.equations), -1).mT
+        columns = list(range(grid.shape[1]))
+        return self._container.present(grid, lambda: self.fit.given.names, columns)
+
+    def _square(self, values: Tensor) -> Any:
+        square = self._expand_square(values)
+        if not isinstance(self._container, Frames):
+            return self._container.plain(square)
+        index = self._index()
+        return pd.DataFrame(to_numpy(square).copy(), index=index, columns=index)
+
+    def _intervals(self, values: Tensor) -> Any:
+        full = self._expand(values)
+        if not isinstance(self._container, Frames):
+            return self._container.plain(full.reshape(len(self.fit.equations), -1, 2))
+        return pd.DataFrame(to_numpy(full).copy(), index=self._index(), columns=["lower", "upper"])
+
+    def _index(self) -> pd.MultiIndex:
+        levels = [equation.split("=", 1)[1] for equation in self.fit.equations]
+        return pd.MultiIndex.from_product([levels, self.fit.given.names], names=[self.endog_name, None])
+
+
+def _new_regressors(
+    results: DiscreteResults | MultinomialResults, exog: Any, transform: bool
+) -> tuple[Tensor, Container]:
+    regressors, container = results.model.new_regressors(exog, transform)
+    width = len(results.fit.given.names)
+    check_width(regressors, width)
+    if len(results.fit.design.names) < width:
+        regressors = regressors[:, list(results.fit.kept)]
+    return regressors.to(results.fit.params.device), container
+
+
+def _cells(results: DiscreteResults | MultinomialResults) -> tuple[list[Any], list[Any]]:
+    left = [
+        ("Dep. Variable:", None),
+        ("Model:", [type(results.model).__name__]),
+        ("Method:", ["MLE"]),
+        ("Date:", None),
+        ("Time:", None),
+        ("converged:", [str(results.converged)]),
+        ("Covariance Type:", [results.cov_type]),
+    ]
+    right = [
+        ("No. Observations:", None),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+        ("Pseudo R-squ.:", [f"{results.prsquared:#6.4g}"]),
+        ("Log-Likelihood:", None),
+        ("LL-Null:", [f"{results.llnull:#8.5g}"]),
+        ("LLR p-value:", [f"{results.llr_pvalue:#6.4g}"]),
+    ]
+    return left, right
+
+
+def _separation(share: float) -> list[str]:
+    if share <= 0.1:
+        return []
+    return [
+        f"Possibly complete quasi-separation: A fraction {share:4.2f} of observations can be\n"
+        "perfectly predicted. This might indicate that there is complete\n"
+        "quasi-separation. In this case some parameters will not be identified."
+    ]

@@ -10,6 +10,7 @@ from betahat.errors import (
     BetahatError,
     BetahatWarning,
     CollinearityWarning,
+    ConvergenceWarning,
     DataError,
     EstimationError,
     FormulaError,
@@ -19,6 +20,8 @@ from betahat.errors import (
 from betahat.fit import Fit
 from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlogit, poisson, probit
 from betahat.models.linear import OLS, WLS, ols, wls
+from betahat.models.m_estimator import MEstimator
+from betahat.models.torch_model import TorchModel
 from betahat.results.base import Results
 from betahat.tables.comparison import compare, regtable
 from betahat.tables.table import Table
@@ -31,6 +34,8 @@ __all__ = [
     "Probit",
     "Poisson",
     "MNLogit",
+    "TorchModel",
+    "MEstimator",
     "ols",
     "wls",
     "logit",
@@ -64,6 +69,7 @@ __all__ = [
     "OptionError",
     "BetahatWarning",
     "CollinearityWarning",
+    "ConvergenceWarning",
     "RobustTestWarning",
 ]
 

@@ -29,6 +29,10 @@ class CollinearityWarning(BetahatWarning):
     """The design has fewer independent columns than columns."""
 
 
+class ConvergenceWarning(BetahatWarning):
+    """Parameters that are not at the optimum were taken as they are."""
+
+
 class RobustTestWarning(BetahatWarning):
     """A test that assumes homoskedastic errors was asked of a result with robust covariance."""
 

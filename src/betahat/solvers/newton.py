@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ from betahat.objectives.base import Claim, dispersion
 _CONVERGED = 1e-20
 # Below this the loss cannot tell two points apart any more, and only the gradient can.
 _FLAT = 1e-6
-_ITERATIONS = 200
+_ITERATIONS = 100
+# Where the loss falls forever, each step is as long as the last and the parameters grow like their number.
+_GROWTH = 1e-3
 # Scaled to a unit diagonal, an eigenvalue below 1e-12 is rounding error of a sum of products.
 _NULL = 1e-12
 
@@ -78,7 +80,8 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
         step = newton_step(here)
         decrement = abs(float(step @ here.gradient)) / noise(problem, here)
         if decrement <= _CONVERGED or (decrement < _FLAT**2 and decrement > 0.25 * last):
-            return Optimum(here, decrement, iteration, converged=True)
+            # The last step costs nothing and is worth ten digits.
+            return Optimum(replace(here, params=here.params + step), decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
             check_recession(problem, here.params, step)
         there = _advance(problem, here, step, decrement, cheap)
@@ -149,16 +152,17 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     def losses(theta: Tensor) -> Tensor:
         return problem.gather(lambda rows: rows.losses, Point(theta, theta.new_empty(0)))
 
-    if problem.penalty is not None:
+    length = torch.linalg.vector_norm
+    if problem.penalty is not None or bool(length(step) < _GROWTH * length(params)):
         return
     near, far = losses(params), losses(params + 100.0 * step)
     if not bool(torch.isfinite(far).all()) or bool((far > near + 1e-6 * (1.0 + near.abs())).any()):
         return
     names = parameters_along(problem, step)
     raise EstimationError(
-        f"The data are separated: the loss falls without end as {names} grow, because {'they predict' if ',' in names else 'it predicts'} "
-        "some rows perfectly, so there is no estimate. Leave them out, merge categories, or penalise with "
-        "bh.TorchModel(..., penalty=...)."
+        f"The loss falls without end as {names} grow{'' if ',' in names else 's'}, so there is no finite estimate: the data are "
+        "separated, some rows being predicted perfectly, or a unit of a network saturates. Leave such columns or units "
+        "out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
     )
 
 

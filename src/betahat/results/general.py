@@ -1,0 +1,337 @@
+"""`GeneralResults` of `TorchModel` and `MEstimator`: any loss, with an honest summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from statsmodels.iolib.summary import Summary
+from torch import Tensor
+
+from betahat.data.container import Container
+from betahat.errors import DataError, EstimationError
+from betahat.inference.coefficients import interval
+from betahat.inference.margins import Margins, Response, marginal_effects
+from betahat.inference.response import ResponsePrediction
+from betahat.objectives.base import Claim
+from betahat.results.base import VectorResults
+from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
+from betahat.tables.summary import named_model
+
+
+class Inputs(Protocol):
+    """New inputs of a module."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]: ...  # noqa: D102
+    @property
+    def container(self) -> Container | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class ModelView:
+    """What results show of a model that is the user's own.
+
+    Attributes
+    ----------
+    title, loss : str
+        The module's class and the loss.
+    tensors : mapping
+        The parameter tensors: where each begins in the vector, and its shape.
+    notes : tuple of str
+        What the results are conditioned on.
+    outputs : callable or None
+        ((k,) parameters, inputs) -> (b, ...) outputs; None for a row loss, which shows none.
+    inputs : tuple of Tensor
+        Those of the fit.
+    target : Tensor or None
+        What the outputs are compared with.
+    columns : tuple of str or None
+        The inputs' columns, of a dataframe.
+    mean : callable or None
+        output -> E(y), where the loss knows it.
+    """
+
+    title: str
+    loss: str
+    tensors: Mapping[str, tuple[int, torch.Size]]
+    notes: tuple[str, ...]
+    outputs: Callable[[Tensor, tuple[Tensor, ...]], Tensor] | None
+    inputs: tuple[Tensor, ...]
+    target: Tensor | None
+    columns: tuple[str, ...] | None
+    mean: Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralResults(VectorResults):
+    """Results of a torch module or of a row loss; what is shared with other models is in `Results`.
+
+    Attributes
+    ----------
+    model, fit, cov
+        As in `Results`.
+    view : ModelView
+        What the model shows of itself.
+    """
+
+    view: ModelView
+
+    # how well it fits
+
+    @property
+    def df_model(self) -> float:
+        """k, the number of parameters."""
+        return float(self.fit.rank)
+
+    @property
+    def loss(self) -> float:
+        """The sum of the losses over the rows, without the penalty; half the residual sum of squares for nn.MSELoss."""
+        return float(self.fit.loss)
+
+    @property
+    def goodness(self) -> tuple[str, float]:
+        """The log-likelihood, or of no likelihood the summed loss, under its name in a table."""
+        if self.fit.objective.claim is Claim.NONE:
+            return "Loss", self.loss
+        return "Log-Likelihood", self.llf
+
+    @property
+    def converged(self) -> bool:
+        """Whether the parameters are the optimum that a solver found; False for those taken as they were."""
+        return self.diagnostics.converged
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the estimates as the parameter tensors, float64, under their names in the module."""
+        return {
+            name: self.fit.params[begin : begin + shape.numel()].view(shape).clone()
+            for name, (begin, shape) in self.view.tensors.items()
+        }
+
+    # predictions
+
+    @property
+    def fittedvalues(self) -> Any:
+        """(n, ...) the module's outputs at the estimates."""
+        return self.predict()
+
+    @property
+    def resid(self) -> Any:
+        """(n, ...) target less mean, of a model whose target has the mean's shape."""
+        with torch.no_grad():
+            output = self._outputs()(self.fit.params, self.view.inputs)
+        mean = output if self.view.mean is None else self.view.mean(output)
+        if self.view.target is None or self.view.target.shape != mean.shape:
+            raise EstimationError("The target has another shape than the mean, a class say, so there is no residual.")
+        return self._container.plain(self.view.target.to(mean) - mean)
+
+    def predict(self, inputs: Any = None, which: str = "output") -> Any:
+        """Return the module's outputs at the estimates, or with which="mean" what the loss takes E(y) to be.
+
+        Parameters
+        ----------
+        inputs : object, optional
+            As those of the fit; None takes these.
+        which : {"output", "mean"}
+            Logits, say, or probabilities.
+
+        Returns
+        -------
+        (m, ...)
+        """
+        outputs = self._outputs()
+        tensors, container = self._inputs(inputs)
+        with torch.no_grad():
+            found = outputs(self.fit.params, tensors).detach()
+        if which == "mean" and self.view.mean is not None:
+            found = self.view.mean(found)
+        elif which != "output":
+            raise DataError(f"which is {which!r}; use 'output' or 'mean'.")
+        return container.plain(found) if found.ndim != 2 else container.present_rows(found)
+
+    def get_prediction(self, inputs: Any = None) -> ResponsePrediction:
+        """Return outputs, one for each row, with standard errors by the delta method.
+
+        Parameters
+        ----------
+        inputs : object, optional
+            As in `predict`.
+
+        Returns
+        -------
+        ResponsePrediction
+        """
+        outputs = self._outputs()
+        tensors, container = self._inputs(inputs)
+        with torch.enable_grad():
+            theta = self.fit.params.detach().requires_grad_(True)
+            value = outputs(theta, tensors)
+            if value.numel() != len(value):
+                raise EstimationError(
+                    "The module has several outputs for a row; use delta for functions of the parameters."
+                )
+            flat = value.reshape(-1)
+            rows = [torch.autograd.grad(entry, theta, retain_graph=True)[0] for entry in flat]
+        found = flat.detach()
+        error = torch.linalg.vector_norm(torch.stack(rows) @ self._factor, dim=1)
+        df = self._df
+        labels = container.row_labels
+        return ResponsePrediction(found, error, lambda alpha: interval(found, error, alpha, df), container, labels)
+
+    def get_margeff(
+        self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
+    ) -> Margins:
+        """Return marginal effects of the inputs on the mean, by automatic derivatives with delta-method errors.
+
+        The mean is a probability for the losses of logits, e^output for those of a logarithm, and the output otherwise.
+
+        Parameters
+        ----------
+        at, method, atexog, dummy, count
+            As in `DiscreteResults.get_margeff`.
+
+        Returns
+        -------
+        Margins
+        """
+        outputs, view = self._outputs(), self.view
+        if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
+            raise EstimationError(
+                "Marginal effects need one (n, p) input of numbers with a point; this module takes others."
+            )
+        exog = view.inputs[0]
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            value = outputs(theta, (x,))
+            value = value if view.mean is None else view.mean(value)
+            return value.reshape(len(x), -1)
+
+        with torch.no_grad():
+            width = mean(self.fit.params, exog[:1], None).shape[1]
+        names = tuple(f"x{i}" for i in range(1, exog.shape[1] + 1)) if view.columns is None else view.columns
+        outcomes = (self.endog_name,) if width == 1 else tuple(f"{self.endog_name}={j}" for j in range(width))
+        response = Response(mean, exog, None, None, names, view.title, self.endog_name, outcomes)
+        return marginal_effects(
+            response,
+            self.fit.params,
+            self._factor,
+            self._container,
+            at=at,
+            method=method,
+            atexog=atexog,
+            dummy=dummy,
+            count=count,
+        )
+
+    margins = get_margeff
+
+    # tables
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> Summary:
+        """Return a summary in statsmodels' layout, which says how the numbers came about.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `DiscreteResults.summary`.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+            With `as_text`, `as_html`, `as_latex` and `as_csv`.
+        """
+        params, bse, tvalues, pvalues = self.coefficient_table().T
+        claim, found = self.fit.objective.claim, self.diagnostics
+        likelihood = claim is not Claim.NONE
+        content = LikelihoodContent(
+            model=named_model(self.view.title, self.endog_name, self.names),
+            nobs=self.nobs,
+            df_resid=self.df_resid,
+            df_model=self.df_model,
+            llf=self.llf if likelihood else float("nan"),
+            params=params,
+            bse=bse,
+            tvalues=tvalues,
+            pvalues=pvalues,
+            interval=self._numpy_interval(alpha),
+            use_t=self.use_t,
+        )
+        left: list[Any] = [
+            ("Dep. Variable:", None),
+            ("Model:", [self.view.title]),
+            ("Loss:", [self.view.loss]),
+            ("Method:", [claim.value.capitalize()]),
+            ("Date:", None),
+            ("Time:", None),
+            ("Bread:", [found.bread]),
+            ("Covariance Type:", [self.cov_type]),
+        ]
+        right: list[Any] = [
+            ("No. Observations:", None),
+            ("Df Residuals:", None),
+            ("Df Model:", None),
+            ("Scale:", [f"{self.scale:#8.5g}" if likelihood else ""]),
+            *(
+                [("Log-Likelihood:", None), ("AIC:", [f"{self.aic:#8.4g}"]), ("BIC:", [f"{self.bic:#8.4g}"])]
+                if likelihood
+                else [("Summed loss:", [f"{self.loss:#8.5g}"]), ("", [""]), ("", [""])]
+            ),
+            ("converged:", [str(found.converged) if found.converged else "as given"]),
+        ]
+        notes = [self.cov.note, *self.view.notes]
+        if found.decrement > 1e-6:
+            notes.append(f"The parameters are {found.decrement**0.5:.2g} standard errors from the optimum.")
+        return likelihood_summary(
+            content,
+            left,
+            right,
+            yname=yname,
+            equations=(),
+            xname=xname,
+            title=f"{self.view.title} Results" if title is None else title,
+            alpha=alpha,
+            notes=["Notes:", *(f"[{i}] {note}" for i, note in enumerate(notes, 1))],
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names."""
+        likelihood = self.fit.objective.claim is not Claim.NONE
+        nothing = float("nan")
+        return pd.DataFrame(
+            {
+                "logLik": [self.llf if likelihood else nothing],
+                "AIC": [self.aic if likelihood else nothing],
+                "BIC": [self.bic if likelihood else nothing],
+                "loss": [self.loss],
+                "df.residual": [self.df_resid],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    # private
+
+    @property
+    def _tensors(self) -> Mapping[str, tuple[int, torch.Size]]:
+        return self.view.tensors
+
+    def _outputs(self) -> Callable[[Tensor, tuple[Tensor, ...]], Tensor]:
+        if self.view.outputs is None:
+            raise EstimationError(
+                "A row loss shows no output, so there is nothing to predict; use TorchModel, or delta."
+            )
+        return self.view.outputs
+
+    def _inputs(self, inputs: Any) -> tuple[tuple[Tensor, ...], Container]:
+        if inputs is None:
+            return self.view.inputs, self._container
+        read = self.model.read_inputs(inputs)
+        return read.tensors, self._container if read.container is None else read.container

@@ -1,0 +1,46 @@
+"""What a fit is going to hold, and a sentence where it will not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from betahat.errors import EstimationError
+
+# The Hessian, its scaled copy, its eigenvectors and LAPACK's room.
+_MATRICES = 5
+
+
+def check_memory(width: int, device: torch.device) -> None:
+    """Refuse parameters so many that their k x k matrices do not fit into the free memory.
+
+    Parameters
+    ----------
+    width : int
+        k.
+    device : torch.device
+        Where they are going to lie.
+
+    Raises
+    ------
+    EstimationError
+        It says how much is needed and how much there is.
+    """
+    needed, free = _MATRICES * 8 * width**2, free_memory(device)
+    if free is not None and needed > free:
+        raise EstimationError(
+            f"The covariance of {width:,} parameters needs matrices of {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; "
+            "choose parameters with params=['head.*'] and condition on the rest, or freeze them with requires_grad_(False)."
+        )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free bytes of a device; None where nobody knows."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    known = Path("/proc/meminfo")
+    if device.type != "cpu" or not known.exists():
+        return None
+    fields = dict(line.split(":") for line in known.read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None

@@ -15,7 +15,7 @@ from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import block_rows, blocks
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Sample
-from betahat.errors import EstimationError
+from betahat.errors import EstimationError, listed
 from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss, RowLoss
@@ -38,6 +38,8 @@ _MANY = 50
 # An eigenvalue of the scaled information below 1e-10 of the largest leaves a standard error no digit to trust: its
 # inverse is dominated by rounding, which a Hessian by loops has at 1e-13 or so.
 _NULL = 1e-10
+# Where the whole size of a parameter moves the fit 1e-12 times as much as another's, rounding hides it.
+_IDLE = 1e-12
 # A large sample starts from the optimum of every so many rows.
 _SAMPLE_ROWS = 2**15
 
@@ -422,6 +424,8 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
     scaled = local.information / scale / scale[:, None]
     spectrum, vectors = torch.linalg.eigh(scaled)
     sound = isinstance(problem.objective, LinearIndex | Softmax) and certified(scaled)
+    if not isinstance(problem.objective, LinearIndex | Softmax) and rank is None:
+        _check_moves(problem, local, scale)
     triangle = None if sound or problem.penalty is not None else _triangle_by_rows(problem, local.params, bread)
     if triangle is not None and bool(triangle.diagonal().abs().min() > 1e-13 * triangle.diagonal().abs().max()):
         norms = torch.linalg.vector_norm(triangle, dim=0)
@@ -439,6 +443,19 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
     lower = torch.linalg.cholesky(scaled)
     triangle = lower.mT * scale
     return inverse_triangle(triangle), triangle, sound
+
+
+def _check_moves(problem: Problem, local: Local, scale: Tensor) -> None:
+    """Refuse a parameter of which even its whole size moves nothing, as where an exponential has vanished."""
+    reach = scale * (1.0 + local.params.abs())
+    idle = (reach <= _IDLE * reach.max()) | (local.information.diagonal() == 0)
+    if not bool(idle.any()) or not bool(local.information.any()):
+        return
+    names = [problem.sample.names[i] for i in idle.nonzero().flatten().tolist()]
+    raise EstimationError(
+        f"The loss does not depend on {listed(names)} at {'these values' if len(names) > 1 else 'this value'}, so it says nothing "
+        "about them. Start elsewhere, fix them with requires_grad_(False), or leave them out of params=[...]."
+    )
 
 
 def _triangle_by_rows(problem: Problem, params: Tensor, bread: Bread) -> Tensor | None:

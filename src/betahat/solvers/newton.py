@@ -74,19 +74,20 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     """
     here = problem.evaluate(start, Bread.OBSERVED)
     check_finite_start(here)
+    floor = max(_FLAT**2, rounding(problem, here))
     last = float("inf")
     bar = tqdm(range(_ITERATIONS), "Newton", leave=False, disable=None, delay=2.0)
     for iteration in bar:
         step = newton_step(here)
         decrement = abs(float(step @ here.gradient)) / noise(problem, here)
-        if decrement <= _CONVERGED or (decrement < _FLAT**2 and decrement > 0.25 * last):
+        if decrement <= _CONVERGED or (decrement < floor and decrement > 0.25 * last):
             # The last step costs nothing and is worth ten digits.
             return Optimum(replace(here, params=here.params + step), decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
             check_recession(problem, here.params, step)
         there = _advance(problem, here, step, decrement, cheap)
         if there is None:
-            return Optimum(here, decrement, iteration, converged=decrement < _FLAT)
+            return Optimum(here, decrement, iteration, converged=decrement < max(_FLAT, floor))
         here, last = there, decrement
     return Optimum(here, decrement, _ITERATIONS, converged=False)
 
@@ -120,6 +121,16 @@ def noise(problem: Problem, local: Local) -> float:
         return max(abs(float(local.loss)), 1e-300) / nobs
     value = float(dispersion(problem.objective.claim, local.loss, max(nobs - width, 1.0)))
     return max(value, 1e-300)
+
+
+def rounding(problem: Problem, local: Local) -> float:
+    """Return the decrement that rounding of the residuals alone leaves: a fit may be exact to the last digits."""
+    sample = problem.sample
+    if problem.objective.claim is not Claim.LEAST_SQUARES:
+        return 0.0
+    target = sample.endog if isinstance(sample, Design) else sample.columns[-1]
+    size = float(target.to(torch.float64).square().mean())
+    return 100.0 * len(local.params) * torch.finfo(torch.float64).eps ** 2 * size / noise(problem, local)
 
 
 def check_finite_start(local: Local) -> None:

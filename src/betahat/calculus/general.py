@@ -187,7 +187,7 @@ class OutputRows(Rows):
 
     @property
     def leverage(self) -> Tensor:
-        """(b,) h = l'' J A^-1 J', the one-step leverage by the Gauss-Newton approximation, of a single output.
+        """(b,) h = l'' J A^-1 J', or E(l'') with the expected bread: the one-step leverage by the Gauss-Newton approximation, of a single output.
 
         St. Laurent and Cook (1992), JASA 87, call it the tangent plane leverage.
         """
@@ -195,7 +195,8 @@ class OutputRows(Rows):
             raise EstimationError(
                 "Leverage is defined for a model with one output and a bread of second derivatives; use HC0 or HC1."
             )
-        curvature = self._curvature(Bread.GAUSS_NEWTON)[:, 0, 0]
+        expected = self.at.bread is Bread.EXPECTED
+        curvature = self._curvature(Bread.EXPECTED if expected else Bread.GAUSS_NEWTON)[:, 0, 0]
         return curvature * (self.jacobian[:, 0] @ self.at.root).square().sum(1)
 
     def information(self, bread: Bread) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,8 +14,8 @@ from betahat.data.design import Design
 from betahat.errors import EstimationError, listed
 from betahat.objectives.base import Claim, dispersion
 
-# A decrement of 1e-20 is a distance of 1e-10 standard errors from the optimum.
-_CONVERGED = 1e-20
+# A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum.
+_CONVERGED = 1e-24
 # Below this the loss cannot tell two points apart any more, and only the gradient can.
 _FLAT = 1e-6
 _ITERATIONS = 100
@@ -81,8 +81,7 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
         step = newton_step(here)
         decrement = abs(float(step @ here.gradient)) / noise(problem, here)
         if decrement <= _CONVERGED or (decrement < floor and decrement > 0.25 * last):
-            # The last step costs nothing and is worth ten digits.
-            return Optimum(replace(here, params=here.params + step), decrement, iteration, converged=True)
+            return Optimum(here, decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
             check_recession(problem, here.params, step)
         there = _advance(problem, here, step, decrement, cheap)

@@ -15,7 +15,7 @@ from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import block_rows, blocks
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Sample
-from betahat.errors import EstimationError, listed
+from betahat.errors import EstimationError, counted, listed
 from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss, RowLoss
@@ -477,7 +477,7 @@ def _check_minimum(problem: Problem, local: Local, spectrum: Tensor, vectors: Te
             "The second derivatives of the loss are not finite at these parameters; pass parameters where they are."
         )
     if bool(spectrum[0] < -1e-7 * spectrum.abs().max()):
-        names = parameters_along(problem, vectors[:, 0] / scale)
+        names = parameters_along(problem, vectors[:, :1] / scale[:, None])
         raise EstimationError(
             f"This is not a minimum: the loss curves downward along {names} (the scaled Hessian has an eigenvalue of "
             f"{float(spectrum[0]):.3g}). Train the model further, start elsewhere, or fit with polish=True."
@@ -491,10 +491,9 @@ def _null_sentence(problem: Problem, directions: Tensor, local: Local) -> str:
             "none. Use a smooth loss, such as nn.HuberLoss with bread='opg' or least squares."
         )
     count = directions.shape[1]
-    names = "; ".join(parameters_along(problem, direction) for direction in directions.mT[:3])
     return (
-        f"The loss is flat in {count} direction{'s' if count > 1 else ''}, along {names}, so these parameters are not identified "
-        "separately. Leave some out of params=[...], fix them with requires_grad_(False), add a penalty=, or pass "
+        f"The loss is flat in {counted(count, 'direction')} of {parameters_along(problem, directions)}, so these parameters are not "
+        "identified separately. Leave some out of params=[...], fix them with requires_grad_(False), add a penalty=, or pass "
         "rank='pinv' for the solution of least norm."
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from betahat.data.progress import progress
 from betahat.objectives.own import Route
 
 Columns = tuple[Tensor, ...]
@@ -40,12 +41,15 @@ def row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route:
         return rows.detach()
     if route is Route.FORWARD:
         tangents = torch.eye(len(params), dtype=params.dtype, device=params.device)
-        parts = [torch.func.jvp(lambda theta: function(theta, columns), (params,), (e,))[1] for e in tangents]
+        parts = [
+            torch.func.jvp(lambda theta: function(theta, columns), (params,), (e,))[1]
+            for e in progress(tangents.unbind(), "scores")
+        ]
         return torch.stack(parts, -1).detach()
     with torch.enable_grad():
         leaf = params.detach().requires_grad_(True)
         output = function(leaf, columns)
-        flat = [_gradient(entry, leaf) for entry in output.reshape(-1)]
+        flat = [_gradient(entry, leaf) for entry in progress(output.reshape(-1).unbind(), "scores")]
     return torch.stack(flat).reshape(*output.shape, len(params))
 
 
@@ -79,7 +83,7 @@ def hessian_matrix(total: Callable[[Tensor], Tensor], params: Tensor) -> Tensor:
         (slope,) = torch.autograd.grad(total(leaf), leaf, create_graph=True, allow_unused=True)
         if slope is None or not slope.requires_grad:
             return params.new_zeros(len(params), len(params))
-        rows = [_gradient(entry, leaf, retain=True) for entry in slope]
+        rows = [_gradient(entry, leaf, retain=True) for entry in progress(slope.unbind(), "Hessian")]
     matrix = torch.stack(rows)
     return 0.5 * (matrix + matrix.mT)
 

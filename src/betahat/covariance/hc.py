@@ -11,6 +11,7 @@ from betahat.calculus.rows import Rows
 from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
 from betahat.errors import EstimationError, counted
 from betahat.fit import Fit
+from betahat.objectives.own import ModelLoss
 from betahat.solvers.least_squares import RowSum
 
 # Where 1 - h is below 1e-10, six digits of it are rounding error, and so would be the standard error.
@@ -136,4 +137,8 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
 
 
 def _covariance(fit: Fit, meat: Tensor, label: str) -> Covariance:
-    return sandwich(fit, meat, label, f"Standard Errors are heteroscedasticity robust ({label}){penalised(fit)}")
+    one_step = label in ("HC2", "HC3") and isinstance(fit.objective, ModelLoss) and not fit.objective.affine
+    leverage = ", by the one-step leverage of the Gauss-Newton approximation" if one_step else ""
+    return sandwich(
+        fit, meat, label, f"Standard Errors are heteroscedasticity robust ({label}){leverage}{penalised(fit)}"
+    )

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from betahat.data.progress import progress
 
 # Measured (2 cores, k = 20): 8 to 32 thousand rows are equally fast, 1,024 is the best chunk of a
 # batched product, and from 128 to 4,096 nothing changes by more than a tenth.
@@ -62,7 +63,7 @@ def blocks(*columns: Tensor, rows: int | None = None) -> Iterator[Block]:
     width = sum(column[:1].numel() for column in columns)
     step = block_rows(width, columns[0].device) if rows is None else max(rows, 1)
     starts = range(0, max(nobs, 1), step)
-    for start in starts if len(starts) == 1 else tqdm(starts, "rows", leave=False, disable=None, delay=2.0):
+    for start in progress(starts, "rows"):
         yield Block(start, tuple(_float64(column[start : start + step]) for column in columns))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from betahat.data.blocks import Block, blocks
 from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.progress import progress
 from betahat.errors import DataError, EstimationError, OptionError, listed
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import two_sided
@@ -282,7 +283,7 @@ def _averaged(
             theta = params.detach().requires_grad_(True)
             each = effects(theta, x, shift)
             block_sum = (each if weights is None else each * weights[:, None, None]).sum(0)
-            rows = [_gradient(entry, theta) for entry in block_sum.flatten()]
+            rows = [_gradient(entry, theta) for entry in progress(block_sum.flatten().unbind(), "margins")]
         jacobian = torch.stack(rows).reshape(*block_sum.shape, len(params))
         summed = block_sum.detach() if summed is None else summed + block_sum.detach()
         slope = jacobian if slope is None else slope + jacobian

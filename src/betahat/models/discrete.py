@@ -70,6 +70,7 @@ class DiscreteModel(RegressorModel, ABC):
         bread: BreadName = "observed",
         rank: Rank = "pinv",
         start_params: Any = None,
+        disp: bool = False,
     ) -> DiscreteResults:
         """Fit by maximum likelihood, by Newton's method.
 
@@ -88,6 +89,8 @@ class DiscreteModel(RegressorModel, ABC):
             those to its left, as R does.
         start_params : array_like, optional
             (k,) where to start; zero by default, for large data the optimum of a sample of rows.
+        disp : bool
+            Whether to print how the solver ended, as statsmodels does unless told not to.
 
         Returns
         -------
@@ -103,7 +106,7 @@ class DiscreteModel(RegressorModel, ABC):
         CollinearityWarning
             Columns are collinear.
         """
-        fit = _fit(self.design, self.objective, bread, rank, (), start_params)
+        fit = _fit(self.design, self.objective, bread, rank, (), start_params, disp)
         return DiscreteResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
 
 
@@ -350,6 +353,7 @@ class MNLogit(RegressorModel):
         bread: BreadName = "observed",
         rank: Rank = "pinv",
         start_params: Any = None,
+        disp: bool = False,
     ) -> MultinomialResults:
         """Fit by maximum likelihood, by Newton's method; the parameters are those of `Logit.fit`.
 
@@ -358,7 +362,7 @@ class MNLogit(RegressorModel):
         MultinomialResults
             Coefficients are (k, J - 1); the covariance is (k (J - 1)) square, equation by equation.
         """
-        fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params)
+        fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params, disp)
         return MultinomialResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
 
 
@@ -474,6 +478,7 @@ def _fit(
     rank: Rank,
     equations: tuple[str, ...],
     start_params: Any,
+    disp: bool,
 ) -> Fit:
     check_rank_option(rank)
     kind = read_bread(bread)
@@ -489,6 +494,9 @@ def _fit(
             )
     fit = fit_index(objective, design, kind, rank, equations, start)
     warn_collinear(fit, rank, design.width)
+    if disp:
+        found = fit.diagnostics
+        print(f"Converged in {found.iterations} Newton steps; the summed loss is {float(fit.loss):.10g}.")
     return fit
 
 

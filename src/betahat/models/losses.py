@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -190,7 +191,9 @@ def _recognised(loss: Any, output: Tensor) -> OutputLoss | None:
 def _caller_of(loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
     if _kind(loss) == "gaussian_nll_loss":
         return lambda output, target: loss(output[..., 0], target, output[..., 1])
-    call: Callable[[Tensor, Tensor], Tensor] = loss
+    call: Callable[[Tensor, Tensor], Tensor] = (
+        copy.deepcopy(loss).to(torch.float64) if isinstance(loss, nn.Module) else loss
+    )
     return call
 
 

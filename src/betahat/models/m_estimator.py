@@ -90,7 +90,7 @@ class MEstimator:
             raise OptionError(f"likelihood is {likelihood!r}; use True or False.")
         self.row_loss = row_loss
         self._start, self._tensors, device = _read_params(params)
-        check_memory(len(self._start), device)
+        check_memory(len(self._start), _FEWEST, device)
         self._columns, self._keys, self._container = _read_data(data, device)
         self.names = parameter_names(self._tensors) if names is None else tuple(map(str, names))
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
@@ -121,8 +121,9 @@ class MEstimator:
         cov_type, cov_kwds, use_t, polish, rank
             As in `TorchModel.fit`.
         bread : {"observed", "gauss-newton", "opg"}
-            As in `TorchModel.fit`. With "gauss-newton" a row's loss is read as half a squared residual, up to a
-            factor: the fit is nonlinear least squares, and the classical covariance s^2 (J'J)^-1.
+            As in `TorchModel.fit`. With "gauss-newton" a row's loss is read as half a squared residual: the fit is
+            nonlinear least squares, and the classical covariance s^2 (J'J)^-1. A factor of the loss changes the scale
+            and the log-likelihood, and no standard error.
 
         Returns
         -------

@@ -135,7 +135,7 @@ class TorchModel:
         given, container, self.endog_name = read_target(target, device)
         self._container = self._inputs.container or container
         free = replace(free, keywords=self._inputs.keywords)
-        check_memory(len(free.start), device)
+        check_memory(len(free.start), _FEWEST if self._inputs.tensors else len(given), device)
         output = _first_output(free, self._inputs.tensors)
         matched = matching_target(loss, output, given)
         _check_values(self._inputs.tensors, matched)

@@ -13,6 +13,7 @@ import torch
 from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
+from betahat.calculus.rows import Bread
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.errors import DataError, OptionError
 from betahat.inference.distribution import chi2_tail
@@ -312,7 +313,8 @@ class DiscreteResults(VectorResults):
             use_t=self.use_t,
         )
         left, right = _cells(self)
-        notes = _separation(certain_share(self.fit)) if isinstance(self.fit.objective, Logistic | Normit) else []
+        binary = isinstance(self.fit.objective, Logistic | Normit)
+        notes = [*(_separation(certain_share(self.fit)) if binary else []), *_bread_note(self)]
         return likelihood_summary(
             content,
             left,
@@ -530,7 +532,7 @@ class MultinomialResults(Results):
             xname=xname,
             title=title,
             alpha=alpha,
-            notes=(),
+            notes=_bread_note(self),
         )
 
     def glance(self) -> pd.DataFrame:
@@ -625,6 +627,11 @@ def _cells(results: DiscreteResults | MultinomialResults) -> tuple[list[Any], li
         ("LLR p-value:", [f"{results.llr_pvalue:#6.4g}"]),
     ]
     return left, right
+
+
+def _bread_note(results: DiscreteResults | MultinomialResults) -> list[str]:
+    kind = results.fit.bread_kind
+    return [] if kind is Bread.OBSERVED else [f"The bread of the covariance is {kind.value!r}."]
 
 
 def _separation(share: float) -> list[str]:

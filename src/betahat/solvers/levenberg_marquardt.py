@@ -11,6 +11,7 @@ from betahat.calculus.general import LossRows, OutputRows
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import blocks
+from betahat.data.progress import progress
 from betahat.errors import EstimationError
 from betahat.solvers.triangles import joined_triangle, triangle_of
 
@@ -62,7 +63,7 @@ def levenberg_marquardt(problem: Problem, start: Tensor) -> tuple[Tensor, int]:
     scale = torch.linalg.vector_norm(here.triangle, dim=0)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     damping, growth = 1e-3, 2.0
-    for iteration in range(_ITERATIONS):
+    for iteration in progress(range(_ITERATIONS), "Levenberg-Marquardt"):
         explained = here.rotated @ here.rotated
         if bool(explained <= _ORTHOGONAL**2 * here.square):
             return here.params, iteration

@@ -10,15 +10,19 @@ from betahat.errors import EstimationError
 
 # The Hessian, its scaled copy, its eigenvectors and LAPACK's room.
 _MATRICES = 5
+# Scores, what they are made of, and what becomes of them.
+_COPIES = 3
 
 
-def check_memory(width: int, device: torch.device) -> None:
-    """Refuse parameters so many that their k x k matrices do not fit into the free memory.
+def check_memory(width: int, rows: int, device: torch.device) -> None:
+    """Refuse parameters so many that their k x k matrices, and a block of scores, do not fit into the free memory.
 
     Parameters
     ----------
     width : int
         k.
+    rows : int
+        The rows of a block of scores: all, where rows cannot be told apart.
     device : torch.device
         Where they are going to lie.
 
@@ -27,10 +31,11 @@ def check_memory(width: int, device: torch.device) -> None:
     EstimationError
         It says how much is needed and how much there is.
     """
-    needed, free = _MATRICES * 8 * width**2, free_memory(device)
+    needed, free = 8 * (_MATRICES * width**2 + _COPIES * rows * width), free_memory(device)
     if free is not None and needed > free:
         raise EstimationError(
-            f"The covariance of {width:,} parameters needs matrices of {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; "
+            f"The covariance of {width:,} parameters needs {needed / 1e9:,.1f} GB, for its Hessian and the scores of {rows:,} rows at a "
+            f"time, and {free / 1e9:,.1f} GB are free; "
             "choose parameters with params=['head.*'] and condition on the rest, or freeze them with requires_grad_(False)."
         )
 

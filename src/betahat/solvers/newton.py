@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point
 from betahat.data.design import Design
+from betahat.data.progress import progress
 from betahat.errors import EstimationError, listed
 from betahat.objectives.base import Claim, dispersion
 
@@ -76,8 +76,7 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     check_finite_start(here)
     floor = max(_FLAT**2, rounding(problem, here))
     last = float("inf")
-    bar = tqdm(range(_ITERATIONS), "Newton", leave=False, disable=None, delay=2.0)
-    for iteration in bar:
+    for iteration in progress(range(_ITERATIONS), "Newton"):
         step = newton_step(here)
         decrement = abs(float(step @ here.gradient)) / noise(problem, here)
         if decrement <= _CONVERGED or (decrement < floor and decrement > 0.25 * last):
@@ -168,18 +167,17 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     near, far = losses(params), losses(params + 100.0 * step)
     if not bool(torch.isfinite(far).all()) or bool((far > near + 1e-6 * (1.0 + near.abs())).any()):
         return
-    names = parameters_along(problem, step)
+    names = parameters_along(problem, step[:, None])
     raise EstimationError(
-        f"The loss falls without end as {names} grow{'' if ',' in names else 's'}, so there is no finite estimate: the data are "
-        "separated, some rows being predicted perfectly, or a unit of a network saturates. Leave such columns or units "
+        f"The loss falls without end along {names}, so there is no finite estimate: the data are separated, some rows being predicted perfectly, or a unit of a network saturates. Leave such columns or units "
         "out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
     )
 
 
-def parameters_along(problem: Problem, direction: Tensor) -> str:
-    """Name the parameters that a direction moves, in units of their columns."""
+def parameters_along(problem: Problem, directions: Tensor) -> str:
+    """Name the parameters that (k, m) directions move, in units of their columns."""
     sample = problem.sample
-    size = direction.abs()
+    size = torch.linalg.vector_norm(directions, dim=1)
     names = sample.names
     if isinstance(sample, Design):
         spread = torch.linalg.vector_norm(sample.exog.to(torch.float64), dim=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from betahat.calculus.problem import Problem
 
@@ -43,11 +44,13 @@ def quasi_newton(problem: Problem, start: Tensor) -> tuple[Tensor, int]:
     def closure() -> Tensor:
         nonlocal evaluations
         evaluations += 1
+        bar.update()
         loss, gradient = problem.value_and_gradient(params.detach())
         params.grad = gradient / units
         return loss / units
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    with tqdm(desc="L-BFGS", leave=False, disable=None, delay=2.0) as bar:
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
     found = params.detach()
     better = bool(torch.isfinite(found).all()) and bool(problem.loss(found) <= problem.loss(start))
     return (found if better else start), evaluations

@@ -15,7 +15,8 @@ templates_path = ["_templates"]
 default_role = "py:obj"
 
 # Where letter case does not tell files apart, ols would replace OLS.
-autosummary_filename_map = {"betahat.ols": "betahat.ols-formula", "betahat.wls": "betahat.wls-formula"}
+formulas = ("ols", "wls", "logit", "probit", "poisson", "mnlogit")
+autosummary_filename_map = {f"betahat.{name}": f"betahat.{name}-formula" for name in formulas}
 # Docstrings give types, shapes and units; annotations would only repeat the types.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

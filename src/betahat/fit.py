@@ -323,30 +323,46 @@ def fit_index(
     Returns
     -------
     Fit
+
+    Notes
+    -----
+    Unless the Gram matrix is certified, Newton works in orthonormal columns X R^-1, so that neither units nor
+    collinearity cost digits or steps.
     """
     kept, triangle = column_rank(design)
     whole = len(kept) == design.width
     reduced = design if whole else design.select(kept)
-    problem = Problem(objective, reduced)
-    width = reduced.width * max(len(equations), 1)
-    zero = torch.zeros(width, dtype=torch.float64, device=design.exog.device)
-    first = _sample_start(problem, zero) if start is None or not whole else start
-    path = newton(problem, first, cheap=True)
-    _check_converged(path)
-    fit = _fit_at(problem, path, bread, "newton", design, kept, equations)
-    if whole or rank == "drop" or triangle is None:
+    problem, count = Problem(objective, reduced), max(len(equations), 1)
+    first = torch.zeros(reduced.width * count, dtype=torch.float64, device=design.exog.device)
+    if triangle is None:
+        first = _sample_start(problem, first) if start is None else start
+        return _newton_fit(problem, first, bread, design, kept, equations)
+    right = triangle if whole else triangle_of(triangle[:, list(kept)])
+    back = _repeated(inverse_triangle(right), count)
+    if start is not None and whole:
+        first = _repeated(right, count) @ start
+    orthonormal = replace(
+        reduced, exog=reduced.exog.to(torch.float64) @ inverse_triangle(right), given_names=reduced.names
+    )
+    found = _newton_fit(Problem(objective, orthonormal, back=back), first, bread, design, kept, equations)
+    fit = replace(
+        found,
+        problem=problem,
+        params=back @ found.params,
+        root=back @ found.root,
+        triangle=found.triangle @ _repeated(right, count),
+        well_conditioned=False,
+    )
+    if whole or rank == "drop":
         return fit
-    spread = minimum_norm_map(triangle, kept)
-    if equations:
-        spread = torch.block_diag(*[spread] * len(equations))  # type: ignore[no-untyped-call]
-    factor = triangle_of((spread @ fit.root).mT)
+    spread = _repeated(minimum_norm_map(triangle, kept), count)
+    relation = torch.linalg.solve(spread.mT @ spread, spread.mT)
     return replace(
         fit,
         problem=Problem(objective, design),
         params=spread @ fit.params,
         root=spread @ fit.root,
-        triangle=torch.nn.functional.pad(factor, (0, 0, 0, len(spread) - len(factor))),
-        well_conditioned=False,
+        triangle=torch.nn.functional.pad(fit.triangle @ relation, (0, 0, 0, len(spread) - spread.shape[1])),
     )
 
 
@@ -387,6 +403,20 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
         path = replace(path, iterations=path.iterations + steps)
         _check_converged(path)
     return _fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), (), rank)
+
+
+def _newton_fit(
+    problem: Problem, start: Tensor, bread: Bread, given: Sample, kept: tuple[int, ...], equations: tuple[str, ...]
+) -> Fit:
+    path = newton(problem, start, cheap=True)
+    _check_converged(path)
+    return _fit_at(problem, path, bread, "newton", given, kept, equations)
+
+
+def _repeated(matrix: Tensor, count: int) -> Tensor:
+    """Return a block for each equation."""
+    blocks_of: Tensor = torch.block_diag(*[matrix] * count)  # type: ignore[no-untyped-call]
+    return blocks_of
 
 
 def _fit_at(

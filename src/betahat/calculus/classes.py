@@ -68,7 +68,8 @@ class ClassRows(Rows):
     def leverage(self) -> Tensor:
         """Refuse: a row has as many fitted values as equations."""
         raise EstimationError(
-            "Leverage is one number for a model with one index, and this one has one index for each class; use HC0 or HC1."
+            "HC2 and HC3 divide by one less a leverage, which is one number for a model with one index; this one has an index "
+            "for each class: use HC0 or HC1."
         )
 
     def meat(self, factor: Tensor | None = None) -> Tensor:

@@ -56,11 +56,14 @@ class Problem:
         The rows.
     penalty : callable or None
         (k,) parameters -> (), added to the sum.
+    back : Tensor or None
+        (k, k) what maps these parameters to the user's, where the columns were made orthonormal.
     """
 
     objective: Objective
     sample: Sample
     penalty: Penalty | None = None
+    back: Tensor | None = None
 
     def rows(self, block: Block, at: Point) -> Rows:
         """Return the rows of a block at a point."""

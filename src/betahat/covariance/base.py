@@ -91,7 +91,7 @@ def penalised(fit: Fit) -> str:
         ""
         if fit.problem.penalty is None
         else (
-            " The estimate is penalised: standard errors show its variance, and not the bias that the penalty brings."
+            ". The estimate is penalised: standard errors show its variance, and not the bias that the penalty brings."
         )
     )
 

@@ -55,7 +55,9 @@ class Classical(Estimator):
         scale = fit.dispersion
         df = fit.df_resid if claim is Claim.LEAST_SQUARES else None
         if fit.problem.penalty is not None:
-            return sandwich(fit, scale * _unpenalised(fit), "nonrobust", f"{note}{penalised(fit)}", df, robust=False)
+            return sandwich(
+                fit, scale * _unpenalised(fit), "nonrobust", f"{note[:-1]}{penalised(fit)}", df, robust=False
+            )
         return Covariance(scale * fit.bread, "nonrobust", note, df, robust=False, core=scale)
 
 

@@ -31,6 +31,8 @@ def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
     levels : tuple
         The classes, sorted; a category's in its own order.
     """
+    if endog is None:
+        raise DataError("endog is None; pass a column of classes.")
     if isinstance(endog, Tensor):
         flat = endog.detach().reshape(len(endog), -1)
         if flat.shape[1] != 1:

@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from betahat.errors import DataError
+
 Names = Callable[[], Sequence[str]]
 
 
@@ -145,7 +147,10 @@ def to_tensor(values: Any, like: Tensor) -> Tensor:
     """Put numbers of any kind into float64 on the device of `like`."""
     if isinstance(values, Tensor):
         return values.detach().to(like.device, torch.float64)
-    return torch.as_tensor(np.array(values, dtype=float), device=like.device)
+    try:
+        return torch.as_tensor(np.array(values, dtype=float), device=like.device)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{values!r} came where numbers were expected; pass an array of numbers.") from error
 
 
 def _labelled(values: Tensor, index: Any, columns: Any) -> pd.Series | pd.DataFrame:

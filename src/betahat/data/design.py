@@ -261,10 +261,21 @@ def check_weights(weights: Tensor | None) -> None:
         raise DataError("weights are all zero, so no row counts; pass a positive weight for the rows to use.")
 
 
+def check_numbers(label: str, values: Tensor) -> None:
+    """Refuse missing and infinite values of one column."""
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise DataError(
+            f"{label} has {counted(bad, 'missing or infinite value')}; pass missing='drop' to leave out rows with missing ones, or "
+            "fill them in."
+        )
+
+
 def check_counts(counts: Tensor | None) -> None:
     """Refuse frequency weights that do not count."""
     if counts is None:
         return
+    check_numbers("freq_weights", counts)
     bad = int(((counts < 0) | (counts != counts.round())).sum())
     if bad:
         raise DataError(

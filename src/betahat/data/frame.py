@@ -18,6 +18,7 @@ from betahat.data.design import (
     Design,
     check_counts,
     check_finite,
+    check_numbers,
     check_shapes,
     check_size,
     check_weights,
@@ -485,6 +486,7 @@ def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:
     """Return offset + log(exposure)."""
     if exposure is None:
         return offset
+    check_numbers("exposure", exposure)
     bad = int((exposure <= 0).sum())
     if bad:
         raise DataError(

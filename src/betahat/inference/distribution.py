@@ -43,8 +43,8 @@ def f_tail(statistic: float, df_num: float, df_denom: float) -> float:
 
 
 def chi2_tail(statistic: float, df: float) -> float:
-    """Return P(chi2 > statistic), which is 1 below zero."""
-    return float(special.chdtrc(df, np.maximum(statistic, 0.0)))
+    """Return P(chi2 > statistic), which is 1 below zero; NaN without a degree of freedom."""
+    return float(special.chdtrc(df, np.maximum(statistic, 0.0))) if df > 0 else float("nan")
 
 
 def _plain(df: float | Tensor) -> float | np.ndarray:

@@ -201,6 +201,7 @@ def marginal_effects(
     ----------
     Greene (2018), Econometric Analysis, chapter 17. ``statsmodels`` `get_margeff`, whose options these are.
     """
+    at, method = str(at).lower(), str(method).lower()
     if at not in _AT:
         raise OptionError(f"at is {at!r}; use one of {listed(_AT)}.")
     if method not in _METHODS:
@@ -325,18 +326,34 @@ def _points(
     """Return the rows at which effects are taken, with their offset and counts."""
     exog = _replaced(exog, response.names, atexog)
     offset, counts = response.offset, response.counts
+    if len(exog) != len(response.exog) and (offset is not None or counts is not None):
+        raise DataError(
+            f"atexog has {len(exog)} rows and the data {len(response.exog)}, whose offset or freq_weights belong to theirs; pass "
+            "as many rows, or a dict of columns."
+        )
     if at in ("overall", "all"):
-        same = len(exog) == len(response.exog)
-        return exog, offset if same else None, counts if same else None
+        return exog, offset, counts
+    exog, offset = _repeated_rows(exog, offset, counts)
     shift = None if offset is None else offset.to(torch.float64)
     if at == "mean":
-        weights = torch.ones(len(exog), dtype=exog.dtype, device=exog.device) if counts is None else counts.to(exog)
-        share = weights / weights.sum()
-        return (share @ exog)[None], None if shift is None else (share @ shift)[None], None
+        return exog.mean(0)[None], None if shift is None else shift.mean()[None], None
     if at == "median":
         middle = torch.quantile(exog, 0.5, dim=0)[None]
-        return middle, None if shift is None else shift.median()[None], None
+        return middle, None if shift is None else torch.quantile(shift, 0.5)[None], None
     return (~varies).to(exog)[None], None if shift is None else torch.zeros_like(shift[:1]), None
+
+
+def _repeated_rows(exog: Tensor, offset: Tensor | None, counts: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Write rows out as often as they occur, which their mean and median need."""
+    if counts is None:
+        return exog, offset
+    often = counts.long()
+    return exog.repeat_interleave(often, 0), None if offset is None else offset.repeat_interleave(often)
+
+
+def _check_numbers(values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise DataError("atexog has missing or infinite values; pass a number for each.")
 
 
 def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
@@ -349,9 +366,16 @@ def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
                 raise OptionError(
                     f"atexog names the column {key!r}, which is not there; the columns are {listed(names)}."
                 )
-            exog[:, names.index(key) if key in names else key] = to_tensor(value, exog)
+            column = to_tensor(value, exog)
+            if column.ndim > 0 and column.shape != exog.shape[:1]:
+                raise DataError(
+                    f"atexog[{key!r}] has shape {tuple(column.shape)}; pass one value, or one for each of {len(exog)} rows."
+                )
+            exog[:, names.index(key) if key in names else key] = column
+        _check_numbers(exog)
         return exog
     given = to_tensor(atexog, exog)
+    _check_numbers(given)
     given = given[None] if given.ndim == 1 else given
     if given.shape[1] != exog.shape[1]:
         raise DataError(f"atexog has {given.shape[1]} columns and the model {exog.shape[1]}; pass as many.")

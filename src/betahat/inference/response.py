@@ -50,7 +50,7 @@ def deviance(fit: Fit) -> float:
 
 def certain_share(fit: Fit) -> float:
     """Return the share of rows whose probability is within 1e-4 of what was observed."""
-    return float(fit.sum_rows(_certain)) / len(fit.sample.columns[0])
+    return float(fit.sum_rows(_certain)) / float(fit.nobs)
 
 
 def null_log_likelihood(fit: Fit) -> float:
@@ -207,4 +207,5 @@ def _deviance(rows: Rows) -> Tensor:
 
 
 def _certain(rows: Rows) -> Tensor:
-    return ((index_rows(rows).y - _mean(rows)).abs() < 1e-4).sum()
+    certain = (index_rows(rows).y - _mean(rows)).abs() < 1e-4
+    return times(certain.to(torch.float64), rows.counts).sum()

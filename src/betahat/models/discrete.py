@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self, TypeVar, get_args
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -71,6 +73,7 @@ class DiscreteModel(RegressorModel, ABC):
         rank: Rank = "pinv",
         start_params: Any = None,
         disp: bool = False,
+        **options: Any,
     ) -> DiscreteResults:
         """Fit by maximum likelihood, by Newton's method.
 
@@ -91,6 +94,8 @@ class DiscreteModel(RegressorModel, ABC):
             (k,) where to start; zero by default, for large data the optimum of a sample of rows.
         disp : bool
             Whether to print how the solver ended, as statsmodels does unless told not to.
+        **options
+            None: statsmodels' choices of a solver (`method`, `maxiter`, ...) are refused in a sentence.
 
         Returns
         -------
@@ -106,7 +111,7 @@ class DiscreteModel(RegressorModel, ABC):
         CollinearityWarning
             Columns are collinear.
         """
-        fit = _fit(self.design, self.objective, bread, rank, (), start_params, disp)
+        fit = _fit(self.design, self.objective, bread, rank, (), start_params, disp, options)
         return DiscreteResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
 
 
@@ -142,7 +147,7 @@ class Logit(DiscreteModel):
     >>> import betahat as bh
     >>> y, x = [0, 0, 1, 0, 1, 1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.Logit(y, x).fit().params.round(4)
-    array([-4.0477,  1.1565])
+    array([-4.2491,  1.214 ])
     """
 
     objective = Logistic()
@@ -175,6 +180,7 @@ class Logit(DiscreteModel):
                 f"endog has {counted(bad, 'value')} outside [0, 1], and Logit needs 0 and 1, or shares; recode them, (y > 0) * 1 "
                 "say, or use MNLogit for several classes."
             )
+        _check_varies(endog)
 
 
 class Probit(DiscreteModel):
@@ -197,7 +203,7 @@ class Probit(DiscreteModel):
     >>> import betahat as bh
     >>> y, x = [0, 0, 1, 0, 1, 1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.Probit(y, x).fit().params.round(4)
-    array([-2.4289,  0.694 ])
+    array([-2.6592,  0.7598])
     """
 
     objective = Normit()
@@ -230,6 +236,7 @@ class Probit(DiscreteModel):
                 f"endog has {counted(bad, 'value')} other than 0 and 1, and Probit needs those; recode them, (y > 0) * 1 say, or "
                 "use Logit for shares."
             )
+        _check_varies(endog)
 
 
 class Poisson(DiscreteModel):
@@ -251,7 +258,7 @@ class Poisson(DiscreteModel):
     >>> import betahat as bh
     >>> y, x = [0, 1, 1, 3, 4, 8], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.Poisson(y, x).fit().params.round(4)
-    array([-1.1588,  0.5331])
+    array([-1.6821,  0.6296])
     """
 
     objective = PoissonLog()
@@ -283,6 +290,8 @@ class Poisson(DiscreteModel):
             raise DataError(
                 f"endog has {counted(bad, 'negative value')}, and Poisson needs counts; pass numbers of zero or more."
             )
+        if not bool(endog.any()):
+            raise DataError("endog is 0 in every row, so that no mean is positive; pass counts of which some are.")
 
 
 class MNLogit(RegressorModel):
@@ -332,6 +341,8 @@ class MNLogit(RegressorModel):
         beside = Beside(weights=weights, freq_weights=freq_weights)
         self.design = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
+        if not isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype):
+            self.design, self.levels = _classes_in_use(self.design, self.levels)
         _check_classes(self.design, self.levels)
 
     @classmethod
@@ -354,6 +365,7 @@ class MNLogit(RegressorModel):
         rank: Rank = "pinv",
         start_params: Any = None,
         disp: bool = False,
+        **options: Any,
     ) -> MultinomialResults:
         """Fit by maximum likelihood, by Newton's method; the parameters are those of `Logit.fit`.
 
@@ -362,7 +374,7 @@ class MNLogit(RegressorModel):
         MultinomialResults
             Coefficients are (k, J - 1); the covariance is (k (J - 1)) square, equation by equation.
         """
-        fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params, disp)
+        fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params, disp, options)
         return MultinomialResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
 
 
@@ -397,8 +409,8 @@ def logit(
     >>> import betahat as bh
     >>> data = {"y": [0, 0, 1, 0, 1, 1], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
     >>> bh.logit("y ~ x", data).fit().params
-    Intercept   -4.047696
-    x            1.156484
+    Intercept   -4.249091
+    x            1.214026
     dtype: float64
     """
     options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
@@ -479,7 +491,13 @@ def _fit(
     equations: tuple[str, ...],
     start_params: Any,
     disp: bool,
+    options: Mapping[str, Any],
 ) -> Fit:
+    if options:
+        raise OptionError(
+            f"fit does not take {listed(options)}: betahat solves by Newton's method to the last digit, or says why not; leave "
+            "such options out."
+        )
     check_rank_option(rank)
     kind = read_bread(bread)
     start = None
@@ -490,7 +508,8 @@ def _fit(
         width = design.width * max(len(equations), 1)
         if start.shape != (width,):
             raise OptionError(
-                f"start_params has shape {tuple(start.shape)}; pass one number for each of the {width} parameters."
+                f"start_params has shape {np.shape(start_params)}; pass one number for each of the {width} parameters"
+                f"{', in the shape of params' if equations else ''}."
             )
     fit = fit_index(objective, design, kind, rank, equations, start)
     warn_collinear(fit, rank, design.width)
@@ -536,9 +555,29 @@ def _multinomial(cls: type[N], formula: str, data: Any, options: dict[str, Any],
     coded, frame, name, levels = class_formula(formula, data)
     model = cls.__new__(cls)
     design, model.source = design_of_formula(coded, frame, options, ("weights", "freq_weights"), names, cls.__name__)
+    model.source = replace(model.source, text=formula)
     model.design, model.levels = replace(design, endog_name=name), levels
-    _check_classes(model.design, levels)
+    if not isinstance(frame[name].dtype, pd.CategoricalDtype):
+        model.design, model.levels = _classes_in_use(model.design, levels)
+    _check_classes(model.design, model.levels)
     return model
+
+
+def _classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tuple[Any, ...]]:
+    """Leave out classes of rows that were dropped; a category's levels are the user's own, and stay."""
+    used, codes = torch.unique(design.endog, return_inverse=True)
+    if len(used) == len(levels):
+        return design, levels
+    return replace(design, endog=codes.to(torch.float64)), tuple(levels[int(code)] for code in used.tolist())
+
+
+def _check_varies(endog: Tensor) -> None:
+    """Refuse a yes or a no in every row."""
+    first = float(endog[0])
+    if first in (0.0, 1.0) and bool((endog == first).all()):
+        raise DataError(
+            f"endog is {first:.0f} in every row, so that nothing is to be explained; pass rows of both kinds."
+        )
 
 
 def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
@@ -548,7 +587,8 @@ def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
     empty = [level for level, count in zip(levels, counts, strict=True) if not count]
     if empty:
         raise DataError(
-            f"No row is of the classes {listed(empty)}; leave unused categories out, with .cat.remove_unused_categories() say."
+            f"No row is of {'the class' if len(empty) == 1 else 'the classes'} {listed(empty)}; leave unused categories out, with "
+            ".cat.remove_unused_categories() say."
         )
 
 

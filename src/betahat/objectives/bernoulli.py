@@ -78,8 +78,7 @@ class Normit(LinearIndex):
 
     def mean(self, output: Tensor) -> Tensor:
         """Return Phi(eta)."""
-        probability: Tensor = torch.special.ndtr(output)
-        return probability
+        return 0.5 * torch.erfc(-output / math.sqrt(2.0))  # torch.special.ndtr has no digit left at -8
 
 
 @dataclass(frozen=True)

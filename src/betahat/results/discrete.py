@@ -15,7 +15,7 @@ from torch import Tensor
 
 from betahat.calculus.rows import Bread
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
-from betahat.errors import DataError, OptionError
+from betahat.errors import DataError, OptionError, counted
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.prediction import check_width
@@ -213,7 +213,7 @@ class DiscreteResults(VectorResults):
         labels = container.row_labels if row_labels is None else list(row_labels)
         if labels is not None and len(labels) != len(regressors):
             raise OptionError(
-                f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
+                f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
             )
         return predict_response(
             self.fit, regressors, shift, self._factor, self._df, which == "linear", container, labels
@@ -362,15 +362,20 @@ class DiscreteResults(VectorResults):
             shift = None
         if offset is None and exposure is None:
             return regressors, shift, container
+        if exog is None:
+            raise OptionError(
+                "offset and exposure of the data of the fit are those of the fit; pass exog as well to predict under others."
+            )
         given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
         if offset is not None:
-            given = given + to_tensor(offset, given)
+            given = given + _one_each(offset, given, "offset")
         if exposure is not None:
-            given = given + to_tensor(exposure, given).log()
-        if given.shape != regressors.shape[:1]:
-            raise DataError(
-                f"offset or exposure has shape {tuple(given.shape)} for {len(regressors)} predictions; pass one for each."
-            )
+            rates = _one_each(exposure, given, "exposure")
+            if bool((rates <= 0).any()):
+                raise DataError(
+                    "exposure has values of zero or less, and its logarithm is taken; pass positive numbers."
+                )
+            given = given + rates.log()
         return regressors, given, container
 
 
@@ -461,7 +466,11 @@ class MultinomialResults(Results):
         size = len(self.model.levels)
         predicted = self._probabilities(self.fit.design.exog).argmax(1)
         cells = self.fit.design.endog.long() * size + predicted
-        return self._container.plain(torch.bincount(cells, minlength=size * size).reshape(size, size).to(torch.float64))
+        counts = self.fit.design.counts
+        weights = (
+            torch.ones(len(cells), dtype=torch.float64, device=cells.device) if counts is None else counts.double()
+        )
+        return self._container.plain(torch.bincount(cells, weights, minlength=size * size).reshape(size, size))
 
     def get_margeff(
         self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
@@ -528,7 +537,7 @@ class MultinomialResults(Results):
             left,
             right,
             yname=yname,
-            equations=self.fit.equations,
+            equations=self.fit.equations if yname is None else [_renamed(name, yname) for name in self.fit.equations],
             xname=xname,
             title=title,
             alpha=alpha,
@@ -594,6 +603,22 @@ class MultinomialResults(Results):
     def _index(self) -> pd.MultiIndex:
         levels = [equation.split("=", 1)[1] for equation in self.fit.equations]
         return pd.MultiIndex.from_product([levels, self.fit.given.names], names=[self.endog_name, None])
+
+
+def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
+    """Read a number for each prediction, or one for all."""
+    read = to_tensor(values, like)
+    if read.ndim > 0 and read.shape != like.shape:
+        raise DataError(
+            f"{label} has shape {tuple(read.shape)} for {len(like)} predictions; pass one for each, or one for all."
+        )
+    if not bool(torch.isfinite(read).all()):
+        raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
+    return read
+
+
+def _renamed(equation: str, yname: str) -> str:
+    return f"{yname}={equation.split('=', 1)[1]}"
 
 
 def _new_regressors(

@@ -13,6 +13,7 @@ from betahat.data.design import Design
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, listed
 from betahat.objectives.base import Claim, dispersion
+from betahat.solvers.triangles import inverse_triangle
 
 # A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum.
 _CONVERGED = 1e-24
@@ -161,8 +162,8 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     def losses(theta: Tensor) -> Tensor:
         return problem.gather(lambda rows: rows.losses, Point(theta, theta.new_empty(0)))
 
-    length = torch.linalg.vector_norm
-    if problem.penalty is not None or bool(length(step) < _GROWTH * length(params)):
+    length, unit = torch.linalg.vector_norm, _units(problem, len(params))
+    if problem.penalty is not None or bool(length(step * unit) < _GROWTH * length(params * unit)):
         return
     near, far = losses(params), losses(params + 100.0 * step)
     if not bool(torch.isfinite(far).all()) or bool((far > near + 1e-6 * (1.0 + near.abs())).any()):
@@ -176,15 +177,21 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
 
 def parameters_along(problem: Problem, directions: Tensor) -> str:
     """Name the parameters that (k, m) directions move, in units of their columns."""
+    back, unit = problem.back, _units(problem, len(directions))
+    if back is not None:
+        directions, unit = back @ directions, torch.linalg.vector_norm(inverse_triangle(back), dim=0)
+    size = torch.linalg.vector_norm(directions, dim=1) * unit
+    size = size.view(-1, len(problem.sample.names)).amax(0)  # of several equations, the largest
+    return listed([name for name, value in zip(problem.sample.names, size / size.max(), strict=True) if value > 0.1])
+
+
+def _units(problem: Problem, width: int) -> Tensor:
+    """Return (k,) the lengths of the columns: what a parameter's change is measured by; ones for torch models."""
     sample = problem.sample
-    size = torch.linalg.vector_norm(directions, dim=1)
-    names = sample.names
-    if isinstance(sample, Design):
-        spread = torch.linalg.vector_norm(sample.exog.to(torch.float64), dim=0)
-        size = size.view(-1, len(spread)) * spread
-        size = size.amax(0)
-    chosen = [name for name, value in zip(names, (size / size.max()).tolist(), strict=True) if value > 0.1]
-    return listed(chosen)
+    if not isinstance(sample, Design):
+        return torch.ones(width, dtype=torch.float64, device=sample.columns[0].device)
+    lengths: Tensor = torch.linalg.vector_norm(sample.exog, dim=0, dtype=torch.float64)
+    return lengths.repeat(width // sample.width)
 
 
 def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, cheap: bool) -> Local | None:

@@ -1,6 +1,7 @@
 """Ratios in one run: reads the JSON of `make bench` and prints medians, ratios and limits as Markdown."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -23,13 +24,45 @@ QUESTIONS = [
     ),
     ("small OLS + HC1 over statsmodels", "small::test_betahat[HC1]", "small::test_statsmodels[HC1]", "at most 3"),
     ("small OLS + HC3 over statsmodels", "small::test_betahat[HC3]", "small::test_statsmodels[HC3]", ""),
+    (
+        "statsmodels over Logit + HC0",
+        "likelihood_large::test_statsmodels[Logit]",
+        "likelihood_large::test_betahat[Logit]",
+        "at least 5",
+    ),
+    (
+        "glum over Logit + HC0",
+        "likelihood_large::test_glum[Logit]",
+        "likelihood_large::test_betahat[Logit]",
+        "at least 3",
+    ),
+    (
+        "statsmodels over Poisson + HC0",
+        "likelihood_large::test_statsmodels[Poisson]",
+        "likelihood_large::test_betahat[Poisson]",
+        "at least 5",
+    ),
+    (
+        "glum over Poisson + HC0",
+        "likelihood_large::test_glum[Poisson]",
+        "likelihood_large::test_betahat[Poisson]",
+        "at least 3",
+    ),
+    ("Logit HC3 over HC0", "likelihood_large::test_betahat_hc3[Logit]", "likelihood_large::test_betahat[Logit]", ""),
+    ("Probit over Logit", "likelihood_large::test_betahat[Probit]", "likelihood_large::test_betahat[Logit]", ""),
+    (
+        "linear module over Logit, n = 1e5",
+        "likelihood_module::test_linear_module",
+        "likelihood_module::test_logit",
+        "at most 4",
+    ),
 ]
 
 
 def main(path):
     found = json.loads(Path(path).read_text(encoding="utf-8"))
     medians = {
-        entry["fullname"].replace("benchmarks/bench_ols_", "").replace(".py", ""): entry["stats"]["median"]
+        re.sub(r"benchmarks/bench_(ols_)?|\.py", "", entry["fullname"]): entry["stats"]["median"]
         for entry in found["benchmarks"]
     }
     print("| question | median | of | ratio | limit |\n|---|---|---|---|---|")
@@ -37,6 +70,11 @@ def main(path):
         if top in medians and bottom in medians:
             a, b = medians[top], medians[bottom]
             print(f"| {question} | {a * 1e3:.4g} ms | {b * 1e3:.4g} ms | {a / b:.2f} | {limit} |")
+    network = medians.get("likelihood_module::test_network")
+    if network is not None:
+        print(
+            f"| network of 481 parameters, 20,000 rows: Hessian, scores, table | {network:.3g} s |  |  | at most 10 s |"
+        )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ _MANY = 50
 # An eigenvalue of the scaled information below 1e-10 of the largest leaves a standard error no digit to trust: its
 # inverse is dominated by rounding, which a Hessian by loops has at 1e-13 or so.
 _NULL = 1e-10
+# Rounding of a Hessian by loops leaves eigenvalues of either sign below this.
+_DOWNWARD = 1e-7
 # Where the whole size of a parameter moves the fit 1e-12 times as much as another's, rounding hides it.
 _IDLE = 1e-12
 # A large sample starts from the optimum of every so many rows.
@@ -180,7 +182,7 @@ class Fit:
     @property
     def rank(self) -> int:
         """The number of independent parameters, r."""
-        return len(self.kept) * max(len(self.equations), 1)
+        return self.root.shape[1]
 
     @property
     def df_resid(self) -> float:
@@ -429,9 +431,13 @@ def _fit_at(
     equations: tuple[str, ...],
     rank: Rank | None = None,
 ) -> Fit:
+    _check_minimum(problem, path.local)
     local = path.local if bread is Bread.OBSERVED else problem.evaluate(path.local.params, bread)
     loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
     root, triangle, sound = _root(problem, local, bread, rank)
+    if bread is Bread.OPG:  # the scores of the log-likelihood are those of the loss over the dispersion
+        factor = dispersion(problem.objective.claim, loss, float(given.nobs - root.shape[1])).sqrt()
+        root, triangle = root * factor, triangle / factor
     return Fit(
         problem,
         local.params,
@@ -450,29 +456,31 @@ def _fit_at(
 
 def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tuple[Tensor, Tensor, bool]:
     """Return Z with Z Z' = A^-1, R with R'R = A, and whether the columns' products keep their digits."""
+    closed = isinstance(problem.objective, LinearIndex | Softmax)
     scale = unit_scale(local.information)
     scaled = local.information / scale / scale[:, None]
-    spectrum, vectors = torch.linalg.eigh(scaled)
-    sound = isinstance(problem.objective, LinearIndex | Softmax) and certified(scaled)
-    if not isinstance(problem.objective, LinearIndex | Softmax) and rank is None:
+    if not closed and rank is None:
         _check_moves(problem, local, scale)
-    triangle = None if sound or problem.penalty is not None else _triangle_by_rows(problem, local.params, bread)
-    if triangle is not None and bool(triangle.diagonal().abs().min() > 1e-13 * triangle.diagonal().abs().max()):
-        norms = torch.linalg.vector_norm(triangle, dim=0)
-        if bool(torch.linalg.svdvals(triangle / norms)[-1] > _NULL):
-            return inverse_triangle(triangle), triangle, False
-    _check_minimum(problem, local, spectrum, vectors, scale)
+    sound = closed and certified(scaled)
+    by_rows = None if sound or problem.penalty is not None else _triangle_by_rows(problem, local.params, bread)
+    if by_rows is not None and _full_rank(by_rows):
+        return inverse_triangle(by_rows), by_rows, False
+    spectrum, vectors = torch.linalg.eigh(scaled)
     held = spectrum > _NULL * spectrum[-1]
-    if not bool(held.all()):
-        if rank != "pinv":
-            raise EstimationError(_null_sentence(problem, vectors[:, ~held] / scale[:, None], local))
-        plain_spectrum, plain_vectors = torch.linalg.eigh(local.information)
-        firm = plain_spectrum > _NULL * plain_spectrum[-1]
-        root = plain_vectors[:, firm] * plain_spectrum[firm].rsqrt()
-        return root, (plain_vectors * plain_spectrum.clamp_min(0.0).sqrt()).mT, False
-    lower = torch.linalg.cholesky(scaled)
-    triangle = lower.mT * scale
-    return inverse_triangle(triangle), triangle, sound
+    if bool(held.all()):
+        triangle = torch.linalg.cholesky(scaled).mT * scale
+        return inverse_triangle(triangle), triangle, sound
+    if rank != "pinv":
+        raise EstimationError(_null_sentence(problem, vectors[:, ~held] / scale[:, None], local))
+    spectrum, vectors = torch.linalg.eigh(local.information)
+    held = spectrum > _NULL * spectrum[-1]
+    triangle = (vectors * spectrum.clamp_min(0.0).sqrt()).mT
+    return vectors[:, held] * spectrum[held].rsqrt(), triangle, False
+
+
+def _full_rank(triangle: Tensor) -> bool:
+    norms = torch.linalg.vector_norm(triangle, dim=0)
+    return bool((norms > 0).all()) and bool(torch.linalg.svdvals(triangle / norms)[-1] > _NULL)
 
 
 def _check_moves(problem: Problem, local: Local, scale: Tensor) -> None:
@@ -501,12 +509,15 @@ def _triangle_by_rows(problem: Problem, params: Tensor, bread: Bread) -> Tensor 
     return joint if len(joint) == len(params) and bool(torch.isfinite(joint).all()) else None
 
 
-def _check_minimum(problem: Problem, local: Local, spectrum: Tensor, vectors: Tensor, scale: Tensor) -> None:
-    if not bool(torch.isfinite(spectrum).all()):
+def _check_minimum(problem: Problem, local: Local) -> None:
+    """Refuse a point where the Hessian is not finite, or curves downward; whatever the bread is going to be."""
+    if not bool(torch.isfinite(local.information).all()):
         raise EstimationError(
             "The second derivatives of the loss are not finite at these parameters; pass parameters where they are."
         )
-    if bool(spectrum[0] < -1e-7 * spectrum.abs().max()):
+    scale = unit_scale(local.information)
+    spectrum, vectors = torch.linalg.eigh(local.information / scale / scale[:, None])
+    if bool(spectrum[0] < -_DOWNWARD * spectrum.abs().max()):
         names = parameters_along(problem, vectors[:, :1] / scale[:, None])
         raise EstimationError(
             f"This is not a minimum: the loss curves downward along {names} (the scaled Hessian has an eigenvalue of "
@@ -518,7 +529,7 @@ def _null_sentence(problem: Problem, directions: Tensor, local: Local) -> str:
     if not bool(local.information.any()):
         return (
             "The loss has no curvature at all, so its Hessian gives no standard error: an absolute loss or a quantile's has "
-            "none. Use a smooth loss, such as nn.HuberLoss with bread='opg' or least squares."
+            "none. Use a smooth loss, such as nn.HuberLoss() or nn.MSELoss()."
         )
     count = directions.shape[1]
     return (

@@ -27,7 +27,7 @@ from betahat.models.regressors import (
     design_of_formula,
     warn_collinear,
 )
-from betahat.objectives.base import LinearIndex
+from betahat.objectives.base import Claim, LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
@@ -474,6 +474,15 @@ def mnlogit(
         "dtype": dtype,
     }
     return _multinomial(MNLogit, formula, data, options, caller(2))
+
+
+def check_opg(bread: Bread, claim: Claim, penalised: bool) -> None:
+    """Refuse the scores' outer products where they are not the information."""
+    if bread is Bread.OPG and (claim is Claim.NONE or penalised):
+        raise OptionError(
+            "bread='opg' takes the scores' outer products for the information, which holds for a likelihood without a penalty; pass "
+            "bread='observed', or likelihood=True if the loss is minus a log-density."
+        )
 
 
 def read_bread(bread: str) -> Bread:

@@ -20,7 +20,7 @@ from betahat.data.frame import read_columns
 from betahat.data.sample import Batch
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import fit_general
-from betahat.models.discrete import BreadName, read_bread
+from betahat.models.discrete import BreadName, check_opg, read_bread
 from betahat.models.module import Tensors, parameter_names
 from betahat.models.torch_model import read_penalty, warn_far
 from betahat.objectives.base import Claim
@@ -138,6 +138,7 @@ class MEstimator:
                 "'gauss-newton' or 'opg', or use TorchModel."
             )
         claim = Claim.LEAST_SQUARES if kind is Bread.GAUSS_NEWTON else self._claim
+        check_opg(kind, claim, self._penalty is not None)
         plain = claim is Claim.NONE or self._penalty is not None
         estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
         problem = self._problem(claim)

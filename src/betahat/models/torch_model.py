@@ -23,7 +23,7 @@ from betahat.data.frame import read_columns
 from betahat.data.sample import Batch, Sample
 from betahat.errors import ConvergenceWarning, DataError, OptionError, counted, listed
 from betahat.fit import Fit, fit_general, fit_least_squares
-from betahat.models.discrete import BreadName, read_bread
+from betahat.models.discrete import BreadName, check_opg, read_bread
 from betahat.models.losses import ReadLoss, matching_target, read_loss
 from betahat.models.module import Functional, functional, parameter_names, write_back
 from betahat.objectives.base import Claim, LinearIndex, Objective
@@ -196,6 +196,7 @@ class TorchModel:
         kind = read_bread(bread)
         if rank not in (None, "pinv"):
             raise OptionError(f"rank is {rank!r}; use None (a flat direction is an error) or 'pinv'.")
+        check_opg(kind, self._problem.objective.claim, self._problem.penalty is not None)
         plain = self._problem.objective.claim is Claim.NONE or self._problem.penalty is not None
         estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
         fit = self._fitted(kind, polish, rank)

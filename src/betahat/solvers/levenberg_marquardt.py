@@ -17,7 +17,7 @@ from betahat.solvers.triangles import joined_triangle, triangle_of
 
 # The offset of Bates and Watts (1981): at 1e-10 the residuals are orthogonal to the tangent plane to ten digits.
 _ORTHOGONAL = 1e-10
-_ITERATIONS = 500
+_ITERATIONS = 1000
 _LARGEST_DAMPING = 1e20
 
 

@@ -17,6 +17,8 @@ from betahat.solvers.triangles import inverse_triangle
 
 # A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum.
 _CONVERGED = 1e-24
+# Where a Hessian takes seconds, 1e-8 standard errors are near enough to save another.
+_COSTLY, _CONVERGED_COSTLY = 50, 1e-16
 # Below this the loss cannot tell two points apart any more, and only the gradient can.
 _FLAT = 1e-6
 _ITERATIONS = 100
@@ -75,12 +77,13 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     """
     here = problem.evaluate(start, Bread.OBSERVED)
     check_finite_start(here)
+    tolerance = _CONVERGED if cheap or len(start) <= _COSTLY else _CONVERGED_COSTLY
     floor = max(_FLAT**2, rounding(problem, here))
     last = float("inf")
     for iteration in progress(range(_ITERATIONS), "Newton"):
         step = newton_step(here)
         decrement = abs(float(step @ here.gradient)) / noise(problem, here)
-        if decrement <= _CONVERGED or (decrement < floor and decrement > 0.25 * last):
+        if decrement <= tolerance or (decrement < floor and decrement > 0.25 * last):
             return Optimum(here, decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
             check_recession(problem, here.params, step)
@@ -124,11 +127,9 @@ def noise(problem: Problem, local: Local) -> float:
 
 def rounding(problem: Problem, local: Local) -> float:
     """Return the decrement that rounding of the residuals alone leaves: a fit may be exact to the last digits."""
-    sample = problem.sample
     if problem.objective.claim is not Claim.LEAST_SQUARES:
         return 0.0
-    target = sample.endog if isinstance(sample, Design) else sample.columns[-1]
-    size = float(target.to(torch.float64).square().mean())
+    size = float(_target(problem).square().mean())
     return 100.0 * len(local.params) * torch.finfo(torch.float64).eps ** 2 * size / noise(problem, local)
 
 
@@ -196,7 +197,7 @@ def _units(problem: Problem, width: int) -> Tensor:
 
 def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, cheap: bool) -> Local | None:
     """Take the longest of the steps 1, 1/4, ... that lowers the loss; None where there is none."""
-    allowed = 1e-13 * here.loss.abs()
+    allowed = 1e-13 * here.loss.abs() + _rounding_of_squares(problem, here)
     length = 1.0
     while length > 1e-12:
         params = here.params + length * step
@@ -208,6 +209,19 @@ def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, chea
             return problem.evaluate(params, Bread.OBSERVED)
         length *= 0.25
     return None
+
+
+def _rounding_of_squares(problem: Problem, here: Local) -> Tensor:
+    """Return what rounding of the outputs leaves of half a sum of squares: eps |y| |residuals|, and some."""
+    if problem.objective.claim is not Claim.LEAST_SQUARES:
+        return torch.zeros_like(here.loss)
+    size: Tensor = torch.linalg.vector_norm(_target(problem)) * (2.0 * here.loss.clamp_min(0.0)).sqrt()
+    return 30.0 * torch.finfo(torch.float64).eps * size
+
+
+def _target(problem: Problem) -> Tensor:
+    sample = problem.sample
+    return (sample.endog if isinstance(sample, Design) else sample.columns[-1]).to(torch.float64)
 
 
 def _lower(there: Tensor, here: Tensor, allowed: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -362,7 +363,7 @@ def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
     if isinstance(atexog, Mapping):
         exog = exog.clone()
         for key, value in atexog.items():
-            if key not in names and not (isinstance(key, int) and 0 <= key < len(names)):
+            if key not in names and not (isinstance(key, Integral) and 0 <= int(key) < len(names)):
                 raise OptionError(
                     f"atexog names the column {key!r}, which is not there; the columns are {listed(names)}."
                 )
@@ -371,12 +372,14 @@ def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
                 raise DataError(
                     f"atexog[{key!r}] has shape {tuple(column.shape)}; pass one value, or one for each of {len(exog)} rows."
                 )
-            exog[:, names.index(key) if key in names else key] = column
+            exog[:, names.index(key) if key in names else int(key)] = column
         _check_numbers(exog)
         return exog
     given = to_tensor(atexog, exog)
     _check_numbers(given)
     given = given[None] if given.ndim == 1 else given
+    if given.ndim != 2 or not len(given):
+        raise DataError(f"atexog has shape {tuple(given.shape)}; pass one row of regressors, or several.")
     if given.shape[1] != exog.shape[1]:
         raise DataError(f"atexog has {given.shape[1]} columns and the model {exog.shape[1]}; pass as many.")
     return given

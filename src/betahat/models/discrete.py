@@ -169,7 +169,7 @@ class Logit(DiscreteModel):
         beside = Beside(weights, offset, exposure, freq_weights)
         self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
-        self.check_endog(self.design.endog)
+        self.check_endog(_in_use(self.design))
 
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
@@ -225,7 +225,7 @@ class Probit(DiscreteModel):
         beside = Beside(weights, offset, exposure, freq_weights)
         self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
-        self.check_endog(self.design.endog)
+        self.check_endog(_in_use(self.design))
 
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
@@ -280,7 +280,7 @@ class Poisson(DiscreteModel):
         beside = Beside(weights, offset, exposure, freq_weights)
         self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
-        self.check_endog(self.design.endog)
+        self.check_endog(_in_use(self.design))
 
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
@@ -409,8 +409,8 @@ def logit(
     >>> import betahat as bh
     >>> data = {"y": [0, 0, 1, 0, 1, 1], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
     >>> bh.logit("y ~ x", data).fit().params
-    Intercept   -4.249091
-    x            1.214026
+    Intercept   -4.249097
+    x            1.214028
     dtype: float64
     """
     options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
@@ -553,7 +553,7 @@ def _options(
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
     model = cls.__new__(cls)
     model.design, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__)
-    cls.check_endog(model.design.endog)
+    cls.check_endog(_in_use(model.design))
     return model
 
 
@@ -578,6 +578,15 @@ def _classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tu
     if len(used) == len(levels):
         return design, levels
     return replace(design, endog=codes.to(torch.float64)), tuple(levels[int(code)] for code in used.tolist())
+
+
+def _in_use(design: Design) -> Tensor:
+    """Return the dependent variable of the rows that count."""
+    endog = design.endog
+    for weights in (design.weights, design.counts):
+        if weights is not None and not bool(weights.all()):
+            return endog[(weights != 0) & (True if design.counts is None else design.counts != 0)]
+    return endog
 
 
 def _check_varies(endog: Tensor) -> None:

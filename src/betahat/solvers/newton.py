@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.problem import Local, Problem
-from betahat.calculus.rows import Bread, Point
+from betahat.calculus.rows import Bread, Point, times
 from betahat.data.design import Design
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, listed
@@ -161,7 +161,7 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     """
 
     def losses(theta: Tensor) -> Tensor:
-        return problem.gather(lambda rows: rows.losses, Point(theta, theta.new_empty(0)))
+        return problem.gather(lambda rows: times(rows.losses, rows.counts), Point(theta, theta.new_empty(0)))
 
     length, unit = torch.linalg.vector_norm, _units(problem, len(params))
     if problem.penalty is not None or bool(length(step * unit) < _GROWTH * length(params * unit)):

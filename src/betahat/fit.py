@@ -175,6 +175,11 @@ class Fit:
         return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
 
     @property
+    def width(self) -> int:
+        """The number of those names, which it does not take to know."""
+        return self.given.width * max(len(self.equations), 1)
+
+    @property
     def nobs(self) -> int | float:
         """The number of rows, n; the sum of the frequency weights where there are some."""
         return self.sample.nobs

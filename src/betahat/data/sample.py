@@ -36,6 +36,11 @@ class Sample(Protocol):
         ...
 
     @property
+    def width(self) -> int:
+        """The number of those names."""
+        ...
+
+    @property
     def columns(self) -> tuple[Tensor, ...]:
         """What goes through the row blocks."""
         ...
@@ -76,6 +81,11 @@ class Batch:
     endog_name: str
     nobs: int
     block_rows: int | None = None
+
+    @property
+    def width(self) -> int:
+        """k, the number of parameters."""
+        return len(self.names)
 
     def row_names(self, positions: Sequence[int]) -> str:
         """Name rows by the user's labels, else by their position in the data."""

@@ -472,13 +472,13 @@ class Results(ABC):
 
     @property
     def _kept(self) -> tuple[int, ...]:
-        width, blocks = len(self.fit.given.names), max(len(self.fit.equations), 1)
+        width, blocks = self.fit.given.width, max(len(self.fit.equations), 1)
         columns = self.fit.kept if self.fit.sample is not self.fit.given else tuple(range(width))
         return tuple(block * width + column for block in range(blocks) for column in columns)
 
     def _expand(self, values: Tensor) -> Tensor:
         """Put NaN rows where `rank="drop"` left a column out."""
-        width = len(self.names)
+        width = self.fit.width
         if len(values) == width:
             return values
         full = values.new_full((width, *values.shape[1:]), math.nan)

@@ -625,9 +625,9 @@ def _new_regressors(
     results: DiscreteResults | MultinomialResults, exog: Any, transform: bool
 ) -> tuple[Tensor, Container]:
     regressors, container = results.model.new_regressors(exog, transform)
-    width = len(results.fit.given.names)
+    width = results.fit.given.width
     check_width(regressors, width)
-    if len(results.fit.design.names) < width:
+    if results.fit.design.width < width:
         regressors = regressors[:, list(results.fit.kept)]
     return regressors.to(results.fit.params.device), container
 

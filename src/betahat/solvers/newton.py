@@ -15,8 +15,9 @@ from betahat.errors import EstimationError, listed
 from betahat.objectives.base import Claim, dispersion
 from betahat.solvers.triangles import inverse_triangle
 
-# A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum.
-_CONVERGED = 1e-24
+# A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum. The rounding of a sum grows with its terms,
+# and so does what can be asked for beyond a hundred thousand rows.
+_CONVERGED, _ROWS = 1e-24, 1e5
 # Where a Hessian takes seconds, 1e-8 standard errors are near enough to save another.
 _COSTLY, _CONVERGED_COSTLY = 50, 1e-16
 # Below this the loss cannot tell two points apart any more, and only the gradient can.
@@ -77,7 +78,8 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     """
     here = problem.evaluate(start, Bread.OBSERVED)
     check_finite_start(here)
-    tolerance = _CONVERGED if cheap or len(start) <= _COSTLY else _CONVERGED_COSTLY
+    exact = _CONVERGED * max(1.0, float(problem.sample.nobs) / _ROWS)
+    tolerance = exact if cheap or len(start) <= _COSTLY else _CONVERGED_COSTLY
     floor = max(_FLAT**2, rounding(problem, here))
     last = float("inf")
     for iteration in progress(range(_ITERATIONS), "Newton"):

@@ -48,6 +48,25 @@ class DiscreteModel(RegressorModel, ABC):
         As in `RegressorModel`.
     """
 
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        offset: Any = None,
+        exposure: Any = None,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        beside = Beside(weights, offset, exposure, freq_weights)
+        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        self.check_endog(_in_use(self.design))
+
     @property
     @abstractmethod
     def objective(self) -> LinearIndex:
@@ -152,25 +171,6 @@ class Logit(DiscreteModel):
 
     objective = Logistic()
 
-    def __init__(
-        self,
-        endog: Any,
-        exog: Any,
-        offset: Any = None,
-        exposure: Any = None,
-        weights: Any = None,
-        freq_weights: Any = None,
-        hasconst: bool | None = None,
-        missing: Missing = "none",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        """Read and check the data."""
-        beside = Beside(weights, offset, exposure, freq_weights)
-        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
-        self.source = None
-        self.check_endog(_in_use(self.design))
-
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
         """Refuse values outside [0, 1]."""
@@ -208,25 +208,6 @@ class Probit(DiscreteModel):
 
     objective = Normit()
 
-    def __init__(
-        self,
-        endog: Any,
-        exog: Any,
-        offset: Any = None,
-        exposure: Any = None,
-        weights: Any = None,
-        freq_weights: Any = None,
-        hasconst: bool | None = None,
-        missing: Missing = "none",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        """Read and check the data."""
-        beside = Beside(weights, offset, exposure, freq_weights)
-        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
-        self.source = None
-        self.check_endog(_in_use(self.design))
-
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
         """Refuse values other than 0 and 1."""
@@ -262,25 +243,6 @@ class Poisson(DiscreteModel):
     """
 
     objective = PoissonLog()
-
-    def __init__(
-        self,
-        endog: Any,
-        exog: Any,
-        offset: Any = None,
-        exposure: Any = None,
-        weights: Any = None,
-        freq_weights: Any = None,
-        hasconst: bool | None = None,
-        missing: Missing = "none",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        """Read and check the data."""
-        beside = Beside(weights, offset, exposure, freq_weights)
-        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
-        self.source = None
-        self.check_endog(_in_use(self.design))
 
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
@@ -378,31 +340,25 @@ class MNLogit(RegressorModel):
         return MultinomialResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
 
 
-def logit(
-    formula: str,
-    data: Any,
-    *,
-    offset: Any = None,
-    exposure: Any = None,
-    weights: Any = None,
-    freq_weights: Any = None,
-    hasconst: bool | None = None,
-    missing: Missing = "drop",
-    device: Device = None,
-    dtype: torch.dtype | None = None,
-) -> Logit:
+def logit(formula: str, data: Any, **options: Any) -> Logit:
     """Make a Logit model from a formula and a dataframe.
 
     Parameters
     ----------
-    formula, data, hasconst, missing, device, dtype
+    formula, data
         As in `ols`.
-    offset, exposure, weights, freq_weights : str or array_like, optional
-        As in `Logit`: a column's name, or as many numbers as `data` has rows.
+    **options
+        offset, exposure, weights and freq_weights as in `Logit`: a column's name, or as many numbers as `data` has rows;
+        hasconst, missing ("drop" by default), device and dtype as in `ols`.
 
     Returns
     -------
     Logit
+
+    Raises
+    ------
+    FormulaError, DataError, OptionError
+        In one sentence, before any work starts.
 
     Examples
     --------
@@ -413,66 +369,24 @@ def logit(
     x            1.214028
     dtype: float64
     """
-    options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
     return _from_formula(Logit, formula, data, options, caller(2))
 
 
-def probit(
-    formula: str,
-    data: Any,
-    *,
-    offset: Any = None,
-    exposure: Any = None,
-    weights: Any = None,
-    freq_weights: Any = None,
-    hasconst: bool | None = None,
-    missing: Missing = "drop",
-    device: Device = None,
-    dtype: torch.dtype | None = None,
-) -> Probit:
-    """Make a Probit model from a formula and a dataframe; the parameters are those of `logit`."""
-    options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
+def probit(formula: str, data: Any, **options: Any) -> Probit:
+    """Make a Probit model from a formula and a dataframe; the options are those of `logit`."""
     return _from_formula(Probit, formula, data, options, caller(2))
 
 
-def poisson(
-    formula: str,
-    data: Any,
-    *,
-    offset: Any = None,
-    exposure: Any = None,
-    weights: Any = None,
-    freq_weights: Any = None,
-    hasconst: bool | None = None,
-    missing: Missing = "drop",
-    device: Device = None,
-    dtype: torch.dtype | None = None,
-) -> Poisson:
-    """Make a Poisson model from a formula and a dataframe; the parameters are those of `logit`."""
-    options = _options(offset, exposure, weights, freq_weights, hasconst, missing, device, dtype)
+def poisson(formula: str, data: Any, **options: Any) -> Poisson:
+    """Make a Poisson model from a formula and a dataframe; the options are those of `logit`."""
     return _from_formula(Poisson, formula, data, options, caller(2))
 
 
-def mnlogit(
-    formula: str,
-    data: Any,
-    *,
-    weights: Any = None,
-    freq_weights: Any = None,
-    hasconst: bool | None = None,
-    missing: Missing = "drop",
-    device: Device = None,
-    dtype: torch.dtype | None = None,
-) -> MNLogit:
-    """Make a multinomial logit model from a formula and a dataframe; the left-hand side is a column of classes."""
-    options = {
-        "weights": weights,
-        "freq_weights": freq_weights,
-        "hasconst": hasconst,
-        "missing": missing,
-        "device": device,
-        "dtype": dtype,
-    }
+def mnlogit(formula: str, data: Any, **options: Any) -> MNLogit:
+    """Make a multinomial logit model from a formula and a dataframe; the left-hand side is a column of classes.
+
+    The options are those of `logit`, but for offset and exposure.
+    """
     return _multinomial(MNLogit, formula, data, options, caller(2))
 
 
@@ -526,28 +440,6 @@ def _fit(
         found = fit.diagnostics
         print(f"Converged in {found.iterations} Newton steps; the summed loss is {float(fit.loss):.10g}.")
     return fit
-
-
-def _options(
-    offset: Any,
-    exposure: Any,
-    weights: Any,
-    freq_weights: Any,
-    hasconst: bool | None,
-    missing: Missing,
-    device: Device,
-    dtype: torch.dtype | None,
-) -> dict[str, Any]:
-    return {
-        "offset": offset,
-        "exposure": exposure,
-        "weights": weights,
-        "freq_weights": freq_weights,
-        "hasconst": hasconst,
-        "missing": missing,
-        "device": device,
-        "dtype": dtype,
-    }
 
 
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:

@@ -243,6 +243,11 @@ class Results(ABC):
         return self.fit.df_resid
 
     @property
+    @abstractmethod
+    def df_model(self) -> float:
+        """Model degrees of freedom."""
+
+    @property
     def scale(self) -> float:
         """The variance of an error of weight one: s^2 = RSS / (n - r), or the known one of `FixedScale`."""
         return float(self.fit.dispersion) if self.cov.noise is None else self.cov.noise
@@ -554,10 +559,25 @@ class VectorResults(Results, ABC):
     """Results whose parameters are one vector."""
 
     def _parameters(self, values: Tensor) -> Any:
-        return self._container.present(self._expand(values), self._names)
+        return vector_of(self, values)
 
     def _square(self, values: Tensor) -> Any:
-        return self._container.present(self._expand_square(values), self._names)
+        return square_of(self, values)
 
     def _intervals(self, values: Tensor) -> Any:
-        return self._container.present(self._expand(values), self._names, [0, 1])
+        return intervals_of(self, values)
+
+
+def vector_of(results: Results, values: Tensor) -> Any:
+    """Hand out (k,) numbers as one vector."""
+    return results._container.present(results._expand(values), results._names)
+
+
+def square_of(results: Results, values: Tensor) -> Any:
+    """Hand out (k, k) numbers under the parameters' names."""
+    return results._container.present(results._expand_square(values), results._names)
+
+
+def intervals_of(results: Results, values: Tensor) -> Any:
+    """Hand out (k, 2) bounds, a row for each parameter."""
+    return results._container.present(results._expand(values), results._names, [0, 1])

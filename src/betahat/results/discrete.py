@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,7 @@ from betahat.inference.response import (
 )
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.results.base import Results, VectorResults
+from betahat.results.base import Results, intervals_of, square_of, vector_of
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -59,17 +60,8 @@ class ClassModel(Model, Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class DiscreteResults(VectorResults):
-    """Results of Logit, Probit and Poisson, with statsmodels' names; what is shared is in `Results`."""
-
-    model: Model
-
-    # how well it fits
-
-    @property
-    def df_model(self) -> float:
-        """R - 1: one column counts as the constant, as in statsmodels."""
-        return float(self.fit.rank - 1)
+class MaximumLikelihoodResults(Results, ABC):
+    """What discrete models share: the comparison with the model of constants alone, and marginal effects."""
 
     @cached_property
     def llnull(self) -> float:
@@ -91,11 +83,6 @@ class DiscreteResults(VectorResults):
         """Its upper tail, chi-squared with `df_model` degrees of freedom."""
         return chi2_tail(self.llr, self.df_model)
 
-    @cached_property
-    def deviance(self) -> float:
-        """Twice the log-likelihood of a perfect fit less that of this one; R's `deviance`."""
-        return deviance(self.fit)
-
     @property
     def converged(self) -> bool:
         """True: a fit that does not converge is an error."""
@@ -110,6 +97,65 @@ class DiscreteResults(VectorResults):
     def goodness(self) -> tuple[str, float]:
         """McFadden's pseudo R2, under its name in a table."""
         return "Pseudo R²", self.prsquared
+
+    def get_margeff(
+        self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
+    ) -> Margins:
+        """Return marginal effects on the mean, with standard errors from the covariance in use.
+
+        Parameters
+        ----------
+        at : {"overall", "mean", "median", "zero", "all"}
+            The average of the rows' effects, the effect at one point, or every row's without standard errors.
+        method : {"dydx", "eyex", "dyex", "eydx"}
+            Derivative, elasticity, or a semi-elasticity.
+        atexog : mapping or array_like, optional
+            Values in the place of the data's: of columns by name or position, or all of them.
+        dummy, count : bool
+            Differences for regressors of 0 and 1, and for counts, in the place of derivatives.
+
+        Returns
+        -------
+        Margins
+            With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
+        """
+        return marginal_effects(
+            self._response,
+            self.fit.params,
+            self._factor,
+            self._container,
+            at=at,
+            method=method,
+            atexog=atexog,
+            dummy=dummy,
+            count=count,
+        )
+
+    margins = get_margeff
+
+    @property
+    @abstractmethod
+    def _response(self) -> Response:
+        """What marginal effects are of."""
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteResults(MaximumLikelihoodResults):
+    """Results of Logit, Probit and Poisson, with statsmodels' names; what is shared is in `Results`."""
+
+    model: Model
+
+    # how well it fits
+
+    @property
+    def df_model(self) -> float:
+        """R - 1: one column counts as the constant, as in statsmodels."""
+        return float(self.fit.rank - 1)
+
+    @cached_property
+    def deviance(self) -> float:
+        """Twice the log-likelihood of a perfect fit less that of this one; R's `deviance`."""
+        return deviance(self.fit)
 
     # the rows
 
@@ -219,58 +265,6 @@ class DiscreteResults(VectorResults):
             self.fit, regressors, shift, self._factor, self._df, which == "linear", container, labels
         )
 
-    def get_margeff(
-        self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
-    ) -> Margins:
-        """Return marginal effects on the mean, with standard errors from the covariance in use.
-
-        Parameters
-        ----------
-        at : {"overall", "mean", "median", "zero", "all"}
-            The average of the rows' effects, the effect at one point, or every row's without standard errors.
-        method : {"dydx", "eyex", "dyex", "eydx"}
-            Derivative, elasticity, or a semi-elasticity.
-        atexog : mapping or array_like, optional
-            Values in the place of the data's: of columns by name or position, or all of them.
-        dummy, count : bool
-            Differences for regressors of 0 and 1, and for counts, in the place of derivatives.
-
-        Returns
-        -------
-        Margins
-            With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
-        """
-        objective, design = self.fit.objective, self.fit.design
-        assert isinstance(objective, LinearIndex)
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            index = x @ theta
-            return objective.mean(index if offset is None else index + offset)[:, None]
-
-        response = Response(
-            mean,
-            design.exog,
-            design.offset,
-            design.counts,
-            design.names,
-            type(self.model).__name__,
-            self.endog_name,
-            (self.endog_name,),
-        )
-        return marginal_effects(
-            response,
-            self.fit.params,
-            self._factor,
-            self._container,
-            at=at,
-            method=method,
-            atexog=atexog,
-            dummy=dummy,
-            count=count,
-        )
-
-    margins = get_margeff
-
     # tables
 
     def summary(
@@ -345,6 +339,35 @@ class DiscreteResults(VectorResults):
     # private
 
     @property
+    def _response(self) -> Response:
+        objective, design = self.fit.objective, self.fit.design
+        assert isinstance(objective, LinearIndex)
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            index = x @ theta
+            return objective.mean(index if offset is None else index + offset)[:, None]
+
+        return Response(
+            mean,
+            design.exog,
+            design.offset,
+            design.counts,
+            design.names,
+            type(self.model).__name__,
+            self.endog_name,
+            (self.endog_name,),
+        )
+
+    def _parameters(self, values: Tensor) -> Any:
+        return vector_of(self, values)
+
+    def _square(self, values: Tensor) -> Any:
+        return square_of(self, values)
+
+    def _intervals(self, values: Tensor) -> Any:
+        return intervals_of(self, values)
+
+    @property
     def _error(self) -> Tensor:
         return self.fit.design.endog.to(torch.float64) - means(self.fit)
 
@@ -380,7 +403,7 @@ class DiscreteResults(VectorResults):
 
 
 @dataclass(frozen=True, eq=False)
-class MultinomialResults(Results):
+class MultinomialResults(MaximumLikelihoodResults):
     """Results of MNLogit, with statsmodels' names and shapes: (k, J - 1), a column for each class but the first."""
 
     model: ClassModel
@@ -389,41 +412,6 @@ class MultinomialResults(Results):
     def df_model(self) -> float:
         """(r - 1) (J - 1), r the rank of the regressors: one column counts as the constant, as in statsmodels."""
         return float(self.fit.rank - len(self.fit.equations))
-
-    @cached_property
-    def llnull(self) -> float:
-        """The log-likelihood with constants alone, under the same weights."""
-        return null_log_likelihood(self.fit)
-
-    @property
-    def prsquared(self) -> float:
-        """McFadden's pseudo R2, 1 - llf / llnull."""
-        return 1.0 - self.llf / self.llnull
-
-    @property
-    def llr(self) -> float:
-        """The likelihood ratio statistic 2 (llf - llnull)."""
-        return 2.0 * (self.llf - self.llnull)
-
-    @property
-    def llr_pvalue(self) -> float:
-        """Its upper tail, chi-squared with `df_model` degrees of freedom."""
-        return chi2_tail(self.llr, self.df_model)
-
-    @property
-    def converged(self) -> bool:
-        """True: a fit that does not converge is an error."""
-        return self.fit.diagnostics.converged
-
-    @property
-    def mle_retvals(self) -> dict[str, Any]:
-        """How the solver ended: "converged" and "iterations"."""
-        return {"converged": self.converged, "iterations": self.fit.diagnostics.iterations}
-
-    @property
-    def goodness(self) -> tuple[str, float]:
-        """McFadden's pseudo R2, under its name in a table."""
-        return "Pseudo R²", self.prsquared
 
     @cached_property
     def fittedvalues(self) -> Any:
@@ -471,42 +459,6 @@ class MultinomialResults(Results):
             torch.ones(len(cells), dtype=torch.float64, device=cells.device) if counts is None else counts.double()
         )
         return self._container.plain(torch.bincount(cells, weights, minlength=size * size).reshape(size, size))
-
-    def get_margeff(
-        self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
-    ) -> Margins:
-        """Return marginal effects on the probability of each class; the options are those of `DiscreteResults`."""
-        design = self.fit.design
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            free = x @ theta.reshape(-1, x.shape[1]).mT
-            return torch.softmax(torch.nn.functional.pad(free, (1, 0)), 1)
-
-        first = self.fit.equations[0].rsplit("=", 1)[0]
-        base = f"{first}={self._base}"
-        response = Response(
-            mean,
-            design.exog,
-            None,
-            design.counts,
-            design.names,
-            type(self.model).__name__,
-            self.endog_name,
-            (base, *self.fit.equations),
-        )
-        return marginal_effects(
-            response,
-            self.fit.params,
-            self._factor,
-            self._container,
-            at=at,
-            method=method,
-            atexog=atexog,
-            dummy=dummy,
-            count=count,
-        )
-
-    margins = get_margeff
 
     def summary(
         self,
@@ -558,6 +510,27 @@ class MultinomialResults(Results):
         )
 
     # private
+
+    @property
+    def _response(self) -> Response:
+        design = self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            free = x @ theta.reshape(-1, x.shape[1]).mT
+            return torch.softmax(torch.nn.functional.pad(free, (1, 0)), 1)
+
+        first = self.fit.equations[0].rsplit("=", 1)[0]
+        base = f"{first}={self._base}"
+        return Response(
+            mean,
+            design.exog,
+            None,
+            design.counts,
+            design.names,
+            type(self.model).__name__,
+            self.endog_name,
+            (base, *self.fit.equations),
+        )
 
     @property
     def _base(self) -> str:
@@ -621,9 +594,7 @@ def _renamed(equation: str, yname: str) -> str:
     return f"{yname}={equation.split('=', 1)[1]}"
 
 
-def _new_regressors(
-    results: DiscreteResults | MultinomialResults, exog: Any, transform: bool
-) -> tuple[Tensor, Container]:
+def _new_regressors(results: MaximumLikelihoodResults, exog: Any, transform: bool) -> tuple[Tensor, Container]:
     regressors, container = results.model.new_regressors(exog, transform)
     width = results.fit.given.width
     check_width(regressors, width)
@@ -632,7 +603,7 @@ def _new_regressors(
     return regressors.to(results.fit.params.device), container
 
 
-def _cells(results: DiscreteResults | MultinomialResults) -> tuple[list[Any], list[Any]]:
+def _cells(results: MaximumLikelihoodResults) -> tuple[list[Any], list[Any]]:
     left = [
         ("Dep. Variable:", None),
         ("Model:", [type(results.model).__name__]),
@@ -654,7 +625,7 @@ def _cells(results: DiscreteResults | MultinomialResults) -> tuple[list[Any], li
     return left, right
 
 
-def _bread_note(results: DiscreteResults | MultinomialResults) -> list[str]:
+def _bread_note(results: MaximumLikelihoodResults) -> list[str]:
     kind = results.fit.bread_kind
     return [] if kind is Bread.OBSERVED else [f"The bread of the covariance is {kind.value!r}."]
 

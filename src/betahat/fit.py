@@ -40,6 +40,8 @@ _MANY = 50
 _NULL = 1e-10
 # Rounding of a Hessian by loops leaves eigenvalues of either sign below this.
 _DOWNWARD = 1e-7
+# A Hessian by loops and a Hessian-vector product agree to rounding; where a pseudoinverse was taken, to what it left out.
+_UNCERTAIN = 1e-5
 # Where the whole size of a parameter moves the fit 1e-12 times as much as another's, rounding hides it.
 _IDLE = 1e-12
 # A large sample starts from the optimum of every so many rows.
@@ -119,6 +121,8 @@ class Fit:
         Names of the equations, of a model that has a coefficient for each column and each of them.
     path : Optimum or None
         What the solver says of its way; None for least squares, which is direct.
+    certificate : float or None
+        The largest relative difference of R'R from a Hessian-vector product, where the Hessian is by autodiff.
     sums : dict
         Sums over rows that are known already; `sum_rows` adds to it.
     """
@@ -135,6 +139,7 @@ class Fit:
     bread_kind: Bread = Bread.OBSERVED
     equations: tuple[str, ...] = ()
     path: Optimum | None = None
+    certificate: float | None = None
     sums: dict[RowSum, Tensor] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -191,8 +196,13 @@ class Fit:
 
     @property
     def df_resid(self) -> float:
-        """Residual degrees of freedom, n - r."""
-        return float(self.nobs - self.rank)
+        """Residual degrees of freedom, n - r; n counts all numbers of a least squares fit of several outputs."""
+        return float(self.numbers - self.rank)
+
+    @property
+    def numbers(self) -> float:
+        """n, or of a least squares fit of several outputs the count of all their numbers."""
+        return _numbers(self.problem)
 
     @property
     def df_model(self) -> float:
@@ -231,9 +241,6 @@ class Fit:
         path, objective = self.path, self.objective
         scaled = self.triangle / torch.linalg.vector_norm(self.triangle, dim=0).clamp_min(1e-300)
         values = torch.linalg.svdvals(scaled)
-        of_autodiff = isinstance(objective, RowLoss | ModelLoss)
-        local = None if path is None else path.local
-        certify = of_autodiff and self.bread_kind is Bread.OBSERVED and local is not None
         columns = self.sample.columns
         step = self.sample.block_rows or block_rows(sum(c[:1].numel() for c in columns), columns[0].device)
         return Diagnostics(
@@ -246,7 +253,7 @@ class Fit:
             condition=float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf,
             rank=self.rank,
             blocks=-(-len(columns[0]) // step),
-            certificate=self.problem.certificate(local) if certify and local is not None else None,
+            certificate=self.certificate,
         )
 
     def sum_rows(self, term: RowSum) -> Tensor:
@@ -441,7 +448,7 @@ def _fit_at(
     loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
     root, triangle, sound = _root(problem, local, bread, rank)
     if bread is Bread.OPG:  # the scores of the log-likelihood are those of the loss over the dispersion
-        factor = dispersion(problem.objective.claim, loss, float(given.nobs - root.shape[1])).sqrt()
+        factor = dispersion(problem.objective.claim, loss, float(_numbers(problem) - root.shape[1])).sqrt()
         root, triangle = root * factor, triangle / factor
     return Fit(
         problem,
@@ -456,7 +463,26 @@ def _fit_at(
         bread,
         equations,
         replace(path, local=local),
+        _certificate(problem, local.params, triangle) if bread is Bread.OBSERVED else None,
     )
+
+
+def _certificate(problem: Problem, params: Tensor, triangle: Tensor) -> float | None:
+    found = problem.certificate(params, triangle.mT @ triangle)
+    if found is not None and not found < _UNCERTAIN:
+        raise EstimationError(
+            f"Two computations of the Hessian differ by {found:.1g} of it, so neither can be trusted; look for a module that is not "
+            "twice differentiable, or whose output is not the same at every call."
+        )
+    return found
+
+
+def _numbers(problem: Problem) -> float:
+    """Return how many numbers are explained: the rows, or for least squares of several outputs all of theirs."""
+    sample, objective = problem.sample, problem.objective
+    if isinstance(objective, ModelLoss) and objective.claim is Claim.LEAST_SQUARES:
+        return sample.columns[-1].numel()
+    return sample.nobs
 
 
 def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tuple[Tensor, Tensor, bool]:
@@ -470,13 +496,18 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
     by_rows = None if sound or problem.penalty is not None else _triangle_by_rows(problem, local.params, bread)
     if by_rows is not None and _full_rank(by_rows):
         return inverse_triangle(by_rows), by_rows, False
+    if not bool(local.information.any()):
+        raise EstimationError(
+            "The loss has no curvature at all, so its Hessian gives no standard error: an absolute loss or a quantile's has "
+            "none. Use a smooth loss, such as nn.HuberLoss() or nn.MSELoss(), or another bread."
+        )
     spectrum, vectors = torch.linalg.eigh(scaled)
     held = spectrum > _NULL * spectrum[-1]
     if bool(held.all()):
         triangle = torch.linalg.cholesky(scaled).mT * scale
         return inverse_triangle(triangle), triangle, sound
     if rank != "pinv":
-        raise EstimationError(_null_sentence(problem, vectors[:, ~held] / scale[:, None], local))
+        raise EstimationError(_null_sentence(problem, vectors[:, ~held] / scale[:, None]))
     spectrum, vectors = torch.linalg.eigh(local.information)
     held = spectrum > _NULL * spectrum[-1]
     triangle = (vectors * spectrum.clamp_min(0.0).sqrt()).mT
@@ -530,12 +561,7 @@ def _check_minimum(problem: Problem, local: Local) -> None:
         )
 
 
-def _null_sentence(problem: Problem, directions: Tensor, local: Local) -> str:
-    if not bool(local.information.any()):
-        return (
-            "The loss has no curvature at all, so its Hessian gives no standard error: an absolute loss or a quantile's has "
-            "none. Use a smooth loss, such as nn.HuberLoss() or nn.MSELoss()."
-        )
+def _null_sentence(problem: Problem, directions: Tensor) -> str:
     count = directions.shape[1]
     return (
         f"The loss is flat in {counted(count, 'direction')} of {parameters_along(problem, directions)}, so these parameters are not "

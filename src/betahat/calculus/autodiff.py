@@ -6,6 +6,7 @@ over the parameters, block by block: a fifth of the time and a twentieth of the 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -32,6 +33,12 @@ def row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route:
     route : Route
         Which rung; VMAP calls the function with batches of one row.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of speed and of what it deprecates inside itself
+        return _row_jacobian(function, params, columns, route)
+
+
+def _row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route: Route) -> Tensor:
     if route is Route.VMAP:
 
         def single(theta: Tensor, *row: Tensor) -> Tensor:

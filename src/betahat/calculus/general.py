@@ -80,16 +80,17 @@ class LossRows(Rows):
                 "Leverage needs a model's fitted value, and a row loss shows none; use HC0 or HC1, pass "
                 "bread='gauss-newton' where the loss is a squared residual, or use TorchModel."
             )
-        return (self.whitened(Bread.GAUSS_NEWTON) @ self.at.root).square().sum(1)
+        return (self._jacobian @ self.at.root).square().sum(1)
 
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the Hessian of the summed loss, J'J of residuals sqrt(2 l), or the sum of s s'."""
-        if bread is Bread.OBSERVED:
-            return hessian_matrix(self._total, self.at.params)
-        return gram(self.whitened(bread))
+        rows = self.whitened(bread)
+        return hessian_matrix(self._total, self.at.params) if rows is None else gram(rows)
 
-    def whitened(self, bread: Bread) -> Tensor:
-        """Return (b, k) the scores, or the Jacobian of the residuals sqrt(2 l)."""
+    def whitened(self, bread: Bread) -> Tensor | None:
+        """Return (b, k) the scores, or the Jacobian of the residuals sqrt(2 l); the Hessian has no such rows."""
+        if bread is Bread.OBSERVED:
+            return None
         if bread is Bread.OPG:
             return self._scores
         if bread is Bread.EXPECTED:
@@ -97,6 +98,11 @@ class LossRows(Rows):
                 "bread='expected' needs the distribution of a model's output, which a row loss does not show; "
                 "pass 'observed', 'gauss-newton' or 'opg', or use TorchModel."
             )
+        return self._jacobian
+
+    @property
+    def _jacobian(self) -> Tensor:
+        """(b, k) of the residuals sqrt(2 l)."""
         return self._scores / self._size[:, None]
 
     @cached_property

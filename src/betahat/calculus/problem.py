@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.calculus import classes, general, index
+from betahat.calculus import classes, general, index  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.blocks import Block, gather, total
@@ -17,9 +17,6 @@ from betahat.objectives.base import Objective
 from betahat.objectives.own import ModelLoss, RowLoss
 
 Penalty = Callable[[Tensor], Tensor]
-
-CLOSED_FORMS = (index.IndexRows, classes.ClassRows)
-AUTODIFF = (general.LossRows, general.OutputRows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +100,8 @@ class Problem:
         value, slope = value_and_gradient(self.penalty, params)
         return loss + value, gradient + slope
 
-    def certificate(self, local: Local) -> float | None:
-        """Compare a Hessian by loops with a Hessian-vector product in a random direction, where it is by autodiff.
+    def certificate(self, params: Tensor, hessian: Tensor) -> float | None:
+        """Compare a Hessian with a Hessian-vector product in a random direction, where it is by autodiff.
 
         Returns
         -------
@@ -115,18 +112,18 @@ class Problem:
         if not isinstance(objective, RowLoss | ModelLoss):
             return None
         generator = torch.Generator().manual_seed(0)
-        direction = torch.randn(len(local.params), generator=generator, dtype=torch.float64).to(local.params)
+        direction = torch.randn(len(params), generator=generator, dtype=torch.float64).to(params)
         sample = self.sample
         (product,) = total(
             lambda block: (
-                hessian_product(lambda theta: objective.losses(theta, block.columns).sum(), local.params, direction),
+                hessian_product(lambda theta: objective.losses(theta, block.columns).sum(), params, direction),
             ),
             *sample.columns,
             rows=sample.block_rows,
         )
         if self.penalty is not None:
-            product = product + hessian_product(self.penalty, local.params, direction)
-        gap = (local.information @ direction - product).abs().max()
+            product = product + hessian_product(self.penalty, params, direction)
+        gap = (hessian @ direction - product).abs().max()
         return float(gap / product.abs().max().clamp_min(torch.finfo(torch.float64).tiny))
 
 

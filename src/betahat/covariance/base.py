@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from betahat.errors import EstimationError
 from betahat.fit import Fit
+from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
 
 
@@ -83,6 +85,21 @@ def sandwich(
     """
     core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
     return Covariance(fit.root @ core @ fit.root.mT, label, note, df, robust=robust, core=core)
+
+
+def check_likelihood(fit: Fit, what: str) -> None:
+    """Refuse a covariance that only a likelihood without a penalty has."""
+    if fit.objective.claim is Claim.NONE:
+        raise EstimationError(
+            f"The loss is not known to be a likelihood, so {what} is no covariance; use 'HC0' or another sandwich, or pass "
+            "likelihood=True to the model if the loss is minus a log-density."
+        )
+
+
+def check_unpenalised(fit: Fit, what: str) -> None:
+    """Refuse a covariance that knows nothing of a penalty."""
+    if fit.problem.penalty is not None:
+        raise EstimationError(f"{what} does not know the penalty; use 'HC0' or 'nonrobust', which do.")
 
 
 def penalised(fit: Fit) -> str:

@@ -8,7 +8,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
+from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, penalised, sandwich
 from betahat.errors import EstimationError, OptionError
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
@@ -42,11 +42,7 @@ class Classical(Estimator):
         """Return s^2 A^-1."""
         note = "Standard Errors assume that the covariance matrix of the errors is correctly specified."
         claim = fit.objective.claim
-        if claim is Claim.NONE:
-            raise EstimationError(
-                "The loss is not known to be a likelihood, so its Hessian alone is no covariance; use 'HC0' or another "
-                "sandwich, or pass likelihood=True to the model if the loss is minus a log-density."
-            )
+        check_likelihood(fit, "its Hessian alone")
         if fit.path is not None and fit.path.decrement > _FAR:
             raise EstimationError(
                 f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, where classical standard "
@@ -55,9 +51,12 @@ class Classical(Estimator):
         scale = fit.dispersion
         df = fit.df_resid if claim is Claim.LEAST_SQUARES else None
         if fit.problem.penalty is not None:
-            return sandwich(
-                fit, scale * _unpenalised(fit), "nonrobust", f"{note[:-1]}{penalised(fit)}", df, robust=False
-            )
+            found = sandwich(fit, scale * _unpenalised(fit), "nonrobust", note[:-1] + penalised(fit), df, robust=False)
+            if bool((found.matrix.diagonal() < 0).any()):
+                raise EstimationError(
+                    "Without the penalty the loss curves downward here, so that it alone is no information; use 'HC0'."
+                )
+            return found
         return Covariance(scale * fit.bread, "nonrobust", note, df, robust=False, core=scale)
 
 
@@ -87,6 +86,8 @@ class FixedScale(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return scale * A^-1."""
+        check_likelihood(fit, "a fixed scale times its bread")
+        check_unpenalised(fit, "A fixed scale")
         note = "Standard Errors are based on fixed scale"
         core = torch.full_like(fit.dispersion, self.scale)
         return Covariance(self.scale * fit.bread, "fixed scale", note, noise=self.scale, core=core)

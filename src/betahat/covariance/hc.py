@@ -92,7 +92,7 @@ class HC2(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)) A^-1."""
-        return _covariance(fit, _leveraged(fit, 1), "HC2")
+        return _covariance(fit, _leveraged(fit, 1), "HC2", leveraged=True)
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
@@ -117,7 +117,7 @@ class HC3(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^2) A^-1."""
-        return _covariance(fit, _leveraged(fit, 2), "HC3")
+        return _covariance(fit, _leveraged(fit, 2), "HC3", leveraged=True)
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
@@ -129,6 +129,11 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
     if bool(fit.sum_rows(_highest_leverage)):
         leverage = fit.map_rows(lambda rows: rows.leverage)
         rows = torch.nonzero(leverage > 1.0 - _FULL_LEVERAGE).flatten().tolist()
+        if isinstance(fit.objective, ModelLoss) and not fit.objective.affine:
+            raise EstimationError(
+                f"HC{power + 1} divides by 1 - leverage, and the one-step leverage is 1 or more in {counted(len(rows), 'row')} (labelled "
+                f"{fit.sample.row_names(rows)}), where that approximation means nothing; use HC0 or HC1."
+            )
         raise EstimationError(
             f"HC{power + 1} divides by 1 - leverage, which is 0 in {counted(len(rows), 'row')} that alone fix a coefficient "
             f"(labelled {fit.sample.row_names(rows)}); leave such rows out with their dummies, or use HC0 or HC1."
@@ -136,8 +141,8 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
     return fit.sum_rows(Meat(power))
 
 
-def _covariance(fit: Fit, meat: Tensor, label: str) -> Covariance:
-    one_step = label in ("HC2", "HC3") and isinstance(fit.objective, ModelLoss) and not fit.objective.affine
+def _covariance(fit: Fit, meat: Tensor, label: str, *, leveraged: bool = False) -> Covariance:
+    one_step = leveraged and isinstance(fit.objective, ModelLoss) and not fit.objective.affine
     leverage = ", by the one-step leverage of the Gauss-Newton approximation" if one_step else ""
     return sandwich(
         fit, meat, label, f"Standard Errors are heteroscedasticity robust ({label}){leverage}{penalised(fit)}"

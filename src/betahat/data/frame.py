@@ -472,13 +472,13 @@ def _container(y: Columns, x: Columns) -> Container:
     return Tensors() if y.is_tensor or x.is_tensor else Arrays()
 
 
-def check_index(label: str, index: pd.Index | None, exog: pd.Index | None) -> None:
+def check_index(label: str, index: pd.Index | None, exog: pd.Index | None, beside: str = "exog") -> None:
     """Refuse rows whose labels differ from those of the regressors."""
     if index is None or exog is None or index is exog or index.equals(exog):
         return
     raise DataError(
-        f"The indices of {label} and exog differ, so their rows may not belong together; align them first, "
-        f"with {label}.loc[exog.index] say, or pass arrays."
+        f"The indices of {label} and {beside} differ, so their rows may not belong together; align them first, "
+        f"with {label}.loc[{beside}.index] say, or pass arrays."
     )
 
 

@@ -56,7 +56,7 @@ class Parameters:
                 begin, shape = self.view.tensors[key]
                 return self.vector[begin : begin + shape.numel()].reshape(shape)
             if key not in names:
-                known = [*self.view.tensors, *names]
+                known = list(dict.fromkeys([*self.view.tensors, *names]))
                 raise OptionError(f"There is no parameter {key!r}; the parameters are {listed(known, limit=30)}.")
             key = names.index(key)
         if not -len(names) <= key < len(names):
@@ -199,7 +199,9 @@ def delta_method(
         try:
             vector = leaf.new_full((len(view.names),), float("nan")).index_copy(0, places, leaf)
             value = function(Parameters(vector, view))
-            value = torch.stack([torch.as_tensor(v) for v in value]) if isinstance(value, list | tuple) else value
+            value = (
+                torch.cat([torch.as_tensor(v).reshape(-1) for v in value]) if isinstance(value, list | tuple) else value
+            )
         except (RuntimeError, TypeError) as error:
             raise EstimationError(
                 f"The function cannot be differentiated ({str(error).splitlines()[0]}); {remedy}."

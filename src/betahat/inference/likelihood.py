@@ -33,7 +33,7 @@ def log_likelihood(fit: Fit) -> float:
             "likelihood=True to the model if it is minus a log-density."
         )
     weights = sample.weights if isinstance(sample, Design) else None
-    return float(log_likelihood_of(claim, fit.loss + fit.sum_rows(_constant), fit.nobs, weights))
+    return float(log_likelihood_of(claim, fit.loss + fit.sum_rows(_constant), fit.numbers, weights))
 
 
 def _constant(rows: Rows) -> Tensor:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.classes import class_formula, read_classes
 from betahat.data.container import to_tensor
@@ -20,6 +19,7 @@ from betahat.data.design import Design
 from betahat.data.frame import Beside, Device, Missing, read_design
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import Fit, fit_index
+from betahat.models.options import BreadName, read_bread
 from betahat.models.regressors import (
     RegressorModel,
     caller,
@@ -27,14 +27,13 @@ from betahat.models.regressors import (
     design_of_formula,
     warn_collinear,
 )
-from betahat.objectives.base import Claim, LinearIndex
+from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
 from betahat.results.discrete import DiscreteResults, MultinomialResults
 from betahat.solvers.least_squares import Rank
 
-BreadName = Literal["observed", "expected", "gauss-newton", "opg"]
 M = TypeVar("M", bound="DiscreteModel")
 _VECTORS = ("offset", "exposure", "weights", "freq_weights")
 
@@ -390,22 +389,6 @@ def mnlogit(formula: str, data: Any, **options: Any) -> MNLogit:
     return _multinomial(MNLogit, formula, data, options, caller(2))
 
 
-def check_opg(bread: Bread, claim: Claim, penalised: bool) -> None:
-    """Refuse the scores' outer products where they are not the information."""
-    if bread is Bread.OPG and (claim is Claim.NONE or penalised):
-        raise OptionError(
-            "bread='opg' takes the scores' outer products for the information, which holds for a likelihood without a penalty; pass "
-            "bread='observed', or likelihood=True if the loss is minus a log-density."
-        )
-
-
-def read_bread(bread: str) -> Bread:
-    """Turn the name of a bread into the option."""
-    if bread not in get_args(BreadName):
-        raise OptionError(f"bread is {bread!r}; use one of {listed(get_args(BreadName))}.")
-    return Bread(bread)
-
-
 def _fit(
     design: Design,
     objective: LinearIndex | Softmax,
@@ -435,7 +418,7 @@ def _fit(
                 f"{', in the shape of params' if equations else ''}."
             )
     fit = fit_index(objective, design, kind, rank, equations, start)
-    warn_collinear(fit, rank, design.width)
+    warn_collinear(fit, rank, design.width, 4)
     if disp:
         found = fit.diagnostics
         print(f"Converged in {found.iterations} Newton steps; the summed loss is {float(fit.loss):.10g}.")

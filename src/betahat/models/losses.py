@@ -67,7 +67,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         )
     if isinstance(loss, type):
         raise OptionError(f"The loss is the class {loss.__name__}; pass an instance, {loss.__name__}().")
-    known = _recognised(loss, output)
+    known = _recognised(loss, output, target)
     name = type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", type(loss).__name__)
     call = _caller_of(loss)
     few = min(len(output), _SAMPLE)
@@ -76,14 +76,24 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     trial, of = output[:few].detach() * shake, target[:few]
     value = _try(call, trial, of, name)
     by_row = value.ndim > 0 and len(value) == few and few > 1
+    _check_rows(call, trial, of, value, by_row, name)
     reduction = "none" if by_row else _reduction(call, trial, of, value, name)
-    if known is None or likelihood is False:
+    if known is None or likelihood is False or (likelihood and known.claim is Claim.NONE):
         claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
         function, rowwise = (known.losses, True) if known is not None else _by_rows(call, trial, of, by_row)
         objective: OutputLoss = OwnLoss(function, claim, rowwise)
     else:
         objective = known
+        _check_range(known, target)
     return ReadLoss(objective, name, _units(objective, call, trial, of, reduction, len(output)))
+
+
+def _check_range(objective: OutputLoss, target: Tensor) -> None:
+    """Refuse targets that the distribution gives no probability."""
+    if isinstance(objective, Logistic | Probability) and bool(((target < 0) | (target > 1)).any()):
+        raise DataError("The target has values outside [0, 1]; pass 0 and 1, or shares between them.")
+    if isinstance(objective, PoissonLog | PoissonMean) and bool((target < 0).any()):
+        raise DataError("The target has negative values; pass counts.")
 
 
 def matching_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
@@ -98,7 +108,7 @@ def matching_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
     """
     if len(output) != len(target):
         raise DataError(
-            f"The module returned {len(output)} rows and the target has {len(target)}; it must return one row for each row of the data."
+            f"The module returned {len(output)} rows and the target has {len(target)}; pass a target for each row."
         )
     kind = _kind(loss)
     if kind in ("cross_entropy", "nll_loss"):
@@ -122,6 +132,7 @@ def _class_target(output: Tensor, target: Tensor) -> Tensor:
         )
     if target.ndim == 2 and target.shape == output.shape and target.is_floating_point():
         return target.to(torch.float64)
+    target = target if target.is_floating_point() else target.long()
     flat = target.reshape(len(target), -1)
     if flat.shape[1] != 1 or bool((flat != flat.round()).any()):
         raise DataError(
@@ -164,11 +175,13 @@ def _kind(loss: Any) -> str | None:
     return _MODULES.get(type(loss)) if isinstance(loss, nn.Module) else _FUNCTIONS.get(loss)
 
 
-def _recognised(loss: Any, output: Tensor) -> OutputLoss | None:
-    """Return the objective of a loss that is known; a weighted or smoothed one is not."""
+def _recognised(loss: Any, output: Tensor, target: Tensor) -> OutputLoss | None:
+    """Return the objective of a loss that is known; a weighted or smoothed one, or one that leaves out rows, is not."""
     options = vars(loss) if isinstance(loss, nn.Module) else {}
     buffers = loss._buffers if isinstance(loss, nn.Module) else {}
     if any(buffers.get(name) is not None for name in ("weight", "pos_weight")) or options.get("label_smoothing"):
+        return None
+    if "ignore_index" in options and bool((target == options["ignore_index"]).any()):
         return None
     makers: dict[str | None, Callable[[], OutputLoss | None]] = {
         "mse_loss": Gaussian,
@@ -228,8 +241,13 @@ def _reduction(
         return "sum"
     if abs(float(whole - share * first - (1.0 - share) * second)) <= _ADDS_UP * scale:
         return "mean"
+    if output.ndim != target.ndim and output.numel() == target.numel():
+        raise DataError(
+            f"The output has shape {tuple(output.shape)} and the target {tuple(target.shape)}, so that {name} compares each row with every "
+            "other; pass a target of the shape of the output."
+        )
     raise OptionError(
-        f"{name} of all rows is neither the sum nor the mean of {name} of its parts, so rows have no scores (a root of a mean, a "
+        f"The loss ({name}) of all rows is neither the sum nor the mean of that of its parts, so rows have no scores (a root of a mean, a "
         "mean with class weights, or a loss that holds a penalty does that); pass a loss that adds or averages rows, and a "
         "penalty as penalty=."
     )
@@ -252,6 +270,23 @@ def _by_rows(
 
         return looped, True
     return call, False
+
+
+def _check_rows(
+    call: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, value: Tensor, by_row: bool, name: str
+) -> None:
+    """Refuse a loss that compares each row with every other, as broadcasting (n, 1) against (n,) does."""
+    if len(output) < 2:
+        return
+    alone = row_sums(_try(call, output[:1], target[:1], name).reshape(1, -1))
+    together = row_sums(value.reshape(len(value), -1))[:1] if by_row else alone
+    crossed = output.shape != target.shape and output.numel() == target.numel() and output.ndim != target.ndim
+    if by_row and not torch.allclose(alone, together, rtol=1e-9, atol=1e-12):
+        raise DataError(
+            f"The loss of a row depends on other rows: the output has shape {tuple(output.shape)} and the target "
+            f"{tuple(target.shape)}"
+            f"{', so that torch compares each row with every other: pass a target of the shape of the output.' if crossed else '; pass a loss of single rows.'}"
+        )
 
 
 def _units(

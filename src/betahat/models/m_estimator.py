@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,16 +21,26 @@ from betahat.data.frame import read_columns
 from betahat.data.sample import Batch
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import fit_general
-from betahat.models.discrete import BreadName, check_opg, read_bread
-from betahat.models.module import Tensors, parameter_names
-from betahat.models.torch_model import read_penalty, warn_far
+from betahat.models.module import parameter_names
+from betahat.models.options import (
+    FEWEST_ROWS,
+    PROBED_ROWS,
+    BreadName,
+    Tensors,
+    by_name,
+    check_general_options,
+    check_values,
+    read_bread,
+    read_penalty,
+    rows_in_block,
+    user_code,
+    warn_far,
+)
 from betahat.objectives.base import Claim
 from betahat.objectives.own import RowLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.memory import check_memory
 
-_PROBED_ROWS = 16
-_BLOCK, _FEWEST, _MOST = 2**21, 256, 2**15
 _ROWS_AGREE = 1e-9
 
 
@@ -90,18 +101,25 @@ class MEstimator:
             raise OptionError(f"likelihood is {likelihood!r}; use True or False.")
         self.row_loss = row_loss
         self._start, self._tensors, device = _read_params(params)
-        check_memory(len(self._start), _FEWEST, device)
+        check_memory(len(self._start), FEWEST_ROWS, device)
         self._columns, self._keys, self._container = _read_data(data, device)
         self.names = parameter_names(self._tensors) if names is None else tuple(map(str, names))
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
             raise OptionError(
-                f"names has {len(set(self.names))} different names for {len(self._start)} parameters; pass one for each."
+                f"names has {counted(len(self.names), 'name')}, {len(set(self.names))} of them different, for {len(self._start)} parameters; "
+                "pass one for each."
             )
         self._losses = _as_batch(_calling(row_loss, self._tensors, self._keys), self._start, self._columns)
         self._claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
-        few = tuple(column[:_PROBED_ROWS] for column in self._columns)
-        self._route = working_route(lambda theta, rows: self._losses(theta, rows)[:, None], self._start, few)
-        self._penalty = read_penalty(penalty, self._tensors, 1.0)
+        few = tuple(column[:PROBED_ROWS] for column in self._columns)
+        with user_code(
+            "row_loss has no gradient", "write it with torch operations on p['name'] and d['name'] throughout"
+        ):
+            probe = self._start.clone().requires_grad_(True)
+            if not self._losses(probe, few).requires_grad:
+                raise TypeError("its result does not depend on the parameters through torch")
+            self._route = working_route(lambda theta, rows: self._losses(theta, rows)[:, None], self._start, few)
+        self._penalty = read_penalty(penalty, self._tensors, 1.0, self._start)
         check_size(len(self._columns[0]), len(self._start))
 
     def fit(
@@ -130,21 +148,19 @@ class MEstimator:
         GeneralResults
         """
         kind = read_bread(bread)
-        if rank not in (None, "pinv"):
-            raise OptionError(f"rank is {rank!r}; use None (a flat direction is an error) or 'pinv'.")
         if kind is Bread.EXPECTED:
             raise OptionError(
                 "bread='expected' needs the distribution of a model's output, which a row loss does not show; pass 'observed', "
                 "'gauss-newton' or 'opg', or use TorchModel."
             )
         claim = Claim.LEAST_SQUARES if kind is Bread.GAUSS_NEWTON else self._claim
-        check_opg(kind, claim, self._penalty is not None)
+        check_general_options(kind, rank, claim, self._penalty)
         plain = claim is Claim.NONE or self._penalty is not None
         estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
         problem = self._problem(claim)
         fit = fit_general(problem, self._start, kind, polish=polish, rank=rank)
         if not polish:
-            warn_far(fit, self._start, self._tensors, 1.0)
+            warn_far(fit, self._start, 1.0)
         view = ModelView(
             title=type(self).__name__,
             loss=getattr(self.row_loss, "__name__", type(self.row_loss).__name__),
@@ -154,6 +170,8 @@ class MEstimator:
             inputs=(),
             target=None,
             columns=None,
+            route=self._route,
+            rows=FEWEST_ROWS,
             mean=None,
         )
         return GeneralResults(self, fit, covariance_of(fit, estimator, use_t), view)
@@ -169,7 +187,7 @@ class MEstimator:
 
     def _problem(self, claim: Claim) -> Problem:
         width = len(self._start) + sum(column[:1].numel() for column in self._columns)
-        rows = min(max(_BLOCK // width, _FEWEST), _MOST)
+        rows = rows_in_block(width)
         nobs = len(self._columns[0])
         sample = Batch(self._columns, self.names, self._container, "loss", nobs, rows)
         return Problem(RowLoss(self._losses, claim, self._route), sample, self._penalty)
@@ -185,6 +203,8 @@ def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.devi
             piece = torch.as_tensor(value, device=device).detach().to(torch.float64)
         except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(f"params[{name!r}] is {value!r}; pass numbers.") from error
+        if isinstance(value, Tensor) and value.is_complex():
+            raise DataError(f"params[{name!r}] is complex; betahat needs real numbers: pass real and imaginary parts.")
         if not piece.numel() or not bool(torch.isfinite(piece).all()):
             raise DataError(f"params[{name!r}] is empty or not finite; pass starting values that are.")
         pieces.append(piece.flatten())
@@ -213,12 +233,8 @@ def _read_data(data: Mapping[str, Any], device: torch.device) -> tuple[tuple[Ten
             containers.append(Arrays() if read.index is None else Frames(read.index))
         if column.ndim == 0:
             raise DataError(f"{label} is a single number; pass a row for each observation.")
+        check_values([(label, column)])
         column = column.to(torch.float64) if column.is_floating_point() else column
-        bad = int((~torch.isfinite(column)).sum())
-        if bad:
-            raise DataError(
-                f"{label} has {counted(bad, 'missing or infinite value')}; leave those rows out, or fill them in."
-            )
         columns.append(column)
     lengths = {len(column) for column in columns}
     if len(lengths) != 1 or 0 in lengths:
@@ -227,83 +243,133 @@ def _read_data(data: Mapping[str, Any], device: torch.device) -> tuple[tuple[Ten
     return tuple(columns), tuple(map(str, data)), kind
 
 
-def _calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...]) -> Callable[..., Any]:
-    """Return ((k,) parameters, columns) -> what row_loss returns, called as its arguments ask for."""
+@dataclass(frozen=True, eq=False)
+class RowLosses:
+    """The losses of a batch, from a function that is called as its arguments ask for.
+
+    Attributes
+    ----------
+    function : callable
+        The user's.
+    tensors : mapping
+        Where each parameter tensor begins, and its shape.
+    keys : tuple of str
+        The names of the data's columns.
+    names : tuple of str
+        The arguments that are passed by name; none for two dicts.
+    params_first : bool
+        Whether the first argument is the dict of parameters, and the others are columns by name.
+    single : bool
+        Whether the function is of a single row.
+    """
+
+    function: Callable[..., Any]
+    tensors: Tensors
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    params_first: bool
+    single: bool = False
+
+    def call(self, params: Tensor, columns: tuple[Tensor, ...]) -> Any:
+        """Return what the function returns."""
+        given, data = by_name(params, self.tensors), dict(zip(self.keys, columns, strict=True))
+        if self.params_first:
+            return self.function(given, **{name: data[name] for name in self.names})
+        if self.names:
+            both = {**given, **data}
+            return self.function(**{name: both[name] for name in self.names})
+        return self.function(given, data)
+
+    def __call__(self, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
+        """Return (b,) losses at (k,) parameters."""
+        if not self.single:
+            losses: Tensor = self.call(params, columns).reshape(-1)
+            return losses
+        mapped: Tensor = torch.vmap(lambda *row: self.call(params, row).reshape(()), in_dims=(0,) * len(columns))(
+            *columns
+        )
+        return mapped
+
+
+def _calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...]) -> RowLosses:
+    """Find out from the arguments' names how row_loss wants to be called."""
     known = {*tensors, *keys}
     try:
-        wanted = [
-            name
-            for name, parameter in inspect.signature(row_loss).parameters.items()
-            if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-        ]
-    except (TypeError, ValueError):
-        wanted = []
-    by_name = bool(wanted) and set(wanted) <= known
-    first_is_params = len(wanted) > 1 and set(wanted[1:]) <= set(keys) and wanted[0] not in known
-
-    def call(theta: Tensor, columns: tuple[Tensor, ...]) -> Any:
-        params = {name: theta[begin : begin + shape.numel()].view(shape) for name, (begin, shape) in tensors.items()}
-        data = dict(zip(keys, columns, strict=True))
-        if by_name:
-            both = {**params, **data}
-            return row_loss(**{name: both[name] for name in wanted})
-        if first_is_params:
-            return row_loss(params, **{name: data[name] for name in wanted[1:]})
-        return row_loss(params, data)
-
-    return call
+        arguments = inspect.signature(row_loss).parameters.values()
+    except (TypeError, ValueError):  # built-in functions have no signature
+        return RowLosses(row_loss, tensors, keys, (), False)
+    plain = [a for a in arguments if a.kind not in (a.VAR_KEYWORD, a.VAR_POSITIONAL)]
+    wanted = [a.name for a in plain if a.default is a.empty]
+    named = tuple(a.name for a in plain if a.default is a.empty or a.name in known)
+    if wanted and set(wanted) <= known:
+        return RowLosses(row_loss, tensors, keys, named, False)
+    if len(wanted) > 1 and set(wanted[1:]) <= set(keys):
+        return RowLosses(row_loss, tensors, keys, tuple(name for name in named if name != wanted[0]), True)
+    if len(wanted) != 2:
+        absent = [name for name in wanted if name not in known]
+        raise OptionError(
+            f"row_loss takes {listed(absent)}, which neither params nor data have; name its arguments as they do, "
+            f"{listed([*tensors, *keys])}, or take two dicts, row_loss(params, data)."
+        )
+    return RowLosses(row_loss, tensors, keys, (), False)
 
 
-def _as_batch(
-    call: Callable[..., Any], start: Tensor, columns: tuple[Tensor, ...]
-) -> Callable[[Tensor, tuple[Tensor, ...]], Tensor]:
-    """Return a function of a batch: row_loss itself if it takes one, else mapped over single rows.
+def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> RowLosses:
+    """Find out whether the function is of a batch or of a single row.
 
     Raises
     ------
     DataError
-        It takes neither, or a row's loss depends on other rows.
+        It is of neither, or a row's loss depends on other rows.
     """
-    few = tuple(column[:_PROBED_ROWS] for column in columns)
-    rows = len(few[0])
-
-    def mapped(theta: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
-        losses: Tensor = torch.vmap(lambda *row: call(theta, row).reshape(()), in_dims=(0,) * len(parts))(*parts)
-        return losses
-
-    whole = _tried(call, start, few)
-    if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)):
-        noise = torch.randn(len(start), generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(start)
-        for params in (start, start + 0.01 * noise * (1.0 + start.abs())):
-            together = _tried(call, params, few)
-            alone = [_tried(call, params, tuple(part[i : i + 1] for part in few)) for i in range(rows)]
-            if isinstance(together, Tensor) and all(isinstance(one, Tensor) and one.numel() == 1 for one in alone):
-                joined = torch.cat([one.reshape(1) for one in alone])
-                gap = (together.reshape(-1) - joined).abs() > _ROWS_AGREE * (1.0 + joined.abs())
-                if bool(gap.any()):
-                    raise DataError(
-                        "A row's loss depends on other rows, so that single rows have no scores; write row_loss so that row i of "
-                        "its result uses row i of the data alone."
-                    )
-        return lambda theta, parts: call(theta, parts).reshape(-1)
-    try:
-        single = mapped(start, few)
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-        reason = whole if isinstance(whole, str) else str(error).splitlines()[0]
-        came = f"a tensor of shape {tuple(whole.shape)}" if isinstance(whole, Tensor) else f"an error: {reason}"
+    places = torch.linspace(0, len(columns[0]) - 1, min(len(columns[0]), PROBED_ROWS)).long().to(columns[0].device)
+    few, rows = tuple(column[places] for column in columns), len(places)
+    noise = torch.randn(len(start), generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(start)
+    shaken = start + 0.01 * noise * (1.0 + start.abs())
+    remedy = "it must return a loss for each row, by torch operations on p['name'] and d['name']"
+    whole = _tried(losses, shaken, few)
+    if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
+        if _same_alone(losses, shaken, few, whole.reshape(-1)):
+            return losses
+        single = _tried(replace(losses, single=True).__call__, shaken, few)
+        if isinstance(single, Tensor) and single.shape == (rows,):
+            return replace(losses, single=True)
         raise DataError(
-            f"row_loss gave {came} for {rows} rows; it must return a loss for each row, by torch operations on p['name'] and d['name']."
-        ) from error
-    if single.shape != (rows,):
-        raise DataError(
-            f"row_loss gave a tensor of shape {tuple(single.shape)} for {rows} rows; it must return a loss for each row."
+            "A row's loss depends on other rows, so that single rows have no scores; write row_loss so that row i of its result "
+            "uses row i of the data alone."
         )
-    return mapped
+    if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows:
+        raise DataError(
+            f"row_loss gave a tensor of shape {tuple(whole.shape)} for {rows} rows, as where (n, 1) meets (n,) and each row is compared "
+            f"with every other; {remedy}."
+        )
+    with user_code(f"row_loss fails for {rows} rows", remedy):
+        if not isinstance(whole, Exception | Tensor):
+            raise TypeError(f"it returned a {type(whole).__name__}")
+        mapped = replace(losses, single=True)(shaken, few)
+    if isinstance(whole, Tensor) and whole.numel() == 1 and rows > 1:
+        together, apart = float(whole.detach()), mapped.detach()
+        size = float(apart.abs().sum()) + 1e-300
+        if min(abs(together - float(apart.sum())), abs(together - float(apart.mean())) * rows) > _ROWS_AGREE * size:
+            raise DataError(
+                "row_loss gave one number for all rows, which is neither the sum nor the mean of what it gives for single rows; "
+                f"{remedy}, and a penalty as penalty=."
+            )
+    return replace(losses, single=True)
 
 
-def _tried(call: Callable[..., Any], params: Tensor, columns: tuple[Tensor, ...]) -> Any:
-    """Return what the call gives, or the first line of its complaint."""
+def _same_alone(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...], together: Tensor) -> bool:
+    alone = [_tried(losses, params, tuple(part[i : i + 1] for part in few)) for i in range(len(few[0]))]
+    if not all(isinstance(one, Tensor) and one.numel() == 1 for one in alone):
+        return False
+    joined = torch.cat([one.reshape(1) for one in alone])
+    return bool(((together - joined).abs() <= _ROWS_AGREE * (1.0 + joined.abs())).all())
+
+
+def _tried(losses: Callable[..., Any], params: Tensor, columns: tuple[Tensor, ...]) -> Any:
+    """Return what a call gives, or what it raises."""
+    call = losses.call if isinstance(losses, RowLosses) else losses
     try:
         return call(params, columns)
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # whatever a user's function raises
+        return error

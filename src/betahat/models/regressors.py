@@ -66,7 +66,7 @@ class RegressorModel(ABC):
         device, given = self.design.exog.device, self.design.given_names
         read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
         if read.names is not None and given is not None and set(given) & set(read.names):
-            _check_columns(given, read.names)
+            check_columns(given, read.names)
         values = read.values
         if values.ndim == 1:
             values = values[None] if self.design.width > 1 else values[:, None]
@@ -163,7 +163,7 @@ def check_rank_option(rank: Rank) -> None:
         raise OptionError(f"rank is {rank!r}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
 
 
-def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
+def warn_collinear(fit: Fit, rank: Rank, width: int, depth: int = 3) -> None:
     """Name the columns that depend on those before them."""
     if len(fit.kept) == width:
         return
@@ -174,10 +174,13 @@ def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
         else "the coefficients are those of minimum norm, and single ones mean little: pass rank='drop' to leave columns out"
     )  # fmt: skip
     verb = "depends" if len(names) == 1 else "depend"
-    warnings.warn(f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=3)
+    warnings.warn(
+        f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=depth
+    )
 
 
-def _check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:
+def check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:
+    """Refuse new data without some of a model's columns."""
     absent = [name for name in wanted if name not in came]
     if absent:
         raise DataError(

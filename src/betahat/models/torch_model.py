@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,33 +11,40 @@ import torch
 from torch import Tensor, nn
 
 from betahat.calculus.autodiff import row_jacobian, working_route
-from betahat.calculus.problem import Penalty, Problem
+from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.blocks import gather
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.design import Design, check_size
-from betahat.data.frame import read_columns
+from betahat.data.frame import check_index, read_columns
 from betahat.data.sample import Batch, Sample
-from betahat.errors import ConvergenceWarning, DataError, OptionError, counted, listed
+from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import Fit, fit_general, fit_least_squares
-from betahat.models.discrete import BreadName, check_opg, read_bread
 from betahat.models.losses import ReadLoss, matching_target, read_loss
 from betahat.models.module import Functional, functional, parameter_names, write_back
-from betahat.objectives.base import Claim, LinearIndex, Objective
+from betahat.models.options import (
+    FEWEST_ROWS,
+    PROBED_ROWS,
+    BreadName,
+    check_general_options,
+    check_values,
+    read_bread,
+    read_penalty,
+    rows_in_block,
+    user_code,
+    warn_far,
+)
+from betahat.models.regressors import check_columns
+from betahat.objectives.base import Claim, LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss, Route
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.memory import check_memory
 
-# A decrement of 1e-6 is a thousandth of a standard error.
-_NEAR = 1e-6
 # Derivatives that agree to ten digits at three points do not depend on the parameters.
 _AFFINE = 1e-10
-_PROBED_ROWS = 16
-# Numbers in a block of scores, and its fewest and most rows.
-_BLOCK, _FEWEST, _MOST = 2**21, 256, 2**15
 # A Jacobian that is kept, n x k, replaces X: it may take a gigabyte.
 _KEPT_JACOBIAN = 2**27
 
@@ -65,6 +71,17 @@ class Inputs:
     container: Container | None
 
 
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """A module's outputs from row columns, the target last."""
+
+    free: Functional
+
+    def __call__(self, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
+        """Return (b, ...) the outputs at (k,) parameters."""
+        return self.free(params, columns[:-1])
+
+
 class TorchModel:
     """Standard errors, tests and tables for a torch module and its loss.
 
@@ -80,8 +97,8 @@ class TorchModel:
     target : Tensor, array or series
         (n, ...).
     params : sequence of str, optional
-        Patterns of the parameters to estimate, such as ``["head.*"]``; the rest is conditioned on, as is what does
-        not require a gradient.
+        Patterns of the parameters to estimate, such as ``["head.*"]``; the rest is conditioned on. None takes all that
+        require a gradient.
     penalty : float or callable, optional
         What was added to the loss in training. A number is torch's weight decay, penalty / 2 times the sum of squares;
         a callable takes the parameters, ``p["fc.weight"]``, and returns a number.
@@ -133,19 +150,21 @@ class TorchModel:
         device = free.start.device
         self._inputs = read_inputs(inputs, device)
         given, container, self.endog_name = read_target(target, device)
+        if isinstance(container, Frames) and isinstance(self._inputs.container, Frames):
+            check_index("target", container.rows, self._inputs.container.rows, "inputs")
         self._container = self._inputs.container or container
         free = replace(free, keywords=self._inputs.keywords)
-        check_memory(len(free.start), _FEWEST if self._inputs.tensors else len(given), device)
-        output = _first_output(free, self._inputs.tensors)
+        check_memory(len(free.start), FEWEST_ROWS if self._inputs.tensors else len(given), device)
+        check_values([*_labelled_inputs(self._inputs.tensors), ("target", given)])
+        self._inputs, output = _called(free, self._inputs, inputs)
         matched = matching_target(loss, output, given)
-        _check_values(self._inputs.tensors, matched)
         self._loss: ReadLoss = read_loss(loss, output, matched, likelihood)
         self._free = replace(free, row_shape=output.shape[1:]) if self._inputs.tensors else free
         if self._inputs.tensors:
             check_rows_apart(self._free, self._inputs.tensors)
         self._target = matched
         self.names = _names(self._free, self._inputs, names)
-        self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units)
+        self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
         self._problem, self._affine = self._build(output)
         check_size(self._problem.sample.nobs, len(self.names))
 
@@ -194,14 +213,13 @@ class TorchModel:
             `polish=False` at parameters that are more than a thousandth of a standard error from the optimum.
         """
         kind = read_bread(bread)
-        if rank not in (None, "pinv"):
-            raise OptionError(f"rank is {rank!r}; use None (a flat direction is an error) or 'pinv'.")
-        check_opg(kind, self._problem.objective.claim, self._problem.penalty is not None)
-        plain = self._problem.objective.claim is Claim.NONE or self._problem.penalty is not None
+        claim, penalty = self._problem.objective.claim, self._problem.penalty
+        check_general_options(kind, rank, claim, penalty)
+        plain = claim is Claim.NONE or penalty is not None
         estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
         fit = self._fitted(kind, polish, rank)
         if not polish:
-            warn_far(fit, self._free.start, self._free.tensors, self._loss.units)
+            warn_far(fit, self._free.start, self._loss.units)
         covariance = covariance_of(fit, estimator, use_t)
         if update_module:
             write_back(self.module, self._free.tensors, fit.params)
@@ -209,7 +227,8 @@ class TorchModel:
 
     def outputs(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
         """Return the module's (b, ...) outputs at (k,) parameters, differentiable by torch."""
-        return self._free(params, inputs)
+        with user_code("The module cannot be called with the inputs", "pass inputs like those of the fit"):
+            return self._free(params, inputs)
 
     def read_inputs(self, inputs: Any) -> Inputs:
         """Read new inputs for a prediction."""
@@ -218,11 +237,26 @@ class TorchModel:
                 "The module holds its own data, so there are no inputs to exchange; call predict() without any."
             )
         read = read_inputs(inputs, self._free.start.device, self._inputs.columns)
-        if len(read.tensors) != len(self._inputs.tensors):
+        if self._inputs.columns is not None and read.columns is not None:
+            check_columns(self._inputs.columns, read.columns)
+        own = self._inputs
+        if own.keywords is not None and set(read.keywords or ()) != set(own.keywords):
+            raise DataError(f"The module takes the inputs {listed(own.keywords)}; pass a dict of these.")
+        if own.keywords is not None and read.keywords is not None:
+            places = [read.keywords.index(name) for name in own.keywords]
+            read = replace(read, tensors=tuple(read.tensors[i] for i in places), keywords=own.keywords)
+        if len(read.tensors) != len(own.tensors):
             raise DataError(
-                f"The module takes {len(self._inputs.tensors)} inputs, and {len(read.tensors)} came; pass as many."
+                f"The module takes {counted(len(own.tensors), 'input')}, and {len(read.tensors)} came; pass as many."
             )
-        return read
+        for i, (new, old) in enumerate(zip(read.tensors, own.tensors, strict=True)):
+            if new.shape[1:] != old.shape[1:]:
+                raise DataError(
+                    f"Input {i} has rows of shape {tuple(new.shape[1:])} and that of the fit {tuple(old.shape[1:])}; pass the same "
+                    f"columns{'' if own.columns is None else ', ' + listed(own.columns)}."
+                )
+        check_values(_labelled_inputs(read.tensors))
+        return replace(read, tensors=tuple(n.to(o.dtype) for n, o in zip(read.tensors, own.tensors, strict=True)))
 
     @property
     def nobs(self) -> float:
@@ -253,24 +287,26 @@ class TorchModel:
         width = len(free.start)
         apart = bool(inputs)
 
-        def outputs(params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
-            return free(params, columns[:-1])
-
         def flat(params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
             result = free(params, columns)
             return result.reshape(len(result), -1)
 
-        few = tuple(part[:_PROBED_ROWS] for part in inputs)
+        few = _few(inputs)
         route = working_route(flat, free.start, few) if apart else _held_route(flat, free.start)
-        affine = _is_affine(flat, free.start, few, route)
-        rows = min(max(_BLOCK // (width + sum(part[:1].numel() for part in inputs)), _FEWEST), _MOST)
+        self._route = route
+        affine = _is_affine(flat, free.start, few, route) and _adds(flat, free.start, inputs)
+        rows = rows_in_block(width + sum(part[:1].numel() for part in inputs))
         nobs = len(self._target)
         single = output.numel() == len(output)
         if affine and single and isinstance(loss, LinearIndex) and nobs * width <= _KEPT_JACOBIAN:
             design = self._linear_design(flat, route, rows)
             if design is not None:
                 return Problem(loss, design, self._penalty), True
-        objective: Objective = ModelLoss(outputs, loss, affine, route)
+        objective = ModelLoss(Outputs(free), loss, affine, route)
+        if apart:
+            columns = (*few, self._target[_places(nobs, inputs)])
+            surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, columns)
+            objective = replace(objective, route=surer)
         sample: Sample = Batch(
             (*inputs, self._target), self.names, self._container, self.endog_name, nobs, rows if apart else nobs
         )
@@ -317,6 +353,8 @@ class TorchModel:
             inputs=self._inputs.tensors,
             target=self._target,
             columns=self._inputs.columns,
+            route=self._route,
+            rows=rows_in_block(len(self._free.start)),
             mean=self._loss.objective.mean,
         )
 
@@ -341,13 +379,18 @@ def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None 
     elif isinstance(inputs, tuple) or (isinstance(inputs, list) and any(isinstance(part, Tensor) for part in inputs)):
         read = [_one_input(value, f"inputs[{i}]", device) for i, value in enumerate(inputs)]
         found = Inputs(tuple(part[0] for part in read), None, None, _first_container(read))
-    elif isinstance(inputs, Tensor):
-        found = Inputs((_one_input(inputs, "inputs", device)[0],), None, None, TensorContainer())
+    elif isinstance(inputs, Tensor) or (isinstance(inputs, np.ndarray) and inputs.ndim > 2):
+        value, container = _one_input(inputs, "inputs", device)
+        found = Inputs((value,), None, None, container)
     else:
         columns = read_columns(inputs, "inputs", device, None, wanted)
         values = columns.values if columns.values.ndim > 1 or columns.names is None else columns.values[:, None]
         container = Arrays() if columns.index is None else Frames(columns.index)
         found = Inputs((values.to(torch.float64),), None, columns.names, container)
+    if not found.tensors:
+        raise DataError(
+            "inputs is empty; pass what the module is called with, or None for a module that holds its own data."
+        )
     lengths = {len(part) if part.ndim else 0 for part in found.tensors}
     if len(lengths) != 1 or 0 in lengths:
         raise DataError(f"The inputs have {listed(sorted(lengths))} rows; pass as many rows in each, and at least one.")
@@ -366,50 +409,6 @@ def read_target(target: Any, device: torch.device) -> tuple[Tensor, Container, s
     return read.values.to(torch.float64), container, name
 
 
-def read_penalty(penalty: Any, tensors: Mapping[str, tuple[int, torch.Size]], units: float) -> Penalty | None:
-    """Turn a penalty beside the user's loss into one beside the sum that is minimised."""
-    if penalty is None:
-        return None
-    if callable(penalty):
-
-        def own(params: Tensor) -> Tensor:
-            named = {
-                name: params[begin : begin + shape.numel()].view(shape) for name, (begin, shape) in tensors.items()
-            }
-            value = penalty(named)
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                raise OptionError(
-                    f"penalty returned {value!r}; it must return one number, by torch operations on p['name']."
-                )
-            return units * value.reshape(()).to(torch.float64)
-
-        return own
-    if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not 0.0 <= penalty < float("inf"):
-        raise OptionError(
-            f"penalty is {penalty!r}; pass torch's weight decay, a number of zero or more, or a function of the parameters."
-        )
-    return (lambda params: 0.5 * units * penalty * params.square().sum()) if penalty else None
-
-
-def warn_far(fit: Fit, start: Tensor, tensors: Mapping[str, tuple[int, torch.Size]], units: float) -> None:
-    """Warn of parameters that are not at the optimum, and say why where it can be seen."""
-    if fit.path is None or fit.path.decrement <= _NEAR:
-        return
-    decay = _weight_decay(fit.path.local.gradient, start)
-    reason = (
-        f"The gradient is minus {decay / units:.4g} times the parameters, as weight decay leaves it: pass penalty={decay / units:.4g}, "
-        "or polish=True for the estimate without it."
-        if decay is not None
-        else "Train further, or fit with polish=True."
-    )
-    warnings.warn(
-        f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, and standard errors belong to it. "
-        f"{reason}",
-        ConvergenceWarning,
-        stacklevel=3,
-    )
-
-
 def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:
     """Refuse a module whose output of a row depends on other rows: compare a batch with its rows one by one.
 
@@ -418,7 +417,7 @@ def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:
     DataError
         Scores of single rows would have no meaning.
     """
-    few = tuple(part[:_PROBED_ROWS] for part in inputs)
+    few = _few(inputs)
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(len(free.start), generator=generator, dtype=torch.float64).to(free.start)
     for params in (free.start, free.start + 0.1 * noise * (1.0 + free.start.abs())):
@@ -439,14 +438,57 @@ def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:
             )
 
 
+def _places(rows: int, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Return a few rows from first to last, since data may be sorted."""
+    return torch.linspace(0, rows - 1, min(rows, PROBED_ROWS), device=inputs[0].device).long()
+
+
+def _few(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(part[_places(len(part), inputs)] for part in inputs)
+
+
+def _labelled_inputs(inputs: tuple[Tensor, ...]) -> list[tuple[str, Tensor]]:
+    return [(f"inputs[{i}]" if len(inputs) > 1 else "inputs", part) for i, part in enumerate(inputs)]
+
+
+def _called(free: Functional, read: Inputs, inputs: Any) -> tuple[Inputs, Tensor]:
+    """Call the module; where an array of whole numbers does not do as numbers with a point, try them as they are."""
+    try:
+        return read, _first_output(replace(free, keywords=read.keywords), read.tensors)
+    except DataError:
+        array = np.asarray(inputs) if isinstance(inputs, np.ndarray | list) else None
+        if array is None or array.dtype.kind not in "iu":
+            raise
+    whole = replace(read, tensors=(torch.as_tensor(array.astype(np.int64), device=free.start.device),))
+    return whole, _first_output(free, whole.tensors)
+
+
+def _adds(function: Callable[[Tensor, tuple[Tensor, ...]], Tensor], start: Tensor, inputs: tuple[Tensor, ...]) -> bool:
+    """Tell whether f(a + b) + f(0) = f(a) + f(b) in every row, as of an affine function of the parameters."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for size in (0.5, 3.0):
+            noise = torch.randn(2, len(start), generator=generator, dtype=torch.float64).to(start)
+            a, b = size * (1.0 + start.abs()) * noise
+            values = [function(at, inputs) for at in (a + b, torch.zeros_like(start), a, b)]
+            gap = (values[0] + values[1] - values[2] - values[3]).abs()
+            scale = sum(value.abs().amax() for value in values)
+            if not bool((gap <= 1e-10 * (1.0 + scale)).all()):
+                return False
+    return True
+
+
 def _one_input(value: Any, label: str, device: torch.device) -> tuple[Tensor, Container]:
+    if isinstance(value, np.ndarray) and (value.ndim > 2 or value.dtype.kind in "iub"):
+        value = torch.as_tensor(value, device=device)
+        return (value.to(torch.float64) if value.is_floating_point() else value), Arrays()
     if not isinstance(value, Tensor):
         read = read_columns(value, label, device, None)
         return read.values.to(torch.float64), Arrays() if read.index is None else Frames(read.index)
     if value.device != device:
         raise DataError(f"{label} is on {value.device} and the module on {device}; move one with .to({str(device)!r}).")
     if value.is_complex():
-        raise DataError(f"{label} is complex; betahat needs real numbers.")
+        raise DataError(f"{label} is complex; betahat needs real numbers: pass real and imaginary parts as columns.")
     if value.ndim == 0:
         raise DataError(f"{label} is a single number; pass a row for each observation.")
     detached = value.detach()
@@ -459,18 +501,14 @@ def _first_container(read: Sequence[tuple[Tensor, Container]]) -> Container:
 
 
 def _first_output(free: Functional, inputs: tuple[Tensor, ...]) -> Tensor:
-    try:
-        with torch.no_grad():
-            output = free(free.start, inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0]
-        hint = (
-            "keep tensors that forward() uses as attributes or buffers of the module, or pass them as inputs, so that they can be "
-            "converted to float64"
-            if "dtype" in reason or "Float" in reason or "Double" in reason
-            else "pass inputs as forward() takes them, as a tuple or a dict where there are several"
-        )
-        raise DataError(f"The module cannot be called with the inputs ({reason}); {hint}.") from error
+    held = "keep tensors that forward() uses as attributes or buffers, so that they can be converted to float64"
+    taken = "pass inputs as forward() takes them, as a tuple or a dict where there are several"
+    remedy = taken if inputs else held
+    with (
+        torch.no_grad(),
+        user_code("The module cannot be called with the inputs", f"{remedy}; it is called in float64"),
+    ):
+        output = free(free.start, inputs)
     rows = len(inputs[0]) if inputs else None
     if output.ndim == 0 or (rows is not None and len(output) != rows):
         raise DataError(
@@ -484,25 +522,13 @@ def _first_output(free: Functional, inputs: tuple[Tensor, ...]) -> Tensor:
     return output
 
 
-def _check_values(inputs: tuple[Tensor, ...], target: Tensor) -> None:
-    for label, part in (
-        *((f"inputs[{i}]" if len(inputs) > 1 else "inputs", part) for i, part in enumerate(inputs)),
-        ("target", target),
-    ):
-        bad = int((~torch.isfinite(part)).sum())
-        if bad:
-            raise DataError(
-                f"{label} has {counted(bad, 'missing or infinite value')}; leave those rows out, or fill them in."
-            )
-
-
 def _names(free: Functional, inputs: Inputs, own: Sequence[str] | None) -> tuple[str, ...]:
     names = parameter_names(free.tensors)
     if own is not None:
         given = tuple(map(str, own))
         if len(given) != len(names) or len(set(given)) < len(given):
             raise OptionError(
-                f"names has {len(set(given))} different names for {len(names)} parameters; pass one for each."
+                f"names has {counted(len(given), 'name')}, {len(set(given))} of them different, for {len(names)} parameters; pass one for each."
             )
         return given
     first = _first_linear(free, inputs)
@@ -523,7 +549,7 @@ def _first_linear(free: Functional, inputs: Inputs) -> str | None:
     """Return the name of the linear layer that the dataframe's columns meet, by watching what it is called with."""
     if inputs.columns is None or len(inputs.tensors) != 1:
         return None
-    data = inputs.tensors[0][:_PROBED_ROWS]
+    data = inputs.tensors[0][:PROBED_ROWS]
     met: list[str] = []
     hooks = [
         part.register_forward_pre_hook(
@@ -562,14 +588,3 @@ def _held_route(function: Callable[[Tensor, tuple[Tensor, ...]], Tensor], start:
     except (RuntimeError, NotImplementedError):
         return Route.BACKWARD
     return Route.FORWARD
-
-
-def _weight_decay(gradient: Tensor, params: Tensor) -> float | None:
-    """Return the factor of a gradient that is minus a multiple of the parameters, where it is not zero."""
-    moved = gradient.abs() > 1e-3 * gradient.abs().max()
-    slope, at = gradient[moved], params[moved]
-    if len(slope) < 2 or not bool(at.any()):
-        return None
-    factor = -float(slope @ at / (at @ at))
-    rest = torch.linalg.vector_norm(slope + factor * at) / torch.linalg.vector_norm(slope)
-    return factor if factor > 0 and bool(rest < 0.05) else None

@@ -69,7 +69,7 @@ class GaussianMeanVariance(OutputLoss):
 
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return 1 / v for the mean and 1 / (2 v^2) for the variance."""
-        variance = output[..., 1]
+        variance = output[..., 1].clamp_min(self.floor)
         return torch.stack([variance.reciprocal(), 0.5 * variance.square().reciprocal()], -1)
 
     def mean(self, output: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from betahat.objectives.base import Claim, OutputLoss, row_sums
 
@@ -67,4 +66,7 @@ class LogProbabilities(OutputLoss):
 
 def shares(output: Tensor, target: Tensor) -> Tensor:
     """Return (b, J) indicators of classes, or the probabilities that were given."""
-    return target if target.ndim == output.ndim else one_hot(target.long(), output.shape[1]).to(output)
+    if target.ndim == output.ndim:
+        return target
+    classes = torch.arange(output.shape[1], device=output.device)  # one_hot looks at values, which vmap forbids
+    return (target.long()[:, None] == classes).to(output.dtype)

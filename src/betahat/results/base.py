@@ -29,7 +29,7 @@ from betahat.inference.likelihood import information_criterion, log_likelihood
 from betahat.inference.wald import TermTests, TTest, WaldTest, identity_rows, t_test, wald_test
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Results(ABC):
     """A fit under one covariance, with statsmodels' names.
 
@@ -554,7 +554,7 @@ class Results(ABC):
         return to_numpy(self._expand(interval(self.fit.params, self._errors, alpha, self.cov.df)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VectorResults(Results, ABC):
     """Results whose parameters are one vector."""
 

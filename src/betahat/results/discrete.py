@@ -59,7 +59,7 @@ class ClassModel(Model, Protocol):
     def equations(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MaximumLikelihoodResults(Results, ABC):
     """What discrete models share: the comparison with the model of constants alone, and marginal effects."""
 
@@ -139,7 +139,7 @@ class MaximumLikelihoodResults(Results, ABC):
         """What marginal effects are of."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DiscreteResults(MaximumLikelihoodResults):
     """Results of Logit, Probit and Poisson, with statsmodels' names; what is shared is in `Results`."""
 
@@ -402,7 +402,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         return regressors, given, container
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MultinomialResults(MaximumLikelihoodResults):
     """Results of MNLogit, with statsmodels' names and shapes: (k, J - 1), a column for each class but the first."""
 

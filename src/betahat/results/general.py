@@ -11,12 +11,15 @@ import torch
 from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
+from betahat.calculus.autodiff import row_jacobian
+from betahat.data.blocks import gather
 from betahat.data.container import Container
 from betahat.errors import DataError, EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
 from betahat.objectives.base import Claim
+from betahat.objectives.own import Route
 from betahat.results.base import VectorResults
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
@@ -31,7 +34,7 @@ class Inputs(Protocol):
     def container(self) -> Container | None: ...  # noqa: D102
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelView:
     """What results show of a model that is the user's own.
 
@@ -51,6 +54,10 @@ class ModelView:
         What the outputs are compared with.
     columns : tuple of str or None
         The inputs' columns, of a dataframe.
+    route : Route
+        How the outputs of single rows are differentiated.
+    rows : int
+        The rows in a block.
     mean : callable or None
         output -> E(y), where the loss knows it.
     """
@@ -63,10 +70,12 @@ class ModelView:
     inputs: tuple[Tensor, ...]
     target: Tensor | None
     columns: tuple[str, ...] | None
+    route: Route
+    rows: int
     mean: Callable[[Tensor], Tensor] | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GeneralResults(VectorResults):
     """Results of a torch module or of a row loss; what is shared with other models is in `Results`.
 
@@ -166,17 +175,20 @@ class GeneralResults(VectorResults):
         """
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
-        with torch.enable_grad():
-            theta = self.fit.params.detach().requires_grad_(True)
-            value = outputs(theta, tensors)
-            if value.numel() != len(value):
-                raise EstimationError(
-                    "The module has several outputs for a row; use delta for functions of the parameters."
-                )
-            flat = value.reshape(-1)
-            rows = [torch.autograd.grad(entry, theta, retain_graph=True)[0] for entry in flat]
-        found = flat.detach()
-        error = torch.linalg.vector_norm(torch.stack(rows) @ self._factor, dim=1)
+        with torch.no_grad():
+            value = outputs(self.fit.params, tensors)
+        if value.numel() != len(value):
+            raise EstimationError(
+                "The module has several outputs for a row; use delta for functions of the parameters."
+            )
+        found, params = value.reshape(-1), self.fit.params
+
+        def error_of(columns: tuple[Tensor, ...]) -> Tensor:
+            jacobian = row_jacobian(lambda at, rows: outputs(at, rows).reshape(-1, 1), params, columns, self.view.route)
+            return torch.linalg.vector_norm(jacobian[:, 0] @ self._factor, dim=1)
+
+        held = not tensors
+        error = error_of(()) if held else gather(lambda block: error_of(block.columns), *tensors, rows=self.view.rows)
         df = self._df
         labels = container.row_labels
         return ResponsePrediction(found, error, lambda alpha: interval(found, error, alpha, df), container, labels)

@@ -49,7 +49,7 @@ class Model(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearResults(VectorResults):
     """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `Results`."""
 

@@ -194,6 +194,7 @@ def _units(problem: Problem, width: int) -> Tensor:
     if not isinstance(sample, Design):
         return torch.ones(width, dtype=torch.float64, device=sample.columns[0].device)
     lengths: Tensor = torch.linalg.vector_norm(sample.exog, dim=0, dtype=torch.float64)
+    lengths = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
     return lengths.repeat(width // sample.width)
 
 

@@ -70,7 +70,7 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
     if isinstance(covariances, str) or not covariances:
         raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
     if not isinstance(results, Estimates):
-        raise OptionError(f"compare needs results, as .fit() returns them, and {results!r} came.")
+        raise OptionError(f"compare needs results, as .fit() returns them, and a {type(results).__name__} came.")
     switched = [results.with_cov(cov_type) for cov_type in covariances]
     labels = [result.cov_type for result in switched]
     return _covariance_table(

@@ -1,0 +1,171 @@
+"""What the models' `fit` and constructors share: the names of breads, penalties, blocks of rows, a guard of user code."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.problem import Penalty
+from betahat.calculus.rows import Bread
+from betahat.errors import BetahatError, ConvergenceWarning, DataError, OptionError, counted, listed
+from betahat.fit import Fit
+from betahat.objectives.base import Claim
+
+BreadName = Literal["observed", "expected", "gauss-newton", "opg"]
+Tensors = Mapping[str, tuple[int, torch.Size]]
+
+# A decrement of 1e-6 is a thousandth of a standard error.
+_NEAR = 1e-6
+# How many rows are tried before all are used.
+PROBED_ROWS = 16
+# Numbers in a block of scores, and its fewest and most rows.
+_BLOCK, FEWEST_ROWS, _MOST_ROWS = 2**21, 256, 2**15
+
+
+def rows_in_block(numbers: int) -> int:
+    """Return how many rows of so many numbers, scores and data, make a block."""
+    return min(max(_BLOCK // max(numbers, 1), FEWEST_ROWS), _MOST_ROWS)
+
+
+def read_bread(bread: str) -> Bread:
+    """Turn the name of a bread into the option."""
+    if bread not in get_args(BreadName):
+        raise OptionError(f"bread is {bread!r}; use one of {listed(get_args(BreadName))}.")
+    return Bread(bread)
+
+
+def check_general_options(bread: Bread, rank: str | None, claim: Claim, penalty: Penalty | None) -> None:
+    """Refuse a rank or a bread that a loss does not have."""
+    if rank not in (None, "pinv"):
+        raise OptionError(f"rank is {rank!r}; use None (a flat direction is an error) or 'pinv'.")
+    if bread is Bread.OPG and (claim is Claim.NONE or penalty is not None):
+        raise OptionError(
+            "bread='opg' takes the scores' outer products for the information, which holds for a likelihood without a penalty; pass "
+            "bread='observed', or likelihood=True if the loss is minus a log-density."
+        )
+
+
+def check_values(columns: Iterable[tuple[str, Tensor]]) -> None:
+    """Refuse missing, infinite and complex values."""
+    for label, part in columns:
+        if part.is_complex():
+            raise DataError(
+                f"{label} is complex; betahat needs real numbers: pass real and imaginary parts as columns."
+            )
+        bad = int((~torch.isfinite(part)).sum())
+        if bad:
+            raise DataError(
+                f"{label} has {counted(bad, 'missing or infinite value')}; leave those rows out, or fill them in."
+            )
+
+
+@contextmanager
+def user_code(what: str, remedy: str) -> Iterator[None]:
+    """Say in a sentence what a function of the user's raised, whatever it is."""
+    try:
+        yield
+    except BetahatError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise DataError(f"{what} ({type(error).__name__}: {reason[:150]}); {remedy}.") from error
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """The penalty weight / 2 times the sum of squares."""
+
+    weight: float
+
+    def __call__(self, params: Tensor) -> Tensor:
+        """Return () the penalty of (k,) parameters."""
+        return 0.5 * self.weight * params.square().sum()
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPenalty:
+    """A user's function of the parameters by name, times `units`."""
+
+    function: Callable[..., Any]
+    tensors: Tensors
+    units: float
+
+    def __call__(self, params: Tensor) -> Tensor:
+        """Return () the penalty of (k,) parameters."""
+        with user_code("The penalty fails", f"it gets the parameters by name, which are {listed(self.tensors)}"):
+            value = self.function(by_name(params, self.tensors))
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise OptionError(
+                f"penalty returned {value!r}; it must return one number, by torch operations on p['name']."
+            )
+        return self.units * value.reshape(()).to(torch.float64)
+
+
+def by_name(params: Tensor, tensors: Tensors) -> dict[str, Tensor]:
+    """Return the parameter tensors in their shapes."""
+    return {name: params[begin : begin + shape.numel()].view(shape) for name, (begin, shape) in tensors.items()}
+
+
+def read_penalty(penalty: Any, tensors: Tensors, units: float, like: Tensor) -> Penalty | None:
+    """Turn a penalty beside the user's loss into one beside the sum that is minimised.
+
+    Parameters
+    ----------
+    penalty : float, callable or None
+        The user's.
+    tensors : mapping
+        Where each parameter tensor begins, and its shape.
+    units : float
+        What the user's loss is multiplied by.
+    like : Tensor
+        (k,) parameters, to try a function on.
+    """
+    if penalty is None:
+        return None
+    if callable(penalty):
+        own = OwnPenalty(penalty, tensors, units)
+        own(like)
+        return own
+    number = penalty.item() if isinstance(penalty, Tensor) and penalty.ndim == 0 else penalty
+    if isinstance(number, bool) or not isinstance(number, Real) or not 0.0 <= float(number) < float("inf"):
+        raise OptionError(
+            f"penalty is {penalty!r}; pass torch's weight decay, a number of zero or more, or a function of the parameters."
+        )
+    return Ridge(units * float(number)) if number else None
+
+
+def warn_far(fit: Fit, start: Tensor, units: float) -> None:
+    """Warn of parameters that are not at the optimum, and say why where it can be seen."""
+    if fit.path is None or fit.path.decrement <= _NEAR:
+        return
+    decay = _weight_decay(fit.path.local.gradient, start)
+    reason = (
+        f"The gradient is minus {decay / units:.4g} times the parameters, as weight decay leaves it: pass penalty={decay / units:.4g}, "
+        "or polish=True for the estimate without it."
+        if decay is not None
+        else "Train further, or fit with polish=True."
+    )
+    warnings.warn(
+        f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, and standard errors belong to it. "
+        f"{reason}",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def _weight_decay(gradient: Tensor, params: Tensor) -> float | None:
+    """Return the factor of a gradient that is minus a multiple of the parameters, where it is not zero."""
+    moved = gradient.abs() > 1e-3 * gradient.abs().max()
+    slope, at = gradient[moved], params[moved]
+    if len(slope) < 2 or not bool(at.any()):
+        return None
+    factor = -float(slope @ at / (at @ at))
+    rest = torch.linalg.vector_norm(slope + factor * at) / torch.linalg.vector_norm(slope)
+    return factor if factor > 0 and bool(rest < 0.05) else None

@@ -68,6 +68,8 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     if isinstance(loss, type):
         raise OptionError(f"The loss is the class {loss.__name__}; pass an instance, {loss.__name__}().")
     known = _recognised(loss, output, target)
+    if likelihood and known is not None and known.claim is Claim.NONE:
+        known = None  # a density of the user's, whose scale is the loss's own
     name = type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", type(loss).__name__)
     call = _caller_of(loss)
     few = min(len(output), _SAMPLE)
@@ -78,7 +80,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     by_row = value.ndim > 0 and len(value) == few and few > 1
     _check_rows(call, trial, of, value, by_row, name)
     reduction = "none" if by_row else _reduction(call, trial, of, value, name)
-    if known is None or likelihood is False or (likelihood and known.claim is Claim.NONE):
+    if known is None or likelihood is False:
         claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
         function, rowwise = (known.losses, True) if known is not None else _by_rows(call, trial, of, by_row)
         objective: OutputLoss = OwnLoss(function, claim, rowwise)

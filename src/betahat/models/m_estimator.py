@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -331,12 +332,12 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
     if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
         if _same_alone(losses, shaken, few, whole.reshape(-1)):
             return losses
-        single = _tried(replace(losses, single=True).__call__, shaken, few)
-        if isinstance(single, Tensor) and single.shape == (rows,):
-            return replace(losses, single=True)
+        single = replace(losses, single=True)
+        if _moves(single, shaken, few):
+            return single
         raise DataError(
             "A row's loss depends on other rows, so that single rows have no scores; write row_loss so that row i of its result "
-            "uses row i of the data alone."
+            "uses row i of the data alone, summing over the last dimension and not over rows."
         )
     if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows:
         raise DataError(
@@ -356,6 +357,18 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
                 f"{remedy}, and a penalty as penalty=."
             )
     return replace(losses, single=True)
+
+
+def _moves(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:
+    """Tell whether the function of single rows works, and each of them depends on the parameters."""
+    leaf = params.detach().requires_grad_(True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mapped = _tried(losses.__call__, leaf, few)
+    if not isinstance(mapped, Tensor) or not mapped.requires_grad:
+        return False
+    slopes = [torch.autograd.grad(entry, leaf, retain_graph=True)[0] for entry in mapped]
+    return all(bool(slope.any()) for slope in slopes)
 
 
 def _same_alone(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...], together: Tensor) -> bool:

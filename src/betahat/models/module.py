@@ -122,8 +122,9 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
         patterns = [chosen] if isinstance(chosen, str) else list(chosen)
         idle = [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in known)]
         if idle or not patterns:
+            by = f" by {listed(idle)}" if idle else ""
             raise OptionError(
-                f"params={patterns!r} matches no parameter by {listed(idle)}; the parameters are {listed(known, limit=20)}."
+                f"params={patterns!r} matches no parameter{by}; the parameters are {listed(known, limit=20)}."
             )
         free = {name: value for name, value in known.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     wrong = [name for name, value in free.items() if not value.is_floating_point()]
@@ -145,8 +146,8 @@ def _twin(module: nn.Module) -> nn.Module:
         twin = copy.deepcopy(module)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise DataError(
-            f"The module cannot be copied ({str(error).splitlines()[0]}), and betahat never works on your own; keep only "
-            "parameters, buffers and detached tensors in it."
+            f"The module cannot be copied ({str(error).split('.')[0][:120]}), and betahat never works on your own; keep only parameters, "
+            "buffers and detached tensors in it."
         ) from error
     twin = twin.to(torch.float64).eval()
     for part in twin.modules():

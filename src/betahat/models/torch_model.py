@@ -165,7 +165,8 @@ class TorchModel:
         self._target = matched
         self.names = _names(self._free, self._inputs, names)
         self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
-        self._problem, self._affine = self._build(output)
+        self._output = output[:1]
+        self._problem = self._build(output)
         check_size(self._problem.sample.nobs, len(self.names))
 
     def fit(
@@ -215,6 +216,10 @@ class TorchModel:
         kind = read_bread(bread)
         claim, penalty = self._problem.objective.claim, self._problem.penalty
         check_general_options(kind, rank, claim, penalty)
+        if kind is Bread.EXPECTED:
+            self._loss.objective.expected_curvature(
+                self._output
+            )  # refused before the work starts, where it is not known
         plain = claim is Claim.NONE or penalty is not None
         estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
         fit = self._fitted(kind, polish, rank)
@@ -241,7 +246,10 @@ class TorchModel:
             check_columns(self._inputs.columns, read.columns)
         own = self._inputs
         if own.keywords is not None and set(read.keywords or ()) != set(own.keywords):
-            raise DataError(f"The module takes the inputs {listed(own.keywords)}; pass a dict of these.")
+            came = "they came without names" if read.keywords is None else f"{listed(read.keywords)} came"
+            raise DataError(
+                f"The module takes the inputs {listed(own.keywords)}, and {came}; pass a dict of the former."
+            )
         if own.keywords is not None and read.keywords is not None:
             places = [read.keywords.index(name) for name in own.keywords]
             read = replace(read, tensors=tuple(read.tensors[i] for i in places), keywords=own.keywords)
@@ -282,7 +290,7 @@ class TorchModel:
         start = self._free.start
         return fit_general(problem, start, bread, polish=polish, rank=rank)
 
-    def _build(self, output: Tensor) -> tuple[Problem, bool]:
+    def _build(self, output: Tensor) -> Problem:
         free, inputs, loss = self._free, self._inputs.tensors, self._loss.objective
         width = len(free.start)
         apart = bool(inputs)
@@ -301,7 +309,7 @@ class TorchModel:
         if affine and single and isinstance(loss, LinearIndex) and nobs * width <= _KEPT_JACOBIAN:
             design = self._linear_design(flat, route, rows)
             if design is not None:
-                return Problem(loss, design, self._penalty), True
+                return Problem(loss, design, self._penalty)
         objective = ModelLoss(Outputs(free), loss, affine, route)
         if apart:
             columns = (*few, self._target[_places(nobs, inputs)])
@@ -310,7 +318,7 @@ class TorchModel:
         sample: Sample = Batch(
             (*inputs, self._target), self.names, self._container, self.endog_name, nobs, rows if apart else nobs
         )
-        return Problem(objective, sample, self._penalty), affine
+        return Problem(objective, sample, self._penalty)
 
     def _linear_design(
         self, flat: Callable[[Tensor, tuple[Tensor, ...]], Tensor], route: Route, rows: int
@@ -501,13 +509,11 @@ def _first_container(read: Sequence[tuple[Tensor, Container]]) -> Container:
 
 
 def _first_output(free: Functional, inputs: tuple[Tensor, ...]) -> Tensor:
-    held = "keep tensors that forward() uses as attributes or buffers, so that they can be converted to float64"
-    taken = "pass inputs as forward() takes them, as a tuple or a dict where there are several"
-    remedy = taken if inputs else held
-    with (
-        torch.no_grad(),
-        user_code("The module cannot be called with the inputs", f"{remedy}; it is called in float64"),
-    ):
+    remedy = (
+        "pass inputs as forward() takes them, as a tuple or a dict where there are several, and keep tensors of its own as "
+        "attributes or buffers of the module, since it is called in float64"
+    )
+    with torch.no_grad(), user_code("The module cannot be called with the inputs", remedy):
         output = free(free.start, inputs)
     rows = len(inputs[0]) if inputs else None
     if output.ndim == 0 or (rows is not None and len(output) != rows):

@@ -185,7 +185,8 @@ class GeneralResults(VectorResults):
 
         def error_of(columns: tuple[Tensor, ...]) -> Tensor:
             jacobian = row_jacobian(lambda at, rows: outputs(at, rows).reshape(-1, 1), params, columns, self.view.route)
-            return torch.linalg.vector_norm(jacobian[:, 0] @ self._factor, dim=1)
+            errors: Tensor = torch.linalg.vector_norm(jacobian[:, 0] @ self._factor, dim=1)
+            return errors
 
         held = not tensors
         error = error_of(()) if held else gather(lambda block: error_of(block.columns), *tensors, rows=self.view.rows)

@@ -228,6 +228,7 @@ M_ESTIMATORS = [
     Case("M: data as a tensor", lambda d: _m(d, data=d.x), bh.DataError, ("Tensor", "by name")),
     Case("M: data as a frame", lambda d: _m(d, data=d.frame), bh.DataError, ("DataFrame", "by name")),
     Case("M: lengths", lambda d: _m(d, data={"x": d.x, "y": d.y[:-1]}), bh.DataError, ("'29'", "'30'", "as many")),
+    Case("M: indices", lambda d: _m(d, data={"x": d.frame["educ"], "y": d.frame["educ"][::-1]}), bh.DataError, ("data['y'] and data['x'] differ", "align")),
     Case("M: NaN", lambda d: _m(d, data={"x": d.x, "y": _with(d.y, 2, float("nan"))}), bh.DataError, ("data['y'] has 1 missing", "leave")),
     Case("M: a number for data", lambda d: _m(d, data={"x": d.x, "y": torch.tensor(1.0)}), bh.DataError, ("data['y']", "single number")),
     Case("M: complex data", lambda d: _m(d, data={"x": d.x + 0j, "y": d.y}), bh.DataError, ("data['x']", "complex", "real")),

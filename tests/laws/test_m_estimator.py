@@ -186,6 +186,28 @@ def test_gauss_newton_reads_half_squared_residuals(kind, scale):
     _same(res.cov_params(), bread @ meat @ bread)
 
 
+@pytest.mark.filterwarnings("ignore::betahat.ConvergenceWarning")
+def test_a_residual_of_zero_keeps_its_jacobian():
+    """Its score is zero, and its J still counts in J'J and has a leverage."""
+    curve = torch.exp(0.125 * CURVE_X)
+    y = curve + 0.1 * _normal(N, seed=5) * (torch.arange(N) % 7 > 0)
+    module = Curve()
+    with torch.no_grad():
+        module.b.fill_(0.125)
+    m_estimator = bh.MEstimator(_curve(0.5), {"a": 1.0, "b": 0.125}, {"x": CURVE_X, "y": y})
+    assert int((m_estimator._losses(torch.tensor([1.0, 0.125]).double(), (CURVE_X, y)) == 0).sum()) == 8
+    for kind in ("HC0", "HC3"):
+        models = m_estimator, bh.TorchModel(module, nn.MSELoss(), CURVE_X, y)
+        found, true = (m.fit(kind, bread="gauss-newton", polish=False) for m in models)
+        _same(found.cov_params(), true.cov_params())
+
+
+def test_numbers_start_in_double_precision():
+    model = bh.MEstimator(lambda p, d: (d["y"] - p["mean"]) ** 2, {"mean": 0.1}, {"y": 0.2 * Y + 0.1})
+    with pytest.warns(bh.ConvergenceWarning):
+        assert float(model.fit(polish=False).params[0]) == 0.1
+
+
 def test_the_other_breads():
     for bread in ("observed", "gauss-newton"):
         res = bh.MEstimator(_curve(0.5), {"a": 1.0, "b": 0.1}, {"x": CURVE_X, "y": CURVE_Y}).fit("HC0", bread=bread)

@@ -918,7 +918,7 @@ def _pieces(name, theta):
                         lambda o: torch.diag(1 / (o * (1 - o))), _yes()),
         "counts": (nn.Sequential(nn.Linear(2, 1), nn.Tanh(), nn.Linear(1, 1)), lambda o, t: (o.exp() - t * o).sum(),
                    lambda o: torch.diag(o.exp()), _counts()),
-        "mean count": (Exp(), lambda o, t: (o - t * (o + 1e-8).log()).sum(), lambda o: torch.diag(1 / o), _counts()),
+        "mean count": (Exp(), lambda o, t: (o - t * (o + 1e-8).log()).sum(), lambda o: torch.diag(o / (o + 1e-8) ** 2), _counts()),
         "classes": (nn.Sequential(nn.Linear(2, 1), nn.Tanh(), Padded(1, 3)), lambda o, t: F.cross_entropy(o[None], t[None]),
                     lambda o: torch.diag(torch.softmax(o, 0)) - torch.outer(torch.softmax(o, 0), torch.softmax(o, 0)), _class()),
     }[name]  # fmt: skip
@@ -1497,7 +1497,6 @@ def test_names_of_a_dataframe():
         assert float(res.delta(lambda p: p["educ"] / p["exper"]).estimate) == pytest.approx(
             true.params["educ"] / true.params["exper"]
         )
-        assert list(res.predict().index) == list(frame.index) if isinstance(res.predict(), pd.Series) else True
         swapped = frame[["exper", "educ"]].iloc[:5]
         np.testing.assert_allclose(np.asarray(res.predict(swapped)), np.asarray(res.predict())[:5])
     deep = bh.TorchModel(_set(_mlp(), 3), nn.MSELoss(), frame, y, penalty=0.05).fit()
@@ -1506,6 +1505,10 @@ def test_names_of_a_dataframe():
     own = bh.TorchModel(nn.Linear(2, 1), nn.MSELoss(), frame, y, names=["a", "b", "c"]).fit()
     assert own.names == ("a", "b", "c")
     assert list(own.params.index) == ["a", "b", "c"]
+    for values in (own.fittedvalues, own.resid, own.predict(frame)):
+        assert isinstance(values, pd.Series)
+        assert values.index.equals(frame.index)
+    np.testing.assert_allclose(own.fittedvalues, own.model.outputs(own.fit.params, (X2,))[:, 0], rtol=1e-12)
 
 
 def test_state_has_the_tensors_of_the_module():

@@ -100,10 +100,19 @@ class LossRows(Rows):
             )
         return self._jacobian
 
-    @property
+    @cached_property
     def _jacobian(self) -> Tensor:
-        """(b, k) of the residuals sqrt(2 l)."""
-        return self._scores / self._size[:, None]
+        """(b, k) of the residuals sqrt(2 l), up to their signs."""
+        jacobian = self._scores / self._size[:, None]
+        for i in (self.losses == 0).nonzero().flatten().tolist():
+            jacobian[i] = self._exact_row(tuple(column[i : i + 1] for column in self.columns))
+        return jacobian
+
+    def _exact_row(self, row: Columns) -> Tensor:
+        """Return (k,) J of a residual of zero, where the score is zero and the Hessian of its square is J'J."""
+        hessian = hessian_matrix(lambda params: self.objective.losses(params, row).sum(), self.at.params)
+        largest = hessian.diagonal().argmax()
+        return hessian[largest] / hessian[largest, largest].clamp_min(torch.finfo(hessian.dtype).tiny).sqrt()
 
     @cached_property
     def _size(self) -> Tensor:

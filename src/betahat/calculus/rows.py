@@ -55,7 +55,7 @@ class Rows(ABC):
     Attributes
     ----------
     start : int
-        The position of the first row.
+        The position of the first row, for what is known of rows beside the sample, such as their clusters.
     at : Point
         The parameters, and the root of the bread.
     counts : Tensor or None

@@ -74,6 +74,11 @@ def class_formula(formula: str, data: Any) -> tuple[str, pd.DataFrame, str, tupl
     return f"{_CODES} ~ {right.strip()}", frame.assign(**{_CODES: codes}), name, levels
 
 
+def class_name(level: Any) -> str:
+    """Write a class as statsmodels does: whole numbers without a point."""
+    return str(int(level)) if isinstance(level, int | float) and float(level).is_integer() else str(level)
+
+
 def _series(endog: Any) -> pd.Series:
     if isinstance(endog, np.ndarray | list | tuple):
         array = np.asarray(endog)

@@ -393,7 +393,7 @@ def _read_frame(
     bad = [name for name, kind in schema.items() if not (kind.is_numeric() or kind == nw.Boolean)]
     if bad:
         raise DataError(
-            f"{label} has columns that are not numbers: {listed(bad)}; convert them, or name them in a formula: "
+            f"{label} has columns that are not numbers: {listed(bad)}; convert them, classes to 0, 1, ... by pd.factorize say, or name them in a formula: "
             "bh.ols('y ~ C(column)', data) makes the dummies."
         )
     if is_series:

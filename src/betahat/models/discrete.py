@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.names import CovType, covariance_of, resolve
-from betahat.data.classes import class_formula, read_classes
+from betahat.data.classes import class_formula, class_name, read_classes
 from betahat.data.container import to_tensor
 from betahat.data.design import Design
 from betahat.data.frame import Beside, Device, Missing, read_design
@@ -314,7 +314,7 @@ class MNLogit(RegressorModel):
     @property
     def equations(self) -> tuple[str, ...]:
         """(J - 1,) the equations' names, such as "y=2"."""
-        return tuple(f"{self.design.endog_name}={_text(level)}" for level in self.levels[1:])
+        return tuple(f"{self.design.endog_name}={class_name(level)}" for level in self.levels[1:])
 
     def fit(
         self,
@@ -483,8 +483,3 @@ def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
             f"No row is of {'the class' if len(empty) == 1 else 'the classes'} {listed(empty)}; leave unused categories out, with "
             ".cat.remove_unused_categories() say."
         )
-
-
-def _text(level: Any) -> str:
-    """Write a class as statsmodels does: whole numbers without a point."""
-    return str(int(level)) if isinstance(level, int | float) and float(level).is_integer() else str(level)

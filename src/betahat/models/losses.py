@@ -250,7 +250,7 @@ def _reduction(
         )
     raise OptionError(
         f"The loss ({name}) of all rows is neither the sum nor the mean of that of its parts, so rows have no scores (a root of a mean, a "
-        "mean with class weights, or a loss that holds a penalty does that); pass a loss that adds or averages rows, and a "
+        "mean with class weights, or a loss that holds a penalty does that); pass a loss that adds or averages rows, with reduction='sum' say, and a "
         "penalty as penalty=."
     )
 

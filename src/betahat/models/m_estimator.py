@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.design import check_size
-from betahat.data.frame import read_columns
+from betahat.data.frame import check_index, read_columns
 from betahat.data.sample import Batch
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import fit_general
@@ -201,7 +202,7 @@ def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.devi
     pieces, tensors, begin = [], {}, 0
     for name, value in params.items():
         try:
-            piece = torch.as_tensor(value, device=device).detach().to(torch.float64)
+            piece = torch.as_tensor(value, dtype=torch.float64, device=device).detach()
         except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(f"params[{name!r}] is {value!r}; pass numbers.") from error
         if isinstance(value, Tensor) and value.is_complex():
@@ -216,9 +217,12 @@ def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.devi
 
 def _read_data(data: Mapping[str, Any], device: torch.device) -> tuple[tuple[Tensor, ...], tuple[str, ...], Container]:
     if not isinstance(data, Mapping) or not data:
-        raise DataError(f"data is a {type(data).__name__}; pass the rows by name, such as {{'x': X, 'y': y}}.")
+        raise DataError(
+            f"data is a {type(data).__name__}; pass the rows by name, such as {{'x': X, 'y': y}}, or dict(df[['x', 'y']])."
+        )
     columns: list[Tensor] = []
     containers: list[Container] = []
+    frames: list[tuple[str, pd.Index]] = []
     for name, value in data.items():
         label = f"data[{name!r}]"
         if isinstance(value, Tensor):
@@ -232,6 +236,9 @@ def _read_data(data: Mapping[str, Any], device: torch.device) -> tuple[tuple[Ten
             read = read_columns(value, label, device, None)
             column = read.values
             containers.append(Arrays() if read.index is None else Frames(read.index))
+            if read.index is not None:
+                frames.append((label, read.index))
+                check_index(label, read.index, frames[0][1], frames[0][0])
         if column.ndim == 0:
             raise DataError(f"{label} is a single number; pass a row for each observation.")
         check_values([(label, column)])

@@ -59,7 +59,7 @@ class Functional:
         return output.reshape(len(inputs[0]), *self.row_shape)
 
 
-def functional(module: nn.Module, chosen: Sequence[str] | None, keywords: tuple[str, ...] | None) -> Functional:
+def functional(module: nn.Module, chosen: Sequence[str] | None) -> Functional:
     """Copy a module into a function of its free parameters.
 
     Parameters
@@ -69,8 +69,6 @@ def functional(module: nn.Module, chosen: Sequence[str] | None, keywords: tuple[
     chosen : sequence of str, optional
         Patterns of parameters' names, such as ``"head.*"``; the others are conditioned on. None takes all that
         require a gradient.
-    keywords : tuple of str, optional
-        The inputs' names.
 
     Raises
     ------
@@ -88,7 +86,7 @@ def functional(module: nn.Module, chosen: Sequence[str] | None, keywords: tuple[
     for name, value in free.items():
         tensors[name] = (begin, value.shape)
         begin += value.numel()
-    return Functional(twin, tensors, start, keywords, None, _notes(module, free))
+    return Functional(twin, tensors, start, None, None, _notes(module, free))
 
 
 def parameter_names(tensors: Tensors) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class TorchModel:
         if likelihood not in (None, True, False):
             raise OptionError(f"likelihood is {likelihood!r}; use True, False, or None to go by the loss.")
         self.module = module
-        free = functional(module, params, None)
+        free = functional(module, params)
         device = free.start.device
         self._inputs = read_inputs(inputs, device)
         given, container, self.endog_name = read_target(target, device)

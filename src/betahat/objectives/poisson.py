@@ -64,8 +64,8 @@ class PoissonMean(OutputLoss):
         return row_sums(torch.lgamma(target + 1.0))
 
     def expected_curvature(self, output: Tensor) -> Tensor:
-        """Return 1 / mu."""
-        return output.reciprocal()
+        """Return mu / (mu + eps)^2."""
+        return output / (output + self.floor).square()
 
     def mean(self, output: Tensor) -> Tensor:
         """Return mu."""

@@ -15,6 +15,7 @@ from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
 from betahat.calculus.rows import Bread
+from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.errors import DataError, OptionError, counted
 from betahat.inference.distribution import chi2_tail
@@ -489,7 +490,7 @@ class MultinomialResults(MaximumLikelihoodResults):
             left,
             right,
             yname=yname,
-            equations=self.fit.equations if yname is None else [_renamed(name, yname) for name in self.fit.equations],
+            equations=self._named(self.endog_name if yname is None else yname, self.model.levels[1:]),
             xname=xname,
             title=title,
             alpha=alpha,
@@ -519,8 +520,6 @@ class MultinomialResults(MaximumLikelihoodResults):
             free = x @ theta.reshape(-1, x.shape[1]).mT
             return torch.softmax(torch.nn.functional.pad(free, (1, 0)), 1)
 
-        first = self.fit.equations[0].rsplit("=", 1)[0]
-        base = f"{first}={self._base}"
         return Response(
             mean,
             design.exog,
@@ -529,13 +528,12 @@ class MultinomialResults(MaximumLikelihoodResults):
             design.names,
             type(self.model).__name__,
             self.endog_name,
-            (base, *self.fit.equations),
+            self._named(self.endog_name, self.model.levels),
         )
 
-    @property
-    def _base(self) -> str:
-        level = self.model.levels[0]
-        return str(int(level)) if isinstance(level, int | float) and float(level).is_integer() else str(level)
+    @staticmethod
+    def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:
+        return tuple(f"{variable}={class_name(level)}" for level in levels)
 
     @property
     def _tensors(self) -> Mapping[str, Any]:
@@ -574,7 +572,7 @@ class MultinomialResults(MaximumLikelihoodResults):
         return pd.DataFrame(to_numpy(full).copy(), index=self._index(), columns=["lower", "upper"])
 
     def _index(self) -> pd.MultiIndex:
-        levels = [equation.split("=", 1)[1] for equation in self.fit.equations]
+        levels = [class_name(level) for level in self.model.levels[1:]]
         return pd.MultiIndex.from_product([levels, self.fit.given.names], names=[self.endog_name, None])
 
 
@@ -588,10 +586,6 @@ def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
     if not bool(torch.isfinite(read).all()):
         raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
     return read
-
-
-def _renamed(equation: str, yname: str) -> str:
-    return f"{yname}={equation.split('=', 1)[1]}"
 
 
 def _new_regressors(results: MaximumLikelihoodResults, exog: Any, transform: bool) -> tuple[Tensor, Container]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
-from betahat.data.container import Container
+from betahat.data.container import Container, Frames
 from betahat.errors import DataError, EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.margins import Margins, Response, marginal_effects
@@ -135,7 +135,7 @@ class GeneralResults(VectorResults):
         mean = output if self.view.mean is None else self.view.mean(output)
         if self.view.target is None or self.view.target.shape != mean.shape:
             raise EstimationError("The target has another shape than the mean, a class say, so there is no residual.")
-        return self._container.plain(self.view.target.to(mean) - mean)
+        return _presented(self._container, self.view.target.to(mean) - mean)
 
     def predict(self, inputs: Any = None, which: str = "output") -> Any:
         """Return the module's outputs at the estimates, or with which="mean" what the loss takes E(y) to be.
@@ -159,7 +159,7 @@ class GeneralResults(VectorResults):
             found = self.view.mean(found)
         elif which != "output":
             raise DataError(f"which is {which!r}; use 'output' or 'mean'.")
-        return container.plain(found) if found.ndim != 2 else container.present_rows(found)
+        return _presented(container, found)
 
     def get_prediction(self, inputs: Any = None) -> ResponsePrediction:
         """Return outputs, one for each row, with standard errors by the delta method.
@@ -348,3 +348,10 @@ class GeneralResults(VectorResults):
             return self.view.inputs, self._container
         read = self.model.read_inputs(inputs)
         return read.tensors, self._container if read.container is None else read.container
+
+
+def _presented(container: Container, values: Tensor) -> Any:
+    """Hand out (n, ...) values in the data's kind: a dataframe's rows have labels, and a single output is a series."""
+    if not isinstance(container, Frames) or values.ndim > 2:
+        return container.plain(values)
+    return container.present_rows(values.reshape(len(values)) if values.numel() == len(values) else values)

@@ -1,16 +1,17 @@
-"""The peak of memory beyond the data, for a million rows by twenty: `python benchmarks/memory.py`.
+"""The peak of memory beyond the data, of OLS on a million rows by twenty and of a network: `python benchmarks/memory.py`.
 
 Two measures: what torch allocates, from its profiler, and what the kernel sees of the process (Linux only), of a first
-call and of a second. Each estimator is measured in a process of its own.
+call and of a second. Each case is measured in a process of its own.
 """
 
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
-from conftest import THREADS, problem
+from conftest import THREADS, network_table, problem, trained_network
 from torch.profiler import ProfilerActivity, profile
 
 import betahat as bh
@@ -38,17 +39,31 @@ def allocated_peak(function):
     return int(alive.max())
 
 
-def measure(cov_type):
+def ols(cov_type):
+    """Return a call of OLS, and the bytes of its regressors."""
     endog, exog = problem(1_000_000, 20)
     bh.OLS(endog[:1000], exog[:1000]).fit(cov_type).bse.sum()
+    return lambda: bh.OLS(endog, exog).fit(cov_type).bse, exog.numel() * exog.element_size()
 
-    def fit():
-        return bh.OLS(endog, exog).fit(cov_type).bse
 
-    figures = [resident_rise(fit), resident_rise(fit), allocated_peak(fit)]
-    size = exog.numel() * exog.element_size()
-    first, second, tensors = (f"{figure / 2**20:.1f} MiB ({figure / size:.1%} of X)" for figure in figures)
-    print(f"{cov_type:10s} tensors {tensors}; process: first call {first}, second {second}")
+def network():
+    """Return a call of a network's table, and the bytes of its inputs."""
+    net, x, y, decay = trained_network()
+    return lambda: network_table(net, x, y, decay, polish=False), x.numel() * x.element_size()
+
+
+CASES = {cov_type: partial(ols, cov_type) for cov_type in ("nonrobust", "HC1", "HC3")} | {"network": network}
+
+
+def measure(case):
+    call, size = CASES[case]()
+    figures = [resident_rise(call), resident_rise(call)]
+    if case != "network":  # whose half million operations are too many for the profiler
+        figures.append(allocated_peak(call))
+    texts = [f"{figure / 2**20:.1f} MiB ({figure / size:.1%} of X)" for figure in figures]
+    print(
+        f"{case:10s} process: first call {texts[0]}, second {texts[1]}; tensors {', '.join(texts[2:]) or 'not traced'}"
+    )
 
 
 if __name__ == "__main__":
@@ -56,5 +71,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         measure(sys.argv[1])
     else:
-        for cov_type in ("nonrobust", "HC1", "HC3"):
-            subprocess.run([sys.executable, __file__, cov_type], check=True, stderr=subprocess.DEVNULL)
+        for case in CASES:
+            subprocess.run([sys.executable, __file__, case], check=True, stderr=subprocess.DEVNULL)

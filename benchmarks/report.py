@@ -70,11 +70,11 @@ def main(path):
         if top in medians and bottom in medians:
             a, b = medians[top], medians[bottom]
             print(f"| {question} | {a * 1e3:.4g} ms | {b * 1e3:.4g} ms | {a / b:.2f} | {limit} |")
-    network = medians.get("likelihood_module::test_network")
-    if network is not None:
-        print(
-            f"| network of 481 parameters, 20,000 rows: Hessian, scores, table | {network:.3g} s |  |  | at most 10 s |"
-        )
+    for name, limit in (("test_network", "at most 10 s"), ("test_network_polished", "")):
+        seconds = medians.get(f"likelihood_module::{name}")
+        if seconds is not None:
+            what = "Hessian, scores, table" + (", from the optimum" if "polished" in name else "")
+            print(f"| network of 481 parameters, 20,000 rows: {what} | {seconds:.3g} s |  |  | {limit} |")
 
 
 if __name__ == "__main__":

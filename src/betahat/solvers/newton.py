@@ -213,13 +213,13 @@ def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, chea
 
 
 def _settled(problem: Problem, here: Local, params: Tensor, decrement: float) -> Tensor:
-    """Take more steps by the same Hessian, while each divides the decrement by a hundred: gradients cost little."""
+    """Take more steps by the same Hessian, while each divides the decrement by four: gradients cost little."""
     last = decrement
     while True:
         _, gradient = problem.value_and_gradient(params)
         step = newton_step(replace(here, gradient=gradient))
         size = abs(float(step @ gradient)) / noise(problem, here)
-        if not 0.0 < size < 0.01 * last:
+        if not 0.0 < size < 0.25 * last:
             return params
         params, last = params + step, size
 

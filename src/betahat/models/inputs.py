@@ -1,0 +1,115 @@
+"""What a module is called with, and what its output is compared with: tensors, arrays, dataframes, alone or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.data.container import Arrays, Container, Frames
+from betahat.data.container import Tensors as TensorContainer
+from betahat.data.frame import read_columns
+from betahat.errors import DataError, listed
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A module's inputs.
+
+    Attributes
+    ----------
+    tensors : tuple of Tensor
+        (n, ...) each, numbers with a point in float64; empty for a module that holds its own data.
+    keywords : tuple of str or None
+        Their names, where they are passed by name.
+    columns : tuple of str or None
+        The columns' names of a dataframe.
+    container : Container or None
+        What results look like; None leaves it to the target.
+    """
+
+    tensors: tuple[Tensor, ...]
+    keywords: tuple[str, ...] | None
+    columns: tuple[str, ...] | None
+    container: Container | None
+
+
+def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None = None) -> Inputs:
+    """Read what a module is called with.
+
+    Parameters
+    ----------
+    inputs : object
+        As in `TorchModel`.
+    device : torch.device
+        The module's.
+    wanted : sequence of str, optional
+        A dataframe's columns, in the order of the fit.
+    """
+    if inputs is None:
+        return Inputs((), None, None, None)
+    if isinstance(inputs, Mapping):
+        read = [_one_input(value, f"inputs[{name!r}]", device) for name, value in inputs.items()]
+        found = Inputs(tuple(part[0] for part in read), tuple(map(str, inputs)), None, _first_container(read))
+    elif isinstance(inputs, tuple) or (isinstance(inputs, list) and any(isinstance(part, Tensor) for part in inputs)):
+        read = [_one_input(value, f"inputs[{i}]", device) for i, value in enumerate(inputs)]
+        found = Inputs(tuple(part[0] for part in read), None, None, _first_container(read))
+    elif isinstance(inputs, Tensor) or (isinstance(inputs, np.ndarray) and inputs.ndim > 2):
+        value, container = _one_input(inputs, "inputs", device)
+        found = Inputs((value,), None, None, container)
+    else:
+        columns = read_columns(inputs, "inputs", device, None, wanted)
+        values = columns.values if columns.values.ndim > 1 or columns.names is None else columns.values[:, None]
+        container = Arrays() if columns.index is None else Frames(columns.index)
+        found = Inputs((values.to(torch.float64),), None, columns.names, container)
+    if not found.tensors:
+        raise DataError(
+            "inputs is empty; pass what the module is called with, or None for a module that holds its own data."
+        )
+    lengths = {len(part) if part.ndim else 0 for part in found.tensors}
+    if len(lengths) != 1 or 0 in lengths:
+        raise DataError(f"The inputs have {listed(sorted(lengths))} rows; pass as many rows in each, and at least one.")
+    return found
+
+
+def read_target(target: Any, device: torch.device) -> tuple[Tensor, Container, str]:
+    """Read what the loss compares the output with: a tensor, its container and its name."""
+    if isinstance(target, Tensor):
+        return _one_input(target, "target", device)[0], TensorContainer(), "y"
+    if isinstance(target, np.ndarray) and target.dtype.kind in "iub":
+        return torch.as_tensor(target.astype(np.int64), device=device), Arrays(), "y"
+    read = read_columns(target, "target", device, None)
+    name = read.names[0] if read.names and len(read.names) == 1 else "y"
+    container = Arrays() if read.index is None else Frames(read.index)
+    return read.values.to(torch.float64), container, name
+
+
+def labelled_inputs(inputs: tuple[Tensor, ...]) -> list[tuple[str, Tensor]]:
+    """Return the inputs with what to call them in a sentence."""
+    return [(f"inputs[{i}]" if len(inputs) > 1 else "inputs", part) for i, part in enumerate(inputs)]
+
+
+def _one_input(value: Any, label: str, device: torch.device) -> tuple[Tensor, Container]:
+    if isinstance(value, np.ndarray) and (value.ndim > 2 or value.dtype.kind in "iub"):
+        value = torch.as_tensor(value, device=device)
+        return (value.to(torch.float64) if value.is_floating_point() else value), Arrays()
+    if not isinstance(value, Tensor):
+        read = read_columns(value, label, device, None)
+        return read.values.to(torch.float64), Arrays() if read.index is None else Frames(read.index)
+    if value.device != device:
+        raise DataError(f"{label} is on {value.device} and the module on {device}; move one with .to({str(device)!r}).")
+    if value.is_complex():
+        raise DataError(f"{label} is complex; betahat needs real numbers: pass real and imaginary parts as columns.")
+    if value.ndim == 0:
+        raise DataError(f"{label} is a single number; pass a row for each observation.")
+    detached = value.detach()
+    return detached.to(torch.float64) if value.is_floating_point() else detached, TensorContainer()
+
+
+def _first_container(read: Sequence[tuple[Tensor, Container]]) -> Container:
+    kinds = [container for _, container in read]
+    return next((kind for kind in kinds if isinstance(kind, TensorContainer)), kinds[0]) if kinds else TensorContainer()

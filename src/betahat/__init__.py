@@ -2,13 +2,19 @@
 
 from betahat.covariance.base import Covariance, Estimator, sandwich
 from betahat.covariance.classical import Classical, FixedScale
-from betahat.covariance.hc import HC0, HC1, HC2, HC3
+from betahat.covariance.cluster import Cluster
+from betahat.covariance.conley import Conley
+from betahat.covariance.hac import HAC
+from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
+from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.names import register_covariance
 from betahat.covariance.opg import OPG
+from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
 from betahat.data.frame import add_constant
 from betahat.errors import (
     BetahatError,
     BetahatWarning,
+    ClusterWarning,
     CollinearityWarning,
     ConvergenceWarning,
     DataError,
@@ -50,7 +56,17 @@ __all__ = [
     "HC1",
     "HC2",
     "HC3",
+    "HC4",
+    "HC4m",
+    "HC5",
     "OPG",
+    "Cluster",
+    "Jackknife",
+    "HAC",
+    "DriscollKraay",
+    "PanelNeweyWest",
+    "PanelCorrected",
+    "Conley",
     "Covariance",
     "Estimator",
     "sandwich",
@@ -68,6 +84,7 @@ __all__ = [
     "FormulaError",
     "OptionError",
     "BetahatWarning",
+    "ClusterWarning",
     "CollinearityWarning",
     "ConvergenceWarning",
     "RobustTestWarning",

@@ -29,6 +29,10 @@ class CollinearityWarning(BetahatWarning):
     """The design has fewer independent columns than columns."""
 
 
+class ClusterWarning(BetahatWarning):
+    """Clusters that are few, single rows, or alone fix a coefficient, so that their standard errors mislead."""
+
+
 class ConvergenceWarning(BetahatWarning):
     """Parameters that are not at the optimum were taken as they are."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ from betahat.solvers.levenberg_marquardt import levenberg_marquardt
 from betahat.solvers.newton import Optimum, newton, newton_step, noise, parameters_along, unit_scale
 from betahat.solvers.quasi_newton import quasi_newton
 from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
+
+T = TypeVar("T")
 
 # From this many parameters on, a Hessian costs more than some hundred gradients.
 _MANY = 50
@@ -124,7 +127,7 @@ class Fit:
     certificate : float or None
         The largest relative difference of R'R from a Hessian-vector product, where the Hessian is by autodiff.
     sums : dict
-        Sums over rows that are known already; `sum_rows` adds to it.
+        Sums over rows, and what else was asked for, that are known already; `sum_rows` and `once` add to it.
     """
 
     problem: Problem
@@ -140,7 +143,7 @@ class Fit:
     equations: tuple[str, ...] = ()
     path: Optimum | None = None
     certificate: float | None = None
-    sums: dict[RowSum, Tensor] = field(default_factory=dict, repr=False)
+    sums: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Name the objective, the size and the route."""
@@ -270,7 +273,39 @@ class Fit:
         """
         if term not in self.sums:
             (self.sums[term],) = self.problem.total(lambda rows: (term(rows),), self.point)
-        return self.sums[term]
+        found: Tensor = self.sums[term]
+        return found
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what `compute` does, which is called the first time only that this key is asked for."""
+        if key not in self.sums:
+            self.sums[key] = compute()
+        found: T = self.sums[key]
+        return found
+
+    def each(self, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
+        """Yield `function(rows)` of one row block after the other, in the order of the data."""
+        return self.problem.each(function, self.point)
+
+    def sum_groups(self, codes: Tensor, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
+        """Return (count, ...) the sums of `function(rows)`, (b, ...), over groups of rows.
+
+        Parameters
+        ----------
+        codes : Tensor
+            (n,) each row's group, from 0 to `count` - 1.
+        count : int
+            How many groups there are.
+        function : callable
+            Maps `Rows` to a tensor with a row for each.
+        """
+        start, sums = 0, None
+        for values in self.each(function):
+            sums = values.new_zeros(count, *values.shape[1:]) if sums is None else sums
+            sums.index_add_(0, codes[start : start + len(values)], values)
+            start += len(values)
+        assert sums is not None
+        return sums
 
     def map_rows(self, function: Callable[[Rows], Tensor]) -> Tensor:
         """Concatenate `function(rows)`: one row out for each row of the data."""
@@ -417,6 +452,41 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
         path = replace(path, iterations=path.iterations + steps)
         _check_converged(path)
     return _fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), (), rank)
+
+
+def refit_without(fit: Fit, rows: Tensor) -> Tensor:
+    """Return (k,) the estimates without some rows, by Newton's method from those with them.
+
+    Parameters
+    ----------
+    fit : Fit
+        The estimates with all rows.
+    rows : Tensor
+        (m,) the positions of the rows to leave out.
+
+    Raises
+    ------
+    EstimationError
+        The module holds its own data, or there is no estimate without them.
+    """
+    objective, sample = fit.objective, fit.sample
+    if isinstance(objective, ModelLoss) and len(sample.columns) == 1:
+        raise EstimationError(
+            "The module holds its own data, so that no row can be left out; pass inputs to TorchModel, or take the one-step jackknife."
+        )
+    held = torch.ones(len(sample.columns[0]), dtype=torch.bool, device=rows.device).index_fill_(0, rows, False)
+    part = sample.take(held.nonzero().flatten())
+    try:
+        path = newton(
+            Problem(objective, part, fit.problem.penalty), fit.params, cheap=isinstance(objective, LinearIndex)
+        )
+        _check_minimum(Problem(objective, part, fit.problem.penalty), path.local)
+        _check_converged(path)
+    except EstimationError as error:
+        raise EstimationError(
+            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: {error}"
+        ) from error
+    return path.local.params
 
 
 def _newton_fit(

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, root_of_counts, rows_of, times
+from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, root_of_counts, rows_of, times
 from betahat.data.blocks import Block, gram
 from betahat.data.design import Design
 from betahat.errors import EstimationError
@@ -71,6 +71,17 @@ class ClassRows(Rows):
             "HC2 and HC3 divide by one less a leverage, which is one number for a model with one index; this one has an index "
             "for each class: use HC0 or HC1."
         )
+
+    @property
+    def hat_rows(self) -> Tensor:
+        """(b, J - 1, r) the root of w (diag(p) - p p') times x, an equation's at its own parameters, times Z."""
+        if self.at.bread is Bread.OPG:
+            raise EstimationError(no_hat_rows(self.at.bread))
+        mean = torch.softmax(self.index, 1)[:, 1:]
+        half = torch.linalg.cholesky(torch.diag_embed(mean) - mean[:, :, None] * mean[:, None, :])
+        root = self.at.root.view(mean.shape[1], self.x.shape[1], -1)
+        indices = torch.einsum("bk,jkr->bjr", self.x, root)
+        return times(half.mT @ indices, None if self.weights is None else self.weights.sqrt())
 
     def meat(self, factor: Tensor | None = None) -> Tensor:
         """Return the sum of s s' factor^2."""

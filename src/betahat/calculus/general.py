@@ -15,11 +15,14 @@ from betahat.calculus.autodiff import (
     row_jacobian,
     value_and_gradient,
 )
-from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, rows_of
+from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, rows_of
 from betahat.data.blocks import Block, gram
 from betahat.data.sample import Batch
 from betahat.errors import EstimationError, OptionError
 from betahat.objectives.own import ModelLoss, RowLoss
+
+# Rounding leaves eigenvalues of either sign below this share of the largest.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +78,17 @@ class LossRows(Rows):
     @property
     def leverage(self) -> Tensor:
         """(b,) of a loss that is read as half a squared residual: h = J A^-1 J'; otherwise an error."""
+        return self.hat_rows.square().sum((1, 2))
+
+    @property
+    def hat_rows(self) -> Tensor:
+        """(b, 1, r) J Z of the residuals that the losses are halves of squares of."""
         if self.at.bread is not Bread.GAUSS_NEWTON:
             raise EstimationError(
-                "Leverage needs a model's fitted value, and a row loss shows none; use HC0 or HC1, pass "
-                "bread='gauss-newton' where the loss is a squared residual, or use TorchModel."
+                "Leverage needs a model's fitted value, and a row loss shows none; use a covariance without leverage, such as HC1 or "
+                "CR1, pass bread='gauss-newton' where the loss is a squared residual, or use TorchModel."
             )
-        return (self._jacobian @ self.at.root).square().sum(1)
+        return (self._jacobian @ self.at.root)[:, None]
 
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the Hessian of the summed loss, J'J of residuals sqrt(2 l), or the sum of s s'."""
@@ -214,8 +222,21 @@ class OutputRows(Rows):
         curvature = self._curvature(Bread.EXPECTED if expected else Bread.GAUSS_NEWTON)[:, 0, 0]
         return curvature * (self.jacobian[:, 0] @ self.at.root).square().sum(1)
 
+    @property
+    def hat_rows(self) -> Tensor:
+        """(b, m, r) the root of l'' times J Z, or of E(l'') with the expected bread: the Gauss-Newton approximation."""
+        if self.at.bread is Bread.OPG:
+            raise EstimationError(no_hat_rows(self.at.bread))
+        curvature = self._curvature(Bread.EXPECTED if self.at.bread is Bread.EXPECTED else Bread.GAUSS_NEWTON)
+        spectrum, vectors = torch.linalg.eigh(curvature)
+        if bool((spectrum < -_ROUNDING * spectrum.abs().amax(1, keepdim=True)).any()):
+            raise EstimationError(no_hat_rows(self.at.bread))
+        half = spectrum.clamp_min(0.0).sqrt()[:, :, None] * vectors.mT
+        rows: Tensor = half @ (self.jacobian @ self.at.root)
+        return rows
+
     def information(self, bread: Bread) -> Tensor:
-        """Return (k, k) the Hessian of the summed loss, the sum of J' l'' J or J' E(l'') J, or of s s'."""
+        """Return (k, k) the Hessian of the summed loss, the sum of J' l'''' J or J' E(l'') J, or of s s'."""
         if bread is Bread.OPG:
             return gram(self._scores)
         if bread is Bread.OBSERVED and not self.objective.affine:

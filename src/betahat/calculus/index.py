@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, rows_of, times
+from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
 from betahat.data.blocks import Block, cross, gram, product, weighted_gram
 from betahat.data.design import Design
 from betahat.errors import EstimationError
@@ -81,6 +81,13 @@ class IndexRows(Rows):
         rotated = product(self.x, self.at.root) if self.at.well_conditioned else self.rotated  # kept only for the meat
         squares: Tensor = torch.linalg.vector_norm(rotated, dim=1).square_()
         return squares if self.curvature is None else self.curvature * squares
+
+    @property
+    def hat_rows(self) -> Tensor:
+        """(b, 1, r) the root of w l'' times xZ."""
+        if self.at.bread is Bread.OPG or (self.curvature is not None and bool((self.curvature < 0).any())):
+            raise EstimationError(no_hat_rows(self.at.bread))
+        return times(self.rotated, None if self.curvature is None else self.curvature.sqrt())[:, None]
 
     def meat(self, factor: Tensor | None = None) -> Tensor:
         """Return the sum of s s' factor^2, in the columns' coordinates or in Z's."""

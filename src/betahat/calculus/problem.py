@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from betahat.calculus import classes, general, index  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
-from betahat.data.blocks import Block, gather, total
+from betahat.data.blocks import Block, blocks, gather, total
 from betahat.data.sample import Sample
 from betahat.objectives.base import Objective
 from betahat.objectives.own import ModelLoss, RowLoss
@@ -70,6 +70,12 @@ class Problem:
         """Sum `term(rows)` over the row blocks."""
         sample = self.sample
         return total(lambda block: term(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
+
+    def each(self, function: Callable[[Rows], Tensor], at: Point) -> Iterator[Tensor]:
+        """Yield `function(rows)` of one row block after the other."""
+        sample = self.sample
+        for block in blocks(*sample.columns, rows=sample.block_rows):
+            yield function(self.rows(block, at))
 
     def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
         """Concatenate `function(rows)` over the row blocks."""

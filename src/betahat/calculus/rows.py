@@ -84,6 +84,11 @@ class Rows(ABC):
     def leverage(self) -> Tensor:
         """(b,) the share of a row in its own fitted value, in [0, 1] for a convex loss."""
 
+    @property
+    @abstractmethod
+    def hat_rows(self) -> Tensor:
+        """(b, m, r) H = W Z with W'W a row's share of the information: H H' is its block of the hat matrix, (m, m)."""
+
     @abstractmethod
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the matrix whose inverse is the bread."""
@@ -105,6 +110,20 @@ def meat_of_scores(rows: Rows, factor: Tensor | None) -> Tensor:
     """Return `Rows.meat` from the scores themselves."""
     scores = rows.scores(factor)
     return gram(scores if rows.at.well_conditioned else product(scores, rows.at.root), root_of_counts(rows.counts))
+
+
+def rotated_scores(rows: Rows) -> Tensor:
+    """Return (b, r) Z's, a row's score as often as the row counts."""
+    return product(times(rows.scores(), rows.counts), rows.at.root)
+
+
+def no_hat_rows(bread: Bread) -> str:
+    """Return the sentence for rows whose information is no square."""
+    reason = "the bread is 'opg'" if bread is Bread.OPG else "a row's second derivative is negative"
+    return (
+        f"Leverage is a row's share of the Hessian or of Fisher's information, and {reason}; fit with bread='expected' or "
+        "'gauss-newton', or use a covariance without leverage."
+    )
 
 
 def root_of_counts(counts: Tensor | None) -> Tensor | None:

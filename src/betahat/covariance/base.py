@@ -36,6 +36,10 @@ class Covariance:
     core : Tensor or None
         (r, r) C with Z C Z' the matrix, Z the fit's root, where the estimator has it, or () a multiple of the
         identity: tests of collinear coefficients keep their digits through it.
+    df_tests : float or None
+        Degrees of freedom of F tests, and of t tests where the user asks for t; None is n - k.
+    small_sample : SmallSample or None
+        Degrees of freedom of any contrast, where `df` is a tensor.
     """
 
     matrix: Tensor
@@ -46,6 +50,20 @@ class Covariance:
     robust: bool = True
     noise: float | None = None
     core: Tensor | None = None
+    df_tests: float | None = None
+    small_sample: SmallSample | None = None
+
+
+class SmallSample(ABC):
+    """Degrees of freedom of linear functions of the coefficients, each its own."""
+
+    @abstractmethod
+    def t_df(self, matrix: Tensor) -> Tensor:
+        """Return (J,) those of the t tests of the rows of (J, k) R."""
+
+    @abstractmethod
+    def f_df(self, matrix: Tensor) -> float:
+        """Return those of the joint test of R b = q, eta: (eta - J + 1) / (eta J) times W is F(J, eta - J + 1)."""
 
 
 class Estimator(ABC):
@@ -118,5 +136,6 @@ def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> C
     if use_t is None:
         return covariance
     if not use_t:
-        return replace(covariance, df=None)
-    return replace(covariance, df=fit.df_resid if covariance.df is None else covariance.df)
+        return replace(covariance, df=None, small_sample=None)
+    own = fit.df_resid if covariance.df_tests is None else covariance.df_tests
+    return replace(covariance, df=own if covariance.df is None else covariance.df)

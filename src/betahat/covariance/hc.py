@@ -1,4 +1,4 @@
-"""Heteroskedasticity-consistent covariance, HC0 to HC3."""
+"""Heteroskedasticity-consistent covariance, HC0 to HC5."""
 
 from __future__ import annotations
 
@@ -30,6 +30,31 @@ class Meat:
             return rows.meat()
         slack = 1.0 - rows.leverage
         return rows.meat(slack.rsqrt() if self.power == 1 else slack.reciprocal())
+
+
+@dataclass(frozen=True)
+class Discounted:
+    """The sum of s s' / (1 - h)^delta, delta a sum of min(h / mean, cap) times a share.
+
+    Attributes
+    ----------
+    mean : float
+        The mean leverage, k / n.
+    caps : tuple of float
+        One for each summand.
+    share : float
+        1, or one half for HC5.
+    """
+
+    mean: float
+    caps: tuple[float, ...]
+    share: float
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """Sum over a block."""
+        leverage = rows.leverage
+        delta = sum((leverage / self.mean).clamp_max(cap) for cap in self.caps)
+        return rows.meat((1.0 - leverage) ** (-0.5 * self.share * delta))
 
 
 def _highest_leverage(rows: Rows) -> Tensor:
@@ -125,20 +150,88 @@ class HC3(Estimator):
         return (Meat(2), _highest_leverage)
 
 
+@dataclass(frozen=True)
+class HC4(Estimator):
+    """HC0 with s s' divided by (1 - h)^d, d = min(4, h / mean h): rows of high leverage count for more.
+
+    Raises
+    ------
+    EstimationError
+        A row has leverage 1: it alone fixes a coefficient, and its residual says nothing.
+
+    References
+    ----------
+    Cribari-Neto (2004), Comp. Stat. Data Anal. 45(2). R: ``sandwich::vcovHC(type = "HC4")``.
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
+        _check_leverage(fit, "HC4")
+        return _covariance(fit, fit.sum_rows(Discounted(fit.rank / fit.nobs, (4.0,), 1.0)), "HC4", leveraged=True)
+
+
+@dataclass(frozen=True)
+class HC4m(Estimator):
+    """HC4 with d = min(1, h / mean h) + min(1.5, h / mean h).
+
+    Raises
+    ------
+    EstimationError
+        As HC4.
+
+    References
+    ----------
+    Cribari-Neto and da Silva (2011), AStA 95(2). R: ``sandwich::vcovHC(type = "HC4m")``.
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
+        _check_leverage(fit, "HC4m")
+        return _covariance(fit, fit.sum_rows(Discounted(fit.rank / fit.nobs, (1.0, 1.5), 1.0)), "HC4m", leveraged=True)
+
+
+@dataclass(frozen=True)
+class HC5(Estimator):
+    """HC0 with s s' divided by (1 - h)^(d / 2), d = min(h / mean h, max(4, 0.7 max h / mean h)).
+
+    Raises
+    ------
+    EstimationError
+        As HC4.
+
+    References
+    ----------
+    Cribari-Neto, Souza and Vasconcellos (2007), Comm. Stat. Theory Methods 36(10). R: ``sandwich::vcovHC(type = "HC5")``.
+    """
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Return A^-1 (sum s s' / (1 - h)^(d / 2)) A^-1."""
+        _check_leverage(fit, "HC5")
+        mean = fit.rank / fit.nobs
+        highest = fit.once("highest leverage", lambda: float(fit.map_rows(lambda rows: rows.leverage).max()))
+        return _covariance(
+            fit, fit.sum_rows(Discounted(mean, (max(4.0, 0.7 * highest / mean),), 0.5)), "HC5", leveraged=True
+        )
+
+
 def _leveraged(fit: Fit, power: int) -> Tensor:
+    _check_leverage(fit, f"HC{power + 1}")
+    return fit.sum_rows(Meat(power))
+
+
+def _check_leverage(fit: Fit, label: str) -> None:
     if bool(fit.sum_rows(_highest_leverage)):
         leverage = fit.map_rows(lambda rows: rows.leverage)
         rows = torch.nonzero(leverage > 1.0 - _FULL_LEVERAGE).flatten().tolist()
         if isinstance(fit.objective, ModelLoss) and not fit.objective.affine:
             raise EstimationError(
-                f"HC{power + 1} divides by 1 - leverage, and the one-step leverage is 1 or more in {counted(len(rows), 'row')} (labelled "
+                f"{label} divides by 1 - leverage, and the one-step leverage is 1 or more in {counted(len(rows), 'row')} (labelled "
                 f"{fit.sample.row_names(rows)}), where that approximation means nothing; use HC0 or HC1."
             )
         raise EstimationError(
-            f"HC{power + 1} divides by 1 - leverage, which is 0 in {counted(len(rows), 'row')} that alone fix a coefficient "
+            f"{label} divides by 1 - leverage, which is 0 in {counted(len(rows), 'row')} that alone fix a coefficient "
             f"(labelled {fit.sample.row_names(rows)}); leave such rows out with their dummies, or use HC0 or HC1."
         )
-    return fit.sum_rows(Meat(power))
 
 
 def _covariance(fit: Fit, meat: Tensor, label: str, *, leveraged: bool = False) -> Covariance:

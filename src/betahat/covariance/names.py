@@ -6,19 +6,83 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from betahat.covariance.base import Covariance, with_distribution
 from betahat.covariance.classical import Classical, FixedScale
-from betahat.covariance.hc import HC0, HC1, HC2, HC3
+from betahat.covariance.cluster import Cluster, Correction, Kind
+from betahat.covariance.conley import Conley
+from betahat.covariance.hac import HAC
+from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
+from betahat.covariance.jackknife import Jackknife
+from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
+from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Fit
 
 Factory = Callable[..., Callable[[Fit], Covariance]]
 CovType = str | Callable[[Fit], Covariance]
+
+
+def _cluster(
+    groups: Any = None,
+    use_correction: bool = True,
+    df_correction: bool | None = True,
+    kind: Kind | None = None,
+    multiway: Literal["each", "min"] = "each",
+    target: Literal["identity", "inverse_weights"] = "identity",
+    correction: Correction | None = None,
+    psd: Literal["repair"] | None = None,
+) -> Cluster:
+    plain: Kind = "CR1S" if use_correction else "CR0"
+    return Cluster(
+        groups, plain if kind is None else kind, multiway, target, correction, psd, df_correction is not False
+    )
+
+
+def _cluster_crv3(groups: Any = None, use_correction: bool = True, df_correction: bool | None = True) -> Cluster:
+    return Cluster(groups, "jackknife" if use_correction else "CR3", df_correction=df_correction is not False)
+
+
+def _cluster_jk(groups: Any = None, use_correction: bool = True, df_correction: bool | None = True) -> Jackknife:
+    if groups is None:
+        raise OptionError("groups is None; pass a column's name, or a vector with a label for each row.")
+    return Jackknife(groups, "mean", correction=use_correction, df_correction=df_correction is not False)
+
+
+def _hac(
+    maxlags: int | Literal["newey-west"] | None = None,
+    kernel: KernelName = "bartlett",
+    use_correction: bool = False,
+    bandwidth: float | Literal["newey-west", "andrews"] | None = None,
+    prewhiten: int = 0,
+) -> HAC:
+    return HAC(maxlags, kernel, bandwidth, prewhiten, use_correction)
+
+
+def _hac_panel(
+    groups: Any = None,
+    time: Any = None,
+    maxlags: int | None = None,
+    kernel: KernelName = "bartlett",
+    use_correction: Literal["hac", "cluster", False] = "hac",
+    df_correction: bool | None = True,
+) -> PanelNeweyWest:
+    return PanelNeweyWest(groups, time, maxlags, kernel, None, use_correction or None, df_correction is not False)
+
+
+def _hac_groupsum(
+    time: Any = None,
+    maxlags: int | None = None,
+    kernel: KernelName = "bartlett",
+    use_correction: Literal["hac", "cluster", False] = "cluster",
+    df_correction: bool | None = True,
+) -> DriscollKraay:
+    return DriscollKraay(time, maxlags, kernel, None, use_correction or None, df_correction is not False)
+
 
 _NAMES: dict[str, Factory] = {
     "nonrobust": Classical,
@@ -27,9 +91,26 @@ _NAMES: dict[str, Factory] = {
     "HC1": HC1,
     "HC2": HC2,
     "HC3": HC3,
+    "HC4": HC4,
+    "HC4m": HC4m,
+    "HC5": HC5,
     "OPG": OPG,
+    "cluster": _cluster,
+    "cluster-crv3": _cluster_crv3,
+    "cluster-jk": _cluster_jk,
+    "jackknife": Jackknife,
+    "HAC": _hac,
+    "hac-panel": _hac_panel,
+    "hac-groupsum": _hac_groupsum,
+    "panel-corrected": PanelCorrected,
+    "Conley": Conley,
 }
-_ALIASES = {"classical": "nonrobust", "fixed_scale": "fixed scale"}
+_ALIASES = {
+    "classical": "nonrobust",
+    "fixed_scale": "fixed scale",
+    "nw-panel": "hac-panel",
+    "nw-groupsum": "hac-groupsum",
+}
 
 
 def register_covariance(name: str, factory: Factory) -> None:
@@ -152,8 +233,12 @@ def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None
         raise OptionError(f"cov_kwds of {name!r} does not fit: {error}; {known}.") from error
 
 
-# Every option of betahat's own estimators has a default, which saves a look at their signatures.
-_BUILT_IN_FACTORIES = frozenset(_NAMES.values())
+def _has_defaults(factory: Factory) -> bool:
+    return all(option.default is not option.empty for option in inspect.signature(factory).parameters.values())
+
+
+# Where every option has a default, no options are right options, which saves a look at the signature.
+_BUILT_IN_FACTORIES = frozenset(factory for factory in _NAMES.values() if _has_defaults(factory))
 _BUILT_IN = {name.lower(): factory.__name__ for name, factory in _NAMES.items()} | {
     alias: _NAMES[name].__name__ for alias, name in _ALIASES.items()
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from betahat.data.blocks import Block, gather, gram, total
 from betahat.data.container import Container, to_numpy
+from betahat.data.sample import Origin
 from betahat.errors import DataError, EstimationError, counted, listed
 
 # Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
@@ -69,8 +70,8 @@ class Design:
         The regressors' names where the user gave some.
     hasconst : bool or None
         What the user says of a constant; None looks for one.
-    kept : Tensor or None
-        (n,) the positions in the user's data of the rows that are used; None means all.
+    given : Origin or None
+        Where the rows come from; None says that they are all there is.
     terms : dict of str to list of int, or None
         A formula's terms and their columns.
     """
@@ -82,7 +83,7 @@ class Design:
     endog_name: str = "y"
     given_names: tuple[str, ...] | None = None
     hasconst: bool | None = None
-    kept: Tensor | None = None
+    given: Origin | None = None
     terms: dict[str, list[int]] | None = None
     offset: Tensor | None = None
     counts: Tensor | None = None
@@ -96,6 +97,11 @@ class Design:
     def _counted(self) -> float:
         total = float(self.counts.sum(dtype=torch.float64)) if self.counts is not None else 0.0
         return int(total) if total.is_integer() else total
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from."""
+        return Origin(None, self.rows) if self.given is None else self.given
 
     @property
     def rows(self) -> int:
@@ -179,26 +185,26 @@ class Design:
 
     def every(self, step: int) -> Design:
         """Keep the rows 0, step, 2 step, ...: a sample to start from."""
+        return self._cut(slice(None, None, step))
+
+    def take(self, rows: Tensor) -> Design:
+        """Keep some of the rows, by their positions; they have no origin."""
+        return self._cut(rows)
+
+    def _cut(self, rows: Tensor | slice) -> Design:
         weights, offset, counts = (
-            None if column is None else column[::step] for column in (self.weights, self.offset, self.counts)
+            None if column is None else column[rows] for column in (self.weights, self.offset, self.counts)
         )
-        return replace(
-            self,
-            exog=self.exog[::step],
-            endog=self.endog[::step],
-            weights=weights,
-            offset=offset,
-            counts=counts,
-            kept=None,
-        )
+        exog, endog = self.exog[rows], self.endog[rows]
+        return replace(self, exog=exog, endog=endog, weights=weights, offset=offset, counts=counts, given=None)
 
     def row_names(self, positions: Sequence[int]) -> str:
         """Name rows for a sentence by the user's labels, else by their position in the data."""
         labels = self.container.row_labels
         if labels is not None:
             return listed(labels[list(positions)])
-        if self.kept is not None:
-            return listed(self.kept[list(positions)].tolist())
+        if self.origin.kept is not None:
+            return listed(self.origin.kept[list(positions)].tolist())
         return listed(positions)
 
 

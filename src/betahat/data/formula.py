@@ -39,6 +39,7 @@ from betahat.data.frame import (
     read_weights,
     to_pandas,
 )
+from betahat.data.sample import Origin
 from betahat.errors import DataError, FormulaError, counted, listed
 
 _SAMPLE = 50
@@ -196,7 +197,7 @@ def read_formula(
         names=tuple(str(name) for name in right.columns),
         hasconst=hasconst,
         drop=missing == "drop",
-        kept=None if len(kept) == len(frame) else positions,
+        origin=Origin(data, len(frame), None if len(kept) == len(frame) else positions),
         terms=_terms(right.model_spec),
     )
     return design, Formula(text, right.model_spec, context)

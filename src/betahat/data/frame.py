@@ -23,6 +23,7 @@ from betahat.data.design import (
     check_size,
     check_weights,
 )
+from betahat.data.sample import Origin
 from betahat.errors import DataError, OptionError, counted, listed
 
 Missing = Literal["none", "drop", "raise"]
@@ -134,6 +135,7 @@ def read_design(
         names=x.names,
         hasconst=hasconst,
         drop=missing == "drop",
+        origin=Origin(exog if x.names else None, len(x.values)),
     )
 
 
@@ -147,7 +149,7 @@ def assemble(
     names: tuple[str, ...] | None,
     hasconst: bool | None,
     drop: bool,
-    kept: Tensor | None = None,
+    origin: Origin,
     terms: dict[str, list[int]] | None = None,
 ) -> Design:
     """Drop missing rows if asked to, check what is left, and return the `Design`."""
@@ -158,7 +160,7 @@ def assemble(
         if whole is not None:
             endog, exog = endog[whole], exog[whole]
             vectors = {name: vector[whole] for name, vector in vectors.items()}
-            kept = whole if kept is None else kept[whole]
+            origin = replace(origin, kept=whole if origin.kept is None else origin.kept[whole])
             if isinstance(container, Frames):
                 container = Frames(container.rows[whole.cpu().numpy()])
             if not len(whole):
@@ -167,7 +169,7 @@ def assemble(
                 )
     weights, counts = vectors.get("weights"), vectors.get("freq_weights")
     offset = _offset(vectors.get("offset"), vectors.get("exposure"))
-    design = Design(endog, exog, weights, container, endog_name, names, hasconst, kept, terms, offset, counts)
+    design = Design(endog, exog, weights, container, endog_name, names, hasconst, origin, terms, offset, counts)
     check_weights(weights)
     check_counts(counts)
     check_finite(design)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -12,8 +12,32 @@ from betahat.data.container import Container
 from betahat.errors import listed
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the rows come from.
+
+    Attributes
+    ----------
+    data : object
+        The user's dataframe, or dict of columns, in which groups and times are looked up by name; None where there is none.
+    rows : int
+        How many rows it has.
+    kept : Tensor or None
+        (n,) the positions of the rows in use; None means all.
+    """
+
+    data: Any
+    rows: int
+    kept: Tensor | None = None
+
+
 class Sample(Protocol):
     """Rows on one device, the parameters' names, and how results are handed back."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from."""
+        ...
 
     @property
     def container(self) -> Container:
@@ -50,6 +74,10 @@ class Sample(Protocol):
         """The rows in a block; None leaves it to the columns' width."""
         ...
 
+    def take(self, rows: Tensor) -> Sample:
+        """Keep some of the rows, by their positions."""
+        ...
+
     def row_names(self, positions: Sequence[int]) -> str:
         """Name rows for a sentence."""
         ...
@@ -71,6 +99,8 @@ class Batch:
         The target's name.
     nobs : int
         n.
+    data : object
+        The user's data, in which groups and times are looked up by name.
     block_rows : int or None
         The rows in a block; n where the rows cannot be told apart.
     """
@@ -80,12 +110,22 @@ class Batch:
     container: Container
     endog_name: str
     nobs: int
+    data: Any = None
     block_rows: int | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """The user's data, of which all rows are in use."""
+        return Origin(self.data, self.nobs)
 
     @property
     def width(self) -> int:
         """k, the number of parameters."""
         return len(self.names)
+
+    def take(self, rows: Tensor) -> Batch:
+        """Keep some of the rows, by their positions; they have no origin."""
+        return replace(self, columns=tuple(column[rows] for column in self.columns), nobs=len(rows), data=None)
 
     def row_names(self, positions: Sequence[int]) -> str:
         """Name rows by the user's labels, else by their position in the data."""

@@ -162,7 +162,7 @@ def delta_method(
     function: Callable[[Parameters], Any],
     params: Tensor,
     factor: Tensor,
-    df: Df,
+    df_of: Callable[[Tensor], Df],
     view: View,
     container: Container,
 ) -> Delta:
@@ -174,8 +174,8 @@ def delta_method(
         g; maps `Parameters` to a number or a vector, by torch operations.
     params, factor : Tensor
         (k,) b and (k, r) F with F F' = V.
-    df : float or None
-        Degrees of freedom for its test and interval.
+    df_of : callable
+        (J, k) the Jacobian -> degrees of freedom for tests and intervals.
     view : View
         The parameters' names, those left out as collinear included.
     container : Container
@@ -217,4 +217,4 @@ def delta_method(
         raise EstimationError(
             "The function's gradient at the estimates is not finite, so the delta method does not apply there; test an equivalent restriction instead."
         )
-    return Delta(flat.detach(), jacobian, (jacobian @ factor) @ (jacobian @ factor).mT, df, container)
+    return Delta(flat.detach(), jacobian, (jacobian @ factor) @ (jacobian @ factor).mT, df_of(jacobian), container)

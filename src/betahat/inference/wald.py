@@ -216,6 +216,27 @@ def wald_test(params: Tensor, factor: Tensor, df_resid: float, matrix: Tensor, v
     return WaldTest(statistic, chi2_tail(statistic, rank), float(rank), float(rank), "chi2")
 
 
+def approximate_hotelling(test: WaldTest, eta: float) -> WaldTest:
+    """Turn F = W / J into the approximate Hotelling test: (eta - J + 1) / eta times F, of F(J, eta - J + 1).
+
+    Parameters
+    ----------
+    test : WaldTest
+        F = W / J.
+    eta : float
+        The degrees of freedom of the variance.
+
+    References
+    ----------
+    Pustejovsky and Tipton (2018), JBES 36(4).
+    """
+    left = eta - test.df_num + 1.0
+    if not left > 0:
+        return WaldTest(float("nan"), float("nan"), test.df_num, left, "F")
+    value = left / eta * test.statistic
+    return WaldTest(value, f_tail(value, test.df_num, left), test.df_num, left, "F")
+
+
 def quadratic(gap: Tensor, factor: Tensor) -> tuple[float, int]:
     """Return gap' (F F')^- gap and the rank of F, (J, r), whose rows are scaled to unit length first.
 

@@ -30,12 +30,15 @@ class Inputs:
         The columns' names of a dataframe.
     container : Container or None
         What results look like; None leaves it to the target.
+    data : object
+        The dataframe or the dict that was given, in which groups are looked up by name.
     """
 
     tensors: tuple[Tensor, ...]
     keywords: tuple[str, ...] | None
     columns: tuple[str, ...] | None
     container: Container | None
+    data: Any = None
 
 
 def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None = None) -> Inputs:
@@ -54,7 +57,7 @@ def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None 
         return Inputs((), None, None, None)
     if isinstance(inputs, Mapping):
         read = [_one_input(value, f"inputs[{name!r}]", device) for name, value in inputs.items()]
-        found = Inputs(tuple(part[0] for part in read), tuple(map(str, inputs)), None, _first_container(read))
+        found = Inputs(tuple(part[0] for part in read), tuple(map(str, inputs)), None, _first_container(read), inputs)
     elif isinstance(inputs, tuple) or (isinstance(inputs, list) and any(isinstance(part, Tensor) for part in inputs)):
         read = [_one_input(value, f"inputs[{i}]", device) for i, value in enumerate(inputs)]
         found = Inputs(tuple(part[0] for part in read), None, None, _first_container(read))
@@ -65,7 +68,7 @@ def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None 
         columns = read_columns(inputs, "inputs", device, None, wanted)
         values = columns.values if columns.values.ndim > 1 or columns.names is None else columns.values[:, None]
         container = Arrays() if columns.index is None else Frames(columns.index)
-        found = Inputs((values.to(torch.float64),), None, columns.names, container)
+        found = Inputs((values.to(torch.float64),), None, columns.names, container, inputs if columns.names else None)
     if not found.tensors:
         raise DataError(
             "inputs is empty; pass what the module is called with, or None for a module that holds its own data."

@@ -104,6 +104,7 @@ class MEstimator:
         self.row_loss = row_loss
         self._start, self._tensors, device = _read_params(params)
         check_memory(len(self._start), FEWEST_ROWS, device)
+        self._data = data
         self._columns, self._keys, self._container = _read_data(data, device)
         self.names = parameter_names(self._tensors) if names is None else tuple(map(str, names))
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
@@ -191,7 +192,7 @@ class MEstimator:
         width = len(self._start) + sum(column[:1].numel() for column in self._columns)
         rows = rows_in_block(width)
         nobs = len(self._columns[0])
-        sample = Batch(self._columns, self.names, self._container, "loss", nobs, rows)
+        sample = Batch(self._columns, self.names, self._container, "loss", nobs, self._data, rows)
         return Problem(RowLoss(self._losses, claim, self._route), sample, self._penalty)
 
 

@@ -17,7 +17,7 @@ from betahat.data.blocks import gather
 from betahat.data.container import Frames
 from betahat.data.design import Design, check_size
 from betahat.data.frame import check_index
-from betahat.data.sample import Batch, Sample
+from betahat.data.sample import Batch, Origin, Sample
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import Fit, fit_general, fit_least_squares
 from betahat.models.inputs import Inputs, labelled_inputs, read_inputs, read_target
@@ -289,8 +289,9 @@ class TorchModel:
             columns = few_rows((*inputs, self._target))
             surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, columns)
             objective = replace(objective, route=surer)
+        columns = (*inputs, self._target)
         sample: Sample = Batch(
-            (*inputs, self._target), self.names, self._container, self.endog_name, nobs, rows if apart else nobs
+            columns, self.names, self._container, self.endog_name, nobs, self._inputs.data, rows if apart else nobs
         )
         return Problem(objective, sample, self._penalty)
 
@@ -322,6 +323,7 @@ class TorchModel:
             self.endog_name,
             self.names,
             offset=offset if there and not gaussian else None,
+            given=Origin(self._inputs.data, len(target)),
         )
 
     @property

@@ -26,7 +26,7 @@ from betahat.inference.coefficients import covariance_factor, interval, square_r
 from betahat.inference.delta import Delta, Parameters, View, delta_method
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.likelihood import information_criterion, log_likelihood
-from betahat.inference.wald import TermTests, TTest, WaldTest, identity_rows, t_test, wald_test
+from betahat.inference.wald import TermTests, TTest, WaldTest, approximate_hotelling, identity_rows, t_test, wald_test
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -301,7 +301,8 @@ class Results(ABC):
         TTest
         """
         matrix, values = self._restrictions(r_matrix)
-        df = self._df_of(matrix) if use_t is None else (self._df_denom if use_t else None)
+        df: Df = self._df_of(matrix) if use_t is None or self.cov.small_sample is not None else self._df_denom
+        df = None if use_t is False else df
         return t_test(self.fit.params, self._factor_of(cov_p), df, matrix, values, self._container)
 
     def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
@@ -311,14 +312,7 @@ class Results(ABC):
     def wald_test(self, r_matrix: Any, cov_p: Any = None, use_f: bool | None = None) -> WaldTest:
         """Test restrictions jointly; F where tests take t, chi-squared otherwise. `r_matrix` as in `t_test`."""
         matrix, values = self._restrictions(r_matrix)
-        return wald_test(
-            self.fit.params,
-            self._factor_of(cov_p),
-            self._df_denom,
-            matrix,
-            values,
-            self.use_t if use_f is None else use_f,
-        )
+        return self._joint(matrix, values, self._factor_of(cov_p), self.use_t if use_f is None else use_f)
 
     def wald_test_terms(
         self,
@@ -387,7 +381,7 @@ class Results(ABC):
         0.357143
         """
         view = View(self.names, self._kept, self._tensors)
-        return delta_method(function, self.fit.params, self._factor, self._df, view, self._container)
+        return delta_method(function, self.fit.params, self._factor, self._df_of, view, self._container)
 
     # tables
 
@@ -466,14 +460,23 @@ class Results(ABC):
         return self.cov.df
 
     def _df_of(self, matrix: Tensor) -> Df:
-        """Degrees of freedom of each restriction: a single coefficient has its own."""
+        """Degrees of freedom of each restriction: a single coefficient has its own, and some covariances know any."""
+        if self.cov.small_sample is not None:
+            return self.cov.small_sample.t_df(matrix.to(self.fit.params))
         if not isinstance(self.cov.df, Tensor) or bool(((matrix != 0).sum(1) != 1).any()):
             return self._df
         return self.cov.df[matrix.abs().argmax(1)]
 
     @property
     def _df_denom(self) -> float:
-        return self.cov.df if isinstance(self.cov.df, float | int) else self.df_resid
+        known = self.cov.df if isinstance(self.cov.df, float | int) else self.cov.df_tests
+        return self.df_resid if known is None else known
+
+    def _joint(self, matrix: Tensor, values: Tensor, factor: Tensor, use_f: bool) -> WaldTest:
+        """Test R b = q jointly, by the degrees of freedom that the covariance knows."""
+        small = self.cov.small_sample if use_f else None
+        test = wald_test(self.fit.params, factor, self._df_denom, matrix, values, use_f)
+        return test if small is None else approximate_hotelling(test, small.f_df(matrix))
 
     @property
     def _kept(self) -> tuple[int, ...]:

@@ -224,7 +224,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
         regressors, shift, container = self._at(exog, transform, offset, exposure)
         found = predict_response(
-            self.fit, regressors, shift, self._factor, self._df, which == "linear", container, None
+            self.fit, regressors, shift, self._factor, self._df_of(regressors), which == "linear", container, None
         ).values
         if which == "var" and isinstance(self.fit.objective, Logistic | Normit):
             found = found * (1.0 - found)
@@ -263,7 +263,7 @@ class DiscreteResults(MaximumLikelihoodResults):
                 f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
             )
         return predict_response(
-            self.fit, regressors, shift, self._factor, self._df, which == "linear", container, labels
+            self.fit, regressors, shift, self._factor, self._df_of(regressors), which == "linear", container, labels
         )
 
     # tables

@@ -35,7 +35,6 @@ from betahat.inference.residuals import (
 from betahat.inference.wald import (
     WaldTest,
     identity_rows,
-    wald_test,
 )
 from betahat.results.base import VectorResults
 from betahat.tables.summary import Content, named_model, regression_summary
@@ -254,7 +253,9 @@ class LinearResults(VectorResults):
             raise OptionError(
                 f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
             )
-        return predict(regressors, self.fit.params, self._factor, noise, given, self._df, container, labels)
+        return predict(
+            regressors, self.fit.params, self._factor, noise, given, self._df_of(regressors), container, labels
+        )
 
     def get_influence(self) -> Influence:
         """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
@@ -358,7 +359,7 @@ class LinearResults(VectorResults):
         if (self.k_constant and constant is None) or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.design.width, self.fit.params)
-        return wald_test(self.fit.params, self._factor, self._df_denom, rows, torch.zeros_like(rows[:, 0]), use_f=True)
+        return self._joint(rows, torch.zeros_like(rows[:, 0]), self._factor, use_f=True)
 
     def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
         regressors, container = self.model.new_regressors(exog, transform)

@@ -40,6 +40,29 @@ def check_memory(width: int, rows: int, device: torch.device) -> None:
         )
 
 
+def check_numbers_fit(count: int, what: str, device: torch.device) -> None:
+    """Refuse tables of so many numbers that they do not fit into the free memory twice.
+
+    Parameters
+    ----------
+    count : int
+        How many numbers.
+    what : str
+        What they are, in a sentence.
+    device : torch.device
+        Where they are going to lie.
+
+    Raises
+    ------
+    EstimationError
+    """
+    needed, free = 16 * count, free_memory(device)
+    if free is not None and needed > free:
+        raise EstimationError(
+            f"{what} need {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; use fewer groups or columns, or another covariance."
+        )
+
+
 def free_memory(device: torch.device) -> int | None:
     """Return the free bytes of a device; None where nobody knows."""
     if device.type == "cuda":

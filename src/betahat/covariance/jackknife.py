@@ -1,0 +1,141 @@
+"""The jackknife over rows or clusters: exact for least squares by downdating, one step or refitted for other models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.rows import Rows, times
+from betahat.covariance.base import Covariance, Estimator, penalised
+from betahat.covariance.cluster import groups_of, leave_out, warn_of_clusters
+from betahat.data.groups import Groups
+from betahat.data.progress import progress
+from betahat.errors import EstimationError, OptionError
+from betahat.fit import Fit, refit_without
+from betahat.objectives.base import Claim, LinearIndex
+
+
+@dataclass(frozen=True, eq=False)
+class Jackknife(Estimator):
+    """(G - 1) / G times the sum of (b_-g - c)(b_-g - c)', b_-g the estimate without row or cluster g, c their centre.
+
+    Attributes
+    ----------
+    clusters : str, vector or None
+        What is left out together; None leaves out one row at a time.
+    center : {"mean", "estimate"}
+        c: the mean of the b_-g, or b.
+    refit : bool
+        Whether models other than least squares are fitted again without each g, from b; otherwise b_-g is one Newton step
+        from b, b - (A - A_g)^-1 s_g. Of least squares this step is exact.
+    correction : bool
+        Whether to multiply by (G - 1) / G.
+    df_correction : bool
+        Whether tests by t and F take G - 1 degrees of freedom or n - k.
+
+    Raises
+    ------
+    DataError, OptionError, EstimationError
+        A fit without some g has no answer; one cluster.
+
+    References
+    ----------
+    Efron and Stein (1981), Ann. Stat. 9(3). MacKinnon, Nielsen and Webb (2023), J. Appl. Econometrics 38(5). One step:
+    Pregibon (1981), Ann. Stat. 9(4).
+    """
+
+    clusters: Any = None
+    center: Literal["mean", "estimate"] = "mean"
+    refit: bool = False
+    correction: bool = True
+    df_correction: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse unknown options."""
+        if self.center not in ("mean", "estimate"):
+            raise OptionError(f"center is {self.center!r}; use 'mean' or 'estimate'.")
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Sum the squares of the steps to the fits without each group."""
+        if self.clusters is None:
+            count, what = float(fit.nobs), "rows"
+            steps, often = _row_steps(fit, self.refit)
+        else:
+            (groups,) = groups_of(fit, self.clusters, "clusters")
+            warn_of_clusters(fit, (groups,), "CR3")
+            count, what = float(groups.count), "clusters"
+            steps, often = _cluster_steps(fit, groups, self.refit), None
+        if self.center == "mean":
+            mean = times(steps, often).sum(0) / count
+            steps = steps - mean
+        matrix = steps.mT @ times(steps, often)
+        matrix = matrix * ((count - 1.0) / count if self.correction else 1.0)
+        if fit.objective.claim is Claim.LEAST_SQUARES and isinstance(fit.objective, LinearIndex):
+            how = ""
+        else:
+            how = ", by refits" if self.refit else ", by one Newton step from the estimate"
+        rows = self.clusters is None
+        note = (
+            f"Standard Errors are by the jackknife over {what}{how}"
+            if rows or how
+            else "Standard Errors are robust to cluster correlation"
+        )
+        label = "jackknife" if rows else "cluster-jk"
+        return Covariance(matrix, label, note + penalised(fit), df_tests=count - 1.0 if self.df_correction else None)
+
+
+def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
+    """Return (G, k) b_-g - b, up to the sign."""
+    if refit and not _exact(fit):
+        rows = torch.arange(len(groups.codes), device=groups.codes.device)
+        left_out = [rows[groups.codes == g] for g in range(groups.count)]
+        return torch.stack([refit_without(fit, out) - fit.params for out in progress(left_out, "jackknife")])
+    adjusted = leave_out(fit, groups)
+    if adjusted.fixed:
+        raise EstimationError(
+            f"Without some cluster of {groups.name} a coefficient cannot be estimated, a dummy of its own say, so that the jackknife is not "
+            "defined; leave that column out, or use Cluster(kind='CR3'), which is right for the other coefficients."
+        )
+    return adjusted.scores @ fit.root.mT
+
+
+def _row_steps(fit: Fit, refit: bool) -> tuple[Tensor, Tensor | None]:
+    """Return (n, k) b_-i - b, up to the sign, and how often each row counts."""
+    sample = fit.sample
+    counts = getattr(sample, "counts", None)
+    if refit and not _exact(fit):
+        if counts is not None:
+            raise EstimationError(
+                "Refits of rows with freq_weights are not defined; pass the rows themselves, or refit=False."
+            )
+        rows = range(len(sample.columns[0]))
+        steps = [
+            refit_without(fit, torch.tensor([i], device=fit.params.device)) - fit.params
+            for i in progress(rows, "jackknife")
+        ]
+        return torch.stack(steps), None
+
+    def step(rows: Rows) -> Tensor:
+        hats, scores = rows.hat_rows, rows.scores() @ fit.root
+        inner = torch.eye(hats.shape[1]).to(hats) - hats @ hats.mT
+        if bool((torch.linalg.eigvalsh(inner)[:, 0] < _FULL).any()):
+            raise EstimationError(
+                "Without some row a coefficient cannot be estimated, so that the jackknife is not defined; leave such rows out with "
+                "their dummies, or use HC0 or HC1."
+            )
+        inside: Tensor = torch.linalg.solve(inner, hats @ scores[:, :, None])
+        return scores + (hats.mT @ inside)[:, :, 0]
+
+    return fit.map_rows(step) @ fit.root.mT, counts
+
+
+# Where I - H is within 1e-10 of singular, a row alone fixes a direction.
+_FULL = 1e-10
+
+
+def _exact(fit: Fit) -> bool:
+    """Tell whether one step is the refit."""
+    return fit.objective.claim is Claim.LEAST_SQUARES and isinstance(fit.objective, LinearIndex)

@@ -51,6 +51,42 @@ QUESTIONS = [
     ("Logit HC3 over HC0", "likelihood_large::test_betahat_hc3[Logit]", "likelihood_large::test_betahat[Logit]", ""),
     ("Probit over Logit", "likelihood_large::test_betahat[Probit]", "likelihood_large::test_betahat[Logit]", ""),
     (
+        "statsmodels over OLS + one-way clusters",
+        "covariances_large::test_statsmodels_cluster",
+        "covariances_large::test_cluster",
+        "at least 15",
+    ),
+    (
+        "pyfixest over OLS + one-way clusters",
+        "covariances_large::test_pyfixest_cluster",
+        "covariances_large::test_cluster",
+        "at least 15",
+    ),
+    (
+        "two-way over one-way",
+        "covariances_large::test_cluster_two_ways",
+        "covariances_large::test_cluster",
+        "at most 3",
+    ),
+    (
+        "statsmodels over OLS + HAC, 20 lags",
+        "covariances_large::test_statsmodels_hac",
+        "covariances_large::test_hac",
+        "at least 6",
+    ),
+    (
+        "statsmodels' cluster-jk over the jackknife",
+        "covariances_large::test_statsmodels_jackknife",
+        "covariances_large::test_jackknife",
+        "at least 20",
+    ),
+    (
+        "CR2 over CR1S, n = 1e5, 1,000 clusters",
+        "covariances_large::test_unbalanced[CR2]",
+        "covariances_large::test_unbalanced[CR1S]",
+        "",
+    ),
+    (
         "linear module over Logit, n = 1e5",
         "likelihood_module::test_linear_module",
         "likelihood_module::test_logit",

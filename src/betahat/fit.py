@@ -287,6 +287,13 @@ class Fit:
         """Yield `function(rows)` of one row block after the other, in the order of the data."""
         return self.problem.each(function, self.point)
 
+    def each_in(self, order: Tensor, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
+        """Yield `function(rows)` of blocks of the rows in another order, (n,) positions."""
+        sample = self.sample
+        width = sum(column[:1].numel() for column in sample.columns)
+        for places in torch.split(order, sample.block_rows or block_rows(width, order.device)):
+            yield from replace(self.problem, sample=sample.take(places)).each(function, self.point)
+
     def sum_groups(self, codes: Tensor, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
         """Return (count, ...) the sums of `function(rows)`, (b, ...), over groups of rows.
 

@@ -12,16 +12,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import index_rows
-from betahat.calculus.rows import Rows, root_of_counts, rotated_scores, times
 from betahat.covariance.base import Covariance, Estimator, penalised
-from betahat.covariance.satterthwaite import Adjusted, ClusterHats, fully_adjusted, half_adjusted
+from betahat.covariance.leverage import full, half, score_sums
+from betahat.covariance.satterthwaite import Adjusted
+from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
-from betahat.objectives.gaussian import Gaussian
-from betahat.solvers.memory import check_numbers_fit
 
 Kind = Literal["CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife"]
 Correction = Literal["stata", "fixest", "sandwich"]
@@ -109,11 +107,13 @@ class Cluster(Estimator):
         warn_of_clusters(fit, ways, kind)
         smallest = min(way.count for way in ways)
         core, adjusted = torch.zeros(fit.rank, fit.rank).to(fit.root), None
+        if len(ways) > 1:
+            _sum_finest(fit, ways)
         for size in range(1, len(ways) + 1):
             for chosen in itertools.combinations(ways, size):
                 groups = fit.once(chosen, partial(_joint, chosen))
-                scores, adjusted = _scores(fit, groups, kind, self.target)
-                part = _factor(kind, smallest if shared else groups.count, fit) * (scores.mT @ scores)
+                meat, adjusted = _meat(fit, groups, kind, self.target)
+                part = _factor(kind, smallest if shared else groups.count, fit) * meat
                 core = core + part if size % 2 else core - part
         matrix = fit.root @ core @ fit.root.mT
         note = f"Standard Errors are robust to cluster correlation ({_NOTES.get(kind, kind)})"
@@ -135,11 +135,8 @@ class Cluster(Estimator):
 
 
 def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
-    """Read groups once for all estimators that name the same columns, or hold the same vector."""
-    named = isinstance(given, str) or (isinstance(given, list | tuple) and all(isinstance(part, str) for part in given))
-    key = (option, tuple(given) if named and not isinstance(given, str) else given if named else id(given))
-    found: tuple[Any, tuple[Groups, ...]] = fit.once(key, lambda: (given, read_groups(fit.sample, given, option)))
-    ways = found[1]
+    """Read groups; what was computed for the same partition before serves again."""
+    ways = tuple(_known(fit, way) for way in read_groups(fit.sample, given, option))
     for way in ways:
         if way.count < 2:
             raise EstimationError(
@@ -148,26 +145,30 @@ def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
     return ways
 
 
-def score_sums(fit: Fit, groups: Groups) -> Tensor:
-    """Return (G, r) the sums of scores over groups, in Z's coordinates."""
-
-    def compute() -> Tensor:
-        if not fit.well_conditioned:
-            return fit.sum_groups(groups.codes, groups.count, rotated_scores)
-        plain = fit.sum_groups(groups.codes, groups.count, lambda rows: times(rows.scores(), rows.counts))
-        return plain @ fit.root
-
-    return fit.once(("scores", groups), compute)
+def _known(fit: Fit, groups: Groups) -> Groups:
+    """Return the first groups of this partition that the fit has met."""
+    met: list[Groups] = fit.once("groups", list)
+    for other in met:
+        if other.count == groups.count and other.name == groups.name and torch.equal(other.codes, groups.codes):
+            return other
+    met.append(groups)
+    return groups
 
 
-def leave_out(fit: Fit, groups: Groups, target: str = "inverse_weights") -> Adjusted:
-    """Return the clusters adjusted by (I - M_g)^-1: in Z's coordinates the steps to the fits without each cluster."""
+def _sum_finest(fit: Fit, ways: tuple[Groups, ...]) -> None:
+    """Take the sums of scores over several ways and some of their intersections from those over the finest one."""
+    finest = fit.once(ways, partial(_joint, ways))
+    sums = score_sums(fit, finest)
+    for size in range(1, len(ways)):
+        for chosen in itertools.combinations(ways, size):
+            groups = fit.once(chosen, partial(_joint, chosen))
+            codes = torch.empty(finest.count, dtype=torch.int64, device=finest.codes.device)
+            codes[finest.codes] = groups.codes
+            fit.once(("scores", groups), partial(_added, sums, codes, groups.count))
 
-    def compute() -> Adjusted:
-        hats, rank = _hats(fit, groups, target), fit.rank
-        return fully_adjusted(hats, hats.grams[:, :rank, -rank:])
 
-    return fit.once(("leave out", target, groups), compute)
+def _added(sums: Tensor, codes: Tensor, count: int) -> Tensor:
+    return sums.new_zeros(count, sums.shape[1]).index_add_(0, codes, sums)
 
 
 def warn_of_clusters(fit: Fit, ways: Sequence[Groups], kind: str) -> None:
@@ -202,14 +203,15 @@ _LABELS = {"CR1S": "cluster", "jackknife": "cluster-crv3"}
 _NOTES = {"CR1S": "CRV1", "jackknife": "CRV3"}
 
 
-def _scores(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Adjusted | None]:
-    """Return (G, r) the scores of clusters in Z's coordinates, adjusted where the kind says so, and the adjustment."""
+def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Adjusted | None]:
+    """Return (r, r) the clusters' meat in Z's coordinates, adjusted where the kind says so, and the adjustment."""
     if kind in ("CR3", "jackknife"):
-        adjusted = leave_out(fit, groups, target)
+        adjusted = full(fit, groups, target)
     elif kind == "CR2":
-        adjusted = fit.once((target, groups), lambda: half_adjusted(_hats(fit, groups, target)))
+        adjusted = half(fit, groups, target)
     else:
-        return score_sums(fit, groups), None
+        meat = gram(score_sums(fit, groups))
+        return fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat, None
     if adjusted.fixed:
         warnings.warn(
             f"{counted(adjusted.fixed, 'cluster')} of {groups.name} alone fix a coefficient, such as a dummy of their own, whose standard "
@@ -217,55 +219,7 @@ def _scores(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, 
             ClusterWarning,
             stacklevel=6,
         )
-    return adjusted.scores, adjusted
-
-
-def _hats(fit: Fit, groups: Groups, target: str) -> ClusterHats:
-    """Return what adjustments need, once for all kinds."""
-    weighted = isinstance(fit.objective, Gaussian) and fit.design.weights is not None
-    build = _unweighted_hats if weighted and target == "identity" else _whitened_hats
-    width = (2 if build is _unweighted_hats else 1) * fit.rank
-    check_numbers_fit(4 * groups.count * width**2, f"The leverages of {groups.count} clusters", fit.params.device)
-    return fit.once((build, groups), lambda: build(fit, groups))
-
-
-def _whitened_hats(fit: Fit, groups: Groups) -> ClusterHats:
-    """Return what adjustments need, the errors' covariance being what the weights or the curvature say."""
-
-    def products(rows: Rows) -> Tensor:
-        hats = times(rows.hat_rows, root_of_counts(rows.counts))
-        return hats.mT @ hats
-
-    grams = fit.sum_groups(groups.codes, groups.count, products)
-    eye = torch.eye(fit.rank).to(fit.root)
-    return ClusterHats(grams, score_sums(fit, groups), -eye, eye, fit.root)
-
-
-def _unweighted_hats(fit: Fit, groups: Groups) -> ClusterHats:
-    """Return the same of weighted least squares whose errors are taken to be homoskedastic."""
-
-    def columns(rows: Rows) -> tuple[Tensor, Tensor]:
-        block = index_rows(rows)
-        weights = block.weights
-        assert weights is not None
-        used = weights > 0
-        pairs = torch.cat([times(block.rotated, used.to(weights)), times(block.rotated, weights)], 1)
-        return pairs, torch.where(used, block.residual / weights, 0.0)
-
-    def products(rows: Rows) -> Tensor:
-        pairs, _ = columns(rows)
-        return pairs[:, :, None] * pairs[:, None, :]
-
-    def sums(rows: Rows) -> Tensor:
-        pairs, errors = columns(rows)
-        return times(pairs, errors)
-
-    grams = fit.sum_groups(groups.codes, groups.count, products)
-    half, eye = fit.rank, torch.eye(fit.rank).to(fit.root)
-    squares = grams[:, half:, half:].sum(0)
-    middle = torch.cat([torch.cat([squares, -eye], 1), torch.cat([-eye, torch.zeros_like(eye)], 1)])
-    pick = torch.cat([torch.zeros_like(eye), eye])
-    return ClusterHats(grams, fit.sum_groups(groups.codes, groups.count, sums), middle, pick, fit.root)
+    return gram(adjusted.scores), adjusted
 
 
 def _factor(kind: Kind, count: int, fit: Fit) -> float:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Covariance, Estimator, penalised
-from betahat.covariance.cluster import groups_of, leave_out, warn_of_clusters
+from betahat.covariance.cluster import groups_of, warn_of_clusters
+from betahat.covariance.leverage import full
 from betahat.data.groups import Groups
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError
@@ -93,7 +94,7 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
         left_out = [rows[groups.codes == g] for g in range(groups.count)]
         return torch.stack([refit_without(fit, out) - fit.params for out in progress(left_out, "jackknife")])
-    adjusted = leave_out(fit, groups)
+    adjusted = full(fit, groups)
     if adjusted.fixed:
         raise EstimationError(
             f"Without some cluster of {groups.name} a coefficient cannot be estimated, a dummy of its own say, so that the jackknife is not "

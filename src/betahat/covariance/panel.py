@@ -15,6 +15,7 @@ from betahat.covariance.base import Covariance, Estimator, penalised
 from betahat.covariance.cluster import groups_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
+from betahat.covariance.leverage import rotated_sums
 from betahat.data.groups import Groups, gaps
 from betahat.errors import ClusterWarning, DataError, EstimationError, OptionError, counted, listed
 from betahat.fit import Fit
@@ -72,8 +73,7 @@ class DriscollKraay(Estimator):
         refuse_counts(fit, "Driscoll and Kraay's covariance")
         times = _times(fit, self.time)
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, times.count)
-        sums = fit.once(("scores", times), lambda: fit.sum_groups(times.codes, times.count, rotated_scores))
-        core = _factor(self.correction, times.count, fit) * lagged_products([sums], weights)
+        core = _factor(self.correction, times.count, fit) * lagged_products([rotated_sums(fit, times)], weights)
         note = f"Driscoll and Kraay Standard Errors are robust to cluster correlation (HAC-Groupsum){_other(self.kernel, lags)}"
         return _covariance(fit, core, "hac-groupsum", note, times.count if self.df_correction else None)
 

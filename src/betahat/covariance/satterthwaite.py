@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from betahat.covariance.base import SmallSample
+from betahat.data.progress import progress
 
 # An eigenvalue of I - H within 1e-10 of zero: the cluster alone fixes that direction.
 _FIXED = 1e-10
-# Rounding of sums of products leaves eigenvalues below this share of the largest.
-_ROUNDING = 1e-13
+# A Cholesky factor of I - H with a diagonal below this is left to the eigenvalues.
+_CLOSE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class ClusterHats:
-    """What clusters' adjustments need of the rows: H_g and the residuals' covariance I + P C P' through P alone.
+    """What adjustments by products need of the clusters: the residuals' working covariance is I + P C P'.
 
-    With P_g = U_g = W_g^(1/2) X_g Z the working covariance of the residuals is I - U U', C = -I and F = I. For weighted
-    least squares with homoskedastic errors as the target P_g = [X_g Z, W_g X_g Z], C = [[Q, -I], [-I, 0]] with
-    Q = Z'X'W^2XZ, and F takes the second half.
+    Whitened, P_g = U_g = W_g^(1/2) X_g Z, C = -I and F = I. For weighted least squares whose errors have one variance
+    P_g = [U_g, W_g U_g] with U_g = X_g Z, C = [[Q, -I], [-I, 0]] with Q = U'W^2U, and F takes the second half.
 
     Attributes
     ----------
@@ -46,30 +47,33 @@ class ClusterHats:
 
 @dataclass(frozen=True, eq=False)
 class Adjusted(SmallSample):
-    """Adjusted clusters: a contrast c has the residuals' weights A_g'W_g X_g A^-1 c = P_g a_g, a_g = L_g Z'c.
+    """Adjusted clusters: a contrast c takes the residuals of cluster g with weights a_g = A_g'W_g X_g A^-1 c = K_g u, u = Z'c.
 
-    The variance is the sum of (a_g'P_g'e_g)^2, and under the working covariance its parts have the covariance
-    delta_gh a_g'S_g a_g + v_g'C v_h, S_g = P_g'P_g and v_g = S_g a_g.
+    The variance is the sum of (a_g'e_g)^2, and under the working covariance its parts have the covariance
+    delta_gh u'N_g u + (T_g u)' C (T_h u).
 
     Attributes
     ----------
-    hats : ClusterHats
-        Of the clusters.
-    maps : Tensor
-        (G, p, r) L_g.
+    scores : Tensor
+        (G, r) K_g'e_g, the adjusted scores in Z's coordinates.
+    own : Tensor
+        (G, r, r) N_g.
+    reach : Tensor
+        (G, p, r) T_g.
+    middle : Tensor
+        (p, p) C.
+    root : Tensor
+        (k, r) Z.
     fixed : int
         How many clusters alone fix some direction of the coefficients.
     """
 
-    hats: ClusterHats
-    maps: Tensor
+    scores: Tensor
+    own: Tensor
+    reach: Tensor
+    middle: Tensor
+    root: Tensor
     fixed: int
-
-    @property
-    def scores(self) -> Tensor:
-        """(G, r) the adjusted scores in Z's coordinates."""
-        scores: Tensor = torch.einsum("gpr,gp->gr", self.maps, self.hats.sums)
-        return scores
 
     def t_df(self, matrix: Tensor) -> Tensor:
         """Return (J,) Satterthwaite's (sum of P_gg)^2 / sum of P_gh^2.
@@ -78,10 +82,10 @@ class Adjusted(SmallSample):
         ----------
         Bell and McCaffrey (2002), Survey Methodology 28(2). Pustejovsky and Tipton (2018), JBES 36(4).
         """
-        own, v, mixed = self._parts(matrix @ self.hats.root)
-        first = (torch.einsum("gjj->j", own) + torch.einsum("gpj,pq,gqj->j", v, self.hats.middle, v)).square()
+        own, v, mixed = self._parts(matrix @ self.root)
+        first = (torch.einsum("gjj->j", own) + torch.einsum("gpj,pq,gqj->j", v, self.middle, v)).square()
         sizes = torch.einsum("gjj->gj", own)
-        cross = torch.einsum("gpj,pq,gqj->gj", v, self.hats.middle, v)
+        cross = torch.einsum("gpj,pq,gqj->gj", v, self.middle, v)
         second = (sizes.square() + 2.0 * sizes * cross).sum(0) + torch.einsum("jjab,jjba->j", mixed, mixed)
         return first / second
 
@@ -92,12 +96,12 @@ class Adjusted(SmallSample):
         ----------
         Pustejovsky and Tipton (2018), JBES 36(4), equation 15 with Zhang's (2012) degrees of freedom.
         """
-        directions = matrix @ self.hats.root
+        directions = matrix @ self.root
         own, v, _ = self._parts(directions)
-        expected = own.sum(0) + torch.einsum("gps,pq,gqt->st", v, self.hats.middle, v)
+        expected = own.sum(0) + torch.einsum("gps,pq,gqt->st", v, self.middle, v)
         spectrum, vectors = torch.linalg.eigh(expected)
         own, v, mixed = self._parts((vectors * spectrum.rsqrt()) @ vectors.mT @ directions)
-        cross = torch.einsum("gps,pq,gqt->gst", v, self.hats.middle, v)
+        cross = torch.einsum("gps,pq,gqt->gst", v, self.middle, v)
         sizes, crossed = torch.einsum("gss->gs", own), torch.einsum("gss->gs", cross)
         same = sizes.mT @ sizes + sizes.mT @ crossed + crossed.mT @ sizes
         same = same + torch.einsum("stab,tsba->st", mixed, mixed)
@@ -107,23 +111,76 @@ class Adjusted(SmallSample):
 
     def _parts(self, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (G, J, J) a_s'S a_t, (G, p, J) v, and (J, J, p, p) C K_st, K_st the sum of v_s v_t'."""
-        weights = self.maps @ directions.mT
-        v = self.hats.grams @ weights
+        v = self.reach @ directions.mT
         mixed = torch.einsum("gas,gbt->stab", v, v)
-        return weights.mT @ v, v, self.hats.middle @ mixed
+        return directions @ self.own @ directions.mT, v, self.middle @ mixed
 
 
 def half_adjusted(hats: ClusterHats) -> Adjusted:
-    """Return CR2: A_g the inverse root of the residuals' working covariance, so that the variance is unbiased under it."""
-    values, basis = _spectrum(hats.grams)
-    factor = basis * values.sqrt()[:, None]  # (G, p, p): R' = E s^(1/2)
-    inner = torch.eye(values.shape[1]).to(values) + factor.mT @ hats.middle @ factor
-    spectrum, vectors = torch.linalg.eigh(inner)
-    held = spectrum > _FIXED
-    inverse_root = (vectors * torch.where(held, spectrum, 1.0).rsqrt()[:, None] * held[:, None]) @ vectors.mT
-    inverse = torch.where(values > 0, values, torch.inf).rsqrt()
-    maps = (basis * inverse[:, None]) @ inverse_root @ factor.mT @ hats.pick
-    return Adjusted(hats, maps, int((~held).any(1).sum()))
+    """Return CR2 where whitened errors have one variance: L_g = (I - U_g'U_g)^(-1/2), so that the variance is unbiased."""
+    spectrum, vectors = torch.linalg.eigh(hats.grams)
+    held = spectrum < 1.0 - _FIXED
+    inverse_root = torch.where(held, 1.0 - spectrum, torch.inf).rsqrt()
+    return _mapped(hats, (vectors * inverse_root[:, None]) @ vectors.mT, int((~held).any(1).sum()))
+
+
+def half_adjusted_pairs(pieces: Iterable[tuple[Tensor, Tensor]], middle: Tensor, root: Tensor) -> Adjusted:
+    """Return CR2 of weighted least squares whose errors have one variance: K = (I + P C P')^(-1/2) W U, P = [U, W U].
+
+    With P = Q R the root is that of I + R C R' in the columns of Q, and no product of P loses digits.
+
+    Parameters
+    ----------
+    pieces : iterable of (P, e)
+        A cluster's (m, 2 r) P and (m,) residuals.
+    middle : Tensor
+        (2 r, 2 r) C.
+    root : Tensor
+        (k, r) Z.
+    """
+    scores, own, reach, fixed, width = [], [], [], 0, root.shape[1]
+    for pairs, errors in progress(list(pieces), "CR2"):
+        left, right = torch.linalg.qr(pairs)
+        inner = torch.eye(len(right)).to(right) + right @ middle @ right.mT
+        spectrum, vectors = torch.linalg.eigh(inner)
+        held = spectrum > _FIXED
+        inverse = torch.where(held, spectrum, torch.inf).rsqrt()
+        weights = (vectors * inverse) @ (vectors.mT @ right[:, width:])
+        scores.append(weights.mT @ (left.mT @ errors))
+        own.append(weights.mT @ weights)
+        reach.append(right.mT @ weights)
+        fixed += bool((~held).any())
+    return Adjusted(torch.stack(scores), torch.stack(own), torch.stack(reach), middle, root, fixed)
+
+
+def half_adjusted_rows(pieces: Iterable[tuple[Tensor, Tensor, Tensor]], root: Tensor) -> Adjusted:
+    """Return CR2 where the errors' variances f differ between rows: K = f B^(-1/2) U, B = f (I - U U') f.
+
+    Parameters
+    ----------
+    pieces : iterable of (U, e, f)
+        A cluster's (m, r) U, (m,) whitened residuals e and (m,) f. Its m x m matrix is the largest that is held.
+    root : Tensor
+        (k, r) Z.
+
+    References
+    ----------
+    R: ``clubSandwich::vcovCR``, which takes this root of the many that make the variance unbiased.
+    """
+    scores, own, reach, fixed = [], [], [], 0
+    for hats, errors, spread in progress(list(pieces), "CR2"):
+        inner = torch.diag(spread.square()) - (spread[:, None] * hats) @ (spread[:, None] * hats).mT
+        spectrum, vectors = torch.linalg.eigh(inner)
+        held = spectrum > _FIXED * spectrum[-1]
+        inverse = torch.where(held, spectrum, torch.inf).rsqrt()
+        weights = spread[:, None] * ((vectors * inverse) @ (vectors.mT @ hats))
+        scores.append(weights.mT @ errors)
+        own.append(weights.mT @ weights)
+        reach.append(hats.mT @ weights)
+        fixed += bool((~held).any())
+    return Adjusted(
+        torch.stack(scores), torch.stack(own), torch.stack(reach), -torch.eye(root.shape[1]).to(root), root, fixed
+    )
 
 
 def fully_adjusted(hats: ClusterHats, leverages: Tensor) -> Adjusted:
@@ -136,14 +193,19 @@ def fully_adjusted(hats: ClusterHats, leverages: Tensor) -> Adjusted:
     leverages : Tensor
         (G, r, r) M_g, a cluster's share of the information, in Z's coordinates.
     """
-    spectrum, vectors = torch.linalg.eigh(leverages)
+    eye = torch.eye(leverages.shape[1]).to(leverages)
+    lower, failed = torch.linalg.cholesky_ex(eye - leverages)
+    inverse = torch.cholesky_solve(eye.expand_as(lower), lower)
+    close = ((failed != 0) | (lower.diagonal(dim1=1, dim2=2).amin(1) < _CLOSE)).nonzero().flatten()
+    spectrum, vectors = torch.linalg.eigh(leverages[close])
     held = spectrum < 1.0 - _FIXED
-    inverse = torch.where(held, 1.0 - spectrum, torch.inf).reciprocal()
-    maps = hats.pick @ (vectors * inverse[:, None]) @ vectors.mT
-    return Adjusted(hats, maps, int((~held).any(1).sum()))
+    reciprocal = torch.where(held, 1.0 - spectrum, torch.inf).reciprocal()
+    inverse[close] = (vectors * reciprocal[:, None]) @ vectors.mT
+    return _mapped(hats, hats.pick @ inverse, int((~held).any(1).sum()))
 
 
-def _spectrum(grams: Tensor) -> tuple[Tensor, Tensor]:
-    values, basis = torch.linalg.eigh(grams)
-    floor = _ROUNDING * values[:, -1:].clamp_min(1e-300)
-    return torch.where(values > floor, values, 0.0), basis
+def _mapped(hats: ClusterHats, maps: Tensor, fixed: int) -> Adjusted:
+    """Return the adjustment K_g = P_g L_g of (G, p, r) maps L."""
+    reach = hats.grams @ maps
+    scores = torch.einsum("gpr,gp->gr", maps, hats.sums)
+    return Adjusted(scores, maps.mT @ reach, reach, hats.middle, hats.root, fixed)

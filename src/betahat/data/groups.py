@@ -16,6 +16,9 @@ from betahat.data.frame import to_pandas
 from betahat.data.sample import Sample
 from betahat.errors import DataError, OptionError, counted, listed
 
+# Whole numbers in a range of up to so many times the rows are numbered by a table.
+_TABLE = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -95,8 +98,8 @@ def intersection(groups: Sequence[Groups]) -> Groups:
     """Return the partition into the groups' intersections."""
     joint = groups[0].codes
     for other in groups[1:]:
-        joint = torch.unique(joint * other.count + other.codes, return_inverse=True)[1]
-    count = int(joint.max()) + 1
+        joint, labels = _numbered(joint * other.count + other.codes)
+    count = len(labels)
     return Groups(joint, count, " and ".join(group.name for group in groups), pd.RangeIndex(count))
 
 
@@ -164,29 +167,53 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
 
 
 def _groups(sample: Sample, values: Any, name: str) -> Groups:
+    """Give numbers to the labels of the rows in use."""
     device = sample.columns[0].device
-    if isinstance(values, Tensor):
-        found = _in_use(sample, values.to(device).reshape(-1), name)
-        if found.is_floating_point() and bool(torch.isnan(found).any()):
-            _refuse_missing(sample, torch.isnan(found).nonzero().flatten().tolist(), name)
-        levels, places = torch.unique(found, return_inverse=True)
-        return Groups(places, len(levels), name, pd.Index(levels.cpu().numpy()))
-    series = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values).reshape(-1))
-    _check_labels(sample, values, name)
-    used = series.iloc[_in_use(sample, torch.arange(len(series)), name).cpu().numpy()]
-    ordered = isinstance(used.dtype, pd.CategoricalDtype) and used.dtype.ordered
-    plain = (
-        used if ordered or not isinstance(used.dtype, pd.CategoricalDtype) else used.astype(used.cat.categories.dtype)
-    )
+    series = values if isinstance(values, Tensor | pd.Series) else pd.Series(np.asarray(values).reshape(-1))
+    if isinstance(series, pd.Series):
+        _check_labels(sample, series, name)
+        if isinstance(series.dtype, np.dtype) and series.dtype.kind == "i":
+            series = torch.from_numpy(np.array(series, dtype=np.int64))
+    if isinstance(series, Tensor):
+        codes, labels = _numbered(_in_use(sample, series.to(device).reshape(-1), name))
+    else:
+        places = _in_use(sample, torch.arange(len(series)), name).cpu().numpy()
+        found, labels = _factorized(series.iloc[places], name)
+        codes = torch.as_tensor(found, dtype=torch.int64, device=device)
+    missing = (codes < 0).nonzero().flatten().tolist()
+    if missing:
+        raise DataError(
+            f"{name} is missing in {counted(len(missing), 'row')} (labelled {sample.row_names(missing)}); fill the labels in, or leave "
+            "those rows out of the data."
+        )
+    return Groups(codes, len(labels), name, pd.Index(labels))
+
+
+def _numbered(values: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Return (n,) codes in the order of the labels, -1 for NaN, and the labels."""
+    if values.is_floating_point():
+        there = ~torch.isnan(values)
+        labels, inverse = torch.unique(values[there], return_inverse=True)
+        return torch.full_like(values, -1, dtype=torch.int64).masked_scatter_(there, inverse), labels.cpu().numpy()
+    low, high = (int(end) for end in torch.aminmax(values.long()))
+    if high - low >= _TABLE * len(values):
+        labels, codes = torch.unique(values, return_inverse=True)
+        return codes, labels.cpu().numpy()
+    shifted = values.long() - low  # numbers as dense as these need no sorting, only a table
+    there = torch.zeros(high - low + 1, dtype=torch.bool, device=values.device).index_fill_(0, shifted, True)
+    return (there.cumsum(0) - 1)[shifted], (there.nonzero().flatten() + low).cpu().numpy()
+
+
+def _factorized(series: pd.Series, name: str) -> tuple[np.ndarray, Any]:
+    """Return (n,) codes in the order of the labels, a category's own where it has one, -1 for missing ones, and the labels."""
+    if isinstance(series.dtype, pd.CategoricalDtype) and not series.dtype.ordered:
+        series = series.astype(series.cat.categories.dtype)
     try:
-        codes, labels = pd.factorize(plain, sort=True)
+        return pd.factorize(series, sort=True)
     except TypeError as error:
         raise DataError(
             f"{name} has labels of several types, which have no order; make them all strings or numbers."
         ) from error
-    if bool((codes < 0).any()):
-        _refuse_missing(sample, np.flatnonzero(codes < 0).tolist(), name)
-    return Groups(torch.as_tensor(codes, dtype=torch.int64, device=device), len(labels), name, pd.Index(labels))
 
 
 def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:
@@ -213,10 +240,3 @@ def _check_labels(sample: Sample, values: Any, name: str) -> None:
         raise DataError(
             f"The indices of {name} and the data differ, so their rows may not belong together; align them first, or pass an array."
         )
-
-
-def _refuse_missing(sample: Sample, places: list[int], name: str) -> None:
-    raise DataError(
-        f"{name} is missing in {counted(len(places), 'row')} (labelled {sample.row_names(places)}); fill the labels in, or leave those rows "
-        "out of the data."
-    )

@@ -73,6 +73,10 @@ class LinearIndex(OutputLoss):
     def curvature(self, index: Tensor, target: Tensor) -> Tensor | None:
         """Return (n,) d2l/deta2; None means one, for every row."""
 
+    @abstractmethod
+    def variance(self, index: Tensor) -> Tensor | None:
+        """Return (n,) Var(y) given eta, up to a factor; None means the same for every row."""
+
 
 def dispersion(claim: Claim, loss: Tensor, df_resid: float) -> Tensor:
     """Return () the factor of the classical covariance: s^2 = RSS / (n - k) for least squares, else 1."""

@@ -40,6 +40,10 @@ class Logistic(LinearIndex):
         mean = torch.sigmoid(output)
         return mean * (1.0 - mean)
 
+    def variance(self, index: Tensor) -> Tensor:
+        """Return p (1 - p)."""
+        return self.expected_curvature(index)
+
     def mean(self, output: Tensor) -> Tensor:
         """Return p."""
         return torch.sigmoid(output)
@@ -75,6 +79,10 @@ class Normit(LinearIndex):
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return phi(eta)^2 / (Phi(eta) Phi(-eta))."""
         return _hazard(output) * _hazard(-output)
+
+    def variance(self, index: Tensor) -> Tensor:
+        """Return Phi(eta) Phi(-eta)."""
+        return self.mean(index) * self.mean(-index)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return Phi(eta)."""

@@ -33,6 +33,10 @@ class Gaussian(LinearIndex):
         """Return None: the curvature is one."""
         return
 
+    def variance(self, index: Tensor) -> None:
+        """Return None: it is the same for every row."""
+        return
+
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return ones."""
         return torch.ones_like(output)

@@ -47,6 +47,10 @@ class Huber(LinearIndex):
         """Return (n,) 1 up to delta, 0 beyond."""
         return ((target - index).abs() <= self.delta).to(index.dtype)
 
+    def variance(self, index: Tensor) -> None:
+        """Return None: it is the same for every row."""
+        return
+
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Refuse: the distribution of y is not known."""
         unknown_distribution()

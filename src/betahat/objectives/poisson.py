@@ -36,6 +36,10 @@ class PoissonLog(LinearIndex):
         """Return e^eta: the link is canonical."""
         return torch.exp(output)
 
+    def variance(self, index: Tensor) -> Tensor:
+        """Return e^eta."""
+        return torch.exp(index)
+
     def mean(self, output: Tensor) -> Tensor:
         """Return e^eta."""
         return torch.exp(output)

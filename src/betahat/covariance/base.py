@@ -54,6 +54,10 @@ class Covariance:
     small_sample: SmallSample | None = None
 
 
+# Rounding may leave a variance that is zero below zero.
+_ROUNDING = 1e-10
+
+
 class SmallSample(ABC):
     """Degrees of freedom of linear functions of the coefficients, each its own."""
 
@@ -103,6 +107,32 @@ def sandwich(
     """
     core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
     return Covariance(fit.root @ core @ fit.root.mT, label, note, df, robust=robust, core=core)
+
+
+def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | None = None) -> Covariance:
+    """Return Z C Z' of a meat C in Z's coordinates that need not be positive semi-definite.
+
+    Parameters
+    ----------
+    fit : Fit
+        With the root Z.
+    core : Tensor
+        (r, r) C.
+    label, note, df_tests
+        As in `Covariance`.
+
+    Raises
+    ------
+    EstimationError
+        A variance is negative.
+    """
+    matrix = fit.root @ core @ fit.root.mT
+    if bool((matrix.diagonal() < -_ROUNDING * fit.dispersion * fit.bread.diagonal()).any()):
+        raise EstimationError(
+            f"{label} gives a negative variance, as sums whose weights make no positive semi-definite matrix may on few data; use the "
+            "Bartlett, Parzen or quadratic-spectral kernel, fewer lags or a smaller cutoff."
+        )
+    return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests)
 
 
 def check_likelihood(fit: Fit, what: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, penalised
+from betahat.covariance.base import Covariance, Estimator, of_core
 from betahat.covariance.hac import refuse_counts
 from betahat.data.groups import read_numbers
 from betahat.data.progress import progress
@@ -89,7 +89,7 @@ class Conley(Estimator):
             core = core * (fit.nobs / fit.df_resid)
         unit = " km" if self.distance == "great-circle" else ""
         note = f"Standard Errors are robust to spatial correlation within {float(self.cutoff):g}{unit} (Conley, {self.kernel} kernel)"
-        return Covariance(fit.root @ core @ fit.root.mT, "Conley", note + penalised(fit), core=core)
+        return of_core(fit, core, "Conley", note)
 
     def _pairs(self, scores: Tensor, latitude: Tensor, longitude: Tensor) -> Tensor:
         """Return (r, r) the weighted products of rows that are sorted by latitude."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows
-from betahat.covariance.base import Covariance, Estimator, penalised
+from betahat.covariance.base import Covariance, Estimator, of_core
 from betahat.covariance.kernels import (
     KernelName,
     andrews,
@@ -95,7 +95,7 @@ class HAC(Estimator):
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""
-        return Covariance(fit.root @ core @ fit.root.mT, "HAC", note + white + penalised(fit), core=core)
+        return of_core(fit, core, "HAC", note + white)
 
     def _weights(self, fit: Fit, scores: Tensor | None, weights: Tensor) -> tuple[Tensor, str]:
         """Return the lags' weights, and a word on them."""

@@ -21,16 +21,16 @@ from betahat.objectives.base import Claim, LinearIndex
 
 @dataclass(frozen=True, eq=False)
 class Jackknife(Estimator):
-    """(G - 1) / G times the sum of (b_-g - c)(b_-g - c)', b_-g the estimate without row or cluster g, c their centre.
+    """(G - 1) / G times the sum of (b(-g) - c)(b(-g) - c)', b(-g) the estimate without row or cluster g, c their centre.
 
     Attributes
     ----------
     clusters : str, vector or None
         What is left out together; None leaves out one row at a time.
     center : {"mean", "estimate"}
-        c: the mean of the b_-g, or b.
+        c: the mean of the b(-g), or b.
     refit : bool
-        Whether models other than least squares are fitted again without each g, from b; otherwise b_-g is one Newton step
+        Whether models other than least squares are fitted again without each g, from b; otherwise b(-g) is one Newton step
         from b, b - (A - A_g)^-1 s_g. Of least squares this step is exact.
     correction : bool
         Whether to multiply by (G - 1) / G.
@@ -89,7 +89,7 @@ class Jackknife(Estimator):
 
 
 def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
-    """Return (G, k) b_-g - b, up to the sign."""
+    """Return (G, k) b(-g) - b, up to the sign."""
     if refit and not _exact(fit):
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
         left_out = [rows[groups.codes == g] for g in range(groups.count)]
@@ -104,7 +104,7 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
 
 
 def _row_steps(fit: Fit, refit: bool) -> tuple[Tensor, Tensor | None]:
-    """Return (n, k) b_-i - b, up to the sign, and how often each row counts."""
+    """Return (n, k) b(-i) - b, up to the sign, and how often each row counts."""
     sample = fit.sample
     counts = getattr(sample, "counts", None)
     if refit and not _exact(fit):

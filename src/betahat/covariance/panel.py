@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, penalised
+from betahat.covariance.base import Covariance, Estimator, of_core
 from betahat.covariance.cluster import groups_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
@@ -75,7 +75,7 @@ class DriscollKraay(Estimator):
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, times.count)
         core = _factor(self.correction, times.count, fit) * lagged_products([rotated_sums(fit, times)], weights)
         note = f"Driscoll and Kraay Standard Errors are robust to cluster correlation (HAC-Groupsum){_other(self.kernel, lags)}"
-        return _covariance(fit, core, "hac-groupsum", note, times.count if self.df_correction else None)
+        return of_core(fit, core, "hac-groupsum", note, times.count - 1.0 if self.df_correction else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ class PanelNeweyWest(Estimator):
         series = fit.sum_groups(units.codes * stride + places, units.count * stride, rotated_scores)
         core = _factor(self.correction, units.count, fit) * lagged_products([series], weights)
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){_other(self.kernel, lags)}"
-        return _covariance(fit, core, "hac-panel", note, units.count if self.df_correction else None)
+        return of_core(fit, core, "hac-panel", note, units.count - 1.0 if self.df_correction else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ class PanelCorrected(Estimator):
         mixed = (sigma @ columns.reshape(units.count, -1)).view_as(columns)
         core = torch.einsum("itr,its->rs", columns, mixed)
         note = "Standard Errors are panel-corrected, robust to correlation of the units within periods"
-        return _covariance(fit, core, "panel-corrected", note, None)
+        return of_core(fit, core, "panel-corrected", note)
 
     def _errors(self, residuals: Tensor, there: Tensor) -> Tensor:
         """Return (N, N) the covariance of the units' residuals."""
@@ -248,8 +248,3 @@ def _factor(correction: Correction | None, count: int, fit: Fit) -> float:
     if correction == "hac":
         return nobs / (nobs - width)
     return count / (count - 1.0) * (nobs - 1.0) / (nobs - width)
-
-
-def _covariance(fit: Fit, core: Tensor, label: str, note: str, count: int | None) -> Covariance:
-    tests = None if count is None else float(count - 1)
-    return Covariance(fit.root @ core @ fit.root.mT, label, note + penalised(fit), core=core, df_tests=tests)

@@ -84,7 +84,7 @@ def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
     """Read a finite number for each row in use, such as a coordinate; `given` is a column's name or a vector."""
     ((name, values),) = _columns(sample, given, option)
     try:
-        read = torch.as_tensor(np.asarray(values, dtype=float)) if not isinstance(values, Tensor) else values
+        read = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=float))
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is not numeric; pass numbers.") from error
     read = _in_use(sample, read.to(device=sample.columns[0].device, dtype=torch.float64), name)

@@ -4,6 +4,7 @@ from betahat.covariance.base import Covariance, Estimator, sandwich
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.conley import Conley
+from betahat.covariance.given import Given
 from betahat.covariance.hac import HAC
 from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
 from betahat.covariance.jackknife import Jackknife
@@ -67,6 +68,7 @@ __all__ = [
     "PanelNeweyWest",
     "PanelCorrected",
     "Conley",
+    "Given",
     "Covariance",
     "Estimator",
     "sandwich",

@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 import torch
 
 from betahat.covariance.base import Covariance, with_distribution
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster, Correction, Kind
 from betahat.covariance.conley import Conley
+from betahat.covariance.given import Given
 from betahat.covariance.hac import HAC
 from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
 from betahat.covariance.jackknife import Jackknife
@@ -24,7 +27,7 @@ from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Fit
 
 Factory = Callable[..., Callable[[Fit], Covariance]]
-CovType = str | Callable[[Fit], Covariance]
+CovType = str | Callable[[Fit], Covariance] | torch.Tensor | np.ndarray | pd.DataFrame | list[Any]
 
 
 def _cluster(
@@ -155,8 +158,8 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
 
     Parameters
     ----------
-    cov_type : str or callable
-        A name, in any letter case, or an estimator.
+    cov_type : str, callable or matrix
+        A name, in any letter case, an estimator, or a (k, k) covariance.
     cov_kwds : mapping, optional
         The options of the named estimator.
 
@@ -175,6 +178,8 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
     options = dict(cov_kwds or {})
     if cov_type is None:
         cov_type = "nonrobust"
+    if _is_matrix(cov_type):
+        cov_type = Given(cov_type)
     if not isinstance(cov_type, str):
         if isinstance(cov_type, type) or not callable(cov_type):
             hint = f"{cov_type.__name__}()" if isinstance(cov_type, type) else "bh.HC3()"
@@ -185,6 +190,12 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
     factory = _lookup(cov_type)
     _check_options(cov_type, factory, options)
     return factory(**options)
+
+
+def _is_matrix(given: Any) -> bool:
+    """Tell whether what was given as `cov_type` holds numbers."""
+    arrays = torch.Tensor | np.ndarray | pd.DataFrame
+    return given.ndim == 2 if isinstance(given, arrays) else isinstance(given, list | tuple) and np.ndim(given) == 2
 
 
 def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool | None) -> Covariance:

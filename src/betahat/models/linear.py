@@ -40,9 +40,9 @@ class LinearModel(RegressorModel, ABC):
 
         Parameters
         ----------
-        cov_type : str or estimator
-            "nonrobust", "fixed scale", "HC0", "HC1", "HC2", "HC3", a registered name, or an estimator such
-            as ``bh.HC3()``.
+        cov_type : str, estimator or matrix
+            "nonrobust", "fixed scale", "HC0" to "HC5", "cluster", "HAC", ..., a registered name, an estimator such as
+            ``bh.Cluster("firm")``, or a (k, k) covariance of your own.
         cov_kwds : mapping, optional
             The options of a named estimator.
         use_t : bool, optional

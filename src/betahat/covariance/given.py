@@ -1,0 +1,61 @@
+"""A covariance that the user has computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from betahat.covariance.base import Covariance, Estimator
+from betahat.data.container import to_tensor
+from betahat.errors import OptionError
+from betahat.fit import Fit
+
+
+@dataclass(frozen=True, eq=False)
+class Given(Estimator):
+    """A matrix of your own, tested by the normal distribution; ``cov_type=matrix`` is the same.
+
+    Attributes
+    ----------
+    matrix : array_like, Tensor or dataframe
+        (k, k), symmetric.
+    label : str
+        What a summary calls it.
+
+    Raises
+    ------
+    OptionError
+        Another shape, values that are not finite, a matrix that is not symmetric or has a negative variance.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> res.with_cov([[0.04, -0.01], [-0.01, 0.01]]).bse
+    array([0.2, 0.1])
+    """
+
+    matrix: Any
+    label: str = "given"
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Check the matrix, and take it."""
+        matrix, width = to_tensor(self.matrix, fit.params), len(fit.params)
+        if matrix.shape != (width, width):
+            raise OptionError(
+                f"The covariance has shape {tuple(matrix.shape)}; pass ({width}, {width}), a row for each coefficient."
+            )
+        scale = matrix.diagonal().abs().max()
+        if not bool(torch.isfinite(matrix).all()) or bool(((matrix - matrix.mT).abs() > _SYMMETRIC * scale).any()):
+            raise OptionError(
+                "The covariance has values that are not finite, or is not symmetric; pass a symmetric matrix of numbers."
+            )
+        if bool((matrix.diagonal() < 0).any()):
+            raise OptionError("The covariance has a negative variance on its diagonal; pass one without.")
+        return Covariance(matrix, self.label, "Standard Errors are by a covariance that was given")
+
+
+# A matrix that was rounded when it was printed is symmetric to the digits that were.
+_SYMMETRIC = 1e-6

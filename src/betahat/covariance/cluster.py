@@ -104,7 +104,7 @@ class Cluster(Estimator):
         """Add the covariances of the ways and of their intersections."""
         ways = groups_of(fit, self.groups, "groups")
         kind, shared = self._factors(fit)
-        warn_of_clusters(fit, ways, kind)
+        warn_of_clusters(ways, kind)
         smallest = min(way.count for way in ways)
         core, adjusted = torch.zeros(fit.rank, fit.rank).to(fit.root), None
         if len(ways) > 1:
@@ -145,6 +145,14 @@ def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
     return ways
 
 
+def group_of(fit: Fit, given: Any, option: str) -> Groups:
+    """Read one partition of the rows, as `groups_of`."""
+    ways = groups_of(fit, given, option)
+    if len(ways) != 1:
+        raise OptionError(f"{option} has {len(ways)} columns; pass one.")
+    return ways[0]
+
+
 def _known(fit: Fit, groups: Groups) -> Groups:
     """Return the first groups of this partition that the fit has met."""
     met: list[Groups] = fit.once("groups", list)
@@ -171,7 +179,7 @@ def _added(sums: Tensor, codes: Tensor, count: int) -> Tensor:
     return sums.new_zeros(count, sums.shape[1]).index_add_(0, codes, sums)
 
 
-def warn_of_clusters(fit: Fit, ways: Sequence[Groups], kind: str) -> None:
+def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
     """Warn of clusters that are too few for the normal distribution, or single rows."""
     for way in ways:
         single = int((way.sizes == 1).sum())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Covariance, Estimator, penalised
-from betahat.covariance.cluster import groups_of, warn_of_clusters
+from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import full
 from betahat.data.groups import Groups
 from betahat.data.progress import progress
@@ -65,8 +65,8 @@ class Jackknife(Estimator):
             count, what = float(fit.nobs), "rows"
             steps, often = _row_steps(fit, self.refit)
         else:
-            (groups,) = groups_of(fit, self.clusters, "clusters")
-            warn_of_clusters(fit, (groups,), "CR3")
+            groups = group_of(fit, self.clusters, "clusters")
+            warn_of_clusters((groups,), "jackknife")
             count, what = float(groups.count), "clusters"
             steps, often = _cluster_steps(fit, groups, self.refit), None
         if self.center == "mean":

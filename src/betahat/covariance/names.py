@@ -46,14 +46,24 @@ def _cluster(
     )
 
 
-def _cluster_crv3(groups: Any = None, use_correction: bool = True, df_correction: bool | None = True) -> Cluster:
-    return Cluster(groups, "jackknife" if use_correction else "CR3", df_correction=df_correction is not False)
+def _cluster_crv3(
+    groups: Any = None, use_correction: bool = True, df_correction: bool | None = True
+) -> Cluster | Jackknife:
+    if use_correction:
+        return Cluster(groups, "jackknife", df_correction=df_correction is not False)
+    return _jackknife_of(groups, "estimate", use_correction, df_correction)
 
 
 def _cluster_jk(groups: Any = None, use_correction: bool = True, df_correction: bool | None = True) -> Jackknife:
+    return _jackknife_of(groups, "mean", use_correction, df_correction)
+
+
+def _jackknife_of(
+    groups: Any, center: Literal["mean", "estimate"], correction: bool, df_correction: bool | None
+) -> Jackknife:
     if groups is None:
         raise OptionError("groups is None; pass a column's name, or a vector with a label for each row.")
-    return Jackknife(groups, "mean", correction=use_correction, df_correction=df_correction is not False)
+    return Jackknife(groups, center, correction=correction, df_correction=df_correction is not False)
 
 
 def _hac(

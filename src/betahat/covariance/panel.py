@@ -12,7 +12,7 @@ from torch import Tensor
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import rotated_scores
 from betahat.covariance.base import Covariance, Estimator, of_core
-from betahat.covariance.cluster import groups_of
+from betahat.covariance.cluster import group_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
 from betahat.covariance.leverage import rotated_sums
@@ -122,7 +122,7 @@ class PanelNeweyWest(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the lagged products of all units, each followed by as many empty periods as there are lags."""
         refuse_counts(fit, "A panel's HAC")
-        (units,) = groups_of(fit, self.panel, "panel")
+        units = group_of(fit, self.panel, "panel")
         places, periods = _places(fit, units, self.time)
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, periods)
         stride = periods + len(weights) - 1
@@ -162,7 +162,7 @@ class PanelCorrected(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Estimate the units' covariance, and weight the periods' cross products by it."""
         refuse_counts(fit, "A panel-corrected covariance")
-        (units,) = groups_of(fit, self.panel, "panel")
+        units = group_of(fit, self.panel, "panel")
         places, periods = _places(fit, units, self.time)
         cells, width = units.count * periods, fit.rank
         check_numbers_fit(cells * (width + 1) + units.count**2, "The panel's cells", fit.params.device)
@@ -204,7 +204,7 @@ def _check(maxlags: Any, bandwidth: Any, correction: Any) -> None:
 
 
 def _times(fit: Fit, given: Any) -> Groups:
-    (times,) = groups_of(fit, given, "time")
+    times = group_of(fit, given, "time")
     skipped = gaps(times)
     if skipped:
         warnings.warn(

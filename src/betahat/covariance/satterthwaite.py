@@ -13,6 +13,8 @@ from betahat.data.progress import progress
 
 # An eigenvalue of I - H within 1e-10 of zero: the cluster alone fixes that direction.
 _FIXED = 1e-10
+# Contrasts are taken so many numbers at a time.
+_NUMBERS = 2**22
 # A Cholesky factor of I - H with a diagonal below this is left to the eigenvalues.
 _CLOSE = 1e-2
 
@@ -82,12 +84,17 @@ class Adjusted(SmallSample):
         ----------
         Bell and McCaffrey (2002), Survey Methodology 28(2). Pustejovsky and Tipton (2018), JBES 36(4).
         """
-        own, v, mixed = self._parts(matrix @ self.root)
-        first = (torch.einsum("gjj->j", own) + torch.einsum("gpj,pq,gqj->j", v, self.middle, v)).square()
-        sizes = torch.einsum("gjj->gj", own)
-        cross = torch.einsum("gpj,pq,gqj->gj", v, self.middle, v)
-        second = (sizes.square() + 2.0 * sizes * cross).sum(0) + torch.einsum("jjab,jjba->j", mixed, mixed)
-        return first / second
+        step = max(1, _NUMBERS // self.reach[:, :, 0].numel())
+        return torch.cat([self._t_df(part) for part in torch.split(matrix @ self.root, step)])
+
+    def _t_df(self, directions: Tensor) -> Tensor:
+        v = self.reach @ directions.mT
+        turned = self.middle @ v
+        sizes = ((directions @ self.own) * directions).sum(2)
+        cross = (v * turned).sum(1)
+        mixed = torch.bmm(turned.permute(2, 1, 0), v.permute(2, 0, 1))
+        second = (sizes.square() + 2.0 * sizes * cross).sum(0) + (mixed * mixed.mT).sum((1, 2))
+        return (sizes + cross).sum(0).square() / second
 
     def f_df(self, matrix: Tensor) -> float:
         """Return eta, Hotelling's T^2 with the moments of the variance's parts matched (AHT).
@@ -100,13 +107,14 @@ class Adjusted(SmallSample):
         own, v, _ = self._parts(directions)
         expected = own.sum(0) + torch.einsum("gps,pq,gqt->st", v, self.middle, v)
         spectrum, vectors = torch.linalg.eigh(expected)
-        own, v, mixed = self._parts((vectors * spectrum.rsqrt()) @ vectors.mT @ directions)
+        held = spectrum > _FIXED * spectrum[-1]  # restrictions that repeat each other do not count
+        own, v, mixed = self._parts((vectors[:, held] * spectrum[held].rsqrt()).mT @ directions)
         cross = torch.einsum("gps,pq,gqt->gst", v, self.middle, v)
         sizes, crossed = torch.einsum("gss->gs", own), torch.einsum("gss->gs", cross)
         same = sizes.mT @ sizes + sizes.mT @ crossed + crossed.mT @ sizes
         same = same + torch.einsum("stab,tsba->st", mixed, mixed)
         turned = (own.square() + 2.0 * own * cross).sum(0) + torch.einsum("tsab,tsba->st", mixed, mixed)
-        count = len(matrix)
+        count = int(held.sum())
         return float(count * (count + 1) / (same + turned).sum())
 
     def _parts(self, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:

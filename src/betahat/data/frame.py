@@ -261,6 +261,11 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
     return pd.DataFrame({name: _pandas_column(frame[name]) for name in chosen}, index=pd.RangeIndex(len(frame)))
 
 
+def is_frame(data: Any) -> bool:
+    """Tell whether an object is a dataframe that can be read."""
+    return isinstance(nw.from_native(data, eager_only=True, pass_through=True), nw.DataFrame)
+
+
 def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", "add", "raise"] = "skip") -> Any:
     """Add a column of ones, called "const" in a dataframe, and return what came in: same kind, same device.
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from betahat.data.frame import to_pandas
+from betahat.data.frame import is_frame, to_pandas
 from betahat.data.sample import Sample
 from betahat.errors import DataError, OptionError, counted, listed
 
@@ -72,17 +72,12 @@ def read_groups(sample: Sample, given: Any, option: str) -> tuple[Groups, ...]:
     return tuple(_groups(sample, values, name) for name, values in _columns(sample, given, option))
 
 
-def read_group(sample: Sample, given: Any, option: str) -> Groups:
-    """Read one partition; the parameters are those of `read_groups`."""
-    found = read_groups(sample, given, option)
-    if len(found) != 1:
-        raise OptionError(f"{option} has {len(found)} columns; pass one.")
-    return found[0]
-
-
 def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
     """Read a finite number for each row in use, such as a coordinate; `given` is a column's name or a vector."""
-    ((name, values),) = _columns(sample, given, option)
+    columns = _columns(sample, given, option)
+    if len(columns) != 1:
+        raise OptionError(f"{option} has {len(columns)} columns; pass one.")
+    name, values = columns[0]
     try:
         read = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=float))
     except (TypeError, ValueError) as error:
@@ -117,16 +112,21 @@ def _columns(sample: Sample, given: Any, option: str) -> list[tuple[str, Any]]:
         raise OptionError(f"{option} is None; pass a column's name, or a vector with a label for each row.")
     if isinstance(given, str):
         return [(f"{option} {given!r}", _look_up(sample, given, option))]
+    if (np.ndim(given) == 0 and not isinstance(given, Mapping)) or len(given) == 0:
+        raise OptionError(f"{option} is {given!r}; pass a column's name, or a vector with a label for each row.")
     if isinstance(given, list | tuple):
         return _listed_columns(sample, given, option)
-    if isinstance(given, Tensor | np.ndarray):
-        if given.ndim == 2 and given.shape[1] > 1:
-            return [(f"{option}[{i}]", given[:, i]) for i in range(given.shape[1])]
-        return [(option, given.reshape(-1))]
+    if isinstance(given, Mapping) or is_frame(given):
+        columns = given if isinstance(given, Mapping) else to_pandas(given, None)
+        return [(f"{option} {name!r}", columns[name]) for name in columns]
     if isinstance(given, pd.Series | pd.Index):
         return [(option if given.name is None else f"{option} {given.name!r}", given)]
-    columns = given if isinstance(given, Mapping) else to_pandas(given, None)
-    return [(f"{option} {name!r}", columns[name]) for name in columns]
+    array = given if isinstance(given, Tensor) else np.asarray(given)
+    if array.ndim > 2:
+        raise OptionError(f"{option} has {array.ndim} dimensions; pass a vector, or a column for each way of grouping.")
+    if array.ndim == 2 and array.shape[1] > 1:
+        return [(f"{option}[{i}]", array[:, i]) for i in range(array.shape[1])]
+    return [(option, array.reshape(-1))]
 
 
 def _listed_columns(sample: Sample, given: Sequence[Any], option: str) -> list[tuple[str, Any]]:
@@ -170,10 +170,10 @@ def _groups(sample: Sample, values: Any, name: str) -> Groups:
     """Give numbers to the labels of the rows in use."""
     device = sample.columns[0].device
     series = values if isinstance(values, Tensor | pd.Series) else pd.Series(np.asarray(values).reshape(-1))
-    if isinstance(series, pd.Series):
-        _check_labels(sample, series, name)
-        if isinstance(series.dtype, np.dtype) and series.dtype.kind == "i":
-            series = torch.from_numpy(np.array(series, dtype=np.int64))
+    if isinstance(values, pd.Series):
+        _check_labels(sample, values, name)
+    if isinstance(series, pd.Series) and isinstance(series.dtype, np.dtype) and series.dtype.kind == "i":
+        series = torch.from_numpy(np.array(series, dtype=np.int64))
     if isinstance(series, Tensor):
         codes, labels = _numbered(_in_use(sample, series.to(device).reshape(-1), name))
     else:
@@ -227,10 +227,10 @@ def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:
     return values
 
 
-def _check_labels(sample: Sample, values: Any, name: str) -> None:
+def _check_labels(sample: Sample, values: pd.Series, name: str) -> None:
     """Refuse a series whose index is another than that of the data."""
     labels = sample.container.row_labels
-    if labels is None or not isinstance(values, pd.Series):
+    if labels is None:
         return
     kept = sample.origin.kept
     index = values.index

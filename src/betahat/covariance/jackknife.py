@@ -78,14 +78,18 @@ class Jackknife(Estimator):
             how = ""
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
-        rows = self.clusters is None
-        note = (
-            f"Standard Errors are by the jackknife over {what}{how}"
-            if rows or how
-            else "Standard Errors are robust to cluster correlation"
-        )
-        label = "jackknife" if rows else "cluster-jk"
+        label, note = self._named(f"{what}{how}")
         return Covariance(matrix, label, note + penalised(fit), df_tests=count - 1.0 if self.df_correction else None)
+
+    def _named(self, how: str) -> tuple[str, str]:
+        """Return a label and a sentence; statsmodels' own for what it has."""
+        if self.clusters is None:
+            return "jackknife", f"Standard Errors are by the jackknife over {how}"
+        if how != "clusters":
+            return "cluster-jk", f"Standard Errors are robust to cluster correlation, by the jackknife over {how}"
+        if self.center == "estimate":
+            return "cluster-crv3", "Standard Errors are robust to cluster correlation (CRV3)"
+        return "cluster-jk", "Standard Errors are robust to cluster correlation"
 
 
 def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:

@@ -124,7 +124,12 @@ class Cluster(Estimator):
         if adjusted is None or kind == "jackknife":
             return found
         identity = torch.eye(len(matrix)).to(matrix)
-        return replace(found, df=adjusted.t_df(identity), small_sample=adjusted)
+        return replace(
+            found,
+            df=adjusted.t_df(identity),
+            small_sample=adjusted,
+            note=f"{found.note}, and tests take Satterthwaite's degrees of freedom",
+        )
 
     def _factors(self, fit: Fit) -> tuple[Kind, bool]:
         """Return the kind whose factor is meant, and whether all ways share the smallest number of clusters."""

@@ -483,17 +483,22 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
         )
     held = torch.ones(len(sample.columns[0]), dtype=torch.bool, device=rows.device).index_fill_(0, rows, False)
     part = sample.take(held.nonzero().flatten())
+    start, back = fit.params, None
+    if isinstance(part, Design) and not fit.equations and fit.problem.penalty is None:  # in orthonormal columns XZ
+        back = fit.root
+        start = back.mT @ (fit.triangle.mT @ (fit.triangle @ start))
+        names = tuple(map(str, range(fit.rank)))
+        part = replace(part, exog=part.exog.to(torch.float64) @ back, given_names=names)
+    problem = Problem(objective, part, fit.problem.penalty)
     try:
-        path = newton(
-            Problem(objective, part, fit.problem.penalty), fit.params, cheap=isinstance(objective, LinearIndex)
-        )
-        _check_minimum(Problem(objective, part, fit.problem.penalty), path.local)
+        path = newton(problem, start, cheap=isinstance(objective, LinearIndex))
+        _check_minimum(problem, path.local)
         _check_converged(path)
     except EstimationError as error:
         raise EstimationError(
             f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: {error}"
         ) from error
-    return path.local.params
+    return path.local.params if back is None else back @ path.local.params
 
 
 def _newton_fit(

@@ -151,7 +151,7 @@ OPTIONS = [
     Case("prewhitening", lambda d: bh.HAC(2, prewhiten=-1), bh.OptionError, ("prewhiten", "-1")),
     Case("prewhitening by a word", lambda d: bh.HAC(2, prewhiten="ar"), bh.OptionError, ("'ar'", "order")),
     Case("prewhitening beyond the rows", lambda d: _f(d, bh.HAC(2, prewhiten=40)), bh.EstimationError, ("order 40", "prewhiten=0")),
-    Case("correction of HAC", lambda d: bh.HAC(2, correction="hac"), bh.OptionError, ("'hac'", "n / (n - k)")),
+    Case("correction of HAC", lambda d: bh.HAC(2, correction="hac"), bh.OptionError, ("'hac'", "True or False")),
     Case("use_correction of HAC", lambda d: _n(d, "HAC", maxlags=2, use_correction="cluster"), bh.OptionError, ("'cluster'",)),
     Case("correction of a panel", lambda d: bh.DriscollKraay("year", 2, correction=True), bh.OptionError, ("True", "'cluster'", "'hac'")),
     Case("use_correction of a panel", lambda d: _n(d, "hac-panel", groups="firm", maxlags=2, use_correction=True), bh.OptionError, ("True", "'hac'")),

@@ -322,6 +322,7 @@ def test_misspelled_options_are_refused():
 
 @pytest.mark.parametrize("lags", [1, 3, 6])
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.filterwarnings("ignore:.*not positive semi-definite:betahat.ClusterWarning")
 def test_uniform_kernel_of_sums(model, lags, close, quiet):
     """statsmodels hands out the uniform kernel's negative variances; betahat refuses them, and agrees otherwise."""
     kwds = {"time": TIME, "maxlags": lags, "kernel": "uniform"}

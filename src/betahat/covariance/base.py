@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from betahat.errors import EstimationError
+from betahat.errors import ClusterWarning, EstimationError, OptionError
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
@@ -132,7 +134,22 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
             f"{label} gives a negative variance, as sums whose weights make no positive semi-definite matrix may on few data; use the "
             "Bartlett, Parzen or quadratic-spectral kernel, fewer lags or a smaller cutoff."
         )
+    spectrum = torch.linalg.eigvalsh(core)
+    if bool(spectrum[0] < -_ROUNDING * spectrum[-1].abs()):
+        warnings.warn(
+            f"{label} is not positive semi-definite on these data, so that joint tests are not defined; use the Bartlett, Parzen or "
+            "quadratic-spectral kernel, fewer lags or a smaller cutoff.",
+            ClusterWarning,
+            stacklevel=6,
+        )
     return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests)
+
+
+def check_flags(estimator: Estimator, *options: str) -> None:
+    """Refuse values other than True and False."""
+    for option in options:
+        if getattr(estimator, option) not in (True, False):
+            raise OptionError(f"{option} is {getattr(estimator, option)!r}; use True or False.")
 
 
 def check_likelihood(fit: Fit, what: str) -> None:

@@ -16,6 +16,7 @@ from betahat.covariance.base import Covariance, Estimator, penalised
 from betahat.covariance.leverage import full, half, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
+from betahat.data.design import Design
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed
 from betahat.fit import Fit
@@ -28,6 +29,8 @@ Correction = Literal["stata", "fixest", "sandwich"]
 _FEW = 10
 # Rounding of the sums leaves an eigenvalue below this share of the largest.
 _NEGATIVE = 1e-12
+# Variances that differ by more than this leave the smaller no digit in the larger's eigenvectors.
+_SPREAD = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ class Cluster(Estimator):
         The factor of another package instead of that of `kind` CR1S.
     psd : {"repair"} or None
         What becomes of several ways whose sum is not positive semi-definite: negative eigenvalues are set to zero, and
-        the note says so; None is an error.
+        the note says so; None is an error if a variance is negative, and a warning otherwise.
     df_correction : bool
         Whether tests by t and F take G - 1 degrees of freedom (statsmodels) or n - k.
 
@@ -141,7 +144,7 @@ class Cluster(Estimator):
 
 def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
     """Read groups; what was computed for the same partition before serves again."""
-    ways = tuple(_known(fit, way) for way in read_groups(fit.sample, given, option))
+    ways = tuple(_known(fit, _counting(fit, way)) for way in read_groups(fit.sample, given, option))
     for way in ways:
         if way.count < 2:
             raise EstimationError(
@@ -158,11 +161,24 @@ def group_of(fit: Fit, given: Any, option: str) -> Groups:
     return ways[0]
 
 
+def _counting(fit: Fit, groups: Groups) -> Groups:
+    """Leave out groups whose rows all have a frequency of zero: they count for nothing, and go with the first that does."""
+    counts = fit.sample.counts if isinstance(fit.sample, Design) else None
+    if counts is None or bool(counts.all()):
+        return groups
+    there = torch.zeros(groups.count, dtype=torch.bool, device=counts.device).index_fill_(
+        0, groups.codes[counts > 0], True
+    )
+    codes = (there.cumsum(0) - 1).clamp_min(0)[groups.codes]
+    return replace(groups, codes=codes, count=int(there.sum()), labels=groups.labels[there.cpu().numpy()])
+
+
 def _known(fit: Fit, groups: Groups) -> Groups:
     """Return the first groups of this partition that the fit has met."""
     met: list[Groups] = fit.once("groups", list)
     for other in met:
-        if other.count == groups.count and other.name == groups.name and torch.equal(other.codes, groups.codes):
+        same = other.count == groups.count and other.name == groups.name and other.labels.equals(groups.labels)
+        if same and torch.equal(other.codes, groups.codes):
             return other
     met.append(groups)
     return groups
@@ -188,10 +204,10 @@ def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
     """Warn of clusters that are too few for the normal distribution, or single rows."""
     for way in ways:
         single = int((way.sizes == 1).sum())
-        if kind not in ("CR2", "CR3") and way.count < _FEW:
+        if (kind not in ("CR2", "CR3") or len(ways) > 1) and way.count < _FEW:
             warnings.warn(
-                f"{way.name} has {way.count} clusters, so few that these tests reject too often; use kind='CR2', whose degrees of freedom "
-                "know it, or a wild cluster bootstrap.",
+                f"{way.name} has {way.count} clusters, so few that these tests reject too often; use kind='CR2' in one way, whose degrees "
+                "of freedom know it, or use_t=True.",
                 ClusterWarning,
                 stacklevel=5,
             )
@@ -251,13 +267,14 @@ def _factor(kind: Kind, count: int, fit: Fit) -> float:
 
 
 def _of_several(found: Covariance, psd: str | None) -> Covariance:
-    """Repair, or name, a sum of several ways that is no covariance."""
-    spectrum, vectors = torch.linalg.eigh(found.matrix)
+    """Repair, or name, a sum of several ways that is no covariance: found in Z's coordinates, where units do not matter."""
+    core = found.core
+    assert core is not None
+    spectrum = torch.linalg.eigvalsh(core)
     if bool(spectrum[0] >= -_NEGATIVE * spectrum[-1].abs()):
         return found
     if psd == "repair":
-        note = f"{found.note}. Not positive semi-definite: {counted(int((spectrum < 0).sum()), 'negative eigenvalue')} set to zero"
-        return replace(found, matrix=(vectors * spectrum.clamp_min(0.0)) @ vectors.mT, note=note, core=None)
+        return _repaired(found)
     if bool((found.matrix.diagonal() <= 0).any()):
         raise EstimationError(
             "The sum over the ways of clustering is not positive semi-definite, and a variance is negative; pass psd='repair', which says so "
@@ -269,3 +286,17 @@ def _of_several(found: Covariance, psd: str | None) -> Covariance:
         stacklevel=5,
     )
     return found
+
+
+def _repaired(found: Covariance) -> Covariance:
+    """Set V's negative eigenvalues to zero, as Cameron, Gelbach and Miller (2011) and R's sandwich do."""
+    spectrum, vectors = torch.linalg.eigh(found.matrix)
+    repaired = (vectors * spectrum.clamp_min(0.0)) @ vectors.mT
+    sizes = found.matrix.diagonal().abs()
+    if bool((repaired.diagonal() <= 0).any()) or bool(sizes.min() < _SPREAD * sizes.max()):
+        raise EstimationError(
+            "The repair sets eigenvalues to zero, which depends on the regressors' units, and these differ so much that rounding would "
+            "decide; bring them to similar sizes, or cluster in one way."
+        )
+    note = f"{found.note}. Not positive semi-definite: {counted(int((spectrum < 0).sum()), 'negative eigenvalue')} set to zero"
+    return replace(found, matrix=repaired, note=note, core=None)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, of_core
+from betahat.covariance.base import Covariance, Estimator, check_flags, of_core
 from betahat.covariance.hac import refuse_counts
 from betahat.data.groups import read_numbers
 from betahat.data.progress import progress
@@ -66,6 +66,7 @@ class Conley(Estimator):
         """Refuse unknown options."""
         if self.kernel not in ("uniform", "bartlett"):
             raise OptionError(f"kernel is {self.kernel!r}; use 'uniform' or 'bartlett'.")
+        check_flags(self, "correction")
         if self.distance not in ("great-circle", "planar"):
             raise OptionError(f"distance is {self.distance!r}; use 'great-circle' (degrees) or 'planar'.")
         if (
@@ -86,7 +87,7 @@ class Conley(Estimator):
         order = torch.argsort(latitude, stable=True)
         core = self._pairs(scores[order], latitude[order], longitude[order])
         if self.correction:
-            core = core * (fit.nobs / fit.df_resid)
+            core = core * (fit.nobs / (fit.nobs - fit.rank))
         unit = " km" if self.distance == "great-circle" else ""
         note = f"Standard Errors are robust to spatial correlation within {float(self.cutoff):g}{unit} (Conley, {self.kernel} kernel)"
         return of_core(fit, core, "Conley", note)

@@ -43,6 +43,10 @@ class Given(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Check the matrix, and take it."""
         matrix, width = to_tensor(self.matrix, fit.params), len(fit.params)
+        if (
+            matrix.shape == (fit.width, fit.width) and fit.width > width and not fit.equations
+        ):  # NaN where columns were left out
+            matrix = matrix[list(fit.kept)][:, list(fit.kept)]
         if matrix.shape != (width, width):
             raise OptionError(
                 f"The covariance has shape {tuple(matrix.shape)}; pass ({width}, {width}), a row for each coefficient."

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from betahat.calculus.autodiff import value_and_gradient
 from betahat.calculus.rows import Rows
-from betahat.covariance.base import Covariance, Estimator, of_core
+from betahat.covariance.base import Covariance, Estimator, check_flags, of_core
 from betahat.covariance.kernels import (
     KernelName,
     andrews,
@@ -73,8 +74,7 @@ class HAC(Estimator):
             object.__setattr__(self, "prewhiten", int(self.prewhiten))
         if not isinstance(self.prewhiten, Integral) or self.prewhiten < 0:
             raise OptionError(f"prewhiten is {self.prewhiten!r}; pass the order of an autoregression, 0 or more.")
-        if self.correction not in (True, False):
-            raise OptionError(f"correction is {self.correction!r}; use True, for n / (n - k), or False.")
+        check_flags(self, "correction")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the lagged products of the scores."""
@@ -82,16 +82,22 @@ class HAC(Estimator):
         rule = isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)
         if not rule and not self.prewhiten:
             weights, lags = self._weights(fit, None, _constant_free(fit))
-            meat = lagged_products(fit.each(_plain_scores if fit.well_conditioned else _rotated), weights)
+            mean = _mean_score(fit) if fit.well_conditioned else _mean_score(fit) @ fit.root
+            each = fit.each(_plain_scores if fit.well_conditioned else _rotated)
+            meat = lagged_products(
+                (scores - mean for scores in each) if fit.problem.penalty is not None else each, weights
+            )
             core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
         else:
-            scores = fit.once("scores", lambda: fit.map_rows(lambda rows: rows.scores()))
-            whole, filtered = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
-            weights, lags = self._weights(fit, whole, _constant_free(fit))
-            half = fit.root if filtered is None else filtered.mT @ fit.root
-            core = half.mT @ lagged_products([whole], weights) @ half
+            scores = fit.once("rotated scores", lambda: fit.map_rows(_rotated)) - _mean_score(fit) @ fit.root
+            whole, half = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
+            # a vector autoregression turns with the coordinates, and a rule for the bandwidth looks at the columns' own
+            own = whole @ (fit.root.mT @ fit.triangle.mT) @ fit.triangle
+            weights, lags = self._weights(fit, own, _constant_free(fit))
+            core = lagged_products([whole], weights)
+            core = core if half is None else half @ core @ half.mT
         if self.correction:
-            core = core * (fit.nobs / fit.df_resid)
+            core = core * (fit.nobs / (fit.nobs - fit.rank))
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""
@@ -116,7 +122,7 @@ def check_lags(maxlags: Any, bandwidth: Any) -> None:
     if maxlags is not None and bandwidth is not None:
         raise OptionError("maxlags and bandwidth were both given, and each says how far lags go; pass one.")
     whole = isinstance(maxlags, Integral) and not isinstance(maxlags, bool) and int(maxlags) >= 0
-    if maxlags not in (None, "newey-west") and not whole:
+    if not whole and maxlags is not None and not (isinstance(maxlags, str) and maxlags == "newey-west"):
         raise OptionError(f"maxlags is {maxlags!r}; pass a whole number of lags, 0 or more, or 'newey-west'.")
     if isinstance(bandwidth, str) and bandwidth not in ("newey-west", "andrews"):
         raise OptionError(f"bandwidth is {bandwidth!r}; pass a number, 'newey-west' or 'andrews'.")
@@ -161,8 +167,16 @@ def _rotated(rows: Rows) -> Tensor:
 def _constant_free(fit: Fit) -> Tensor:
     """Return (k,) the columns' weights in a bandwidth by a rule: none for a constant, unless it is alone."""
     weights = torch.ones_like(fit.params)
-    if isinstance(fit.sample, Design) and not fit.equations:
+    if isinstance(fit.sample, Design):
         index = fit.sample.constant.index
-        if index is not None and len(weights) > 1:
-            weights[index] = 0.0
+        if index is not None and fit.sample.width > 1:
+            weights[index :: fit.sample.width] = 0.0
     return weights
+
+
+def _mean_score(fit: Fit) -> Tensor:
+    """Return (k,) the mean of the scores, which is zero but for a penalty's gradient."""
+    penalty = fit.problem.penalty
+    if penalty is None:
+        return torch.zeros_like(fit.params)
+    return value_and_gradient(penalty, fit.params)[1] / fit.nobs

@@ -93,7 +93,7 @@ class HC1(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return n / (n - k) times HC0."""
-        return _covariance(fit, fit.sum_rows(Meat(0)) * (fit.nobs / fit.df_resid), "HC1")
+        return _covariance(fit, fit.sum_rows(Meat(0)) * (fit.nobs / (fit.nobs - fit.rank)), "HC1")
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
-from betahat.covariance.base import Covariance, Estimator, penalised
+from betahat.covariance.base import Covariance, Estimator, check_flags, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import full
 from betahat.data.groups import Groups
@@ -31,7 +31,7 @@ class Jackknife(Estimator):
         c: the mean of the b(-g), or b.
     refit : bool
         Whether models other than least squares are fitted again without each g, from b; otherwise b(-g) is one Newton step
-        from b, b - (A - A_g)^-1 s_g. Of least squares this step is exact.
+        from b, b - (A - A_g)^-1 s_g, A_g the clusters' shares that leverage takes. Of least squares this step is exact.
     correction : bool
         Whether to multiply by (G - 1) / G.
     df_correction : bool
@@ -58,6 +58,7 @@ class Jackknife(Estimator):
         """Refuse unknown options."""
         if self.center not in ("mean", "estimate"):
             raise OptionError(f"center is {self.center!r}; use 'mean' or 'estimate'.")
+        check_flags(self, "refit", "correction", "df_correction")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the squares of the steps to the fits without each group."""

@@ -26,9 +26,17 @@ from betahat.solvers.memory import check_numbers_fit
 
 
 def score_sums(fit: Fit, groups: Groups) -> Tensor:
-    """Return (G, k) the sums of scores over groups, or (G, r) in Z's coordinates as `Rows.meat`."""
-    function = _counted_scores if fit.well_conditioned else rotated_scores
-    return fit.once(("scores", groups), lambda: fit.sum_groups(groups.codes, groups.count, function))
+    """Return (G, k) the sums of scores over groups, or (G, r) in Z's coordinates as `Rows.meat`.
+
+    All scores sum to the gradient of a penalty, and so they are taken about their mean where there is one.
+    """
+
+    def compute() -> Tensor:
+        function = _counted_scores if fit.well_conditioned else rotated_scores
+        sums = fit.sum_groups(groups.codes, groups.count, function)
+        return sums if fit.problem.penalty is None else sums - sums.mean(0)
+
+    return fit.once(("scores", groups), compute)
 
 
 def rotated_sums(fit: Fit, groups: Groups) -> Tensor:

@@ -192,8 +192,8 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
         cov_type = Given(cov_type)
     if not isinstance(cov_type, str):
         if isinstance(cov_type, type) or not callable(cov_type):
-            options = "" if isinstance(cov_type, type) and _has_defaults(cov_type) else "..."
-            hint = f"{cov_type.__name__}({options})" if isinstance(cov_type, type) else "bh.HC3()"
+            inside = "" if isinstance(cov_type, type) and _has_defaults(cov_type) else "..."
+            hint = f"{cov_type.__name__}({inside})" if isinstance(cov_type, type) else "bh.HC3()"
             raise OptionError(f"cov_type is {cov_type!r}; pass a name or an estimator, such as {hint}.")
         if options:
             raise OptionError(f"cov_kwds goes with a name; give the options {listed(options)} to the estimator itself.")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, of_core
+from betahat.covariance.base import Covariance, Estimator, check_flags, of_core
 from betahat.covariance.cluster import group_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
@@ -66,6 +66,7 @@ class DriscollKraay(Estimator):
     def __post_init__(self) -> None:
         """Refuse unknown options."""
         _check(self.maxlags, self.bandwidth, self.correction)
+        check_flags(self, "df_correction")
         object.__setattr__(self, "kernel", kernel_name(self.kernel))
 
     def __call__(self, fit: Fit) -> Covariance:
@@ -117,6 +118,7 @@ class PanelNeweyWest(Estimator):
     def __post_init__(self) -> None:
         """Refuse unknown options."""
         _check(self.maxlags, self.bandwidth, self.correction)
+        check_flags(self, "df_correction")
         object.__setattr__(self, "kernel", kernel_name(self.kernel))
 
     def __call__(self, fit: Fit) -> Covariance:
@@ -125,9 +127,12 @@ class PanelNeweyWest(Estimator):
         units = group_of(fit, self.panel, "panel")
         places, periods = _places(fit, units, self.time)
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, periods)
-        stride = periods + len(weights) - 1
-        check_numbers_fit(units.count * stride * fit.rank, "The units' padded series", fit.params.device)
-        series = fit.sum_groups(units.codes * stride + places, units.count * stride, rotated_scores)
+        first = places.new_full((units.count,), periods).scatter_reduce_(0, units.codes, places, "amin")
+        last = places.new_zeros(units.count).scatter_reduce_(0, units.codes, places, "amax")
+        room = (last - first + len(weights)).cumsum(0)
+        begin = torch.nn.functional.pad(room, (1, 0))[:-1] - first
+        check_numbers_fit(int(room[-1]) * fit.rank, "The units' padded series", fit.params.device)
+        series = fit.sum_groups(begin[units.codes] + places, int(room[-1]), rotated_scores)
         core = _factor(self.correction, units.count, fit) * lagged_products([series], weights)
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){_other(self.kernel, lags)}"
         return of_core(fit, core, "hac-panel", note, units.count - 1.0 if self.df_correction else None)
@@ -158,6 +163,10 @@ class PanelCorrected(Estimator):
     panel: Any
     time: Any
     pairwise: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse unknown options."""
+        check_flags(self, "pairwise")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Estimate the units' covariance, and weight the periods' cross products by it."""

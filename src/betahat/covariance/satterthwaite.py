@@ -104,24 +104,25 @@ class Adjusted(SmallSample):
         Pustejovsky and Tipton (2018), JBES 36(4), equation 15 with Zhang's (2012) degrees of freedom.
         """
         directions = matrix @ self.root
-        own, v, _ = self._parts(directions)
+        own, v = self._parts(directions)
         expected = own.sum(0) + torch.einsum("gps,pq,gqt->st", v, self.middle, v)
         spectrum, vectors = torch.linalg.eigh(expected)
         held = spectrum > _FIXED * spectrum[-1]  # restrictions that repeat each other do not count
-        own, v, mixed = self._parts((vectors[:, held] * spectrum[held].rsqrt()).mT @ directions)
-        cross = torch.einsum("gps,pq,gqt->gst", v, self.middle, v)
+        own, v = self._parts((vectors[:, held] * spectrum[held].rsqrt()).mT @ directions)
+        turned = self.middle @ v
+        cross = v.mT @ turned
         sizes, crossed = torch.einsum("gss->gs", own), torch.einsum("gss->gs", cross)
-        same = sizes.mT @ sizes + sizes.mT @ crossed + crossed.mT @ sizes
-        same = same + torch.einsum("stab,tsba->st", mixed, mixed)
-        turned = (own.square() + 2.0 * own * cross).sum(0) + torch.einsum("tsab,tsba->st", mixed, mixed)
+        total = (sizes.mT @ sizes + 2.0 * sizes.mT @ crossed).sum() + (own.square() + 2.0 * own * cross).sum()
+        for s in range(v.shape[2]):  # C K_st for all t, and C K_ts, K_st the sum of v_s v_t'
+            ahead = torch.einsum("ga,gbt->tab", turned[:, :, s], v)
+            back = torch.einsum("gat,gb->tab", turned, v[:, :, s])
+            total = total + (ahead * back.mT).sum() + (back * back.mT).sum()
         count = int(held.sum())
-        return float(count * (count + 1) / (same + turned).sum())
+        return float(count * (count + 1) / total)
 
-    def _parts(self, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (G, J, J) a_s'S a_t, (G, p, J) v, and (J, J, p, p) C K_st, K_st the sum of v_s v_t'."""
-        v = self.reach @ directions.mT
-        mixed = torch.einsum("gas,gbt->stab", v, v)
-        return directions @ self.own @ directions.mT, v, self.middle @ mixed
+    def _parts(self, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (G, J, J) u_s'N u_t and (G, p, J) v = T u."""
+        return directions @ self.own @ directions.mT, self.reach @ directions.mT
 
 
 def half_adjusted(hats: ClusterHats) -> Adjusted:
@@ -179,13 +180,15 @@ def half_adjusted_rows(pieces: Iterable[tuple[Tensor, Tensor, Tensor]], root: Te
     for hats, errors, spread in progress(list(pieces), "CR2"):
         inner = torch.diag(spread.square()) - (spread[:, None] * hats) @ (spread[:, None] * hats).mT
         spectrum, vectors = torch.linalg.eigh(inner)
-        held = spectrum > _FIXED * spectrum[-1]
-        inverse = torch.where(held, spectrum, torch.inf).rsqrt()
+        free = torch.linalg.eigvalsh(hats.mT @ hats)  # the directions that the cluster fixes, whatever its variances
+        lost = int((free > 1.0 - _FIXED).sum())
+        inverse = spectrum.clamp_min(torch.finfo(spectrum.dtype).tiny).rsqrt()
+        inverse[:lost] = 0.0
         weights = spread[:, None] * ((vectors * inverse) @ (vectors.mT @ hats))
         scores.append(weights.mT @ errors)
         own.append(weights.mT @ weights)
         reach.append(hats.mT @ weights)
-        fixed += bool((~held).any())
+        fixed += lost > 0
     return Adjusted(
         torch.stack(scores), torch.stack(own), torch.stack(reach), -torch.eye(root.shape[1]).to(root), root, fixed
     )

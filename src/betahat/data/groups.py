@@ -101,9 +101,17 @@ def intersection(groups: Sequence[Groups]) -> Groups:
 def gaps(times: Groups) -> list[Any]:
     """Return the labels after which whole-number times skip one; none for other labels."""
     labels = times.labels
-    if not pd.api.types.is_integer_dtype(labels.dtype):
+    if isinstance(labels, pd.PeriodIndex):
+        steps = pd.Index(labels.asi8)
+    elif pd.api.types.is_float_dtype(labels.dtype) and bool((labels == np.floor(labels)).all()):
+        steps = labels.astype(np.int64)
+    else:
+        steps = labels
+    if not pd.api.types.is_integer_dtype(steps.dtype):
         return []
-    return [before for before, after in itertools.pairwise(labels) if after != before + 1]
+    return [
+        label for label, (before, after) in zip(labels, itertools.pairwise(steps), strict=False) if after != before + 1
+    ]
 
 
 def _columns(sample: Sample, given: Any, option: str) -> list[tuple[str, Any]]:
@@ -112,7 +120,8 @@ def _columns(sample: Sample, given: Any, option: str) -> list[tuple[str, Any]]:
         raise OptionError(f"{option} is None; pass a column's name, or a vector with a label for each row.")
     if isinstance(given, str):
         return [(f"{option} {given!r}", _look_up(sample, given, option))]
-    if (np.ndim(given) == 0 and not isinstance(given, Mapping)) or len(given) == 0:
+    several = isinstance(given, list | tuple | Mapping)
+    if (not several and np.ndim(given) == 0) or len(given) == 0:
         raise OptionError(f"{option} is {given!r}; pass a column's name, or a vector with a label for each row.")
     if isinstance(given, list | tuple):
         return _listed_columns(sample, given, option)

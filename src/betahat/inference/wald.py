@@ -173,13 +173,13 @@ class TermTests:
     __repr__ = __str__
 
 
-def t_test(params: Tensor, factor: Tensor, df: Df, matrix: Tensor, values: Tensor, container: Container) -> TTest:
+def t_test(params: Tensor, errors: Tensor, df: Df, matrix: Tensor, values: Tensor, container: Container) -> TTest:
     """Test each restriction by itself: (R b - q)_j / sqrt((R V R')_jj).
 
     Parameters
     ----------
-    params, factor : Tensor
-        (k,) b and (k, r) F with F F' = V.
+    params, errors : Tensor
+        (k,) b and (J,) the standard errors of R b.
     df : float or None
         Degrees of freedom; None is the normal distribution.
     matrix, values : Tensor
@@ -188,7 +188,6 @@ def t_test(params: Tensor, factor: Tensor, df: Df, matrix: Tensor, values: Tenso
         How arrays are handed out.
     """
     effects = matrix @ params
-    errors = torch.linalg.vector_norm(matrix @ factor, dim=1)
     statistics = (effects - values) / errors
     return TTest(effects, errors, statistics, two_sided(statistics, df), df, container)
 
@@ -257,8 +256,8 @@ def quadratic(gap: Tensor, factor: Tensor) -> tuple[float, int]:
     outside = torch.linalg.vector_norm(scaled - left @ inside)
     if bool(outside > _CONTRADICTION * (1.0 + torch.linalg.vector_norm(scaled))):
         raise EstimationError(
-            "The restrictions contradict each other, or one without any parameter in it is false, so no test of them is "
-            "defined; leave out those that the others rule out."
+            "The restrictions contradict each other, one without any parameter in it is false, or their covariance has too low a rank "
+            "for so many (clusters allow one less than there are), so no joint test of them is defined; test fewer."
         )
     parts = inside / values[held]
     return float(parts @ parts), int(held.sum())

@@ -303,7 +303,7 @@ class Results(ABC):
         matrix, values = self._restrictions(r_matrix)
         df: Df = self._df_of(matrix) if use_t is None or self.cov.small_sample is not None else self._df_denom
         df = None if use_t is False else df
-        return t_test(self.fit.params, self._factor_of(cov_p), df, matrix, values, self._container)
+        return t_test(self.fit.params, self._errors_of(matrix, cov_p), df, matrix, values, self._container)
 
     def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
         """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`."""
@@ -444,6 +444,17 @@ class Results(ABC):
 
     def _factor_of(self, cov_p: Any) -> Tensor:
         return self._factor if cov_p is None else square_root(self._matrix(cov_p))
+
+    def _errors_of(self, matrix: Tensor, cov_p: Any = None) -> Tensor:
+        """(J,) standard errors of R b; single ones are defined where the covariance has no root, and joint tests are not."""
+        try:
+            errors: Tensor = torch.linalg.vector_norm(matrix @ self._factor_of(cov_p), dim=1)
+            return errors
+        except EstimationError:
+            variances = ((matrix @ self._matrix(cov_p)) * matrix).sum(1)
+            if bool((variances <= 0).any()):
+                raise
+            return variances.sqrt()
 
     @cached_property
     def _statistics(self) -> Tensor:

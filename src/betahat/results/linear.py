@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
-from betahat.errors import BetahatWarning, OptionError, listed
+from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
 from betahat.inference.diagnostics import (
     condition_number,
     eigenvalues,
@@ -359,7 +359,10 @@ class LinearResults(VectorResults):
         if (self.k_constant and constant is None) or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.design.width, self.fit.params)
-        return self._joint(rows, torch.zeros_like(rows[:, 0]), self._factor, use_f=True)
+        try:
+            return self._joint(rows, torch.zeros_like(rows[:, 0]), self._factor, use_f=True)
+        except EstimationError:  # fewer clusters than slopes, say: a summary is still due, without this test
+            return WaldTest(math.nan, math.nan, float(len(rows)), self._df_denom, "F")
 
     def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
         regressors, container = self.model.new_regressors(exog, transform)

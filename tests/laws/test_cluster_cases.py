@@ -210,3 +210,14 @@ def test_names_beside_vectors():
         res.with_cov(bh.Cluster([frame["firm"], years[:50]]))
     with pytest.raises(bh.OptionError, match="maxlags"):
         bh.HAC(maxlags=np.array([1, 2]))
+
+
+@pytest.mark.parametrize("kind", ["CR1S", "CR2"])
+@pytest.mark.parametrize("make", [bh.OLS, bh.Logit])
+def test_a_cluster_that_alone_fixes_a_coefficient_is_named(make, kind):
+    r = _rng(9)
+    g, x = r.integers(0, 20, 400), r.normal(size=400)
+    y = (x + r.normal(size=400) > 0).astype(float)
+    make(y, np.c_[np.ones(400), x]).fit(bh.Cluster(g, kind))
+    with pytest.warns(bh.ClusterWarning, match="1 cluster\\), such as the cluster.s own dummy"):
+        make(y, np.c_[np.ones(400), x, g == 3]).fit(bh.Cluster(g, kind))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, penalised
-from betahat.covariance.leverage import full, half, score_sums
+from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.design import Design
@@ -31,6 +31,8 @@ _FEW = 10
 _NEGATIVE = 1e-12
 # Variances that differ by more than this leave the smaller no digit in the larger's eigenvectors.
 _SPREAD = 1e-12
+# Sums of scores that cancel do so to rounding, and to the optimum's tolerance, of the largest.
+_STILL = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,8 @@ class Cluster(Estimator):
             for chosen in itertools.combinations(ways, size):
                 groups = fit.once(chosen, partial(_joint, chosen))
                 meat, adjusted = _meat(fit, groups, kind, self.target)
+                if size == 1 and adjusted is None:
+                    _check_fixed(fit, groups, meat)
                 part = _factor(kind, smallest if shared else groups.count, fit) * meat
                 core = core + part if size % 2 else core - part
         matrix = fit.root @ core @ fit.root.mT
@@ -242,13 +246,26 @@ def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Ad
         meat = gram(score_sums(fit, groups))
         return fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat, None
     if adjusted.fixed:
-        warnings.warn(
-            f"{counted(adjusted.fixed, 'cluster')} of {groups.name} alone fix a coefficient, such as a dummy of their own, whose standard "
-            "error says nothing; those of the others are right.",
-            ClusterWarning,
-            stacklevel=6,
-        )
+        _warn_of_fixed(groups, counted(adjusted.fixed, "cluster"))
     return gram(adjusted.scores), adjusted
+
+
+def _check_fixed(fit: Fit, groups: Groups, core: Tensor) -> None:
+    """Warn of directions that no cluster's scores have: one where a single cluster varies, as all scores sum to zero."""
+    vectors = torch.linalg.eigh(core).eigenvectors
+    sums = torch.linalg.vector_norm(rotated_sums(fit, groups) @ vectors, dim=0)
+    still = int((sums < _STILL * sums.max()).sum()) - max(fit.rank - groups.count + 1, 0)
+    if still > 0:
+        _warn_of_fixed(groups, f"at least {counted(still, 'cluster')}")
+
+
+def _warn_of_fixed(groups: Groups, which: str) -> None:
+    warnings.warn(
+        f"A coefficient that one cluster of {groups.name} alone fixes ({which}), such as the cluster's own dummy, has a standard error that "
+        "says nothing; those of the others are right. Leave such columns out, or join clusters.",
+        ClusterWarning,
+        stacklevel=7,
+    )
 
 
 def _factor(kind: Kind, count: int, fit: Fit) -> float:

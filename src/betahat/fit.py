@@ -482,22 +482,32 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
             "The module holds its own data, so that no row can be left out; pass inputs to TorchModel, or take the one-step jackknife."
         )
     held = torch.ones(len(sample.columns[0]), dtype=torch.bool, device=rows.device).index_fill_(0, rows, False)
-    part = sample.take(held.nonzero().flatten())
-    start, back = fit.params, None
+    try:
+        return refit_on(fit, sample.take(held.nonzero().flatten()))
+    except EstimationError as error:
+        raise EstimationError(
+            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: {error}"
+        ) from error
+
+
+def refit_on(fit: Fit, sample: Sample) -> Tensor:
+    """Return (k,) the estimates on other rows, or with other weights or targets, by Newton's method from those of the fit.
+
+    Raises
+    ------
+    EstimationError
+        There is no estimate.
+    """
+    part, start, back = sample, fit.params, None
     if isinstance(part, Design) and not fit.equations and fit.problem.penalty is None:  # in orthonormal columns XZ
         back = fit.root
         start = back.mT @ (fit.triangle.mT @ (fit.triangle @ start))
         names = tuple(map(str, range(fit.rank)))
         part = replace(part, exog=part.exog.to(torch.float64) @ back, given_names=names)
-    problem = Problem(objective, part, fit.problem.penalty)
-    try:
-        path = newton(problem, start, cheap=isinstance(objective, LinearIndex))
-        _check_minimum(problem, path.local)
-        _check_converged(path)
-    except EstimationError as error:
-        raise EstimationError(
-            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: {error}"
-        ) from error
+    problem = Problem(fit.objective, part, fit.problem.penalty)
+    path = newton(problem, start, cheap=isinstance(fit.objective, LinearIndex))
+    _check_minimum(problem, path.local)
+    _check_converged(path)
     return path.local.params if back is None else back @ path.local.params
 
 

@@ -83,6 +83,22 @@ def value_and_gradient(total: Callable[[Tensor], Tensor], params: Tensor) -> tup
         return value.detach(), _gradient(value, leaf)
 
 
+def stacked_gradients(total: Callable[[Tensor, Tensor], Tensor], params: Tensor, factors: Tensor) -> Tensor:
+    """Return (R, k) the gradients of a scalar function of (k,) parameters and (b,) factors, for each of R pairs of them.
+
+    All at once by `vmap(grad)`; one after the other where the function cannot be mapped.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in `row_jacobian`
+        try:
+            found: Tensor = torch.func.vmap(torch.func.grad(total))(params, factors)
+            return found.detach()
+        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError):
+            return torch.stack(
+                [_gradient_under(total, theta, factor) for theta, factor in zip(params, factors, strict=True)]
+            )
+
+
 def hessian_matrix(total: Callable[[Tensor], Tensor], params: Tensor) -> Tensor:
     """Return (k, k) the second derivatives of a scalar function, by a backward pass for each parameter."""
     with torch.enable_grad():
@@ -118,6 +134,10 @@ def output_derivatives(losses: Callable[[Tensor], Tensor], output: Tensor) -> tu
         ]
     curvature = torch.stack([torch.zeros_like(output) if row is None else row for row in rows], 1)
     return slope.detach(), curvature.detach()
+
+
+def _gradient_under(total: Callable[[Tensor, Tensor], Tensor], params: Tensor, factor: Tensor) -> Tensor:
+    return value_and_gradient(lambda theta: total(theta, factor), params)[1]
 
 
 def _gradient(value: Tensor, leaf: Tensor, retain: bool | None = None) -> Tensor:

@@ -40,6 +40,10 @@ class ClassRows(Rows):
     offset: Tensor | None
     counts: Tensor | None
 
+    def __len__(self) -> int:
+        """Return b."""
+        return len(self.y)
+
     @cached_property
     def index(self) -> Tensor:
         """(b, J) the indices, zeros first."""
@@ -82,6 +86,17 @@ class ClassRows(Rows):
         root = self.at.root.view(mean.shape[1], self.x.shape[1], -1)
         indices = torch.einsum("bk,jkr->bjr", self.x, root)
         return times(half.mT @ indices, None if self.weights is None else self.weights.sqrt())
+
+    def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
+        """Return (R, r); targets are classes."""
+        width = self.x.shape[1]
+        moved = (self.at.params + steps @ self.at.root.mT).view(len(steps), -1, width)
+        share = torch.softmax(torch.nn.functional.pad(moved @ self.x.mT, (0, 0, 1, 0)), 1)[:, 1:]
+        classes = torch.arange(1, share.shape[1] + 1, device=share.device)[:, None]
+        residual = ((self.y if targets is None else targets[:, None]).long() == classes).to(share) - share
+        for factor in (self.weights, None if weights is None else weights[:, None]):
+            residual = residual if factor is None else residual * factor
+        return (residual @ self.x).flatten(1) @ self.at.root
 
     def meat(self, factor: Tensor | None = None) -> Tensor:
         """Return the sum of s s' factor^2."""

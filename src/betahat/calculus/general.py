@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,9 +14,10 @@ from betahat.calculus.autodiff import (
     hessian_matrix,
     output_derivatives,
     row_jacobian,
+    stacked_gradients,
     value_and_gradient,
 )
-from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, rows_of
+from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, root_of_counts, rows_of, times
 from betahat.data.blocks import Block, gram
 from betahat.data.sample import Batch
 from betahat.errors import EstimationError, OptionError
@@ -45,8 +47,16 @@ class LossRows(Rows):
     columns: Columns
     counts: Tensor | None = None
 
+    def __len__(self) -> int:
+        """Return b."""
+        return len(self.columns[0])
+
     def _total(self, params: Tensor) -> Tensor:
-        return self.objective.losses(params, self.columns).sum()
+        return times(self.objective.losses(params, self.columns), self.counts).sum()
+
+    def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
+        """Return (R, r), by gradients of all replicates at once; there are no targets to draw."""
+        return _resampled_scores(self, self.objective.losses, steps, weights, targets)
 
     @property
     def losses(self) -> Tensor:
@@ -99,14 +109,12 @@ class LossRows(Rows):
         """Return (b, k) the scores, or the Jacobian of the residuals sqrt(2 l); the Hessian has no such rows."""
         if bread is Bread.OBSERVED:
             return None
-        if bread is Bread.OPG:
-            return self._scores
         if bread is Bread.EXPECTED:
             raise OptionError(
                 "bread='expected' needs the distribution of a model's output, which a row loss does not show; "
                 "pass 'observed', 'gauss-newton' or 'opg', or use TorchModel."
             )
-        return self._jacobian
+        return times(self._scores if bread is Bread.OPG else self._jacobian, root_of_counts(self.counts))
 
     @cached_property
     def _jacobian(self) -> Tensor:
@@ -156,8 +164,16 @@ class OutputRows(Rows):
     columns: Columns
     counts: Tensor | None = None
 
+    def __len__(self) -> int:
+        """Return b."""
+        return len(self.columns[0])
+
     def _total(self, params: Tensor) -> Tensor:
-        return self.objective.losses(params, self.columns).sum()
+        return times(self.objective.losses(params, self.columns), self.counts).sum()
+
+    def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
+        """Return (R, r), by gradients of all replicates at once; there are no targets to draw."""
+        return _resampled_scores(self, self.objective.losses, steps, weights, targets)
 
     def _flat(self, params: Tensor, columns: Columns) -> Tensor:
         output = self.objective.outputs(params, columns)
@@ -237,27 +253,25 @@ class OutputRows(Rows):
 
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the Hessian of the summed loss, the sum of J' l'''' J or J' E(l'') J, or of s s'."""
-        if bread is Bread.OPG:
-            return gram(self._scores)
         if bread is Bread.OBSERVED and not self.objective.affine:
             return hessian_matrix(self._total, self.at.params)
         rows = self.whitened(bread)
         if rows is not None:
             return gram(rows)
-        weighted = torch.einsum("bij,bjk->bik", self._curvature(bread), self.jacobian)
+        weighted = torch.einsum("bij,bjk->bik", times(self._curvature(bread), self.counts), self.jacobian)
         return torch.einsum("bik,bil->kl", self.jacobian, weighted)
 
     def whitened(self, bread: Bread) -> Tensor | None:
         """Return (m, k) the root of l'' times J, of a loss that has it: one output, and no negative curvature."""
         if bread is Bread.OPG:
-            return self._scores
+            return times(self._scores, root_of_counts(self.counts))
         if bread is Bread.OBSERVED and not self.objective.affine:
             return None
         curvature = self._curvature(bread)
         diagonal = torch.diagonal(curvature, dim1=1, dim2=2)
         if bool((diagonal < 0).any()) or not torch.equal(torch.diag_embed(diagonal), curvature):
             return None
-        return (diagonal.sqrt()[:, :, None] * self.jacobian).flatten(0, 1)
+        return times(diagonal.sqrt()[:, :, None] * self.jacobian, root_of_counts(self.counts)).flatten(0, 1)
 
     def residuals(self) -> Tensor:
         """Return (b m,) f - y: with `whitened` the linearised least squares problem."""
@@ -272,11 +286,32 @@ class OutputRows(Rows):
         return curvature if square else torch.diag_embed(curvature.reshape(len(curvature), -1))
 
 
+def _resampled_scores(
+    rows: LossRows | OutputRows,
+    losses: Callable[[Tensor, Columns], Tensor],
+    steps: Tensor,
+    weights: Tensor | None,
+    targets: Tensor | None,
+) -> Tensor:
+    if targets is not None:
+        raise EstimationError(_NO_TARGETS)
+    at, columns = rows.at, rows.columns
+    moved = at.params + steps @ at.root.mT
+    factors = steps.new_ones(len(steps), len(columns[0])) if weights is None else weights
+    return -stacked_gradients(lambda theta, factor: losses(theta, columns) @ factor, moved, factors) @ at.root
+
+
+_NO_TARGETS = (
+    "The residual and the parametric bootstrap draw new values of y, which needs a model of its distribution: OLS, WLS, Logit, Probit, "
+    "Poisson (and MNLogit for 'parametric'); use kind='pairs', 'bayesian' or 'score'."
+)
+
+
 @rows_of.register
 def _(objective: RowLoss, sample: Batch, block: Block, at: Point) -> Rows:
-    return LossRows(objective, block.start, at, block.columns)
+    return LossRows(objective, block.start, at, block.columns, sample.counts_of(block))
 
 
 @rows_of.register
 def _(objective: ModelLoss, sample: Batch, block: Block, at: Point) -> Rows:
-    return OutputRows(objective, block.start, at, block.columns)
+    return OutputRows(objective, block.start, at, block.columns, sample.counts_of(block))

@@ -40,6 +40,10 @@ class IndexRows(Rows):
     offset: Tensor | None
     counts: Tensor | None
 
+    def __len__(self) -> int:
+        """Return b."""
+        return len(self.y)
+
     @cached_property
     def index(self) -> Tensor:
         """(b,) eta = x'b + offset."""
@@ -97,6 +101,19 @@ class IndexRows(Rows):
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
         return times(self.x, times(self.residual, factor))
+
+    def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
+        """Return (R, r); targets may lie between those of the data, where the loss is linear in them."""
+        index = self.index + steps @ self.rotated.mT
+        if targets is None:
+            residual = self.objective.residual(index, self.y)
+        else:  # such losses are linear in y
+            zero = self.objective.residual(index, torch.zeros_like(self.y))
+            residual = zero + (self.objective.residual(index, torch.ones_like(self.y)) - zero) * targets
+        for factor in (self.weights, weights):
+            if factor is not None:
+                residual = residual.mul_(factor)
+        return residual @ self.rotated
 
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the sum of w l'' x x', of w E(l'') x x', or of s s'."""

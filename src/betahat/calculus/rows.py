@@ -66,6 +66,10 @@ class Rows(ABC):
     at: Point
     counts: Tensor | None
 
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return b, how many rows there are."""
+
     @property
     @abstractmethod
     def losses(self) -> Tensor:
@@ -96,6 +100,20 @@ class Rows(ABC):
     @abstractmethod
     def whitened(self, bread: Bread) -> Tensor | None:
         """Return (m, k) W with W'W the information, where it has such rows."""
+
+    @abstractmethod
+    def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
+        """Return (R, r) the sums of Z's scores at theta + Z d, for each of (R, r) steps d.
+
+        Parameters
+        ----------
+        steps : Tensor
+            (R, r).
+        weights : Tensor or None
+            (R, b) how often each row counts in a replicate, instead of `counts`.
+        targets : Tensor or None
+            (R, b) what was drawn instead of y.
+        """
 
     @abstractmethod
     def meat(self, factor: Tensor | None = None) -> Tensor:

@@ -16,7 +16,6 @@ from betahat.covariance.base import Covariance, Estimator, penalised
 from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
-from betahat.data.design import Design
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed
 from betahat.fit import Fit
@@ -167,7 +166,7 @@ def group_of(fit: Fit, given: Any, option: str) -> Groups:
 
 def _counting(fit: Fit, groups: Groups) -> Groups:
     """Leave out groups whose rows all have a frequency of zero: they count for nothing, and go with the first that does."""
-    counts = fit.sample.counts if isinstance(fit.sample, Design) else None
+    counts = fit.sample.counts
     if counts is None or bool(counts.all()):
         return groups
     there = torch.zeros(groups.count, dtype=torch.bool, device=counts.device).index_fill_(

@@ -111,7 +111,7 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
 def _row_steps(fit: Fit, refit: bool) -> tuple[Tensor, Tensor | None]:
     """Return (n, k) b(-i) - b, up to the sign, and how often each row counts."""
     sample = fit.sample
-    counts = getattr(sample, "counts", None)
+    counts = sample.counts
     if refit and not _exact(fit):
         if counts is not None:
             raise EstimationError(

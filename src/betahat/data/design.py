@@ -191,6 +191,10 @@ class Design:
         """Keep some of the rows, by their positions; they have no origin."""
         return self._cut(rows)
 
+    def counted(self, counts: Tensor) -> Design:
+        """Let each row count so often, instead of its frequency weight."""
+        return replace(self, counts=counts)
+
     def _cut(self, rows: Tensor | slice) -> Design:
         weights, offset, counts = (
             None if column is None else column[rows] for column in (self.weights, self.offset, self.counts)

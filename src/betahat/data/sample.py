@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from betahat.data.blocks import Block
 from betahat.data.container import Container
 from betahat.errors import listed
 
@@ -74,8 +75,17 @@ class Sample(Protocol):
         """The rows in a block; None leaves it to the columns' width."""
         ...
 
+    @property
+    def counts(self) -> Tensor | None:
+        """(n,) frequency weights: how often each row counts; None is once."""
+        ...
+
     def take(self, rows: Tensor) -> Sample:
         """Keep some of the rows, by their positions."""
+        ...
+
+    def counted(self, counts: Tensor) -> Sample:
+        """Let each row count so often, instead of its frequency weight."""
         ...
 
     def row_names(self, positions: Sequence[int]) -> str:
@@ -103,20 +113,23 @@ class Batch:
         The user's data, in which groups and times are looked up by name.
     block_rows : int or None
         The rows in a block; n where the rows cannot be told apart.
+    counts : Tensor or None
+        (n,) how often each row counts; None is once.
     """
 
     columns: tuple[Tensor, ...]
     names: tuple[str, ...]
     container: Container
     endog_name: str
-    nobs: int
+    nobs: float
     data: Any = None
     block_rows: int | None = None
+    counts: Tensor | None = None
 
     @property
     def origin(self) -> Origin:
         """The user's data, of which all rows are in use."""
-        return Origin(self.data, self.nobs)
+        return Origin(self.data, len(self.columns[0]))
 
     @property
     def width(self) -> int:
@@ -125,7 +138,17 @@ class Batch:
 
     def take(self, rows: Tensor) -> Batch:
         """Keep some of the rows, by their positions; they have no origin."""
-        return replace(self, columns=tuple(column[rows] for column in self.columns), nobs=len(rows), data=None)
+        return replace(
+            self, columns=tuple(column[rows] for column in self.columns), counts=None, nobs=len(rows), data=None
+        )
+
+    def counted(self, counts: Tensor) -> Batch:
+        """Let each row count so often."""
+        return replace(self, counts=counts, nobs=float(counts.sum()))
+
+    def counts_of(self, block: Block) -> Tensor | None:
+        """Return (b,) how often the rows of a block count."""
+        return None if self.counts is None else self.counts[block.start : block.start + len(block.columns[0])]
 
     def row_names(self, positions: Sequence[int]) -> str:
         """Name rows by the user's labels, else by their position in the data."""

@@ -1,0 +1,174 @@
+"""The wild cluster bootstrap-t of one linear restriction: its statistics for every null value at once, p-values and intervals."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betahat.data.progress import progress
+from betahat.resampling.weights import Scheme
+
+# Sums that only differ in their order are equal: draws that reproduce the sample do not exceed it.
+_TIE = 1e-9
+# Where I - A_g is within 1e-10 of singular, the cluster alone fixes a direction, and the pseudoinverse leaves it out.
+_FULL = 1e-10
+# Beyond 2^40 standard errors an interval has no end.
+_DOUBLINGS, _HALVINGS = 40, 60
+# Numbers of replicates and clusters that are held at once.
+_SIGNS = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class WildClusters:
+    """What the test needs of a fit, in Z's coordinates, in which the columns U are orthonormal.
+
+    Attributes
+    ----------
+    grams : Tensor
+        (G, r, r) A_g = U_g' U_g.
+    scores : Tensor
+        (G, r) s_g = U_g' e_g.
+    jackknifed : bool
+        Whether a cluster's residuals are those of the fit without it (types 31 and 33).
+    crv3 : bool
+        Whether t statistics take CRV3 (types 13 and 33), or CRV1.
+    null : bool
+        Whether the null hypothesis is imposed on the data that are drawn (WCR), or not (WCU).
+    factor : float
+        The small-sample factor of the variance; it is the same in all statistics.
+    """
+
+    grams: Tensor
+    scores: Tensor
+    jackknifed: bool
+    crv3: bool
+    null: bool
+    factor: float
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """The statistics of draws as functions of tau, the distance R b - q in units of |Z'R'|.
+
+    Attributes
+    ----------
+    numerator : Tensor
+        (2, B) n_0 and n_1: a draw's numerator is n_0 + tau n_1.
+    denominator : Tensor
+        (3, B) d_0, d_1, d_2: its squared denominator is d_0 + 2 tau d_1 + tau^2 d_2.
+    error : Tensor
+        () the standard error of tau, of the sample.
+    """
+
+    numerator: Tensor
+    denominator: Tensor
+    error: Tensor
+
+    def draws(self, tau: Tensor) -> Tensor:
+        """Return (B,) t* at a tau."""
+        top = self.numerator[0] + tau * self.numerator[1]
+        bottom = self.denominator[0] + tau * (2.0 * self.denominator[1] + tau * self.denominator[2])
+        drawn: Tensor = top / bottom.clamp_min(0.0).sqrt()
+        return drawn
+
+    def pvalue(self, tau: Tensor) -> Tensor:
+        """Return () the share of draws with |t*| > |t|."""
+        bound = (tau / self.error).abs() * (1.0 + _TIE)
+        return (self.draws(tau).abs() > bound).to(torch.float64).mean()
+
+    def bound(self, alpha: float, sign: float) -> Tensor:
+        """Return () the tau on one side at which the p-value falls to alpha: infinite where it never does."""
+        inside, outside = torch.zeros_like(self.error), 2.0 * sign * self.error
+        for _ in range(_DOUBLINGS):
+            if bool(self.pvalue(outside) <= alpha):
+                break
+            inside, outside = outside, 2.0 * outside
+        else:
+            return torch.full_like(self.error, sign * torch.inf)
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (inside + outside)
+            if bool(self.pvalue(middle) <= alpha):
+                outside = middle
+            else:
+                inside = middle
+        return 0.5 * (inside + outside)
+
+
+def wild_statistics(sample: WildClusters, direction: Tensor, scheme: Scheme, seed: int, reps: int) -> Statistics:
+    """Return the bootstrap statistics of a restriction R b = q, for every q.
+
+    Parameters
+    ----------
+    sample : WildClusters
+        Of the fit.
+    direction : Tensor
+        (r,) t = Z'R' / |Z'R'|.
+    scheme : Scheme
+        Of the signs v of clusters.
+    seed, reps : int
+        Replicates 0 to reps - 1 of a seed.
+
+    Notes
+    -----
+    With the restricted residuals' scores s_g + A_g t tau, and C_g = (I - A_g P)^-1, P = I - t t', where they are jackknifed, a draw has the step
+    d = sum of v_g s~_g and the scores v_g s~_g - A_g d; its numerator is t'd, and its squared denominator the factor times the sum of squares of
+    l_g'(v_g s~_g - A_g d), l_g = t for CRV1 and (I - A_g)^-1 t for CRV3. All are linear in tau, so that the sums of squares of three
+    products serve every null value.
+
+    References
+    ----------
+    MacKinnon, Nielsen and Webb (2023), Fast and reliable jackknife and bootstrap methods for cluster-robust inference, J. Appl. Econometrics 38(5).
+    Roodman, MacKinnon, Nielsen and Webb (2019), Fast and wild, Stata Journal 19(1).
+    """
+    grams, scores = sample.grams, sample.scores
+    left = _without_each(grams, direction.expand_as(scores)) if sample.crv3 else direction.expand_as(scores)
+    error = (sample.factor * (left * scores).sum(1).square().sum()).sqrt()
+    plain = [scores]
+    if sample.null:
+        plain.append(grams @ direction)
+    if sample.jackknifed:
+        plain = [_jackknifed(grams, part, direction if sample.null else None) for part in plain]
+    own, across = [(left * part).sum(1) for part in plain], torch.einsum("gr,grq->gq", left, grams)
+    numbers = torch.arange(reps, device=scores.device)
+    pieces = []
+    for some in progress(torch.split(numbers, max(_SIGNS // len(scores), 1)), "wild bootstrap"):
+        signs = scheme(seed, some)
+        steps = [signs @ part for part in plain]
+        spread = [signs * mine - step @ across.mT for mine, step in zip(own, steps, strict=True)]
+        tops = [step @ direction for step in steps]
+        squares = [(one * other).sum(1) for one, other in itertools.combinations_with_replacement(spread, 2)]
+        pieces.append(torch.stack([*tops, *squares]))
+    joint = torch.cat(pieces, 1)
+    numerator, denominator = joint[: len(plain)], sample.factor * joint[len(plain) :]
+    return Statistics(_padded(numerator, 2), _padded(denominator, 3), error)
+
+
+def _padded(values: Tensor, rows: int) -> Tensor:
+    """Add rows of zeros: what does not depend on tau."""
+    return torch.nn.functional.pad(values, (0, 0, 0, rows - len(values)))
+
+
+def _without_each(grams: Tensor, vectors: Tensor) -> Tensor:
+    """Return (G, r) (I - A_g)^-1 v_g, by the pseudoinverse."""
+    spectrum, basis = torch.linalg.eigh(torch.eye(grams.shape[1]).to(grams) - grams)
+    inverse = torch.where(spectrum > _FULL, spectrum.reciprocal(), 0.0)
+    turned = inverse * (basis.mT @ vectors[:, :, None])[:, :, 0]
+    back: Tensor = basis @ turned[:, :, None]
+    return back[:, :, 0]
+
+
+def jackknifed_scores(grams: Tensor, scores: Tensor) -> Tensor:
+    """Return (G, r) (I - A_g)^-1 s_g: the scores of residuals of the fit without each cluster."""
+    return _jackknifed(grams, scores, None)
+
+
+def _jackknifed(grams: Tensor, scores: Tensor, direction: Tensor | None) -> Tensor:
+    """Return (G, r) (I - A_g P)^-1 s_g = s_g + A_g P (I - P A_g P)^-1 P s_g, P the projection off a direction, or none."""
+    if direction is None:
+        return scores + (grams @ _without_each(grams, scores)[:, :, None])[:, :, 0]
+    project = torch.eye(len(direction)).to(grams) - torch.outer(direction, direction)
+    inside = _without_each(project @ grams @ project, scores @ project) @ project
+    return scores + (grams @ inside[:, :, None])[:, :, 0]

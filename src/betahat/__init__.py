@@ -1,6 +1,7 @@
 """betahat: standard errors, tests and tables for anything fitted in PyTorch."""
 
 from betahat.covariance.base import Covariance, Estimator, sandwich
+from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.conley import Conley
@@ -15,6 +16,7 @@ from betahat.data.frame import add_constant
 from betahat.errors import (
     BetahatError,
     BetahatWarning,
+    BootstrapWarning,
     ClusterWarning,
     CollinearityWarning,
     ConvergenceWarning,
@@ -63,6 +65,7 @@ __all__ = [
     "OPG",
     "Cluster",
     "Jackknife",
+    "Bootstrap",
     "HAC",
     "DriscollKraay",
     "PanelNeweyWest",
@@ -86,6 +89,7 @@ __all__ = [
     "FormulaError",
     "OptionError",
     "BetahatWarning",
+    "BootstrapWarning",
     "ClusterWarning",
     "CollinearityWarning",
     "ConvergenceWarning",

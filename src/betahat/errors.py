@@ -33,6 +33,10 @@ class ClusterWarning(BetahatWarning):
     """Clusters that are few, single rows, or alone fix a coefficient, so that their standard errors mislead."""
 
 
+class BootstrapWarning(BetahatWarning):
+    """So many replicates of a bootstrap have no estimate that the others are no fair sample."""
+
+
 class ConvergenceWarning(BetahatWarning):
     """Parameters that are not at the optimum were taken as they are."""
 

@@ -42,6 +42,8 @@ class Covariance:
         Degrees of freedom of F tests, and of t tests where the user asks for t; None is n - k.
     small_sample : SmallSample or None
         Degrees of freedom of any contrast, where `df` is a tensor.
+    resampling : Resampling or None
+        What intervals and tests may ask of `draws`.
     """
 
     matrix: Tensor
@@ -54,6 +56,7 @@ class Covariance:
     core: Tensor | None = None
     df_tests: float | None = None
     small_sample: SmallSample | None = None
+    resampling: Resampling | None = None
 
 
 # Rounding may leave a variance that is zero below zero.
@@ -70,6 +73,49 @@ class SmallSample(ABC):
     @abstractmethod
     def f_df(self, matrix: Tensor) -> float:
         """Return those of the joint test of R b = q, eta: (eta - J + 1) / (eta J) times W is F(J, eta - J + 1)."""
+
+
+class Resampling(ABC):
+    """Replicates of the estimates, and what is known of them beside `Covariance.draws`.
+
+    Attributes
+    ----------
+    kind : str
+        How they were drawn.
+    seed : int
+        The same seed gives the same replicates.
+    reps, failed : int
+        How many were drawn, and how many of them have no estimate and are left out.
+    """
+
+    kind: str
+    seed: int
+    reps: int
+    failed: int
+
+    @abstractmethod
+    def variances(self, jacobian: Tensor, jacobians: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates.
+
+        Parameters
+        ----------
+        jacobian : Tensor
+            (m, k) of g at the estimate.
+        jacobians : Tensor
+            (R, m, k) of g at each replicate, or (1, m, k) for all.
+        """
+
+    @abstractmethod
+    def acceleration(self, jacobian: Tensor) -> Tensor:
+        """Return (m,) the acceleration of g(b): a sixth of the skewness of the units' influence, (m, k) being its Jacobian."""
+
+    @abstractmethod
+    def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:
+        """Return (J,) p-values of R b = q by the kind's own test; None where it has none."""
+
+    @abstractmethod
+    def interval(self, matrix: Tensor, alpha: float) -> Tensor | None:
+        """Return (J, 2) intervals of R b by inverting the kind's own test."""
 
 
 class Estimator(ABC):

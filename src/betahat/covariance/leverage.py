@@ -67,7 +67,7 @@ def full(fit: Fit, groups: Groups, target: str = "inverse_weights") -> Adjusted:
         if _homoskedastic(fit, target):
             hats = _paired_hats(fit, groups)
             return fully_adjusted(hats, hats.grams[:, : fit.rank, fit.rank :])
-        hats = _whitened_hats(fit, groups)
+        hats = whitened_hats(fit, groups)
         return fully_adjusted(hats, hats.grams)
 
     return fit.once(("full", target, groups), compute)
@@ -83,7 +83,7 @@ def _half(fit: Fit, groups: Groups, target: str) -> Adjusted:
         return half_adjusted_pairs(((part[:, :-1], part[:, -1]) for part in pieces), _middle(squares), fit.root)
     varies = isinstance(objective, LinearIndex) and objective.variance(fit.params[:1]) is not None
     if not varies and not _weighted(fit):
-        return half_adjusted(_whitened_hats(fit, groups))
+        return half_adjusted(whitened_hats(fit, groups))
     check_numbers_fit(4 * int(groups.sizes.max()) ** 2, "The leverages of the largest cluster", fit.params.device)
     whitened = _clusters(fit, groups, _whitened)
     return half_adjusted_rows(((part[:, :-2], part[:, -2], part[:, -1]) for part in whitened), fit.root)
@@ -136,7 +136,7 @@ def _clusters(fit: Fit, groups: Groups, function: Callable[[Rows], Tensor]) -> I
     return iter(part for part in torch.split(parts[used], sizes.tolist()) if len(part))
 
 
-def _whitened_hats(fit: Fit, groups: Groups) -> ClusterHats:
+def whitened_hats(fit: Fit, groups: Groups) -> ClusterHats:
     """Return what adjustments need, the errors' covariance being what the weights or the curvature say."""
 
     def compute() -> ClusterHats:

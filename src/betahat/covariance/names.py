@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from betahat.covariance.base import Covariance, with_distribution
+from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster, Correction, Kind
 from betahat.covariance.conley import Conley
@@ -117,6 +118,7 @@ _NAMES: dict[str, Factory] = {
     "hac-groupsum": _hac_groupsum,
     "panel-corrected": PanelCorrected,
     "Conley": Conley,
+    "bootstrap": Bootstrap,
 }
 _ALIASES = {
     "classical": "nonrobust",

@@ -10,10 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from betahat.covariance.base import Covariance, Resampling
 from betahat.data.container import Container, to_numpy
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.inference.coefficients import interval, standard_errors
 from betahat.inference.distribution import Df, two_sided
+from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,8 @@ class Delta:
         Degrees of freedom; None is the normal distribution.
     container : Container
         How arrays are handed out.
+    replicated : Replicated or None
+        g of each replicate, of a bootstrap: the standard errors are then the standard deviations of these.
     """
 
     estimates: Tensor
@@ -99,6 +103,7 @@ class Delta:
     matrix: Tensor
     df: Df
     container: Container
+    replicated: Replicated | None = None
 
     @property
     def estimate(self) -> Any:
@@ -124,9 +129,22 @@ class Delta:
         """Return (m, m) J V J'."""
         return self.container.plain(self.matrix)
 
-    def conf_int(self, alpha: float = 0.05) -> Any:
-        """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number."""
-        values = interval(self.estimates, standard_errors(self.matrix), alpha, self.df)
+    @property
+    def draws(self) -> Any:
+        """(R, m) g of each replicate of a bootstrap."""
+        return self.container.plain(self._replicates("draws").draws)
+
+    def bootstrap_pvalue(self, value: float = 0.0, tail: Tail = "symmetric") -> Any:
+        """Return (m,) p-values of g = value, from the distances of replicates to the estimate; a number where g returns one."""
+        values = torch.full_like(self.estimates, value)
+        return self._hand_out(self._replicates("bootstrap_pvalue").pvalues(values, tail))
+
+    def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
+        """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number. `method` is one of a bootstrap's."""
+        if method is None:
+            values = interval(self.estimates, standard_errors(self.matrix), alpha, self.df)
+        else:
+            values = self._replicates(f"method={method!r}").interval(method, alpha)
         values = values[0] if len(values) == 1 else values
         return self.container.plain(values)
 
@@ -151,6 +169,11 @@ class Delta:
         """Return the table as text."""
         return self.summary_frame().to_string()
 
+    def _replicates(self, what: str) -> Replicated:
+        if self.replicated is None:
+            raise OptionError(no_replicates(what))
+        return self.replicated
+
     def _hand_out(self, values: Tensor) -> Any:
         plain = self.container.plain(values)
         if len(values) > 1:
@@ -165,6 +188,7 @@ def delta_method(
     df_of: Callable[[Tensor], Df],
     view: View,
     container: Container,
+    covariance: Covariance | None = None,
 ) -> Delta:
     """Return g(b) with the covariance J V J', J the exact Jacobian of g at b.
 
@@ -180,6 +204,8 @@ def delta_method(
         The parameters' names, those left out as collinear included.
     container : Container
         How arrays are handed out.
+    covariance : Covariance, optional
+        With draws, of which g is taken as well.
 
     Raises
     ------
@@ -217,4 +243,66 @@ def delta_method(
         raise EstimationError(
             "The function's gradient at the estimates is not finite, so the delta method does not apply there; test an equivalent restriction instead."
         )
-    return Delta(flat.detach(), jacobian, (jacobian @ factor) @ (jacobian @ factor).mT, df_of(jacobian), container)
+    estimates = flat.detach()
+    if covariance is None or covariance.draws is None:
+        half = jacobian @ factor
+        return Delta(estimates, jacobian, half @ half.mT, df_of(jacobian), container)
+
+    def vector_function(values: Tensor) -> Tensor:
+        placed = values.new_full((len(view.names),), float("nan")).index_copy(0, places, values)
+        found = function(Parameters(placed, view))
+        found = torch.cat([torch.as_tensor(v).reshape(-1) for v in found]) if isinstance(found, list | tuple) else found
+        return found.reshape(-1).to(torch.float64)
+
+    replicated = replicated_function(covariance, vector_function, estimates, jacobian)
+    moved = replicated.draws - replicated.draws.mean(0)
+    return Delta(estimates, jacobian, moved.mT @ moved / (len(moved) - 1), covariance.df, container, replicated)
+
+
+def replicated_function(
+    covariance: Covariance, function: Callable[[Tensor], Tensor], estimates: Tensor, jacobian: Tensor
+) -> Replicated:
+    """Return g of each replicate of a bootstrap.
+
+    Parameters
+    ----------
+    covariance : Covariance
+        With draws.
+    function : callable
+        (k,) parameters -> (m,), by torch operations.
+    estimates, jacobian : Tensor
+        (m,) and (m, k), of g at the estimate.
+    """
+    draws, resampling = covariance.draws, covariance.resampling
+    assert draws is not None
+    values = _mapped(function, draws)
+    if not bool(torch.isfinite(values).all()):
+        bad = int((~torch.isfinite(values).all(1)).sum())
+        raise EstimationError(
+            f"The function is not finite at {bad} of {len(draws)} replicates, so that it has no bootstrap standard error; use a function that is "
+            "defined around the estimates, or another covariance."
+        )
+
+    def known() -> Resampling:
+        if resampling is None:
+            raise OptionError(
+                "This covariance has draws of the user's own, of which nothing else is known; use 'percentile' or 'basic'."
+            )
+        return resampling
+
+    return Replicated(
+        estimates,
+        values.std(0),
+        values,
+        lambda: known().variances(jacobian, _mapped(torch.func.jacrev(function), draws)),
+        lambda: known().acceleration(jacobian),
+    )
+
+
+def _mapped(function: Callable[[Tensor], Tensor], draws: Tensor) -> Tensor:
+    """Return `function` of each row: at once by vmap, else one after the other."""
+    try:
+        found: Tensor = torch.func.vmap(function)(draws)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError):
+        found = torch.stack([function(draw) for draw in draws])
+    return found.detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class TTest:
         Degrees of freedom, one or (J,); None is the normal distribution.
     container : Container
         How arrays are handed out.
+    inverted : callable or None
+        alpha -> (J, 2) intervals of tests that are no t or z tests, whose p-values these are.
     """
 
     effects: Tensor
@@ -43,6 +45,7 @@ class TTest:
     pvalues: Tensor
     df: Df
     container: Container
+    inverted: Callable[[float], Tensor] | None = None
 
     @property
     def distribution(self) -> str:
@@ -81,7 +84,10 @@ class TTest:
 
     def conf_int(self, alpha: float = 0.05) -> Any:
         """Return (J, 2) intervals of R b, each of coverage 1 - alpha."""
-        return self.container.plain(interval(self.effects, self.errors, alpha, self.df))
+        return self.container.plain(self._bounds(alpha))
+
+    def _bounds(self, alpha: float) -> Tensor:
+        return interval(self.effects, self.errors, alpha, self.df) if self.inverted is None else self.inverted(alpha)
 
     def summary(self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None) -> Any:
         """Return statsmodels' table of constraints; it has `as_text`, `as_html` and `as_latex_tabular`."""
@@ -101,7 +107,11 @@ class TTest:
     def _rendered(self) -> StatsmodelsContrast:
         effect, error, statistic = map(to_numpy, (self.effects, self.errors, self.statistics))
         if self.df is None:
-            return StatsmodelsContrast(effect=effect, statistic=statistic, sd=error, distribution="norm")
+            contrast = StatsmodelsContrast(effect=effect, statistic=statistic, sd=error, distribution="norm")
+            if self.inverted is not None:
+                contrast.pvalue = to_numpy(self.pvalues)
+                contrast.conf_int = lambda alpha=0.05: to_numpy(self._bounds(alpha))
+            return contrast
         df = to_numpy(self.df) if isinstance(self.df, Tensor) else self.df
         return StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=df)
 

@@ -24,7 +24,7 @@ from betahat.resampling.weights import RowWeights
 from betahat.solvers.newton import noise
 
 # Weights of so many rows and replicates are held, 128 MB.
-_WEIGHTS = 2**24
+WEIGHTS = 2**24
 # Products of a unit's row with itself are held where they are fewer.
 _TABLE = 2**24
 # Beyond so many parameters a replicate has the estimate's information, and not its own: n k^2 / 2 products cost more than steps.
@@ -75,7 +75,7 @@ class Resample:
 
 
 def in_batches(
-    reps: int, width: int, device: torch.device, function: Callable[[Tensor], Replicates], budget: int = _WEIGHTS
+    reps: int, width: int, device: torch.device, function: Callable[[Tensor], Replicates], budget: int = WEIGHTS
 ) -> Replicates:
     """Take replicates 0 to reps - 1, as many at a time as have `budget` numbers, `width` for each."""
     numbers = torch.arange(reps, device=device)
@@ -114,7 +114,7 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             moments = _unpacked(units @ table, fit.rank)
             if exact:
                 return _solved(moments, share).replicates
-            drawn = weights.of_rows(units)
+            drawn = weights.rows(units, rows)
         else:
             drawn = weights(seed, replicates, rows)
             moments = _unpacked(_streamed(fit, drawn) if table is None else drawn @ table, fit.rank)

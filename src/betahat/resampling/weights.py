@@ -182,15 +182,15 @@ class RowWeights:
 
     def __call__(self, seed: int, replicates: Tensor, rows: int) -> Tensor:
         """Return (R, n) weights of rows."""
-        weights = self.scheme(seed, replicates)
-        if self.owners is not None:
-            return weights.new_zeros(len(weights), rows).index_add_(1, self.owners, weights)
-        return weights if self.codes is None else self.of_rows(weights)
+        return self.rows(self.scheme(seed, replicates), rows)
 
-    def of_rows(self, weights: Tensor) -> Tensor:
-        """Return (R, n) from (R, units) of clusters."""
-        assert self.codes is not None
-        spread = weights[:, self.codes]
+    def rows(self, units: Tensor, rows: int) -> Tensor:
+        """Return (R, n) of (R, units)."""
+        if self.owners is not None:
+            return units.new_zeros(len(units), rows).index_add_(1, self.owners, units)
+        if self.codes is None:
+            return units
+        spread = units[:, self.codes]
         return spread if self.counts is None else spread * self.counts
 
 

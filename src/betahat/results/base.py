@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -23,9 +23,10 @@ from betahat.data.formula import read_restrictions
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Diagnostics, Fit
 from betahat.inference.coefficients import covariance_factor, interval, square_root, standard_errors
-from betahat.inference.delta import Delta, Parameters, View, delta_method
+from betahat.inference.delta import Delta, Parameters, View, delta_method, replicated_function
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.likelihood import information_criterion, log_likelihood
+from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
 from betahat.inference.wald import TermTests, TTest, WaldTest, approximate_hotelling, identity_rows, t_test, wald_test
 
 
@@ -84,12 +85,33 @@ class Results(ABC):
 
     @property
     def pvalues(self) -> Any:
-        """(k,) two-sided p-values of a zero coefficient, by t or the normal distribution."""
-        return self._parameters(two_sided(self._statistics, self.cov.df))
+        """(k,) two-sided p-values of a zero coefficient, by t or the normal distribution; of the wild cluster bootstrap its own."""
+        return self._parameters(self._pvalues)
 
-    def conf_int(self, alpha: float = 0.05) -> Any:
-        """Return (k, 2) intervals, each of coverage 1 - alpha."""
-        return self._intervals(interval(self.fit.params, self._errors, alpha, self.cov.df))
+    def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
+        """Return (k, 2) intervals, each of coverage 1 - alpha.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside.
+        method : {"normal", "percentile", "basic", "studentized", "bca", "sup-t"}, optional
+            Of a bootstrap: by its standard errors; by quantiles of the estimates, of their distances, of their t statistics, or corrected for bias
+            and skewness; or a band that covers all coefficients at once. None is by t or the normal distribution, and of the wild
+            cluster bootstrap by inverting its tests.
+        """
+        return self._intervals(self._bounds(alpha, method))
+
+    def bootstrap_pvalues(self, tail: Tail = "symmetric") -> Any:
+        """Return (k,) p-values of zero coefficients, from the distances of a bootstrap's replicates to the estimates.
+
+        Parameters
+        ----------
+        tail : {"symmetric", "equal"}
+            Distances of either sign, or twice the smaller tail.
+        """
+        replicated = self._replicated("bootstrap_pvalues")
+        return self._parameters(replicated.pvalues(torch.zeros_like(self.fit.params), tail))
 
     def cov_params(
         self, r_matrix: Any = None, column: Any = None, scale: float | None = None, cov_p: Any = None, other: Any = None
@@ -303,7 +325,18 @@ class Results(ABC):
         matrix, values = self._restrictions(r_matrix)
         df: Df = self._df_of(matrix) if use_t is None or self.cov.small_sample is not None else self._df_denom
         df = None if use_t is False else df
-        return t_test(self.fit.params, self._errors_of(matrix, cov_p), df, matrix, values, self._container)
+        found = t_test(self.fit.params, self._errors_of(matrix, cov_p), df, matrix, values, self._container)
+        resampling = self.cov.resampling
+        own = None if resampling is None or cov_p is not None else resampling.pvalues(matrix, values)
+        if own is None:
+            return found
+        return replace(found, df=None, pvalues=own, inverted=partial(self._inverted, matrix))
+
+    def _inverted(self, matrix: Tensor, alpha: float) -> Tensor:
+        assert self.cov.resampling is not None
+        bounds = self.cov.resampling.interval(matrix, alpha)
+        assert bounds is not None
+        return bounds
 
     def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
         """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`."""
@@ -381,7 +414,7 @@ class Results(ABC):
         0.357143
         """
         view = View(self.names, self._kept, self._tensors)
-        return delta_method(function, self.fit.params, self._factor, self._df_of, view, self._container)
+        return delta_method(function, self.fit.params, self._factor, self._df_of, view, self._container, self.cov)
 
     # tables
 
@@ -418,7 +451,7 @@ class Results(ABC):
 
     def coefficient_table(self) -> np.ndarray:
         """Return (k, 4) coefficient, standard error, statistic and p-value, in NumPy."""
-        columns = [self.fit.params, self._errors, self._statistics, two_sided(self._statistics, self.cov.df)]
+        columns = [self.fit.params, self._errors, self._statistics, self._pvalues]
         return to_numpy(self._expand(torch.stack(columns, 1)))
 
     def __repr__(self) -> str:
@@ -459,6 +492,31 @@ class Results(ABC):
     @cached_property
     def _statistics(self) -> Tensor:
         return self.fit.params / self._errors
+
+    @cached_property
+    def _pvalues(self) -> Tensor:
+        own = (
+            None if self.cov.resampling is None else self.cov.resampling.pvalues(self._identity, self.fit.params * 0.0)
+        )
+        return two_sided(self._statistics, self.cov.df) if own is None else own
+
+    def _bounds(self, alpha: float, method: Method | None = None) -> Tensor:
+        """(k, 2) intervals of the coefficients."""
+        if method is not None:
+            return self._replicated(f"method={method!r}").interval(method, alpha)
+        plain = interval(self.fit.params, self._errors, alpha, self.cov.df)
+        own = None if self.cov.resampling is None else self.cov.resampling.interval(self._identity, alpha)
+        return plain if own is None else own
+
+    @property
+    def _identity(self) -> Tensor:
+        return torch.eye(len(self.fit.params)).to(self.fit.params)
+
+    def _replicated(self, what: str) -> Replicated:
+        """Return the replicates of the coefficients."""
+        if self.cov.draws is None:
+            raise OptionError(no_replicates(what))
+        return replicated_function(self.cov, lambda params: params, self.fit.params, self._identity)
 
     @property
     def _df(self) -> float | None:
@@ -565,7 +623,7 @@ class Results(ABC):
         return identity_rows(columns, len(self.names), self.fit.params)
 
     def _numpy_interval(self, alpha: float) -> np.ndarray:
-        return to_numpy(self._expand(interval(self.fit.params, self._errors, alpha, self.cov.df)))
+        return to_numpy(self._expand(self._bounds(alpha)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

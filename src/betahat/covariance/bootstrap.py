@@ -1,0 +1,526 @@
+"""The bootstrap: standard errors, intervals and tests from resampling, for every model."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import secrets
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from betahat.covariance.base import Covariance, Estimator, Resampling, check_flags, penalised
+from betahat.covariance.cluster import group_of
+from betahat.covariance.leverage import whitened_hats
+from betahat.covariance.satterthwaite import ClusterHats
+from betahat.data.groups import Groups
+from betahat.errors import BootstrapWarning, EstimationError, OptionError, counted, listed
+from betahat.fit import Fit
+from betahat.objectives.base import Claim, LinearIndex
+from betahat.resampling.block_length import block_lengths
+from betahat.resampling.refits import Replicates
+from betahat.resampling.resamplers import Multiplied, Redrawn, Resampler, Weighted, unit_scores
+from betahat.resampling.targets import parametric_targets, residual_targets, slack_power
+from betahat.resampling.weights import (
+    MULTIPLIERS,
+    AllSigns,
+    Blocks,
+    Exponential,
+    Multinomial,
+    Multiplier,
+    Multipliers,
+    PoissonCounts,
+    RowWeights,
+    Scheme,
+    Subsample,
+)
+from betahat.resampling.wild import Statistics, WildClusters, wild_statistics
+
+Kind = Literal[
+    "pairs",
+    "bayesian",
+    "poisson",
+    "residual",
+    "parametric",
+    "wild",
+    "score",
+    "moving-block",
+    "circular-block",
+    "stationary",
+    "subsample",
+    "m-out-of-n",
+]
+
+# Shares of replicates that may fail before it is a warning, and an error.
+_SOME_FAIL, _MOST_FAIL = 0.05, 0.5
+_LARGEST_SEED = 2**63
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap(Estimator):
+    """The covariance of estimates from resampled data.
+
+    Attributes
+    ----------
+    reps : int
+        Replicates.
+    kind : str
+        "pairs": rows, or clusters, drawn with replacement. "bayesian": exponential weights. "poisson": Poisson counts. "residual": residuals of
+        other rows. "parametric": y drawn from the model. "wild": residuals times random signs (OLS, WLS); with clusters, the
+        wild cluster bootstrap, whose p-values and intervals are those of its tests. "score": scores times random signs, without a refit.
+        "moving-block", "circular-block", "stationary": blocks of consecutive times. "subsample": rows drawn without replacement,
+        "m-out-of-n": fewer rows drawn with replacement; both scaled to n.
+    seed : int, optional
+        The draws are a function of it alone; None takes one from the system, which the note reports.
+    clusters : str or vector, optional
+        Groups of rows that stay together.
+    multiplier : {"rademacher", "mammen", "webb", "normal"}
+        The random numbers of "wild" and "score".
+    residuals : {"raw", "HC2", "HC3"}
+        What "wild" of rows and "residual" divide residuals by: 1, the root of 1 - h, or 1 - h.
+    variant : {"11", "13", "31", "33"}
+        Of "wild" with clusters, as in wildboottest: scores of the fit (1) or of the fit without each cluster (3), and t statistics by CRV1
+        or CRV3.
+    null : bool
+        Of "wild" with clusters: whether tests draw from the model under their null hypothesis (WCR), or from the estimate (WCU).
+    time : str or vector, optional
+        The order of rows for blocks; rows of one time stay together. None is the order of the data.
+    block_length : float, optional
+        The (mean) length of blocks; None takes Politis and White's, the largest of those of the scores.
+    size : int, optional
+        How many rows, or clusters, "subsample" and "m-out-of-n" draw; None is n^(2/3).
+
+    Raises
+    ------
+    DataError, OptionError, EstimationError
+        Unknown options, or options that a kind has not; more than half of the replicates fail.
+
+    Warns
+    -----
+    BootstrapWarning
+        More than a twentieth of the replicates fail: they have lost a direction, or do not converge, and are left out.
+
+    References
+    ----------
+    Efron (1979); Rubin (1981); Künsch (1989); Politis and Romano (1994); Kline and Santos (2012), J. Econometric Methods 1(1); Cameron, Gelbach and
+    Miller (2008), Rev. Econ. Stat. 90(3); MacKinnon, Nielsen and Webb (2023), J. Appl. Econometrics 38(5). R: ``sandwich::vcovBS``,
+    ``fwildclusterboot``. Random numbers: Salmon, Moraes, Dror and Shaw (2011).
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.5], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit(bh.Bootstrap(99, "wild", seed=1))
+    >>> res.cov.draws.shape
+    torch.Size([99, 2])
+    """
+
+    reps: int = 999
+    kind: Kind = "pairs"
+    seed: int | None = None
+    clusters: Any = None
+    multiplier: Multiplier = "rademacher"
+    residuals: Literal["raw", "HC2", "HC3"] = "raw"
+    variant: Literal["11", "13", "31", "33"] = "11"
+    null: bool = True
+    time: Any = None
+    block_length: float | None = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse unknown options, and options that the kind has not."""
+        if self.kind not in _KINDS:
+            close = difflib.get_close_matches(str(self.kind), _KINDS, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else "."
+            raise OptionError(f"kind is {self.kind!r}{hint} The kinds are {listed(_KINDS, limit=20)}.")
+        if isinstance(self.reps, bool) or not isinstance(self.reps, int) or self.reps < 2:
+            raise OptionError(f"reps is {self.reps!r}; pass a whole number of replicates of 2 or more, such as 999.")
+        if self.seed is not None and (
+            isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < _LARGEST_SEED
+        ):
+            raise OptionError(
+                f"seed is {self.seed!r}; pass a whole number from 0 to 2^63 - 1, or None to have one drawn."
+            )
+        known = {"multiplier": MULTIPLIERS, "residuals": ("raw", "HC2", "HC3"), "variant": ("11", "13", "31", "33")}
+        for option, values in known.items():
+            if getattr(self, option) not in values:
+                raise OptionError(f"{option} is {getattr(self, option)!r}; use one of {listed(values)}.")
+        check_flags(self, "null")
+        self._check_options_of_kind()
+
+    def _check_options_of_kind(self) -> None:
+        takes = _KINDS[self.kind].options
+        if self.kind == "wild":
+            takes = takes | ({"variant", "null"} if self.clusters is not None else {"residuals"})
+        for option in ("clusters", "multiplier", "residuals", "variant", "null", "time", "block_length", "size"):
+            if option not in takes and getattr(self, option) != getattr(type(self), option):
+                where = [name for name, kind in _KINDS.items() if option in kind.options]
+                of = "kind='wild' with clusters" if option in ("variant", "null") else f"the kinds {listed(where)}"
+                raise OptionError(
+                    f"{option} is an option of {of}, and kind is {self.kind!r}; leave it out, or choose another kind."
+                )
+
+    def __call__(self, fit: Fit) -> Covariance:
+        """Draw, refit, and take the covariance of the estimates."""
+        kind = _KINDS[self.kind]
+        plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else self.seed)
+        resampler = kind.make(plan)
+        found = resampler.refits()
+        failed = _check_failures(found, self.kind)
+        steps = found.steps[found.found] * plan.scale
+        mean, every = steps.mean(0), plan.enumerated
+        core = (steps - mean).mT @ (steps - mean) / (len(steps) - (0 if every else 1))
+        drawn = _Resampled(self.kind, plan.seed, len(found.found), failed, fit, resampler, found, plan.scale, plan.test)
+        return Covariance(
+            fit.root @ core @ fit.root.mT,
+            kind.label,
+            _note(plan, kind, drawn) + penalised(fit),
+            draws=fit.params + steps @ fit.root.mT,
+            core=core,
+            resampling=drawn,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A bootstrap of one fit: what is drawn, and the random numbers.
+
+    Attributes
+    ----------
+    options : Bootstrap
+    fit : Fit
+    seed : int
+    """
+
+    options: Bootstrap
+    fit: Fit
+    seed: int
+
+    @cached_property
+    def groups(self) -> Groups | None:
+        """The clusters."""
+        return None if self.options.clusters is None else group_of(self.fit, self.options.clusters, "clusters")
+
+    @cached_property
+    def times(self) -> Groups | None:
+        """The times."""
+        return None if self.options.time is None else group_of(self.fit, self.options.time, "time")
+
+    @property
+    def together(self) -> Groups | None:
+        """What stays together: clusters, or rows of one time."""
+        return self.groups if self.groups is not None else self.times
+
+    @property
+    def units(self) -> int:
+        """How many units are drawn from."""
+        if self.together is not None:
+            return self.together.count
+        return int(self.fit.nobs)
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether there are so few clusters that all signs are taken."""
+        options = self.options
+        signs = options.kind == "wild" and options.multiplier == "rademacher" and self.groups is not None
+        return signs and self.units < 63 and 2**self.units < options.reps
+
+    @property
+    def reps(self) -> int:
+        """How many replicates there are."""
+        return 2**self.units if self.enumerated else self.options.reps
+
+    @property
+    def size(self) -> int:
+        """How many units a subsample has."""
+        size = round(self.units ** (2.0 / 3.0)) if self.options.size is None else self.options.size
+        if isinstance(size, bool) or not isinstance(size, int) or not self.fit.rank < size < self.units:
+            raise OptionError(
+                f"size is {size!r}; pass how many of the {self.units} rows or clusters to draw: more than the {self.fit.rank} coefficients, and "
+                "fewer than all."
+            )
+        return size
+
+    @property
+    def scale(self) -> float:
+        """What steps are multiplied by: the root of m / n, and of n / (n - m) without replacement."""
+        if self.options.kind == "m-out-of-n":
+            return math.sqrt(self.size / self.units)
+        if self.options.kind == "subsample":
+            return math.sqrt(self.size / (self.units - self.size))
+        return 1.0
+
+    @cached_property
+    def length(self) -> float:
+        """The length of blocks."""
+        given, stationary = self.options.block_length, self.options.kind == "stationary"
+        if given is None:
+            return self._own_length
+        whole = isinstance(given, int) or (isinstance(given, float) and (stationary or given.is_integer()))
+        if isinstance(given, bool) or not whole or not 1 <= given < self.units:
+            number = "a number" if stationary else "a whole number"
+            raise OptionError(f"block_length is {given!r}; pass {number} of 1 or more, below the {self.units} times.")
+        return float(given)
+
+    @property
+    def _own_length(self) -> float:
+        if self.units < 10:
+            raise EstimationError(f"The data choose no block length from {self.units} times; pass block_length.")
+        lengths = block_lengths(unit_scores(self.fit, self.weights(Multinomial(self.units, self.units))))
+        found = lengths.stationary if self.options.kind == "stationary" else lengths.circular
+        longest = max(float(found[torch.isfinite(found)].max()), 1.0)
+        return longest if self.options.kind == "stationary" else float(-int(-longest // 1))
+
+    def weights(self, scheme: Scheme) -> RowWeights:
+        """Return the rows' weights of a scheme of units."""
+        counts, groups = self.fit.sample.counts, self.together
+        if groups is not None:
+            return RowWeights(scheme, codes=groups.codes, counts=counts)
+        if counts is None:
+            return RowWeights(scheme)
+        rows = torch.arange(len(counts), device=counts.device)
+        return RowWeights(scheme, owners=rows.repeat_interleave(counts.long()))
+
+    def weighted(self, scheme: Scheme, *, counts: bool = True) -> Resampler:
+        """Return the resampler by rows' weights."""
+        return Weighted(self.fit, self.weights(scheme), self.seed, self.reps, counts)
+
+    @cached_property
+    def hats(self) -> ClusterHats:
+        """The clusters' hat matrices and scores in Z's coordinates."""
+        assert self.groups is not None
+        return whitened_hats(self.fit, self.groups)
+
+    @property
+    def signs(self) -> Scheme:
+        """The scheme of multipliers."""
+        return AllSigns(self.units) if self.enumerated else Multipliers(self.units, self.options.multiplier)
+
+    @cached_property
+    def test(self) -> WildTest | None:
+        """The test of the wild cluster bootstrap."""
+        if self.options.kind != "wild" or self.groups is None:
+            return None
+        fit, options = self.fit, self.options
+        jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
+        clusters, nobs = float(self.units), float(fit.nobs)
+        factor = (clusters - 1.0) / clusters
+        factor = factor if crv3 else (nobs - 1.0) / (nobs - fit.rank) / factor
+        sample = WildClusters(self.hats.grams, self.hats.sums, jackknifed, crv3, options.null, factor)
+        return WildTest(fit, sample, self.signs, self.seed, self.reps)
+
+
+@dataclass(frozen=True, eq=False)
+class WildTest:
+    """Tests of single restrictions R b = q by the wild cluster bootstrap, and intervals by inverting them.
+
+    Attributes
+    ----------
+    fit : Fit
+    sample : WildClusters
+    signs : Scheme
+    seed, reps : int
+    known : dict
+        What was computed for a restriction, by its row.
+    """
+
+    fit: Fit
+    sample: WildClusters
+    signs: Scheme
+    seed: int
+    reps: int
+    known: dict[tuple[float, ...], Statistics] = field(default_factory=dict, repr=False)
+
+    def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor:
+        """Return (J,) the shares of draws whose t statistic is larger in size, for the rows of (J, k) R and (J,) q."""
+        found = []
+        for row, value in zip(matrix, values, strict=True):
+            statistics, length = self._statistics(row)
+            found.append(statistics.pvalue((row @ self.fit.params - value) / length))
+        return torch.stack(found)
+
+    def interval(self, matrix: Tensor, alpha: float) -> Tensor:
+        """Return (J, 2) the q whose p-value is above alpha; without end where all of one side are."""
+        bounds = []
+        for row in matrix:
+            statistics, length = self._statistics(row)
+            ends = [row @ self.fit.params - length * statistics.bound(alpha, sign) for sign in (1.0, -1.0)]
+            bounds.append(torch.stack(ends))
+        return torch.stack(bounds)
+
+    def _statistics(self, row: Tensor) -> tuple[Statistics, Tensor]:
+        turned = self.fit.root.mT @ row
+        length = torch.linalg.vector_norm(turned)
+        if not bool(length > 0):
+            raise EstimationError("The restriction is on no coefficient that is estimated; test one that is.")
+        key = tuple(row.tolist())
+        if key not in self.known:
+            self.known[key] = wild_statistics(self.sample, turned / length, self.signs, self.seed, self.reps)
+        return self.known[key], length
+
+
+@dataclass(frozen=True, eq=False)
+class _Resampled(Resampling):
+    """What intervals and tests may ask of the replicates."""
+
+    kind: str
+    seed: int
+    reps: int
+    failed: int
+    fit: Fit
+    resampler: Resampler
+    found: Replicates
+    scale: float
+    test: WildTest | None
+
+    @cached_property
+    def _cores(self) -> Tensor:
+        return self.resampler.variances(self.found)
+
+    @cached_property
+    def _influence(self) -> Tensor:
+        return self.resampler.influence()
+
+    def variances(self, jacobian: Tensor, jacobians: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates."""
+        ours, drawn = jacobian @ self.fit.root, jacobians @ self.fit.root
+        own = torch.einsum("mr,rq,mq->m", ours, self._cores[0], ours)
+        each = torch.einsum(
+            "bmr,brq,bmq->bm",
+            drawn.expand(len(self._cores) - 1, -1, -1),
+            self._cores[1:],
+            drawn.expand(len(self._cores) - 1, -1, -1),
+        )
+        return own, each * self.scale**2
+
+    def acceleration(self, jacobian: Tensor) -> Tensor:
+        """Return (m,) the acceleration of g(b), from the influence of the units."""
+        lines = self._influence @ (jacobian @ self.fit.root).mT
+        return lines.pow(3).sum(0) / (6.0 * lines.square().sum(0).pow(1.5))
+
+    def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:
+        """Return (J,) those of the kind's own tests of R b = q; None where it has none."""
+        return None if self.test is None else self.test.pvalues(matrix, values)
+
+    def interval(self, matrix: Tensor, alpha: float) -> Tensor | None:
+        """Return (J, 2) the intervals of the kind's own tests."""
+        return None if self.test is None else self.test.interval(matrix, alpha)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind: its label, its words, what draws it, and its options."""
+
+    label: str
+    words: str
+    make: Callable[[Plan], Resampler]
+    options: frozenset[str] = frozenset()
+
+
+def _wild(plan: Plan) -> Resampler:
+    fit, options = plan.fit, plan.options
+    _check_least_squares(fit)
+    hats = plan.hats.grams if plan.groups is not None and options.variant[0] == "3" else None
+    power = slack_power(options.residuals)
+    return Multiplied(
+        fit, plan.weights(plan.signs), plan.seed, plan.reps, power, hats, residuals=fit.sample.counts is None
+    )
+
+
+def _score(plan: Plan) -> Resampler:
+    return Multiplied(plan.fit, plan.weights(plan.signs), plan.seed, plan.reps)
+
+
+def _blocks(name: Literal["moving", "circular", "stationary"]) -> Callable[[Plan], Resampler]:
+    return lambda plan: plan.weighted(Blocks(plan.units, plan.length, name), counts=False)
+
+
+def _residual(plan: Plan) -> Resampler:
+    targets = residual_targets(plan.fit, plan.seed, slack_power(plan.options.residuals))
+    return Redrawn(plan.fit, targets, plan.reps)
+
+
+_CLUSTERS = frozenset({"clusters"})
+_BLOCKS = frozenset({"time", "block_length"})
+_KINDS: dict[str, _Kind] = {
+    "pairs": _Kind(
+        "bootstrap", "the pairs bootstrap", lambda plan: plan.weighted(Multinomial(plan.units, plan.units)), _CLUSTERS
+    ),
+    "bayesian": _Kind(
+        "bayesian bootstrap",
+        "the Bayesian bootstrap",
+        lambda plan: plan.weighted(Exponential(plan.units), counts=False),
+        _CLUSTERS,
+    ),
+    "poisson": _Kind(
+        "poisson bootstrap",
+        "the Poisson bootstrap",
+        lambda plan: plan.weighted(PoissonCounts(plan.units), counts=False),
+        _CLUSTERS,
+    ),
+    "residual": _Kind("residual bootstrap", "the residual bootstrap", _residual, frozenset({"residuals"})),
+    "parametric": _Kind(
+        "parametric bootstrap",
+        "the parametric bootstrap",
+        lambda plan: Redrawn(plan.fit, parametric_targets(plan.fit, plan.seed), plan.reps),
+    ),
+    "wild": _Kind("wild bootstrap", "the wild bootstrap", _wild, _CLUSTERS | {"multiplier", "residuals"}),
+    "score": _Kind("score bootstrap", "the score bootstrap", _score, _CLUSTERS | {"multiplier"}),
+    "moving-block": _Kind("block bootstrap", "the moving block bootstrap", _blocks("moving"), _BLOCKS),
+    "circular-block": _Kind("block bootstrap", "the circular block bootstrap", _blocks("circular"), _BLOCKS),
+    "stationary": _Kind("block bootstrap", "the stationary bootstrap", _blocks("stationary"), _BLOCKS),
+    "subsample": _Kind(
+        "subsampling", "subsampling", lambda plan: plan.weighted(Subsample(plan.units, plan.size)), _CLUSTERS | {"size"}
+    ),
+    "m-out-of-n": _Kind(
+        "m-out-of-n bootstrap",
+        "the m out of n bootstrap",
+        lambda plan: plan.weighted(Multinomial(plan.units, plan.size)),
+        _CLUSTERS | {"size"},
+    ),
+}
+# What `residuals` means where there are clusters is the variant's.
+
+
+def _check_least_squares(fit: Fit) -> None:
+    if not isinstance(fit.objective, LinearIndex) or fit.objective.claim is not Claim.LEAST_SQUARES:
+        raise EstimationError(
+            "The wild bootstrap multiplies residuals of least squares, so that it is defined for OLS and WLS; use kind='score', which multiplies "
+            "scores, for any model."
+        )
+
+
+def _check_failures(found: Replicates, kind: str) -> int:
+    """Count the replicates without an estimate, and refuse if they are most of them."""
+    reps, failed = len(found.found), int((~found.found).sum())
+    sentence = f"{failed} of {reps} replicates have no estimate: they have lost a column, such as a rare dummy, or do not converge"
+    remedy = "use kind='bayesian', whose weights are all positive, or 'score', which refits nothing"
+    if failed > _MOST_FAIL * reps or reps - failed < 2:
+        raise EstimationError(f"{sentence}; {remedy}.")
+    if failed > _SOME_FAIL * reps:
+        warnings.warn(
+            f"{sentence}, and were left out, so that the others are no fair sample; {remedy}.",
+            BootstrapWarning,
+            stacklevel=5,
+        )
+    return failed
+
+
+def _note(plan: Plan, kind: _Kind, drawn: _Resampled) -> str:
+    """Return the sentence under a summary."""
+    parts = [f"{counted(drawn.reps, 'replicate')}, {'all signs' if plan.enumerated else f'seed {drawn.seed}'}"]
+    if plan.groups is not None:
+        parts.append(f"{plan.groups.count} clusters")
+    if plan.test is not None:
+        parts.append(f"tests and intervals by {'WCR' if plan.options.null else 'WCU'}{plan.options.variant}")
+    if "block_length" in kind.options:
+        parts.append(f"blocks of {plan.length:.3g}")
+    if "size" in kind.options:
+        parts.append(f"{plan.size} of {plan.units} drawn")
+    if drawn.failed:
+        parts.append(f"{drawn.failed} failed and were left out")
+    return f"Standard Errors are by {kind.words} ({', '.join(parts)})"

@@ -1,0 +1,165 @@
+"""Intervals, bands and p-values from replicates of an estimate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from scipy import special
+from torch import Tensor
+
+from betahat.errors import EstimationError, OptionError, listed
+from betahat.inference.distribution import quantile
+
+Method = Literal["normal", "percentile", "basic", "studentized", "bca", "sup-t"]
+Tail = Literal["symmetric", "equal"]
+
+
+@dataclass(frozen=True, eq=False)
+class Replicated:
+    """An estimate of m numbers and its replicates.
+
+    Attributes
+    ----------
+    estimates, errors : Tensor
+        (m,) g(b) and its standard errors, the standard deviations of the replicates.
+    draws : Tensor
+        (R, m) g(b*).
+    variances : callable
+        () -> (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates.
+    acceleration : callable
+        () -> (m,).
+    """
+
+    estimates: Tensor
+    errors: Tensor
+    draws: Tensor
+    variances: Callable[[], tuple[Tensor, Tensor]]
+    acceleration: Callable[[], Tensor]
+
+    def interval(self, method: Method, alpha: float) -> Tensor:
+        """Return (m, 2) intervals of coverage 1 - alpha, those of "sup-t" all at once.
+
+        Raises
+        ------
+        OptionError, EstimationError
+            An unknown method, or one that these replicates have not.
+
+        References
+        ----------
+        Davison and Hinkley (1997), Bootstrap Methods and their Application, chapter 5; R: ``boot::boot.ci``. BCa: Efron (1987), JASA 82.
+        sup-t: Montiel Olea and Plagborg-Møller (2019), J. Appl. Econometrics 34(1).
+        """
+        if method not in _INTERVALS:
+            raise OptionError(f"method is {method!r}; use one of {listed(_INTERVALS)}.")
+        quantile(alpha, None)  # which checks alpha
+        return _INTERVALS[method](self, alpha)
+
+    def pvalues(self, values: Tensor, tail: Tail = "symmetric") -> Tensor:
+        """Return (m,) p-values of g = q: the share, the sample among them, of replicates as far from g(b) as q is.
+
+        "symmetric" counts distances of either sign; "equal" is twice the smaller of the two tails.
+
+        References
+        ----------
+        Davison and Hinkley (1997), section 4.4.
+        """
+        if tail not in get_args(Tail):
+            raise OptionError(f"tail is {tail!r}; use one of {listed(get_args(Tail))}.")
+        moved, distance = self.draws - self.estimates, self.estimates - values
+        count = len(self.draws) + 1.0
+        if tail == "symmetric":
+            return ((moved.abs() >= distance.abs()).sum(0) + 1.0) / count
+        above, below = (moved >= distance).sum(0) + 1.0, (moved <= distance).sum(0) + 1.0
+        return (2.0 * torch.minimum(above, below) / count).clamp_max(1.0)
+
+
+def no_replicates(what: str) -> str:
+    """Return the sentence for what only a bootstrap has."""
+    return f"{what} needs replicates, and this covariance has none; take a bootstrap first, res.with_cov(bh.Bootstrap(999, seed=1))."
+
+
+def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
+    """Return (m,) quantiles of (R, m) draws at (m,) shares p: the order statistic (R + 1) p, between two on the normal scale.
+
+    References
+    ----------
+    Davison and Hinkley (1997), equation 5.8; R: ``boot:::norm.inter``.
+    """
+    ordered, reps = draws.sort(0).values, len(draws)
+    place = (reps + 1.0) * shares
+    whole = (place + _WHOLE).floor()
+    below = whole.clamp(1, reps)
+    above = (whole + 1.0).clamp(1, reps)
+    low, high = (ordered.gather(0, at.long()[None] - 1)[0] for at in (below, above))
+    ends = torch.special.ndtri(torch.stack([below, above, place]) / (reps + 1.0))
+    inner = (ends[2] - ends[0]) / (ends[1] - ends[0])
+    between = (place - whole).abs() > _WHOLE
+    return torch.where(between & (above > below), low + inner * (high - low), low)
+
+
+# (R + 1) p is a whole number but for rounding.
+_WHOLE = 1e-9
+
+
+def _normal(of: Replicated, alpha: float) -> Tensor:
+    return _around(of, float(quantile(alpha, None)))
+
+
+def _around(of: Replicated, critical: float | Tensor) -> Tensor:
+    return torch.stack([of.estimates - critical * of.errors, of.estimates + critical * of.errors], 1)
+
+
+def _ends(of: Replicated, draws: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    shares = torch.full_like(of.estimates, 0.5 * alpha)
+    return quantiles(draws, shares), quantiles(draws, 1.0 - shares)
+
+
+def _percentile(of: Replicated, alpha: float) -> Tensor:
+    return torch.stack(_ends(of, of.draws, alpha), 1)
+
+
+def _basic(of: Replicated, alpha: float) -> Tensor:
+    low, high = _ends(of, of.draws, alpha)
+    return torch.stack([2.0 * of.estimates - high, 2.0 * of.estimates - low], 1)
+
+
+def _studentized(of: Replicated, alpha: float) -> Tensor:
+    own, each = of.variances()
+    low, high = _ends(of, (of.draws - of.estimates) / each.sqrt(), alpha)
+    return torch.stack([of.estimates - own.sqrt() * high, of.estimates - own.sqrt() * low], 1)
+
+
+def _bca(of: Replicated, alpha: float) -> Tensor:
+    below = (of.draws < of.estimates).to(torch.float64).mean(0)
+    if bool(((below == 0) | (below == 1)).any()):
+        raise EstimationError(
+            "All replicates lie on one side of the estimate, so that the bias correction of method='bca' is not finite; use 'basic' or "
+            "'studentized', or more reps."
+        )
+    bias, acceleration = torch.special.ndtri(below), of.acceleration()
+    bounds = []
+    for share in (0.5 * alpha, 1.0 - 0.5 * alpha):
+        moved = bias + float(special.ndtri(share))
+        level = torch.special.ndtr(bias + moved / (1.0 - acceleration * moved))
+        bounds.append(quantiles(of.draws, level))
+    return torch.stack(bounds, 1)
+
+
+def _sup_t(of: Replicated, alpha: float) -> Tensor:
+    largest = ((of.draws - of.estimates).abs() / of.errors).amax(1)
+    rank = min(math.ceil((len(largest) + 1) * (1.0 - alpha)), len(largest))
+    return _around(of, largest.sort().values[rank - 1])
+
+
+_INTERVALS: dict[str, Callable[[Replicated, float], Tensor]] = {
+    "normal": _normal,
+    "percentile": _percentile,
+    "basic": _basic,
+    "studentized": _studentized,
+    "bca": _bca,
+    "sup-t": _sup_t,
+}

@@ -1,0 +1,282 @@
+"""The three ways to resample a fit: rows with other weights, other values of y, and scores times random numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.index import index_rows
+from betahat.calculus.problem import Problem
+from betahat.calculus.rows import Bread, Point, Rows, rotated_scores
+from betahat.data.progress import progress
+from betahat.data.sample import Sample
+from betahat.errors import EstimationError
+from betahat.fit import Fit
+from betahat.objectives.base import dispersion
+from betahat.resampling.refits import WEIGHTS, Replicates, in_batches, target_refits, weighted_refits
+from betahat.resampling.targets import Targets, scaled_scores
+from betahat.resampling.weights import Blocks, RowWeights
+from betahat.resampling.wild import jackknifed_scores
+from betahat.solvers.memory import check_numbers_fit
+
+
+class Resampler(ABC):
+    """What draws replicates of a fit, numbers 0 to reps - 1 of a seed."""
+
+    @abstractmethod
+    def refits(self) -> Replicates:
+        """Return the steps from the estimate to those of the replicates."""
+
+    @abstractmethod
+    def variances(self, found: Replicates) -> Tensor:
+        """Return (R + 1, r, r) the covariances that the sample, and then each replicate that was found, has by itself, in Z's coordinates.
+
+        Raises
+        ------
+        EstimationError
+            Such replicates are no samples.
+        """
+
+    @abstractmethod
+    def influence(self) -> Tensor:
+        """Return (units, r) what each unit adds to the estimate, to first order, in Z's coordinates."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted(Resampler):
+    """Rows, or clusters, with other weights: whether they are drawn again, or weigh more or less.
+
+    Attributes
+    ----------
+    fit : Fit
+    weights : RowWeights
+    seed, reps : int
+    counts : bool
+        Whether weights count copies, so that a replicate is a sample.
+    """
+
+    fit: Fit
+    weights: RowWeights
+    seed: int
+    reps: int
+    counts: bool
+
+    def refits(self) -> Replicates:
+        """Refit."""
+        return weighted_refits(self.fit, self.weights, self.seed, self.reps)
+
+    def variances(self, found: Replicates) -> Tensor:
+        """Return the sandwich of rows, or of clusters, each copy a row or cluster of its own."""
+        if not self.counts:
+            raise EstimationError(_NO_SAMPLES)
+        fit, weights, rows = self.fit, self.weights, len(self.fit.sample.columns[0])
+        once = torch.ones(weights.scheme.units, dtype=torch.float64, device=fit.params.device)
+
+        def samples() -> Iterator[tuple[Sample, Tensor]]:
+            yield fit.sample, once
+            for some in _batches(found, rows):
+                units = weights.scheme(self.seed, some)
+                for of_rows, of_units in zip(weights.rows(units, rows), units, strict=True):
+                    yield fit.sample.counted(of_rows), of_units
+
+        return _each_core(self.fit, found, (_sandwich(sample, weights.codes, often) for sample, often in samples()))
+
+    def influence(self) -> Tensor:
+        """Return the scores' sums over units; those of times in blocks are no independent units."""
+        if isinstance(self.weights.scheme, Blocks):
+            raise EstimationError(_NO_UNITS)
+        return unit_scores(self.fit, self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn(Resampler):
+    """Other values of y.
+
+    Attributes
+    ----------
+    fit : Fit
+    targets : callable
+        (R,) replicates -> (R, n).
+    reps : int
+    """
+
+    fit: Fit
+    targets: Targets
+    reps: int
+
+    def refits(self) -> Replicates:
+        """Refit."""
+        return target_refits(self.fit, self.targets, self.reps)
+
+    def variances(self, found: Replicates) -> Tensor:
+        """Return the classical covariance."""
+        return _each_core(self.fit, found, (_classical(s) for s in _with_targets(self.fit, self.targets, found)))
+
+    def influence(self) -> Tensor:
+        """Refuse: a model that draws y has no units that might be left out."""
+        raise EstimationError(_NO_UNITS)
+
+
+@dataclass(frozen=True, eq=False)
+class Multiplied(Resampler):
+    """Scores of rows, or of clusters, times random numbers of mean 0 and variance 1: no refit, one product.
+
+    Attributes
+    ----------
+    fit : Fit
+    weights : RowWeights
+        The multipliers.
+    seed, reps : int
+    power : float
+        Rows' scores are divided by (1 - leverage)^power.
+    jackknifed : Tensor or None
+        (G, r, r) the clusters' hat matrices, where a cluster's residuals are to be those of the fit without it.
+    residuals : bool
+        Whether a replicate is a sample, of residuals times the numbers: least squares.
+    """
+
+    fit: Fit
+    weights: RowWeights
+    seed: int
+    reps: int
+    power: float = 0.0
+    jackknifed: Tensor | None = None
+    residuals: bool = False
+
+    def refits(self) -> Replicates:
+        """Multiply."""
+        fit, weights = self.fit, self.weights
+        if weights.codes is not None:
+            table = unit_scores(fit, weights)
+            table = table if fit.problem.penalty is None else table - table.mean(0)
+            table = table if self.jackknifed is None else jackknifed_scores(self.jackknifed, table)
+
+        def multiply(replicates: Tensor) -> Replicates:
+            if weights.codes is not None:
+                steps = weights.scheme(self.seed, replicates) @ table
+            else:
+                drawn = weights(self.seed, replicates, len(fit.sample.columns[0]))
+                steps, start = drawn.new_zeros(len(drawn), fit.rank), 0
+                for scores in fit.each(lambda rows: scaled_scores(rows, self.power)):
+                    steps.addmm_(drawn[:, start : start + len(scores)], scores)
+                    start += len(scores)
+                if fit.problem.penalty is not None:  # whose slope the scores sum to
+                    steps -= drawn.sum(1, keepdim=True) * fit.sum_rows(_summed_scores) / float(fit.nobs)
+            return Replicates(steps, torch.isfinite(steps).all(1))
+
+        width = len(fit.sample.columns[0]) if weights.codes is None else weights.scheme.units
+        return in_batches(self.reps, width, fit.params.device, multiply)
+
+    def variances(self, found: Replicates) -> Tensor:
+        """Return HC0, of least squares whose residuals are multiplied row by row."""
+        if not self.residuals or self.weights.codes is not None:
+            raise EstimationError(_NO_SAMPLES)
+        fit = self.fit
+        fitted = fit.map_rows(lambda rows: index_rows(rows).index)
+        errors = fit.map_rows(lambda rows: _errors(rows, self.power))
+
+        def targets(replicates: Tensor) -> Tensor:
+            return fitted + self.weights.scheme(self.seed, replicates) * errors
+
+        return _each_core(fit, found, (_sandwich(s, None, None) for s in _with_targets(fit, targets, found)))
+
+    def influence(self) -> Tensor:
+        """Refuse: multipliers of mean zero are no weights of units."""
+        raise EstimationError(_NO_UNITS)
+
+
+_NO_SAMPLES = (
+    "method='studentized' needs the standard error of each replicate, which is defined where replicates are samples: kind 'pairs', "
+    "'m-out-of-n', 'subsample', 'residual', 'parametric', and 'wild' of rows (of clusters its intervals invert a test already); use "
+    "'percentile' or 'basic'."
+)
+_NO_UNITS = (
+    "method='bca' needs the influence of the units that are drawn, so that it is defined for kind 'pairs', 'bayesian' and 'poisson'; use "
+    "'percentile', 'basic' or 'studentized'."
+)
+
+Core = Callable[[Fit, Point], Tensor]
+
+
+def _batches(found: Replicates, rows: int) -> Iterator[Tensor]:
+    """Yield the replicates that were found, as many at a time as fit."""
+    return iter(torch.split(found.found.nonzero().flatten(), max(WEIGHTS // max(rows, 1), 1)))
+
+
+def _with_targets(fit: Fit, targets: Targets, found: Replicates) -> Iterator[Sample]:
+    design = fit.design
+    yield design
+    for some in _batches(found, design.rows):
+        for drawn in targets(some):
+            yield replace(design, endog=drawn)
+
+
+def _each_core(fit: Fit, found: Replicates, cores: Iterator[Core]) -> Tensor:
+    """Return (R + 1, r, r): of the sample at the estimate, and of each replicate at its own."""
+    steps = torch.cat([torch.zeros_like(found.steps[:1]), found.steps[found.found]])
+    check_numbers_fit(len(steps) * fit.rank**2, "The covariances of all replicates", steps.device)
+    bread = Bread.EXPECTED if fit.bread_kind is Bread.EXPECTED else Bread.OBSERVED
+    points = [Point(fit.params + fit.root @ step, fit.root, bread) for step in steps]
+    return torch.stack([core(fit, at) for core, at in zip(cores, progress(points, "standard errors"), strict=True)])
+
+
+def _sandwich(sample: Sample, codes: Tensor | None, often: Tensor | None) -> Core:
+    """Return Z's A^-1 B A^-1 of a sample, B the sum over rows, or over clusters as `often` as each was drawn."""
+
+    def core(fit: Fit, at: Point) -> Tensor:
+        problem = Problem(fit.objective, sample, fit.problem.penalty)
+        if codes is None:
+            (meat,) = problem.total(lambda rows: (rows.meat(),), at)
+        else:
+            assert often is not None
+            plain = Problem(fit.objective, fit.sample, fit.problem.penalty)
+            sums, start = at.params.new_zeros(len(often), fit.rank), 0
+            for values in plain.each(rotated_scores, at):
+                sums.index_add_(0, codes[start : start + len(values)], values)
+                start += len(values)
+            meat = sums.mT @ (sums * often[:, None])
+        inverse = _inverse_information(problem, at)
+        return inverse @ meat @ inverse
+
+    return core
+
+
+def _classical(sample: Sample) -> Core:
+    """Return Z's s^2 A^-1 of a sample."""
+
+    def core(fit: Fit, at: Point) -> Tensor:
+        problem = Problem(fit.objective, sample, fit.problem.penalty)
+        factor = dispersion(fit.objective.claim, problem.loss(at.params), fit.df_resid)
+        return factor * _inverse_information(problem, at)
+
+    return core
+
+
+def _inverse_information(problem: Problem, at: Point) -> Tensor:
+    information = problem.evaluate(at.params, at.bread).information
+    inverse: Tensor = torch.linalg.pinv(at.root.mT @ information @ at.root, hermitian=True)
+    return inverse
+
+
+def _summed_scores(rows: Rows) -> Tensor:
+    return rotated_scores(rows).sum(0)
+
+
+def unit_scores(fit: Fit, weights: RowWeights) -> Tensor:
+    """Return (units, r) the sums of scores over units, in Z's coordinates."""
+    codes, owners = weights.codes, weights.owners
+    if codes is not None:
+        return fit.sum_groups(codes, weights.scheme.units, rotated_scores)
+    scores = fit.map_rows(lambda rows: rows.scores() @ rows.at.root)
+    return scores if owners is None else scores[owners]
+
+
+def _errors(rows: Rows, power: float) -> Tensor:
+    """Return (b,) y - x'b over (1 - h)^power."""
+    block = index_rows(rows)
+    plain = block.residual if block.weights is None else block.residual / block.weights
+    return plain if power == 0.0 else plain * (1.0 - rows.leverage) ** -power

@@ -1,28 +1,34 @@
-"""Philox, a counter-based generator, in integer tensor operations: the same numbers on any device, in any order."""
+"""Philox, a counter-based generator: the same numbers on any device, in any order.
+
+Many of a replicate are NumPy's on a CPU, which has the generator in C; others are made by integer tensor operations.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-# Salmon, Moraes, Dror and Shaw (2011), the constants of Philox 4x32.
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+# Salmon, Moraes, Dror and Shaw (2011), the constants of Philox 4x64, read as signed integers.
+_MULTIPLIERS = (0xD2E7470EE14C6C93 - 2**64, 0xCA5A826395121157 - 2**64)
+_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _ROUNDS = 10
-_LOW = 0xFFFFFFFF
-# Up to here a word times a number, over 2^32, is near enough to uniform.
+_LOW, _WRAP = 0xFFFFFFFF, 2**64
+# Up to here a word of 32 bits times a number, over 2^32, is near enough to uniform.
 _FEW = 2**20
+# From so many numbers of a replicate on, NumPy's are faster than tensors'.
+_MANY = 256
 
 
 def philox(a: Tensor, b: Tensor, c: Tensor, d: Tensor, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return four (...) int64 tensors of 32 random bits for each counter of four words, by Philox 4x32 of ten rounds.
+    """Return four (...) int64 tensors of 64 random bits for each counter of four words, by Philox 4x64 of ten rounds.
 
     Parameters
     ----------
     a, b, c, d : Tensor
-        The counters' words, int64 tensors of one shape, below 2^32; they are overwritten.
+        The counters' words, int64 tensors of one shape.
     key : tuple of int
-        Two numbers below 2^32: the seed.
+        Two numbers below 2^64: the seed.
 
     References
     ----------
@@ -31,51 +37,55 @@ def philox(a: Tensor, b: Tensor, c: Tensor, d: Tensor, key: tuple[int, int]) -> 
     Examples
     --------
     >>> import torch
-    >>> [f"{int(word):08x}" for word in philox(*torch.zeros(4, dtype=torch.int64), key=(0, 0))]
-    ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
+    >>> [f"{int(word) % 2**64:016x}" for word in philox(*torch.zeros(4, dtype=torch.int64), key=(0, 0))]
+    ['16554d9eca36314c', 'db20fe9d672d0fdc', 'd7e772cee186176b', '7e68b68aec7ba23b']
     """
     left, right = key
-    one, two = torch.empty_like(a), torch.empty_like(a)
     for _ in range(_ROUNDS):
-        # int64 wraps, and its 64 bits are those of the product; the low words are masked where they are used
-        low_a, low_c = a.mul_(_MULTIPLIERS[0]), c.mul_(_MULTIPLIERS[1])
-        torch.bitwise_right_shift(low_c, 32, out=one).bitwise_xor_(b).bitwise_xor_(left).bitwise_and_(_LOW)
-        torch.bitwise_right_shift(low_a, 32, out=two).bitwise_xor_(d).bitwise_xor_(right).bitwise_and_(_LOW)
-        a, b, c, d, one, two = one, low_c, two, low_a, b, d
-        left, right = (left + _WEYL[0]) & _LOW, (right + _WEYL[1]) & _LOW
-    return a, b.bitwise_and_(_LOW), c, d.bitwise_and_(_LOW)
+        # int64 wraps, so that the low halves of the products are those of unsigned numbers
+        first, second = _high(a, _MULTIPLIERS[0]), _high(c, _MULTIPLIERS[1])
+        a, b, c, d = second ^ b ^ _signed(left), c * _MULTIPLIERS[1], first ^ d ^ _signed(right), a * _MULTIPLIERS[0]
+        left, right = (left + _WEYL[0]) % _WRAP, (right + _WEYL[1]) % _WRAP
+    return a, b, c, d
 
 
-def words(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
-    """Return (R, places) int64 of 32 random bits, each a function of seed, stream, replicate and place alone.
+def random_bits(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
+    """Return (R, places) int64 of 64 random bits, each a function of seed, stream, replicate and place alone.
 
     Parameters
     ----------
     seed : int
         Below 2^64.
     stream : int
-        Below 2^32: numbers for another purpose are of another stream.
+        Numbers for another purpose are of another stream.
     replicates : Tensor
-        (R,) int64, below 2^32.
+        (R,) int64.
     places : int
-        The places are 0, 1, ..., places - 1.
+        The places are 0, 1, ..., places - 1; four of them share a counter (place / 4 + 1, replicate, stream, 0).
     """
-    counters = torch.arange(-(-places // 4), device=replicates.device)
+    if replicates.device.type == "cpu" and places >= _MANY:
+        return _by_numpy(seed, stream, replicates, places)
+    counters = torch.arange(1, -(-places // 4) + 1, device=replicates.device)
     shape = (len(replicates), len(counters))
     made = philox(
-        (counters & _LOW).expand(shape).clone(),
-        (counters >> 32).expand(shape).clone(),
-        replicates[:, None].expand(shape).clone(),
+        counters.expand(shape),
+        replicates[:, None].expand(shape),
         counters.new_full(shape, stream),
-        key=(seed & _LOW, (seed >> 32) & _LOW),
+        counters.new_zeros(shape),
+        key=(seed, 0),
     )
     return torch.stack(made, 2).flatten(1)[:, :places]
 
 
+def words(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
+    """Return (R, places) int64 of 32 random bits: the low, then the high halves of `random_bits`."""
+    bits = random_bits(seed, stream, replicates, -(-places // 2))
+    return torch.stack([bits & _LOW, (bits >> 32) & _LOW], 2).flatten(1)[:, :places]
+
+
 def uniforms(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
-    """Return (R, places) uniform numbers in (0, 1) of 52 random bits: `words` of two for each place."""
-    pairs = words(seed, stream, replicates, 2 * places).view(len(replicates), places, 2)
-    bits = (pairs[:, :, 0] << 20) | (pairs[:, :, 1] >> 12)
+    """Return (R, places) uniform numbers in (0, 1) of 52 random bits."""
+    bits = (random_bits(seed, stream, replicates, places) >> 12) & (2**52 - 1)
     return bits.to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
@@ -85,8 +95,42 @@ def integers(seed: int, stream: int, replicates: Tensor, places: int, below: int
     Notes
     -----
     A word times `below`, over 2^32, has probabilities that differ by below / 2^32 of themselves; from 2^20 on uniforms of 52 bits are
-    taken, so that no probability is off by more than 1 in 4,096, and their mean not at all.
+    taken, so that none is off by more than 1 in 4,096, and their mean not at all.
     """
     if below <= _FEW:
         return words(seed, stream, replicates, places).mul_(below).bitwise_right_shift_(32)
     return (uniforms(seed, stream, replicates, places) * below).to(torch.int64).clamp_max_(below - 1)
+
+
+def _by_numpy(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
+    generator = np.random.Philox(0)
+    state = generator.state
+    numbers = np.empty((len(replicates), places), dtype=np.uint64)
+    for row, replicate in zip(numbers, replicates.tolist(), strict=True):
+        # NumPy counts up before it draws, so that its first counter is 1
+        state["state"] = {
+            "counter": np.array([0, replicate, stream, 0], dtype=np.uint64),
+            "key": np.array([seed, 0], dtype=np.uint64),
+        }
+        generator.state = state
+        row[:] = generator.random_raw(places)
+    return torch.from_numpy(numbers.view(np.int64))
+
+
+def _high(words: Tensor, factor: int) -> Tensor:
+    """Return the high 64 bits of the products of unsigned words and a factor, from halves of 32 bits."""
+    low, high = words & _LOW, (words >> 32) & _LOW
+    factor_low, factor_high = factor & _LOW, (factor >> 32) & _LOW
+    carried = high * factor_low + _upper(low * factor_low)
+    middle = low * factor_high + (carried & _LOW)
+    return high * factor_high + _upper(carried) + _upper(middle)
+
+
+def _upper(words: Tensor) -> Tensor:
+    """Return the upper 32 bits of unsigned words."""
+    return (words >> 32) & _LOW
+
+
+def _signed(word: int) -> int:
+    """Read 64 bits as a signed integer."""
+    return word - _WRAP if word >= 2**63 else word

@@ -23,8 +23,10 @@ from betahat.objectives.softmax import Softmax
 from betahat.resampling.weights import RowWeights
 from betahat.solvers.newton import noise
 
-# Weights of so many rows and replicates are held, 128 MB.
-WEIGHTS = 2**24
+# Weights of rows and replicates that are held, in bytes: more where the rows' products are made anew for each batch.
+_FEW_BYTES, BYTES = 2**22, 2**27
+# A GPU has its speed from large products.
+_GPU_TIMES = 16
 # Products of a unit's row with itself are held where they are fewer.
 _TABLE = 2**24
 # Beyond so many parameters a replicate has the estimate's information, and not its own: n k^2 / 2 products cost more than steps.
@@ -65,7 +67,7 @@ class Resample:
     Attributes
     ----------
     weights : Tensor or None
-        (R, n) how often rows count; None is as in the sample.
+        (R, n) how often rows count, of any dtype; None is as in the sample.
     targets : Tensor or None
         (R, n) what was drawn instead of y.
     """
@@ -75,9 +77,10 @@ class Resample:
 
 
 def in_batches(
-    reps: int, width: int, device: torch.device, function: Callable[[Tensor], Replicates], budget: int = WEIGHTS
+    reps: int, width: int, device: torch.device, function: Callable[[Tensor], Replicates], budget: int = BYTES
 ) -> Replicates:
-    """Take replicates 0 to reps - 1, as many at a time as have `budget` numbers, `width` for each."""
+    """Take replicates 0 to reps - 1, as many at a time as have `budget` bytes, `width` for each."""
+    budget *= 1 if device.type == "cpu" else _GPU_TIMES
     numbers = torch.arange(reps, device=device)
     parts = [function(some) for some in progress(torch.split(numbers, max(budget // max(width, 1), 1)), "bootstrap")]
     return Replicates(torch.cat([part.steps for part in parts]), torch.cat([part.found for part in parts]))
@@ -110,21 +113,22 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
 
     def refit(replicates: Tensor) -> Replicates:
         if table is not None and clusters:
-            units = weights.scheme(seed, replicates)
+            units = weights.scheme(seed, replicates).to(torch.float64)
             moments = _unpacked(units @ table, fit.rank)
             if exact:
                 return _solved(moments, share).replicates
             drawn = weights.rows(units, rows)
         else:
             drawn = weights(seed, replicates, rows)
-            moments = _unpacked(_streamed(fit, drawn) if table is None else drawn @ table, fit.rank)
+            moments = _unpacked(_streamed(fit, drawn) if table is None else drawn.to(torch.float64) @ table, fit.rank)
         if rest is not None:
             often = (drawn.sum(1) / float(fit.nobs))[:, None, None]
             known = 0.0 if moments.information is None else moments.information
             moments = Moments(known + often * rest, moments.scores)
         return _refined(fit, Resample(weights=drawn), _solved(moments, share))
 
-    return in_batches(reps, weights.scheme.units if clusters and exact else rows, fit.params.device, refit)
+    width, budget = weights.scheme.units if clusters and exact else rows, BYTES if table is None else _FEW_BYTES
+    return in_batches(reps, weights.scheme.bytes * width, fit.params.device, refit, budget)
 
 
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:
@@ -147,7 +151,7 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
         scores = _scores_at(fit, drawn, fit.params.new_zeros(len(replicates), fit.rank))
         return _refined(fit, drawn, _solved(Moments(information, scores), share))
 
-    return in_batches(reps, rows, fit.params.device, refit)
+    return in_batches(reps, 8 * rows, fit.params.device, refit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,12 +246,12 @@ def _unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
 
 def _streamed(fit: Fit, drawn: Tensor) -> Tensor:
     """Return (R, p) the sums of products under (R, n) weights, of rows whose table is not held."""
-    sums = drawn.new_zeros(len(drawn), _width(fit))
+    sums = fit.params.new_zeros(len(drawn), _width(fit))
     step = max(_PIECE // _width(fit), 1)
     point, sample = _point(fit), fit.sample
     for block in blocks(*sample.columns, rows=sample.block_rows or step):
         values = _row_products(fit, fit.problem.rows(block, point))
-        sums.addmm_(drawn[:, block.start : block.start + len(values)], values)
+        sums.addmm_(drawn[:, block.start : block.start + len(values)].to(torch.float64), values)
     return sums
 
 
@@ -382,7 +386,7 @@ def _some(drawn: Resample, which: Tensor) -> Resample:
 def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
     """Return (r,) the step of one replicate by damped Newton steps; None where it has no estimate."""
     if drawn.weights is not None:
-        sample = fit.sample.counted(drawn.weights[which])
+        sample = fit.sample.counted(drawn.weights[which].to(torch.float64))
     else:
         assert drawn.targets is not None
         assert isinstance(fit.sample, Design)

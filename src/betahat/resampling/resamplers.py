@@ -17,7 +17,7 @@ from betahat.data.sample import Sample
 from betahat.errors import EstimationError
 from betahat.fit import Fit
 from betahat.objectives.base import dispersion
-from betahat.resampling.refits import WEIGHTS, Replicates, in_batches, target_refits, weighted_refits
+from betahat.resampling.refits import BYTES, Replicates, in_batches, target_refits, weighted_refits
 from betahat.resampling.targets import Targets, scaled_scores
 from betahat.resampling.weights import Blocks, RowWeights
 from betahat.resampling.wild import jackknifed_scores
@@ -81,7 +81,7 @@ class Weighted(Resampler):
             for some in _batches(found, rows):
                 units = weights.scheme(self.seed, some)
                 for of_rows, of_units in zip(weights.rows(units, rows), units, strict=True):
-                    yield fit.sample.counted(of_rows), of_units
+                    yield fit.sample.counted(of_rows.to(torch.float64)), of_units
 
         return _each_core(self.fit, found, (_sandwich(sample, weights.codes, often) for sample, often in samples()))
 
@@ -169,7 +169,7 @@ class Multiplied(Resampler):
             return Replicates(steps, torch.isfinite(steps).all(1))
 
         width = len(fit.sample.columns[0]) if weights.codes is None else weights.scheme.units
-        return in_batches(self.reps, width, fit.params.device, multiply)
+        return in_batches(self.reps, 8 * width, fit.params.device, multiply)
 
     def variances(self, found: Replicates) -> Tensor:
         """Return HC0, of least squares whose residuals are multiplied row by row."""
@@ -204,7 +204,7 @@ Core = Callable[[Fit, Point], Tensor]
 
 def _batches(found: Replicates, rows: int) -> Iterator[Tensor]:
     """Yield the replicates that were found, as many at a time as fit."""
-    return iter(torch.split(found.found.nonzero().flatten(), max(WEIGHTS // max(rows, 1), 1)))
+    return iter(torch.split(found.found.nonzero().flatten(), max(BYTES // max(8 * rows, 1), 1)))
 
 
 def _with_targets(fit: Fit, targets: Targets, found: Replicates) -> Iterator[Sample]:
@@ -239,8 +239,10 @@ def _sandwich(sample: Sample, codes: Tensor | None, often: Tensor | None) -> Cor
                 sums.index_add_(0, codes[start : start + len(values)], values)
                 start += len(values)
             meat = sums.mT @ (sums * often[:, None])
-        inverse = _inverse_information(problem, at)
-        return inverse @ meat @ inverse
+        information = _information(problem, at)
+        half = torch.linalg.solve(information, meat)
+        both: Tensor = torch.linalg.solve(information, half.mT)
+        return both
 
     return core
 
@@ -251,15 +253,15 @@ def _classical(sample: Sample) -> Core:
     def core(fit: Fit, at: Point) -> Tensor:
         problem = Problem(fit.objective, sample, fit.problem.penalty)
         factor = dispersion(fit.objective.claim, problem.loss(at.params), fit.df_resid)
-        return factor * _inverse_information(problem, at)
+        inverse: Tensor = torch.linalg.solve(_information(problem, at), torch.eye(fit.rank).to(fit.root))
+        return factor * inverse
 
     return core
 
 
-def _inverse_information(problem: Problem, at: Point) -> Tensor:
-    information = problem.evaluate(at.params, at.bread).information
-    inverse: Tensor = torch.linalg.pinv(at.root.mT @ information @ at.root, hermitian=True)
-    return inverse
+def _information(problem: Problem, at: Point) -> Tensor:
+    """Return (r, r) Z'AZ."""
+    return at.root.mT @ problem.evaluate(at.params, at.bread).information @ at.root
 
 
 def _summed_scores(rows: Rows) -> Tensor:

@@ -25,9 +25,10 @@ _FIRST, _SECOND = 0, 1
 
 
 class Scheme(ABC):
-    """A frozen, callable record: seed and (R,) replicates -> (R, units) weights, float64."""
+    """A frozen, callable record: seed and (R,) replicates -> (R, units) weights, float64, or int16 where they are counts."""
 
     units: int
+    bytes = 8
 
     @abstractmethod
     def __call__(self, seed: int, replicates: Tensor) -> Tensor:
@@ -40,6 +41,7 @@ class Multinomial(Scheme):
 
     units: int
     draws: int
+    bytes = 2
 
     def __call__(self, seed: int, replicates: Tensor) -> Tensor:
         """Count the draws of each unit."""
@@ -56,6 +58,7 @@ class Subsample(Scheme):
 
     units: int
     draws: int
+    bytes = 2
 
     def __call__(self, seed: int, replicates: Tensor) -> Tensor:
         """Take the units with the smallest of uniform numbers."""
@@ -82,12 +85,13 @@ class PoissonCounts(Scheme):
     """Independent Poisson counts of mean one: Hanley and MacGibbon (2006), Comput. Methods Programs Biomed. 83(1)."""
 
     units: int
+    bytes = 2
 
     def __call__(self, seed: int, replicates: Tensor) -> Tensor:
         """Invert the distribution function."""
         terms = torch.tensor([1.0 / math.factorial(i) for i in range(_LARGEST)], dtype=torch.float64) / math.e
         bounds = terms.cumsum(0).to(replicates.device)
-        return torch.bucketize(uniforms(seed, _FIRST, replicates, self.units), bounds).to(torch.float64)
+        return torch.bucketize(uniforms(seed, _FIRST, replicates, self.units), bounds).to(torch.int16)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class Blocks(Scheme):
     units: int
     length: float
     kind: Literal["moving", "circular", "stationary"]
+    bytes = 2
 
     def __call__(self, seed: int, replicates: Tensor) -> Tensor:
         """Count the units."""
@@ -197,8 +202,8 @@ class RowWeights:
 def _counted(units: int, replicates: Tensor, width: int, draw: Callable[[Tensor], Tensor]) -> Tensor:
     """Count what `draw` returns for some replicates at a time, (R, m) units."""
     budget = _CPU_UNITS if replicates.device.type == "cpu" else _GPU_UNITS
-    counts = torch.zeros(len(replicates), units, dtype=torch.float64, device=replicates.device)
-    one = torch.ones((), dtype=torch.float64, device=replicates.device)
+    counts = torch.zeros(len(replicates), units, dtype=torch.int16, device=replicates.device)
+    one = torch.ones((), dtype=torch.int16, device=replicates.device)
     step = max(budget // max(width, 1), 1)
     for start in range(0, len(replicates), step):
         drawn = draw(replicates[start : start + step])

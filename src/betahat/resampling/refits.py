@@ -33,10 +33,10 @@ _TABLE = 2**24
 _WIDE = 64
 # A pivot of I + noise below this is a direction that a replicate has lost.
 _LOST = 1e-6
-# A step of 1e-10 standard errors, of a sequence that falls by a tenth or more, ends within 1e-11 of its limit.
-_CONVERGED = 1e-10
+# The distance from the limit, in standard errors, of steps that go on to fall as the last one fell.
+_CONVERGED = 1e-12
 # Rounding of a sum over rows leaves steps of some 1e-13; a sequence that falls no more below this has converged.
-_ROUNDING = 1e-9
+_ROUNDING = 1e-11
 _ITERATIONS = 40
 # A step that is more than so much of the last is no sign of an end: Newton's method itself is then sure, and as fast.
 _FALLS = 0.8
@@ -336,7 +336,9 @@ def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
         chunk = max(_PIECE // (stop - start), 1)
         for top in range(0, len(steps), chunk):
             some = slice(top, top + chunk)
-            weights, targets = (None if of is None else of[some, start:stop] for of in (drawn.weights, drawn.targets))
+            weights, targets = (
+                None if of is None else of[some, start:stop].to(torch.float64) for of in (drawn.weights, drawn.targets)
+            )
             sums[some] += rows.resampled_scores(steps[some], weights, targets)
     if fit.problem.penalty is not None:
         sums -= _penalty_slopes(fit, fit.params + steps @ fit.root.mT)
@@ -359,8 +361,10 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
         further = torch.cholesky_solve(_scores_at(fit, part, steps[active])[:, :, None], first.factors[active])[:, :, 0]
         size = torch.linalg.vector_norm(further, dim=1) / unit
         steps[active] += further
-        done = (size <= _CONVERGED) | ((size < _ROUNDING) & (size > 0.5 * last))
-        fails = ~done & ~(size < _FALLS * last)
+        rate = size / last
+        left = size * rate / (1.0 - rate).clamp_min(1.0 - _FALLS)
+        done = (left <= _CONVERGED) | ((size < _ROUNDING) & (rate > 0.5))
+        fails = ~done & ~(rate < _FALLS)
         slow.append(active[fails])
         keep = ~(done | fails)
         if not bool(keep.all()):

@@ -1,4 +1,4 @@
-"""Every mistake with clusters, lags, panels and the jackknife is one sentence: what came, and what to do; so are the warnings.
+"""Every mistake with clusters, lags, panels, the jackknife and the bootstrap is one sentence: what came, and what to do; so are the warnings.
 
 ``python tests/errors/test_cluster_messages.py`` prints all the sentences, to be read aloud.
 """
@@ -187,7 +187,51 @@ FITS = [
     Case("too few places", lambda d: _f(d, bh.Conley(np.zeros(9), np.zeros(9), 10)), bh.DataError, ("latitude", "9")),
 ]  # fmt: skip
 
+BOOTSTRAP = [
+    Case("kind of bootstrap", lambda d: bh.Bootstrap(99, "pair"), bh.OptionError, ("'pair'", "did you mean 'pairs'", "'wild'")),
+    Case("reps", lambda d: bh.Bootstrap(1), bh.OptionError, ("reps is 1", "999")),
+    Case("reps that are no whole number", lambda d: bh.Bootstrap(99.5), bh.OptionError, ("99.5",)),
+    Case("seed", lambda d: bh.Bootstrap(99, seed=-1), bh.OptionError, ("seed is -1", "None")),
+    Case("seed that is no number", lambda d: bh.Bootstrap(99, seed="a"), bh.OptionError, ("'a'",)),
+    Case("multiplier", lambda d: bh.Bootstrap(99, "wild", multiplier="web"), bh.OptionError, ("'web'", "'webb'")),
+    Case("variant", lambda d: bh.Bootstrap(99, "wild", clusters="firm", variant=33), bh.OptionError, ("33", "'33'")),
+    Case("residuals", lambda d: bh.Bootstrap(99, "wild", residuals="HC4"), bh.OptionError, ("'HC4'", "'HC3'")),
+    Case("null", lambda d: bh.Bootstrap(99, "wild", clusters="firm", null=None), bh.OptionError, ("null is None", "True")),
+    Case("variant without clusters", lambda d: bh.Bootstrap(99, "wild", variant="33"), bh.OptionError, ("variant", "with clusters")),
+    Case("residuals with clusters", lambda d: bh.Bootstrap(99, "wild", clusters="firm", residuals="HC3"), bh.OptionError, ("residuals", "variant")),
+    Case("length of no blocks", lambda d: bh.Bootstrap(99, block_length=3), bh.OptionError, ("block_length", "'moving-block'", "'pairs'")),
+    Case("clusters of residuals", lambda d: bh.Bootstrap(99, "residual", clusters="firm"), bh.OptionError, ("clusters", "'pairs'", "'residual'")),
+    Case("size of pairs", lambda d: bh.Bootstrap(99, size=30), bh.OptionError, ("size", "'subsample'")),
+    Case("size", lambda d: _f(d, bh.Bootstrap(99, "subsample", size=60)), bh.OptionError, ("size is 60", "fewer than all")),
+    Case("size that is no whole number", lambda d: _f(d, bh.Bootstrap(99, "m-out-of-n", size=30.0)), bh.OptionError, ("30.0",)),
+    Case("length of blocks", lambda d: _f(d, bh.Bootstrap(99, "moving-block", block_length=60)), bh.OptionError, ("60", "whole number")),
+    Case("length that is no whole number", lambda d: _f(d, bh.Bootstrap(99, "circular-block", block_length=2.5)), bh.OptionError, ("2.5", "whole number")),
+    Case("length that is zero", lambda d: _f(d, bh.Bootstrap(99, "stationary", block_length=0)), bh.OptionError, ("block_length is 0",)),
+    Case("few times", lambda d: _f(d, bh.Bootstrap(99, "stationary", time="year")), bh.EstimationError, ("5 times", "block_length")),
+    Case("no such clusters to draw", lambda d: _f(d, bh.Bootstrap(99, clusters="fim")), bh.OptionError, ("'fim'", "'firm'")),
+    Case("one cluster of pairs", lambda d: _f(d, bh.Bootstrap(99, clusters="one")), bh.EstimationError, ("one cluster only",)),
+    Case("clusters in two ways", lambda d: _f(d, bh.Bootstrap(99, clusters=["firm", "year"])), bh.OptionError, ("2 columns",)),
+    Case("wild of Logit", lambda d: bh.Logit((d.y > 0) * 1.0, d.x).fit(bh.Bootstrap(99, "wild")), bh.EstimationError, ("OLS and WLS", "'score'")),
+    Case("residual of a loss", lambda d: _loss(d, bh.Bootstrap(99, "residual")), bh.EstimationError, ("OLS, WLS", "'score'")),
+    Case("parametric of a loss", lambda d: _loss(d, bh.Bootstrap(99, "parametric")), bh.EstimationError, ("OLS, WLS",)),
+    Case("parametric of weights", lambda d: bh.Logit((d.y > 0) * 1.0, d.x, weights=np.full(60, 2.0)).fit(bh.Bootstrap(99, "parametric")), bh.EstimationError, ("weights", "'pairs'")),
+    Case("residual of freq_weights", lambda d: _counted(d, bh.Bootstrap(99, "residual")), bh.EstimationError, ("freq_weights", "rows themselves")),
+    Case("method without draws", lambda d: _f(d, bh.HC3()).conf_int(method="bca"), bh.OptionError, ("'bca'", "bh.Bootstrap")),
+    Case("pvalues without draws", lambda d: _f(d, bh.HC3()).bootstrap_pvalues(), bh.OptionError, ("bootstrap_pvalues", "bh.Bootstrap")),
+    Case("draws of a function without draws", lambda d: _f(d, bh.HC3()).delta(lambda p: p[0]).draws, bh.OptionError, ("draws", "bh.Bootstrap")),
+    Case("method", lambda d: _f(d, bh.Bootstrap(99)).conf_int(method="BCA"), bh.OptionError, ("'BCA'", "'bca'")),
+    Case("alpha", lambda d: _f(d, bh.Bootstrap(99)).conf_int(95, method="basic"), bh.OptionError, ("95", "0.05")),
+    Case("tail", lambda d: _f(d, bh.Bootstrap(99)).bootstrap_pvalues(tail="left"), bh.OptionError, ("'left'", "'equal'")),
+    Case("studentized of the Bayesian bootstrap", lambda d: _f(d, bh.Bootstrap(99, "bayesian")).conf_int(method="studentized"), bh.EstimationError, ("'pairs'", "'percentile'")),
+    Case("bca of blocks", lambda d: _f(d, bh.Bootstrap(99, "moving-block")).conf_int(method="bca"), bh.EstimationError, ("'pairs'", "'percentile'")),
+    Case("a function that is not finite", lambda d: _f(d, bh.Bootstrap(99, seed=1)).delta(lambda p: p[0].log() + 9.0), bh.EstimationError, ("not finite",)),
+    Case("most replicates fail", lambda d: bh.OLS(d.y, np.column_stack([d.x, np.arange(60) == 4])).fit(bh.Bootstrap(99, "m-out-of-n", size=10)), bh.EstimationError, ("of 99 replicates", "'bayesian'")),
+]  # fmt: skip
+
 WARNINGS = [
+    Case("few clusters of pairs", lambda d: _f(d, bh.Bootstrap(99, clusters="town")), bh.ClusterWarning, ("'town'", "4 clusters", "kind='wild'")),
+    Case("few signs", lambda d: _f(d, bh.Bootstrap(99, "wild", clusters="town")), bh.ClusterWarning, ("16 signs", "webb")),
+    Case("some replicates fail", lambda d: bh.OLS(d.y, np.column_stack([d.x, np.arange(60) < 2])).fit(bh.Bootstrap(99, seed=1)), bh.BootstrapWarning, ("99 replicates", "left out", "'bayesian'")),
     Case("few clusters", lambda d: _f(d, bh.Cluster("town")), bh.ClusterWarning, ("'town'", "4 clusters", "CR2")),
     Case("few clusters, two ways", lambda d: _f(d, bh.Cluster(["firm", "year"])), bh.ClusterWarning, ("'year'", "5 clusters")),
     Case("single rows", lambda d: _a(d, bh.Cluster(np.minimum(np.arange(60), 30))), bh.ClusterWarning, ("31 clusters", "single row in 30")),
@@ -232,7 +276,7 @@ def _named(cases):
     return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
 
 
-@_named((*GROUPS, *OPTIONS, *FITS))
+@_named((*GROUPS, *OPTIONS, *FITS, *BOOTSTRAP))
 def test_errors(case):
     given, before = _given(), _given()
     error = _raised(case, given)
@@ -324,7 +368,7 @@ def test_repair_leaves_a_covariance_alone():
 
 
 if __name__ == "__main__":
-    for case in (*GROUPS, *OPTIONS, *FITS):
+    for case in (*GROUPS, *OPTIONS, *FITS, *BOOTSTRAP):
         found = _raised(case, _given())
         print(
             f"{case.name:40s} {type(found).__name__}: {found if isinstance(found, Exception) else 'NOTHING WAS RAISED'}"

@@ -19,7 +19,7 @@ from betahat.covariance.cluster import group_of
 from betahat.covariance.leverage import whitened_hats
 from betahat.covariance.satterthwaite import ClusterHats
 from betahat.data.groups import Groups
-from betahat.errors import BootstrapWarning, EstimationError, OptionError, counted, listed
+from betahat.errors import BootstrapWarning, ClusterWarning, EstimationError, OptionError, counted, listed
 from betahat.fit import Fit
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.block_length import block_lengths
@@ -58,6 +58,8 @@ Kind = Literal[
 
 # Shares of replicates that may fail before it is a warning, and an error.
 _SOME_FAIL, _MOST_FAIL = 0.05, 0.5
+# Fewer clusters than this spread less than those they were drawn from; fewer signs leave p-values coarse.
+_FEW, _FEW_SIGNS = 10, 6
 _LARGEST_SEED = 2**63
 
 
@@ -153,21 +155,23 @@ class Bootstrap(Estimator):
         self._check_options_of_kind()
 
     def _check_options_of_kind(self) -> None:
-        takes = _KINDS[self.kind].options
+        takes, here = _KINDS[self.kind].options, repr(self.kind)
         if self.kind == "wild":
-            takes = takes | ({"variant", "null"} if self.clusters is not None else {"residuals"})
+            takes = takes | ({"residuals"} if self.clusters is None else {"variant", "null"})
+            here += " without clusters" if self.clusters is None else " with clusters"
         for option in ("clusters", "multiplier", "residuals", "variant", "null", "time", "block_length", "size"):
             if option not in takes and getattr(self, option) != getattr(type(self), option):
-                where = [name for name, kind in _KINDS.items() if option in kind.options]
-                of = "kind='wild' with clusters" if option in ("variant", "null") else f"the kinds {listed(where)}"
+                kinds = [name for name, kind in _KINDS.items() if option in kind.options]
+                where = _WHERE.get(option, f"kind {listed(kinds)}")
                 raise OptionError(
-                    f"{option} is an option of {of}, and kind is {self.kind!r}; leave it out, or choose another kind."
+                    f"{option} is an option of {where}, and kind is {here}; leave it out, or choose another kind."
                 )
 
     def __call__(self, fit: Fit) -> Covariance:
         """Draw, refit, and take the covariance of the estimates."""
         kind = _KINDS[self.kind]
         plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else self.seed)
+        _warn_of_few(plan)
         resampler = kind.make(plan)
         found = resampler.refits()
         failed = _check_failures(found, self.kind)
@@ -468,7 +472,7 @@ _KINDS: dict[str, _Kind] = {
         "the parametric bootstrap",
         lambda plan: Redrawn(plan.fit, parametric_targets(plan.fit, plan.seed), plan.reps),
     ),
-    "wild": _Kind("wild bootstrap", "the wild bootstrap", _wild, _CLUSTERS | {"multiplier", "residuals"}),
+    "wild": _Kind("wild bootstrap", "the wild bootstrap", _wild, _CLUSTERS | {"multiplier"}),
     "score": _Kind("score bootstrap", "the score bootstrap", _score, _CLUSTERS | {"multiplier"}),
     "moving-block": _Kind("block bootstrap", "the moving block bootstrap", _blocks("moving"), _BLOCKS),
     "circular-block": _Kind("block bootstrap", "the circular block bootstrap", _blocks("circular"), _BLOCKS),
@@ -483,7 +487,12 @@ _KINDS: dict[str, _Kind] = {
         _CLUSTERS | {"size"},
     ),
 }
-# What `residuals` means where there are clusters is the variant's.
+# Options of one kind with clusters, or without.
+_WHERE = {
+    "variant": "kind 'wild' with clusters",
+    "null": "kind 'wild' with clusters",
+    "residuals": "kind 'residual', and of 'wild' without clusters",
+}
 
 
 def _check_least_squares(fit: Fit) -> None:
@@ -492,6 +501,20 @@ def _check_least_squares(fit: Fit) -> None:
             "The wild bootstrap multiplies residuals of least squares, so that it is defined for OLS and WLS; use kind='score', which multiplies "
             "scores, for any model."
         )
+
+
+def _warn_of_few(plan: Plan) -> None:
+    """Warn of so few clusters that resampling does not know their spread."""
+    groups, wild = plan.groups, plan.options.kind == "wild"
+    if groups is None or groups.count >= (_FEW_SIGNS if wild else _FEW):
+        return
+    if not wild:
+        sentence = "so few that what is resampled from them is too alike and intervals are too short; use kind='wild', whose tests know it."
+    elif plan.options.multiplier == "rademacher":
+        sentence = f"and {2**groups.count} signs in all, so that p-values are coarse; use multiplier='webb'."
+    else:
+        return
+    warnings.warn(f"{groups.name} has {groups.count} clusters, {sentence}", ClusterWarning, stacklevel=5)
 
 
 def _check_failures(found: Replicates, kind: str) -> int:

@@ -34,7 +34,10 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
     EstimationError
         The objective is no distribution's, or rows have weights that no distribution explains.
     """
-    objective, design = fit.objective, fit.design
+    objective = fit.objective
+    if not isinstance(objective, LinearIndex | Softmax):
+        raise EstimationError(_NO_DISTRIBUTION)
+    design = fit.design
     _check_no_counts(fit, "parametric")
     if design.weights is not None and objective.claim is not Claim.LEAST_SQUARES:
         raise EstimationError(
@@ -130,10 +133,13 @@ def _check_no_counts(fit: Fit, kind: str) -> None:
 @singledispatch
 def _drawing(objective: Objective, index: Tensor, spread: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a function of (R, n) uniforms: values of y by the inverse of its distribution function."""
-    raise EstimationError(
-        "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson and MNLogit have; use kind='pairs' or "
-        "'bayesian'."
-    )
+    raise EstimationError(_NO_DISTRIBUTION)
+
+
+_NO_DISTRIBUTION = (
+    "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson and MNLogit have; use kind='pairs' or "
+    "'bayesian'."
+)
 
 
 @_drawing.register

@@ -86,6 +86,28 @@ QUESTIONS = [
         "covariances_large::test_unbalanced[CR1S]",
         "",
     ),
+    *(
+        (
+            f"{peer} over pairs of OLS, a replicate, n = {rows}, k = {width}",
+            f"bootstrap::test_{peer.lower()}_pairs[({rows}, {width})]",
+            f"bootstrap::test_pairs[({rows}, {width})]",
+            f"at least {limit}",
+        )
+        for rows, width, limits in ((10_000, 10, (25, 3)), (100_000, 20, (20, 5)))
+        for peer, limit in zip(("statsmodels", "NumPy"), limits, strict=True)
+    ),
+    (
+        "statsmodels over pairs of Logit, a replicate, n = 20000, k = 20",
+        "bootstrap::test_statsmodels_logit_pairs",
+        "bootstrap::test_logit_pairs",
+        "at least 10",
+    ),
+    (
+        "wildboottest over a test by wild clusters, 9,999 replicates, 50 clusters",
+        "bootstrap::test_wildboottest",
+        "bootstrap::test_wild_clusters",
+        "at least 3",
+    ),
     (
         "linear module over Logit, n = 1e5",
         "likelihood_module::test_linear_module",
@@ -99,6 +121,7 @@ def main(path):
     found = json.loads(Path(path).read_text(encoding="utf-8"))
     medians = {
         re.sub(r"benchmarks/bench_(ols_)?|\.py", "", entry["fullname"]): entry["stats"]["median"]
+        / entry["extra_info"].get("replicates", 1)
         for entry in found["benchmarks"]
     }
     print("| question | median | of | ratio | limit |\n|---|---|---|---|---|")

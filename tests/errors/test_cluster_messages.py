@@ -198,7 +198,7 @@ BOOTSTRAP = [
     Case("residuals", lambda d: bh.Bootstrap(99, "wild", residuals="HC4"), bh.OptionError, ("'HC4'", "'HC3'")),
     Case("null", lambda d: bh.Bootstrap(99, "wild", clusters="firm", null=None), bh.OptionError, ("null is None", "True")),
     Case("variant without clusters", lambda d: bh.Bootstrap(99, "wild", variant="33"), bh.OptionError, ("variant", "with clusters")),
-    Case("residuals with clusters", lambda d: bh.Bootstrap(99, "wild", clusters="firm", residuals="HC3"), bh.OptionError, ("residuals", "variant")),
+    Case("residuals with clusters", lambda d: bh.Bootstrap(99, "wild", clusters="firm", residuals="HC3"), bh.OptionError, ("residuals", "with clusters")),
     Case("length of no blocks", lambda d: bh.Bootstrap(99, block_length=3), bh.OptionError, ("block_length", "'moving-block'", "'pairs'")),
     Case("clusters of residuals", lambda d: bh.Bootstrap(99, "residual", clusters="firm"), bh.OptionError, ("clusters", "'pairs'", "'residual'")),
     Case("size of pairs", lambda d: bh.Bootstrap(99, size=30), bh.OptionError, ("size", "'subsample'")),

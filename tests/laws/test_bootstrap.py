@@ -1,5 +1,7 @@
 """The bootstrap against naive loops of refits with the same weights, and the laws of its random numbers, intervals and tests."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -736,6 +738,16 @@ def test_an_interrupt_leaves_the_session_usable(monkeypatch):
             res.with_cov(bh.Bootstrap(50, seed=1))
     assert calls
     assert np.isfinite(res.with_cov(bh.Bootstrap(50, seed=1)).bse).all()
+
+
+@pytest.mark.parametrize("kind", ["pairs", "residual", "parametric", "wild", "score"])
+def test_results_can_be_pickled(kind):
+    res = _fitted("OLS").with_cov(
+        bh.Bootstrap(99, kind, seed=1, clusters=FRAME.g.to_numpy().copy() if kind == "wild" else None)
+    )
+    other = pickle.loads(pickle.dumps(res))
+    np.testing.assert_array_equal(other.conf_int(), res.conf_int())
+    np.testing.assert_array_equal(other.conf_int(method="basic"), res.conf_int(method="basic"))
 
 
 def test_names_and_tables():

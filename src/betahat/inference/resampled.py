@@ -72,8 +72,8 @@ class Replicated:
         moved, distance = self.draws - self.estimates, self.estimates - values
         count = len(self.draws) + 1.0
         if tail == "symmetric":
-            return ((moved.abs() >= distance.abs()).sum(0) + 1.0) / count
-        above, below = (moved >= distance).sum(0) + 1.0, (moved <= distance).sum(0) + 1.0
+            return (_count(moved.abs() >= distance.abs()) + 1.0) / count
+        above, below = _count(moved >= distance) + 1.0, _count(moved <= distance) + 1.0
         return (2.0 * torch.minimum(above, below) / count).clamp_max(1.0)
 
 
@@ -103,6 +103,10 @@ def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
 
 # (R + 1) p is a whole number but for rounding.
 _WHOLE = 1e-9
+
+
+def _count(true: Tensor) -> Tensor:
+    return true.sum(0).to(torch.float64)
 
 
 def _normal(of: Replicated, alpha: float) -> Tensor:

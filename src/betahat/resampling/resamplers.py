@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows, rotated_scores
 from betahat.data.progress import progress
@@ -18,7 +17,7 @@ from betahat.errors import EstimationError
 from betahat.fit import Fit
 from betahat.objectives.base import dispersion
 from betahat.resampling.refits import BYTES, Replicates, in_batches, target_refits, weighted_refits
-from betahat.resampling.targets import Targets, scaled_scores
+from betahat.resampling.targets import Targets, scaled_scores, sign_targets
 from betahat.resampling.weights import Blocks, RowWeights
 from betahat.resampling.wild import jackknifed_scores
 from betahat.solvers.memory import check_numbers_fit
@@ -175,14 +174,8 @@ class Multiplied(Resampler):
         """Return HC0, of least squares whose residuals are multiplied row by row."""
         if not self.residuals or self.weights.codes is not None:
             raise EstimationError(_NO_SAMPLES)
-        fit = self.fit
-        fitted = fit.map_rows(lambda rows: index_rows(rows).index)
-        errors = fit.map_rows(lambda rows: _errors(rows, self.power))
-
-        def targets(replicates: Tensor) -> Tensor:
-            return fitted + self.weights.scheme(self.seed, replicates) * errors
-
-        return _each_core(fit, found, (_sandwich(s, None, None) for s in _with_targets(fit, targets, found)))
+        targets = sign_targets(self.fit, self.weights.scheme, self.seed, self.power)
+        return _each_core(self.fit, found, (_sandwich(s, None, None) for s in _with_targets(self.fit, targets, found)))
 
     def influence(self) -> Tensor:
         """Refuse: multipliers of mean zero are no weights of units."""
@@ -275,10 +268,3 @@ def unit_scores(fit: Fit, weights: RowWeights) -> Tensor:
         return fit.sum_groups(codes, weights.scheme.units, rotated_scores)
     scores = fit.map_rows(lambda rows: rows.scores() @ rows.at.root)
     return scores if owners is None else scores[owners]
-
-
-def _errors(rows: Rows, power: float) -> Tensor:
-    """Return (b,) y - x'b over (1 - h)^power."""
-    block = index_rows(rows)
-    plain = block.residual if block.weights is None else block.residual / block.weights
-    return plain if power == 0.0 else plain * (1.0 - rows.leverage) ** -power

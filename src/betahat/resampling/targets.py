@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import singledispatch
 
 import torch
@@ -19,15 +20,95 @@ from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
 from betahat.resampling.counter import uniforms
-from betahat.resampling.weights import Multinomial
+from betahat.resampling.weights import Multinomial, Scheme
 
-Targets = Callable[[Tensor], Tensor]
 # Forty standard deviations and forty counts hold all but 1e-300 of a Poisson distribution.
 _WIDTHS = 40.0
 
 
+class Targets(ABC):
+    """A callable record: (R,) replicates -> (R, n) values of y."""
+
+    @abstractmethod
+    def __call__(self, replicates: Tensor) -> Tensor:
+        """Return the values of some replicates."""
+
+
+@dataclass(frozen=True, eq=False)
+class FromModel(Targets):
+    """Values drawn from the model.
+
+    Attributes
+    ----------
+    objective : Objective
+        Whose distribution it is.
+    index : Tensor
+        (n,) or (n, J) the linear index at the estimate.
+    spread : Tensor
+        (n,) or () the standard deviation of least squares.
+    seed : int
+    """
+
+    objective: Objective
+    index: Tensor
+    spread: Tensor
+    seed: int
+
+    def __call__(self, replicates: Tensor) -> Tensor:
+        """Invert the distribution function at uniform numbers."""
+        return _drawn(self.objective, self.index, self.spread, uniforms(self.seed, 0, replicates, len(self.index)))
+
+
+@dataclass(frozen=True, eq=False)
+class FromResiduals(Targets):
+    """Values made of residuals of other rows.
+
+    Attributes
+    ----------
+    residuals : Tensor
+        (n,) what is drawn from.
+    slope, zero, unit : Tensor
+        (n,) y is (slope r - zero) / unit, r the residual that was drawn.
+    seed : int
+    """
+
+    residuals: Tensor
+    slope: Tensor
+    zero: Tensor
+    unit: Tensor
+    seed: int
+
+    def __call__(self, replicates: Tensor) -> Tensor:
+        """Draw rows with replacement."""
+        count = len(self.residuals)
+        drawn = self.residuals[Multinomial(count, count).indices(self.seed, replicates)]
+        return drawn.mul_(self.slope).sub_(self.zero).div_(self.unit)
+
+
+@dataclass(frozen=True, eq=False)
+class FromSigns(Targets):
+    """Fitted values and residuals times random numbers.
+
+    Attributes
+    ----------
+    fitted, residuals : Tensor
+        (n,).
+    signs : Scheme
+    seed : int
+    """
+
+    fitted: Tensor
+    residuals: Tensor
+    signs: Scheme
+    seed: int
+
+    def __call__(self, replicates: Tensor) -> Tensor:
+        """Multiply."""
+        return self.fitted + self.signs(self.seed, replicates) * self.residuals
+
+
 def parametric_targets(fit: Fit, seed: int) -> Targets:
-    """Return a function of (R,) replicates: (R, n) y drawn from the model at the estimate.
+    """Return y drawn from the model at the estimate.
 
     Raises
     ------
@@ -35,24 +116,25 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
         The objective is no distribution's, or rows have weights that no distribution explains.
     """
     objective = fit.objective
-    if not isinstance(objective, LinearIndex | Softmax):
-        raise EstimationError(_NO_DISTRIBUTION)
-    design = fit.design
+    if not isinstance(objective, LinearIndex | Softmax) or objective.claim is Claim.NONE:
+        raise EstimationError(
+            "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson and MNLogit have; use "
+            "kind='pairs' or 'bayesian'."
+        )
     _check_no_counts(fit, "parametric")
-    if design.weights is not None and objective.claim is not Claim.LEAST_SQUARES:
+    weights = fit.design.weights
+    if weights is not None and objective.claim is not Claim.LEAST_SQUARES:
         raise EstimationError(
             "The parametric bootstrap draws y from its distribution, which analytic weights do not tell; use kind='pairs', or leave the "
             "weights out."
         )
-    index = fit.map_rows(_index)
-    weights = None if design.weights is None else design.weights.to(index)
-    spread = torch.as_tensor(1.0) if weights is None else weights.rsqrt()
-    draw = _drawing(objective, index, spread * fit.dispersion.sqrt())
-    return lambda replicates: draw(uniforms(seed, 0, replicates, len(index)))
+    spread = fit.dispersion.sqrt()
+    spread = spread if weights is None else spread * weights.to(spread).rsqrt()
+    return FromModel(objective, fit.map_rows(_index), spread, seed)
 
 
 def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
-    """Return a function of (R,) replicates: (R, n) y made of the fitted values and residuals of other rows.
+    """Return y made of the fitted values and residuals of other rows.
 
     Parameters
     ----------
@@ -73,13 +155,17 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
         )
     _check_no_counts(fit, "residual")
     pearson = fit.map_rows(lambda rows: _pearson(rows) * _slack(rows, power))
-    pearson = pearson - pearson.mean()
-    index, slope = fit.map_rows(_index), fit.map_rows(_slopes)
+    index = fit.map_rows(_index)
     zero = fit.objective.residual(index, torch.zeros_like(index))
     unit = fit.objective.residual(index, torch.ones_like(index)) - zero
-    scheme = Multinomial(len(index), len(index))
-    # y whose generalized residual, which is linear in y, is the root of the information times the residual that was drawn
-    return lambda replicates: (pearson[scheme.indices(seed, replicates)] * slope - zero) / unit
+    # the generalized residual, which is linear in y, is the root of the information times the residual that was drawn
+    return FromResiduals(pearson - pearson.mean(), fit.map_rows(_slopes), zero, unit, seed)
+
+
+def sign_targets(fit: Fit, signs: Scheme, seed: int, power: float) -> Targets:
+    """Return y of least squares made of the fitted values and residuals over (1 - h)^power, times random numbers."""
+    residuals = fit.map_rows(lambda rows: _errors(rows) * _slack(rows, power))
+    return FromSigns(fit.map_rows(_index), residuals, signs, seed)
 
 
 def slack_power(residuals: str) -> float:
@@ -122,6 +208,12 @@ def _pearson(rows: Rows) -> Tensor:
     return block.residual / (root if block.weights is None else root * block.weights.sqrt())
 
 
+def _errors(rows: Rows) -> Tensor:
+    """Return (b,) y - x'b."""
+    block = index_rows(rows)
+    return block.residual if block.weights is None else block.residual / block.weights
+
+
 def _check_no_counts(fit: Fit, kind: str) -> None:
     if fit.sample.counts is not None:
         raise EstimationError(
@@ -131,39 +223,33 @@ def _check_no_counts(fit: Fit, kind: str) -> None:
 
 
 @singledispatch
-def _drawing(objective: Objective, index: Tensor, spread: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function of (R, n) uniforms: values of y by the inverse of its distribution function."""
-    raise EstimationError(_NO_DISTRIBUTION)
+def _drawn(objective: Objective, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+    """Return (R, n) values of y, the inverse of its distribution function at (R, n) uniforms."""
+    raise NotImplementedError(f"No distribution is registered for {type(objective).__name__}.")
 
 
-_NO_DISTRIBUTION = (
-    "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson and MNLogit have; use kind='pairs' or "
-    "'bayesian'."
-)
+@_drawn.register
+def _(objective: Gaussian, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+    quantiles: Tensor = torch.special.ndtri(uniform)
+    return index + spread * quantiles
 
 
-@_drawing.register
-def _(objective: Gaussian, index: Tensor, spread: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda uniform: index + spread * torch.special.ndtri(uniform)
+@_drawn.register(Logistic)
+@_drawn.register(Normit)
+def _(objective: LinearIndex, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+    return (uniform < objective.mean(index)).to(torch.float64)
 
 
-@_drawing.register(Logistic)
-@_drawing.register(Normit)
-def _(objective: LinearIndex, index: Tensor, spread: Tensor) -> Callable[[Tensor], Tensor]:
-    mean = objective.mean(index)
-    return lambda uniform: (uniform < mean).to(torch.float64)
+@_drawn.register
+def _(objective: PoissonLog, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+    return _poisson(objective.mean(index), uniform)
 
 
-@_drawing.register
-def _(objective: PoissonLog, index: Tensor, spread: Tensor) -> Callable[[Tensor], Tensor]:
-    mean = objective.mean(index)
-    return lambda uniform: _poisson(mean, uniform)
-
-
-@_drawing.register
-def _(objective: Softmax, index: Tensor, spread: Tensor) -> Callable[[Tensor], Tensor]:
+@_drawn.register
+def _(objective: Softmax, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
     bounds = torch.softmax(index, 1).cumsum(1)[:, :-1]
-    return lambda uniform: (uniform[:, :, None] > bounds).sum(2)
+    classes: Tensor = (uniform[:, :, None] > bounds).sum(2)
+    return classes
 
 
 def _poisson(mean: Tensor, uniform: Tensor) -> Tensor:

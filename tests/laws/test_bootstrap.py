@@ -536,6 +536,22 @@ def test_replicates_that_lose_a_column_are_counted_and_left_out():
         _rare(3).with_cov(bh.Bootstrap(500, "m-out-of-n", seed=1, size=4))
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.HuberLoss()])
+def test_a_category_that_is_not_drawn_is_lost_for_any_module(loss, layers):
+    """Its parameters do not move then, which would pass for an estimate; a penalty is an estimate of its own."""
+    r = np.random.default_rng(0)
+    rare = torch.tensor((np.arange(60) < 3).astype(int))
+    y = torch.tensor(r.normal(size=60))[:, None]
+    module = nn.Embedding(2, 1).double() if layers == 1 else nn.Sequential(nn.Embedding(2, 1), nn.Softplus()).double()
+    y = y.abs() + 0.5
+    res = bh.TorchModel(module, loss, rare, y).fit("HC0").with_cov(bh.Bootstrap(400, seed=1))
+    lost = (Multinomial(60, 60)(1, torch.arange(400))[:, :3].sum(1) == 0).sum()
+    assert res.cov.resampling.failed == int(lost) > 0
+    held = bh.TorchModel(module, loss, rare, y, penalty=lambda p: sum((v**2).sum() for v in p.values())).fit("HC0")
+    assert held.with_cov(bh.Bootstrap(400, seed=1)).cov.resampling.failed == 0
+
+
 @pytest.mark.filterwarnings("ignore::betahat.BootstrapWarning")
 def test_separated_replicates_are_left_out():
     r = np.random.default_rng(4)

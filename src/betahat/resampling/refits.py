@@ -114,17 +114,17 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
     def refit(replicates: Tensor) -> Replicates:
         if table is not None and clusters:
             units = weights.scheme(seed, replicates).to(torch.float64)
-            moments = _unpacked(units @ table, fit.rank)
+            moments = _unpacked(fit, units @ table)
             if exact:
                 return _solved(moments, share).replicates
             drawn = weights.rows(units, rows)
         else:
             drawn = weights(seed, replicates, rows)
-            moments = _unpacked(_streamed(fit, drawn) if table is None else drawn.to(torch.float64) @ table, fit.rank)
+            moments = _unpacked(fit, _streamed(fit, drawn) if table is None else drawn.to(torch.float64) @ table)
         if rest is not None:
             often = (drawn.sum(1) / float(fit.nobs))[:, None, None]
             known = 0.0 if moments.information is None else moments.information
-            moments = Moments(known + often * rest, moments.scores)
+            moments = replace(moments, information=known + often * rest)
         return _refined(fit, Resample(weights=drawn), _solved(moments, share))
 
     width, budget = weights.scheme.units if clusters and exact else rows, BYTES if table is None else _FEW_BYTES
@@ -156,10 +156,21 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """(R, r, r) the replicates' information at the estimate, None where it is not known, and (R, r) scores, in Z's coordinates."""
+    """What replicates are at the estimate.
+
+    Attributes
+    ----------
+    information : Tensor or None
+        (R, r, r) in Z's coordinates, where it is known.
+    scores : Tensor
+        (R, r) in Z's coordinates.
+    squares : Tensor or None
+        (R, k) the sums of squares of the scores, where a column that is lost does not show in the information.
+    """
 
     information: Tensor | None
     scores: Tensor
+    squares: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,21 +221,27 @@ def _has_shares(fit: Fit) -> bool:
     return True
 
 
+def _widths(fit: Fit) -> list[int]:
+    """Return how many numbers of a row's products are of the information, the scores, and their squares."""
+    return [fit.rank * (fit.rank + 1) // 2 * _packed(fit), fit.rank, len(fit.params) * (not _closed(fit))]
+
+
 def _width(fit: Fit) -> int:
-    return fit.rank + (fit.rank * (fit.rank + 1) // 2 if _packed(fit) else 0)
+    return sum(_widths(fit))
 
 
 def _row_products(fit: Fit, rows: Rows) -> Tensor:
-    """Return (b, p) what is summed over rows: the information's upper triangle, where it is packed, and the scores; counts do not enter."""
-    scores = product(rows.scores(), fit.root)
+    """Return (b, p) what is summed over rows: the information's upper triangle, the scores, their squares; counts do not enter."""
+    plain = rows.scores()
+    scores = [product(plain, fit.root)] + ([] if _closed(fit) else [plain.square()])
     if not _packed(fit):
-        return scores
-    upper = torch.triu_indices(fit.rank, fit.rank, device=scores.device)
+        return torch.cat(scores, 1)
+    upper = torch.triu_indices(fit.rank, fit.rank, device=plain.device)
     first, *others = rows.hat_rows.unbind(1)
     products = first[:, upper[0]] * first[:, upper[1]]
     for hats in others:
         products += hats[:, upper[0]] * hats[:, upper[1]]
-    return torch.cat([products, scores], 1)
+    return torch.cat([products, *scores], 1)
 
 
 def _unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
@@ -255,16 +272,17 @@ def _streamed(fit: Fit, drawn: Tensor) -> Tensor:
     return sums
 
 
-def _unpacked(sums: Tensor, rank: int) -> Moments:
+def _unpacked(fit: Fit, sums: Tensor) -> Moments:
     """Read (R, p) sums of `_row_products`."""
-    triangle, scores = sums[:, :-rank], sums[:, -rank:]
-    if not triangle.shape[1]:
-        return Moments(None, scores)
-    upper = torch.triu_indices(rank, rank, device=sums.device)
-    information = sums.new_empty(len(sums), rank, rank)
+    triangle, scores, squares = torch.split(sums, _widths(fit), 1)
+    moments = Moments(None, scores, None if _closed(fit) else squares)
+    if not _packed(fit):
+        return moments
+    upper = torch.triu_indices(fit.rank, fit.rank, device=sums.device)
+    information = sums.new_empty(len(sums), fit.rank, fit.rank)
     information[:, upper[0], upper[1]] = triangle
     information[:, upper[1], upper[0]] = triangle
-    return Moments(information, scores)
+    return replace(moments, information=information)
 
 
 def _plain_information(fit: Fit) -> Tensor:
@@ -322,6 +340,8 @@ def _solved(moments: Moments, share: Penalty | None) -> Solved:
     factors, failed = torch.linalg.cholesky_ex(information)
     pivots = factors.diagonal(dim1=1, dim2=2)
     found = (failed == 0) & (pivots.amin(1) > _LOST * pivots.amax(1)) & torch.isfinite(scores).all(1)
+    if moments.squares is not None and share is None:  # a penalty holds what the rows have lost
+        found &= (moments.squares > 0).all(1)
     if not bool(found.all()):
         factors = torch.where(found[:, None, None], factors, torch.eye(factors.shape[1]).to(factors))
     return Solved(Replicates(torch.cholesky_solve(scores[:, :, None], factors)[:, :, 0], found), factors)

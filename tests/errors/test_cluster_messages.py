@@ -201,6 +201,7 @@ BOOTSTRAP = [
     Case("residuals with clusters", lambda d: bh.Bootstrap(99, "wild", clusters="firm", residuals="HC3"), bh.OptionError, ("residuals", "with clusters")),
     Case("length of no blocks", lambda d: bh.Bootstrap(99, block_length=3), bh.OptionError, ("block_length", "'moving-block'", "'pairs'")),
     Case("clusters of residuals", lambda d: bh.Bootstrap(99, "residual", clusters="firm"), bh.OptionError, ("clusters", "'pairs'", "'residual'")),
+    Case("a vector of clusters of residuals", lambda d: bh.Bootstrap(99, "residual", clusters=d.firm), bh.OptionError, ("clusters", "residual")),
     Case("size of pairs", lambda d: bh.Bootstrap(99, size=30), bh.OptionError, ("size", "'subsample'")),
     Case("size", lambda d: _f(d, bh.Bootstrap(99, "subsample", size=60)), bh.OptionError, ("size is 60", "fewer than all")),
     Case("size that is no whole number", lambda d: _f(d, bh.Bootstrap(99, "m-out-of-n", size=30.0)), bh.OptionError, ("30.0",)),

@@ -7,16 +7,16 @@ import math
 import secrets
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, Resampling, check_flags, penalised
+from betahat.covariance.base import Covariance, Estimator, check_flags, penalised
 from betahat.covariance.cluster import group_of
 from betahat.covariance.leverage import whitened_hats
+from betahat.covariance.replicates import Resampled, WildTest
 from betahat.covariance.satterthwaite import ClusterHats
 from betahat.data.groups import Groups
 from betahat.errors import BootstrapWarning, ClusterWarning, EstimationError, OptionError, counted, listed
@@ -39,7 +39,7 @@ from betahat.resampling.weights import (
     Scheme,
     Subsample,
 )
-from betahat.resampling.wild import Statistics, WildClusters, wild_statistics
+from betahat.resampling.wild import WildClusters
 
 Kind = Literal[
     "pairs",
@@ -160,7 +160,8 @@ class Bootstrap(Estimator):
             takes = takes | ({"residuals"} if self.clusters is None else {"variant", "null"})
             here += " without clusters" if self.clusters is None else " with clusters"
         for option in ("clusters", "multiplier", "residuals", "variant", "null", "time", "block_length", "size"):
-            if option not in takes and getattr(self, option) != getattr(type(self), option):
+            given, default = getattr(self, option), getattr(type(self), option)
+            if option not in takes and (given is not None if default is None else given != default):
                 kinds = [name for name, kind in _KINDS.items() if option in kind.options]
                 where = _WHERE.get(option, f"kind {listed(kinds)}")
                 raise OptionError(
@@ -174,17 +175,18 @@ class Bootstrap(Estimator):
         _warn_of_few(plan)
         resampler = kind.make(plan)
         found = resampler.refits()
-        failed = _check_failures(found, self.kind)
+        failed = _check_failures(found)
         steps = found.steps[found.found] * plan.scale
         mean, every = steps.mean(0), plan.enumerated
         core = (steps - mean).mT @ (steps - mean) / (len(steps) - (0 if every else 1))
-        drawn = _Resampled(self.kind, plan.seed, len(found.found), failed, fit, resampler, found, plan.scale, plan.test)
+        drawn = Resampled(self.kind, plan.seed, len(found.found), failed, fit, resampler, found, plan.scale, plan.test)
         return Covariance(
             fit.root @ core @ fit.root.mT,
             kind.label,
             _note(plan, kind, drawn) + penalised(fit),
             draws=fit.params + steps @ fit.root.mT,
             core=core,
+            df_tests=None if plan.groups is None else float(plan.units - 1),
             resampling=drawn,
         )
 
@@ -318,103 +320,6 @@ class Plan:
         return WildTest(fit, sample, self.signs, self.seed, self.reps)
 
 
-@dataclass(frozen=True, eq=False)
-class WildTest:
-    """Tests of single restrictions R b = q by the wild cluster bootstrap, and intervals by inverting them.
-
-    Attributes
-    ----------
-    fit : Fit
-    sample : WildClusters
-    signs : Scheme
-    seed, reps : int
-    known : dict
-        What was computed for a restriction, by its row.
-    """
-
-    fit: Fit
-    sample: WildClusters
-    signs: Scheme
-    seed: int
-    reps: int
-    known: dict[tuple[float, ...], Statistics] = field(default_factory=dict, repr=False)
-
-    def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor:
-        """Return (J,) the shares of draws whose t statistic is larger in size, for the rows of (J, k) R and (J,) q."""
-        found = []
-        for row, value in zip(matrix, values, strict=True):
-            statistics, length = self._statistics(row)
-            found.append(statistics.pvalue((row @ self.fit.params - value) / length))
-        return torch.stack(found)
-
-    def interval(self, matrix: Tensor, alpha: float) -> Tensor:
-        """Return (J, 2) the q whose p-value is above alpha; without end where all of one side are."""
-        bounds = []
-        for row in matrix:
-            statistics, length = self._statistics(row)
-            ends = [row @ self.fit.params - length * statistics.bound(alpha, sign) for sign in (1.0, -1.0)]
-            bounds.append(torch.stack(ends))
-        return torch.stack(bounds)
-
-    def _statistics(self, row: Tensor) -> tuple[Statistics, Tensor]:
-        turned = self.fit.root.mT @ row
-        length = torch.linalg.vector_norm(turned)
-        if not bool(length > 0):
-            raise EstimationError("The restriction is on no coefficient that is estimated; test one that is.")
-        key = tuple(row.tolist())
-        if key not in self.known:
-            self.known[key] = wild_statistics(self.sample, turned / length, self.signs, self.seed, self.reps)
-        return self.known[key], length
-
-
-@dataclass(frozen=True, eq=False)
-class _Resampled(Resampling):
-    """What intervals and tests may ask of the replicates."""
-
-    kind: str
-    seed: int
-    reps: int
-    failed: int
-    fit: Fit
-    resampler: Resampler
-    found: Replicates
-    scale: float
-    test: WildTest | None
-
-    @cached_property
-    def _cores(self) -> Tensor:
-        return self.resampler.variances(self.found)
-
-    @cached_property
-    def _influence(self) -> Tensor:
-        return self.resampler.influence()
-
-    def variances(self, jacobian: Tensor, jacobians: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates."""
-        ours, drawn = jacobian @ self.fit.root, jacobians @ self.fit.root
-        own = torch.einsum("mr,rq,mq->m", ours, self._cores[0], ours)
-        each = torch.einsum(
-            "bmr,brq,bmq->bm",
-            drawn.expand(len(self._cores) - 1, -1, -1),
-            self._cores[1:],
-            drawn.expand(len(self._cores) - 1, -1, -1),
-        )
-        return own, each * self.scale**2
-
-    def acceleration(self, jacobian: Tensor) -> Tensor:
-        """Return (m,) the acceleration of g(b), from the influence of the units."""
-        lines = self._influence @ (jacobian @ self.fit.root).mT
-        return lines.pow(3).sum(0) / (6.0 * lines.square().sum(0).pow(1.5))
-
-    def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:
-        """Return (J,) those of the kind's own tests of R b = q; None where it has none."""
-        return None if self.test is None else self.test.pvalues(matrix, values)
-
-    def interval(self, matrix: Tensor, alpha: float) -> Tensor | None:
-        """Return (J, 2) the intervals of the kind's own tests."""
-        return None if self.test is None else self.test.interval(matrix, alpha)
-
-
 @dataclass(frozen=True)
 class _Kind:
     """A kind: its label, its words, what draws it, and its options."""
@@ -517,7 +422,7 @@ def _warn_of_few(plan: Plan) -> None:
     warnings.warn(f"{groups.name} has {groups.count} clusters, {sentence}", ClusterWarning, stacklevel=5)
 
 
-def _check_failures(found: Replicates, kind: str) -> int:
+def _check_failures(found: Replicates) -> int:
     """Count the replicates without an estimate, and refuse if they are most of them."""
     reps, failed = len(found.found), int((~found.found).sum())
     sentence = f"{failed} of {reps} replicates have no estimate: they have lost a column, such as a rare dummy, or do not converge"
@@ -533,7 +438,7 @@ def _check_failures(found: Replicates, kind: str) -> int:
     return failed
 
 
-def _note(plan: Plan, kind: _Kind, drawn: _Resampled) -> str:
+def _note(plan: Plan, kind: _Kind, drawn: Resampled) -> str:
     """Return the sentence under a summary."""
     parts = [f"{counted(drawn.reps, 'replicate')}, {'all signs' if plan.enumerated else f'seed {drawn.seed}'}"]
     if plan.groups is not None:

@@ -1,0 +1,122 @@
+"""What intervals and tests ask of a bootstrap's replicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from betahat.covariance.base import Resampling
+from betahat.errors import EstimationError
+from betahat.fit import Fit
+from betahat.resampling.refits import Replicates
+from betahat.resampling.resamplers import Resampler
+from betahat.resampling.weights import Scheme
+from betahat.resampling.wild import Statistics, WildClusters, wild_statistics
+
+
+@dataclass(frozen=True, eq=False)
+class WildTest:
+    """Tests of single restrictions R b = q by the wild cluster bootstrap, and intervals by inverting them.
+
+    Attributes
+    ----------
+    fit : Fit
+    sample : WildClusters
+    signs : Scheme
+    seed, reps : int
+    known : dict
+        What was computed for a restriction, by its row.
+    """
+
+    fit: Fit
+    sample: WildClusters
+    signs: Scheme
+    seed: int
+    reps: int
+    known: dict[tuple[float, ...], Statistics] = field(default_factory=dict, repr=False)
+
+    def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor:
+        """Return (J,) the shares of draws whose t statistic is larger in size, for the rows of (J, k) R and (J,) q."""
+        found = []
+        for row, value in zip(matrix, values, strict=True):
+            statistics, length = self._statistics(row)
+            found.append(statistics.pvalue((row @ self.fit.params - value) / length))
+        return torch.stack(found)
+
+    def interval(self, matrix: Tensor, alpha: float) -> Tensor:
+        """Return (J, 2) the q whose p-value is above alpha; without end where all of one side are."""
+        bounds = []
+        for row in matrix:
+            statistics, length = self._statistics(row)
+            ends = [row @ self.fit.params - length * statistics.bound(alpha, sign) for sign in (1.0, -1.0)]
+            bounds.append(torch.stack(ends))
+        return torch.stack(bounds)
+
+    def _statistics(self, row: Tensor) -> tuple[Statistics, Tensor]:
+        turned = self.fit.root.mT @ row
+        length = torch.linalg.vector_norm(turned)
+        if not bool(length > 0):
+            raise EstimationError("The restriction is on no coefficient that is estimated; test one that is.")
+        key = tuple(row.tolist())
+        if key not in self.known:
+            self.known[key] = wild_statistics(self.sample, turned / length, self.signs, self.seed, self.reps)
+        return self.known[key], length
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled(Resampling):
+    """The replicates of a fit.
+
+    Attributes
+    ----------
+    kind, seed, reps, failed
+        As in `Resampling`.
+    fit : Fit
+    resampler : Resampler
+        What drew them.
+    found : Replicates
+    scale : float
+        What their steps were multiplied by.
+    test : WildTest or None
+        The kind's own test.
+    """
+
+    kind: str
+    seed: int
+    reps: int
+    failed: int
+    fit: Fit
+    resampler: Resampler
+    found: Replicates
+    scale: float
+    test: WildTest | None
+
+    @cached_property
+    def _cores(self) -> Tensor:
+        return self.resampler.variances(self.found)
+
+    @cached_property
+    def _influence(self) -> Tensor:
+        return self.resampler.influence()
+
+    def variances(self, jacobian: Tensor, jacobians: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates."""
+        ours, drawn = jacobian @ self.fit.root, (jacobians @ self.fit.root).expand(len(self._cores) - 1, -1, -1)
+        own = torch.einsum("mr,rq,mq->m", ours, self._cores[0], ours)
+        return own, self.scale**2 * torch.einsum("bmr,brq,bmq->bm", drawn, self._cores[1:], drawn)
+
+    def acceleration(self, jacobian: Tensor) -> Tensor:
+        """Return (m,) the acceleration of g(b), from the influence of the units."""
+        lines = self._influence @ (jacobian @ self.fit.root).mT
+        return lines.pow(3).sum(0) / (6.0 * lines.square().sum(0).pow(1.5))
+
+    def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:
+        """Return (J,) those of the kind's own tests of R b = q; None where it has none."""
+        return None if self.test is None else self.test.pvalues(matrix, values)
+
+    def interval(self, matrix: Tensor, alpha: float) -> Tensor | None:
+        """Return (J, 2) the intervals of the kind's own tests."""
+        return None if self.test is None else self.test.interval(matrix, alpha)

@@ -149,7 +149,7 @@ OF_TIMES = [
 OF_LIKELIHOOD = [
     fixed("nonrobust", "nonrobust"),
     fixed("HC0", "HC0"),
-    boot("pairs", "pairs", "percentile", "studentized", "bca"),
+    boot("pairs", "pairs", "percentile", "bca"),
     boot("bayesian", "bayesian", "percentile"),
     boot("score", "score", "percentile"),
     boot("parametric", "parametric", "percentile"),
@@ -199,7 +199,7 @@ def table_of(design, estimates, intervals):
         unit = 2 * CRITICAL * np.nanstd(estimates[:, place])
         for method, label in enumerate(design.labels):
             low, high = intervals[:, method, place].T
-            valid = ~np.isnan(low + high)
+            valid = ~(np.isnan(low) | np.isnan(high))
             share = np.mean((low <= TRUTH)[valid] & (high >= TRUTH)[valid])
             error = np.sqrt(share * (1 - share) / valid.sum())
             length = np.median((high - low)[valid]) / unit

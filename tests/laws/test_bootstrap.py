@@ -69,6 +69,21 @@ def test_numpy_and_tensors_make_the_same_bits(monkeypatch):
     assert torch.equal(by_numpy, random_bits(2**63 + 5, 3, replicates, 301))
 
 
+def test_every_device_makes_the_same_weights(device):
+    here, there = torch.arange(9), torch.arange(9, device=device)
+    for scheme in _schemes(300):
+        torch.testing.assert_close(scheme(6, there).cpu(), scheme(6, here), rtol=1e-14, atol=0)
+
+
+def test_every_device_draws_the_same_estimates(device):
+    x, y = torch.tensor(X), torch.tensor(FRAME.y.to_numpy().copy())
+    there = bh.OLS(y.to(device), x.to(device)).fit(bh.Bootstrap(30, seed=1)).cov.draws
+    assert there.device.type == device.type
+    torch.testing.assert_close(
+        there.cpu(), bh.OLS(y, x).fit(bh.Bootstrap(30, seed=1)).cov.draws, rtol=1e-10, atol=1e-12
+    )
+
+
 @pytest.mark.parametrize("draw", [words, uniforms, lambda *a: integers(*a, 1000), lambda *a: integers(*a, 2**21)])
 def test_numbers_are_a_function_of_their_place(draw):
     replicates = torch.arange(20)

@@ -1,4 +1,4 @@
-"""The peak of memory beyond the data, of OLS on a million rows by twenty and of a network: `python benchmarks/memory.py`.
+"""The peak of memory beyond the data, of OLS on a million rows by twenty, a network, and a bootstrap: `python benchmarks/memory.py`.
 
 Two measures: what torch allocates, from its profiler, and what the kernel sees of the process (Linux only), of a first
 call and of a second. Each case is measured in a process of its own.
@@ -52,7 +52,15 @@ def network():
     return lambda: network_table(net, x, y, decay, polish=False), x.numel() * x.element_size()
 
 
-CASES = {cov_type: partial(ols, cov_type) for cov_type in ("nonrobust", "HC1", "HC3")} | {"network": network}
+def bootstrap():
+    """Return a call of a thousand pairs of a hundred thousand rows by twenty, and the bytes of the regressors."""
+    endog, exog = problem(100_000, 20)
+    res = bh.OLS(endog, exog).fit()
+    return lambda: res.with_cov(bh.Bootstrap(1000, seed=1)).bse, exog.numel() * exog.element_size()
+
+
+CASES = {cov_type: partial(ols, cov_type) for cov_type in ("nonrobust", "HC1", "HC3")}
+CASES |= {"network": network, "bootstrap": bootstrap}
 
 
 def measure(case):

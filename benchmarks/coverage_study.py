@@ -1,4 +1,4 @@
-"""How often 95% intervals cover: `python benchmarks/coverage.py [samples]`, MINUTES for 2,000 samples on two cores.
+"""How often 95% intervals cover: `python benchmarks/coverage_study.py [samples]`, twelve minutes for 2,000 samples on two cores.
 
 Designs and methods are described in docs/coverage.rst, whose table and picture this writes: docs/data/coverage.csv and coverage.svg. Data are a
 function of the design and the sample's number, replicates of the sample's number.

@@ -88,7 +88,7 @@ class Drawn(Scheme):
     def units(self):
         return self.counts.shape[1]
 
-    def __call__(self, seed, replicates):
+    def draw(self, seed, replicates):
         return self.counts[replicates]
 
 

@@ -518,6 +518,15 @@ def test_frequency_weights_are_repeated_rows():
         np.testing.assert_allclose(found, true, rtol=1e-9, atol=1e-10)
 
 
+def test_frequencies_beyond_small_integers():
+    often = np.r_[np.full(N - 1, 1), 100_000]
+    res = bh.Logit(FRAME.b.to_numpy(), X, freq_weights=often).fit(bh.Bootstrap(5, seed=1))
+    units = np.repeat(np.arange(N), often)
+    weights = Multinomial(len(units), len(units))(1, torch.arange(5)).to(torch.float64)
+    for draw, row in zip(res.cov.draws, weights, strict=True):
+        _close(draw, _refitted(res, torch.bincount(torch.tensor(units), row, minlength=N)), "Logit")
+
+
 def test_times_may_stand_in_any_order():
     order = np.random.default_rng(2).permutation(N)
     frame = FRAME.assign(t=np.arange(N))

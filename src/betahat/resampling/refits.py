@@ -127,8 +127,9 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             moments = replace(moments, information=known + often * rest)
         return _refined(fit, Resample(weights=drawn), _solved(moments, share))
 
-    width, budget = weights.scheme.units if clusters and exact else rows, BYTES if table is None else _FEW_BYTES
-    return in_batches(reps, weights.scheme.bytes * width, fit.params.device, refit, budget)
+    by_units = table is not None and clusters and exact
+    width, budget = weights.bytes(0 if by_units else rows), BYTES if table is None else _FEW_BYTES
+    return in_batches(reps, width, fit.params.device, refit, budget)
 
 
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:

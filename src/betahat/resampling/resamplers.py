@@ -167,8 +167,8 @@ class Multiplied(Resampler):
                     steps -= drawn.sum(1, keepdim=True) * fit.sum_rows(_summed_scores) / float(fit.nobs)
             return Replicates(steps, torch.isfinite(steps).all(1))
 
-        width = len(fit.sample.columns[0]) if weights.codes is None else weights.scheme.units
-        return in_batches(self.reps, 8 * width, fit.params.device, multiply)
+        width = weights.bytes(0 if weights.codes is not None else len(fit.sample.columns[0]))
+        return in_batches(self.reps, width, fit.params.device, multiply)
 
     def variances(self, found: Replicates) -> Tensor:
         """Return HC0, of least squares whose residuals are multiplied row by row."""

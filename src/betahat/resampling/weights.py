@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -25,14 +24,30 @@ _FIRST, _SECOND = 0, 1
 
 
 class Scheme(ABC):
-    """A frozen, callable record: seed and (R,) replicates -> (R, units) weights, float64, or int16 where they are counts."""
+    """A frozen, callable record: seed and (R,) replicates -> (R, units) weights.
+
+    Attributes
+    ----------
+    units : int
+    dtype : torch.dtype
+        int16 of counts, else float64.
+    """
 
     units: int
-    bytes = 8
+    dtype = torch.float64
+
+    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+        """Return the weights of replicates, made of a few at a time."""
+        budget = _CPU_UNITS if replicates.device.type == "cpu" else _GPU_UNITS
+        found = torch.empty(len(replicates), self.units, dtype=self.dtype, device=replicates.device)
+        step = max(budget // max(self.units, 1), 1)
+        for start in range(0, len(replicates), step):
+            found[start : start + step] = self.draw(seed, replicates[start : start + step])
+        return found
 
     @abstractmethod
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
-        """Return the weights of some replicates."""
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
+        """Return (R, units) of a few replicates."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +56,11 @@ class Multinomial(Scheme):
 
     units: int
     draws: int
-    bytes = 2
+    dtype = torch.int16
 
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
         """Count the draws of each unit."""
-        return _counted(self.units, replicates, self.draws, lambda some: self.indices(seed, some))
+        return _counted(self.indices(seed, replicates), self.units)
 
     def indices(self, seed: int, replicates: Tensor) -> Tensor:
         """Return (R, draws) the units drawn."""
@@ -58,15 +73,12 @@ class Subsample(Scheme):
 
     units: int
     draws: int
-    bytes = 2
+    dtype = torch.int16
 
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
         """Take the units with the smallest of uniform numbers."""
-
-        def chosen(some: Tensor) -> Tensor:
-            return uniforms(seed, _FIRST, some, self.units).topk(self.draws, 1, largest=False).indices
-
-        return _counted(self.units, replicates, self.units, chosen)
+        drawn = uniforms(seed, _FIRST, replicates, self.units)
+        return _counted(drawn.topk(self.draws, 1, largest=False).indices, self.units)
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Exponential(Scheme):
 
     units: int
 
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
         """Return minus the logarithms of uniform numbers."""
         return uniforms(seed, _FIRST, replicates, self.units).log_().neg_()
 
@@ -85,13 +97,13 @@ class PoissonCounts(Scheme):
     """Independent Poisson counts of mean one: Hanley and MacGibbon (2006), Comput. Methods Programs Biomed. 83(1)."""
 
     units: int
-    bytes = 2
+    dtype = torch.int16
 
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
         """Invert the distribution function."""
         terms = torch.tensor([1.0 / math.factorial(i) for i in range(_LARGEST)], dtype=torch.float64) / math.e
         bounds = terms.cumsum(0).to(replicates.device)
-        return torch.bucketize(uniforms(seed, _FIRST, replicates, self.units), bounds).to(torch.int16)
+        return torch.bucketize(uniforms(seed, _FIRST, replicates, self.units), bounds)
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ class Multipliers(Scheme):
     units: int
     kind: Multiplier
 
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
         """Look the numbers up, by random words."""
         if self.kind == "normal":
             normal: Tensor = torch.special.ndtri(uniforms(seed, _FIRST, replicates, self.units))
@@ -126,7 +138,7 @@ class AllSigns(Scheme):
 
     units: int
 
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
         """Read the bits of the replicates' numbers."""
         bits = replicates[:, None] >> torch.arange(self.units, device=replicates.device)
         return 1.0 - 2.0 * (bits & 1).to(torch.float64)
@@ -143,11 +155,11 @@ class Blocks(Scheme):
     units: int
     length: float
     kind: Literal["moving", "circular", "stationary"]
-    bytes = 2
+    dtype = torch.int16
 
-    def __call__(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
         """Count the units."""
-        return _counted(self.units, replicates, self.units, lambda some: self.indices(seed, some))
+        return _counted(self.indices(seed, replicates), self.units)
 
     def indices(self, seed: int, replicates: Tensor) -> Tensor:
         """Return (R, units) the units drawn, in their order."""
@@ -189,23 +201,23 @@ class RowWeights:
         """Return (R, n) weights of rows."""
         return self.rows(self.scheme(seed, replicates), rows)
 
+    def bytes(self, rows: int) -> int:
+        """Return how much a replicate holds, of units and of rows."""
+        number = 2 if self.scheme.dtype is torch.int16 and self.owners is None else 8
+        return number * max(self.scheme.units, rows)
+
     def rows(self, units: Tensor, rows: int) -> Tensor:
         """Return (R, n) of (R, units)."""
-        if self.owners is not None:
-            return units.new_zeros(len(units), rows).index_add_(1, self.owners, units)
+        if self.owners is not None:  # a row of many units counts more often than int16 can tell
+            sums = torch.zeros(len(units), rows, dtype=torch.float64, device=units.device)
+            return sums.index_add_(1, self.owners, units.to(torch.float64))
         if self.codes is None:
             return units
         spread = units[:, self.codes]
         return spread if self.counts is None else spread * self.counts
 
 
-def _counted(units: int, replicates: Tensor, width: int, draw: Callable[[Tensor], Tensor]) -> Tensor:
-    """Count what `draw` returns for some replicates at a time, (R, m) units."""
-    budget = _CPU_UNITS if replicates.device.type == "cpu" else _GPU_UNITS
-    counts = torch.zeros(len(replicates), units, dtype=torch.int16, device=replicates.device)
-    one = torch.ones((), dtype=torch.int16, device=replicates.device)
-    step = max(budget // max(width, 1), 1)
-    for start in range(0, len(replicates), step):
-        drawn = draw(replicates[start : start + step])
-        counts[start : start + step].scatter_add_(1, drawn, one.expand(drawn.shape))
-    return counts
+def _counted(drawn: Tensor, units: int) -> Tensor:
+    """Return (R, units) how often each unit is among (R, m) drawn ones."""
+    counts = torch.zeros(len(drawn), units, dtype=torch.int16, device=drawn.device)
+    return counts.scatter_add_(1, drawn, counts.new_ones(()).expand(drawn.shape))

@@ -1,4 +1,4 @@
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench coverage docs clean
 # Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
@@ -30,6 +30,9 @@ bench: $(BENCH_READY)
 		--benchmark-json=.benchmarks/latest.json --benchmark-columns=min,median,rounds -q
 	$(BIN)/python benchmarks/report.py .benchmarks/latest.json
 	$(BIN)/python benchmarks/memory.py
+
+coverage: $(BENCH_READY)
+	$(BIN)/python benchmarks/coverage_study.py
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b doctest docs docs/_build/doctest

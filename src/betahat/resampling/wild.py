@@ -15,8 +15,10 @@ from betahat.resampling.weights import Scheme
 _TIE = 1e-9
 # Where I - A_g is within 1e-10 of singular, the cluster alone fixes a direction, and the pseudoinverse leaves it out.
 _FULL = 1e-10
-# Beyond 2^40 standard errors an interval has no end.
-_DOUBLINGS, _HALVINGS = 40, 60
+# Steps outward from a twentieth of a standard error, each a tenth longer than the last, to 1e11 of them; then sections of the last
+# step, down to 1e-13 of it.
+_FIRST, _GROWTH, _LADDERS = 0.05, 1.1, 19
+_SECTIONS, _REFINEMENTS = 16, 10
 # Numbers of replicates and clusters that are held at once.
 _SIGNS = 2**22
 
@@ -68,33 +70,40 @@ class Statistics:
     error: Tensor
 
     def draws(self, tau: Tensor) -> Tensor:
-        """Return (B,) t* at a tau."""
-        top = self.numerator[0] + tau * self.numerator[1]
-        bottom = self.denominator[0] + tau * (2.0 * self.denominator[1] + tau * self.denominator[2])
+        """Return (..., B) t* at (...) taus."""
+        at = tau[..., None]
+        top = self.numerator[0] + at * self.numerator[1]
+        bottom = self.denominator[0] + at * (2.0 * self.denominator[1] + at * self.denominator[2])
         drawn: Tensor = top / bottom.clamp_min(0.0).sqrt()
         return drawn
 
     def pvalue(self, tau: Tensor) -> Tensor:
-        """Return () the share of draws with |t*| > |t|."""
+        """Return (...) the shares of draws with |t*| > |t|."""
         bound = (tau / self.error).abs() * (1.0 + _TIE)
-        return (self.draws(tau).abs() > bound).to(torch.float64).mean()
+        return (self.draws(tau).abs() > bound[..., None]).to(torch.float64).mean(-1)
 
     def bound(self, alpha: float, sign: float) -> Tensor:
-        """Return () the tau on one side at which the p-value falls to alpha: infinite where it never does."""
-        inside, outside = torch.zeros_like(self.error), 2.0 * sign * self.error
-        for _ in range(_DOUBLINGS):
-            if bool(self.pvalue(outside) <= alpha):
+        """Return () the nearest tau on one side of the estimate whose p-value is alpha or less; infinite where there is none.
+
+        P-values need not fall all the way: the steps outward are of a tenth, so that what is rejected within one may be missed.
+        """
+        ladder = _FIRST * _GROWTH ** torch.arange(_SECTIONS + 1, dtype=torch.float64).to(self.error) * sign * self.error
+        inside = torch.zeros_like(self.error)
+        for _ in range(_LADDERS):
+            rejected = self.pvalue(ladder) <= alpha
+            if bool(rejected.any()):
                 break
-            inside, outside = outside, 2.0 * outside
+            inside, ladder = ladder[-1], ladder * (ladder[-1] / ladder[0])
         else:
             return torch.full_like(self.error, sign * torch.inf)
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (inside + outside)
-            if bool(self.pvalue(middle) <= alpha):
-                outside = middle
-            else:
-                inside = middle
-        return 0.5 * (inside + outside)
+        shares = torch.linspace(0.0, 1.0, _SECTIONS + 1, dtype=torch.float64).to(self.error)[1:]
+        for _ in range(_REFINEMENTS):
+            place = int(rejected.to(torch.int64).argmax())
+            inside, outside = (inside if place == 0 else ladder[place - 1]), ladder[place]
+            ladder = inside + shares * (outside - inside)
+            rejected = self.pvalue(ladder) <= alpha
+            rejected[-1] = True  # as it was, but for rounding
+        return ladder[int(rejected.to(torch.int64).argmax())]
 
 
 def wild_statistics(sample: WildClusters, direction: Tensor, scheme: Scheme, seed: int, reps: int) -> Statistics:

@@ -273,6 +273,8 @@ class _nothing:
 def _refitted(res, weights, targets=None):
     """Refit by the solver alone, from the estimate: Newton's method on rows with these weights."""
     fit = res.fit
+    if weights is not None and fit.problem.penalty is not None:  # of the mean loss
+        weights = weights * (N / weights.sum())
     sample = fit.sample if weights is None else fit.sample.counted(weights)
     if targets is not None:
         sample = type(fit.sample)(**{**vars_of(fit.sample), "endog": targets})
@@ -537,6 +539,165 @@ def test_times_may_stand_in_any_order():
         np.testing.assert_allclose(_draws(mixed, kind, time="t"), plain, rtol=1e-9)
         np.testing.assert_allclose(_draws(sorted_, kind, time="t"), plain, rtol=1e-12)
         assert not np.allclose(_draws(mixed, kind), plain)
+
+
+# what a fresh review found
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_more_columns_than_a_table_has(clustered):
+    r = np.random.default_rng(0)
+    x = np.c_[np.ones(400), r.normal(size=(400, 69))]
+    y = x @ r.normal(size=70) * 0.1 + r.normal(size=400)
+    groups = np.repeat(np.arange(200), 2)
+    res = bh.OLS(y, x).fit(bh.Bootstrap(8, seed=1, clusters=groups if clustered else None))
+    units = 200 if clustered else 400
+    weights = Multinomial(units, units)(1, torch.arange(8)).to(torch.float64).numpy()
+    for draw, row in zip(res.cov.draws, weights[:, groups] if clustered else weights, strict=True):
+        _close(draw, _numpy_ols(x, y, row), "OLS")
+    probit = bh.Probit((y > 0).astype(float), x).fit(bh.Bootstrap(3, "bayesian", seed=1))
+    for draw, row in zip(probit.cov.draws, Exponential(400)(1, torch.arange(3)), strict=True):
+        _close(draw, _refitted(probit, row), "Probit")
+
+
+def test_a_dummy_among_many_columns_is_lost():
+    r = np.random.default_rng(0)
+    level = np.r_[[66] * 3, r.integers(0, 66, 2997)]
+    res = bh.OLS(r.normal(size=3000), np.eye(67)[level]).fit(bh.Bootstrap(100, seed=1))
+    lost = (Multinomial(3000, 3000)(1, torch.arange(100))[:, :3].sum(1) == 0).sum()
+    assert res.cov.resampling.failed == int(lost) > 0
+
+
+@pytest.mark.filterwarnings("ignore::betahat.BootstrapWarning")
+def test_a_combination_that_is_lost_is_seen_in_any_loss():
+    r = np.random.default_rng(0)
+    level = np.r_[np.zeros(2), r.integers(1, 3, 198)].astype(int)
+    x = np.c_[np.ones(200), level == 1, level == 2].astype(float)
+    y = x @ [1, 0.5, -0.5] + r.normal(size=200)
+    ols = bh.OLS(y, x).fit(bh.Bootstrap(199, seed=1))
+    loss = bh.MEstimator(lambda p, d: 0.5 * (d["y"] - d["x"] @ p["b"]) ** 2, {"b": np.zeros(3)}, {"x": x, "y": y})
+    other = loss.fit("HC0").with_cov(bh.Bootstrap(199, seed=1))
+    assert other.cov.resampling.failed == ols.cov.resampling.failed > 0
+    np.testing.assert_allclose(other.cov.draws, ols.cov.draws, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["subsample", "m-out-of-n"])
+def test_studentized_intervals_of_smaller_samples(kind):
+    """Half of the rows have the standard error of half of the rows, and differ from all by less."""
+    r = np.random.default_rng(1)
+    x = np.c_[np.ones(2000), r.normal(size=2000)]
+    res = bh.OLS(r.normal(size=2000), x).fit(bh.Bootstrap(400, kind, seed=1, size=1000))
+    wide, plain = (np.diff(res.conf_int(method=m))[:, 0] for m in ("studentized", "normal"))
+    np.testing.assert_allclose(wide, plain, rtol=0.15)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "bayesian", "subsample", "m-out-of-n"])
+def test_a_penalty_weighs_the_same_in_any_sample(kind):
+    res = _fitted("penalised").with_cov(bh.Bootstrap(400, kind, seed=1, **({"size": 50} if kind[0] in "sm" else {})))
+    gap = (res.cov.draws.mean(0) - res.fit.params) / res.cov.draws.std(0)
+    assert gap.abs().max() < 0.35
+    np.testing.assert_allclose(res.bse, res.with_cov("HC0").bse, rtol=0.35)
+
+
+def test_rows_of_weight_zero_do_not_matter():
+    w = FRAME.w.to_numpy().copy()
+    w[:3] = 0.0
+    wild_y = FRAME.y.to_numpy().copy()
+    wild_y[:3] = 1e6
+    models = [bh.WLS(y, X, weights=w).fit() for y in (FRAME.y.to_numpy().copy(), wild_y)]
+    for kind in ("pairs", "wild", "score", "residual", "parametric"):
+        one, other = (model.with_cov(bh.Bootstrap(50, kind, seed=1)) for model in models)
+        assert np.isfinite(one.conf_int(method="studentized" if kind != "score" else "basic")).all()
+        np.testing.assert_allclose(one.cov.draws, other.cov.draws, rtol=1e-9, atol=1e-10)
+
+
+def test_one_hypothesis_has_one_pvalue():
+    groups = FRAME.g.to_numpy().copy()
+    res = _fitted("OLS").with_cov(bh.Bootstrap(999, "wild", clusters=groups, variant="33"))
+    value = pytest.approx(float(res.pvalues[1]), abs=1e-12)
+    row = np.array([[0.0, 1.0, 0.0]])
+    assert float(res.t_test(row).pvalue) == value
+    assert res.f_test(row).pvalue == value
+    assert res.wald_test(row, use_f=False).pvalue == value
+    assert res.bootstrap_pvalues()[1] == value
+    assert res.wald_test_terms().table["pvalue"].iloc[1] == value
+    t = res.with_cov(bh.Bootstrap(999, "wild", clusters=groups, variant="33"), use_t=True)
+    assert t.t_test(row).distribution == "t"
+    assert float(t.t_test(row).pvalue) == value
+
+
+def test_normal_intervals_are_those_of_the_summary():
+    groups = FRAME.g.to_numpy().copy()
+    for use_t in (None, True):
+        res = _fitted("OLS").with_cov(bh.Bootstrap(99, "score", seed=1, clusters=groups), use_t=use_t)
+        np.testing.assert_allclose(res.conf_int(method="normal"), res.conf_int(), rtol=1e-12)
+    every = _fitted("OLS").with_cov(bh.Bootstrap(999, "wild", clusters=groups))
+    same = every.delta(lambda p: p.vector)
+    np.testing.assert_allclose(same.bse, every.bse, rtol=1e-12)
+    np.testing.assert_allclose(same.conf_int(method="normal"), every.conf_int(method="normal"), rtol=1e-12)
+
+
+def test_block_lengths_do_not_depend_on_the_order_of_columns():
+    notes = {
+        bh.OLS(FRAME.y.to_numpy(), X[:, order]).fit(bh.Bootstrap(9, "stationary", seed=1)).cov.note
+        for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0])
+    }
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("kind", ["subsample", "m-out-of-n", "stationary"])
+def test_bca_is_refused_where_units_are_not_drawn_alike(kind):
+    with pytest.raises(bh.EstimationError, match="'pairs', 'bayesian' and 'poisson'"):
+        _fitted("OLS").with_cov(bh.Bootstrap(99, kind, seed=1)).conf_int(method="bca")
+
+
+def test_whole_numbers_of_numpy():
+    res = _fitted("OLS")
+    plain = res.with_cov(bh.Bootstrap(20, "subsample", seed=3, size=40)).cov.draws
+    assert torch.equal(
+        res.with_cov(bh.Bootstrap(np.int64(20), "subsample", seed=np.int64(3), size=np.int32(40))).cov.draws, plain
+    )
+    blocks = [
+        res.with_cov(bh.Bootstrap(20, "moving-block", seed=3, block_length=b)).cov.draws for b in (5, np.int64(5), 5.0)
+    ]
+    assert torch.equal(blocks[0], blocks[1])
+    assert torch.equal(blocks[0], blocks[2])
+
+
+def test_fewer_clusters_than_coefficients_may_be_drawn():
+    r = np.random.default_rng(0)
+    x = np.c_[np.ones(240), r.normal(size=(240, 14))]
+    groups = np.repeat(np.arange(40), 6)
+    res = bh.OLS(r.normal(size=240), x).fit(bh.Bootstrap(99, "m-out-of-n", seed=1, clusters=groups))
+    assert "12 of 40 drawn" in res.cov.note
+
+
+def test_intervals_beyond_the_last_replicate_warn():
+    res = _fitted("OLS").with_cov(bh.Bootstrap(19, seed=1))
+    with pytest.warns(bh.BootstrapWarning, match="19 replicates") as caught:
+        res.conf_int(method="percentile")
+    assert caught[0].filename == __file__
+    res.conf_int(alpha=0.2, method="percentile")
+
+
+def test_intervals_of_wild_clusters_are_the_hull_of_what_is_not_rejected():
+    """With one treated cluster of eight p-values rise again, away from the estimate."""
+    r = np.random.default_rng([2, 1732])
+    g = np.repeat(np.arange(8), np.linspace(5, 25, 8).round().astype(int))
+    a, z, c = r.normal(size=(3, 8))[:, g]
+    e, v = r.normal(size=(2, len(g)))
+    x = np.c_[np.ones(len(g)), a + e, z]
+    res = bh.OLS(1 + a + e + z + c + v, x).fit(bh.Bootstrap(399, "wild", clusters=g, variant="33"))
+    low, high = res.conf_int()[2]
+    values = np.linspace(low - 40, high + 40, 2001)
+    row = np.array([0.0, 0.0, 1.0])
+    pvalues = np.array([float(res.t_test((row, value)).pvalue) for value in values])
+    held = values[pvalues > 0.05]
+    assert (np.diff(held) > 0.05).any()
+    assert low - 0.05 <= held.min()
+    assert held.max() <= high + 0.05
+    assert held.min() - low < 0.05
+    assert high - held.max() < 0.05
 
 
 # replicates that fail

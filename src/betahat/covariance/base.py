@@ -86,12 +86,15 @@ class Resampling(ABC):
         The same seed gives the same replicates.
     reps, failed : int
         How many were drawn, and how many of them have no estimate and are left out.
+    exhaustive : bool
+        Whether these are all there are, and so no sample of them.
     """
 
     kind: str
     seed: int
     reps: int
     failed: int
+    exhaustive: bool
 
     @abstractmethod
     def variances(self, jacobian: Tensor, jacobians: Tensor) -> tuple[Tensor, Tensor]:

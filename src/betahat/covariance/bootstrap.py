@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
@@ -93,7 +94,7 @@ class Bootstrap(Estimator):
     time : str or vector, optional
         The order of rows for blocks; rows of one time stay together. None is the order of the data.
     block_length : float, optional
-        The (mean) length of blocks; None takes Politis and White's, the largest of those of the scores.
+        The (mean) length of blocks; None takes Politis and White's, the largest of those of the influence on the coefficients.
     size : int, optional
         How many rows, or clusters, "subsample" and "m-out-of-n" draw; None is n^(2/3).
 
@@ -139,11 +140,10 @@ class Bootstrap(Estimator):
             close = difflib.get_close_matches(str(self.kind), _KINDS, n=1)
             hint = f", did you mean {close[0]!r}?" if close else "."
             raise OptionError(f"kind is {self.kind!r}{hint} The kinds are {listed(_KINDS, limit=20)}.")
-        if isinstance(self.reps, bool) or not isinstance(self.reps, int) or self.reps < 2:
+        if (whole_number(self.reps) or 0) < 2:
             raise OptionError(f"reps is {self.reps!r}; pass a whole number of replicates of 2 or more, such as 999.")
-        if self.seed is not None and (
-            isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < _LARGEST_SEED
-        ):
+        seed = 0 if self.seed is None else whole_number(self.seed)
+        if seed is None or not 0 <= seed < _LARGEST_SEED:
             raise OptionError(
                 f"seed is {self.seed!r}; pass a whole number from 0 to 2^63 - 1, or None to have one drawn."
             )
@@ -171,15 +171,18 @@ class Bootstrap(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Draw, refit, and take the covariance of the estimates."""
         kind = _KINDS[self.kind]
-        plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else self.seed)
+        plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else int(self.seed))
         _warn_of_few(plan)
         resampler = kind.make(plan)
         found = resampler.refits()
         failed = _check_failures(found)
         steps = found.steps[found.found] * plan.scale
-        mean, every = steps.mean(0), plan.enumerated
-        core = (steps - mean).mT @ (steps - mean) / (len(steps) - (0 if every else 1))
-        drawn = Resampled(self.kind, plan.seed, len(found.found), failed, fit, resampler, found, plan.scale, plan.test)
+        moved = steps - steps.mean(0)
+        core = moved.mT @ moved / (len(steps) - (0 if plan.enumerated else 1))
+        reps = len(found.found)
+        drawn = Resampled(
+            self.kind, plan.seed, reps, failed, fit, resampler, found, plan.share, plan.enumerated, plan.test
+        )
         return Covariance(
             fit.root @ core @ fit.root.mT,
             kind.label,
@@ -238,18 +241,26 @@ class Plan:
     @property
     def reps(self) -> int:
         """How many replicates there are."""
-        return 2**self.units if self.enumerated else self.options.reps
+        return 2**self.units if self.enumerated else int(self.options.reps)
 
     @property
     def size(self) -> int:
         """How many units a subsample has."""
-        size = round(self.units ** (2.0 / 3.0)) if self.options.size is None else self.options.size
-        if isinstance(size, bool) or not isinstance(size, int) or not self.fit.rank < size < self.units:
-            raise OptionError(
-                f"size is {size!r}; pass how many of the {self.units} rows or clusters to draw: more than the {self.fit.rank} coefficients, and "
-                "fewer than all."
-            )
+        given = self.options.size
+        size = round(self.units ** (2.0 / 3.0)) if given is None else whole_number(given)
+        if self.groups is not None:
+            least, more = 1, "two or more, and fewer than all"
+        else:
+            least, more = self.fit.rank, f"more than the {self.fit.rank} coefficients, and fewer than all"
+        if size is None or not least < size < self.units:
+            what = "rows" if self.groups is None else "clusters"
+            raise OptionError(f"size is {given!r}; pass how many of the {self.units} {what} to draw: {more}.")
         return size
+
+    @property
+    def share(self) -> float:
+        """The share of units that is drawn, 1 but for subsamples."""
+        return self.size / self.units if "size" in _KINDS[self.options.kind].options else 1.0
 
     @property
     def scale(self) -> float:
@@ -266,17 +277,19 @@ class Plan:
         given, stationary = self.options.block_length, self.options.kind == "stationary"
         if given is None:
             return self._own_length
-        whole = isinstance(given, int) or (isinstance(given, float) and (stationary or given.is_integer()))
-        if isinstance(given, bool) or not whole or not 1 <= given < self.units:
-            number = "a number" if stationary else "a whole number"
-            raise OptionError(f"block_length is {given!r}; pass {number} of 1 or more, below the {self.units} times.")
+        number = given if isinstance(given, Real) and not isinstance(given, bool) else 0.0
+        if not 1 <= number < self.units or not (stationary or float(number).is_integer()):
+            what = "a number" if stationary else "a whole number"
+            raise OptionError(f"block_length is {given!r}; pass {what} of 1 or more, below the {self.units} times.")
         return float(given)
 
     @property
     def _own_length(self) -> float:
         if self.units < 10:
             raise EstimationError(f"The data choose no block length from {self.units} times; pass block_length.")
-        lengths = block_lengths(unit_scores(self.fit, self.weights(Multinomial(self.units, self.units))))
+        # the influence on each coefficient, which does not depend on the order of the columns
+        scores = unit_scores(self.fit, self.weights(Multinomial(self.units, self.units)))
+        lengths = block_lengths(scores @ self.fit.root.mT)
         found = lengths.stationary if self.options.kind == "stationary" else lengths.circular
         longest = max(float(found[torch.isfinite(found)].max()), 1.0)
         return longest if self.options.kind == "stationary" else float(-int(-longest // 1))
@@ -400,6 +413,13 @@ _WHERE = {
 }
 
 
+def whole_number(given: object) -> int | None:
+    """Return an integer, of Python or of NumPy; None of anything else."""
+    if isinstance(given, bool) or not isinstance(given, Integral):
+        return None
+    return int(given)
+
+
 def _check_least_squares(fit: Fit) -> None:
     if not isinstance(fit.objective, LinearIndex) or fit.objective.claim is not Claim.LEAST_SQUARES:
         raise EstimationError(
@@ -444,7 +464,7 @@ def _note(plan: Plan, kind: _Kind, drawn: Resampled) -> str:
     if plan.groups is not None:
         parts.append(f"{plan.groups.count} clusters")
     if plan.test is not None:
-        parts.append(f"tests and intervals by {'WCR' if plan.options.null else 'WCU'}{plan.options.variant}")
+        parts.append(f"t tests and intervals by {'WCR' if plan.options.null else 'WCU'}{plan.options.variant}")
     if "block_length" in kind.options:
         parts.append(f"blocks of {plan.length:.3g}")
     if "size" in kind.options:

@@ -72,14 +72,14 @@ class Resampled(Resampling):
 
     Attributes
     ----------
-    kind, seed, reps, failed
+    kind, seed, reps, failed, exhaustive
         As in `Resampling`.
     fit : Fit
     resampler : Resampler
         What drew them.
     found : Replicates
-    scale : float
-        What their steps were multiplied by.
+    share : float
+        What their own variances are multiplied by: m / n of subsamples.
     test : WildTest or None
         The kind's own test.
     """
@@ -91,7 +91,8 @@ class Resampled(Resampling):
     fit: Fit
     resampler: Resampler
     found: Replicates
-    scale: float
+    share: float
+    exhaustive: bool
     test: WildTest | None
 
     @cached_property
@@ -106,7 +107,7 @@ class Resampled(Resampling):
         """Return (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates."""
         ours, drawn = jacobian @ self.fit.root, (jacobians @ self.fit.root).expand(len(self._cores) - 1, -1, -1)
         own = torch.einsum("mr,rq,mq->m", ours, self._cores[0], ours)
-        return own, self.scale**2 * torch.einsum("bmr,brq,bmq->bm", drawn, self._cores[1:], drawn)
+        return own, self.share * torch.einsum("bmr,brq,bmq->bm", drawn, self._cores[1:], drawn)
 
     def acceleration(self, jacobian: Tensor) -> Tensor:
         """Return (m,) the acceleration of g(b), from the influence of the units."""

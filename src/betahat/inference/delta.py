@@ -256,7 +256,8 @@ def delta_method(
 
     replicated = replicated_function(covariance, vector_function, estimates, jacobian)
     moved = replicated.draws - replicated.draws.mean(0)
-    return Delta(estimates, jacobian, moved.mT @ moved / (len(moved) - 1), covariance.df, container, replicated)
+    matrix = moved.mT @ moved / (len(moved) - _lost_degrees(covariance))
+    return Delta(estimates, jacobian, matrix, covariance.df, container, replicated)
 
 
 def replicated_function(
@@ -292,11 +293,17 @@ def replicated_function(
 
     return Replicated(
         estimates,
-        values.std(0),
+        values.std(0, correction=_lost_degrees(covariance)),
         values,
         lambda: known().variances(jacobian, _mapped(torch.func.jacrev(function), draws)),
         lambda: known().acceleration(jacobian),
+        covariance.df,
     )
+
+
+def _lost_degrees(covariance: Covariance) -> int:
+    """Return what the mean of replicates costs: nothing where these are all there are."""
+    return 0 if covariance.resampling is not None and covariance.resampling.exhaustive else 1
 
 
 def _mapped(function: Callable[[Tensor], Tensor], draws: Tensor) -> Tensor:

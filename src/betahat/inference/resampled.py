@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,8 +12,9 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from betahat.errors import EstimationError, OptionError, listed
-from betahat.inference.distribution import quantile
+from betahat.errors import BootstrapWarning, EstimationError, OptionError, listed
+from betahat.inference.coefficients import interval
+from betahat.inference.distribution import Df, quantile
 
 Method = Literal["normal", "percentile", "basic", "studentized", "bca", "sup-t"]
 Tail = Literal["symmetric", "equal"]
@@ -32,6 +34,8 @@ class Replicated:
         () -> (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates.
     acceleration : callable
         () -> (m,).
+    df : float, Tensor or None
+        Degrees of freedom of "normal"; None is the normal distribution.
     """
 
     estimates: Tensor
@@ -39,6 +43,7 @@ class Replicated:
     draws: Tensor
     variances: Callable[[], tuple[Tensor, Tensor]]
     acceleration: Callable[[], Tensor]
+    df: Df = None
 
     def interval(self, method: Method, alpha: float) -> Tensor:
         """Return (m, 2) intervals of coverage 1 - alpha, those of "sup-t" all at once.
@@ -91,6 +96,12 @@ def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
     """
     ordered, reps = draws.sort(0).values, len(draws)
     place = (reps + 1.0) * shares
+    if bool(((place < 1.0 - _WHOLE) | (place > reps + _WHOLE)).any()):
+        warnings.warn(
+            f"An interval ends beyond the last of {reps} replicates, and is cut off there; take more reps, or a larger alpha.",
+            BootstrapWarning,
+            stacklevel=_TO_THE_USER,
+        )
     whole = (place + _WHOLE).floor()
     below = whole.clamp(1, reps)
     above = (whole + 1.0).clamp(1, reps)
@@ -103,6 +114,8 @@ def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
 
 # (R + 1) p is a whole number but for rounding.
 _WHOLE = 1e-9
+# From `quantiles` through an interval and `conf_int`.
+_TO_THE_USER = 7
 
 
 def _count(true: Tensor) -> Tensor:
@@ -110,10 +123,10 @@ def _count(true: Tensor) -> Tensor:
 
 
 def _normal(of: Replicated, alpha: float) -> Tensor:
-    return _around(of, float(quantile(alpha, None)))
+    return interval(of.estimates, of.errors, alpha, of.df)
 
 
-def _around(of: Replicated, critical: float | Tensor) -> Tensor:
+def _around(of: Replicated, critical: Tensor) -> Tensor:
     return torch.stack([of.estimates - critical * of.errors, of.estimates + critical * of.errors], 1)
 
 

@@ -108,12 +108,13 @@ class TTest:
         effect, error, statistic = map(to_numpy, (self.effects, self.errors, self.statistics))
         if self.df is None:
             contrast = StatsmodelsContrast(effect=effect, statistic=statistic, sd=error, distribution="norm")
-            if self.inverted is not None:
-                contrast.pvalue = to_numpy(self.pvalues)
-                contrast.conf_int = lambda alpha=0.05: to_numpy(self._bounds(alpha))
-            return contrast
-        df = to_numpy(self.df) if isinstance(self.df, Tensor) else self.df
-        return StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=df)
+        else:
+            df = to_numpy(self.df) if isinstance(self.df, Tensor) else self.df
+            contrast = StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=df)
+        if self.inverted is not None:
+            contrast.pvalue = to_numpy(self.pvalues)
+            contrast.conf_int = lambda alpha=0.05: to_numpy(self._bounds(alpha))
+        return contrast
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _FEW_BYTES, BYTES = 2**22, 2**27
 _GPU_TIMES = 16
 # Products of a unit's row with itself are held where they are fewer.
 _TABLE = 2**24
-# Beyond so many parameters a replicate has the estimate's information, and not its own: n k^2 / 2 products cost more than steps.
+# Up to so many parameters the products of a row with itself are a table; beyond, they are taken anew for each replicate.
 _WIDE = 64
 # A pivot of I + noise below this is a direction that a replicate has lost.
 _LOST = 1e-6
@@ -108,28 +108,30 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
     is M_r^-1 g_r: exact for least squares. Other models go on with the scores at b + Z d, the factor of M_r being kept: the steps fall by a
     factor of the distance from the estimate. What does not fall fast is refitted by Newton's method alone.
     """
-    rows, table, share = len(fit.sample.columns[0]), _unit_table(fit, weights), _penalty(fit)
-    clusters, exact, rest = weights.codes is not None, _exact(fit), _rest(fit)
+    rows, table = len(fit.sample.columns[0]), _unit_table(fit, weights)
+    by_units = table is not None and weights.codes is not None and _exact(fit) and _packed(fit)
+    known = _Known(_rest(fit), _penalty(fit), _score_factor(fit))
 
     def refit(replicates: Tensor) -> Replicates:
-        if table is not None and clusters:
+        if table is not None and weights.codes is not None:
             units = weights.scheme(seed, replicates).to(torch.float64)
             moments = _unpacked(fit, units @ table)
-            if exact:
-                return _solved(moments, share).replicates
+            if by_units:
+                return _solved(moments, known).replicates
             drawn = weights.rows(units, rows)
         else:
             drawn = weights(seed, replicates, rows)
             moments = _unpacked(fit, _streamed(fit, drawn) if table is None else drawn.to(torch.float64) @ table)
-        if rest is not None:
-            often = (drawn.sum(1) / float(fit.nobs))[:, None, None]
-            known = 0.0 if moments.information is None else moments.information
-            moments = replace(moments, information=known + often * rest)
-        return _refined(fit, Resample(weights=drawn), _solved(moments, share))
+        if _closed(fit) and not _packed(fit):
+            moments = replace(moments, information=_grams(fit, drawn))
+        moments = replace(moments, often=drawn.sum(1, dtype=torch.float64) / float(fit.nobs))
+        return _refined(fit, Resample(weights=drawn), _solved(moments, known))
 
-    by_units = table is not None and clusters and exact
-    width, budget = weights.bytes(0 if by_units else rows), BYTES if table is None else _FEW_BYTES
-    return in_batches(reps, width, fit.params.device, refit, budget)
+    squares = 24 * fit.rank**2 if _closed(fit) or _packed(fit) else 0
+    width = max(weights.bytes(0 if by_units else rows), squares)
+    return in_batches(
+        reps, width, fit.params.device, refit, BYTES if table is None or squares > width // 2 else _FEW_BYTES
+    )
 
 
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:
@@ -144,15 +146,15 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
     reps : int
         How many replicates.
     """
-    rows, share = len(fit.sample.columns[0]), _penalty(fit)
+    known = _Known(_plain_information(fit), _penalty(fit), None)
 
     def refit(replicates: Tensor) -> Replicates:
         drawn = Resample(targets=targets(replicates))
-        information = _plain_information(fit).expand(len(replicates), -1, -1)
         scores = _scores_at(fit, drawn, fit.params.new_zeros(len(replicates), fit.rank))
-        return _refined(fit, drawn, _solved(Moments(information, scores), share))
+        moments = Moments(None, scores, often=torch.ones_like(scores[:, 0]))
+        return _refined(fit, drawn, _solved(moments, known))
 
-    return in_batches(reps, 8 * rows, fit.params.device, refit)
+    return in_batches(reps, 8 * len(fit.sample.columns[0]), fit.params.device, refit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,11 +169,35 @@ class Moments:
         (R, r) in Z's coordinates.
     squares : Tensor or None
         (R, k) the sums of squares of the scores, where a column that is lost does not show in the information.
+    products : Tensor or None
+        (R, r, r) the sums of products of the scores, which show a combination that is lost.
+    often : Tensor or None
+        (R,) the sum of the weights over the number of rows; None is one.
     """
 
     information: Tensor | None
     scores: Tensor
     squares: Tensor | None = None
+    products: Tensor | None = None
+    often: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What all replicates share.
+
+    Attributes
+    ----------
+    rest : Tensor or None
+        (r, r) what the rows' shares leave of the sample's information, in Z's coordinates; None is nothing.
+    penalty : Penalty or None
+    factor : Tensor or None
+        (r, r) F with F'F the inverse of the sum of products of the sample's scores, where that is one.
+    """
+
+    rest: Tensor | None
+    penalty: Penalty | None
+    factor: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,10 +210,32 @@ class Penalty:
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """The first steps, and (R, r, r) the factors of the information by which they were found."""
+    """The first steps, and what they were found by.
+
+    Attributes
+    ----------
+    replicates : Replicates
+    factors : Tensor
+        (R, r, r), or (1, r, r) of all replicates, the lower factors of the information.
+    often : Tensor or None
+        (R,) by which the information of all is multiplied.
+    """
 
     replicates: Replicates
     factors: Tensor
+    often: Tensor | None
+
+    def step(self, scores: Tensor, which: Tensor | None = None) -> Tensor:
+        """Return (R, r) the information's inverse times scores, of all replicates or of some."""
+        shared = len(self.factors) == 1
+        if shared:
+            solved: Tensor = torch.cholesky_solve(scores.mT, self.factors[0]).mT
+        else:
+            factors = self.factors if which is None else self.factors[which]
+            solved = torch.cholesky_solve(scores[:, :, None], factors)[:, :, 0]
+        if not shared or self.often is None:
+            return solved
+        return solved / (self.often if which is None else self.often[which])[:, None]
 
 
 def _exact(fit: Fit) -> bool:
@@ -223,8 +271,9 @@ def _has_shares(fit: Fit) -> bool:
 
 
 def _widths(fit: Fit) -> list[int]:
-    """Return how many numbers of a row's products are of the information, the scores, and their squares."""
-    return [fit.rank * (fit.rank + 1) // 2 * _packed(fit), fit.rank, len(fit.params) * (not _closed(fit))]
+    """Return how many numbers of a row's products are of the information, the scores, their squares and their products."""
+    triangle, own = fit.rank * (fit.rank + 1) // 2, not _closed(fit)
+    return [triangle * _packed(fit), fit.rank, len(fit.params) * own, triangle * (own and fit.rank <= _WIDE)]
 
 
 def _width(fit: Fit) -> int:
@@ -232,17 +281,21 @@ def _width(fit: Fit) -> int:
 
 
 def _row_products(fit: Fit, rows: Rows) -> Tensor:
-    """Return (b, p) what is summed over rows: the information's upper triangle, the scores, their squares; counts do not enter."""
+    """Return (b, p) what is summed over rows: the information's upper triangle, the scores, their squares and products; counts do not enter."""
     plain = rows.scores()
-    scores = [product(plain, fit.root)] + ([] if _closed(fit) else [plain.square()])
-    if not _packed(fit):
-        return torch.cat(scores, 1)
-    upper = torch.triu_indices(fit.rank, fit.rank, device=plain.device)
-    first, *others = rows.hat_rows.unbind(1)
-    products = first[:, upper[0]] * first[:, upper[1]]
-    for hats in others:
-        products += hats[:, upper[0]] * hats[:, upper[1]]
-    return torch.cat([products, *scores], 1)
+    turned, upper = product(plain, fit.root), torch.triu_indices(fit.rank, fit.rank, device=plain.device)
+    parts = [turned]
+    if _packed(fit):
+        first, *others = rows.hat_rows.unbind(1)
+        products = first[:, upper[0]] * first[:, upper[1]]
+        for hats in others:
+            products += hats[:, upper[0]] * hats[:, upper[1]]
+        parts = [products, turned]
+    if not _closed(fit):
+        parts.append(plain.square())
+        if fit.rank <= _WIDE:
+            parts.append(turned[:, upper[0]] * turned[:, upper[1]])
+    return torch.cat(parts, 1)
 
 
 def _unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
@@ -275,15 +328,49 @@ def _streamed(fit: Fit, drawn: Tensor) -> Tensor:
 
 def _unpacked(fit: Fit, sums: Tensor) -> Moments:
     """Read (R, p) sums of `_row_products`."""
-    triangle, scores, squares = torch.split(sums, _widths(fit), 1)
-    moments = Moments(None, scores, None if _closed(fit) else squares)
-    if not _packed(fit):
-        return moments
-    upper = torch.triu_indices(fit.rank, fit.rank, device=sums.device)
-    information = sums.new_empty(len(sums), fit.rank, fit.rank)
-    information[:, upper[0], upper[1]] = triangle
-    information[:, upper[1], upper[0]] = triangle
-    return replace(moments, information=information)
+    triangle, scores, squares, products = torch.split(sums, _widths(fit), 1)
+    return Moments(
+        _square(triangle, fit.rank), scores, squares if squares.shape[1] else None, _square(products, fit.rank)
+    )
+
+
+def _square(triangle: Tensor, rank: int) -> Tensor | None:
+    """Return (R, r, r) of upper triangles; None of none."""
+    if not triangle.shape[1]:
+        return None
+    upper = torch.triu_indices(rank, rank, device=triangle.device)
+    square = triangle.new_empty(len(triangle), rank, rank)
+    square[:, upper[0], upper[1]] = triangle
+    square[:, upper[1], upper[0]] = triangle
+    return square
+
+
+def _grams(fit: Fit, drawn: Tensor) -> Tensor:
+    """Return (R, r, r) the information under (R, n) weights, of so many columns that their products are no table."""
+    sums, start = fit.params.new_zeros(len(drawn), fit.rank, fit.rank), 0
+    for hats in fit.problem.each(lambda rows: rows.hat_rows, _point(fit)):
+        flat, stop = hats.flatten(0, 1), start + len(hats)
+        for i, weights in enumerate(drawn[:, start:stop].to(torch.float64)):
+            sums[i] += (hats * weights[:, None, None]).flatten(0, 1).mT @ flat
+        start = stop
+    return sums
+
+
+def _score_factor(fit: Fit) -> Tensor | None:
+    """Return (r, r) F by which the sample's scores have products that sum to the identity; None where they are collinear."""
+    if _closed(fit) or fit.rank > _WIDE:
+        return None
+    products = fit.sum_rows(_sum_of_products)
+    lower, failed = torch.linalg.cholesky_ex(products)
+    pivots = lower.diagonal()
+    if bool(failed) or bool(pivots.min() <= _LOST * pivots.max()):
+        return None
+    inverse: Tensor = torch.linalg.solve_triangular(lower, torch.eye(fit.rank).to(lower), upper=False)
+    return inverse
+
+
+def _sum_of_products(rows: Rows) -> Tensor:
+    return gram(product(rows.scores(), rows.at.root), root_of_counts(rows.counts))
 
 
 def _plain_information(fit: Fit) -> Tensor:
@@ -297,7 +384,7 @@ def _plain_information(fit: Fit) -> Tensor:
 
 def _rest(fit: Fit) -> Tensor | None:
     """Return (r, r) what the rows' shares leave of the sample's information; None where they are all of it."""
-    if _closed(fit) and _packed(fit):
+    if _closed(fit):
         return None
     if not _packed(fit):
         return _plain_information(fit)
@@ -332,20 +419,38 @@ def _penalty_slopes(fit: Fit, params: Tensor) -> Tensor:
     return stacked_gradients(lambda theta, _: function(theta), params, params) @ fit.root
 
 
-def _solved(moments: Moments, share: Penalty | None) -> Solved:
-    """Take the first step, and say which replicates have lost a direction."""
-    information, scores = moments.information, moments.scores
-    assert information is not None
-    if share is not None:
-        information, scores = information + share.information, scores - share.slope
+def _solved(moments: Moments, known: _Known) -> Solved:
+    """Take the first step, and say which replicates have lost a direction. A penalty is one of the mean loss: as large as the weights are."""
+    scores, often, penalty = moments.scores, moments.often, known.penalty
+    shared = [part for part in (known.rest, None if penalty is None else penalty.information) if part is not None]
+    constant = sum(shared[1:], shared[0]) if shared else None
+    if penalty is not None:
+        assert often is not None
+        scores = scores - often[:, None] * penalty.slope
+    if moments.information is None:
+        assert constant is not None
+        information = constant[None]
+    else:
+        information = moments.information
+        if constant is not None and often is not None:
+            information = information + often[:, None, None] * constant
     factors, failed = torch.linalg.cholesky_ex(information)
-    pivots = factors.diagonal(dim1=1, dim2=2)
-    found = (failed == 0) & (pivots.amin(1) > _LOST * pivots.amax(1)) & torch.isfinite(scores).all(1)
-    if moments.squares is not None and share is None:  # a penalty holds what the rows have lost
+    found = (failed == 0) & _spread(factors) & torch.isfinite(scores).all(1)
+    if moments.products is not None and known.factor is not None and penalty is None:
+        lower, lost = torch.linalg.cholesky_ex(known.factor @ moments.products @ known.factor.mT)
+        found &= (lost == 0) & _spread(lower)
+    if moments.squares is not None and penalty is None:  # a penalty holds what the rows have lost
         found &= (moments.squares > 0).all(1)
-    if not bool(found.all()):
+    if len(factors) == len(found) and not bool(found.all()):
         factors = torch.where(found[:, None, None], factors, torch.eye(factors.shape[1]).to(factors))
-    return Solved(Replicates(torch.cholesky_solve(scores[:, :, None], factors)[:, :, 0], found), factors)
+    solved = Solved(Replicates(scores, found), factors, often if moments.information is None else None)
+    return replace(solved, replicates=Replicates(solved.step(scores), found))
+
+
+def _spread(factors: Tensor) -> Tensor:
+    """Tell which triangular factors have pivots of like size."""
+    pivots = factors.diagonal(dim1=1, dim2=2)
+    return pivots.amin(1) > _LOST * pivots.amax(1)
 
 
 def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
@@ -362,7 +467,10 @@ def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
             )
             sums[some] += rows.resampled_scores(steps[some], weights, targets)
     if fit.problem.penalty is not None:
-        sums -= _penalty_slopes(fit, fit.params + steps @ fit.root.mT)
+        often = (
+            1.0 if drawn.weights is None else drawn.weights.sum(1, keepdim=True, dtype=torch.float64) / float(fit.nobs)
+        )
+        sums -= often * _penalty_slopes(fit, fit.params + steps @ fit.root.mT)
     return sums
 
 
@@ -379,7 +487,7 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
     for _ in range(_ITERATIONS):
         if not len(active):
             break
-        further = torch.cholesky_solve(_scores_at(fit, part, steps[active])[:, :, None], first.factors[active])[:, :, 0]
+        further = first.step(_scores_at(fit, part, steps[active]), active)
         size = torch.linalg.vector_norm(further, dim=1) / unit
         steps[active] += further
         rate = size / last
@@ -411,7 +519,8 @@ def _some(drawn: Resample, which: Tensor) -> Resample:
 def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
     """Return (r,) the step of one replicate by damped Newton steps; None where it has no estimate."""
     if drawn.weights is not None:
-        sample = fit.sample.counted(drawn.weights[which].to(torch.float64))
+        often = drawn.weights[which].to(torch.float64)
+        sample = fit.sample.counted(often * (float(fit.nobs) / often.sum()))  # so that a penalty is as large
     else:
         assert drawn.targets is not None
         assert isinstance(fit.sample, Design)

@@ -18,7 +18,7 @@ from betahat.fit import Fit
 from betahat.objectives.base import dispersion
 from betahat.resampling.refits import BYTES, Replicates, in_batches, target_refits, weighted_refits
 from betahat.resampling.targets import Targets, scaled_scores, sign_targets
-from betahat.resampling.weights import Blocks, RowWeights
+from betahat.resampling.weights import Blocks, Multinomial, RowWeights, Subsample
 from betahat.resampling.wild import jackknifed_scores
 from betahat.solvers.memory import check_numbers_fit
 
@@ -85,8 +85,10 @@ class Weighted(Resampler):
         return _each_core(self.fit, found, (_sandwich(sample, weights.codes, often) for sample, often in samples()))
 
     def influence(self) -> Tensor:
-        """Return the scores' sums over units; those of times in blocks are no independent units."""
-        if isinstance(self.weights.scheme, Blocks):
+        """Return the scores' sums over units; not of blocks, nor of samples of another size."""
+        scheme = self.weights.scheme
+        fewer = isinstance(scheme, Multinomial) and scheme.draws != scheme.units
+        if fewer or isinstance(scheme, Blocks | Subsample):
             raise EstimationError(_NO_UNITS)
         return unit_scores(self.fit, self.weights)
 

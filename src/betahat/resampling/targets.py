@@ -66,7 +66,7 @@ class FromResiduals(Targets):
     Attributes
     ----------
     residuals : Tensor
-        (n,) what is drawn from.
+        (m,) what is drawn from.
     slope, zero, unit : Tensor
         (n,) y is (slope r - zero) / unit, r the residual that was drawn.
     seed : int
@@ -80,8 +80,8 @@ class FromResiduals(Targets):
 
     def __call__(self, replicates: Tensor) -> Tensor:
         """Draw rows with replacement."""
-        count = len(self.residuals)
-        drawn = self.residuals[Multinomial(count, count).indices(self.seed, replicates)]
+        scheme = Multinomial(len(self.residuals), len(self.slope))
+        drawn = self.residuals[scheme.indices(self.seed, replicates)]
         return drawn.mul_(self.slope).sub_(self.zero).div_(self.unit)
 
 
@@ -129,7 +129,7 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
             "weights out."
         )
     spread = fit.dispersion.sqrt()
-    spread = spread if weights is None else spread * weights.to(spread).rsqrt()
+    spread = spread if weights is None else spread * _root_of_variance(weights.to(spread))
     return FromModel(objective, fit.map_rows(_index), spread, seed)
 
 
@@ -159,6 +159,8 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
     zero = fit.objective.residual(index, torch.zeros_like(index))
     unit = fit.objective.residual(index, torch.ones_like(index)) - zero
     # the generalized residual, which is linear in y, is the root of the information times the residual that was drawn
+    weights = fit.design.weights
+    pearson = pearson if weights is None else pearson[weights > 0]  # a row of weight zero has no residual
     return FromResiduals(pearson - pearson.mean(), fit.map_rows(_slopes), zero, unit, seed)
 
 
@@ -198,20 +200,25 @@ def _slopes(rows: Rows) -> Tensor:
     """Return (b,) the root of E(l'') over that of the weight: a generalized residual's standard deviation at weight one, over s."""
     block = index_rows(rows)
     slope = block.objective.expected_curvature(block.index).sqrt()
-    return slope if block.weights is None else slope * block.weights.rsqrt()
+    return slope if block.weights is None else slope * _root_of_variance(block.weights)
 
 
 def _pearson(rows: Rows) -> Tensor:
     """Return (b,) the generalized residual over its standard deviation, up to s."""
     block = index_rows(rows)
     root = block.objective.expected_curvature(block.index).sqrt()
-    return block.residual / (root if block.weights is None else root * block.weights.sqrt())
+    return block.residual / root if block.weights is None else block.residual / root * _root_of_variance(block.weights)
 
 
 def _errors(rows: Rows) -> Tensor:
     """Return (b,) y - x'b."""
     block = index_rows(rows)
-    return block.residual if block.weights is None else block.residual / block.weights
+    return block.residual if block.weights is None else block.residual * _root_of_variance(block.weights).square()
+
+
+def _root_of_variance(weights: Tensor) -> Tensor:
+    """Return (b,) the roots of 1 / w, an error's standard deviation up to s; of rows of weight zero, which do not matter, zero."""
+    return torch.where(weights > 0, weights.rsqrt(), 0.0)
 
 
 def _check_no_counts(fit: Fit, kind: str) -> None:

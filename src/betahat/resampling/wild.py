@@ -15,10 +15,10 @@ from betahat.resampling.weights import Scheme
 _TIE = 1e-9
 # Where I - A_g is within 1e-10 of singular, the cluster alone fixes a direction, and the pseudoinverse leaves it out.
 _FULL = 1e-10
-# Steps outward from a twentieth of a standard error, each a tenth longer than the last, to 1e11 of them; then sections of the last
-# step, down to 1e-13 of it.
-_FIRST, _GROWTH, _LADDERS = 0.05, 1.1, 19
-_SECTIONS, _REFINEMENTS = 16, 10
+# Steps outward from a twentieth of a standard error, each a tenth longer than the last; where the last is above alpha, again, to 1e15 of
+# them; then sections of a step, down to 1e-13 of it.
+_FIRST, _GROWTH, _STEPS, _LADDERS = 0.05, 1.1, 112, 4
+_SECTIONS, _REFINEMENTS = 16, 11
 # Numbers of replicates and clusters that are held at once.
 _SIGNS = 2**22
 
@@ -83,27 +83,33 @@ class Statistics:
         return (self.draws(tau).abs() > bound[..., None]).to(torch.float64).mean(-1)
 
     def bound(self, alpha: float, sign: float) -> Tensor:
-        """Return () the nearest tau on one side of the estimate whose p-value is alpha or less; infinite where there is none.
+        """Return () the end, on one side, of the hull of taus whose p-values are above alpha; infinite where there is no end.
 
-        P-values need not fall all the way: the steps outward are of a tenth, so that what is rejected within one may be missed.
+        P-values need not fall all the way. They are looked at in steps outward of a tenth, to 2,000 standard errors, and on while they are
+        above alpha; the end lies within the step after the last that is.
         """
-        ladder = _FIRST * _GROWTH ** torch.arange(_SECTIONS + 1, dtype=torch.float64).to(self.error) * sign * self.error
+        ladder = _FIRST * _GROWTH ** torch.arange(_STEPS, dtype=torch.float64).to(self.error) * sign * self.error
         inside = torch.zeros_like(self.error)
         for _ in range(_LADDERS):
-            rejected = self.pvalue(ladder) <= alpha
-            if bool(rejected.any()):
+            held = (self.pvalue(ladder) > alpha).nonzero().flatten().tolist()
+            last = held[-1] if held else -1
+            inside = inside if last < 0 else ladder[last]
+            if last + 1 < len(ladder):
                 break
-            inside, ladder = ladder[-1], ladder * (ladder[-1] / ladder[0])
+            ladder = ladder * (ladder[-1] / ladder[0])
         else:
             return torch.full_like(self.error, sign * torch.inf)
-        shares = torch.linspace(0.0, 1.0, _SECTIONS + 1, dtype=torch.float64).to(self.error)[1:]
+        outside = ladder[last + 1]
         for _ in range(_REFINEMENTS):
-            place = int(rejected.to(torch.int64).argmax())
-            inside, outside = (inside if place == 0 else ladder[place - 1]), ladder[place]
-            ladder = inside + shares * (outside - inside)
-            rejected = self.pvalue(ladder) <= alpha
-            rejected[-1] = True  # as it was, but for rounding
-        return ladder[int(rejected.to(torch.int64).argmax())]
+            sections = inside + self._shares * (outside - inside)
+            rejected = self.pvalue(sections[1:-1]) <= alpha
+            place = int(rejected.to(torch.int64).argmax()) if bool(rejected.any()) else len(rejected)
+            inside, outside = sections[place], sections[place + 1]
+        return 0.5 * (inside + outside)
+
+    @property
+    def _shares(self) -> Tensor:
+        return torch.linspace(0.0, 1.0, _SECTIONS + 1, dtype=torch.float64).to(self.error)
 
 
 def wild_statistics(sample: WildClusters, direction: Tensor, scheme: Scheme, seed: int, reps: int) -> Statistics:

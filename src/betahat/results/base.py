@@ -108,10 +108,13 @@ class Results(ABC):
         Parameters
         ----------
         tail : {"symmetric", "equal"}
-            Distances of either sign, or twice the smaller tail.
+            Distances of either sign, or twice the smaller tail. The wild cluster bootstrap has its own, those of `pvalues`.
         """
-        replicated = self._replicated("bootstrap_pvalues")
-        return self._parameters(replicated.pvalues(torch.zeros_like(self.fit.params), tail))
+        found = self._replicated("bootstrap_pvalues").pvalues(torch.zeros_like(self.fit.params), tail)
+        own = self._own_pvalues(self._identity, torch.zeros_like(self.fit.params))
+        if own is not None and tail != "symmetric":
+            raise OptionError("The wild cluster bootstrap has tests of its own, which are symmetric; leave tail out.")
+        return self._parameters(found if own is None else own)
 
     def cov_params(
         self, r_matrix: Any = None, column: Any = None, scale: float | None = None, cov_p: Any = None, other: Any = None
@@ -326,11 +329,10 @@ class Results(ABC):
         df: Df = self._df_of(matrix) if use_t is None or self.cov.small_sample is not None else self._df_denom
         df = None if use_t is False else df
         found = t_test(self.fit.params, self._errors_of(matrix, cov_p), df, matrix, values, self._container)
-        resampling = self.cov.resampling
-        own = None if resampling is None or cov_p is not None else resampling.pvalues(matrix, values)
+        own = None if cov_p is not None else self._own_pvalues(matrix, values)
         if own is None:
             return found
-        return replace(found, df=None, pvalues=own, inverted=partial(self._inverted, matrix))
+        return replace(found, pvalues=own, inverted=partial(self._inverted, matrix))
 
     def _inverted(self, matrix: Tensor, alpha: float) -> Tensor:
         assert self.cov.resampling is not None
@@ -495,10 +497,13 @@ class Results(ABC):
 
     @cached_property
     def _pvalues(self) -> Tensor:
-        own = (
-            None if self.cov.resampling is None else self.cov.resampling.pvalues(self._identity, self.fit.params * 0.0)
-        )
+        own = self._own_pvalues(self._identity, torch.zeros_like(self.fit.params))
         return two_sided(self._statistics, self.cov.df) if own is None else own
+
+    def _own_pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:
+        """(J,) p-values of single restrictions, where the covariance has tests of its own."""
+        resampling = self.cov.resampling
+        return None if resampling is None else resampling.pvalues(matrix, values)
 
     def _bounds(self, alpha: float, method: Method | None = None) -> Tensor:
         """(k, 2) intervals of the coefficients."""
@@ -516,7 +521,8 @@ class Results(ABC):
         """Return the replicates of the coefficients."""
         if self.cov.draws is None:
             raise OptionError(no_replicates(what))
-        return replicated_function(self.cov, lambda params: params, self.fit.params, self._identity)
+        found = replicated_function(self.cov, lambda params: params, self.fit.params, self._identity)
+        return replace(found, errors=self._errors)
 
     @property
     def _df(self) -> float | None:
@@ -545,6 +551,9 @@ class Results(ABC):
         """Test R b = q jointly, by the degrees of freedom that the covariance knows."""
         small = self.cov.small_sample if use_f else None
         test = wald_test(self.fit.params, factor, self._df_denom, matrix, values, use_f)
+        own = self._own_pvalues(matrix, values) if len(matrix) == 1 and factor is self._factor else None
+        if own is not None:
+            return replace(test, pvalue=float(own))
         return test if small is None else approximate_hotelling(test, small.f_df(matrix))
 
     @property

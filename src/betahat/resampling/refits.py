@@ -124,7 +124,8 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             moments = _unpacked(fit, _streamed(fit, drawn) if table is None else drawn.to(torch.float64) @ table)
         if _closed(fit) and not _packed(fit):
             moments = replace(moments, information=_grams(fit, drawn))
-        moments = replace(moments, often=drawn.sum(1, dtype=torch.float64) / float(fit.nobs))
+        if known.rest is not None or known.penalty is not None:
+            moments = replace(moments, often=_often(fit, drawn))
         return _refined(fit, Resample(weights=drawn), _solved(moments, known))
 
     squares = 24 * fit.rank**2 if _closed(fit) or _packed(fit) else 0
@@ -467,9 +468,7 @@ def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
             )
             sums[some] += rows.resampled_scores(steps[some], weights, targets)
     if fit.problem.penalty is not None:
-        often = (
-            1.0 if drawn.weights is None else drawn.weights.sum(1, keepdim=True, dtype=torch.float64) / float(fit.nobs)
-        )
+        often = 1.0 if drawn.weights is None else _often(fit, drawn.weights)[:, None]
         sums -= often * _penalty_slopes(fit, fit.params + steps @ fit.root.mT)
     return sums
 
@@ -506,6 +505,11 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
         if alone is not None:
             steps[i] = alone
     return Replicates(steps, found)
+
+
+def _often(fit: Fit, drawn: Tensor) -> Tensor:
+    """Return (R,) the sum of (R, n) weights over the number of rows."""
+    return drawn.sum(1).to(torch.float64) / float(fit.nobs)
 
 
 def _some(drawn: Resample, which: Tensor) -> Resample:

@@ -63,8 +63,8 @@ def random_bits(seed: int, stream: int, replicates: Tensor, places: int) -> Tens
     places : int
         The places are 0, 1, ..., places - 1; four of them share a counter (place / 4 + 1, replicate, stream, 0).
     """
-    if replicates.device.type == "cpu" and places >= _MANY:
-        return _by_numpy(seed, stream, replicates, places)
+    if _has_numpy(replicates, places):
+        return torch.from_numpy(_by_numpy(seed, stream, replicates, places).view(np.int64))
     counters = torch.arange(1, -(-places // 4) + 1, device=replicates.device)
     shape = (len(replicates), len(counters))
     made = philox(
@@ -79,7 +79,11 @@ def random_bits(seed: int, stream: int, replicates: Tensor, places: int) -> Tens
 
 def words(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
     """Return (R, places) int64 of 32 random bits: the low, then the high halves of `random_bits`."""
-    bits = random_bits(seed, stream, replicates, -(-places // 2))
+    pairs = -(-places // 2)
+    if _has_numpy(replicates, pairs):
+        halves = _by_numpy(seed, stream, replicates, pairs).astype("<u8", copy=False).view("<u4")
+        return torch.from_numpy(halves[:, :places].astype(np.int64))
+    bits = random_bits(seed, stream, replicates, pairs)
     return torch.stack([bits & _LOW, (bits >> 32) & _LOW], 2).flatten(1)[:, :places]
 
 
@@ -102,7 +106,11 @@ def integers(seed: int, stream: int, replicates: Tensor, places: int, below: int
     return (uniforms(seed, stream, replicates, places) * below).to(torch.int64).clamp_max_(below - 1)
 
 
-def _by_numpy(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
+def _has_numpy(replicates: Tensor, places: int) -> bool:
+    return replicates.device.type == "cpu" and places >= _MANY
+
+
+def _by_numpy(seed: int, stream: int, replicates: Tensor, places: int) -> np.ndarray:
     generator = np.random.Philox(0)
     state = generator.state
     numbers = np.empty((len(replicates), places), dtype=np.uint64)
@@ -114,7 +122,7 @@ def _by_numpy(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor
         }
         generator.state = state
         row[:] = generator.random_raw(places)
-    return torch.from_numpy(numbers.view(np.int64))
+    return numbers
 
 
 def _high(words: Tensor, factor: int) -> Tensor:

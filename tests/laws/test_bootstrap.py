@@ -922,6 +922,29 @@ def test_an_interval_may_have_no_end():
     assert float(statistics.bound(0.05, -1.0)) == -np.inf
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "method"),
+    [
+        ("pairs", {}, "percentile"),
+        ("pairs", {}, "bca"),
+        ("bayesian", {}, "normal"),
+        ("residual", {}, "basic"),
+        ("wild", {"residuals": "HC3"}, "percentile"),
+        ("wild", {"clusters": np.arange(100) % 10}, None),
+    ],
+)
+def test_intervals_cover(kind, options, method):
+    """A sample of the study in benchmarks/coverage_study.py: 19 of 20 intervals, but for Monte Carlo error and a little."""
+    covered = 0
+    for sample in range(200):
+        r = np.random.default_rng([7, sample])
+        x = np.c_[np.ones(100), r.normal(size=100)]
+        res = bh.OLS(1 + x[:, 1] + r.normal(size=100), x).fit(bh.Bootstrap(199, kind, seed=sample, **options))
+        low, high = res.conf_int(method=method)[1]
+        covered += low < 1 < high
+    assert 0.93 * 200 - Z * (200 * 0.95 * 0.05) ** 0.5 < covered <= 200
+
+
 # the session
 
 

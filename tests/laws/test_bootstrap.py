@@ -922,6 +922,7 @@ def test_an_interval_may_have_no_end():
     assert float(statistics.bound(0.05, -1.0)) == -np.inf
 
 
+@pytest.mark.filterwarnings("ignore::betahat.BootstrapWarning")  # 199 replicates are few for BCa
 @pytest.mark.parametrize(
     ("kind", "options", "method"),
     [

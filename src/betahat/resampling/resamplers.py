@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from betahat.calculus.problem import Problem
+from betahat.calculus.problem import Penalty, Problem
 from betahat.calculus.rows import Bread, Point, Rows, rotated_scores
 from betahat.data.progress import progress
 from betahat.data.sample import Sample
@@ -223,7 +223,7 @@ def _sandwich(sample: Sample, codes: Tensor | None, often: Tensor | None) -> Cor
     """Return Z's A^-1 B A^-1 of a sample, B the sum over rows, or over clusters as `often` as each was drawn."""
 
     def core(fit: Fit, at: Point) -> Tensor:
-        problem = Problem(fit.objective, sample, fit.problem.penalty)
+        problem = Problem(fit.objective, sample, _scaled(fit.problem.penalty, sample.nobs / fit.nobs))
         if codes is None:
             (meat,) = problem.total(lambda rows: (rows.meat(),), at)
         else:
@@ -240,6 +240,11 @@ def _sandwich(sample: Sample, codes: Tensor | None, often: Tensor | None) -> Cor
         return both
 
     return core
+
+
+def _scaled(penalty: Penalty | None, factor: float) -> Penalty | None:
+    """Return a penalty as large as the sample: one of the mean loss."""
+    return None if penalty is None else lambda params: factor * penalty(params)
 
 
 def _classical(sample: Sample) -> Core:

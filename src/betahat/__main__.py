@@ -1,0 +1,128 @@
+"""The command line: ``python -m betahat "lwage ~ educ + exper" wages.parquet --cov nonrobust HC1 --cluster state --latex table.tex``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from betahat.covariance.cluster import Cluster
+from betahat.covariance.names import CovType
+from betahat.errors import BetahatError, BetahatWarning, DataError, OptionError, listed
+from betahat.models.discrete import logit, mnlogit, poisson, probit
+from betahat.models.linear import ols
+from betahat.tables.comparison import compare
+
+_MODELS: dict[str, Callable[..., Any]] = {
+    "ols": ols,
+    "logit": logit,
+    "probit": probit,
+    "poisson": poisson,
+    "mnlogit": mnlogit,
+}
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": pd.read_csv,
+    ".parquet": pd.read_parquet,
+    ".feather": pd.read_feather,
+    ".dta": pd.read_stata,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fit a formula to a file, print the summary and the comparison of standard errors, and write a LaTeX table.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the command line; None takes the process's own.
+
+    Returns
+    -------
+    int
+        0; or 2 where something cannot be done, which one sentence on the standard error says.
+    """
+    options = _parser().parse_args(arguments)
+    code = 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BetahatWarning)
+        try:
+            _run(options)
+        except BetahatError as error:
+            print(f"betahat: {error}", file=sys.stderr)
+            code = 2
+    for sentence in dict.fromkeys(str(warning.message) for warning in caught):
+        print(f"betahat: {sentence}", file=sys.stderr)
+    return code
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.latex and not Path(options.latex).absolute().parent.is_dir():
+        raise OptionError(f"There is no folder for {options.latex!r}; make it first, or write the table elsewhere.")
+    model = _MODELS[options.model](options.formula, read_table(Path(options.data)))
+    covariances: list[CovType] = list(options.cov)
+    if options.cluster:
+        covariances.append(Cluster(options.cluster))
+    covariances = covariances or ["nonrobust"]
+    res = model.fit(cov_type=covariances[0])
+    table = compare(res, covariances)
+    print(res.summary())
+    if len(covariances) > 1:
+        print()
+        print(table)
+    if options.latex:
+        table.to_latex(options.latex)
+        print(f"\nThe table is in {options.latex}.")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV, Parquet, Feather or Stata file, by its ending.
+
+    Raises
+    ------
+    DataError
+        Another ending, no such file, or one that cannot be read.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{str(path)!r} ends in {path.suffix!r}; pass a file that ends in one of {listed(_READERS)}.")
+    if not path.is_file():
+        raise DataError(f"There is no file {str(path)!r}; the folder is {str(Path.cwd())!r}.")
+    try:
+        return reader(path)
+    except ImportError as error:
+        raise DataError(
+            f"{path.suffix} files are read by pyarrow, which is not installed: pip install pyarrow."
+        ) from error
+    except Exception as error:  # whatever a reader makes of bytes that are none of its own
+        raise DataError(f"{str(path)!r} cannot be read as {path.suffix}: {str(error).splitlines()[0]}.") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m betahat",
+        description="Fit a model, print its summary, compare standard errors, write a LaTeX table.",
+    )
+    parser.add_argument("formula", help='such as "np.log(wage) ~ educ + exper + C(region)"')
+    parser.add_argument("data", help="a .csv, .parquet, .feather or .dta file")
+    parser.add_argument("--model", choices=list(_MODELS), default="ols", help="what to fit (ols)")
+    parser.add_argument(
+        "--cov",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="nonrobust, HC0 to HC5, HAC, ...; the first is the summary's",
+    )
+    parser.add_argument(
+        "--cluster", nargs="+", metavar="COLUMN", help="cluster-robust standard errors, by one or several columns"
+    )
+    parser.add_argument("--latex", metavar="FILE", help="where the comparison goes as a LaTeX table")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

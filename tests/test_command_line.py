@@ -1,0 +1,108 @@
+"""The command line says what the same lines of Python say, and every mistake is one sentence and the exit code 2."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import betahat as bh
+from betahat.__main__ import main
+
+TIME = re.compile(r"(Date|Time): +[^ ].*?(?=  )")
+
+
+@pytest.fixture
+def frame():
+    r = np.random.default_rng(0)
+    data = pd.DataFrame({"x": r.normal(size=90), "state": np.arange(90) % 15, "year": np.arange(90) % 12})
+    data["wage"] = np.exp(0.3 * data.x + r.normal(size=90))
+    data["union"] = (data.wage > 1).astype(int)
+    return data
+
+
+WRITERS = {
+    ".csv": lambda d, p: d.to_csv(p, index=False),
+    ".parquet": lambda d, p: d.to_parquet(p),
+    ".feather": lambda d, p: d.to_feather(p),
+    ".dta": lambda d, p: d.to_stata(p, write_index=False),
+}
+
+
+def _same(printed, expected):
+    assert TIME.sub("", printed) == TIME.sub("", expected)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_summary_of_any_file(frame, ending, tmp_path, capsys):
+    path = tmp_path / f"wages{ending}"
+    WRITERS[ending](frame, path)
+    assert main(["np.log(wage) ~ x", str(path)]) == 0
+    _same(capsys.readouterr().out, f"{bh.ols('np.log(wage) ~ x', frame).fit().summary()}\n")
+
+
+def test_a_comparison_and_its_latex(frame, tmp_path, capsys):
+    data, table = tmp_path / "wages.csv", tmp_path / "table.tex"
+    frame.to_csv(data, index=False)
+    options = ["--cov", "HC3", "nonrobust", "--cluster", "state", "--latex", str(table)]
+    assert main(["wage ~ x", str(data), *options]) == 0
+    res = bh.ols("wage ~ x", frame).fit("HC3")
+    comparison = bh.compare(res, ["HC3", "nonrobust", bh.Cluster("state")])
+    _same(capsys.readouterr().out, f"{res.summary()}\n\n{comparison}\n\nThe table is in {table}.\n")
+    assert table.read_text() == comparison.to_latex()
+
+
+@pytest.mark.filterwarnings("ignore::betahat.ClusterWarning")
+def test_clusters_in_several_ways_and_other_models(frame, tmp_path, capsys):
+    path = tmp_path / "wages.csv"
+    frame.to_csv(path, index=False)
+    assert main(["union ~ x", str(path), "--model", "logit", "--cluster", "state", "year"]) == 0
+    res = bh.logit("union ~ x", frame).fit(bh.Cluster(["state", "year"]))
+    _same(capsys.readouterr().out, f"{res.summary()}\n")
+
+
+def test_warnings_are_sentences(frame, tmp_path, capsys):
+    path = tmp_path / "wages.csv"
+    frame.assign(few=frame.state % 4).to_csv(path, index=False)
+    assert main(["wage ~ x", str(path), "--cluster", "few"]) == 0
+    assert re.fullmatch(r"betahat: groups 'few' has 4 clusters, [^\n]*\.\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["wage ~ z", "wages.csv"], "'z'"),
+        (["wage ~ x", "wages.xls"], "'.csv', '.parquet', '.feather', '.dta'"),
+        (["wage ~ x", "wage.csv"], "There is no file 'wage.csv'"),
+        (["wage ~ x", "empty.csv"], "cannot be read as .csv"),
+        (["wage ~ x", "wages.csv", "--cov", "HC9"], "did you mean"),
+        (["wage ~ x", "wages.csv", "--cluster", "stat"], "'stat' is no column"),
+        (["wage ~ x", "wages.csv", "--latex", "nowhere/table.tex"], "no folder"),
+        (["wage ~ x", "bad.parquet"], "cannot be read as .parquet"),
+        (["wage ~ x", "bad.dta"], "cannot be read as .dta"),
+    ],
+)
+def test_mistakes_are_one_sentence(frame, arguments, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame.to_csv("wages.csv", index=False)
+    for name in ("wages.xls", "empty.csv"):
+        (tmp_path / name).write_text("")
+    for name in ("bad.parquet", "bad.dta"):
+        (tmp_path / name).write_text("no such thing at all")
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"betahat: [^\n]*\.\n", printed.err), printed.err
+    assert says in printed.err
+
+
+def test_it_runs_as_a_module(frame, tmp_path):
+    path = tmp_path / "wages.csv"
+    frame.to_csv(path, index=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "betahat", "wage ~ x", str(path)], capture_output=True, text=True, check=True
+    )
+    assert "OLS Regression Results" in done.stdout
+    assert done.stderr == ""

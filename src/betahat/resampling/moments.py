@@ -1,0 +1,276 @@
+"""What weights of rows need of a fit's rows: sums of their shares of the information, and of their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.autodiff import hessian_matrix, stacked_gradients
+from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, times
+from betahat.data.blocks import blocks, gram, product
+from betahat.errors import EstimationError
+from betahat.fit import Fit
+from betahat.objectives.base import LinearIndex
+from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.own import ModelLoss
+from betahat.objectives.softmax import Softmax
+from betahat.resampling.weights import RowWeights
+
+# Products of a unit's row with itself are held where they are fewer.
+_TABLE = 2**24
+# Up to so many parameters the products of a row with itself are a table; beyond, they are taken anew for each replicate.
+_WIDE = 64
+# A pivot of I + noise below this is a direction that a replicate has lost.
+_LOST = 1e-6
+# Numbers of a block of products, which stay in a CPU's cache.
+_PIECE = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What replicates are at the estimate.
+
+    Attributes
+    ----------
+    information : Tensor or None
+        (R, r, r) in Z's coordinates, where it is known.
+    scores : Tensor
+        (R, r) in Z's coordinates.
+    squares : Tensor or None
+        (R, k) the sums of squares of the scores, where a column that is lost does not show in the information.
+    products : Tensor or None
+        (R, r, r) the sums of products of the scores, which show a combination that is lost.
+    often : Tensor or None
+        (R,) the sum of the weights over the number of rows; None is one.
+    """
+
+    information: Tensor | None
+    scores: Tensor
+    squares: Tensor | None = None
+    products: Tensor | None = None
+    often: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What all replicates share.
+
+    Attributes
+    ----------
+    rest : Tensor or None
+        (r, r) what the rows' shares leave of the sample's information, in Z's coordinates; None is nothing.
+    penalty : Penalty or None
+    factor : Tensor or None
+        (r, r) F with F'F the inverse of the sum of products of the sample's scores, where that is one.
+    """
+
+    rest: Tensor | None
+    penalty: Penalty | None
+    factor: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """The share of a penalty: (r, r) its curvature and (r,) its slope at the estimate, in Z's coordinates."""
+
+    information: Tensor
+    slope: Tensor
+
+
+def exact(fit: Fit) -> bool:
+    """Tell whether one step is the refit."""
+    return isinstance(fit.objective, Gaussian) and fit.problem.penalty is None
+
+
+def point_of(fit: Fit) -> Point:
+    """Return where rows are looked at: with second derivatives, whatever the bread is made of."""
+    return replace(fit.point, bread=Bread.OBSERVED) if closed(fit) and fit.bread_kind is Bread.OPG else fit.point
+
+
+def packed(fit: Fit) -> bool:
+    """Tell whether each replicate has its own information: a row has a share of it, of not too many numbers."""
+    return fit.rank <= _WIDE and (closed(fit) or fit.once("row shares", lambda: _has_shares(fit)))
+
+
+def closed(fit: Fit) -> bool:
+    """Tell whether scores and information have closed forms."""
+    return isinstance(fit.objective, LinearIndex | Softmax)
+
+
+def _has_shares(fit: Fit) -> bool:
+    """Tell whether a row's share of the information, or its Gauss-Newton approximation, is a square."""
+    if not isinstance(fit.objective, ModelLoss):
+        return False
+    try:
+        for rows in fit.each(lambda rows: rows.hat_rows[:, :, 0]):
+            if not bool(torch.isfinite(rows).all()):
+                return False
+    except EstimationError:
+        return False
+    return True
+
+
+def _widths(fit: Fit) -> list[int]:
+    """Return how many numbers of a row's products are of the information, the scores, their squares and their products."""
+    triangle, own = fit.rank * (fit.rank + 1) // 2, not closed(fit)
+    return [triangle * packed(fit), fit.rank, len(fit.params) * own, triangle * (own and fit.rank <= _WIDE)]
+
+
+def _width(fit: Fit) -> int:
+    return sum(_widths(fit))
+
+
+def _row_products(fit: Fit, rows: Rows) -> Tensor:
+    """Return (b, p) what is summed over rows: the information's upper triangle, the scores, their squares and products; counts do not enter."""
+    plain = rows.scores()
+    turned, upper = product(plain, fit.root), torch.triu_indices(fit.rank, fit.rank, device=plain.device)
+    parts = [turned]
+    if packed(fit):
+        first, *others = rows.hat_rows.unbind(1)
+        products = first[:, upper[0]] * first[:, upper[1]]
+        for hats in others:
+            products += hats[:, upper[0]] * hats[:, upper[1]]
+        parts = [products, turned]
+    if not closed(fit):
+        parts.append(plain.square())
+        if fit.rank <= _WIDE:
+            parts.append(turned[:, upper[0]] * turned[:, upper[1]])
+    return torch.cat(parts, 1)
+
+
+def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
+    """Return (units, p) the sums of products over clusters, or each row's, where they fit."""
+    codes = weights.codes
+    count = len(fit.sample.columns[0]) if codes is None else weights.scheme.units
+    if count * _width(fit) > _TABLE:
+        return None
+    each = fit.problem.each(lambda rows: _row_products(fit, rows), point_of(fit))
+    if codes is None:
+        return torch.cat(list(each))
+    start, table = 0, fit.params.new_zeros(count, _width(fit))
+    for values in each:
+        stop = start + len(values)
+        table.index_add_(0, codes[start:stop], times(values, _slice(weights.counts, start, stop)))
+        start = stop
+    return table
+
+
+def streamed(fit: Fit, drawn: Tensor) -> Tensor:
+    """Return (R, p) the sums of products under (R, n) weights, of rows whose table is not held."""
+    sums = fit.params.new_zeros(len(drawn), _width(fit))
+    step = max(_PIECE // _width(fit), 1)
+    point, sample = point_of(fit), fit.sample
+    for block in blocks(*sample.columns, rows=sample.block_rows or step):
+        values = _row_products(fit, fit.problem.rows(block, point))
+        sums.addmm_(drawn[:, block.start : block.start + len(values)].to(torch.float64), values)
+    return sums
+
+
+def unpacked(fit: Fit, sums: Tensor) -> Moments:
+    """Read (R, p) sums of `_row_products`."""
+    triangle, scores, squares, products = torch.split(sums, _widths(fit), 1)
+    return Moments(
+        _square(triangle, fit.rank), scores, squares if squares.shape[1] else None, _square(products, fit.rank)
+    )
+
+
+def _square(triangle: Tensor, rank: int) -> Tensor | None:
+    """Return (R, r, r) of upper triangles; None of none."""
+    if not triangle.shape[1]:
+        return None
+    upper = torch.triu_indices(rank, rank, device=triangle.device)
+    square = triangle.new_empty(len(triangle), rank, rank)
+    square[:, upper[0], upper[1]] = triangle
+    square[:, upper[1], upper[0]] = triangle
+    return square
+
+
+def information_grams(fit: Fit, drawn: Tensor) -> Tensor:
+    """Return (R, r, r) the information under (R, n) weights, of so many columns that their products are no table."""
+    sums, start = fit.params.new_zeros(len(drawn), fit.rank, fit.rank), 0
+    for hats in fit.problem.each(lambda rows: rows.hat_rows, point_of(fit)):
+        flat, stop = hats.flatten(0, 1), start + len(hats)
+        for i, weights in enumerate(drawn[:, start:stop].to(torch.float64)):
+            sums[i] += (hats * weights[:, None, None]).flatten(0, 1).mT @ flat
+        start = stop
+    return sums
+
+
+def score_factor(fit: Fit) -> Tensor | None:
+    """Return (r, r) F by which the sample's scores have products that sum to the identity; None where they are collinear."""
+    if closed(fit) or fit.rank > _WIDE:
+        return None
+    products = fit.sum_rows(_sum_of_products)
+    lower, failed = torch.linalg.cholesky_ex(products)
+    if bool(failed) or not bool(regular(lower[None])):
+        return None
+    inverse: Tensor = torch.linalg.solve_triangular(lower, torch.eye(fit.rank).to(lower), upper=False)
+    return inverse
+
+
+def _sum_of_products(rows: Rows) -> Tensor:
+    return gram(product(rows.scores(), rows.at.root), root_of_counts(rows.counts))
+
+
+def plain_information(fit: Fit) -> Tensor:
+    """Return (r, r) Z'AZ of the sample's second derivatives A: the identity where Z is of these, and takes a penalty in."""
+    eye = torch.eye(fit.rank).to(fit.root)
+    if fit.bread_kind is Bread.OBSERVED or (fit.bread_kind is Bread.EXPECTED and closed(fit)):
+        share = penalty_of(fit)
+        return eye if share is None else eye - share.information
+    return fit.once("information", lambda: _sample_information(fit))
+
+
+def unshared_information(fit: Fit) -> Tensor | None:
+    """Return (r, r) what the rows' shares leave of the sample's information; None where they are all of it."""
+    if closed(fit):
+        return None
+    if not packed(fit):
+        return plain_information(fit)
+    shares = fit.sum_rows(_sum_of_shares)
+    return plain_information(fit) - shares
+
+
+def _sum_of_shares(rows: Rows) -> Tensor:
+    hats = rows.hat_rows
+    return gram(
+        hats.flatten(0, 1),
+        root_of_counts(None if rows.counts is None else rows.counts.repeat_interleave(hats.shape[1])),
+    )
+
+
+def _sample_information(fit: Fit) -> Tensor:
+    return fit.root.mT @ replace(fit.problem, penalty=None).evaluate(fit.params, Bread.OBSERVED).information @ fit.root
+
+
+def penalty_of(fit: Fit) -> Penalty | None:
+    """Return what a penalty adds at the estimate; None where there is none."""
+    function = fit.problem.penalty
+    if function is None:
+        return None
+    curvature = fit.root.mT @ hessian_matrix(function, fit.params) @ fit.root
+    return Penalty(curvature, penalty_slopes(fit, fit.params[None])[0])
+
+
+def penalty_slopes(fit: Fit, params: Tensor) -> Tensor:
+    """Return (R, r) the slopes of the penalty at (R, k) parameters, in Z's coordinates."""
+    function = fit.problem.penalty
+    assert function is not None
+    return stacked_gradients(lambda theta, _: function(theta), params, params) @ fit.root
+
+
+def often_of(fit: Fit, drawn: Tensor) -> Tensor:
+    """Return (R,) the sum of (R, n) weights over the number of rows."""
+    return drawn.sum(1).to(torch.float64) / float(fit.nobs)
+
+
+def _slice(values: Tensor | None, start: int, stop: int) -> Tensor | None:
+    return None if values is None else values[start:stop]
+
+
+def regular(factors: Tensor) -> Tensor:
+    """Tell which of (R, r, r) triangular factors have lost no direction: their pivots are of like size."""
+    pivots = factors.diagonal(dim1=1, dim2=2)
+    return pivots.amin(1) > _LOST * pivots.amax(1)

@@ -66,7 +66,10 @@ _LARGEST_SEED = 2**63
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap(Estimator):
-    """The covariance of estimates from resampled data.
+    """The covariance of estimates from resampled data: the sum of (b*_r - m)(b*_r - m)' / (R - 1), m their mean.
+
+    A replicate solves the sum of w_i s_i(b*) = 0 under weights w, or the equations of other values of y; "score" and "wild" are
+    b* = b + A^-1 (sum of v s). Where all signs are taken, R is divided by.
 
     Attributes
     ----------
@@ -107,6 +110,8 @@ class Bootstrap(Estimator):
     -----
     BootstrapWarning
         More than a twentieth of the replicates fail: they have lost a direction, or do not converge, and are left out.
+    ClusterWarning
+        So few clusters that they are too alike when they are drawn again, or that their signs leave p-values coarse.
 
     References
     ----------

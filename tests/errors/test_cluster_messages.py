@@ -220,7 +220,7 @@ BOOTSTRAP = [
     Case("method without draws", lambda d: _f(d, bh.HC3()).conf_int(method="bca"), bh.OptionError, ("'bca'", "bh.Bootstrap")),
     Case("pvalues without draws", lambda d: _f(d, bh.HC3()).bootstrap_pvalues(), bh.OptionError, ("bootstrap_pvalues", "bh.Bootstrap")),
     Case("draws of a function without draws", lambda d: _f(d, bh.HC3()).delta(lambda p: p[0]).draws, bh.OptionError, ("draws", "bh.Bootstrap")),
-    Case("method", lambda d: _f(d, bh.Bootstrap(99)).conf_int(method="BCA"), bh.OptionError, ("'BCA'", "'bca'")),
+    Case("method", lambda d: _f(d, bh.Bootstrap(99)).conf_int(method="bc"), bh.OptionError, ("'bc'", "'bca'")),
     Case("alpha", lambda d: _f(d, bh.Bootstrap(99)).conf_int(95, method="basic"), bh.OptionError, ("95", "0.05")),
     Case("tail", lambda d: _f(d, bh.Bootstrap(99)).bootstrap_pvalues(tail="left"), bh.OptionError, ("'left'", "'equal'")),
     Case("studentized of the Bayesian bootstrap", lambda d: _f(d, bh.Bootstrap(99, "bayesian")).conf_int(method="studentized"), bh.EstimationError, ("'pairs'", "'percentile'")),

@@ -775,6 +775,12 @@ def test_percentile_and_basic_are_reflections():
     np.testing.assert_allclose(res.conf_int(method="normal"), res.conf_int(), rtol=1e-12)
 
 
+def test_methods_may_be_spelled_as_in_the_literature():
+    res = _fitted("OLS").with_cov(bh.Bootstrap(99, seed=1))
+    np.testing.assert_array_equal(res.conf_int(0.1, "BCa"), res.conf_int(0.1, "bca"))
+    np.testing.assert_array_equal(res.conf_int(0.1, "studentised"), res.conf_int(0.1, "studentized"))
+
+
 def test_quantiles_are_order_statistics():
     res = _fitted("OLS").with_cov(bh.Bootstrap(999, seed=1))
     ordered = np.sort(np.asarray(res.cov.draws), axis=0)

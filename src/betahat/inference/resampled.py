@@ -46,7 +46,7 @@ class Replicated:
     df: Df = None
 
     def interval(self, method: Method, alpha: float) -> Tensor:
-        """Return (m, 2) intervals of coverage 1 - alpha, those of "sup-t" all at once.
+        """Return (m, 2) intervals of coverage 1 - alpha, those of "sup-t" all at once; letter case does not matter.
 
         Raises
         ------
@@ -58,10 +58,11 @@ class Replicated:
         Davison and Hinkley (1997), Bootstrap Methods and their Application, chapter 5; R: ``boot::boot.ci``. BCa: Efron (1987), JASA 82.
         sup-t: Montiel Olea and Plagborg-Møller (2019), J. Appl. Econometrics 34(1).
         """
-        if method not in _INTERVALS:
+        known = str(method).lower().replace("studentised", "studentized")
+        if known not in _INTERVALS:
             raise OptionError(f"method is {method!r}; use one of {listed(_INTERVALS)}.")
         quantile(alpha, None)  # which checks alpha
-        return _INTERVALS[method](self, alpha)
+        return _INTERVALS[known](self, alpha)
 
     def pvalues(self, values: Tensor, tail: Tail = "symmetric") -> Tensor:
         """Return (m,) p-values of g = q: the share, the sample among them, of replicates as far from g(b) as q is.

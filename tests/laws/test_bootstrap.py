@@ -776,7 +776,7 @@ def test_percentile_and_basic_are_reflections():
 
 
 def test_methods_may_be_spelled_as_in_the_literature():
-    res = _fitted("OLS").with_cov(bh.Bootstrap(99, seed=1))
+    res = _fitted("OLS").with_cov(bh.Bootstrap(999, seed=1))
     np.testing.assert_array_equal(res.conf_int(0.1, "BCa"), res.conf_int(0.1, "bca"))
     np.testing.assert_array_equal(res.conf_int(0.1, "studentised"), res.conf_int(0.1, "studentized"))
 

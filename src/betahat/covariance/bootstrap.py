@@ -145,9 +145,9 @@ class Bootstrap(Estimator):
             close = difflib.get_close_matches(str(self.kind), _KINDS, n=1)
             hint = f", did you mean {close[0]!r}?" if close else "."
             raise OptionError(f"kind is {self.kind!r}{hint} The kinds are {listed(_KINDS, limit=20)}.")
-        if (whole_number(self.reps) or 0) < 2:
+        if (_whole_number(self.reps) or 0) < 2:
             raise OptionError(f"reps is {self.reps!r}; pass a whole number of replicates of 2 or more, such as 999.")
-        seed = 0 if self.seed is None else whole_number(self.seed)
+        seed = 0 if self.seed is None else _whole_number(self.seed)
         if seed is None or not 0 <= seed < _LARGEST_SEED:
             raise OptionError(
                 f"seed is {self.seed!r}; pass a whole number from 0 to 2^63 - 1, or None to have one drawn."
@@ -252,7 +252,7 @@ class Plan:
     def size(self) -> int:
         """How many units a subsample has."""
         given = self.options.size
-        size = round(self.units ** (2.0 / 3.0)) if given is None else whole_number(given)
+        size = round(self.units ** (2.0 / 3.0)) if given is None else _whole_number(given)
         if self.groups is not None:
             least, more = 1, "two or more, and fewer than all"
         else:
@@ -418,7 +418,7 @@ _WHERE = {
 }
 
 
-def whole_number(given: object) -> int | None:
+def _whole_number(given: object) -> int | None:
     """Return an integer, of Python or of NumPy; None of anything else."""
     if isinstance(given, bool) or not isinstance(given, Integral):
         return None

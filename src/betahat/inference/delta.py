@@ -141,10 +141,7 @@ class Delta:
 
     def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
         """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number. `method` is one of a bootstrap's."""
-        if method is None:
-            values = interval(self.estimates, standard_errors(self.matrix), alpha, self.df)
-        else:
-            values = self._replicates(f"method={method!r}").interval(method, alpha)
+        values = self._bounds(alpha, method)
         values = values[0] if len(values) == 1 else values
         return self.container.plain(values)
 
@@ -168,6 +165,11 @@ class Delta:
     def __repr__(self) -> str:
         """Return the table as text."""
         return self.summary_frame().to_string()
+
+    def _bounds(self, alpha: float, method: Method | None) -> Tensor:
+        if method is None:
+            return interval(self.estimates, standard_errors(self.matrix), alpha, self.df)
+        return self._replicates(f"method={method!r}").interval(method, alpha)
 
     def _replicates(self, what: str) -> Replicated:
         if self.replicated is None:
@@ -218,16 +220,19 @@ def delta_method(
     """
     if not callable(function):
         raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], and {function!r} came.")
+    places = torch.tensor(list(view.kept), device=params.device)
+
+    def of_vector(vector: Tensor) -> Any:
+        value = function(
+            Parameters(vector.new_full((len(view.names),), float("nan")).index_copy(0, places, vector), view)
+        )
+        return torch.cat([torch.as_tensor(v).reshape(-1) for v in value]) if isinstance(value, list | tuple) else value
+
     remedy = "write it with torch operations (torch.log, torch.exp, + - * /) on p['name']"
     with torch.inference_mode(False), torch.enable_grad():
         leaf = params.detach().clone().requires_grad_(True)
-        places = torch.tensor(list(view.kept), device=params.device)
         try:
-            vector = leaf.new_full((len(view.names),), float("nan")).index_copy(0, places, leaf)
-            value = function(Parameters(vector, view))
-            value = (
-                torch.cat([torch.as_tensor(v).reshape(-1) for v in value]) if isinstance(value, list | tuple) else value
-            )
+            value = of_vector(leaf)
         except (RuntimeError, TypeError) as error:
             raise EstimationError(
                 f"The function cannot be differentiated ({str(error).splitlines()[0]}); {remedy}."
@@ -247,14 +252,9 @@ def delta_method(
     if covariance is None or covariance.draws is None:
         half = jacobian @ factor
         return Delta(estimates, jacobian, half @ half.mT, df_of(jacobian), container)
-
-    def vector_function(values: Tensor) -> Tensor:
-        placed = values.new_full((len(view.names),), float("nan")).index_copy(0, places, values)
-        found = function(Parameters(placed, view))
-        found = torch.cat([torch.as_tensor(v).reshape(-1) for v in found]) if isinstance(found, list | tuple) else found
-        return found.reshape(-1).to(torch.float64)
-
-    replicated = replicated_function(covariance, vector_function, estimates, jacobian)
+    replicated = replicated_function(
+        covariance, lambda vector: of_vector(vector).reshape(-1).to(torch.float64), estimates, jacobian
+    )
     moved = replicated.draws - replicated.draws.mean(0)
     matrix = moved.mT @ moved / (len(moved) - _lost_degrees(covariance))
     return Delta(estimates, jacobian, matrix, covariance.df, container, replicated)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from scipy import special
 from torch import Tensor
 
 from betahat.errors import BootstrapWarning, EstimationError, OptionError, listed
@@ -115,7 +114,7 @@ def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
 
 # (R + 1) p is a whole number but for rounding.
 _WHOLE = 1e-9
-# From `quantiles` through an interval and `conf_int`.
+# From `quantiles` through `_ends`, a method, `Replicated.interval`, `_bounds` and `conf_int`.
 _TO_THE_USER = 7
 
 
@@ -131,23 +130,27 @@ def _around(of: Replicated, critical: Tensor) -> Tensor:
     return torch.stack([of.estimates - critical * of.errors, of.estimates + critical * of.errors], 1)
 
 
-def _ends(of: Replicated, draws: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    shares = torch.full_like(of.estimates, 0.5 * alpha)
-    return quantiles(draws, shares), quantiles(draws, 1.0 - shares)
+def _ends(draws: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    return quantiles(draws, low), quantiles(draws, high)
+
+
+def _shares(of: Replicated, alpha: float) -> tuple[Tensor, Tensor]:
+    outside = torch.full_like(of.estimates, 0.5 * alpha)
+    return outside, 1.0 - outside
 
 
 def _percentile(of: Replicated, alpha: float) -> Tensor:
-    return torch.stack(_ends(of, of.draws, alpha), 1)
+    return torch.stack(_ends(of.draws, *_shares(of, alpha)), 1)
 
 
 def _basic(of: Replicated, alpha: float) -> Tensor:
-    low, high = _ends(of, of.draws, alpha)
+    low, high = _ends(of.draws, *_shares(of, alpha))
     return torch.stack([2.0 * of.estimates - high, 2.0 * of.estimates - low], 1)
 
 
 def _studentized(of: Replicated, alpha: float) -> Tensor:
     own, each = of.variances()
-    low, high = _ends(of, (of.draws - of.estimates) / each.sqrt(), alpha)
+    low, high = _ends((of.draws - of.estimates) / each.sqrt(), *_shares(of, alpha))
     return torch.stack([of.estimates - own.sqrt() * high, of.estimates - own.sqrt() * low], 1)
 
 
@@ -159,12 +162,9 @@ def _bca(of: Replicated, alpha: float) -> Tensor:
             "'studentized', or more reps."
         )
     bias, acceleration = torch.special.ndtri(below), of.acceleration()
-    bounds = []
-    for share in (0.5 * alpha, 1.0 - 0.5 * alpha):
-        moved = bias + float(special.ndtri(share))
-        level = torch.special.ndtr(bias + moved / (1.0 - acceleration * moved))
-        bounds.append(quantiles(of.draws, level))
-    return torch.stack(bounds, 1)
+    moved = [bias + torch.special.ndtri(share) for share in _shares(of, alpha)]
+    levels = [torch.special.ndtr(bias + shift / (1.0 - acceleration * shift)) for shift in moved]
+    return torch.stack(_ends(of.draws, *levels), 1)
 
 
 def _sup_t(of: Replicated, alpha: float) -> Tensor:

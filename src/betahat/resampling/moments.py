@@ -61,18 +61,18 @@ class Known:
     ----------
     rest : Tensor or None
         (r, r) what the rows' shares leave of the sample's information, in Z's coordinates; None is nothing.
-    penalty : Penalty or None
+    penalty : PenaltyShare or None
     factor : Tensor or None
         (r, r) F with F'F the inverse of the sum of products of the sample's scores, where that is one.
     """
 
     rest: Tensor | None
-    penalty: Penalty | None
+    penalty: PenaltyShare | None
     factor: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
-class Penalty:
+class PenaltyShare:
     """The share of a penalty: (r, r) its curvature and (r,) its slope at the estimate, in Z's coordinates."""
 
     information: Tensor
@@ -245,13 +245,13 @@ def _sample_information(fit: Fit) -> Tensor:
     return fit.root.mT @ replace(fit.problem, penalty=None).evaluate(fit.params, Bread.OBSERVED).information @ fit.root
 
 
-def penalty_of(fit: Fit) -> Penalty | None:
+def penalty_of(fit: Fit) -> PenaltyShare | None:
     """Return what a penalty adds at the estimate; None where there is none."""
     function = fit.problem.penalty
     if function is None:
         return None
     curvature = fit.root.mT @ hessian_matrix(function, fit.params) @ fit.root
-    return Penalty(curvature, penalty_slopes(fit, fit.params[None])[0])
+    return PenaltyShare(curvature, penalty_slopes(fit, fit.params[None])[0])
 
 
 def penalty_slopes(fit: Fit, params: Tensor) -> Tensor:

@@ -220,9 +220,9 @@ def delta_method(
     """
     if not callable(function):
         raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], and {function!r} came.")
-    places = torch.tensor(list(view.kept), device=params.device)
 
     def of_vector(vector: Tensor) -> Any:
+        places = torch.tensor(list(view.kept), device=vector.device)  # made here, outside of the user's inference mode
         value = function(
             Parameters(vector.new_full((len(view.names),), float("nan")).index_copy(0, places, vector), view)
         )

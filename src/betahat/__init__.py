@@ -32,7 +32,9 @@ from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.torch_model import TorchModel
 from betahat.results.base import Results
-from betahat.tables.comparison import compare, regtable
+from betahat.tables.comparison import compare
+from betahat.tables.latex import LatexStyle
+from betahat.tables.regression import regtable
 from betahat.tables.table import Table
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "Fit",
     "Results",
     "Table",
+    "LatexStyle",
     "compare",
     "regtable",
     # errors and warnings

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, penalised
+from betahat.covariance.base import Covariance, Estimator, clusterings, penalised
 from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
@@ -124,7 +124,14 @@ class Cluster(Estimator):
         matrix = fit.root @ core @ fit.root.mT
         note = f"Standard Errors are robust to cluster correlation ({_NOTES.get(kind, kind)})"
         tests = float(smallest - 1) if self.df_correction else None
-        found = Covariance(matrix, _LABELS.get(kind, kind), note + penalised(fit), core=core, df_tests=tests)
+        found = Covariance(
+            matrix,
+            _LABELS.get(kind, kind),
+            note + penalised(fit),
+            core=core,
+            df_tests=tests,
+            clusters=clusterings(ways),
+        )
         if len(ways) > 1:
             return _of_several(found, self.psd)
         if adjusted is None or kind == "jackknife":

@@ -59,6 +59,13 @@ class Results(ABC):
         return self.fit.names
 
     @property
+    def equation_terms(self) -> tuple[tuple[str, str], ...]:
+        """(k,) the equation of each parameter, or nothing where there is one only, and its name there."""
+        if not self.fit.equations:
+            return tuple(("", name) for name in self.names)
+        return tuple((equation, name) for equation in self.fit.equations for name in self.fit.given.names)
+
+    @property
     def endog_name(self) -> str:
         """The dependent variable's name."""
         return self.fit.given.endog_name
@@ -438,7 +445,7 @@ class Results(ABC):
         if not 0.0 < conf_level < 1.0:
             raise OptionError(f"conf_level is {conf_level}; pass the share that the intervals cover, such as 0.95.")
         table = self.coefficient_table()
-        low, high = self._numpy_interval(1.0 - conf_level).T
+        low, high = self.interval_table(1.0 - conf_level).T
         return pd.DataFrame(
             {
                 "term": list(self.names),
@@ -455,6 +462,10 @@ class Results(ABC):
         """Return (k, 4) coefficient, standard error, statistic and p-value, in NumPy."""
         columns = [self.fit.params, self._errors, self._statistics, self._pvalues]
         return to_numpy(self._expand(torch.stack(columns, 1)))
+
+    def interval_table(self, alpha: float) -> np.ndarray:
+        """Return (k, 2) intervals of coverage 1 - alpha, in NumPy."""
+        return to_numpy(self._expand(self._bounds(alpha)))
 
     def __repr__(self) -> str:
         """Name the model, its size and its covariance."""
@@ -630,9 +641,6 @@ class Results(ABC):
 
     def _rows_of(self, columns: Sequence[int]) -> Tensor:
         return identity_rows(columns, len(self.names), self.fit.params)
-
-    def _numpy_interval(self, alpha: float) -> np.ndarray:
-        return to_numpy(self._expand(self._bounds(alpha)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -304,7 +304,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha),
+            interval=self.interval_table(alpha),
             use_t=self.use_t,
         )
         left, right = _cells(self)
@@ -481,7 +481,7 @@ class MultinomialResults(MaximumLikelihoodResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha).reshape(count, -1, 2),
+            interval=self.interval_table(alpha).reshape(count, -1, 2),
             use_t=self.use_t,
         )
         left, right = _cells(self)

@@ -275,7 +275,7 @@ class GeneralResults(VectorResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha),
+            interval=self.interval_table(alpha),
             use_t=self.use_t,
         )
         left: list[Any] = [

@@ -389,7 +389,7 @@ class LinearResults(VectorResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha),
+            interval=self.interval_table(alpha),
             use_t=self.use_t,
             cov_type=self.cov_type,
             note=self.cov.note,

@@ -29,4 +29,8 @@ def test_the_demo_runs_and_writes_its_table(tmp_path):
     # Wooldridge (2020), Example 8.1, prints the robust standard errors with n / (n - k): 0.109, 0.057, 0.058, 0.0074.
     row = next(line for line in done.stdout.splitlines() if line.startswith("Intercept"))
     assert "(0.1095)" in row
-    assert (tmp_path / "wages.tex").read_text(encoding="utf-8").startswith("% Needs \\usepackage{booktabs}.\n\\begin{tabular}{lcccccc}")
+    assert (
+        (tmp_path / "wages.tex")
+        .read_text(encoding="utf-8")
+        .startswith("% Needs \\usepackage{booktabs}.\n\\begin{tabular}{lcccccc}")
+    )

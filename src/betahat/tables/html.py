@@ -33,51 +33,62 @@ table.betahat.betahat td > b + b { text-align: left }
 def render_html(layout: Layout) -> str:
     """Return the table as HTML, with its style."""
     widths = [_widths(cells) for cells in zip(*(line.cells for line in layout.lines), strict=True)]
-    return STYLE + _table(layout, widths)
-
-
-def render_bare_html(layout: Layout) -> str:
-    """Return the table as HTML that only says what is what, for a converter; notes are paragraphs below."""
-    notes = "".join(f"<p>{_escaped(note)}</p>\n" for note in layout.sentences)
-    return _table(layout, None).replace(" class='betahat'", "", 1) + "\n" + notes
-
-
-def _table(layout: Layout, widths: list[tuple[int, int]] | None) -> str:
-    heads = "".join(_head(cells) for cells in layout.heads)
-    body = "".join(_block(block, widths, layout.columns) for block in layout.body)
-    foot = "".join(_row(line, widths, "", " class='last'" if line is layout.foot[-1] else "") for line in layout.foot)
-    width = layout.columns + 1
-    notes = "".join(f"<tr><td class='note' colspan='{width}'>{_escaped(note)}</td></tr>\n" for note in layout.sentences)
-    notes = notes if widths is not None else ""
+    body = "".join(f"<tbody class='apart'>\n{_block(block, layout, widths)}</tbody>\n" for block in layout.body)
+    foot = "".join(_row(line, widths, row=" class='last'" if line is layout.foot[-1] else "") for line in layout.foot)
+    notes = "".join(
+        f"<tr><td class='note' colspan='{layout.columns + 1}'>{_escaped(note)}</td></tr>\n" for note in layout.sentences
+    )
     return (
-        f"<table class='betahat'>\n<caption>{_escaped(layout.title)}</caption>\n<thead>\n{heads}</thead>\n{body}"
-        f"<tfoot>\n{foot}{notes}</tfoot>\n</table>"
+        f"{STYLE}<table class='betahat'>\n<caption>{_escaped(layout.title)}</caption>\n"
+        f"<thead>\n{_heads(layout)}</thead>\n{body}<tfoot>\n{foot}{notes}</tfoot>\n</table>"
     )
 
 
-def _head(cells: tuple[Cell, ...]) -> str:
-    return f"<tr><td></td>{''.join(map(_head_cell, cells))}</tr>\n"
-
-
-def _head_cell(cell: Cell) -> str:
-    scope = f"scope='colgroup' colspan='{cell.span}'" if cell.span > 1 else "scope='col'"
-    return f"<th {scope}>{_escaped(cell.text)}</th>"
-
-
-def _block(block: Block, widths: list[tuple[int, int]] | None, columns: int) -> str:
-    title = (
-        f"<tr><th scope='rowgroup' colspan='{columns + 1}'>{_escaped(block.title)}</th></tr>\n" if block.title else ""
+def render_for_pandoc(layout: Layout) -> str:
+    """Return the table as HTML that only says what is what; notes are paragraphs below, and Typst's rules are attributes."""
+    body = "".join(_block(block, layout, None) for block in layout.body)
+    foot = "".join(_row(line, None) for line in layout.foot)
+    notes = "".join(f"<p>{_escaped(note)}</p>\n" for note in layout.sentences)
+    titles = sum(bool(block.title) for block in layout.body)
+    foot_at = len(layout.heads) + len(layout.lines) - len(layout.foot) + titles
+    last = foot_at + len(layout.foot) - 1
+    rules = (
+        f"(_, y) => (top: if y == 0 {{ 1.2pt }} else if y in ({len(layout.heads)}, {foot_at}) {{ 0.6pt }} else {{ 0pt }}, "
+        f"bottom: if y == {last} {{ 1.2pt }} else {{ 0pt }})"
     )
-    member = " class='member'" if block.title else ""
-    rows = "".join(_row(line, widths, member, "") for line in block.lines)
-    return f"<tbody class='apart'>\n{title}{rows}</tbody>\n"
+    return (
+        f"<table data-typst:stroke='{_escaped(rules)}' data-typst:inset='(x: 6pt, y: 3pt)'>\n"
+        f"<caption>{_escaped(layout.title)}</caption>\n"
+        f"<thead>\n{_heads(layout)}</thead>\n<tbody>\n{body}</tbody>\n<tfoot>\n{foot}</tfoot>\n</table>\n{notes}"
+    )
 
 
-def _row(line: Line, widths: list[tuple[int, int]] | None, name: str, row: str) -> str:
+def _heads(layout: Layout) -> str:
+    return "".join(f"<tr><td></td>{''.join(map(_head, cells))}</tr>\n" for cells in layout.heads)
+
+
+def _head(cell: Cell) -> str:
+    if cell.span == 1:
+        return f"<th scope='col'>{_escaped(cell.text)}</th>"
+    rule = "data-typst:stroke='(bottom: 0.5pt)'"
+    return f"<th scope='colgroup' colspan='{cell.span}' style='text-align: center' {rule}>{_escaped(cell.text)}</th>"
+
+
+def _block(block: Block, layout: Layout, widths: Widths) -> str:
+    if not block.title:
+        return "".join(_row(line, widths) for line in block.lines)
+    title = f"<th scope='rowgroup' colspan='{layout.columns + 1}'>{_escaped(block.title)}</th>"
+    return f"<tr>{title}</tr>\n" + "".join(_row(line, widths, " class='member'") for line in block.lines)
+
+
+def _row(line: Line, widths: Widths, name: str = "", row: str = "") -> str:
     if widths is None:
-        cells = "".join(f"<td>{_escaped(cell.text + cell.marks)}</td>" for cell in line.cells)
+        cells = "".join(
+            f"<td style='text-align: center'>{_escaped(cell.text + cell.marks)}</td>" for cell in line.cells
+        )
     else:
         cells = "".join(_cell(cell, width) for cell, width in zip(line.cells, widths, strict=True))
+    name = name if widths is not None else " style='text-align: left'"
     first = f"<th scope='row'{name}>{_escaped(line.name)}</th>" if line.name else "<td></td>"
     return f"<tr{row}>{first}{cells}</tr>\n"
 
@@ -91,6 +102,10 @@ def _cell(cell: Cell, width: tuple[int, int]) -> str:
         f"<td><b style='width:{width[0]}ch'>{_escaped(before)}</b>"
         f"<b style='width:{width[1]}ch'>{_escaped(after + cell.marks)}</b></td>"
     )
+
+
+# Of each column, the letters before the decimal point and from it on; None puts nothing on its decimal point.
+Widths = list[tuple[int, int]] | None
 
 
 def _widths(cells: tuple[Cell, ...]) -> tuple[int, int]:

@@ -122,7 +122,7 @@ class Table:
         return _written(render_typst(self.layout), path)
 
     def to_docx(self, path: str | Path) -> None:
-        """Write a Word document, by pandoc (``pip install 'betahat[documents]'``)."""
+        """Write a Word document, by python-docx (``pip install 'betahat[documents]'``)."""
         write_docx(self.layout, _writable(path))
 
     def __str__(self) -> str:

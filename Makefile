@@ -1,4 +1,4 @@
-.PHONY: demo test lint format bench coverage docs clean
+.PHONY: demo test lint format bench coverage gallery docs clean
 # Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
@@ -33,6 +33,9 @@ bench: $(BENCH_READY)
 
 coverage: $(BENCH_READY)
 	$(BIN)/python benchmarks/coverage_study.py
+
+gallery: docs
+	$(BIN)/python docs/gallery/draw.py
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b doctest docs docs/_build/doctest

@@ -47,7 +47,13 @@ class LatexStyle:
     packages: tuple[str, ...] = ("booktabs",)
 
 
-_RULED = LatexStyle(r"\hline\hline", r"\hline", r"\hline\hline", r"\cline", packages=())
+_RULED = LatexStyle(
+    r"\hline\hline\noalign{\smallskip}",
+    r"\noalign{\smallskip}\hline\noalign{\smallskip}",
+    r"\noalign{\smallskip}\hline\hline",
+    r"\cline",
+    packages=(),
+)
 STYLES = {
     "booktabs": LatexStyle(),
     "hline": _RULED,
@@ -102,7 +108,7 @@ def render_latex(layout: Layout, options: LatexOptions) -> str:
     if not options.standalone:
         return f"% Needs \\usepackage{{{','.join(packages)}}}.\n{body}" if packages else body
     return (
-        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage[margin=2.5cm]{geometry}\n"
+        "\\documentclass{article}\n\\usepackage[margin=2.5cm]{geometry}\n"
         + "".join(f"\\usepackage{{{package}}}\n" for package in packages)
         + f"\\begin{{document}}\n\\thispagestyle{{empty}}\n{body}\\end{{document}}\n"
     )

@@ -31,6 +31,8 @@ _TAIL, _MIDDLE, _SMOOTHED = 500, 1000, 5000
 _POINT = {"s": 14.0, "facecolors": "none", "edgecolors": "0.3", "linewidths": 0.7}
 _SMOOTH = {"color": COLOURS[1], "linewidth": 1.6}
 _SIZE = (4.6, 4.0)
+# The height of a row's label, in points.
+_LETTERS = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +219,7 @@ def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) ->
     >>> import betahat as bh
     >>> res = bh.OLS([1.0, 2.0, 4.0, 9.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
     >>> bh.plot_leverage(res).get_title("right")
-    "largest Cook's distance 2.1"
+    "largest Cook's distance 2.2"
     """
     cases = _cases(result)
     residuals, leverage, distance = cases.standardized, cases.leverage, cases.cooks_distance
@@ -226,6 +228,7 @@ def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) ->
     axes.axvline(cases.fit.rank / cases.fit.nobs, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     points = _cloud(axes, leverage, residuals, distance)
     axes.set_xlim(left=0.0)
+    axes.locator_params(axis="x", nbins=5)
     _draw_contours(axes, cases.fit.rank)
     _name_points(axes, points, cases, mark)
     axes.set_xlabel("Leverage")
@@ -346,7 +349,7 @@ def _smoothed(x: np.ndarray, y: np.ndarray, iterations: int) -> tuple[np.ndarray
     return across, up
 
 
-def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, centre: float = 0.5) -> None:
+def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, centre: float = 0.6) -> None:
     """Write the row's label beside the points of the largest size, none over another; to the left of those right of the centre."""
     if not isinstance(mark, int | np.integer) or mark < 0:
         raise OptionError(f"mark is {mark!r}; pass how many rows get a label, such as 3.")
@@ -354,20 +357,21 @@ def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, centre: f
     axes.get_xlim(), axes.get_ylim()  # which settles the limits, and with them the transformation
     pixels = axes.transData.transform(np.column_stack([points.x[chosen], points.y[chosen]]))
     left = axes.transAxes.inverted().transform(pixels)[:, 0] > centre
-    heights = pixels[:, 1] * 72.0 / axes.figure.dpi
-    for side in (False, True):
-        last = -np.inf
-        for place in sorted(np.flatnonzero(left == side), key=lambda place: heights[place]):
-            last = max(heights[place] - 3.0, last + 8.0)
-            row = points.rows[chosen[place]]
-            axes.annotate(
-                str(row if labels is None else labels[row]),
-                (points.x[chosen[place]], points.y[chosen[place]]),
-                (-4.0 if side else 4.0, last - heights[place]),
-                textcoords="offset points",
-                ha="right" if side else "left",
-                fontsize=7,
-            )
+    across, heights = pixels.T * 72.0 / axes.figure.dpi
+    written: list[tuple[float, float]] = []
+    for place in np.argsort(heights):
+        beside = [height + _LETTERS for at, height in written if abs(at - across[place]) < 8.0 * _LETTERS]
+        height = max([heights[place] - 3.0, *beside])
+        written.append((across[place], height))
+        row = points.rows[chosen[place]]
+        axes.annotate(
+            str(row if labels is None else labels[row]),
+            (points.x[chosen[place]], points.y[chosen[place]]),
+            (-4.0 if left[place] else 4.0, height - heights[place]),
+            textcoords="offset points",
+            ha="right" if left[place] else "left",
+            fontsize=_LETTERS - 1.0,
+        )
 
 
 def _draw_contours(axes: Axes, rank: int) -> None:

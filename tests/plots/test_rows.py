@@ -113,6 +113,22 @@ def test_a_module_shows_what_the_model_shows(frame):
             np.testing.assert_allclose(points(left), points(right), rtol=1e-7, atol=1e-9)  # a solver's tolerance
 
 
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))],
+)
+def test_tensors_on_any_device_are_drawn(frame, device):
+    x, y = (torch.tensor(values.to_numpy(), device=device) for values in (bh.add_constant(frame[["a", "b"]]), frame.d))
+    theirs = bh.logit("d ~ a + b", frame).fit().plot_diagnostics()
+    res = bh.Logit(y, x).fit(bh.Bootstrap(99, seed=1))
+    for left, right in zip(res.plot_diagnostics().flat, theirs.flat, strict=True):
+        np.testing.assert_allclose(points(left), points(right), rtol=1e-7, atol=1e-9)
+    assert len(res.plot().collections[0].get_segments()) == 3
+    for which in ("x1", lambda p: p["x1"] / p["x2"]):
+        (line, _) = [line for line in bh.plot_draws(res, which).lines if not line.get_label().startswith("_")]
+        assert np.isfinite(line.get_xdata()).all()
+
+
 def test_contours_are_where_cooks_distance_says(frame):
     res = bh.ols("y ~ a + b", frame).fit()
     ax = bh.plot_leverage(res)
@@ -244,6 +260,10 @@ def test_an_exact_fit_has_nothing_to_standardise():
         bh.plot_qq(res)
 
 
-def test_something_else_is_refused():
+@pytest.mark.parametrize("draw", [bh.plot_residuals, bh.plot_qq, bh.plot_scale, bh.plot_leverage, bh.plot_diagnostics])
+def test_bad_input_is_refused_before_there_is_a_figure(frame, draw):
     with pytest.raises(bh.OptionError, match="needs one result"):
-        bh.plot_qq([1, 2])
+        draw([1, 2])
+    with pytest.raises(bh.OptionError, match="mark is -1"):
+        draw(bh.ols("y ~ a", frame).fit(), mark=-1)
+    assert not plt.get_fignums()

@@ -5,7 +5,6 @@ The four are those of R's ``plot.lm``. Of a discrete model, residuals and levera
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -90,7 +89,7 @@ def plot_residuals(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -
     >>> bh.plot_residuals(res).get_ylabel()
     'Residual'
     """
-    cases = _cases(result)
+    cases = _cases(result, mark)
     axes = axes_of(ax, *_SIZE)
     axes.axhline(0.0, **DASHED)
     points = _cloud(axes, cases.fitted, cases.residuals, cases.residuals.abs())
@@ -131,7 +130,7 @@ def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
     >>> bh.plot_qq(res).get_ylabel()
     'Standardised residual'
     """
-    cases = _cases(result)
+    cases = _cases(result, mark)
     values = cases.standardized_deviance
     _check_any(torch.isfinite(values))
     there = torch.isfinite(values).nonzero()[:, 0]
@@ -148,8 +147,7 @@ def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
         axes.fill_between(x, *band, color="0.9", linewidth=0, zorder=0)
     axes.plot(x[[0, -1]], x[[0, -1]], **LINE)
     axes.scatter(x, y, **_POINT)
-    axes.margins(x=0.12)
-    _name_points(axes, _Points(x, y, np.abs(y), rows), cases, mark, centre=math.inf)
+    _name_points(axes, _Points(x, y, np.abs(y), rows), cases, mark, tails=True)
     axes.set_xlabel("Normal quantile")
     axes.set_ylabel(f"Standardised {'' if cases.least_squares else 'deviance '}residual")
     plain_frame(axes)
@@ -180,7 +178,7 @@ def plot_scale(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Ax
     >>> bh.plot_scale(res).get_xlabel()
     'Fitted value'
     """
-    cases = _cases(result)
+    cases = _cases(result, mark)
     values = cases.standardized_deviance.abs()
     axes = axes_of(ax, *_SIZE)
     points = _cloud(axes, cases.fitted, values.sqrt(), values)
@@ -221,13 +219,13 @@ def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) ->
     >>> bh.plot_leverage(res).get_title("right")
     "largest Cook's distance 2.2"
     """
-    cases = _cases(result)
+    cases = _cases(result, mark)
     residuals, leverage, distance = cases.standardized, cases.leverage, cases.cooks_distance
     axes = axes_of(ax, *_SIZE)
     axes.axhline(0.0, **DASHED)
     axes.axvline(cases.fit.rank / cases.fit.nobs, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     points = _cloud(axes, leverage, residuals, distance)
-    axes.set_xlim(left=0.0)
+    axes.set_xlim(0.0, 1.05 * points.x.max())
     axes.locator_params(axis="x", nbins=5)
     _draw_contours(axes, cases.fit.rank)
     _name_points(axes, points, cases, mark)
@@ -265,7 +263,7 @@ def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> An
     >>> bh.plot_diagnostics(res).shape
     (2, 2)
     """
-    _check_any(torch.isfinite(_cases(result).standardized))  # before there is a figure
+    _check_any(torch.isfinite(_cases(result, mark).standardized))  # before there is a figure
     if axes is None:
         axes = matplotlib("pyplot").subplots(2, 2, figsize=(8.4, 7.2), layout="constrained")[1]
     panels = np.asarray(axes, dtype=object)
@@ -276,11 +274,13 @@ def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> An
     return panels
 
 
-def _cases(result: HasCases) -> Cases:
+def _cases(result: HasCases, mark: int) -> Cases:
     if not isinstance(result, HasCases):
         raise OptionError(
             f"A picture of rows needs one result, as .fit() returns it, and a {type(result).__name__} came."
         )
+    if not isinstance(mark, int | np.integer) or mark < 0:
+        raise OptionError(f"mark is {mark!r}; pass how many rows get a label, such as 3.")
     return result.cases
 
 
@@ -349,19 +349,18 @@ def _smoothed(x: np.ndarray, y: np.ndarray, iterations: int) -> tuple[np.ndarray
     return across, up
 
 
-def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, centre: float = 0.6) -> None:
-    """Write the row's label beside the points of the largest size, none over another; to the left of those right of the centre."""
-    if not isinstance(mark, int | np.integer) or mark < 0:
-        raise OptionError(f"mark is {mark!r}; pass how many rows get a label, such as 3.")
+def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, *, tails: bool = False) -> None:
+    """Write the row's label beside the points of the largest size, none over another: on the inner side, and of tails above and below the line."""
     labels, chosen = cases.labels, np.argsort(-points.size, kind="stable")[:mark]
     axes.get_xlim(), axes.get_ylim()  # which settles the limits, and with them the transformation
     pixels = axes.transData.transform(np.column_stack([points.x[chosen], points.y[chosen]]))
-    left = axes.transAxes.inverted().transform(pixels)[:, 0] > centre
+    left = points.y[chosen] > 0 if tails else axes.transAxes.inverted().transform(pixels)[:, 0] > 0.6
+    rise = np.where(left, 1.0, 1.0 - _LETTERS) if tails else np.full(len(left), -3.0)
     across, heights = pixels.T * 72.0 / axes.figure.dpi
     written: list[tuple[float, float]] = []
     for place in np.argsort(heights):
         beside = [height + _LETTERS for at, height in written if abs(at - across[place]) < 8.0 * _LETTERS]
-        height = max([heights[place] - 3.0, *beside])
+        height = max([heights[place] + rise[place], *beside])
         written.append((across[place], height))
         row = points.rows[chosen[place]]
         axes.annotate(

@@ -31,6 +31,9 @@ from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlo
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.torch_model import TorchModel
+from betahat.plots.coefficients import coefplot, plot_cov
+from betahat.plots.draws import plot_draws
+from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
 from betahat.results.base import Results
 from betahat.tables.comparison import compare
 from betahat.tables.latex import LatexStyle
@@ -85,6 +88,15 @@ __all__ = [
     "LatexStyle",
     "compare",
     "regtable",
+    # pictures
+    "coefplot",
+    "plot_cov",
+    "plot_draws",
+    "plot_diagnostics",
+    "plot_residuals",
+    "plot_qq",
+    "plot_scale",
+    "plot_leverage",
     # errors and warnings
     "BetahatError",
     "DataError",

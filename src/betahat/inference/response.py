@@ -53,6 +53,18 @@ def certain_share(fit: Fit) -> float:
     return float(fit.sum_rows(_certain)) / float(fit.nobs)
 
 
+def excess_loss(objective: LinearIndex, index: Tensor, y: Tensor) -> Tensor:
+    """Return (b,) the loss beyond that of a perfect fit, of rows of weight one."""
+    loss = objective.losses(index, y)
+    if isinstance(objective, Logistic):  # of shares, too
+        entropy: Tensor = torch.special.xlogy(y, y) + torch.special.xlog1py(1.0 - y, -y)
+        return (loss + entropy).clamp_min(0.0)
+    if isinstance(objective, Normit):
+        return loss
+    perfect: Tensor = y - torch.special.xlogy(y, y)
+    return (loss - perfect).clamp_min(0.0)
+
+
 def null_log_likelihood(fit: Fit) -> float:
     """Return the log-likelihood of the model with a constant alone, and the same offset and weights."""
     design = fit.design
@@ -185,21 +197,13 @@ def _mean(rows: Rows) -> Tensor:
     return index_rows(rows).objective.mean(index_rows(rows).index)
 
 
-def _excess(rows: Rows) -> Tensor:
-    """Return (b,) the loss beyond that of a perfect fit, of a row of weight one."""
-    read = index_rows(rows)
-    y, loss = read.y, read.objective.losses(read.index, read.y)
-    if isinstance(read.objective, Logistic):  # of shares, too
-        entropy: Tensor = torch.special.xlogy(y, y) + torch.special.xlog1py(1.0 - y, -y)
-        return (loss + entropy).clamp_min(0.0)
-    if isinstance(read.objective, Normit):
-        return loss
-    perfect: Tensor = y - torch.special.xlogy(y, y)
-    return (loss - perfect).clamp_min(0.0)
-
-
 def _deviance_residual(rows: Rows) -> Tensor:
     return torch.sign(index_rows(rows).y - _mean(rows)) * (2.0 * _excess(rows)).sqrt()
+
+
+def _excess(rows: Rows) -> Tensor:
+    read = index_rows(rows)
+    return excess_loss(read.objective, read.index, read.y)
 
 
 def _deviance(rows: Rows) -> Tensor:

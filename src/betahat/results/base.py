@@ -22,12 +22,15 @@ from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Diagnostics, Fit
+from betahat.inference.cases import Cases
 from betahat.inference.coefficients import covariance_factor, interval, square_root, standard_errors
 from betahat.inference.delta import Delta, Parameters, View, delta_method, replicated_function
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.likelihood import information_criterion, log_likelihood
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
 from betahat.inference.wald import TermTests, TTest, WaldTest, approximate_hotelling, identity_rows, t_test, wald_test
+from betahat.plots.coefficients import coefplot
+from betahat.plots.rows import plot_diagnostics
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -463,9 +466,24 @@ class Results(ABC):
         columns = [self.fit.params, self._errors, self._statistics, self._pvalues]
         return to_numpy(self._expand(torch.stack(columns, 1)))
 
-    def interval_table(self, alpha: float) -> np.ndarray:
-        """Return (k, 2) intervals of coverage 1 - alpha, in NumPy."""
-        return to_numpy(self._expand(self._bounds(alpha)))
+    def interval_table(self, alpha: float = 0.05, method: Method | None = None) -> np.ndarray:
+        """Return (k, 2) the intervals of `conf_int`, in NumPy."""
+        return to_numpy(self._expand(self._bounds(alpha, method)))
+
+    # pictures
+
+    @property
+    @abstractmethod
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the coefficients with their intervals; the options are those of `coefplot`."""
+        return coefplot(self, **options)
+
+    def plot_diagnostics(self, axes: Any = None, mark: int = 3) -> Any:
+        """Draw residuals, their quantiles, their scale and the leverage of each row; see `betahat.plot_diagnostics`."""
+        return plot_diagnostics(self, axes, mark=mark)
 
     def __repr__(self) -> str:
         """Name the model, its size and its covariance."""

@@ -18,6 +18,7 @@ from betahat.calculus.rows import Bread
 from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.errors import DataError, OptionError, counted
+from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.prediction import check_width
@@ -191,6 +192,11 @@ class DiscreteResults(MaximumLikelihoodResults):
     def resid_dev(self) -> Any:
         """(n,) deviance residuals, the signed roots of each row's part of the deviance."""
         return self._container.present_rows(deviance_residuals(self.fit))
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        return index_cases(self.fit)
 
     def pred_table(self, threshold: float = 0.5) -> Any:
         """Return (2, 2) how often i was observed and j predicted, of a binary model."""
@@ -429,6 +435,13 @@ class MultinomialResults(MaximumLikelihoodResults):
         """(n,) 1 where the class of highest probability is not the one observed."""
         predicted = self._probabilities(self.fit.design.exog).argmax(1)
         return self._container.present_rows((predicted != self.fit.design.endog).to(torch.float64))
+
+    @property
+    def cases(self) -> Cases:
+        """Refuse: a row has a residual for each class."""
+        raise no_cases(
+            "MNLogit has one for each class and row; draw the columns of resid_response, or a Logit of one class"
+        )
 
     def predict(self, exog: Any = None, transform: bool = True, which: str = "mean") -> Any:
         """Predict (m, J) probabilities, or with which="linear" the indices, zeros for the first class.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import pandas as pd
@@ -15,6 +16,7 @@ from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
 from betahat.errors import DataError, EstimationError
+from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
@@ -136,6 +138,15 @@ class GeneralResults(VectorResults):
         if self.view.target is None or self.view.target.shape != mean.shape:
             raise EstimationError("The target has another shape than the mean, a class say, so there is no residual.")
         return _presented(self._container, self.view.target.to(mean) - mean)
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        if self.view.outputs is None or self.view.mean is None:
+            raise no_cases("a row loss shows no output; use TorchModel, whose outputs and targets are known")
+        with torch.no_grad():
+            output = self.view.outputs(self.fit.params, self.view.inputs)
+            return output_cases(self.fit, output, self.view.mean(output), self.view.target)
 
     def predict(self, inputs: Any = None, which: str = "output") -> Any:
         """Return the module's outputs at the estimates, or with which="mean" what the loss takes E(y) to be.

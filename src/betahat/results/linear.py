@@ -17,6 +17,7 @@ from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
+from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
     condition_number,
     eigenvalues,
@@ -260,6 +261,11 @@ class LinearResults(VectorResults):
     def get_influence(self) -> Influence:
         """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
         return Influence(self.fit)
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        return index_cases(self.fit)
 
     def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
         """Test each row for being an outlier, by its externally studentised residual.

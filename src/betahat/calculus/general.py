@@ -109,11 +109,7 @@ class LossRows(Rows):
         """Return (b, k) the scores, or the Jacobian of the residuals sqrt(2 l); the Hessian has no such rows."""
         if bread is Bread.OBSERVED:
             return None
-        if bread is Bread.EXPECTED:
-            raise OptionError(
-                "bread='expected' needs the distribution of a model's output, which a row loss does not show; "
-                "pass 'observed', 'gauss-newton' or 'opg', or use TorchModel."
-            )
+        assert bread is not Bread.EXPECTED, "a row loss shows no distribution; MEstimator.fit refuses it"
         return times(self._scores if bread is Bread.OPG else self._jacobian, root_of_counts(self.counts))
 
     @cached_property

@@ -253,7 +253,7 @@ def check_size(nobs: float, width: int) -> None:
     """Refuse a design without a degree of freedom left: n must exceed k."""
     if nobs <= width:
         raise EstimationError(
-            f"There are {counted(int(nobs), 'row')} for {counted(width, 'coefficient')}, which leaves no degree of freedom for the errors; "
+            f"With {counted(int(nobs), 'row')} for {counted(width, 'coefficient')} no degree of freedom is left for the errors; "
             "use more rows or fewer columns."
         )
 

@@ -233,13 +233,17 @@ def delta_method(
         leaf = params.detach().clone().requires_grad_(True)
         try:
             value = of_vector(leaf)
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise EstimationError(
                 f"The function cannot be differentiated ({str(error).splitlines()[0]}); {remedy}."
             ) from error
         if not isinstance(value, Tensor) or not value.requires_grad:
             raise EstimationError(
                 f"The function returned {value!r}, which does not depend on the parameters through torch; {remedy}."
+            )
+        if value.is_complex() or not bool(torch.isfinite(value).all()):
+            raise EstimationError(
+                f"The function is {value.detach()} at the estimates; the delta method needs real numbers there: check its logarithms and roots."
             )
         flat = value.reshape(-1).to(torch.float64)
         rows = [torch.autograd.grad(entry, leaf, retain_graph=True, allow_unused=True)[0] for entry in flat]

@@ -207,6 +207,9 @@ def marginal_effects(
         raise OptionError(f"at is {at!r}; use one of {listed(_AT)}.")
     if method not in _METHODS:
         raise OptionError(f"method is {method!r}; use one of {listed(_METHODS)}.")
+    for option, value in (("dummy", dummy), ("count", count)):
+        if value not in (True, False):
+            raise OptionError(f"{option} is {value!r}; use True or False.")
     if (dummy or count) and method in ("dyex", "eyex"):
         raise OptionError(f"method {method!r} has no meaning for regressors of steps; use 'dydx' or 'eydx'.")
     if (dummy or count) and at in ("median", "zero"):

@@ -474,6 +474,11 @@ def _check_varies(endog: Tensor) -> None:
 
 
 def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
+    if 2 * len(levels) > max(design.rows, 20):
+        raise DataError(
+            f"endog has {len(levels)} classes in {design.rows} rows; a multinomial model needs several rows of each: join classes, or use "
+            "OLS or Poisson for numbers."
+        )
     if len(levels) < 2:
         raise DataError(f"endog has one class, {listed(levels)}; a multinomial model needs two or more.")
     counts = torch.bincount(design.endog.long(), minlength=len(levels)).tolist()

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
-from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
@@ -138,6 +139,8 @@ class Results(ABC):
         -------
         (k, k), or as above
         """
+        if scale is not None and not (isinstance(scale, Real) and scale >= 0):
+            raise OptionError(f"scale is {scale!r}; pass the errors' variance, a number.")
         matrix = self._matrix(cov_p, scale)
         if column is not None:
             if r_matrix is not None or other is not None:
@@ -325,6 +328,7 @@ class Results(ABC):
         -------
         TTest
         """
+        check_use_t(use_t)
         matrix, values = self._restrictions(r_matrix)
         df: Df = self._df_of(matrix) if use_t is None or self.cov.small_sample is not None else self._df_denom
         df = None if use_t is False else df
@@ -376,11 +380,17 @@ class Results(ABC):
             for name, columns in terms.items()
             if columns and (len(columns) > 1 or not skip_single)
         ]
+        if isinstance(combine_terms, str):
+            raise OptionError(
+                f"combine_terms is {combine_terms!r}; pass a list of parts of names, such as [{combine_terms!r}]."
+            )
         for part in combine_terms or ():
             together = [column for name, columns in terms.items() if part in name for column in columns]
             if not together:
                 raise OptionError(f"No term has {part!r} in its name; the terms are {listed(terms, limit=30)}.")
             tests.append((part, self._rows_of(together)))
+        if not all(isinstance(extra, tuple | list) and len(extra) == 2 for extra in extra_constraints or ()):
+            raise OptionError(f"extra_constraints is {extra_constraints!r}; pass pairs, such as [('name', 'x1 = x2')].")
         tests += extra_constraints or []
         found = [self.wald_test(restriction) for _, restriction in tests]
         table = pd.DataFrame(
@@ -435,8 +445,8 @@ class Results(ABC):
 
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """Return a row for each coefficient, under broom's column names."""
-        if not 0.0 < conf_level < 1.0:
-            raise OptionError(f"conf_level is {conf_level}; pass the share that the intervals cover, such as 0.95.")
+        if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
+            raise OptionError(f"conf_level is {conf_level!r}; pass the share that the intervals cover, such as 0.95.")
         table = self.coefficient_table()
         low, high = self._numpy_interval(1.0 - conf_level).T
         return pd.DataFrame(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -196,6 +197,8 @@ class DiscreteResults(MaximumLikelihoodResults):
         """Return (2, 2) how often i was observed and j predicted, of a binary model."""
         if not isinstance(self.fit.objective, Logistic | Normit):
             raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
+        if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
+            raise OptionError(f"threshold is {threshold!r}; pass a probability, such as 0.5.")
         return self._container.plain(prediction_table(self.fit, threshold))
 
     # predictions

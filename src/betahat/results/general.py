@@ -14,7 +14,7 @@ from torch import Tensor
 from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
-from betahat.errors import DataError, EstimationError
+from betahat.errors import EstimationError, OptionError
 from betahat.inference.coefficients import interval
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
@@ -158,7 +158,7 @@ class GeneralResults(VectorResults):
         if which == "mean" and self.view.mean is not None:
             found = self.view.mean(found)
         elif which != "output":
-            raise DataError(f"which is {which!r}; use 'output' or 'mean'.")
+            raise OptionError(f"which is {which!r}; use 'output' or 'mean'.")
         return _presented(container, found)
 
     def get_prediction(self, inputs: Any = None) -> ResponsePrediction:

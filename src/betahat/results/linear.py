@@ -22,7 +22,7 @@ from betahat.inference.diagnostics import (
     eigenvalues,
     residual_diagnostics,
 )
-from betahat.inference.distribution import f_tail
+from betahat.inference.distribution import check_alpha, f_tail
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
 from betahat.inference.influence import Influence
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
@@ -245,6 +245,10 @@ class LinearResults(VectorResults):
             raise OptionError(
                 f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
             )
+        if given is not None and weights is not None and not bool(((given > 0) & torch.isfinite(given)).all()):
+            raise OptionError(
+                "weights has values that are no positive numbers; they divide the variance: pass positive ones."
+            )
         noise = torch.full_like(self.fit.dispersion, self.scale)
         if exog is None:
             noise = noise.expand(design.rows)
@@ -276,12 +280,13 @@ class LinearResults(VectorResults):
         pandas.DataFrame
             student_resid, unadj_p and the corrected p-value.
         """
+        check_alpha(alpha)
         student, tail = self.get_influence().outlier_tests()
         try:
             adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
         except ValueError as error:
             raise OptionError(
-                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names)}."
+                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names, limit=20)}."
             ) from error
         columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
         return pd.DataFrame(columns, index=self._container.row_labels)

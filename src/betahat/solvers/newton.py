@@ -173,8 +173,8 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
         return
     names = parameters_along(problem, step[:, None])
     raise EstimationError(
-        f"The loss falls without end along {names}, so there is no finite estimate: the data are separated, some rows being predicted perfectly, or a unit of a network saturates. Leave such columns or units "
-        "out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
+        f"The loss falls without end along {names}, so there is no finite estimate: the data are separated, some rows being predicted perfectly, a unit of a network saturates, or a "
+        "loss of your own has the wrong sign. Leave such columns or units out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
     )
 
 

@@ -486,7 +486,8 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
         return refit_on(fit, sample.take(held.nonzero().flatten()))
     except EstimationError as error:
         raise EstimationError(
-            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: {error}"
+            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: they alone keep the data from "
+            "separation, or fix a coefficient; leave them out, or take the one-step jackknife, refit=False."
         ) from error
 
 

@@ -289,18 +289,11 @@ def _resampled_scores(
     weights: Tensor | None,
     targets: Tensor | None,
 ) -> Tensor:
-    if targets is not None:
-        raise EstimationError(_NO_TARGETS)
+    assert targets is None, "the residual and the parametric bootstrap refuse a loss that tells no distribution of y"
     at, columns = rows.at, rows.columns
     moved = at.params + steps @ at.root.mT
     factors = steps.new_ones(len(steps), len(columns[0])) if weights is None else weights
     return -stacked_gradients(lambda theta, factor: losses(theta, columns) @ factor, moved, factors) @ at.root
-
-
-_NO_TARGETS = (
-    "The residual and the parametric bootstrap draw new values of y, which needs a model of its distribution: OLS, WLS, Logit, Probit, "
-    "Poisson (and MNLogit for 'parametric'); use kind='pairs', 'bayesian' or 'score'."
-)
 
 
 @rows_of.register

@@ -137,10 +137,13 @@ def rotated_scores(rows: Rows) -> Tensor:
 
 def no_hat_rows(bread: Bread) -> str:
     """Return the sentence for rows whose information is no square."""
-    reason = "the bread is 'opg'" if bread is Bread.OPG else "a row's second derivative is negative"
+    if bread is Bread.OPG:
+        reason, remedy = "the bread is 'opg'", "fit with another bread"
+    else:
+        reason, remedy = "a row's is negative", "fit with bread='expected', where the distribution is known"
     return (
-        f"Leverage is a row's share of the Hessian or of Fisher's information, and {reason}; fit with bread='expected' or "
-        "'gauss-newton', or use a covariance without leverage."
+        f"Leverage is a row's share of the Hessian or of Fisher's information, and {reason}; {remedy}, or use a covariance without "
+        "leverage, such as HC1 or CR1."
     )
 
 

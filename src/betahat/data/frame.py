@@ -153,8 +153,6 @@ def assemble(
     terms: dict[str, list[int]] | None = None,
 ) -> Design:
     """Drop missing rows if asked to, check what is left, and return the `Design`."""
-    if not exog.shape[1]:
-        raise DataError("There are no regressors; pass at least one column, a constant for example.")
     if drop:
         whole = _complete_rows(endog, exog, *vectors.values())
         if whole is not None:

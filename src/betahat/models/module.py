@@ -142,7 +142,7 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
         raise DataError(
             f"The parameters {listed(wrong)} are no real floating-point numbers; exclude them by params=[...]."
         )
-    devices = {value.device for value in free.values()}
+    devices = sorted({str(value.device) for value in free.values()})
     if len(devices) > 1:
         raise DataError(f"The parameters lie on several devices, {listed(devices)}; move the module to one.")
     bad = [name for name, value in free.items() if not bool(torch.isfinite(value).all())]

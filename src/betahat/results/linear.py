@@ -77,7 +77,9 @@ class LinearResults(VectorResults):
         resid = whitened_residuals(self.fit)
         if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
             warnings.warn(
-                "All residuals are zero up to rounding, so they are returned unscaled.", BetahatWarning, stacklevel=2
+                "All residuals are zero up to rounding, so they are returned unscaled; use resid.",
+                BetahatWarning,
+                stacklevel=3,
             )
             return self._container.present_rows(resid)
         return self._container.present_rows(resid / self.scale**0.5)

@@ -152,6 +152,11 @@ def sandwich(
     -------
     Covariance
 
+    Raises
+    ------
+    EstimationError
+        The meat has another shape than the bread.
+
     References
     ----------
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).

@@ -31,6 +31,10 @@ class Given(Estimator):
     OptionError
         Another shape, values that are not finite, a matrix that is not symmetric or has a negative variance.
 
+    References
+    ----------
+    ``statsmodels`` ``t_test(cov_p=...)``, which takes a matrix for one test.
+
     Examples
     --------
     >>> import betahat as bh

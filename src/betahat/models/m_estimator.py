@@ -151,6 +151,11 @@ class MEstimator:
         Returns
         -------
         GeneralResults
+
+        Raises
+        ------
+        OptionError, EstimationError
+            As in `TorchModel.fit`; bread="expected", since a row loss shows no distribution.
         """
         kind = read_bread(bread)
         check_polish(polish)

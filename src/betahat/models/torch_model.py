@@ -209,12 +209,45 @@ class TorchModel:
         return GeneralResults(self, fit, covariance, self._view)
 
     def outputs(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Return the module's (b, ...) outputs at (k,) parameters, differentiable by torch."""
+        """Return the module's (b, ...) outputs at (k,) parameters, differentiable by torch.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        inputs : tuple of Tensor
+            (b, ...) each.
+
+        Returns
+        -------
+        Tensor
+            (b, ...).
+
+        Raises
+        ------
+        DataError
+            The module cannot be called with them.
+        """
         with user_code("The module cannot be called with the inputs", "pass inputs like those of the fit"):
             return self._free(params, inputs)
 
     def read_inputs(self, inputs: Any) -> Inputs:
-        """Read new inputs for a prediction."""
+        """Read new inputs for a prediction.
+
+        Parameters
+        ----------
+        inputs : object
+            As in `TorchModel`.
+
+        Returns
+        -------
+        Inputs
+
+        Raises
+        ------
+        DataError
+            Other names, columns or shapes than those of the fit.
+        """
         if not self._inputs.tensors:
             raise DataError(
                 "The module holds its own data, so there are no inputs to exchange; call predict() without any."

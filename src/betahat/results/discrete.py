@@ -194,7 +194,23 @@ class DiscreteResults(MaximumLikelihoodResults):
         return self._container.present_rows(deviance_residuals(self.fit))
 
     def pred_table(self, threshold: float = 0.5) -> Any:
-        """Return (2, 2) how often i was observed and j predicted, of a binary model."""
+        """Return (2, 2) how often i was observed and j predicted, of a binary model.
+
+        Parameters
+        ----------
+        threshold : float
+            The probability from which on 1 is predicted.
+
+        Returns
+        -------
+        array
+            (2, 2).
+
+        Raises
+        ------
+        OptionError
+            A model that is not binary, or a threshold outside [0, 1].
+        """
         if not isinstance(self.fit.objective, Logistic | Normit):
             raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
         if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
@@ -222,6 +238,11 @@ class DiscreteResults(MaximumLikelihoodResults):
         Returns
         -------
         (m,)
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, offsets of another length, new data that do not fit.
         """
         if which not in _WHICH:
             raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
@@ -256,6 +277,11 @@ class DiscreteResults(MaximumLikelihoodResults):
         Returns
         -------
         ResponsePrediction
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
@@ -326,7 +352,13 @@ class DiscreteResults(MaximumLikelihoodResults):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names for a `glm`."""
+        """Return one row of statistics of the model, under broom's column names for a `glm`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         return pd.DataFrame(
             {
                 "null.deviance": [self.deviance + self.llr],
@@ -442,6 +474,16 @@ class MultinomialResults(MaximumLikelihoodResults):
             As in `DiscreteResults.predict`.
         which : {"mean", "linear"}
             Probabilities or indices.
+
+        Returns
+        -------
+        array
+            (m, J).
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, or new data that do not fit.
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
@@ -454,7 +496,13 @@ class MultinomialResults(MaximumLikelihoodResults):
         return container.present_rows(self._probabilities(regressors))
 
     def pred_table(self) -> Any:
-        """Return (J, J) how often class i was observed and class j had the highest probability."""
+        """Return (J, J) how often class i was observed and class j had the highest probability.
+
+        Returns
+        -------
+        array
+            (J, J).
+        """
         size = len(self.model.levels)
         predicted = self._probabilities(self.fit.design.exog).argmax(1)
         cells = self.fit.design.endog.long() * size + predicted
@@ -471,7 +519,22 @@ class MultinomialResults(MaximumLikelihoodResults):
         title: str | None = None,
         alpha: float = 0.05,
     ) -> Summary:
-        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`."""
+        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `LinearResults.summary`.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+
+        Raises
+        ------
+        OptionError
+            Names of another number than the parameters, or `alpha` not between 0 and 1.
+        """
         params, bse, tvalues, pvalues = (self._grid(column) for column in self.coefficient_table().T)
         count = len(self.fit.equations)
         content = LikelihoodContent(
@@ -501,7 +564,13 @@ class MultinomialResults(MaximumLikelihoodResults):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names for `multinom`."""
+        """Return one row of statistics of the model, under broom's column names for `multinom`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         return pd.DataFrame(
             {
                 "edf": [float(self.fit.rank)],

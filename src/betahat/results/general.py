@@ -114,7 +114,13 @@ class GeneralResults(VectorResults):
         return self.diagnostics.converged
 
     def state(self) -> dict[str, Tensor]:
-        """Return the estimates as the parameter tensors, float64, under their names in the module."""
+        """Return the estimates as the parameter tensors, float64, under their names in the module.
+
+        Returns
+        -------
+        dict
+            str -> Tensor of the parameter's own shape.
+        """
         return {
             name: self.fit.params[begin : begin + shape.numel()].view(shape).clone()
             for name, (begin, shape) in self.view.tensors.items()
@@ -150,6 +156,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         (m, ...)
+
+        Raises
+        ------
+        OptionError, DataError, EstimationError
+            Another `which`, inputs that do not fit, a row loss, which predicts nothing.
         """
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
@@ -172,6 +183,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         ResponsePrediction
+
+        Raises
+        ------
+        EstimationError, DataError
+            A module of several outputs, a row loss, or inputs that do not fit.
         """
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
@@ -209,6 +225,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         Margins
+
+        Raises
+        ------
+        EstimationError, OptionError, DataError
+            Other inputs than one matrix of numbers, or unknown options.
         """
         outputs, view = self._outputs(), self.view
         if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
@@ -316,7 +337,13 @@ class GeneralResults(VectorResults):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names."""
+        """Return one row of statistics of the model, under broom's column names.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         likelihood = self.fit.objective.claim is not Claim.NONE
         nothing = float("nan")
         return pd.DataFrame(

@@ -178,10 +178,20 @@ def sandwich(
     -------
     Covariance
 
+    Raises
+    ------
+    EstimationError
+        The meat has another shape than the bread.
+
     References
     ----------
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
     """
+    width = fit.root.shape[0 if fit.well_conditioned else 1]
+    if meat.shape != (width, width):
+        raise EstimationError(
+            f"The meat has shape {tuple(meat.shape)}; it must have shape ({width}, {width}), a sum of rows.meat(factor) over the rows."
+        )
     core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
     return Covariance(fit.root @ core @ fit.root.mT, label, note, df, robust=robust, core=core)
 

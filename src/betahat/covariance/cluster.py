@@ -71,6 +71,15 @@ class Cluster(Estimator):
     ClusterWarning
         Few clusters; a cluster that alone fixes a coefficient.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import betahat as bh
+    >>> x = np.arange(12.0) % 5
+    >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
+    >>> res.with_cov(bh.Cluster(np.arange(12) // 2, kind="CR2")).bse.round(4)
+    array([0.3402, 0.1176])
+
     References
     ----------
     Liang and Zeger (1986), Biometrika 73(1). Cameron, Gelbach and Miller (2011), JBES 29(2). Bell and McCaffrey (2002).

@@ -42,6 +42,13 @@ class Jackknife(Estimator):
     DataError, OptionError, EstimationError
         A fit without some g has no answer; one cluster.
 
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.Jackknife()).bse.round(4)
+    array([0.6886, 0.2905])
+
     References
     ----------
     Efron and Stein (1981), Ann. Stat. 9(3). MacKinnon, Nielsen and Webb (2023), J. Appl. Econometrics 38(5). One step:

@@ -125,11 +125,38 @@ class ResponsePrediction:
         return self.container.plain(self.errors)
 
     def conf_int(self, alpha: float = 0.05) -> Any:
-        """Return (m, 2) intervals of coverage 1 - alpha."""
+        """Return (m, 2) intervals of coverage 1 - alpha.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside.
+
+        Returns
+        -------
+        array
+            (m, 2).
+
+        Raises
+        ------
+        OptionError
+            `alpha` is not between 0 and 1.
+        """
         return self.container.plain(self.bounds_of(alpha))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return predictions, standard errors and intervals, one row for each."""
+        """Return predictions, standard errors and intervals, one row for each.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (m, 4).
+        """
         bounds = to_numpy(self.bounds_of(alpha))
         return pd.DataFrame(
             {

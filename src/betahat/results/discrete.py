@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -199,9 +200,27 @@ class DiscreteResults(MaximumLikelihoodResults):
         return index_cases(self.fit)
 
     def pred_table(self, threshold: float = 0.5) -> Any:
-        """Return (2, 2) how often i was observed and j predicted, of a binary model."""
+        """Return (2, 2) how often i was observed and j predicted, of a binary model.
+
+        Parameters
+        ----------
+        threshold : float
+            The probability from which on 1 is predicted.
+
+        Returns
+        -------
+        array
+            (2, 2).
+
+        Raises
+        ------
+        OptionError
+            A model that is not binary, or a threshold outside [0, 1].
+        """
         if not isinstance(self.fit.objective, Logistic | Normit):
             raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
+        if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
+            raise OptionError(f"threshold is {threshold!r}; pass a probability, such as 0.5.")
         return self._container.plain(prediction_table(self.fit, threshold))
 
     # predictions
@@ -225,6 +244,11 @@ class DiscreteResults(MaximumLikelihoodResults):
         Returns
         -------
         (m,)
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, offsets of another length, new data that do not fit.
         """
         if which not in _WHICH:
             raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
@@ -259,6 +283,11 @@ class DiscreteResults(MaximumLikelihoodResults):
         Returns
         -------
         ResponsePrediction
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
@@ -329,7 +358,13 @@ class DiscreteResults(MaximumLikelihoodResults):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names for a `glm`."""
+        """Return one row of statistics of the model, under broom's column names for a `glm`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         return pd.DataFrame(
             {
                 "null.deviance": [self.deviance + self.llr],
@@ -452,6 +487,16 @@ class MultinomialResults(MaximumLikelihoodResults):
             As in `DiscreteResults.predict`.
         which : {"mean", "linear"}
             Probabilities or indices.
+
+        Returns
+        -------
+        array
+            (m, J).
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, or new data that do not fit.
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
@@ -464,7 +509,13 @@ class MultinomialResults(MaximumLikelihoodResults):
         return container.present_rows(self._probabilities(regressors))
 
     def pred_table(self) -> Any:
-        """Return (J, J) how often class i was observed and class j had the highest probability."""
+        """Return (J, J) how often class i was observed and class j had the highest probability.
+
+        Returns
+        -------
+        array
+            (J, J).
+        """
         size = len(self.model.levels)
         predicted = self._probabilities(self.fit.design.exog).argmax(1)
         cells = self.fit.design.endog.long() * size + predicted
@@ -481,7 +532,22 @@ class MultinomialResults(MaximumLikelihoodResults):
         title: str | None = None,
         alpha: float = 0.05,
     ) -> Summary:
-        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`."""
+        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `LinearResults.summary`.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+
+        Raises
+        ------
+        OptionError
+            Names of another number than the parameters, or `alpha` not between 0 and 1.
+        """
         params, bse, tvalues, pvalues = (self._grid(column) for column in self.coefficient_table().T)
         count = len(self.fit.equations)
         content = LikelihoodContent(
@@ -511,7 +577,13 @@ class MultinomialResults(MaximumLikelihoodResults):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names for `multinom`."""
+        """Return one row of statistics of the model, under broom's column names for `multinom`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         return pd.DataFrame(
             {
                 "edf": [float(self.fit.rank)],

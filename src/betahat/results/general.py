@@ -15,7 +15,7 @@ from torch import Tensor
 from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
-from betahat.errors import DataError, EstimationError
+from betahat.errors import EstimationError, OptionError
 from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
 from betahat.inference.margins import Margins, Response, marginal_effects
@@ -116,7 +116,13 @@ class GeneralResults(VectorResults):
         return self.diagnostics.converged
 
     def state(self) -> dict[str, Tensor]:
-        """Return the estimates as the parameter tensors, float64, under their names in the module."""
+        """Return the estimates as the parameter tensors, float64, under their names in the module.
+
+        Returns
+        -------
+        dict
+            str -> Tensor of the parameter's own shape.
+        """
         return {
             name: self.fit.params[begin : begin + shape.numel()].view(shape).clone()
             for name, (begin, shape) in self.view.tensors.items()
@@ -161,6 +167,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         (m, ...)
+
+        Raises
+        ------
+        OptionError, DataError, EstimationError
+            Another `which`, inputs that do not fit, a row loss, which predicts nothing.
         """
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
@@ -169,7 +180,7 @@ class GeneralResults(VectorResults):
         if which == "mean" and self.view.mean is not None:
             found = self.view.mean(found)
         elif which != "output":
-            raise DataError(f"which is {which!r}; use 'output' or 'mean'.")
+            raise OptionError(f"which is {which!r}; use 'output' or 'mean'.")
         return _presented(container, found)
 
     def get_prediction(self, inputs: Any = None) -> ResponsePrediction:
@@ -183,6 +194,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         ResponsePrediction
+
+        Raises
+        ------
+        EstimationError, DataError
+            A module of several outputs, a row loss, or inputs that do not fit.
         """
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
@@ -220,6 +236,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         Margins
+
+        Raises
+        ------
+        EstimationError, OptionError, DataError
+            Other inputs than one matrix of numbers, or unknown options.
         """
         outputs, view = self._outputs(), self.view
         if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
@@ -327,7 +348,13 @@ class GeneralResults(VectorResults):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names."""
+        """Return one row of statistics of the model, under broom's column names.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         likelihood = self.fit.objective.claim is not Claim.NONE
         nothing = float("nan")
         return pd.DataFrame(

@@ -23,7 +23,7 @@ from betahat.inference.diagnostics import (
     eigenvalues,
     residual_diagnostics,
 )
-from betahat.inference.distribution import f_tail
+from betahat.inference.distribution import check_alpha, f_tail
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
 from betahat.inference.influence import Influence
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
@@ -78,7 +78,9 @@ class LinearResults(VectorResults):
         resid = whitened_residuals(self.fit)
         if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
             warnings.warn(
-                "All residuals are zero up to rounding, so they are returned unscaled.", BetahatWarning, stacklevel=2
+                "All residuals are zero up to rounding, so they are returned unscaled; use resid.",
+                BetahatWarning,
+                stacklevel=3,
             )
             return self._container.present_rows(resid)
         return self._container.present_rows(resid / self.scale**0.5)
@@ -186,17 +188,81 @@ class LinearResults(VectorResults):
     # tests
 
     def compare_f_test(self, restricted: LinearResults) -> Comparison:
-        """Test a nested model by the sums of squares; warns where a covariance is robust."""
+        """Test a nested model by the sums of squares; warns where a covariance is robust.
+
+        Parameters
+        ----------
+        restricted : LinearResults
+            Those of the smaller model, on the same rows.
+
+        Returns
+        -------
+        Comparison
+            F = ((RSS_r - RSS) / J) / (RSS / (n - r)), its p-value and J.
+
+        Raises
+        ------
+        DataError, OptionError
+            The models are not nested: other rows, endog, weights, or regressors.
+
+        Warns
+        -----
+        RobustTestWarning
+            A covariance is robust, of which sums of squares know nothing.
+        """
         return compare_f(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
 
     def compare_lr_test(self, restricted: LinearResults, large_sample: bool = False) -> Comparison:
-        """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`."""
+        """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`.
+
+        Parameters
+        ----------
+        restricted : LinearResults
+            Those of the smaller model, on the same rows.
+        large_sample : bool
+            Whether to take the scores instead.
+
+        Returns
+        -------
+        Comparison
+            2 (llf - llf_r), its p-value and J.
+
+        Raises
+        ------
+        DataError, OptionError
+            The models are not nested.
+
+        Warns
+        -----
+        RobustTestWarning
+            A covariance is robust.
+        """
         if large_sample:
             return self.compare_lm_test(restricted, use_lr=True)
         return compare_lr(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
 
     def compare_lm_test(self, restricted: LinearResults, demean: bool = True, use_lr: bool = False) -> Comparison:
-        """Test a nested model by its scores; under a robust covariance the scores' own variance is used."""
+        """Test a nested model by its scores; under a robust covariance the scores' own variance is used.
+
+        Parameters
+        ----------
+        restricted : LinearResults
+            Those of the smaller model, on the same rows.
+        demean : bool
+            Whether the scores' variance is about their mean.
+        use_lr : bool
+            Whether to take n R2 of the restricted residuals on all regressors.
+
+        Returns
+        -------
+        Comparison
+            The statistic, its p-value by chi-squared, and J.
+
+        Raises
+        ------
+        DataError, OptionError
+            The models are not nested.
+        """
         return compare_lm(self.fit, _results(restricted).fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
 
     # predictions and influence
@@ -214,6 +280,11 @@ class LinearResults(VectorResults):
         Returns
         -------
         (m,)
+
+        Raises
+        ------
+        DataError, FormulaError
+            New data of another width, without a variable, or with a category that the fit did not see.
         """
         if exog is None:
             return self.fittedvalues
@@ -237,6 +308,13 @@ class LinearResults(VectorResults):
         Returns
         -------
         Prediction
+
+        Raises
+        ------
+        DataError, FormulaError
+            As in `predict`.
+        OptionError
+            Weights or labels of another length, or weights that are not positive.
         """
         design = self.fit.design
         regressors, container = (design.exog, design.container) if exog is None else self._new(exog, transform)
@@ -245,6 +323,10 @@ class LinearResults(VectorResults):
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
             raise OptionError(
                 f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
+            )
+        if given is not None and weights is not None and not bool(((given > 0) & torch.isfinite(given)).all()):
+            raise OptionError(
+                "weights has values that are no positive numbers; they divide the variance: pass positive ones."
             )
         noise = torch.full_like(self.fit.dispersion, self.scale)
         if exog is None:
@@ -259,7 +341,12 @@ class LinearResults(VectorResults):
         )
 
     def get_influence(self) -> Influence:
-        """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
+        """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row.
+
+        Returns
+        -------
+        Influence
+        """
         return Influence(self.fit)
 
     @cached_property
@@ -281,13 +368,19 @@ class LinearResults(VectorResults):
         -------
         pandas.DataFrame
             student_resid, unadj_p and the corrected p-value.
+
+        Raises
+        ------
+        OptionError
+            An unknown method, or `alpha` not between 0 and 1.
         """
+        check_alpha(alpha)
         student, tail = self.get_influence().outlier_tests()
         try:
             adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
         except ValueError as error:
             raise OptionError(
-                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names)}."
+                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names, limit=20)}."
             ) from error
         columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
         return pd.DataFrame(columns, index=self._container.row_labels)
@@ -319,11 +412,22 @@ class LinearResults(VectorResults):
         -------
         statsmodels.iolib.summary.Summary
             With `as_text`, `as_html`, `as_latex` and `as_csv`.
+
+        Raises
+        ------
+        OptionError
+            Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
         return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names."""
+        """Return one row of statistics of the model, under broom's column names.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, 12).
+        """
         return pd.DataFrame(
             {
                 "r.squared": [self.rsquared],

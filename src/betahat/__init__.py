@@ -31,6 +31,7 @@ from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlo
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.torch_model import TorchModel
+from betahat.neighbours.introductions import introduce
 from betahat.results.base import Results
 from betahat.tables.comparison import compare, regtable
 from betahat.tables.table import Table
@@ -95,5 +96,7 @@ __all__ = [
     "ConvergenceWarning",
     "RobustTestWarning",
 ]
+
+introduce()
 
 __version__ = "0.1.0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,6 @@ from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.errors import DataError, OptionError, counted
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.margins import Margins, Response, marginal_effects
-from betahat.inference.prediction import check_width
 from betahat.inference.residuals import fitted_values
 from betahat.inference.response import (
     ResponsePrediction,
@@ -36,7 +35,7 @@ from betahat.inference.response import (
 )
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.results.base import Results, intervals_of, square_of, vector_of
+from betahat.results.base import Results, intervals_of, new_regressors, square_of, vector_of
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -121,7 +120,7 @@ class MaximumLikelihoodResults(Results, ABC):
             With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
         """
         return marginal_effects(
-            self._response,
+            self.response,
             self.fit.params,
             self._factor,
             self._container,
@@ -133,11 +132,6 @@ class MaximumLikelihoodResults(Results, ABC):
         )
 
     margins = get_margeff
-
-    @property
-    @abstractmethod
-    def _response(self) -> Response:
-        """What marginal effects are of."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -337,10 +331,9 @@ class DiscreteResults(MaximumLikelihoodResults):
             }
         )
 
-    # private
-
     @property
-    def _response(self) -> Response:
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y)."""
         objective, design = self.fit.objective, self.fit.design
         assert isinstance(objective, LinearIndex)
 
@@ -358,6 +351,8 @@ class DiscreteResults(MaximumLikelihoodResults):
             self.endog_name,
             (self.endog_name,),
         )
+
+    # private
 
     def _parameters(self, values: Tensor) -> Any:
         return vector_of(self, values)
@@ -382,7 +377,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         if exog is None:
             regressors, container, shift = design.exog, design.container, design.offset
         else:
-            regressors, container = _new_regressors(self, exog, transform)
+            regressors, container = new_regressors(self, exog, transform)
             shift = None
         if offset is None and exposure is None:
             return regressors, shift, container
@@ -444,7 +439,7 @@ class MultinomialResults(MaximumLikelihoodResults):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
         design = self.fit.design
         regressors, container = (
-            (design.exog, design.container) if exog is None else _new_regressors(self, exog, transform)
+            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
         )
         if which == "linear":
             return container.present_rows(torch.nn.functional.pad(self._indices(regressors), (1, 0)))
@@ -510,10 +505,9 @@ class MultinomialResults(MaximumLikelihoodResults):
             }
         )
 
-    # private
-
     @property
-    def _response(self) -> Response:
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: the probabilities of the classes."""
         design = self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
@@ -530,6 +524,8 @@ class MultinomialResults(MaximumLikelihoodResults):
             self.endog_name,
             self._named(self.endog_name, self.model.levels),
         )
+
+    # private
 
     @staticmethod
     def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:
@@ -586,15 +582,6 @@ def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
     if not bool(torch.isfinite(read).all()):
         raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
     return read
-
-
-def _new_regressors(results: MaximumLikelihoodResults, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-    regressors, container = results.model.new_regressors(exog, transform)
-    width = results.fit.given.width
-    check_width(regressors, width)
-    if results.fit.design.width < width:
-        regressors = regressors[:, list(results.fit.kept)]
-    return regressors.to(results.fit.params.device), container
 
 
 def _cells(results: MaximumLikelihoodResults) -> tuple[list[Any], list[Any]]:

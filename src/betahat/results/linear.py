@@ -25,8 +25,9 @@ from betahat.inference.diagnostics import (
 from betahat.inference.distribution import f_tail
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
 from betahat.inference.influence import Influence
+from betahat.inference.margins import Response
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
-from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
+from betahat.inference.prediction import Prediction, predict, predict_mean
 from betahat.inference.residuals import (
     fitted_values,
     plain_residuals,
@@ -36,7 +37,7 @@ from betahat.inference.wald import (
     WaldTest,
     identity_rows,
 )
-from betahat.results.base import VectorResults
+from betahat.results.base import VectorResults, new_regressors
 from betahat.tables.summary import Content, named_model, regression_summary
 
 
@@ -216,7 +217,7 @@ class LinearResults(VectorResults):
         """
         if exog is None:
             return self.fittedvalues
-        regressors, container = self._new(exog, transform)
+        regressors, container = new_regressors(self, exog, transform)
         return container.present_rows(predict_mean(regressors, self.fit.params))
 
     def get_prediction(
@@ -238,7 +239,9 @@ class LinearResults(VectorResults):
         Prediction
         """
         design = self.fit.design
-        regressors, container = (design.exog, design.container) if exog is None else self._new(exog, transform)
+        regressors, container = (
+            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
+        )
         given = design.weights if exog is None and weights is None else weights
         given = None if given is None else to_tensor(given, self.fit.params)
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
@@ -335,6 +338,17 @@ class LinearResults(VectorResults):
             }
         )
 
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y) = x'b."""
+        design = self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            return (x.to(theta) @ theta)[:, None]
+
+        model = type(self.model).__name__
+        return Response(mean, design.exog, None, None, design.names, model, self.endog_name, (self.endog_name,))
+
     # private
 
     @cached_property
@@ -363,13 +377,6 @@ class LinearResults(VectorResults):
             return self._joint(rows, torch.zeros_like(rows[:, 0]), self._factor, use_f=True)
         except EstimationError:  # fewer clusters than slopes, say: a summary is still due, without this test
             return WaldTest(math.nan, math.nan, float(len(rows)), self._df_denom, "F")
-
-    def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-        regressors, container = self.model.new_regressors(exog, transform)
-        check_width(regressors, len(self.names))
-        if self.aliased:
-            regressors = regressors[:, list(self._kept)]
-        return regressors.to(self.fit.params.device), container
 
     def _content(self, alpha: float) -> Content:
         params, bse, tvalues, pvalues = self.coefficient_table().T

@@ -15,7 +15,14 @@ from betahat.results.discrete import MaximumLikelihoodResults
 from betahat.results.general import GeneralResults
 from betahat.results.linear import LinearResults
 
-_COLUMNS = {"estimate": "b", "std.error": "se", "statistic": "t", "p.value": "p"}
+_COLUMNS = {
+    "estimate": "b",
+    "std.error": "se",
+    "statistic": "t",
+    "p.value": "p",
+    "conf.low": "ci95l",
+    "conf.high": "ci95u",
+}
 
 
 def register(extractors: ModuleType) -> None:
@@ -36,10 +43,11 @@ class Extractor:
 
     def coef_table(self, model: Results) -> pd.DataFrame:
         """Return a row for each coefficient: b, se, t, p and the bounds of intervals of 95% and 90%."""
-        table = model.tidy(0.95).set_index("term").rename_axis("Coefficient").rename(columns=_COLUMNS)
-        narrow = model.tidy(0.90).set_index("term")
-        table = table.rename(columns={"conf.low": "ci95l", "conf.high": "ci95u"})
-        return table.assign(ci90l=narrow["conf.low"], ci90u=narrow["conf.high"])
+        wide, narrow = model.tidy(0.95), model.tidy(0.90)
+        table = wide.rename(columns=_COLUMNS).assign(ci90l=narrow["conf.low"], ci90u=narrow["conf.high"])
+        if model.fit.equations:  # a colon would be read as an interaction
+            table["term"] = table["term"].str.replace(":", ", ", n=1)
+        return table.set_index("term").rename_axis("Coefficient")
 
     def depvar(self, model: Results) -> str:
         """Return the dependent variable's name."""

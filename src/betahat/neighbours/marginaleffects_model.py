@@ -67,8 +67,9 @@ class Model(ModelAbstract):  # type: ignore[misc]
         return float("inf") if df is None else float(df)
 
     def get_df(self) -> float:
-        """Return the denominator's degrees of freedom of joint tests."""
-        return float(self.model._df_denom) if self.df_resid > 0 else float("nan")
+        """Return the denominator's degrees of freedom of joint tests; an error where `df_resid` is one."""
+        _, denominator = self.df_resid, self.model._df_denom
+        return float(denominator)
 
     # data
 
@@ -110,11 +111,11 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     def get_formula(self) -> str:
         """Return a formula that names the variables and no more; by it rows with missing values are found."""
-        return "1 ~ " + " + ".join(f"`{name}`" for name in self._predictors)
+        return "1 ~ " + " + ".join(["1", *(f"`{name}`" for name in self._predictors)])
 
-    def find_predictors(self) -> list[str]:
-        """Return the variables that move the mean."""
-        return list(self._predictors)
+    def find_predictors(self) -> list[str] | None:
+        """Return the variables that move the mean, or None where there is none."""
+        return list(self._predictors) or None
 
     def find_variables(self) -> list[str]:
         """Return the dependent variable, where it is a column, and the predictors."""

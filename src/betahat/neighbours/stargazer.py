@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import singledispatch
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +13,7 @@ from betahat.results.linear import LinearResults
 
 def register(stargazer: ModuleType) -> None:
     """Let `Stargazer([...])` take results."""
-    import_module("stargazer.translators").register_class(Results, model_data)
+    stargazer.register_class(Results, model_data)
 
 
 def model_data(results: Results) -> dict[str, Any]:

@@ -84,6 +84,16 @@ class MaximumLikelihoodResults(Results, ABC):
         return chi2_tail(self.llr, self.df_model)
 
     @property
+    def k_constant(self) -> int:
+        """1 if a column, or a combination of columns, is constant."""
+        return self.fit.k_constant
+
+    @property
+    def method(self) -> str:
+        """How the estimates were found, as statsmodels prints it."""
+        return "MLE"
+
+    @property
     def converged(self) -> bool:
         """True: a fit that does not converge is an error."""
         return self.fit.diagnostics.converged

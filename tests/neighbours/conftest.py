@@ -51,14 +51,12 @@ def both(frame):
 
 @pytest.fixture(scope="session")
 def containers(frame):
-    """OLS of the same numbers from a dataframe, from arrays and from tensors, all named const, x1, x2."""
+    """OLS of the same numbers from a dataframe, from arrays and from tensors, on a GPU too, all named const, x1, x2."""
     y, x = frame.wage.to_numpy(), bh.add_constant(frame[["educ", "exper"]].to_numpy())
     named = pd.DataFrame(x, columns=["const", "x1", "x2"])
-    return [
-        bh.OLS(pd.Series(y, name="y"), named).fit(),
-        bh.OLS(y, x).fit(),
-        bh.OLS(torch.tensor(y), torch.tensor(x)).fit(),
-    ]
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    tensors = [bh.OLS(torch.tensor(y, device=device), torch.tensor(x, device=device)).fit() for device in devices]
+    return [bh.OLS(pd.Series(y, name="y"), named).fit(), bh.OLS(y, x).fit(), *tensors]
 
 
 @pytest.fixture(scope="session")

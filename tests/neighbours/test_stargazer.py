@@ -23,7 +23,7 @@ def test_poisson_has_no_residual_standard_error(both):
 
 def test_containers_make_one_table(containers):
     tables = [stargazer.Stargazer([res]).render_latex() for res in containers]
-    assert tables[0] == tables[1] == tables[2]
+    assert len(set(tables)) == 1
 
 
 @pytest.mark.parametrize("kind", ["mnlogit", "module", "loss", "CR2", "wild"])

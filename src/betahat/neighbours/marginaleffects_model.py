@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,6 @@ from marginaleffects.utils import ingest
 from betahat.data.container import to_numpy
 from betahat.data.formula import Formula
 from betahat.data.frame import to_pandas
-from betahat.errors import DataError, listed
 from betahat.models.regressors import RegressorModel
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian
@@ -23,6 +23,10 @@ from betahat.objectives.poisson import PoissonLog
 from betahat.results.base import Results, new_regressors
 
 _OFFSET = "offset of the fit"
+_POLARS_2 = int(pl.__version__.partition(".")[0]) >= 2
+# What marginaleffects calls the columns of its own results, and refuses among the data's.
+_RESERVED = {"rowid", "type", "group", "estimate", "std_error", "p_value", "s_value", "conf_low", "conf_high"}
+_RESERVED |= {"term", "contrast", "statistic"}
 _AUTODIFF: dict[type, tuple[str, str | None, str | None]] = {
     Gaussian: ("linear", None, None),
     Logistic: ("glm", "binomial", "logit"),
@@ -95,15 +99,17 @@ class Model(ModelAbstract):  # type: ignore[misc]
             origin = self.model.fit.given.origin
             frame = to_pandas(origin.data, None).reset_index(drop=True)
             frame = frame if origin.kept is None else frame.iloc[to_numpy(origin.kept)].reset_index(drop=True)
-            frame = frame[[name for name in frame.columns if name in source.variables or frame[name].dtype != object]]
-        beside = {} if response.offset is None else {_OFFSET: to_numpy(response.offset)}
+            wanted = set(source.variables)
+            beside = [name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object]
+            frame = frame[[name for name in frame.columns if name in wanted.union(beside)]]
+        added = {} if response.offset is None else {_OFFSET: to_numpy(response.offset)}
         if isinstance(self.model.model, RegressorModel) and response.endog_name not in frame:
-            beside[response.endog_name] = to_numpy(self.model.model.design.endog)
-        return frame.assign(**beside)
+            added[response.endog_name] = to_numpy(self.model.model.design.endog)
+        return frame.assign(**added)
 
     @cached_property
     def _data(self) -> pl.DataFrame:
-        return _with_levels(self._frame)
+        return _with_levels(self._frame, self._predictors)
 
     def get_modeldata(self) -> pl.DataFrame:
         """Return the rows in use, with every column of a formula's dataframe."""
@@ -139,9 +145,9 @@ class Model(ModelAbstract):  # type: ignore[misc]
             plain = newdata.with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String)).to_pandas()
             exog = to_numpy(new_regressors(self.model, plain)[0])
         else:
-            absent = [name for name in response.names if name not in newdata.columns]
-            if absent:
-                raise DataError(f"newdata lacks the columns {listed(absent)}; pass all of the regressors.")
+            first = dict(zip(response.names, response.exog[0].tolist(), strict=True))
+            absent = [name for name in first if name not in newdata.columns]  # a constant
+            newdata = newdata.with_columns(pl.lit(first[name]).alias(name) for name in absent)
             exog = newdata.select(response.names).to_numpy()
         if response.offset is None:
             return exog
@@ -152,7 +158,7 @@ class Model(ModelAbstract):  # type: ignore[misc]
         """Return means at (k,) parameters: a row for each row of the regressors, class by class where there are several."""
         response = self.model.response
         theta = torch.as_tensor(params, dtype=torch.float64, device=response.exog.device)
-        exog = torch.as_tensor(np.asarray(newdata, dtype=float), device=response.exog.device)
+        exog = torch.tensor(np.asarray(newdata, dtype=float), device=response.exog.device)
         exog, offset = (exog, None) if response.offset is None else (exog[:, :-1], exog[:, -1])
         with torch.no_grad():
             means = to_numpy(response.mean(theta, exog, offset))
@@ -183,8 +189,11 @@ def _type(column: pl.Series, is_category: bool) -> str:
     return "integer" if column.dtype.is_integer() else "numeric"
 
 
-def _with_levels(frame: pd.DataFrame) -> pl.DataFrame:
-    """Hand a dataframe to polars, text as categories in the order of the fit."""
+def _with_levels(frame: pd.DataFrame, predictors: Sequence[str]) -> pl.DataFrame:
+    """Hand a dataframe to polars: text as an Enum, its levels in the order of the fit; categories of numbers as numbers.
+
+    Where marginaleffects 0.6.0 compares the levels of an Enum it calls what polars 2 has not: there text stays text.
+    """
     levels = {}
     for name in frame.columns:
         column = frame[name]
@@ -192,8 +201,11 @@ def _with_levels(frame: pd.DataFrame) -> pl.DataFrame:
             known = column.cat.remove_unused_categories().cat.categories
             if all(isinstance(level, str) for level in known):
                 levels[name] = list(known)
-            frame = frame.assign(**{name: column.astype(object if name in levels else known.dtype)})
-        elif not pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_datetime64_any_dtype(column):
-            levels[name] = sorted(map(str, column.dropna().unique()))
+            else:
+                frame = frame.assign(**{name: column.astype(known.dtype)})
+        elif pd.api.types.is_string_dtype(column):
+            levels[name] = sorted(column.dropna().unique())
     data: pl.DataFrame = ingest(frame)
+    if _POLARS_2:
+        return data.with_columns(pl.col(name).cast(pl.String) for name in levels if name in predictors)
     return data.with_columns(pl.col(name).cast(pl.String).cast(pl.Enum(known)) for name, known in levels.items())

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.summary2 import Summary as SecondSummary
 from torch import Tensor
 
 from betahat.calculus.rows import Bread
@@ -36,6 +37,7 @@ from betahat.inference.response import (
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.results.base import Results, intervals_of, new_regressors, square_of, vector_of
+from betahat.results.second_summary import equations_summary, second_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -326,6 +328,32 @@ class DiscreteResults(MaximumLikelihoodResults):
             notes=notes,
         )
 
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> SecondSummary:
+        """Return statsmodels' second summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            How the coefficients are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        return second_summary(
+            self, {}, _bread_note(self), yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+        )
+
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names for a `glm`."""
         return pd.DataFrame(
@@ -501,6 +529,10 @@ class MultinomialResults(MaximumLikelihoodResults):
             alpha=alpha,
             notes=_bread_note(self),
         )
+
+    def summary2(self, alpha: float = 0.05, float_format: str = "%.4f") -> SecondSummary:
+        """Return statsmodels' second summary, a table for each equation; it says t and P>|t|, as statsmodels' does."""
+        return equations_summary(self, self.fit.given.names, len(self.fit.equations), alpha, float_format)
 
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names for `multinom`."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.summary2 import Summary as SecondSummary
 from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
@@ -38,6 +39,7 @@ from betahat.inference.wald import (
     identity_rows,
 )
 from betahat.results.base import VectorResults, new_regressors
+from betahat.results.second_summary import numbered_notes, second_summary
 from betahat.tables.summary import Content, named_model, regression_summary
 
 
@@ -318,6 +320,44 @@ class LinearResults(VectorResults):
             With `as_text`, `as_html`, `as_latex` and `as_csv`.
         """
         return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
+
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> SecondSummary:
+        """Return statsmodels' second summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            How the coefficients are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        found = self._residual_diagnostics
+        statistics = {
+            "Omnibus:": f"{found.omnibus:.3f}",
+            "Prob(Omnibus):": f"{found.omnibus_pvalue:.3f}",
+            "Skew:": f"{found.skew:.3f}",
+            "Kurtosis:": f"{found.kurtosis:.3f}",
+            "Durbin-Watson:": f"{found.durbin_watson:.3f}",
+            "Jarque-Bera (JB):": f"{found.jarque_bera:.3f}",
+            "Prob(JB):": f"{found.jarque_bera_pvalue:.3f}",
+            "Condition No.:": f"{self.condition_number:.0f}",
+        }
+        notes = numbered_notes(self.summary().extra_txt)
+        return second_summary(
+            self, statistics, notes, yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+        )
 
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names."""

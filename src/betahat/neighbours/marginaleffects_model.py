@@ -38,11 +38,12 @@ _AUTODIFF: dict[type, tuple[str, str | None, str | None]] = {
 class Model(ModelAbstract):  # type: ignore[misc]
     """Results as marginaleffects reads them: coefficients, their covariance, the data, and means of new data."""
 
+    model: Results
+
     def __init__(self, results: Results) -> None:
         """Take results whose data are read when they are asked for: `hypotheses` needs none."""
         names = [name for name in results.names if name not in results.aliased]
         vault = ModelVault(coef=to_numpy(results.fit.params).copy(), coefnames=np.array(names), package="betahat")
-        self.model: Results = results
         ModelAbstract.__init__(self, results, vault)
 
     def validation(self) -> None:
@@ -99,9 +100,8 @@ class Model(ModelAbstract):  # type: ignore[misc]
             origin = self.model.fit.given.origin
             frame = to_pandas(origin.data, None).reset_index(drop=True)
             frame = frame if origin.kept is None else frame.iloc[to_numpy(origin.kept)].reset_index(drop=True)
-            wanted = set(source.variables)
-            beside = [name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object]
-            frame = frame[[name for name in frame.columns if name in wanted.union(beside)]]
+            beside = {name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object}
+            frame = frame[[name for name in frame.columns if name in beside.union(source.variables)]]
         added = {} if response.offset is None else {_OFFSET: to_numpy(response.offset)}
         if isinstance(self.model.model, RegressorModel) and response.endog_name not in frame:
             added[response.endog_name] = to_numpy(self.model.model.design.endog)

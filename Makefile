@@ -44,7 +44,7 @@ docs: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable ".[test,lint,docs,demo]"
+	$(PIP) --editable ".[test,lint,docs,demo,ecosystem]"
 	touch $@
 
 $(BENCH_READY): $(READY)

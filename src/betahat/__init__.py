@@ -31,6 +31,7 @@ from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlo
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.torch_model import TorchModel
+from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws
 from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
@@ -110,5 +111,7 @@ __all__ = [
     "ConvergenceWarning",
     "RobustTestWarning",
 ]
+
+introduce()
 
 __version__ = "0.1.0"

@@ -92,6 +92,19 @@ class Formula:
         }
         self.__dict__.update(state, context=context)
 
+    @property
+    def variables(self) -> list[str]:
+        """The names on the right-hand side, columns or the caller's, in the order in which they occur."""
+        right = self.text.partition("~")[2]
+        return sorted(map(str, self.spec.required_variables), key=right.find)
+
+    @property
+    def categorical_variables(self) -> set[str]:
+        """The names in factors that are categories."""
+        kinds = {expression: kind for expression, (kind, _) in self.spec.encoder_state.items()}
+        categories = [expression for expression, kind in kinds.items() if kind is Factor.Kind.CATEGORICAL]
+        return {str(name) for expression in categories for name in formulaic.Formula(expression).required_variables}
+
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the regressors of new data from the stored state.
 

@@ -188,6 +188,16 @@ class MEstimator:
         return GeneralResults(self, fit, covariance_of(fit, estimator, use_t), view)
 
     @property
+    def endog_names(self) -> str:
+        """What is minimised."""
+        return "loss"
+
+    @property
+    def exog_names(self) -> list[str]:
+        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of one's own."""
+        return list(self.names)
+
+    @property
     def nobs(self) -> float:
         """n, the number of rows."""
         return float(len(self._columns[0]))

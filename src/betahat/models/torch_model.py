@@ -278,6 +278,16 @@ class TorchModel:
         return replace(read, tensors=tuple(n.to(o.dtype) for n, o in zip(read.tensors, own.tensors, strict=True)))
 
     @property
+    def endog_names(self) -> str:
+        """The target's name."""
+        return self.endog_name
+
+    @property
+    def exog_names(self) -> list[str]:
+        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of one's own."""
+        return list(self.names)
+
+    @property
     def nobs(self) -> float:
         """n, the number of rows."""
         return float(len(self._target))

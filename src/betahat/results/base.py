@@ -28,6 +28,8 @@ from betahat.inference.coefficients import covariance_factor, interval, square_r
 from betahat.inference.delta import Delta, Parameters, View, delta_method, replicated_function
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.likelihood import information_criterion, log_likelihood
+from betahat.inference.margins import Response
+from betahat.inference.prediction import check_width
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
 from betahat.inference.wald import TermTests, TTest, WaldTest, approximate_hotelling, identity_rows, t_test, wald_test
 from betahat.plots.coefficients import coefplot
@@ -579,6 +581,17 @@ class Results(ABC):
     def goodness(self) -> tuple[str, float]:
         """What a table says of the fit, and its name there: R², a pseudo R², or the loss."""
 
+    @property
+    @abstractmethod
+    def response(self) -> Response:
+        """The mean of the dependent variable as a function of parameters and regressors, and the data it was fitted on.
+
+        Raises
+        ------
+        EstimationError
+            The model does not show a mean of regressors.
+        """
+
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """Return a row for each coefficient, under broom's column names.
 
@@ -846,3 +859,13 @@ def square_of(results: Results, values: Tensor) -> Any:
 def intervals_of(results: Results, values: Tensor) -> Any:
     """Hand out (k, 2) bounds, a row for each parameter."""
     return results._container.present(results._expand(values), results._names, [0, 1])
+
+
+def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple[Tensor, Container]:
+    """Read (m, k) regressors of new data, without the columns that the fit left out, and the container of their rows."""
+    regressors, container = results.model.new_regressors(exog, transform)
+    width = results.fit.given.width
+    check_width(regressors, width)
+    if results.fit.design.width < width:
+        regressors = regressors[:, list(results.fit.kept)]
+    return regressors.to(results.fit.params.device), container

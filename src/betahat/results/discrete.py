@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.summary2 import Summary as SecondSummary
 from torch import Tensor
 
 from betahat.calculus.rows import Bread
@@ -22,7 +23,6 @@ from betahat.errors import DataError, OptionError, counted
 from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.margins import Margins, Response, marginal_effects
-from betahat.inference.prediction import check_width
 from betahat.inference.residuals import fitted_values
 from betahat.inference.response import (
     ResponsePrediction,
@@ -38,7 +38,8 @@ from betahat.inference.response import (
 )
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.results.base import Results, intervals_of, square_of, vector_of
+from betahat.results.base import Results, intervals_of, new_regressors, square_of, vector_of
+from betahat.results.second_summary import equations_summary, second_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -87,6 +88,16 @@ class MaximumLikelihoodResults(Results, ABC):
         return chi2_tail(self.llr, self.df_model)
 
     @property
+    def k_constant(self) -> int:
+        """1 if a column, or a combination of columns, is constant."""
+        return self.fit.k_constant
+
+    @property
+    def method(self) -> str:
+        """How the estimates were found, as statsmodels prints it."""
+        return "MLE"
+
+    @property
     def converged(self) -> bool:
         """True: a fit that does not converge is an error."""
         return self.fit.diagnostics.converged
@@ -123,7 +134,7 @@ class MaximumLikelihoodResults(Results, ABC):
             With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
         """
         return marginal_effects(
-            self._response,
+            self.response,
             self.fit.params,
             self._factor,
             self._container,
@@ -135,11 +146,6 @@ class MaximumLikelihoodResults(Results, ABC):
         )
 
     margins = get_margeff
-
-    @property
-    @abstractmethod
-    def _response(self) -> Response:
-        """What marginal effects are of."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -357,6 +363,32 @@ class DiscreteResults(MaximumLikelihoodResults):
             notes=notes,
         )
 
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> SecondSummary:
+        """Return statsmodels' second summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            How the coefficients are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        return second_summary(
+            self, {}, _bread_note(self), yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+        )
+
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names for a `glm`.
 
@@ -378,10 +410,9 @@ class DiscreteResults(MaximumLikelihoodResults):
             }
         )
 
-    # private
-
     @property
-    def _response(self) -> Response:
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y)."""
         objective, design = self.fit.objective, self.fit.design
         assert isinstance(objective, LinearIndex)
 
@@ -399,6 +430,8 @@ class DiscreteResults(MaximumLikelihoodResults):
             self.endog_name,
             (self.endog_name,),
         )
+
+    # private
 
     def _parameters(self, values: Tensor) -> Any:
         return vector_of(self, values)
@@ -423,7 +456,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         if exog is None:
             regressors, container, shift = design.exog, design.container, design.offset
         else:
-            regressors, container = _new_regressors(self, exog, transform)
+            regressors, container = new_regressors(self, exog, transform)
             shift = None
         if offset is None and exposure is None:
             return regressors, shift, container
@@ -502,7 +535,7 @@ class MultinomialResults(MaximumLikelihoodResults):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
         design = self.fit.design
         regressors, container = (
-            (design.exog, design.container) if exog is None else _new_regressors(self, exog, transform)
+            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
         )
         if which == "linear":
             return container.present_rows(torch.nn.functional.pad(self._indices(regressors), (1, 0)))
@@ -576,6 +609,10 @@ class MultinomialResults(MaximumLikelihoodResults):
             notes=_bread_note(self),
         )
 
+    def summary2(self, alpha: float = 0.05, float_format: str = "%.4f") -> SecondSummary:
+        """Return statsmodels' second summary, a table for each equation; it says t and P>|t|, as statsmodels' does."""
+        return equations_summary(self, self.fit.given.names, len(self.fit.equations), alpha, float_format)
+
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names for `multinom`.
 
@@ -595,10 +632,9 @@ class MultinomialResults(MaximumLikelihoodResults):
             }
         )
 
-    # private
-
     @property
-    def _response(self) -> Response:
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: the probabilities of the classes."""
         design = self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
@@ -615,6 +651,8 @@ class MultinomialResults(MaximumLikelihoodResults):
             self.endog_name,
             self._named(self.endog_name, self.model.levels),
         )
+
+    # private
 
     @staticmethod
     def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:
@@ -671,15 +709,6 @@ def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
     if not bool(torch.isfinite(read).all()):
         raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
     return read
-
-
-def _new_regressors(results: MaximumLikelihoodResults, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-    regressors, container = results.model.new_regressors(exog, transform)
-    width = results.fit.given.width
-    check_width(regressors, width)
-    if results.fit.design.width < width:
-        regressors = regressors[:, list(results.fit.kept)]
-    return regressors.to(results.fit.params.device), container
 
 
 def _cells(results: MaximumLikelihoodResults) -> tuple[list[Any], list[Any]]:

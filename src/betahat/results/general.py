@@ -242,6 +242,23 @@ class GeneralResults(VectorResults):
         EstimationError, OptionError, DataError
             Other inputs than one matrix of numbers, or unknown options.
         """
+        return marginal_effects(
+            self.response,
+            self.fit.params,
+            self._factor,
+            self._container,
+            at=at,
+            method=method,
+            atexog=atexog,
+            dummy=dummy,
+            count=count,
+        )
+
+    margins = get_margeff
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: the mean of a module with one (n, p) input."""
         outputs, view = self._outputs(), self.view
         if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
             raise EstimationError(
@@ -258,20 +275,7 @@ class GeneralResults(VectorResults):
             width = mean(self.fit.params, exog[:1], None).shape[1]
         names = tuple(f"x{i}" for i in range(1, exog.shape[1] + 1)) if view.columns is None else view.columns
         outcomes = (self.endog_name,) if width == 1 else tuple(f"{self.endog_name}={j}" for j in range(width))
-        response = Response(mean, exog, None, None, names, view.title, self.endog_name, outcomes)
-        return marginal_effects(
-            response,
-            self.fit.params,
-            self._factor,
-            self._container,
-            at=at,
-            method=method,
-            atexog=atexog,
-            dummy=dummy,
-            count=count,
-        )
-
-    margins = get_margeff
+        return Response(mean, exog, None, None, names, view.title, self.endog_name, outcomes)
 
     # tables
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.summary2 import Summary as SecondSummary
 from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
@@ -26,8 +27,9 @@ from betahat.inference.diagnostics import (
 from betahat.inference.distribution import check_alpha, f_tail
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
 from betahat.inference.influence import Influence
+from betahat.inference.margins import Response
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
-from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
+from betahat.inference.prediction import Prediction, predict, predict_mean
 from betahat.inference.residuals import (
     fitted_values,
     plain_residuals,
@@ -37,7 +39,8 @@ from betahat.inference.wald import (
     WaldTest,
     identity_rows,
 )
-from betahat.results.base import VectorResults
+from betahat.results.base import VectorResults, new_regressors
+from betahat.results.second_summary import numbered_notes, second_summary
 from betahat.tables.summary import Content, named_model, regression_summary
 
 
@@ -288,7 +291,7 @@ class LinearResults(VectorResults):
         """
         if exog is None:
             return self.fittedvalues
-        regressors, container = self._new(exog, transform)
+        regressors, container = new_regressors(self, exog, transform)
         return container.present_rows(predict_mean(regressors, self.fit.params))
 
     def get_prediction(
@@ -317,7 +320,9 @@ class LinearResults(VectorResults):
             Weights or labels of another length, or weights that are not positive.
         """
         design = self.fit.design
-        regressors, container = (design.exog, design.container) if exog is None else self._new(exog, transform)
+        regressors, container = (
+            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
+        )
         given = design.weights if exog is None and weights is None else weights
         given = None if given is None else to_tensor(given, self.fit.params)
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
@@ -420,6 +425,44 @@ class LinearResults(VectorResults):
         """
         return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
 
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> SecondSummary:
+        """Return statsmodels' second summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            How the coefficients are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        found = self._residual_diagnostics
+        statistics = {
+            "Omnibus:": f"{found.omnibus:.3f}",
+            "Prob(Omnibus):": f"{found.omnibus_pvalue:.3f}",
+            "Skew:": f"{found.skew:.3f}",
+            "Kurtosis:": f"{found.kurtosis:.3f}",
+            "Durbin-Watson:": f"{found.durbin_watson:.3f}",
+            "Jarque-Bera (JB):": f"{found.jarque_bera:.3f}",
+            "Prob(JB):": f"{found.jarque_bera_pvalue:.3f}",
+            "Condition No.:": f"{self.condition_number:.0f}",
+        }
+        notes = numbered_notes(self.summary().extra_txt)
+        return second_summary(
+            self, statistics, notes, yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+        )
+
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names.
 
@@ -444,6 +487,17 @@ class LinearResults(VectorResults):
                 "nobs": [int(self.nobs)],
             }
         )
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y) = x'b."""
+        design = self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            return (x.to(theta) @ theta)[:, None]
+
+        model = type(self.model).__name__
+        return Response(mean, design.exog, None, None, design.names, model, self.endog_name, (self.endog_name,))
 
     # private
 
@@ -473,13 +527,6 @@ class LinearResults(VectorResults):
             return self._joint(rows, torch.zeros_like(rows[:, 0]), self._factor, use_f=True)
         except EstimationError:  # fewer clusters than slopes, say: a summary is still due, without this test
             return WaldTest(math.nan, math.nan, float(len(rows)), self._df_denom, "F")
-
-    def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-        regressors, container = self.model.new_regressors(exog, transform)
-        check_width(regressors, len(self.names))
-        if self.aliased:
-            regressors = regressors[:, list(self._kept)]
-        return regressors.to(self.fit.params.device), container
 
     def _content(self, alpha: float) -> Content:
         params, bse, tvalues, pvalues = self.coefficient_table().T

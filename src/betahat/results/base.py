@@ -638,7 +638,17 @@ class Results(ABC):
         return to_numpy(self._expand(torch.stack(columns, 1)))
 
     def interval_table(self, alpha: float = 0.05, method: Method | None = None) -> np.ndarray:
-        """Return (k, 2) the intervals of `conf_int`, in NumPy."""
+        """Return the intervals of `conf_int`, in NumPy.
+
+        Parameters
+        ----------
+        alpha, method : float, str
+            As in `conf_int`.
+
+        Returns
+        -------
+        (k, 2) numpy.ndarray
+        """
         return to_numpy(self._expand(self._bounds(alpha, method)))
 
     # pictures
@@ -649,11 +659,31 @@ class Results(ABC):
         """Residuals and leverage of each row, as the pictures show them."""
 
     def plot(self, **options: Any) -> Any:
-        """Draw the coefficients with their intervals; the options are those of `coefplot`."""
+        """Draw the coefficients with their intervals.
+
+        Parameters
+        ----------
+        **options
+            Those of `betahat.coefplot`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
         return coefplot(self, **options)
 
     def plot_diagnostics(self, axes: Any = None, mark: int = 3) -> Any:
-        """Draw residuals, their quantiles, their scale and the leverage of each row; see `betahat.plot_diagnostics`."""
+        """Draw residuals, their quantiles, their scale and the leverage of each row.
+
+        Parameters
+        ----------
+        axes, mark : (4,) Axes, int
+            As in `betahat.plot_diagnostics`.
+
+        Returns
+        -------
+        (4,) matplotlib.axes.Axes
+        """
         return plot_diagnostics(self, axes, mark=mark)
 
     def __repr__(self) -> str:

@@ -610,7 +610,20 @@ class MultinomialResults(MaximumLikelihoodResults):
         )
 
     def summary2(self, alpha: float = 0.05, float_format: str = "%.4f") -> SecondSummary:
-        """Return statsmodels' second summary, a table for each equation; it says t and P>|t|, as statsmodels' does."""
+        """Return statsmodels' second summary, a table for each equation; it says t and P>|t|, as statsmodels' does.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+        float_format : str
+            How numbers are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
         return equations_summary(self, self.fit.given.names, len(self.fit.equations), alpha, float_format)
 
     def glance(self) -> pd.DataFrame:

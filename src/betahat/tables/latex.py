@@ -108,7 +108,8 @@ def render_latex(layout: Layout, options: LatexOptions) -> str:
     if not options.standalone:
         return f"% Needs \\usepackage{{{','.join(packages)}}}.\n{body}" if packages else body
     return (
-        "\\documentclass{article}\n\\usepackage[margin=2.5cm]{geometry}\n"
+        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\IfFileExists{lmodern.sty}{\\usepackage{lmodern}}{}\n"
+        + "\\usepackage[margin=2.5cm]{geometry}\n"
         + "".join(f"\\usepackage{{{package}}}\n" for package in packages)
         + f"\\begin{{document}}\n\\thispagestyle{{empty}}\n{body}\\end{{document}}\n"
     )

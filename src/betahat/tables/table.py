@@ -31,11 +31,21 @@ class Table:
     layout: Layout
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the numbers behind the table, unrounded."""
+        """Return the numbers behind the table, unrounded.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
         return self.frame.copy()
 
     def to_text(self) -> str:
-        """Return the table as text, in columns of equal width, numbers on their decimal points."""
+        """Return the table as text, in columns of equal width, numbers on their decimal points.
+
+        Returns
+        -------
+        str
+        """
         return render_text(self.layout)
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -45,6 +55,10 @@ class Table:
         ----------
         path : str or Path, optional
             A file to write; it is replaced.
+
+        Returns
+        -------
+        str
         """
         return _written(render_html(self.layout), path)
 
@@ -114,15 +128,41 @@ class Table:
         return _written(render_latex(self.layout, options), path)
 
     def to_markdown(self, path: str | Path | None = None) -> str:
-        """Return a pipe table of GitHub's Markdown, by pandoc (``pip install 'betahat[documents]'``)."""
+        """Return a pipe table of GitHub's Markdown, by pandoc (``pip install 'betahat[documents]'``).
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            A file to write; it is replaced.
+
+        Returns
+        -------
+        str
+        """
         return _written(render_markdown(self.layout), path)
 
     def to_typst(self, path: str | Path | None = None) -> str:
-        """Return a figure of Typst, by pandoc (``pip install 'betahat[documents]'``)."""
+        """Return a figure of Typst, by pandoc (``pip install 'betahat[documents]'``).
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            A file to write; it is replaced.
+
+        Returns
+        -------
+        str
+        """
         return _written(render_typst(self.layout), path)
 
     def to_docx(self, path: str | Path) -> None:
-        """Write a Word document, by python-docx (``pip install 'betahat[documents]'``)."""
+        """Write a Word document, by python-docx (``pip install 'betahat[documents]'``).
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write; it is replaced.
+        """
         write_docx(self.layout, _writable(path))
 
     def __str__(self) -> str:

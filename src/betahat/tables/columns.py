@@ -55,7 +55,7 @@ def read_columns(results: Results, cov: CovTypes | None, where: str) -> Columns:
     models = _models(results)
     if not models or not all(isinstance(model, Estimates) for model in models):
         wrong = next((model for model in models if not isinstance(model, Estimates)), results)
-        came = "an empty list" if isinstance(wrong, list) else f"a {type(wrong).__name__}"
+        came = "an empty list" if isinstance(wrong, list) and not wrong else f"a {type(wrong).__name__}"
         raise OptionError(f"{where} needs results, as .fit() returns them, such as [res1, res2], and {came} came.")
     names = tuple(map(str, results)) if isinstance(results, Mapping) else ()
     if cov is None:

@@ -30,6 +30,7 @@ from betahat.fit import Fit
 from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlogit, poisson, probit
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
+from betahat.models.stored import load
 from betahat.models.torch_model import TorchModel
 from betahat.results.base import Results
 from betahat.tables.comparison import compare, regtable
@@ -82,6 +83,7 @@ __all__ = [
     "Table",
     "compare",
     "regtable",
+    "load",
     # errors and warnings
     "BetahatError",
     "DataError",

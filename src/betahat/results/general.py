@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import pandas as pd
@@ -14,13 +14,14 @@ from torch import Tensor
 from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
+from betahat.data.sample import Removed, refuse_rows
 from betahat.errors import DataError, EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
 from betahat.objectives.base import Claim
 from betahat.objectives.own import Route
-from betahat.results.base import VectorResults
+from betahat.results.base import UnstoredModel, VectorResults
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -336,7 +337,16 @@ class GeneralResults(VectorResults):
     def _tensors(self) -> Mapping[str, tuple[int, torch.Size]]:
         return self.view.tensors
 
+    _learned = ("llf",)
+
+    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+        """Let the module or the loss go as well, which is code."""
+        view = replace(self.view, outputs=None, inputs=(), target=None, mean=None)
+        return {"model": UnstoredModel(self._kind), "view": view}
+
     def _outputs(self) -> Callable[[Tensor, tuple[Tensor, ...]], Tensor]:
+        if isinstance(self.fit.sample, Removed):
+            refuse_rows()
         if self.view.outputs is None:
             raise EstimationError(
                 "A row loss shows no output, so there is nothing to predict; use TorchModel, or delta."

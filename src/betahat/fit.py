@@ -14,8 +14,8 @@ from torch import Tensor
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import block_rows, blocks
-from betahat.data.design import Constant, Design
 from betahat.data.container import Frames
+from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
 from betahat.errors import EstimationError, counted, listed
 from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion

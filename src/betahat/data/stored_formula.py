@@ -49,9 +49,8 @@ _CONTRASTS = frozenset({"helmert", "poly", "sum", "treatment", "SAS", "diff"})
 _UFUNCS = frozenset(name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)) | {"where", "clip", "round"}
 _MODULES = {"np": np, "numpy": np}
 _SYNTAX = (
-    (ast.Expression, ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.keyword, ast.Load, ast.List, ast.Tuple)
-    + (ast.BinOp, ast.UnaryOp, ast.Compare)
-    + (ast.operator, ast.unaryop, ast.cmpop)
+    *(ast.Expression, ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.keyword, ast.Load, ast.List, ast.Tuple),
+    *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop),
 )
 # formulaic puts the words of a call into a string of code, out of which a quotation mark would break.
 _WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
@@ -255,8 +254,11 @@ def stored_formula(formula: Formula) -> StoredFormula:
     formula : Formula
         With what it learnt from the data of the fit.
     """
-    spec, lost = formula.spec, []
-    context, functions, learnt = {}, {}, {}
+    spec = formula.spec
+    lost: list[str] = []
+    context: dict[str, Any] = {}
+    functions: dict[str, str] = {}
+    learnt: dict[str, Any] = {}
     for name, value in formula.context.items():
         known = getattr(value, "__name__", None)
         if isinstance(value, np.ufunc) and known in _UFUNCS:

@@ -284,7 +284,7 @@ class MNLogit(RegressorModel):
     (2, 2)
     """
 
-    stored = ("sample", "source", "levels")
+    stored = (*RegressorModel.stored, "levels")
 
     levels: tuple[Any, ...]
 

@@ -8,7 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class RegressorModel(Stored, ABC):
         Where the regressors come from.
     """
 
-    stored = ("sample", "source")
+    stored: ClassVar[tuple[str, ...]] = ("sample", "source")
 
     sample: Design | Removed
     source: Formula | StoredFormula | None

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from betahat.errors import DataError
-from betahat.saving.reading import Reader, Unreadable
+from betahat.saving.reading import Reader, UnreadableError
 from betahat.saving.writing import Writer
 
 # The version of the tree: it rises when an older betahat could not read what is written.
@@ -95,7 +95,7 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
         raise DataError(
             f"{str(source)!r} is no whole file of saved results ({error}); save the results again."
         ) from error
-    except (Unreadable, KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    except (UnreadableError, KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise DataError(
             f"{str(source)!r} holds what no betahat has saved ({type(error).__name__}: {reason}); it is damaged, or was made by something "

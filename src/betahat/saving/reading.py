@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from betahat.saving.records import fields_of, made
+from betahat.saving.records import SHARED, fields_of, made
 
 _DTYPE = re.compile(r"[<>|=][biufmM]\d{1,2}(\[\d{0,6}[a-zA-Z]{1,2}\])?")
 _EXTENSION = re.compile(r"str|string|object|boolean|U?Int(8|16|32|64)|Float(32|64)")
@@ -23,7 +23,7 @@ _ZONE = re.compile(r"(?!dateutil)[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}|UTC
 _FREQ = re.compile(r"[A-Za-z0-9-]{1,20}")
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """What no writer has written."""
 
 
@@ -55,23 +55,22 @@ class Reader:
             return node
         if isinstance(node, float):
             if not math.isfinite(node):
-                raise Unreadable("a number that is not finite")
+                raise UnreadableError("a number that is not finite")
             return node
         if not isinstance(node, dict) or not node:
-            raise Unreadable("a node without a kind")
+            raise UnreadableError("a node without a kind")
         kind = next(iter(node))
-        if kind in _PLAIN:
-            return _PLAIN[kind](self, node)
-        if kind not in _SHARED:
-            raise Unreadable(f"the unknown kind {kind!r}")
-        found = _SHARED[kind](self, node)
-        self._made.append(found)
+        if kind not in _KINDS:
+            raise UnreadableError(f"the unknown kind {str(kind)[:60]!r}")
+        found = _KINDS[kind](self, node)
+        if kind in SHARED:
+            self._made.append(found)
         return found
 
     def _same(self, node: Any) -> Any:
         place = node["same"]
         if not isinstance(place, int) or not 0 <= place < len(self._made):
-            raise Unreadable("a reference to what is not there")
+            raise UnreadableError("a reference to what is not there")
         return self._made[place]
 
     def _float(self, node: Any) -> float:
@@ -81,7 +80,7 @@ class Reader:
         name, member = node["enum"]
         cls = self._class(name)
         if not issubclass(cls, Enum):
-            raise Unreadable(f"{name} is no enumeration")
+            raise UnreadableError(f"{name} is no enumeration")
         return cls[member]
 
     def _dict(self, node: Any) -> dict[Any, Any]:
@@ -92,17 +91,17 @@ class Reader:
         cls = self._class(name)
         names = fields_of(cls)
         if names is None or not isinstance(given, dict) or set(given) != set(names):
-            raise Unreadable(f"the fields of {name} are not those of this version")
+            raise UnreadableError(f"the fields of {name} are not those of this version")
         values = {field: self.value(given[field]) for field in names}
         hints = get_type_hints(cls)
         for field, value in values.items():
             if not fits(value, hints.get(field, Any)):
-                raise Unreadable(f"{name}.{field} is a {type(value).__name__}")
+                raise UnreadableError(f"{name}.{field} is a {type(value).__name__}")
         return made(cls, values)
 
     def _class(self, name: Any) -> type:
         if not isinstance(name, str) or name not in self._known:
-            raise Unreadable(f"the unknown record {str(name)[:60]!r}")
+            raise UnreadableError(f"the unknown record {str(name)[:60]!r}")
         return self._known[name]
 
     def _tensor(self, node: Any) -> Tensor:
@@ -112,18 +111,18 @@ class Reader:
     def _bytes(self, name: Any) -> bytes:
         content = self._tensor_of(name)
         if content.dtype != torch.uint8 or content.ndim != 1:
-            raise Unreadable("text that is no text")
+            raise UnreadableError("text that is no text")
         return content.numpy().tobytes()
 
     def _words(self, name: Any) -> list[Any]:
         words = json.loads(self._bytes(name))
         if not isinstance(words, list) or not all(w is None or isinstance(w, bool | int | float | str) for w in words):
-            raise Unreadable("words that are no words")
+            raise UnreadableError("words that are no words")
         return words
 
     def _array(self, node: Any) -> np.ndarray:
         if not _DTYPE.fullmatch(node["dtype"]):
-            raise Unreadable("an array of an unknown kind")
+            raise UnreadableError("an array of an unknown kind")
         flat = np.frombuffer(self._bytes(node["array"]), dtype=np.dtype(node["dtype"]))
         return flat.reshape(_shape(node)).copy()
 
@@ -134,60 +133,60 @@ class Reader:
         return found.reshape(_shape(node))
 
     def _column(self, node: Any) -> Any:
-        if "array" in node:
-            return self._array(node)
-        if "codes" in node:
-            kind = pd.CategoricalDtype(self.value(node["categories"]), bool(node["ordered"]))
-            return pd.Categorical.from_codes(self._array(node["codes"]), dtype=kind)
-        if "zoned" in node:
-            if not _ZONE.fullmatch(node["zone"]):
-                raise Unreadable("a time zone of an unknown kind")
-            return pd.DatetimeIndex(self._array(node["zoned"])).tz_localize("UTC").tz_convert(node["zone"]).array
-        if "periods" in node:
-            if not _FREQ.fullmatch(node["freq"]):
-                raise Unreadable("a frequency of an unknown kind")
-            return pd.PeriodIndex.from_ordinals(self._array(node["periods"]), freq=node["freq"]).array
-        if "intervals" in node:
-            left, right = (self.value(side) for side in node["intervals"])
-            return pd.arrays.IntervalArray.from_arrays(left, right, closed=node["closed"])
-        if not _EXTENSION.fullmatch(node["dtype"]):
-            return np.array(self._words(node["column"]), dtype=object)
-        return pd.array(self._words(node["column"]), dtype=node["dtype"])
+        kind = next(iter(node))
+        if kind not in _COLUMNS:
+            raise UnreadableError(f"the unknown kind of column {str(kind)[:60]!r}")
+        return _COLUMNS[kind](self, node)
+
+    def _categories(self, node: Any) -> pd.Categorical:
+        kind = pd.CategoricalDtype(self.value(node["categories"]), bool(node["ordered"]))
+        return pd.Categorical.from_codes(self._array(node["codes"]), dtype=kind)
+
+    def _zoned(self, node: Any) -> Any:
+        times = pd.DatetimeIndex(self._array(node["zoned"])).tz_localize("UTC")
+        return times.tz_convert(_word(node["zone"], _ZONE)).array
+
+    def _periods(self, node: Any) -> Any:
+        periods: Any = pd.PeriodIndex
+        return periods.from_ordinals(self._array(node["periods"]), freq=_word(node["freq"], _FREQ)).array
+
+    def _intervals(self, node: Any) -> Any:
+        left, right = (self.value(side) for side in node["intervals"])
+        return pd.arrays.IntervalArray.from_arrays(left, right, closed=node["closed"])
+
+    def _extension(self, node: Any) -> Any:
+        values, kind = self._words(node["column"]), node["dtype"]
+        return pd.array(values, dtype=kind if _EXTENSION.fullmatch(kind) else "object")
 
     def _labels(self, node: Any) -> pd.Index:
-        found = pd.Index(self._column(node["labels"]), name=self.value(node["name"]))
-        freq = node["freq"]
-        if freq is None or not isinstance(found, pd.DatetimeIndex | pd.TimedeltaIndex):
+        found: pd.Index = pd.Index(self._column(node["labels"]), name=self.value(node["name"]))
+        if node["freq"] is None or not isinstance(found, pd.DatetimeIndex | pd.TimedeltaIndex):
             return found
-        if not _FREQ.fullmatch(freq):
-            raise Unreadable("a frequency of an unknown kind")
-        return type(found)(found, freq=freq)
+        return type(found)(found, freq=_word(node["freq"], _FREQ))
 
     def _range(self, node: Any) -> pd.RangeIndex:
         start, stop, step = node["range"]
         return pd.RangeIndex(start, stop, step, name=self.value(node["name"]))
 
     def _levels(self, node: Any) -> pd.MultiIndex:
-        levels, codes = [self.value(level) for level in node["levels"]], [self._array(part) for part in node["codes"]]
+        levels = [self.value(level) for level in node["levels"]]
+        codes: Any = [self._array(part) for part in node["codes"]]
         return pd.MultiIndex(levels=levels, codes=codes, names=self.value(node["names"]))
 
     def _series(self, node: Any) -> pd.Series:
-        column, index, name = node["series"]
-        label = self.value(name)
-        values = self._column(column)
-        return pd.Series(values, index=self.value(index), name=label)
+        return pd.Series(self._column(node["series"]), index=self.value(node["index"]), name=self.value(node["name"]))
 
     def _frame(self, node: Any) -> pd.DataFrame:
         columns = [self._column(column) for column in node["frame"]]
         names, index = self.value(node["names"]), self.value(node["index"])
         if len(names) != len(columns):
-            raise Unreadable("a dataframe without names for its columns")
+            raise UnreadableError("a dataframe without names for its columns")
         frame = pd.DataFrame(dict(enumerate(columns)), index=index)
         frame.columns = names
         return frame
 
 
-_PLAIN: dict[str, Callable[[Reader, Any], Any]] = {
+_KINDS: dict[str, Callable[[Reader, Any], Any]] = {
     "same": Reader._same,
     "float": Reader._float,
     "enum": Reader._enum,
@@ -196,8 +195,6 @@ _PLAIN: dict[str, Callable[[Reader, Any], Any]] = {
     "list": lambda reader, node: [reader.value(part) for part in node["list"]],
     "words": lambda reader, node: reader._words(node["words"]),
     "dict": Reader._dict,
-}
-_SHARED: dict[str, Callable[[Reader, Any], Any]] = {
     "record": Reader._record,
     "tensor": Reader._tensor,
     "array": Reader._array,
@@ -210,36 +207,55 @@ _SHARED: dict[str, Callable[[Reader, Any], Any]] = {
 }
 
 
+_COLUMNS: dict[str, Callable[[Reader, Any], Any]] = {
+    "array": Reader._array,
+    "codes": Reader._categories,
+    "zoned": Reader._zoned,
+    "periods": Reader._periods,
+    "intervals": Reader._intervals,
+    "column": Reader._extension,
+}
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Tell whether a value is of an annotated type."""
-    origin, parts = get_origin(hint), get_args(hint)
     if hint is Any or isinstance(hint, TypeVar):
         return True
     if hint is None:
         return value is None
-    if origin in (Union, UnionType):
-        return any(fits(value, part) for part in parts)
-    if origin is Literal:
-        return value in parts
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        if len(parts) == 2 and parts[1] is Ellipsis:
-            return all(fits(part, parts[0]) for part in value)
-        return len(value) == len(parts) and all(map(fits, value, parts))
-    if origin is list:
-        return isinstance(value, list) and all(fits(part, parts[0]) for part in value)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(fits(k, parts[0]) and fits(v, parts[1]) for k, v in value.items())
-    if origin is not None:
-        return callable(value)
+    if get_origin(hint) is not None:
+        return _fits_parts(value, get_origin(hint), get_args(hint))
     if getattr(hint, "_is_protocol", False):
         return fields_of(type(value)) is not None
     return isinstance(value, (int, float) if hint is float else hint)
 
 
+def _fits_parts(value: Any, origin: Any, parts: tuple[Any, ...]) -> bool:
+    """Tell whether a value is of a type that is made of others."""
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple:
+        kinds = (
+            (parts[0],) * len(value) if len(parts) == 2 and parts[1] is Ellipsis and isinstance(value, tuple) else parts
+        )
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
+    if origin is list:
+        return isinstance(value, list) and all(fits(part, parts[0]) for part in value)
+    if issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(fits(k, parts[0]) and fits(v, parts[1]) for k, v in value.items())
+    return callable(value)
+
+
+def _word(text: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise UnreadableError(f"{str(text)[:60]!r}, which is no name here")
+    return text
+
+
 def _shape(node: Any) -> tuple[int, ...]:
     shape = node["shape"]
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise Unreadable("a shape of an unknown kind")
+        raise UnreadableError("a shape of an unknown kind")
     return tuple(shape)

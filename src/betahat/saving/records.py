@@ -6,6 +6,9 @@ from abc import ABC
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, ClassVar
 
+# The kinds of nodes that another node may refer to, by the number of such nodes that were whole before.
+SHARED = frozenset({"record", "tensor", "array", "object", "labels", "range", "levels", "series", "frame"})
+
 
 class Stored(ABC):
     """A class that is no dataclass, and tells which attributes make it.

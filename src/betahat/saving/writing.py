@@ -6,7 +6,10 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
+from functools import singledispatch
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -18,14 +21,14 @@ from betahat.data.formula import Formula
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.stored_formula import stored_formula
 from betahat.errors import BetahatWarning, DataError, listed
-from betahat.saving.records import fields_of
+from betahat.saving.records import SHARED, fields_of
 
 _KINDS = "biufmM"
 # A longer list of words and numbers stands beside the tree.
 _LONG = 64
 
 
-class Unstorable(TypeError):
+class UnstorableError(TypeError):
     """A value that is neither number nor word."""
 
 
@@ -47,30 +50,13 @@ class Writer:
         self._as_text = False
 
     def node(self, value: Any) -> Any:
-        """Return the tree of a value."""
-        if isinstance(value, np.generic):
-            value = value.item()
-        if value is None or type(value) in (bool, int, str):
-            return value
-        if isinstance(value, Enum):
-            return {"enum": [type(value).__name__, value.name]}
-        if isinstance(value, str):
-            return str(value)
-        if isinstance(value, float):
-            return float(value) if math.isfinite(value) else {"float": str(float(value))}
-        if isinstance(value, torch.Size):
-            return {"size": list(value)}
-        if isinstance(value, tuple):
-            return {"tuple": [self.node(part) for part in value]}
-        if isinstance(value, list):
-            return self._list(value)
-        if isinstance(value, Mapping):
-            return {"dict": [[self.node(key), self.node(part)] for key, part in value.items()]}
+        """Return the tree of a value; of one that was met before, the place where it stands."""
         if id(value) in self._places:
             return {"same": self._places[id(value)]}
-        self._held.append(value)  # so that no other object gets its id
-        found = self._shared(value)
-        self._places[id(value)] = len(self._places)
+        found = tree(value, self)
+        if isinstance(found, dict) and next(iter(found)) in SHARED:
+            self._places[id(value)] = len(self._places)
+            self._held.append(value)  # so that no other object gets its id
         return found
 
     def warn(self) -> None:
@@ -87,37 +73,8 @@ class Writer:
                 stacklevel=4,
             )
 
-    def _shared(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return self._tensor(value)
-        if isinstance(value, np.ndarray):
-            return self._array(value)
-        if isinstance(value, pd.Index):
-            return self._labels(value)
-        if isinstance(value, pd.Series):
-            name = self.node(value.name)
-            return {"series": [self._column(value.array), self.node(value.index), name]}
-        if isinstance(value, pd.DataFrame):
-            return self._frame(value)
-        if isinstance(value, Formula):
-            return self.node(stored_formula(value))
-        names = fields_of(type(value))
-        if names is not None and type(value).__module__.partition(".")[0] == "betahat":
-            return {"record": type(value).__name__, "fields": {name: self.node(getattr(value, name)) for name in names}}
-        if is_frame(value):
-            return self._frame(to_pandas(value, None))
-        raise DataError(
-            f"These results hold a {type(value).__name__}, which is code or an object of your own, and a file holds numbers and words; "
-            "switch to a covariance of betahat's with with_cov, or use pickle."
-        )
-
-    def _tensor(self, value: Tensor) -> Any:
-        """Store columns one after the other where they lie so: products round by the order in memory."""
-        plain = value.detach().cpu()
-        turned = plain.ndim == 2 and not plain.is_contiguous() and plain.mT.is_contiguous()
-        return {"tensor": self._named((plain.mT if turned else plain).contiguous()), "turned": turned}
-
-    def _named(self, tensor: Tensor) -> str:
+    def named(self, tensor: Tensor) -> str:
+        """Take a contiguous tensor, and return the name it gets."""
         name = f"t{len(self.tensors)}"
         shared = any(
             tensor.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() for other in self.tensors.values()
@@ -125,79 +82,188 @@ class Writer:
         self.tensors[name] = tensor.clone() if shared and tensor.numel() else tensor
         return name
 
-    def _bytes(self, content: bytes) -> str:
-        return self._named(torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy()))
+    def content(self, content: bytes) -> str:
+        """Take bytes, and return the name they get."""
+        return self.named(torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy()))
 
-    def _words(self, values: list[Any]) -> str:
-        try:
-            text = json.dumps([_word(value) for value in values], separators=(",", ":"))
-        except Unstorable:
-            raise
-        except (TypeError, ValueError) as error:
-            raise Unstorable(str(error)) from error
-        return self._bytes(text.encode())
+    def words(self, values: list[Any]) -> str:
+        """Take words and numbers, and return the name they get.
 
-    def _list(self, values: list[Any]) -> Any:
-        if len(values) <= _LONG:
-            return {"list": [self.node(part) for part in values]}
-        try:
-            return {"words": self._words(values)}
-        except Unstorable:
-            return {"list": [self.node(part) for part in values]}
+        Raises
+        ------
+        UnstorableError
+            Another object is among them.
+        """
+        text = json.dumps([_word(value) for value in values], separators=(",", ":"))
+        return self.content(text.encode())
 
-    def _array(self, values: np.ndarray) -> Any:
-        if values.dtype.kind not in _KINDS:
-            return {"object": self._words(values.ravel().tolist()), "shape": list(values.shape)}
-        content = self._bytes(np.ascontiguousarray(values).tobytes())
-        return {"array": content, "dtype": values.dtype.str, "shape": list(values.shape)}
-
-    def _column(self, values: Any) -> Any:
+    def column(self, values: Any) -> Any:
         """Return the tree of a column of pandas'."""
         kind = values.dtype
         if isinstance(kind, pd.CategoricalDtype):
-            codes = self._array(np.asarray(values.codes))
+            codes = tree(np.asarray(values.codes), self)
             return {"codes": codes, "categories": self.node(kind.categories), "ordered": bool(kind.ordered)}
         if isinstance(kind, pd.DatetimeTZDtype):
-            return {"zoned": self._array(values.tz_convert("UTC").tz_localize(None).to_numpy()), "zone": str(kind.tz)}
+            return {"zoned": tree(values.tz_convert("UTC").tz_localize(None).to_numpy(), self), "zone": str(kind.tz)}
         if isinstance(kind, pd.PeriodDtype):
-            return {"periods": self._array(np.asarray(values.asi8)), "freq": kind.freq.freqstr}
+            return {"periods": tree(np.asarray(values.asi8), self), "freq": kind.freq.freqstr}
         if isinstance(kind, pd.IntervalDtype):
             sides = [self.node(pd.Index(values.left)), self.node(pd.Index(values.right))]
             return {"intervals": sides, "closed": kind.closed}
         if isinstance(kind, np.dtype) and kind.kind in _KINDS:
-            return self._array(values.to_numpy())
+            return tree(values.to_numpy(), self)
         plain = [None if value is pd.NA else value for value in values]
-        return {"column": self._words(plain), "dtype": str(kind)}
+        return {"column": self.words(plain), "dtype": str(kind)}
 
-    def _labels(self, index: pd.Index) -> Any:
-        if isinstance(index, pd.RangeIndex):
-            return {"range": [index.start, index.stop, index.step], "name": self.node(index.name)}
-        if isinstance(index, pd.MultiIndex):
-            return {
-                "levels": [self.node(level) for level in index.levels],
-                "codes": [self._array(np.asarray(codes)) for codes in index.codes],
-                "names": self.node(list(index.names)),
-            }
+    def left_out(self, column: Any) -> None:
+        """Note a column of the user's data that no file can hold."""
+        self._left_out.append(str(column))
+
+    def as_text(self) -> None:
+        """Note that labels were turned into text."""
+        self._as_text = True
+
+
+@singledispatch
+def tree(value: Any, writer: Writer) -> Any:
+    """Return what JSON can hold of a value: itself, or a dict whose first key is its kind.
+
+    Parameters
+    ----------
+    value : object
+        Its type decides the kind.
+    writer : Writer
+        Takes the tensors, and knows what was met before.
+
+    Raises
+    ------
+    DataError
+        It is code, or an object of the user's own.
+    """
+    cls = type(value)
+    names = fields_of(cls)
+    if names is not None and cls.__module__.partition(".")[0] == "betahat":
+        return {"record": cls.__name__, "fields": {name: writer.node(getattr(value, name)) for name in names}}
+    if is_frame(value):
+        return tree(to_pandas(value, None), writer)
+    raise DataError(
+        f"These results hold a {cls.__name__}, which is code or an object of your own, and a file holds numbers and words; switch to a "
+        "covariance of betahat's with with_cov, or use pickle."
+    )
+
+
+@tree.register(bool | int | NoneType)
+def _(value: Any, writer: Writer) -> Any:
+    return value
+
+
+@tree.register
+def _(value: str, writer: Writer) -> Any:
+    return str(value)
+
+
+@tree.register
+def _(value: float, writer: Writer) -> Any:
+    return float(value) if math.isfinite(value) else {"float": str(float(value))}
+
+
+@tree.register
+def _(value: np.generic, writer: Writer) -> Any:
+    return tree(value.item(), writer)
+
+
+@tree.register
+def _(value: Enum, writer: Writer) -> Any:
+    return {"enum": [type(value).__name__, value.name]}
+
+
+@tree.register
+def _(value: torch.Size, writer: Writer) -> Any:
+    return {"size": list(value)}
+
+
+@tree.register
+def _(value: tuple, writer: Writer) -> Any:  # type: ignore[type-arg]
+    return {"tuple": [writer.node(part) for part in value]}
+
+
+@tree.register
+def _(value: list, writer: Writer) -> Any:  # type: ignore[type-arg]
+    if len(value) > _LONG:
+        with suppress(UnstorableError):
+            return {"words": writer.words(value)}
+    return {"list": [writer.node(part) for part in value]}
+
+
+@tree.register
+def _(value: Mapping, writer: Writer) -> Any:  # type: ignore[type-arg]
+    return {"dict": [[writer.node(key), writer.node(part)] for key, part in value.items()]}
+
+
+@tree.register
+def _(value: Tensor, writer: Writer) -> Any:
+    plain = value.detach().cpu()
+    # columns that lie one after the other stay so: products round by the order in memory
+    turned = plain.ndim == 2 and not plain.is_contiguous() and plain.mT.is_contiguous()
+    return {"tensor": writer.named((plain.mT if turned else plain).contiguous()), "turned": turned}
+
+
+@tree.register
+def _(value: np.ndarray, writer: Writer) -> Any:
+    if value.dtype.kind not in _KINDS:
+        return {"object": writer.words(value.ravel().tolist()), "shape": list(value.shape)}
+    content = writer.content(np.ascontiguousarray(value).tobytes())
+    return {"array": content, "dtype": value.dtype.str, "shape": list(value.shape)}
+
+
+@tree.register
+def _(value: Formula, writer: Writer) -> Any:
+    return tree(stored_formula(value), writer)
+
+
+@tree.register
+def _(value: pd.Index, writer: Writer) -> Any:
+    try:
+        column = writer.column(value.array)
+    except UnstorableError:
+        writer.as_text()
+        column = writer.column(pd.Index([str(label) for label in value]).array)
+    return {"labels": column, "name": writer.node(value.name), "freq": getattr(value, "freqstr", None)}
+
+
+@tree.register
+def _(value: pd.RangeIndex, writer: Writer) -> Any:
+    return {"range": [value.start, value.stop, value.step], "name": writer.node(value.name)}
+
+
+@tree.register
+def _(value: pd.MultiIndex, writer: Writer) -> Any:
+    return {
+        "levels": [writer.node(level) for level in value.levels],
+        "codes": [tree(np.asarray(codes), writer) for codes in value.codes],
+        "names": writer.node(list(value.names)),
+    }
+
+
+@tree.register
+def _(value: pd.Series, writer: Writer) -> Any:
+    return {"series": writer.column(value.array), "index": writer.node(value.index), "name": writer.node(value.name)}
+
+
+@tree.register
+def _(value: pd.DataFrame, writer: Writer) -> Any:
+    columns, kept = [], []
+    for place, name in enumerate(value.columns):
         try:
-            column = self._column(index.array)
-        except Unstorable:
-            self._as_text = True
-            column = self._column(pd.Index([str(label) for label in index]).array)
-        return {"labels": column, "name": self.node(index.name), "freq": getattr(index, "freqstr", None)}
-
-    def _frame(self, frame: pd.DataFrame) -> Any:
-        columns, kept = [], []
-        for place, name in enumerate(frame.columns):
-            try:
-                columns.append(self._column(frame.iloc[:, place].array))
-                kept.append(place)
-            except Unstorable:
-                self._left_out.append(str(name))
-        return {"frame": columns, "names": self.node(frame.columns[kept]), "index": self.node(frame.index)}
+            columns.append(writer.column(value.iloc[:, place].array))
+            kept.append(place)
+        except UnstorableError:
+            writer.left_out(name)
+    return {"frame": columns, "names": writer.node(value.columns[kept]), "index": writer.node(value.index)}
 
 
 def _word(value: Any) -> Any:
     plain = value.item() if isinstance(value, np.generic) else value
     if plain is None or isinstance(plain, bool | int | float | str):
         return plain
-    raise Unstorable(f"{type(plain).__name__} is neither number nor word")
+    raise UnstorableError(f"{type(plain).__name__} is neither number nor word")

@@ -239,6 +239,6 @@ def refuse_rows() -> NoReturn:
         Always.
     """
     raise DataError(
-        "These results were kept without their data (remove_data, or a saved model that is code), and this needs the rows, or the "
-        "module or loss itself; fit again, or keep the data."
+        "These results were kept without their data (by remove_data, or by saving a TorchModel or an MEstimator, which are code), and this "
+        "needs the rows or the model itself; fit again, or keep the data."
     )

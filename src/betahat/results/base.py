@@ -206,9 +206,6 @@ class Results(ABC):
         >>> small = res.remove_data()
         >>> bool((small.bse == res.bse).all())
         True
-        >>> small.resid
-        Traceback (most recent call last):
-        betahat.errors.DataError: These results were kept without their data ...
         """
         _ = self.diagnostics
         for name in self._learned:

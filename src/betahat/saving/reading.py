@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -93,7 +94,7 @@ class Reader:
         if names is None or not isinstance(given, dict) or set(given) != set(names):
             raise UnreadableError(f"the fields of {name} are not those of this version")
         values = {field: self.value(given[field]) for field in names}
-        hints = get_type_hints(cls)
+        hints = _hints(cls)
         for field, value in values.items():
             if not fits(value, hints.get(field, Any)):
                 raise UnreadableError(f"{name}.{field} is a {type(value).__name__}")
@@ -215,6 +216,11 @@ _COLUMNS: dict[str, Callable[[Reader, Any], Any]] = {
     "intervals": Reader._intervals,
     "column": Reader._extension,
 }
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def fits(value: Any, hint: Any) -> bool:

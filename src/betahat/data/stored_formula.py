@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import formulaic
 import numpy as np
 import pandas as pd
+from formulaic.errors import FormulaicError
 from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedTerm
 from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
@@ -158,7 +159,11 @@ class StoredFormula:
             if factor.method == Factor.EvalMethod.PYTHON.value:
                 self._check(expression, frame)
         functions = {name: getattr(np, known) for name, known in self.functions.items() if known in _UFUNCS}
-        return rebuilt(self.text, self._spec(), {**self.context, **_MODULES, **functions}, frame)
+        try:
+            spec = self._spec()
+        except (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            self._refuse(self.text)
+        return rebuilt(self.text, spec, {**self.context, **_MODULES, **functions}, frame)
 
     def _spec(self) -> ModelSpec:
         factors = {
@@ -203,41 +208,39 @@ class StoredFormula:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             self._refuse(expression)
         columns |= {alias for alias, name in quoted.items() if name in columns}
-        known = columns | set(self.context)
-        functions: set[int] = set()
+        names = columns | set(self.context)
+        roots = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         for node in ast.walk(tree):
-            if not isinstance(node, _SYNTAX):
-                self._refuse(expression)
-            if isinstance(node, ast.Call):
-                if not self._may_call(node):
-                    self._refuse(ast.unparse(node.func))
-                functions |= {id(part) for part in ast.walk(node.func)}
-        for node in ast.walk(tree):
-            if id(node) in functions:
+            if isinstance(node, ast.Name) and (id(node) in roots or node.id in names - set(self.lost)):
                 continue
-            if isinstance(node, ast.Attribute) or (isinstance(node, ast.Name) and not self._is_known(node.id, known)):
-                self._refuse(ast.unparse(node))
-            if isinstance(node, ast.Constant) and not _is_plain(node.value):
-                self._refuse(expression)
-            if isinstance(node, ast.BinOp) and not _may_compute(node, columns):
-                self._refuse(expression)
+            if not isinstance(node, _SYNTAX) or not self._is_harmless(node, columns):
+                self._refuse(ast.unparse(node) if isinstance(node, ast.expr) else expression)
 
-    def _is_known(self, name: str, known: set[str]) -> bool:
-        return name not in self.lost and not name.startswith("__") and (name in known or name in _TRANSFORMS)
+    def _is_harmless(self, node: ast.AST, columns: set[str]) -> bool:
+        """Tell whether a node is one of a computation, its children aside."""
+        match node:
+            case ast.Name() | ast.Attribute():
+                return self._is_function(node)
+            case ast.Call():
+                return self._is_function(node.func)
+            case ast.keyword():
+                return node.arg is not None and not node.arg.startswith("_") and node.arg != "out"
+            case ast.Constant():
+                return _is_plain(node.value)
+            case ast.BinOp():
+                return _may_compute(node, columns)
+        return True
 
-    def _may_call(self, node: ast.Call) -> bool:
-        """Tell whether a function may be called: a transformation, a contrast, or one of NumPy's that take each number."""
-        called = node.func
-        if any(keyword.arg is None or keyword.arg.startswith("_") or keyword.arg == "out" for keyword in node.keywords):
+    def _is_function(self, node: ast.expr) -> bool:
+        """Tell whether a node names a function that may be called: a transformation, a contrast, or one of NumPy's of each number."""
+        if isinstance(node, ast.Name):
+            return node.id not in self.lost and (node.id in _TRANSFORMS or self.functions.get(node.id) in _UFUNCS)
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
             return False
-        if isinstance(called, ast.Name):
-            return called.id not in self.lost and (called.id in _TRANSFORMS or self.functions.get(called.id) in _UFUNCS)
-        if not isinstance(called, ast.Attribute) or not isinstance(called.value, ast.Name):
-            return False
-        root = called.value.id
+        root = node.value.id
         if root in self.lost or root in self.context:
             return False
-        return called.attr in (_CONTRASTS if root == "contr" else _UFUNCS if root in _MODULES else ())
+        return node.attr in (_CONTRASTS if root == "contr" else _UFUNCS if root in _MODULES else ())
 
     def _refuse(self, what: str) -> NoReturn:
         raise FormulaError(

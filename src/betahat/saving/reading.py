@@ -107,7 +107,8 @@ class Reader:
 
     def _tensor(self, node: Any) -> Tensor:
         tensor = self._tensor_of(node["tensor"]).clone().to(self._device or "cpu")
-        return tensor.mT if node["turned"] is True else tensor
+        order = node["order"]
+        return tensor.permute([order.index(dim) for dim in range(tensor.ndim)])
 
     def _bytes(self, name: Any) -> bytes:
         content = self._tensor_of(name)

@@ -106,11 +106,14 @@ class Writer:
         if isinstance(kind, pd.DatetimeTZDtype):
             return {"zoned": tree(values.tz_convert("UTC").tz_localize(None).to_numpy(), self), "zone": str(kind.tz)}
         if isinstance(kind, pd.PeriodDtype):
-            return {"periods": tree(np.asarray(values.asi8), self), "freq": kind.freq.freqstr}
+            return {
+                "periods": tree(np.asarray(values.asi8), self),
+                "freq": str(kind).removeprefix("period[").removesuffix("]"),
+            }
         if isinstance(kind, pd.IntervalDtype):
             sides = [self.node(pd.Index(values.left)), self.node(pd.Index(values.right))]
             return {"intervals": sides, "closed": kind.closed}
-        if isinstance(kind, np.dtype) and kind.kind in _KINDS:
+        if isinstance(kind, np.dtype) or (isinstance(values, pd.arrays.NumpyExtensionArray) and kind.kind in _KINDS):
             return tree(values.to_numpy(), self)
         plain = [None if value is pd.NA else value for value in values]
         return {"column": self.words(plain), "dtype": str(kind)}
@@ -202,10 +205,10 @@ def _(value: Mapping, writer: Writer) -> Any:  # type: ignore[type-arg]
 
 @tree.register
 def _(value: Tensor, writer: Writer) -> Any:
-    plain = value.detach().cpu()
-    # columns that lie one after the other stay so: products round by the order in memory
-    turned = plain.ndim == 2 and not plain.is_contiguous() and plain.mT.is_contiguous()
-    return {"tensor": writer.named((plain.mT if turned else plain).contiguous()), "turned": turned}
+    # the order in memory stays, because products round by it
+    strides = value.stride()
+    order = sorted(range(value.ndim), key=lambda dim: -strides[dim])
+    return {"tensor": writer.named(value.detach().cpu().permute(order).contiguous()), "order": order}
 
 
 @tree.register

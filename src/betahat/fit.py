@@ -14,7 +14,6 @@ from torch import Tensor
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import block_rows, blocks
-from betahat.data.container import Frames
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
 from betahat.errors import EstimationError, counted, listed
@@ -222,9 +221,9 @@ class Fit:
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant."""
         count = self.constant.count
-        return (
-            self.fact("implicit constant", lambda: int(has_implicit_constant(self.design))) if count is None else count
-        )
+        if count is None:
+            return self.fact("implicit constant", lambda: int(has_implicit_constant(self.design)))
+        return count
 
     @property
     def constant(self) -> Constant:
@@ -543,11 +542,10 @@ def _removed(sample: Sample) -> Removed:
     """Return a sample without its rows."""
     if isinstance(sample, Removed):
         return sample
-    container = sample.container
     return Removed(
         names=sample.names,
         given_names=sample.given_names if isinstance(sample, Design) else sample.names,
-        container=container.relabelled(container.rows[:0]) if isinstance(container, Frames) else container,
+        container=sample.container.relabelled([]),
         endog_name=sample.endog_name,
         nobs=sample.nobs,
         place=sample.columns[0].new_empty(0),

@@ -1,6 +1,8 @@
 """Saved and bare results are the same results: to the bit in tensors, to the byte in text; and a file never runs anything."""
 
+import inspect
 import json
+import pickle
 import re
 import sys
 import warnings
@@ -18,9 +20,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 import betahat as bh
-from betahat.covariance.base import SmallSample
+from betahat.covariance.base import Resampling, SmallSample
+from betahat.data.container import Container
 from betahat.data.formula import rebuilt
 from betahat.data.stored_formula import StoredFormula, stored_formula
+from betahat.models.stored import RECORDS
+from betahat.objectives.base import LinearIndex
+from betahat.resampling.resamplers import Resampler
+from betahat.resampling.weights import Scheme
 from betahat.saving import files
 
 N = 60
@@ -361,6 +368,26 @@ def test_bare_results_weigh_the_same_for_any_sample(tmp_path):
         assert abs(large - small) < 200
         assert large < 20_000
     assert size(100_000, "HC1", remove_data=False) > 3_000_000
+
+
+def test_bare_results_weigh_little_in_memory():
+    n = 20_000
+    index = pd.MultiIndex.from_arrays([np.arange(n), [f"row {i}" for i in range(n)]])
+    frame = pd.DataFrame({"x": np.linspace(0.0, 1.0, n), "y": np.linspace(0.0, 1.0, n) ** 2}, index=index)
+    for results in (bh.ols("y ~ x", frame).fit(bh.Bootstrap(99, seed=1)), bh.OLS(frame.y, frame[["x"]]).fit("HC3")):
+        results.summary()
+        assert len(pickle.dumps(results.remove_data())) < 20_000 < 10 * n < len(pickle.dumps(results))
+
+
+def test_the_table_has_every_record_that_results_may_hold():
+    for base in (LinearIndex, Container, SmallSample, Resampling, Resampler, Scheme):
+        ours = {cls for cls in _below(base) if cls.__module__.startswith("betahat.") and not inspect.isabstract(cls)}
+        assert ours
+        assert ours <= set(RECORDS)
+
+
+def _below(cls):
+    return {part for below in cls.__subclasses__() for part in (below, *_below(below))}
 
 
 def test_tensors_are_the_same_bits_in_the_same_order(tmp_path):

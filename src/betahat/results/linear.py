@@ -244,11 +244,8 @@ class LinearResults(VectorResults):
         """
         if exog is None:
             design = self.fit.design
-            regressors, container, weights = (
-                design.exog,
-                design.container,
-                design.weights if weights is None else weights,
-            )
+            regressors, container = design.exog, design.container
+            weights = design.weights if weights is None else weights
         else:
             regressors, container = self._new(exog, transform)
         given = None if weights is None else to_tensor(weights, self.fit.params)

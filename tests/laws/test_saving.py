@@ -478,8 +478,42 @@ FORGERIES = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged_files_are_refused(name, saved):
-    with pytest.raises(bh.DataError, match=r"holds what no betahat|holds no results|cannot be read|no whole file"):
+    with pytest.raises(bh.DataError, match=r"holds what no betahat|holds no results|no whole file"):
         bh.load(forged(saved, FORGERIES[name]))
+
+
+def _nodes(node, path=()):
+    yield path
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield from _nodes(child, (*path, key))
+
+
+def test_a_tree_with_any_node_replaced_is_read_or_refused(saved):
+    whole, refused = saved.read_bytes(), 0
+    with safe_open(saved, framework="pt") as file:
+        paths = list(_nodes(json.loads(file.metadata()["tree"])))[1:]
+    junk = [
+        None,
+        {},
+        [],
+        "x",
+        -1,
+        1e300,
+        True,
+        {"same": 3},
+        {"tensor": "t1", "order": [0]},
+        {"dict": []},
+        {"tuple": [1]},
+    ]
+    for turn, path in enumerate(paths):
+        saved.write_bytes(whole)
+        forged(saved, _set(*path, to=junk[turn % len(junk)]))
+        try:
+            bh.load(saved)
+        except bh.DataError:
+            refused += 1
+    assert refused > 0.7 * len(paths) > 100
 
 
 def test_a_tree_that_is_not_forged_is_read(saved):

@@ -311,7 +311,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return value
     if isinstance(value, tuple | list):
-        return type(value)([_plain(part) for part in value]) if type(value) in (tuple, list) else [*map(_plain, value)]
+        plain = [_plain(part) for part in value]
+        return tuple(plain) if isinstance(value, tuple) else plain
     if isinstance(value, Mapping):
         return {_plain(key): _plain(part) for key, part in value.items()}
     raise TypeError(f"{type(value).__name__} is neither number nor word")

@@ -1,5 +1,6 @@
 """Saved and bare results are the same results: to the bit in tensors, to the byte in text; and a file never runs anything."""
 
+import datetime
 import inspect
 import json
 import pickle
@@ -9,6 +10,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import dateutil.tz
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -314,6 +316,16 @@ def test_groups_are_looked_up_after_loading(tmp_path):
         same(results.with_cov(estimator).cov_params(), loaded.with_cov(estimator).cov_params())
 
 
+def test_unusual_times_are_stored_or_left_out(tmp_path):
+    zones = [datetime.UTC, datetime.timezone(datetime.timedelta(hours=-5)), dateutil.tz.gettz("Europe/Rome")]
+    days = pd.date_range("2020-01-01", periods=N, freq=pd.DateOffset(days=2, hours=1))
+    data = FRAME.assign(**{f"zone{i}": days.tz_localize(zone) for i, zone in enumerate(zones)}).set_axis(days)
+    with pytest.warns(bh.BetahatWarning, match="columns 'zone2' were left out"):
+        bh.ols("y ~ x", data).fit().save(tmp_path / "r")
+    found = bh.load(tmp_path / "r").fit.given.origin.data
+    pd.testing.assert_frame_equal(found, data.drop(columns="zone2"), check_freq=False)
+
+
 def test_objects_of_the_users_are_left_out_with_a_warning(tmp_path):
     data = FRAME.assign(thing=[object() for _ in range(N)]).set_axis([complex(i, 1) for i in range(N)])
     results = bh.ols("y ~ x", data).fit()
@@ -554,6 +566,9 @@ def test_bad_places(tmp_path, saved):
         bh.load(tmp_path)
     with pytest.raises(bh.DataError, match="does not exist"):
         bh.load(tmp_path / "absent")
+    with pytest.raises(bh.OptionError, match="device is 'nowhere'"):
+        bh.load(saved, device="nowhere")
+    assert bh.load(saved, device="cpu").params.equals(results.params)
 
 
 @pytest.mark.parametrize("step", ["save_file", "replace"])

@@ -82,6 +82,8 @@ def load(path: str | PathLike[str], device: torch.device | str | None = None) ->
     ------
     DataError
         There is no such file, it is damaged, a newer betahat wrote it, or it holds what no betahat has written.
+    OptionError
+        There is no such device.
 
     Notes
     -----

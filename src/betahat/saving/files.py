@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from betahat.errors import DataError
+from betahat.errors import DataError, OptionError
 from betahat.saving.reading import Reader
 from betahat.saving.writing import Writer
 
@@ -83,6 +83,13 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
     if not source.is_file():
         what = "is a folder" if source.is_dir() else "does not exist"
         raise DataError(f"The file {str(source)!r} {what}; pass what res.save(path) has written.")
+    try:
+        torch.empty(0, device=device or "cpu")
+    except (RuntimeError, TypeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OptionError(
+            f"device is {device!r}, where no tensor can go ({reason}); use 'cpu', or a device that is there."
+        ) from error
     try:
         with safe_open(source, framework="pt") as file:
             header = file.metadata() or {}

@@ -16,12 +16,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from betahat.saving.records import SHARED, fields_of, made
+from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of, made
 
 _DTYPE = re.compile(r"[<>|=][biufmM]\d{1,2}(\[\d{0,6}[a-zA-Z]{1,2}\])?")
 _EXTENSION = re.compile(r"str|string|object|boolean|U?Int(8|16|32|64)|Float(32|64)")
-_ZONE = re.compile(r"(?!dateutil)[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}|UTC[+-]\d\d:\d\d")
-_FREQ = re.compile(r"[A-Za-z0-9-]{1,20}")
 
 
 class UnreadableError(Exception):
@@ -146,11 +144,11 @@ class Reader:
 
     def _zoned(self, node: Any) -> Any:
         times = pd.DatetimeIndex(self._array(node["zoned"])).tz_localize("UTC")
-        return times.tz_convert(_word(node["zone"], _ZONE)).array
+        return times.tz_convert(_word(node["zone"], ZONE)).array
 
     def _periods(self, node: Any) -> Any:
         periods: Any = pd.PeriodIndex
-        return periods.from_ordinals(self._array(node["periods"]), freq=_word(node["freq"], _FREQ)).array
+        return periods.from_ordinals(self._array(node["periods"]), freq=_word(node["freq"], FREQUENCY)).array
 
     def _intervals(self, node: Any) -> Any:
         left, right = (self.value(side) for side in node["intervals"])
@@ -164,7 +162,7 @@ class Reader:
         found: pd.Index = pd.Index(self._column(node["labels"]), name=self.value(node["name"]))
         if node["freq"] is None or not isinstance(found, pd.DatetimeIndex | pd.TimedeltaIndex):
             return found
-        return type(found)(found, freq=_word(node["freq"], _FREQ))
+        return type(found)(found, freq=_word(node["freq"], FREQUENCY))
 
     def _range(self, node: Any) -> pd.RangeIndex:
         start, stop, step = node["range"]

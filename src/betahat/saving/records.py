@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, ClassVar
 
 # The kinds of nodes that another node may refer to, by the number of such nodes that were whole before.
 SHARED = frozenset({"record", "tensor", "array", "object", "labels", "range", "levels", "series", "frame"})
+# How time zones and frequencies are written; a zone is looked up by its name, and never as a file's.
+ZONE = re.compile(r"(?!dateutil)[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}|UTC[+-]\d\d:\d\d")
+FREQUENCY = re.compile(r"[A-Za-z0-9-]{1,20}")
 
 
 class Stored(ABC):

@@ -21,7 +21,7 @@ from betahat.data.formula import Formula
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.stored_formula import stored_formula
 from betahat.errors import BetahatWarning, DataError, listed
-from betahat.saving.records import SHARED, fields_of
+from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of
 
 _KINDS = "biufmM"
 # A longer list of words and numbers stands beside the tree.
@@ -104,6 +104,8 @@ class Writer:
             codes = tree(np.asarray(values.codes), self)
             return {"codes": codes, "categories": self.node(kind.categories), "ordered": bool(kind.ordered)}
         if isinstance(kind, pd.DatetimeTZDtype):
+            if not ZONE.fullmatch(str(kind.tz)):
+                raise UnstorableError(f"the time zone {kind.tz!r} has no name")
             return {"zoned": tree(values.tz_convert("UTC").tz_localize(None).to_numpy(), self), "zone": str(kind.tz)}
         if isinstance(kind, pd.PeriodDtype):
             return {
@@ -231,7 +233,9 @@ def _(value: pd.Index, writer: Writer) -> Any:
     except UnstorableError:
         writer.as_text()
         column = writer.column(pd.Index([str(label) for label in value]).array)
-    return {"labels": column, "name": writer.node(value.name), "freq": getattr(value, "freqstr", None)}
+    freq = getattr(value, "freqstr", None)
+    freq = freq if freq is not None and FREQUENCY.fullmatch(freq) else None
+    return {"labels": column, "name": writer.node(value.name), "freq": freq}
 
 
 @tree.register

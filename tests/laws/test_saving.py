@@ -490,7 +490,7 @@ FORGERIES = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged_files_are_refused(name, saved):
-    with pytest.raises(bh.DataError, match=r"holds what no betahat|holds no results|no whole file"):
+    with pytest.raises(bh.DataError, match=r"holds what this betahat does not save|holds no results|no whole file"):
         bh.load(forged(saved, FORGERIES[name]))
 
 

@@ -81,7 +81,7 @@ def load(path: str | PathLike[str], device: torch.device | str | None = None) ->
     Raises
     ------
     DataError
-        There is no such file, it is damaged, a newer betahat wrote it, or it holds what no betahat has written.
+        There is no such file, it is damaged, another version wrote it, or it holds what no betahat has written.
     OptionError
         There is no such device.
 

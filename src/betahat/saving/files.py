@@ -105,8 +105,8 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
     except Exception as error:  # whatever NumPy, pandas and torch raise of what is no data
         reason = str(error).partition("\n")[0][:200]
         raise DataError(
-            f"{str(source)!r} holds what no betahat has saved ({type(error).__name__}: {reason}); it is damaged, or was made by something "
-            "else: save the results again."
+            f"{str(source)!r} holds what this betahat does not save ({type(error).__name__}: {reason}); it is damaged, or was made by another "
+            "version or by something else: save the results again."
         ) from error
 
 

@@ -649,7 +649,7 @@ HOSTILE = {
     "quoted import": "I(`__import__`)",
     "method": "z.to_csv({path!r})",
     "format": "f'{{" + CANARY + "}}'",
-    "word that breaks out": "C(c, levels=[\"'] or " + "__import__('pathlib').Path(`{path}`)" + ' #"])',
+    "word that breaks out": 'poly(z, raw="] or ' + CANARY + ' #")',
     "quotation mark": 'C(c, levels=["a\'b"])',
     "keyword": "center(z, _state=np)",
     "out": "np.log(z, out=z)",
@@ -700,7 +700,7 @@ def test_the_check_is_what_holds_it_back(name, saved):
     canary = saved.with_name("canary")
     forged(saved, _replaced_factor("np.log(z)", HOSTILE[name].format(path=str(canary))))
     source = bh.load(saved).model.source
-    with pytest.raises((bh.FormulaError, TypeError)):
+    with pytest.raises((bh.BetahatError, TypeError)):
         rebuilt(source.text, source._spec(), {}, NEW)
     assert canary.exists()
 

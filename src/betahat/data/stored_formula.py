@@ -53,7 +53,7 @@ _SYNTAX = (
     *(ast.Expression, ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.keyword, ast.Load, ast.List, ast.Tuple),
     *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop),
 )
-# formulaic puts the words of a call into a string of code, out of which a quotation mark would break.
+# formulaic puts the words of a call into a string of code, out of which a quotation mark might break.
 _WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
 _LARGEST_POWER, _LONGEST = 16, 10_000
 

@@ -31,6 +31,7 @@ from betahat.fit import Fit
 from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlogit, poisson, probit
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
+from betahat.models.stored import load
 from betahat.models.torch_model import TorchModel
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
@@ -90,6 +91,8 @@ __all__ = [
     "LatexStyle",
     "compare",
     "regtable",
+    # files
+    "load",
     # pictures
     "coefplot",
     "plot_cov",

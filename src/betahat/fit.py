@@ -15,11 +15,11 @@ from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import block_rows, blocks
 from betahat.data.design import Constant, Design
-from betahat.data.sample import Sample
+from betahat.data.sample import Removed, Sample, refuse_rows
 from betahat.errors import EstimationError, counted, listed
 from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion
 from betahat.objectives.gaussian import Gaussian
-from betahat.objectives.own import ModelLoss, RowLoss
+from betahat.objectives.own import ModelLoss, RowLoss, Unstored, UnstoredPenalty
 from betahat.objectives.softmax import Softmax
 from betahat.solvers.least_squares import (
     Rank,
@@ -128,6 +128,8 @@ class Fit:
         The largest relative difference of R'R from a Hessian-vector product, where the Hessian is by autodiff.
     sums : dict
         Sums over rows, and what else was asked for, that are known already; `sum_rows` and `once` add to it.
+    facts : dict
+        Numbers of the data that are known already, and stay when the rows go; `fact` adds to it.
     """
 
     problem: Problem
@@ -143,7 +145,8 @@ class Fit:
     equations: tuple[str, ...] = ()
     path: Optimum | None = None
     certificate: float | None = None
-    sums: dict[Any, Any] = field(default_factory=dict, repr=False)
+    sums: dict[Any, Any] = field(default_factory=dict, repr=False, metadata={"stored": False})
+    facts: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Name the objective, the size and the route."""
@@ -169,6 +172,8 @@ class Fit:
             The model is a torch module or a loss of its own, which has no regressors.
         """
         sample = self.problem.sample
+        if isinstance(sample, Removed):
+            refuse_rows()
         if not isinstance(sample, Design):
             raise EstimationError(
                 "This is defined for models of regressors (OLS, Logit, ...), and a torch model has none; predict and margins "
@@ -205,7 +210,7 @@ class Fit:
     @property
     def numbers(self) -> float:
         """n, or of a least squares fit of several outputs the count of all their numbers."""
-        return _numbers(self.problem)
+        return self.fact("numbers", lambda: _numbers(self.problem))
 
     @property
     def df_model(self) -> float:
@@ -216,12 +221,14 @@ class Fit:
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant."""
         count = self.constant.count
-        return int(has_implicit_constant(self.design)) if count is None else count
+        if count is None:
+            return self.fact("implicit constant", lambda: int(has_implicit_constant(self.design)))
+        return count
 
     @property
     def constant(self) -> Constant:
         """The constant column, if there is one."""
-        return self.design.constant
+        return self.fact("constant", lambda: self.design.constant)
 
     @cached_property
     def bread(self) -> Tensor:
@@ -238,9 +245,12 @@ class Fit:
         """Where rows are looked at."""
         return Point(self.params, self.root, self.bread_kind, self.well_conditioned)
 
-    @cached_property
+    @property
     def diagnostics(self) -> Diagnostics:
         """How the fit was found, and how far it may be trusted."""
+        return self.fact("diagnostics", self._diagnosed)
+
+    def _diagnosed(self) -> Diagnostics:
         path, objective = self.path, self.objective
         scaled = self.triangle / torch.linalg.vector_norm(self.triangle, dim=0).clamp_min(1e-300)
         values = torch.linalg.svdvals(scaled)
@@ -296,6 +306,40 @@ class Fit:
             self.sums[key] = compute()
         found: T = self.sums[key]
         return found
+
+    def fact(self, name: str, compute: Callable[[], T]) -> T:
+        """Return a number of the data that stays when the rows go.
+
+        Parameters
+        ----------
+        name : str
+            What it is called.
+        compute : callable
+            Called the first time only.
+
+        Returns
+        -------
+        What `compute` returns.
+        """
+        if name not in self.facts:
+            self.facts[name] = compute()
+        found: T = self.facts[name]
+        return found
+
+    def without_rows(self) -> Fit:
+        """Return the fit with its facts, and without the rows; a loss or a penalty that is code goes as well.
+
+        Returns
+        -------
+        Fit
+        """
+        problem = self.problem
+        given = _removed(self.given)
+        sample = given if problem.sample is self.given else _removed(problem.sample)
+        own = isinstance(problem.objective, RowLoss | ModelLoss)
+        objective = Unstored(problem.objective.claim) if own else problem.objective
+        penalty = None if problem.penalty is None else UnstoredPenalty()
+        return replace(self, problem=Problem(objective, sample, penalty), given=given, sums={}, facts=dict(self.facts))
 
     def each(self, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
         """Yield `function(rows)` of one row block after the other, in the order of the data.
@@ -564,6 +608,21 @@ def refit_on(fit: Fit, sample: Sample) -> Tensor:
     _check_minimum(problem, path.local)
     _check_converged(path)
     return path.local.params if back is None else back @ path.local.params
+
+
+def _removed(sample: Sample) -> Removed:
+    """Return a sample without its rows."""
+    if isinstance(sample, Removed):
+        return sample
+    return Removed(
+        names=sample.names,
+        given_names=sample.given_names if isinstance(sample, Design) else sample.names,
+        container=sample.container.relabelled([]),
+        endog_name=sample.endog_name,
+        nobs=sample.nobs,
+        place=sample.columns[0].new_empty(0),
+        terms=sample.terms if isinstance(sample, Design) else None,
+    )
 
 
 def _newton_fit(

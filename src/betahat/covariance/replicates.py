@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import Resampling
+from betahat.covariance.base import Covariance, Resampling
+from betahat.data.sample import refuse_rows
 from betahat.errors import EstimationError
 from betahat.fit import Fit
 from betahat.resampling.refits import Replicates
@@ -36,7 +37,7 @@ class WildTest:
     signs: Scheme
     seed: int
     reps: int
-    known: dict[tuple[float, ...], Statistics] = field(default_factory=dict, repr=False)
+    known: dict[tuple[float, ...], Statistics] = field(default_factory=dict, repr=False, metadata={"stored": False})
 
     def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor:
         """Return (J,) the shares of draws whose t statistic is larger in size, for the rows of (J, k) R and (J,) q."""
@@ -121,3 +122,38 @@ class Resampled(Resampling):
     def interval(self, matrix: Tensor, alpha: float) -> Tensor | None:
         """Return (J, 2) the intervals of the kind's own tests."""
         return None if self.test is None else self.test.interval(matrix, alpha)
+
+
+@dataclass(frozen=True)
+class Drawn(Resampler):
+    """A resampler whose rows are gone: its replicates were drawn, and no others can be."""
+
+    def refits(self) -> Replicates:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    def variances(self, found: Replicates) -> Tensor:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    def influence(self) -> Tensor:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+
+def without_rows(covariance: Covariance, fit: Fit) -> Covariance:
+    """Return a covariance that holds no rows.
+
+    Parameters
+    ----------
+    covariance : Covariance
+        Of the fit with its rows.
+    fit : Fit
+        The same without them.
+    """
+    drawn = covariance.resampling
+    if not isinstance(drawn, Resampled):
+        return covariance
+    test = None if drawn.test is None else replace(drawn.test, fit=fit, known={})
+    found = Replicates(drawn.found.steps[:0], drawn.found.found[:0])
+    return replace(covariance, resampling=replace(drawn, fit=fit, resampler=Drawn(), found=found, test=test))

@@ -109,6 +109,11 @@ class Design:
         return self.exog.shape[0]
 
     @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.exog.device
+
+    @property
     def width(self) -> int:
         """k, the number of regressors."""
         return self.exog.shape[1]

@@ -1,4 +1,4 @@
-"""A formula and a dataframe become a `Design`: the only room that knows formulaic and patsy.
+"""A formula and a dataframe become a `Design`: with stored_formula.py the only room that knows formulaic and patsy.
 
 formulaic evaluates the formula; patsy, which statsmodels brings along, reads linear restrictions.
 """
@@ -124,14 +124,18 @@ class Formula:
             A variable is missing, or a category was not there when the model was fitted.
         """
         frame = to_pandas(data, self.text)
-        index = frame.index
-        frame = frame.reset_index(drop=True)
-        _check_variables(self.spec.required_variables, frame, self.context, self.text)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", DataMismatchWarning)
-            built = _evaluate(self.spec, frame, self.context, self.text)
-        table: pd.DataFrame = built.reindex(frame.index).astype(float).set_axis(index)
-        return table
+        return rebuilt(self.text, self.spec, self.context, frame)
+
+
+def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame) -> pd.DataFrame:
+    """Return (m, k) the regressors of new data; a row with a missing value is NaN throughout."""
+    frame = data.reset_index(drop=True)
+    _check_variables(spec.required_variables, frame, context, text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataMismatchWarning)
+        built = _evaluate(spec, frame, context, text)
+    table: pd.DataFrame = built.reindex(frame.index).astype(float).set_axis(data.index)
+    return table
 
 
 def read_formula(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
+import torch
 from torch import Tensor
 
 from betahat.data.blocks import Block
 from betahat.data.container import Container
-from betahat.errors import listed
+from betahat.errors import DataError, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,3 +196,90 @@ class Batch:
         """
         labels = self.container.row_labels
         return listed(positions if labels is None else labels[list(positions)])
+
+
+@dataclass(frozen=True, eq=False)
+class Removed:
+    """What is kept of rows that are not: a `Sample` of which everything but the rows may be asked.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The names of the coefficients' columns, or of the parameters.
+    given_names : tuple of str or None
+        The regressors' names where the user gave some.
+    container : Container
+        How results are handed back, without labels of rows.
+    endog_name : str
+        The dependent variable's name.
+    nobs : float
+        n.
+    place : Tensor
+        (0,) on the device of the data.
+    terms : dict of str to list of int, or None
+        A formula's terms and their columns.
+    """
+
+    names: tuple[str, ...]
+    given_names: tuple[str, ...] | None
+    container: Container
+    endog_name: str
+    nobs: float
+    place: Tensor
+    terms: dict[str, list[int]] | None = None
+
+    @property
+    def width(self) -> int:
+        """The number of names."""
+        return len(self.names)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data were."""
+        return self.place.device
+
+    @property
+    def origin(self) -> Origin:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    @property
+    def columns(self) -> tuple[Tensor, ...]:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    @property
+    def block_rows(self) -> int | None:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    @property
+    def counts(self) -> Tensor | None:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    def take(self, rows: Tensor) -> Sample:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    def counted(self, counts: Tensor) -> Sample:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+    def row_names(self, positions: Sequence[int]) -> str:
+        """Refuse: there are no rows."""
+        refuse_rows()
+
+
+def refuse_rows() -> NoReturn:
+    """Say that the rows are gone.
+
+    Raises
+    ------
+    DataError
+        Always.
+    """
+    raise DataError(
+        "These results were kept without their data (by remove_data, or by saving a TorchModel or an MEstimator, which are code), and this "
+        "needs the rows or the model itself; fit again, or keep the data."
+    )

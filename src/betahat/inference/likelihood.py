@@ -26,14 +26,20 @@ def log_likelihood(fit: Fit) -> float:
     EstimationError
         The loss is no likelihood.
     """
-    claim, sample = fit.objective.claim, fit.sample
+    claim = fit.objective.claim
     if claim is Claim.NONE:
         raise EstimationError(
             "The loss is not known to be a likelihood, so there is no log-likelihood and no information criterion; pass "
             "likelihood=True to the model if it is minus a log-density."
         )
+    return fit.fact("log-likelihood", lambda: _log_likelihood(fit))
+
+
+def _log_likelihood(fit: Fit) -> float:
+    sample = fit.sample
     weights = sample.weights if isinstance(sample, Design) else None
-    return float(log_likelihood_of(claim, fit.loss + fit.sum_rows(_constant), fit.numbers, weights))
+    loss = fit.loss + fit.sum_rows(_constant)
+    return float(log_likelihood_of(fit.objective.claim, loss, fit.numbers, weights))
 
 
 def _constant(rows: Rows) -> Tensor:

@@ -45,12 +45,12 @@ def deviance_residuals(fit: Fit) -> Tensor:
 
 def deviance(fit: Fit) -> float:
     """Return twice the summed loss beyond that of a perfect fit."""
-    return float(fit.sum_rows(_deviance))
+    return fit.fact("deviance", lambda: float(fit.sum_rows(_deviance)))
 
 
 def certain_share(fit: Fit) -> float:
     """Return the share of rows whose probability is within 1e-4 of what was observed."""
-    return float(fit.sum_rows(_certain)) / float(fit.nobs)
+    return fit.fact("certain share", lambda: float(fit.sum_rows(_certain)) / float(fit.nobs))
 
 
 def excess_loss(objective: LinearIndex, index: Tensor, y: Tensor) -> Tensor:
@@ -67,6 +67,10 @@ def excess_loss(objective: LinearIndex, index: Tensor, y: Tensor) -> Tensor:
 
 def null_log_likelihood(fit: Fit) -> float:
     """Return the log-likelihood of the model with a constant alone, and the same offset and weights."""
+    return fit.fact("null log-likelihood", lambda: _null_log_likelihood(fit))
+
+
+def _null_log_likelihood(fit: Fit) -> float:
     design = fit.design
     ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.exog.device)
     objective = fit.objective

@@ -43,7 +43,7 @@ class DiscreteModel(RegressorModel, ABC):
 
     Attributes
     ----------
-    design, source
+    sample, source
         As in `RegressorModel`.
     """
 
@@ -62,7 +62,7 @@ class DiscreteModel(RegressorModel, ABC):
     ) -> None:
         """Read and check the data."""
         beside = Beside(weights, offset, exposure, freq_weights)
-        self.design = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
         self.check_endog(_in_use(self.design))
 
@@ -358,6 +358,8 @@ class MNLogit(RegressorModel):
     (2, 2)
     """
 
+    stored = (*RegressorModel.stored, "levels")
+
     levels: tuple[Any, ...]
 
     def __init__(
@@ -374,10 +376,10 @@ class MNLogit(RegressorModel):
         """Read and check the data."""
         codes, self.levels = read_classes(endog)
         beside = Beside(weights=weights, freq_weights=freq_weights)
-        self.design = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
         if not isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype):
-            self.design, self.levels = _classes_in_use(self.design, self.levels)
+            self.sample, self.levels = _classes_in_use(self.design, self.levels)
         _check_classes(self.design, self.levels)
 
     @classmethod
@@ -403,7 +405,7 @@ class MNLogit(RegressorModel):
     @property
     def equations(self) -> tuple[str, ...]:
         """(J - 1,) the equations' names, such as "y=2"."""
-        return tuple(f"{self.design.endog_name}={class_name(level)}" for level in self.levels[1:])
+        return tuple(f"{self.sample.endog_name}={class_name(level)}" for level in self.levels[1:])
 
     def fit(
         self,
@@ -572,7 +574,7 @@ def _fit(
 
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
     model = cls.__new__(cls)
-    model.design, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__)
+    model.sample, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__)
     cls.check_endog(_in_use(model.design))
     return model
 
@@ -585,9 +587,9 @@ def _multinomial(cls: type[N], formula: str, data: Any, options: dict[str, Any],
     model = cls.__new__(cls)
     design, model.source = design_of_formula(coded, frame, options, ("weights", "freq_weights"), names, cls.__name__)
     model.source = replace(model.source, text=formula)
-    model.design, model.levels = replace(design, endog_name=name), levels
+    model.sample, model.levels = replace(design, endog_name=name), levels
     if not isinstance(frame[name].dtype, pd.CategoricalDtype):
-        model.design, model.levels = _classes_in_use(model.design, levels)
+        model.sample, model.levels = _classes_in_use(model.design, levels)
     _check_classes(model.design, model.levels)
     return model
 

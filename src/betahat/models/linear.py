@@ -124,7 +124,7 @@ class OLS(LinearModel):
         dtype: torch.dtype | None = None,
     ) -> None:
         """Read and check the data."""
-        self.design = read_design(endog, exog, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(endog, exog, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
 
     @classmethod
@@ -189,7 +189,7 @@ class WLS(LinearModel):
         dtype: torch.dtype | None = None,
     ) -> None:
         """Read and check the data."""
-        self.design = read_design(
+        self.sample = read_design(
             endog,
             exog,
             Beside(weights=1.0 if weights is None else weights),
@@ -305,5 +305,5 @@ def wls(
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
     model = cls.__new__(cls)
     known = () if cls is OLS else ("weights",)
-    model.design, model.source = design_of_formula(formula, data, options, known, names, cls.__name__)
+    model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__)
     return model

@@ -7,8 +7,9 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -18,8 +19,11 @@ from betahat.data.container import Container, Frames
 from betahat.data.design import Design
 from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Beside, read_columns
+from betahat.data.sample import Removed, refuse_rows
+from betahat.data.stored_formula import StoredFormula
 from betahat.errors import CollinearityWarning, DataError, OptionError, listed
 from betahat.fit import Fit
+from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank
 
 
@@ -54,19 +58,21 @@ class ModelData:
         return self.xnames
 
 
-class RegressorModel(ABC):
+class RegressorModel(Stored, ABC):
     """A model of regressors, from arrays or from a formula.
 
     Attributes
     ----------
-    design : Design
-        The data, in tensors.
-    source : Formula or None
+    sample : Design or Removed
+        The data, in tensors, or what is kept without them.
+    source : Formula, StoredFormula or None
         Where the regressors come from.
     """
 
-    design: Design
-    source: Formula | None
+    stored: ClassVar[tuple[str, ...]] = ("sample", "source")
+
+    sample: Design | Removed
+    source: Formula | StoredFormula | None
 
     @classmethod
     @abstractmethod
@@ -93,18 +99,41 @@ class RegressorModel(ABC):
         """
         if self.source is not None and transform:
             frame = self.source.regressors(exog)
-            values = torch.tensor(frame.to_numpy(), device=self.design.exog.device)
+            values = torch.tensor(frame.to_numpy(), device=self.sample.device)
             return values, Frames(frame.index)
-        device, given = self.design.exog.device, self.design.given_names
+        device, given = self.sample.device, self.sample.given_names
         read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
         if read.names is not None and given is not None and set(given) & set(read.names):
             check_columns(given, read.names)
         values = read.values
         if values.ndim == 1:
-            values = values[None] if self.design.width > 1 else values[:, None]
+            values = values[None] if self.sample.width > 1 else values[:, None]
         if read.index is not None and len(read.index) == len(values):
             return values, Frames(read.index)
-        return values, self.design.container.relabelled(range(len(values)))
+        return values, self.sample.container.relabelled(range(len(values)))
+
+    def without_rows(self, rows: Removed) -> Self:
+        """Return the model without its data.
+
+        Parameters
+        ----------
+        rows : Removed
+            What stands in their place.
+
+        Returns
+        -------
+        The same model.
+        """
+        bare = copy(self)
+        bare.sample = rows
+        return bare
+
+    @property
+    def design(self) -> Design:
+        """The data, in tensors."""
+        if isinstance(self.sample, Removed):
+            refuse_rows()
+        return self.sample
 
     @property
     def endog(self) -> Any:
@@ -126,12 +155,12 @@ class RegressorModel(ABC):
     @property
     def endog_names(self) -> str:
         """The dependent variable's name."""
-        return self.design.endog_name
+        return self.sample.endog_name
 
     @property
     def exog_names(self) -> list[str]:
         """(k,) the regressors' names."""
-        return list(self.design.names)
+        return list(self.sample.names)
 
     @property
     def data(self) -> ModelData:
@@ -143,7 +172,7 @@ class RegressorModel(ABC):
     @property
     def nobs(self) -> float:
         """n, the number of rows in use."""
-        return float(self.design.nobs)
+        return float(self.sample.nobs)
 
     @property
     def formula(self) -> str | None:
@@ -152,7 +181,7 @@ class RegressorModel(ABC):
 
     def __repr__(self) -> str:
         """Name the model and its size."""
-        return f"<{type(self).__name__}: {self.endog_names} on {self.design.width} columns, n = {self.design.nobs}>"
+        return f"<{type(self).__name__}: {self.endog_names} on {self.sample.width} columns, n = {self.sample.nobs}>"
 
 
 def design_of_formula(

@@ -80,7 +80,8 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     @property
     def _source(self) -> Formula | None:
-        return self.model.model.source if isinstance(self.model.model, RegressorModel) else None
+        source = self.model.model.source if isinstance(self.model.model, RegressorModel) else None
+        return source if isinstance(source, Formula) else None  # that of a file names no columns
 
     @cached_property
     def _predictors(self) -> list[str]:

@@ -9,6 +9,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from betahat.data.sample import refuse_rows
 from betahat.objectives.base import Claim, Objective, OutputLoss, row_sums, unknown_distribution
 
 
@@ -62,6 +63,33 @@ class OwnLoss(OutputLoss):
     def mean(self, output: Tensor) -> Tensor:
         """Return the output."""
         return output
+
+
+@dataclass(frozen=True)
+class Unstored(Objective):
+    """A loss of the user's own of which only the claim was kept.
+
+    Attributes
+    ----------
+    declared : Claim
+        What its sum is.
+    """
+
+    declared: Claim
+
+    @property
+    def claim(self) -> Claim:
+        """What its sum is."""
+        return self.declared
+
+
+@dataclass(frozen=True)
+class UnstoredPenalty:
+    """A penalty of which only is known that there was one."""
+
+    def __call__(self, params: Tensor) -> Tensor:
+        """Refuse: it is gone with the data."""
+        refuse_rows()
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from numbers import Real
-from typing import Any, Self
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -18,10 +21,12 @@ from torch import Tensor
 
 from betahat.covariance.base import Covariance
 from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
+from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
-from betahat.errors import EstimationError, OptionError, listed
+from betahat.data.sample import Removed
+from betahat.errors import BetahatError, EstimationError, OptionError, listed
 from betahat.fit import Diagnostics, Fit
 from betahat.inference.cases import Cases
 from betahat.inference.coefficients import covariance_factor, interval, square_root, standard_errors
@@ -34,6 +39,21 @@ from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
 from betahat.inference.wald import TermTests, TTest, WaldTest, approximate_hotelling, identity_rows, t_test, wald_test
 from betahat.plots.coefficients import coefplot
 from betahat.plots.rows import plot_diagnostics
+from betahat.saving.files import write
+from betahat.saving.records import Stored
+
+
+@dataclass(frozen=True)
+class UnstoredModel:
+    """The name of a model that is code, which is all that is kept of it.
+
+    Attributes
+    ----------
+    name : str
+        Its class.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -200,6 +220,85 @@ class Results(ABC):
     def normalized_cov_params(self) -> Any:
         """(k, k) (X'WX)^-1, the bread."""
         return self._square(self.fit.bread)
+
+    # keeping
+
+    def remove_data(self) -> Self:
+        """Return the results without the rows: kilobytes, however many there were.
+
+        The summary, tests, intervals, tables and `delta` are the same as before; `predict` of new data works for models of
+        regressors. What needs the rows says so: residuals, influence, marginal effects, `with_cov` of an estimator that sums
+        scores, and of a bootstrap the intervals "studentized" and "bca". Of `TorchModel` and `MEstimator` the module, or the loss,
+        goes with the rows.
+
+        Returns
+        -------
+        Results
+
+        Notes
+        -----
+        statsmodels' method of this name changes the results; these never change, so use what is returned. The replicates of a
+        bootstrap, R k numbers, are kept, and of the covariances that adjust clusters G r^2 numbers for G clusters: the degrees
+        of freedom of any contrast follow from them.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit("HC1")
+        >>> small = res.remove_data()
+        >>> bool((small.bse == res.bse).all())
+        True
+        """
+        _ = self.diagnostics
+        for name in self._learned:
+            with suppress(BetahatError):  # what is not defined with the rows will not be without them
+                getattr(self, name)
+        fit = self.fit.without_rows()
+        assert isinstance(fit.given, Removed)
+        return replace(self, fit=fit, cov=without_rows(self.cov, fit), **self._without_rows(fit.given))
+
+    def save(self, path: str | PathLike[str], remove_data: bool = False) -> Path:
+        """Write the results to one file of numbers and words, which `betahat.load` reads without running any code.
+
+        The file is in the safetensors format. A file that is there is replaced once the new one is whole. Of a formula what
+        its transformations learnt is kept, and of a dataframe all its columns. Modules, losses, penalties and estimators are code,
+        and are not stored: the results of `TorchModel` and `MEstimator` are written as `remove_data` returns them.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to; any ending will do.
+        remove_data : bool
+            Leave the rows out, as `remove_data` does.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        DataError
+            There is no such folder, it cannot be written to, or the results hold an object of the user's own.
+
+        Warns
+        -----
+        BetahatWarning
+            Columns of the dataframe, or labels of rows, hold objects that no file of numbers and words can.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import betahat as bh
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit("HC1")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = bh.load(res.save(Path(folder) / "line.betahat"))
+        >>> again.with_cov("HC3").bse == res.with_cov("HC3").bse
+        array([ True,  True])
+        """
+        kept = self.remove_data() if remove_data or not self._storable else self
+        return write(path, kept)
 
     # switching the covariance
 
@@ -688,9 +787,26 @@ class Results(ABC):
 
     def __repr__(self) -> str:
         """Name the model, its size and its covariance."""
-        return f"<{type(self.model).__name__} results: {self.endog_name} by {len(self.names)} parameters, n = {self.fit.nobs}, {self.cov_type} standard errors>"
+        return f"<{self._kind} results: {self.endog_name} by {len(self.names)} parameters, n = {self.fit.nobs}, {self.cov_type} standard errors>"
 
     # private
+
+    @property
+    def _kind(self) -> str:
+        """The model's class."""
+        return self.model.name if isinstance(self.model, UnstoredModel) else type(self.model).__name__
+
+    @property
+    def _storable(self) -> bool:
+        """Whether the model is no code."""
+        return isinstance(self.model, Stored | UnstoredModel)
+
+    _learned: ClassVar[tuple[str, ...]]
+    """The attributes that need the rows, and that summaries and tables ask for."""
+
+    @abstractmethod
+    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+        """Return the fields other than the fit and its covariance, without the data."""
 
     @property
     def _container(self) -> Container:
@@ -852,7 +968,7 @@ class Results(ABC):
     @property
     def _terms(self) -> dict[str, list[int]]:
         given = self.fit.given
-        terms = given.terms if isinstance(given, Design) and not self.fit.equations else None
+        terms = given.terms if isinstance(given, Design | Removed) and not self.fit.equations else None
         return {name: [i] for i, name in enumerate(self.names)} if terms is None else terms
 
     def _still_there(self, columns: Sequence[int]) -> list[int]:
@@ -896,6 +1012,6 @@ def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple
     regressors, container = results.model.new_regressors(exog, transform)
     width = results.fit.given.width
     check_width(regressors, width)
-    if results.fit.design.width < width:
+    if results.fit.sample.width < width:
         regressors = regressors[:, list(results.fit.kept)]
     return regressors.to(results.fit.params.device), container

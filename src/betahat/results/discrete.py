@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from torch import Tensor
 from betahat.calculus.rows import Bread
 from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
+from betahat.data.sample import Removed
 from betahat.errors import DataError, OptionError, counted
 from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
@@ -51,6 +52,10 @@ class Model(Protocol):
 
     def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
         """Read regressors for a prediction."""
+        ...
+
+    def without_rows(self, rows: Removed) -> Self:
+        """Return the model without its data."""
         ...
 
 
@@ -146,6 +151,9 @@ class MaximumLikelihoodResults(Results, ABC):
         )
 
     margins = get_margeff
+
+    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+        return {"model": self.model.without_rows(rows)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -349,8 +357,6 @@ class DiscreteResults(MaximumLikelihoodResults):
             use_t=self.use_t,
         )
         left, right = _cells(self)
-        binary = isinstance(self.fit.objective, Logistic | Normit)
-        notes = [*(_separation(certain_share(self.fit)) if binary else []), *_bread_note(self)]
         return likelihood_summary(
             content,
             left,
@@ -360,7 +366,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             xname=xname,
             title=title,
             alpha=alpha,
-            notes=notes,
+            notes=self._notes,
         )
 
     def summary2(
@@ -433,6 +439,14 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     # private
 
+    _learned = ("llf", "llnull", "deviance", "_notes")
+
+    @property
+    def _notes(self) -> list[str]:
+        """What the summary says below its tables."""
+        binary = isinstance(self.fit.objective, Logistic | Normit)
+        return [*(_separation(certain_share(self.fit)) if binary else []), *_bread_note(self)]
+
     def _parameters(self, values: Tensor) -> Any:
         return vector_of(self, values)
 
@@ -452,8 +466,8 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     def _at(self, exog: Any, transform: bool, offset: Any, exposure: Any) -> tuple[Tensor, Tensor | None, Container]:
         """Return the regressors, the offset and the container of a prediction."""
-        design = self.fit.design
         if exog is None:
+            design = self.fit.design
             regressors, container, shift = design.exog, design.container, design.offset
         else:
             regressors, container = new_regressors(self, exog, transform)
@@ -533,10 +547,10 @@ class MultinomialResults(MaximumLikelihoodResults):
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
-        design = self.fit.design
-        regressors, container = (
-            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
-        )
+        if exog is None:
+            regressors, container = self.fit.design.exog, self._container
+        else:
+            regressors, container = new_regressors(self, exog, transform)
         if which == "linear":
             return container.present_rows(torch.nn.functional.pad(self._indices(regressors), (1, 0)))
         return container.present_rows(self._probabilities(regressors))
@@ -666,6 +680,8 @@ class MultinomialResults(MaximumLikelihoodResults):
         )
 
     # private
+
+    _learned = ("llf", "llnull")
 
     @staticmethod
     def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:

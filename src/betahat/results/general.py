@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
+from betahat.data.sample import Removed, refuse_rows
 from betahat.errors import EstimationError, OptionError
 from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
@@ -22,7 +23,7 @@ from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
 from betahat.objectives.base import Claim
 from betahat.objectives.own import Route
-from betahat.results.base import VectorResults
+from betahat.results.base import UnstoredModel, VectorResults
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -378,7 +379,16 @@ class GeneralResults(VectorResults):
     def _tensors(self) -> Mapping[str, tuple[int, torch.Size]]:
         return self.view.tensors
 
+    _learned = ("llf",)
+
+    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+        """Let the module or the loss go as well, which is code."""
+        view = replace(self.view, outputs=None, inputs=(), target=None, mean=None)
+        return {"model": UnstoredModel(self._kind), "view": view}
+
     def _outputs(self) -> Callable[[Tensor, tuple[Tensor, ...]], Tensor]:
+        if isinstance(self.fit.sample, Removed):
+            refuse_rows()
         if self.view.outputs is None:
             raise EstimationError(
                 "A row loss shows no output, so there is nothing to predict; use TorchModel, or delta."

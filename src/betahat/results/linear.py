@@ -17,6 +17,7 @@ from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.sample import Removed
 from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
@@ -49,6 +50,10 @@ class Model(Protocol):
 
     def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
         """Read regressors for a prediction."""
+        ...
+
+    def without_rows(self, rows: Removed) -> Model:
+        """Return the model without its data."""
         ...
 
 
@@ -319,12 +324,13 @@ class LinearResults(VectorResults):
         OptionError
             Weights or labels of another length, or weights that are not positive.
         """
-        design = self.fit.design
-        regressors, container = (
-            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
-        )
-        given = design.weights if exog is None and weights is None else weights
-        given = None if given is None else to_tensor(given, self.fit.params)
+        if exog is None:
+            design = self.fit.design
+            regressors, container = design.exog, design.container
+            weights = design.weights if weights is None else weights
+        else:
+            regressors, container = new_regressors(self, exog, transform)
+        given = None if weights is None else to_tensor(weights, self.fit.params)
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
             raise OptionError(
                 f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
@@ -335,7 +341,7 @@ class LinearResults(VectorResults):
             )
         noise = torch.full_like(self.fit.dispersion, self.scale)
         if exog is None:
-            noise = noise.expand(design.rows)
+            noise = noise.expand(len(regressors))
         labels = container.row_labels if row_labels is None else list(row_labels)
         if labels is not None and len(labels) != len(regressors):
             raise OptionError(
@@ -503,15 +509,15 @@ class LinearResults(VectorResults):
 
     @cached_property
     def _spectrum(self) -> Tensor:
-        return eigenvalues(self.fit)
+        return self.fit.fact("eigenvalues", lambda: eigenvalues(self.fit))
 
     @cached_property
     def _squares(self) -> SumsOfSquares:
-        return sums_of_squares(self.fit)
+        return self.fit.fact("sums of squares", lambda: sums_of_squares(self.fit))
 
     @cached_property
     def _residual_diagnostics(self) -> Any:
-        return residual_diagnostics(whitened_residuals(self.fit))
+        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(whitened_residuals(self.fit)))
 
     @cached_property
     def _overall(self) -> WaldTest:
@@ -519,14 +525,19 @@ class LinearResults(VectorResults):
             value = _ratio(self.mse_model, self.mse_resid)
             return WaldTest(value, f_tail(value, self.df_model, self.df_resid), self.df_model, self.df_resid, "F")
         constant = self.fit.constant.index
-        columns = [i for i in range(self.fit.design.width) if i != constant]
+        columns = [i for i in range(self.fit.sample.width) if i != constant]
         if (self.k_constant and constant is None) or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
-        rows = identity_rows(columns, self.fit.design.width, self.fit.params)
+        rows = identity_rows(columns, self.fit.sample.width, self.fit.params)
         try:
             return self._joint(rows, torch.zeros_like(rows[:, 0]), self._factor, use_f=True)
         except EstimationError:  # fewer clusters than slopes, say: a summary is still due, without this test
             return WaldTest(math.nan, math.nan, float(len(rows)), self._df_denom, "F")
+
+    _learned = ("llf", "k_constant", "_squares", "_spectrum", "_residual_diagnostics")
+
+    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+        return {"model": self.model.without_rows(rows)}
 
     def _content(self, alpha: float) -> Content:
         params, bse, tvalues, pvalues = self.coefficient_table().T

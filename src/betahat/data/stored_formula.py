@@ -1,0 +1,342 @@
+"""A formula as numbers and words: what a file may hold of it, and how it is used again without trusting the file."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from inspect import ismodule
+from typing import Any, NoReturn
+
+import formulaic
+import numpy as np
+import pandas as pd
+from formulaic.errors import FormulaicError
+from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedTerm
+from formulaic.model_spec import EncodedTermStructure, ModelSpec
+from formulaic.parser.types import Factor, Term
+from formulaic.utils.code import sanitize_variable_names
+
+from betahat.data.formula import Formula, rebuilt
+from betahat.data.frame import to_pandas
+from betahat.errors import FormulaError
+
+# What a formula of a file may call: functions that compute, and can do nothing else.
+_TRANSFORMS = frozenset(
+    {
+        "I",
+        "C",
+        "bs",
+        "cc",
+        "cr",
+        "cs",
+        "center",
+        "lag",
+        "poly",
+        "scale",
+        "standardize",
+        "Q",
+        "Treatment",
+        "Poly",
+        "Sum",
+        "Helmert",
+    }
+    | {"Diff", "log", "log10", "log2", "exp", "exp10", "exp2"}
+)
+_CONTRASTS = frozenset({"helmert", "poly", "sum", "treatment", "SAS", "diff"})
+_UFUNCS = frozenset(name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)) | {"where", "clip", "round"}
+_MODULES = {"np": np, "numpy": np}
+_SYNTAX = (
+    *(ast.Expression, ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.keyword, ast.Load, ast.List, ast.Tuple),
+    *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop),
+)
+# formulaic puts the words of a call into a string of code, out of which a quotation mark might break.
+_WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
+_LARGEST_POWER, _LONGEST = 16, 10_000
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A product of factors that makes columns of a term.
+
+    Attributes
+    ----------
+    factors : tuple of (str, bool)
+        Their expressions, and whether a category lacks its first level.
+    scale : float
+        What the product is multiplied by.
+    """
+
+    factors: tuple[tuple[str, bool], ...]
+    scale: float
+
+
+@dataclass(frozen=True)
+class StoredTerm:
+    """A term of a formula.
+
+    Attributes
+    ----------
+    factors : tuple of str
+        Their expressions.
+    parts : tuple of StoredPart
+        What is added up.
+    columns : tuple of str
+        The names of its columns.
+    """
+
+    factors: tuple[str, ...]
+    parts: tuple[StoredPart, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredFactor:
+    """A factor of a formula.
+
+    Attributes
+    ----------
+    method, kind : str
+        How formulaic evaluates it, and what it takes it for.
+    encoded : str or None
+        Whether its values are numbers or categories.
+    learnt : dict
+        The levels of its categories.
+    """
+
+    method: str
+    kind: str
+    encoded: str | None
+    learnt: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFormula:
+    """A formula whose categories, knots and centres are fixed, in numbers and words.
+
+    Attributes
+    ----------
+    text : str
+        What the user wrote.
+    factors : dict of str to StoredFactor
+        By their expressions.
+    terms : tuple of StoredTerm
+        In the order of the columns.
+    learnt : dict
+        What the transformations know of the data of the fit, by their calls.
+    context : dict
+        Numbers and words of the user that the formula names.
+    functions : dict of str to str
+        Functions of NumPy that it names, and their names there.
+    lost : tuple of str
+        What it names and a file cannot hold.
+    """
+
+    text: str
+    factors: dict[str, StoredFactor]
+    terms: tuple[StoredTerm, ...]
+    learnt: dict[str, Any]
+    context: dict[str, Any]
+    functions: dict[str, str]
+    lost: tuple[str, ...]
+
+    def regressors(self, data: Any) -> pd.DataFrame:
+        """Build the regressors of new data, as `Formula.regressors` does.
+
+        Raises
+        ------
+        FormulaError
+            The formula calls what is neither betahat's nor NumPy's: a file is never a reason to run code.
+        """
+        frame = to_pandas(data, self.text)
+        for lost in self.lost:
+            if lost in self.factors or not lost.isidentifier():
+                self._refuse(lost)
+        for expression, factor in self.factors.items():
+            if factor.method == Factor.EvalMethod.PYTHON.value:
+                self._check(expression, frame)
+        functions = {name: getattr(np, known) for name, known in self.functions.items() if known in _UFUNCS}
+        try:
+            spec = self._spec()
+        except (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            self._refuse(self.text)
+        return rebuilt(self.text, spec, {**self.context, **_MODULES, **functions}, frame)
+
+    def _spec(self) -> ModelSpec:
+        factors = {
+            expression: Factor(expression, eval_method=factor.method, kind=factor.kind)
+            for expression, factor in self.factors.items()
+        }
+        terms = [Term(factors[expression] for expression in term.factors) for term in self.terms]
+        structure = [
+            EncodedTermStructure(
+                term,
+                [
+                    ScopedTerm(
+                        [ScopedFactor(EvaluatedFactor(factors[e], None), bool(r)) for e, r in part.factors], part.scale
+                    )
+                    for part in stored.parts
+                ],
+                list(stored.columns),
+            )
+            for term, stored in zip(terms, self.terms, strict=True)
+        ]
+        return ModelSpec(
+            formula=formulaic.Formula(terms, _ordering="none"),
+            output="pandas",
+            structure=structure,
+            transform_state=deepcopy(self.learnt),
+            encoder_state={
+                expression: (Factor.Kind(factor.encoded), deepcopy(factor.learnt))
+                for expression, factor in self.factors.items()
+                if factor.encoded is not None
+            },
+        )
+
+    def _check(self, expression: str, frame: pd.DataFrame) -> None:
+        """Refuse an expression that is not plainly a computation with columns and known functions."""
+        columns = {str(name) for name in frame.columns}
+        if len(expression) > _LONGEST or re.search(r"[\n\r\\#]", expression):
+            self._refuse(expression[:100])
+        quoted: dict[str, str] = {}
+        plain = sanitize_variable_names(expression, dict.fromkeys(columns), quoted)
+        try:
+            tree = ast.parse(plain, mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self._refuse(expression)
+        columns |= {alias for alias, name in quoted.items() if name in columns}
+        names = columns | set(self.context)
+        roots = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and (id(node) in roots or node.id in names - set(self.lost)):
+                continue
+            if not isinstance(node, _SYNTAX) or not self._is_harmless(node, columns):
+                self._refuse(ast.unparse(node) if isinstance(node, ast.expr) else expression)
+
+    def _is_harmless(self, node: ast.AST, columns: set[str]) -> bool:
+        """Tell whether a node is one of a computation, its children aside."""
+        match node:
+            case ast.Name() | ast.Attribute():
+                return self._is_function(node)
+            case ast.Call():
+                return self._is_function(node.func)
+            case ast.keyword():
+                return node.arg is not None and not node.arg.startswith("_") and node.arg != "out"
+            case ast.Constant():
+                return _is_plain(node.value)
+            case ast.BinOp():
+                return _may_compute(node, columns)
+        return True
+
+    def _is_function(self, node: ast.expr) -> bool:
+        """Tell whether a node names a function that may be called: a transformation, a contrast, or one of NumPy's of each number."""
+        if isinstance(node, ast.Name):
+            return node.id not in self.lost and (node.id in _TRANSFORMS or self.functions.get(node.id) in _UFUNCS)
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            return False
+        root = node.value.id
+        if root in self.lost or root in self.context:
+            return False
+        return node.attr in (_CONTRASTS if root == "contr" else _UFUNCS if root in _MODULES else ())
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise FormulaError(
+            f"The formula {self.text!r} was loaded from a file and holds {what!r}, which is no computation that betahat knows to be "
+            "harmless, so it is not evaluated; build the regressors yourself and pass them with transform=False, or fit again."
+        )
+
+
+def stored_formula(formula: Formula) -> StoredFormula:
+    """Return what a file may hold of a formula.
+
+    Parameters
+    ----------
+    formula : Formula
+        With what it learnt from the data of the fit.
+    """
+    spec = formula.spec
+    lost: list[str] = []
+    context: dict[str, Any] = {}
+    functions: dict[str, str] = {}
+    learnt: dict[str, Any] = {}
+    for name, value in formula.context.items():
+        known = getattr(value, "__name__", None)
+        if isinstance(value, np.ufunc) and known in _UFUNCS:
+            functions[name] = known
+        elif not (ismodule(value) and _MODULES.get(name) is value):
+            _keep(context, name, value, name, lost)
+    for call, state in spec.transform_state.items():
+        _keep(learnt, call, state, call, lost)
+    factors = {}
+    for factor in spec.factors:
+        encoded, state = spec.encoder_state.get(factor.expr, (None, {}))
+        levels: dict[str, Any] = {}
+        for key, value in state.items():
+            if key != "contrasts":  # which the evaluation of the factor brings along
+                _keep(levels, key, value, factor.expr, lost)
+        kind = None if encoded is None else encoded.value
+        factors[factor.expr] = StoredFactor(factor.eval_method.value, factor.kind.value, kind, levels)
+    terms = tuple(
+        StoredTerm(
+            tuple(factor.expr for factor in made.term.factors),
+            tuple(
+                StoredPart(
+                    tuple((scoped.factor.expr, bool(scoped.reduced)) for scoped in part.factors), float(part.scale)
+                )
+                for part in made.scoped_terms
+            ),
+            tuple(str(column) for column in made.columns),
+        )
+        for made in spec.structure
+    )
+    return StoredFormula(formula.text, factors, terms, learnt, context, functions, tuple(lost))
+
+
+def _keep(into: dict[str, Any], key: str, value: Any, name: str, lost: list[str]) -> None:
+    """Keep a value that is numbers and words, or note that it is lost."""
+    try:
+        into[key] = _plain(value)
+    except TypeError:
+        lost.append(name)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return value
+    if isinstance(value, tuple | list):
+        plain = [_plain(part) for part in value]
+        return tuple(plain) if isinstance(value, tuple) else plain
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(part) for key, part in value.items()}
+    raise TypeError(f"{type(value).__name__} is neither number nor word")
+
+
+def _may_compute(node: ast.BinOp, columns: set[str]) -> bool:
+    """Tell whether numbers meet: words or lists times a number, and powers of powers, are no formula but a way to fill a memory."""
+    for side in (node.left, node.right):
+        if isinstance(side, ast.List | ast.Tuple) or (isinstance(side, ast.Constant) and isinstance(side.value, str)):
+            return False
+    if not isinstance(node.op, ast.Pow | ast.LShift):
+        return True
+    exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+    column = any(isinstance(part, ast.Name) and part.id in columns for part in ast.walk(node.left))
+    return (
+        column
+        and isinstance(exponent, ast.Constant)
+        and isinstance(exponent.value, int | float)
+        and abs(exponent.value) <= _LARGEST_POWER
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a constant is a number, or a word that stays one."""
+    if isinstance(value, str):
+        return _WORDS.fullmatch(value) is not None
+    return value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))

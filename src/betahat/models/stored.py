@@ -1,0 +1,117 @@
+"""`load`, and the table of all that a file of results may hold."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import torch
+
+from betahat.calculus.problem import Local, Problem
+from betahat.calculus.rows import Bread
+from betahat.covariance.base import Clustering, Covariance
+from betahat.covariance.replicates import Drawn, Resampled, WildTest
+from betahat.covariance.satterthwaite import Adjusted
+from betahat.data.container import Arrays, Frames, Tensors
+from betahat.data.design import Constant, Design
+from betahat.data.sample import Origin, Removed
+from betahat.data.stored_formula import StoredFactor, StoredFormula, StoredPart, StoredTerm
+from betahat.errors import DataError
+from betahat.fit import Diagnostics, Fit
+from betahat.inference.diagnostics import ResidualDiagnostics
+from betahat.inference.goodness import SumsOfSquares
+from betahat.models.discrete import Logit, MNLogit, Poisson, Probit
+from betahat.models.linear import OLS, WLS
+from betahat.objectives.base import Claim
+from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.huber import Huber
+from betahat.objectives.own import Route, Unstored, UnstoredPenalty
+from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.softmax import Softmax
+from betahat.resampling.refits import Replicates
+from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted
+from betahat.resampling.targets import FromModel, FromResiduals
+from betahat.resampling.weights import (
+    AllSigns,
+    Blocks,
+    Exponential,
+    Multinomial,
+    Multipliers,
+    PoissonCounts,
+    RowWeights,
+    Subsample,
+)
+from betahat.resampling.wild import WildClusters
+from betahat.results.base import Results, UnstoredModel
+from betahat.results.discrete import DiscreteResults, MultinomialResults
+from betahat.results.general import GeneralResults, ModelView
+from betahat.results.linear import LinearResults
+from betahat.saving.files import read
+from betahat.solvers.newton import Optimum
+
+# Each is numbers, words and others of these; none does anything when it is made.
+RECORDS: tuple[type, ...] = (
+    *(LinearResults, DiscreteResults, MultinomialResults, GeneralResults, ModelView, UnstoredModel),
+    *(OLS, WLS, Logit, Probit, Poisson, MNLogit, StoredFormula, StoredFactor, StoredTerm, StoredPart),
+    *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, Claim, SumsOfSquares, ResidualDiagnostics),
+    *(Gaussian, Logistic, Normit, PoissonLog, Softmax, Huber, Unstored, UnstoredPenalty),
+    *(Design, Constant, Origin, Removed, Arrays, Frames, Tensors),
+    *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, Drawn, Replicates),
+    *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
+    *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
+)
+
+
+def load(path: str | PathLike[str], device: torch.device | str | None = None) -> Results:
+    """Read results that ``res.save(path)`` has written. Nothing in the file is run, whoever made it.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    device : torch.device or str, optional
+        Where the tensors go; None is the CPU.
+
+    Returns
+    -------
+    Results
+        Of the same class, with the same tensors bit for bit, and the same container. Those of `TorchModel` and `MEstimator`
+        come without the module or the loss; see `Results.save`.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it is damaged, another version wrote it, or it holds what no betahat has written.
+    OptionError
+        There is no such device.
+
+    Notes
+    -----
+    A file is data in the safetensors format with a tree of words and numbers in its header. The tree names records from a fixed
+    table; no name is looked up elsewhere, and nothing is unpickled, imported or evaluated. A formula is evaluated when
+    `predict` needs it, and only where all that it calls is known to be harmless.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import betahat as bh
+    >>> data = {"y": [1.0, 2.0, 4.0, 5.0], "x": [1.0, 2.0, 3.0, 4.0]}
+    >>> res = bh.ols("y ~ x", data).fit("HC1")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = bh.load(res.save(Path(folder) / "line.betahat"))
+    >>> again.predict({"x": [5.0]})
+    0    6.5
+    dtype: float64
+    """
+    found = read(path, RECORDS, device)
+    if not isinstance(found, Results) or not _is_whole(found):
+        raise DataError(f"{str(path)!r} holds no results of betahat; pass what res.save(path) has written.")
+    return found
+
+
+def _is_whole(results: Results) -> bool:
+    """Tell whether the sizes agree: k parameters, with a root of the bread and a covariance."""
+    fit, count = results.fit, len(results.fit.params)
+    square = (count, count)
+    return fit.params.ndim == 1 and fit.root.shape[:1] == (count,) and tuple(results.cov.matrix.shape) == square

@@ -1,0 +1,125 @@
+"""One file in the safetensors format: the tensors, and in its header the tree that they belong to."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from betahat.errors import DataError, OptionError
+from betahat.saving.reading import Reader
+from betahat.saving.writing import Writer
+
+# The version of the tree: it rises when an older betahat could not read what is written.
+VERSION = 1
+
+
+def write(path: str | PathLike[str], record: Any) -> Path:
+    """Write a record to a file, which is replaced once the new one is whole.
+
+    Parameters
+    ----------
+    path : str or path
+        Where to.
+    record : object
+        A record of betahat's.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    DataError
+        There is no such folder, or it cannot be written to; the record holds what no file can.
+    """
+    target = Path(path)
+    writer = Writer()
+    tree = writer.node(record)
+    writer.warn()
+    header = {"format": "betahat", "version": str(VERSION), "tree": json.dumps(tree, separators=(",", ":"))}
+    if target.is_dir():
+        raise DataError(f"{str(target)!r} is a folder; pass the name of a file in it.")
+    place = target.resolve()
+    if not place.parent.is_dir():
+        raise DataError(f"There is no folder {str(place.parent)!r}; make it first, or save elsewhere.")
+    beside = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        save_file(writer.tensors, beside, header)
+        os.replace(beside, place)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"The results cannot be written to {str(target)!r} ({error}); save elsewhere.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def read(path: str | PathLike[str], known: Iterable[type], device: torch.device | str | None) -> Any:
+    """Read a record from a file; nothing in it is run.
+
+    Parameters
+    ----------
+    path : str or path
+        What `write` wrote.
+    known : iterable of type
+        The classes whose names the file may use.
+    device : torch.device or str, optional
+        Where tensors go; None is the CPU.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it is no file of betahat's, it is damaged, or a newer betahat wrote it.
+    """
+    source = Path(path)
+    if not source.is_file():
+        what = "is a folder" if source.is_dir() else "does not exist"
+        raise DataError(f"The file {str(source)!r} {what}; pass what res.save(path) has written.")
+    try:
+        torch.empty(0, device=device or "cpu")
+    except (RuntimeError, TypeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OptionError(
+            f"device is {device!r}, where no tensor can go ({reason}); use 'cpu', or a device that is there."
+        ) from error
+    try:
+        with safe_open(source, framework="pt") as file:
+            header = file.metadata() or {}
+            _check(header, source)
+            reader = Reader({type_.__name__: type_ for type_ in known}, file.get_tensor, device)
+            return reader.value(json.loads(header["tree"]))
+    except DataError:
+        raise
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{str(source)!r} is no whole file of saved results ({error}); save the results again."
+        ) from error
+    except Exception as error:  # whatever NumPy, pandas and torch raise of what is no data
+        reason = str(error).partition("\n")[0][:200]
+        raise DataError(
+            f"{str(source)!r} holds what this betahat does not save ({type(error).__name__}: {reason}); it is damaged, or was made by another "
+            "version or by something else: save the results again."
+        ) from error
+
+
+def _check(header: dict[str, str], source: Path) -> None:
+    if header.get("format") != "betahat" or "tree" not in header:
+        raise DataError(
+            f"{str(source)!r} is a safetensors file without results of betahat; pass what res.save(path) has written."
+        )
+    version = header.get("version", "")
+    if not version.isascii() or not version.isdigit() or len(version) > 6:
+        raise DataError(f"{str(source)!r} has no readable version of its format; save the results again.")
+    if int(version) > VERSION:
+        raise DataError(
+            f"{str(source)!r} was written by a newer betahat (version {version} of the format, and this one reads up to {VERSION}); "
+            "upgrade with pip install --upgrade betahat."
+        )

@@ -30,6 +30,7 @@ from betahat.models.stored import RECORDS
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.resamplers import Resampler
 from betahat.resampling.weights import Scheme
+from betahat.results.general import GeneralResults
 from betahat.saving import files
 
 N = 60
@@ -182,7 +183,9 @@ def said(results):
     yield from (results.df_resid, results.nobs, results.diagnostics, results.goodness, results.use_t, results.cov_kwds)
     yield from (results.t_test(row).conf_int(), str(results.t_test((row, 0.3))), str(results.wald_test(row)))
     yield str(results.delta(lambda p: torch.exp(p[last])))
-    yield bh.regtable([results]).to_text()
+    yield bh.regtable([results], stats=["cov_type", "clusters", "nobs", "goodness"]).to_text()
+    if not isinstance(results, GeneralResults):
+        yield CLOCK.sub("", results.summary2().as_text())
     if results.fit.problem.penalty is None and results.fit.objective.claim is not Claim.NONE:
         yield results.with_cov("fixed scale").bse
     if results.cov.draws is not None:

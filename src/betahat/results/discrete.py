@@ -439,7 +439,7 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     # private
 
-    _learned = ("llf", "llnull", "deviance", "_notes")
+    _learned = ("llf", "llnull", "deviance", "k_constant", "_notes")
 
     @property
     def _notes(self) -> list[str]:
@@ -681,7 +681,7 @@ class MultinomialResults(MaximumLikelihoodResults):
 
     # private
 
-    _learned = ("llf", "llnull")
+    _learned = ("llf", "llnull", "k_constant")
 
     @staticmethod
     def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:

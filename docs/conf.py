@@ -2,6 +2,9 @@
 
 import doctest
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 import betahat
 
 project = "betahat"
@@ -32,3 +35,22 @@ html_title = f"betahat {release}"
 html_copy_source = False
 html_show_copyright = False
 html_show_sourcelink = False
+html_css_files = ["wide.css"]
+html_static_path = ["static"]
+html_math_renderer = "mathml"
+
+
+def mathml(display):
+    """Return the visitor of a formula: MathML, which browsers draw without a script and without a network."""
+
+    def visit(translator, node):
+        tag = "div" if display == "block" else "span"
+        translator.body.append(translator.starttag(node, tag, "", CLASS="math") + convert(node.astext(), display=display) + f"</{tag}>")
+        raise nodes.SkipNode
+
+    return visit, None
+
+
+def setup(app):
+    """Register the renderer of formulas."""
+    app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))

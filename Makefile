@@ -1,4 +1,4 @@
-.PHONY: demo test lint format bench coverage docs clean
+.PHONY: demo test lint format bench coverage gallery docs clean
 # Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
@@ -34,6 +34,9 @@ bench: $(BENCH_READY)
 coverage: $(BENCH_READY)
 	$(BIN)/python benchmarks/coverage_study.py
 
+gallery: docs
+	$(BIN)/python docs/gallery/draw.py
+
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b doctest docs docs/_build/doctest
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
@@ -41,7 +44,7 @@ docs: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable ".[test,lint,docs,demo]"
+	$(PIP) --editable ".[test,lint,docs,demo,ecosystem]"
 	touch $@
 
 $(BENCH_READY): $(READY)

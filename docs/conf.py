@@ -1,6 +1,7 @@
 """Sphinx configuration; `make docs` builds the pages and executes their examples."""
 
 import doctest
+from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -11,7 +12,13 @@ project = "betahat"
 author = "betahat developers"
 version = release = betahat.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.doctest", "numpydoc"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
+    "numpydoc",
+    "matplotlib.sphinxext.plot_directive",
+]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 # A name in single backticks is a link where the name is known, and code elsewhere.
@@ -29,6 +36,12 @@ numpydoc_class_members_toctree = False
 # Sphinx's own flags would skip the text of errors; these are pytest's in pyproject.toml.
 doctest_default_flags = doctest.NORMALIZE_WHITESPACE
 doctest_test_doctest_blocks = "default"
+
+# Pictures are drawn when the pages are built, from where their examples are executed.
+plot_formats = [("png", 150)]
+plot_html_show_formats = plot_html_show_source_link = False
+plot_include_source = True
+plot_working_directory = str(Path(__file__).parents[1])
 
 html_theme = "furo"
 html_title = f"betahat {release}"

@@ -1,5 +1,7 @@
 """What the README and the examples show is what they print."""
 
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -29,4 +31,18 @@ def test_the_demo_runs_and_writes_its_table(tmp_path):
     # Wooldridge (2020), Example 8.1, prints the robust standard errors with n / (n - k): 0.109, 0.057, 0.058, 0.0074.
     row = next(line for line in done.stdout.splitlines() if line.startswith("Intercept"))
     assert "(0.1095)" in row
-    assert (tmp_path / "wages.tex").read_text(encoding="utf-8").startswith("\\begin{tabular}{lcccccc}")
+    assert (
+        (tmp_path / "wages.tex")
+        .read_text(encoding="utf-8")
+        .startswith("% Needs \\usepackage{booktabs}.\n\\begin{tabular}{lcccccc}")
+    )
+
+
+def test_the_pictures_of_the_gallery_are_of_its_tables():
+    folder = ROOT / "docs" / "gallery"
+    record = json.loads((folder / "pictures.json").read_text(encoding="utf-8"))
+    tables = sorted(folder.glob("*.tex"))
+    assert len(tables) >= 4
+    # `make gallery` draws them anew.
+    assert record == {table.name: hashlib.sha256(table.read_bytes()).hexdigest() for table in tables}
+    assert all(table.with_suffix(".png").is_file() for table in tables)

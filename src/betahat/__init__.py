@@ -31,8 +31,14 @@ from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlo
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.torch_model import TorchModel
+from betahat.neighbours.introductions import introduce
+from betahat.plots.coefficients import coefplot, plot_cov
+from betahat.plots.draws import plot_draws
+from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
 from betahat.results.base import Results
-from betahat.tables.comparison import compare, regtable
+from betahat.tables.comparison import compare
+from betahat.tables.latex import LatexStyle
+from betahat.tables.regression import regtable
 from betahat.tables.table import Table
 
 __all__ = [
@@ -80,8 +86,18 @@ __all__ = [
     "Fit",
     "Results",
     "Table",
+    "LatexStyle",
     "compare",
     "regtable",
+    # pictures
+    "coefplot",
+    "plot_cov",
+    "plot_draws",
+    "plot_diagnostics",
+    "plot_residuals",
+    "plot_qq",
+    "plot_scale",
+    "plot_leverage",
     # errors and warnings
     "BetahatError",
     "DataError",
@@ -95,5 +111,7 @@ __all__ = [
     "ConvergenceWarning",
     "RobustTestWarning",
 ]
+
+introduce()
 
 __version__ = "0.1.0"

@@ -99,7 +99,10 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path.suffix} files are read by pyarrow, which is not installed: pip install pyarrow."
         ) from error
     except Exception as error:  # whatever a reader makes of bytes that are none of its own
-        raise DataError(f"{str(path)!r} cannot be read as {path.suffix}: {str(error).splitlines()[0]}.") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"{str(path)!r} cannot be read as {path.suffix} ({reason}); pass a whole file of that kind."
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

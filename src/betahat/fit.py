@@ -270,6 +270,7 @@ class Fit:
         Returns
         -------
         Tensor
+            (...), the shape of a term.
         """
         if term not in self.sums:
             (self.sums[term],) = self.problem.total(lambda rows: (term(rows),), self.point)
@@ -277,18 +278,55 @@ class Fit:
         return found
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return what `compute` does, which is called the first time only that this key is asked for."""
+        """Return what `compute` does, which is called the first time only that this key is asked for.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is kept under.
+        compute : callable
+            Without arguments.
+
+        Returns
+        -------
+        object
+            What `compute` returned.
+        """
         if key not in self.sums:
             self.sums[key] = compute()
         found: T = self.sums[key]
         return found
 
     def each(self, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
-        """Yield `function(rows)` of one row block after the other, in the order of the data."""
+        """Yield `function(rows)` of one row block after the other, in the order of the data.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` to a tensor.
+
+        Yields
+        ------
+        Tensor
+            What it returns of the next block.
+        """
         return self.problem.each(function, self.point)
 
     def each_in(self, order: Tensor, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
-        """Yield `function(rows)` of blocks of the rows in another order, (n,) positions."""
+        """Yield `function(rows)` of blocks of the rows in another order, (n,) positions.
+
+        Parameters
+        ----------
+        order : Tensor
+            (n,) positions of rows.
+        function : callable
+            Maps `Rows` to a tensor.
+
+        Yields
+        ------
+        Tensor
+            What it returns of the next block.
+        """
         sample = self.sample
         width = sum(column[:1].numel() for column in sample.columns)
         for places in torch.split(order, sample.block_rows or block_rows(width, order.device)):
@@ -305,6 +343,11 @@ class Fit:
             How many groups there are.
         function : callable
             Maps `Rows` to a tensor with a row for each.
+
+        Returns
+        -------
+        Tensor
+            (count, ...).
         """
         start, sums = 0, None
         for values in self.each(function):
@@ -315,7 +358,18 @@ class Fit:
         return sums
 
     def map_rows(self, function: Callable[[Rows], Tensor]) -> Tensor:
-        """Concatenate `function(rows)`: one row out for each row of the data."""
+        """Concatenate `function(rows)`: one row out for each row of the data.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` of b rows to a (b, ...) tensor.
+
+        Returns
+        -------
+        Tensor
+            (n, ...), in the order of the data.
+        """
         return self.problem.gather(function, self.point)
 
 
@@ -486,7 +540,8 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
         return refit_on(fit, sample.take(held.nonzero().flatten()))
     except EstimationError as error:
         raise EstimationError(
-            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: {error}"
+            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: they alone keep the data from "
+            "separation, or fix a coefficient; leave them out, or take the one-step jackknife, refit=False."
         ) from error
 
 

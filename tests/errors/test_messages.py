@@ -237,7 +237,7 @@ RESULTS = [
     Case("compare with a misspelt name", lambda d: bh.compare(_fit(d), ["HC1", "HC33"]), bh.OptionError, ("'HC33'", "'HC3'")),
     Case("compare no result", lambda d: bh.compare(bh.OLS(d.y, d.x), ["HC1"]), bh.OptionError, ("OLS", "fit")),
     Case("regtable of nothing", lambda d: bh.regtable([]), bh.OptionError, ("list", "res1")),
-    Case("regtable of a model", lambda d: bh.regtable([bh.OLS(d.y, d.x)]), bh.OptionError, ("list", "res1")),
+    Case("regtable of a model", lambda d: bh.regtable([bh.OLS(d.y, d.x)]), bh.OptionError, ("OLS", "res1")),
     Case("not nested: rows", lambda d: _fit(d).compare_f_test(bh.ols("y ~ educ", d.frame.iloc[1:]).fit()), bh.DataError, ("12", "11", "same rows")),
     Case("not nested: larger", lambda d: bh.ols("y ~ educ", d.frame).fit().compare_lr_test(_fit(d)), bh.DataError, ("3", "2", "nested")),
     Case("not nested: other columns", lambda d: _fit(d).compare_f_test(bh.ols("y ~ w", d.frame).fit()), bh.DataError, ("nested",)),

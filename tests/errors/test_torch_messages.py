@@ -102,7 +102,7 @@ def _nan_net():
 
 MODULES = [
     Case("a function for a module", lambda d: _t(d, lambda x: x), bh.OptionError, ("function", "nn.Module", "MEstimator")),
-    Case("a class for a module", lambda d: _t(d, nn.Linear), bh.OptionError, ("nn.Module",)),
+    Case("a class for a module", lambda d: _t(d, nn.Linear), bh.OptionError, ("class Linear", "instance", "Linear(...)")),
     Case("no parameters", lambda d: _t(d, nn.Identity()), bh.DataError, ("no free parameter", "nn.Parameter")),
     Case("all are frozen", lambda d: _t(d, _frozen(nn.Linear(2, 1))), bh.DataError, ("requires_grad_(True)",)),
     Case("lazy", lambda d: _t(d, nn.LazyLinear(1)), bh.DataError, ("'weight'", "run the module once")),

@@ -65,6 +65,8 @@ def working_route(function: RowFunction, params: Tensor, columns: Columns) -> Ro
     with torch.enable_grad():
         leaf = params.detach().requires_grad_(True)
         whole = _gradient(function(leaf, columns).sum(), leaf)
+    if not bool(torch.isfinite(whole).all()):
+        return Route.BACKWARD  # the solver refuses such a start
     for route in (Route.VMAP, Route.FORWARD):
         try:
             summed = row_jacobian(function, params, columns, route).sum((0, 1))

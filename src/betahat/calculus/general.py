@@ -109,11 +109,7 @@ class LossRows(Rows):
         """Return (b, k) the scores, or the Jacobian of the residuals sqrt(2 l); the Hessian has no such rows."""
         if bread is Bread.OBSERVED:
             return None
-        if bread is Bread.EXPECTED:
-            raise OptionError(
-                "bread='expected' needs the distribution of a model's output, which a row loss does not show; "
-                "pass 'observed', 'gauss-newton' or 'opg', or use TorchModel."
-            )
+        assert bread is not Bread.EXPECTED, "a row loss shows no distribution; MEstimator.fit refuses it"
         return times(self._scores if bread is Bread.OPG else self._jacobian, root_of_counts(self.counts))
 
     @cached_property
@@ -293,18 +289,11 @@ def _resampled_scores(
     weights: Tensor | None,
     targets: Tensor | None,
 ) -> Tensor:
-    if targets is not None:
-        raise EstimationError(_NO_TARGETS)
+    assert targets is None, "the residual and the parametric bootstrap refuse a loss that tells no distribution of y"
     at, columns = rows.at, rows.columns
     moved = at.params + steps @ at.root.mT
     factors = steps.new_ones(len(steps), len(columns[0])) if weights is None else weights
     return -stacked_gradients(lambda theta, factor: losses(theta, columns) @ factor, moved, factors) @ at.root
-
-
-_NO_TARGETS = (
-    "The residual and the parametric bootstrap draw new values of y, which needs a model of its distribution: OLS, WLS, Logit, Probit, "
-    "Poisson (and MNLogit for 'parametric'); use kind='pairs', 'bayesian' or 'score'."
-)
 
 
 @rows_of.register

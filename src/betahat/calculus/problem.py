@@ -63,27 +63,89 @@ class Problem:
     back: Tensor | None = None
 
     def rows(self, block: Block, at: Point) -> Rows:
-        """Return the rows of a block at a point."""
+        """Return the rows of a block at a point.
+
+        Parameters
+        ----------
+        block : Block
+            Of the sample's columns.
+        at : Point
+            Where rows are looked at.
+
+        Returns
+        -------
+        Rows
+        """
         return rows_of(self.objective, self.sample, block, at)
 
     def total(self, term: Callable[[Rows], tuple[Tensor, ...]], at: Point) -> tuple[Tensor, ...]:
-        """Sum `term(rows)` over the row blocks."""
+        """Sum `term(rows)` over the row blocks.
+
+        Parameters
+        ----------
+        term : callable
+            Maps `Rows` to a tuple of tensors.
+        at : Point
+            Where rows are looked at.
+
+        Returns
+        -------
+        tuple of Tensor
+        """
         sample = self.sample
         return total(lambda block: term(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
 
     def each(self, function: Callable[[Rows], Tensor], at: Point) -> Iterator[Tensor]:
-        """Yield `function(rows)` of one row block after the other."""
+        """Yield `function(rows)` of one row block after the other.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` to a tensor.
+        at : Point
+            Where rows are looked at.
+
+        Yields
+        ------
+        Tensor
+            What it returns of the next block.
+        """
         sample = self.sample
         for block in blocks(*sample.columns, rows=sample.block_rows):
             yield function(self.rows(block, at))
 
     def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
-        """Concatenate `function(rows)` over the row blocks."""
+        """Concatenate `function(rows)` over the row blocks.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` of b rows to a (b, ...) tensor.
+        at : Point
+            Where rows are looked at.
+
+        Returns
+        -------
+        Tensor
+            (n, ...).
+        """
         sample = self.sample
         return gather(lambda block: function(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
 
     def evaluate(self, params: Tensor, bread: Bread) -> Local:
-        """Take loss, gradient and information in one pass over the rows."""
+        """Take loss, gradient and information in one pass over the rows.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        bread : Bread
+            Which information.
+
+        Returns
+        -------
+        Local
+        """
         loss, gradient, information = self.total(
             lambda rows: (_summed(rows), rows.gradient(), rows.information(bread)), _bare(params)
         )
@@ -94,12 +156,34 @@ class Problem:
         return Local(params, loss, gradient, information)
 
     def loss(self, params: Tensor) -> Tensor:
-        """Return () the sum of the losses, and the penalty."""
+        """Return () the sum of the losses, and the penalty.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+
+        Returns
+        -------
+        Tensor
+            ().
+        """
         (loss,) = self.total(lambda rows: (_summed(rows),), _bare(params))
         return loss if self.penalty is None else loss + self.penalty(params)
 
     def value_and_gradient(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Return () the loss and (k,) its gradient."""
+        """Return () the loss and (k,) its gradient.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+
+        Returns
+        -------
+        tuple of Tensor
+            () and (k,).
+        """
         loss, gradient = self.total(lambda rows: (_summed(rows), rows.gradient()), _bare(params))
         if self.penalty is None:
             return loss, gradient
@@ -113,6 +197,13 @@ class Problem:
         -------
         float or None
             The largest relative difference; None for closed forms.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        hessian : Tensor
+            (k, k).
         """
         objective = self.objective
         if not isinstance(objective, RowLoss | ModelLoss):

@@ -77,11 +77,28 @@ class Rows(ABC):
 
     @abstractmethod
     def gradient(self) -> Tensor:
-        """Return (k,) the sum of dl/dtheta."""
+        """Return (k,) the sum of dl/dtheta.
+
+        Returns
+        -------
+        Tensor
+            (k,).
+        """
 
     @abstractmethod
     def scores(self, factor: Tensor | None = None) -> Tensor:
-        """Return (b, k) s = -dl/dtheta, each row times its `factor`; a row's count does not enter."""
+        """Return (b, k) s = -dl/dtheta, each row times its `factor`; a row's count does not enter.
+
+        Parameters
+        ----------
+        factor : Tensor, optional
+            (b,).
+
+        Returns
+        -------
+        Tensor
+            (b, k).
+        """
 
     @property
     @abstractmethod
@@ -95,11 +112,33 @@ class Rows(ABC):
 
     @abstractmethod
     def information(self, bread: Bread) -> Tensor:
-        """Return (k, k) the matrix whose inverse is the bread."""
+        """Return (k, k) the matrix whose inverse is the bread.
+
+        Parameters
+        ----------
+        bread : Bread
+            Which information.
+
+        Returns
+        -------
+        Tensor
+            (k, k).
+        """
 
     @abstractmethod
     def whitened(self, bread: Bread) -> Tensor | None:
-        """Return (m, k) W with W'W the information, where it has such rows."""
+        """Return (m, k) W with W'W the information, where it has such rows.
+
+        Parameters
+        ----------
+        bread : Bread
+            Which information.
+
+        Returns
+        -------
+        Tensor or None
+            (m, k).
+        """
 
     @abstractmethod
     def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
@@ -113,6 +152,11 @@ class Rows(ABC):
             (R, b) how often each row counts in a replicate, instead of `counts`.
         targets : Tensor or None
             (R, b) what was drawn instead of y.
+
+        Returns
+        -------
+        Tensor
+            (R, r).
         """
 
     @abstractmethod
@@ -121,6 +165,16 @@ class Rows(ABC):
 
         Z's has columns of like size and direction, so that what follows loses digits in proportion to the
         condition of the columns, and not to its fourth power.
+
+        Parameters
+        ----------
+        factor : Tensor, optional
+            (b,).
+
+        Returns
+        -------
+        Tensor
+            (k, k) or (r, r).
         """
 
 
@@ -137,10 +191,13 @@ def rotated_scores(rows: Rows) -> Tensor:
 
 def no_hat_rows(bread: Bread) -> str:
     """Return the sentence for rows whose information is no square."""
-    reason = "the bread is 'opg'" if bread is Bread.OPG else "a row's second derivative is negative"
+    if bread is Bread.OPG:
+        reason, remedy = "the bread is 'opg'", "fit with another bread"
+    else:
+        reason, remedy = "a row's is negative", "fit with bread='expected', where the distribution is known"
     return (
-        f"Leverage is a row's share of the Hessian or of Fisher's information, and {reason}; fit with bread='expected' or "
-        "'gauss-newton', or use a covariance without leverage."
+        f"Leverage is a row's share of the Hessian or of Fisher's information, and {reason}; {remedy}, or use a covariance without "
+        "leverage, such as HC1 or CR1."
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from betahat.data.groups import Groups
 from betahat.errors import ClusterWarning, EstimationError, OptionError
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
@@ -44,6 +46,8 @@ class Covariance:
         Degrees of freedom of any contrast, where `df` is a tensor.
     resampling : Resampling or None
         What intervals and tests may ask of `draws`.
+    clusters : tuple of Clustering
+        The ways in which rows belong together, for tables; none where rows are independent.
     """
 
     matrix: Tensor
@@ -57,6 +61,28 @@ class Covariance:
     df_tests: float | None = None
     small_sample: SmallSample | None = None
     resampling: Resampling | None = None
+    clusters: tuple[Clustering, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One way of clustering.
+
+    Attributes
+    ----------
+    column : str
+        The column's name; nothing where labels came as a vector without one.
+    count : int
+        G, the clusters in it.
+    """
+
+    column: str
+    count: int
+
+
+def clusterings(groups: Iterable[Groups]) -> tuple[Clustering, ...]:
+    """Return what a table says of partitions."""
+    return tuple(Clustering(way.column, way.count) for way in groups)
 
 
 # Rounding may leave a variance that is zero below zero.
@@ -152,10 +178,20 @@ def sandwich(
     -------
     Covariance
 
+    Raises
+    ------
+    EstimationError
+        The meat has another shape than the bread.
+
     References
     ----------
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
     """
+    width = fit.root.shape[0 if fit.well_conditioned else 1]
+    if meat.shape != (width, width):
+        raise EstimationError(
+            f"The meat has shape {tuple(meat.shape)}; it must have shape ({width}, {width}), a sum of rows.meat(factor) over the rows."
+        )
     core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
     return Covariance(fit.root @ core @ fit.root.mT, label, note, df, robust=robust, core=core)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from betahat.covariance.base import Covariance, Estimator, check_flags, penalised
+from betahat.covariance.base import Covariance, Estimator, check_flags, clusterings, penalised
 from betahat.covariance.cluster import group_of
 from betahat.covariance.leverage import whitened_hats
 from betahat.covariance.replicates import Resampled, WildTest
@@ -196,6 +196,7 @@ class Bootstrap(Estimator):
             core=core,
             df_tests=None if plan.groups is None else float(plan.units - 1),
             resampling=drawn,
+            clusters=() if plan.groups is None else clusterings((plan.groups,)),
         )
 
 

@@ -30,6 +30,10 @@ class Classical(Estimator):
     EstimationError
         The loss is no likelihood, or the parameters are not at its optimum.
 
+    References
+    ----------
+    Greene (2018), Econometric Analysis, sections 4.4 (least squares) and 14.4 (likelihoods).
+
     Examples
     --------
     >>> import betahat as bh
@@ -75,6 +79,18 @@ class FixedScale(Estimator):
     ------
     OptionError
         `scale` is not a positive number.
+
+    References
+    ----------
+    ``statsmodels`` ``fit(cov_type="fixed scale")``, whose name and default it takes; for a known variance also Greene (2018), Econometric
+    Analysis, section 4.4.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.FixedScale(0.25)).bse.round(4)
+    array([0.5244, 0.1581])
     """
 
     scale: float = 1.0

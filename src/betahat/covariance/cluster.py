@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, penalised
+from betahat.covariance.base import Covariance, Estimator, clusterings, penalised
 from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
@@ -71,6 +71,15 @@ class Cluster(Estimator):
     ClusterWarning
         Few clusters; a cluster that alone fixes a coefficient.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import betahat as bh
+    >>> x = np.arange(12.0) % 5
+    >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
+    >>> res.with_cov(bh.Cluster(np.arange(12) // 2, kind="CR2")).bse.round(4)
+    array([0.3402, 0.1176])
+
     References
     ----------
     Liang and Zeger (1986), Biometrika 73(1). Cameron, Gelbach and Miller (2011), JBES 29(2). Bell and McCaffrey (2002).
@@ -124,7 +133,14 @@ class Cluster(Estimator):
         matrix = fit.root @ core @ fit.root.mT
         note = f"Standard Errors are robust to cluster correlation ({_NOTES.get(kind, kind)})"
         tests = float(smallest - 1) if self.df_correction else None
-        found = Covariance(matrix, _LABELS.get(kind, kind), note + penalised(fit), core=core, df_tests=tests)
+        found = Covariance(
+            matrix,
+            _LABELS.get(kind, kind),
+            note + penalised(fit),
+            core=core,
+            df_tests=tests,
+            clusters=clusterings(ways),
+        )
         if len(ways) > 1:
             return _of_several(found, self.psd)
         if adjusted is None or kind == "jackknife":

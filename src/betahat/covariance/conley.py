@@ -45,6 +45,15 @@ class Conley(Estimator):
     ------
     DataError, OptionError
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import betahat as bh
+    >>> x = np.arange(12.0) % 5
+    >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
+    >>> res.with_cov(bh.Conley(np.linspace(40, 50, 12), np.linspace(0, 9, 12), cutoff=200)).bse.round(4)
+    array([0.3152, 0.0889])
+
     Notes
     -----
     Rows are sorted by latitude, and only those within the cutoff of it are compared. The uniform kernel's matrix need not be

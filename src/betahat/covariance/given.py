@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 
 from betahat.covariance.base import Covariance, Estimator
 from betahat.data.container import to_tensor
-from betahat.errors import OptionError
+from betahat.errors import OptionError, listed
 from betahat.fit import Fit
 
 
@@ -29,6 +31,10 @@ class Given(Estimator):
     OptionError
         Another shape, values that are not finite, a matrix that is not symmetric or has a negative variance.
 
+    References
+    ----------
+    ``statsmodels`` ``t_test(cov_p=...)``, which takes a matrix for one test.
+
     Examples
     --------
     >>> import betahat as bh
@@ -43,6 +49,7 @@ class Given(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Check the matrix, and take it."""
         matrix, width = to_tensor(self.matrix, fit.params), len(fit.params)
+        _check_labels(self.matrix, fit.names)
         if (
             matrix.shape == (fit.width, fit.width) and fit.width > width and not fit.equations
         ):  # NaN where columns were left out
@@ -59,6 +66,18 @@ class Given(Estimator):
         if bool((matrix.diagonal() < 0).any()):
             raise OptionError("The covariance has a negative variance on its diagonal; pass one without.")
         return Covariance(matrix, self.label, "Standard Errors are by a covariance that was given")
+
+
+def _check_labels(matrix: Any, names: Sequence[str]) -> None:
+    """Refuse a frame whose labels are those of other coefficients, or of these in another order."""
+    if not isinstance(matrix, pd.DataFrame):
+        return
+    for labels in (list(matrix.index), list(matrix.columns)):
+        if all(isinstance(label, str) for label in labels) and len(labels) == len(names) and labels != list(names):
+            raise OptionError(
+                f"The covariance is labelled {listed(labels)}, and the coefficients are {listed(names)}; bring its rows and columns into "
+                "their order, with .loc say, or pass an array."
+            )
 
 
 # A matrix that was rounded when it was printed is symmetric to the digits that were.

@@ -50,6 +50,17 @@ class HAC(Estimator):
     ------
     OptionError, EstimationError
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import betahat as bh
+    >>> x = np.arange(12.0) % 5
+    >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
+    >>> res.with_cov(bh.HAC(2)).bse.round(4)
+    array([0.3173, 0.1192])
+    >>> res.with_cov(bh.HAC(kernel="quadratic-spectral", bandwidth="andrews")).bse.round(4)
+    array([0.3251, 0.139 ])
+
     Notes
     -----
     A bandwidth by a rule, and prewhitening, hold the (n, k) scores; lags alone pass through them once, in blocks.

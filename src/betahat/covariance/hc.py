@@ -67,6 +67,13 @@ class HC0(Estimator):
 
     s is a row's score: x times its residual for least squares.
 
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.HC0()).bse.round(4)
+    array([0.3501, 0.1393])
+
     References
     ----------
     White (1980), Econometrica 48(4). R: ``sandwich::vcovHC(type = "HC0")``.
@@ -85,6 +92,13 @@ class HC0(Estimator):
 @dataclass(frozen=True)
 class HC1(Estimator):
     """HC0 times n / (n - k): Stata's ``vce(robust)`` for `regress`.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.HC1()).bse.round(4)
+    array([0.452 , 0.1798])
 
     References
     ----------
@@ -110,6 +124,13 @@ class HC2(Estimator):
     EstimationError
         A row has leverage 1: it alone fixes a coefficient, and its residual says nothing.
 
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.HC2()).bse.round(4)
+    array([0.5116, 0.2118])
+
     References
     ----------
     MacKinnon and White (1985), J. Econometrics 29(3).
@@ -133,6 +154,13 @@ class HC3(Estimator):
     ------
     EstimationError
         A row has leverage 1: it alone fixes a coefficient, and its residual says nothing.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.HC3()).bse.round(4)
+    array([0.7704, 0.327 ])
 
     References
     ----------
@@ -159,6 +187,13 @@ class HC4(Estimator):
     EstimationError
         A row has leverage 1: it alone fixes a coefficient, and its residual says nothing.
 
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.HC4()).bse.round(4)
+    array([0.6145, 0.2602])
+
     References
     ----------
     Cribari-Neto (2004), Comp. Stat. Data Anal. 45(2). R: ``sandwich::vcovHC(type = "HC4")``.
@@ -179,6 +214,13 @@ class HC4m(Estimator):
     EstimationError
         As HC4.
 
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.HC4m()).bse.round(4)
+    array([0.9396, 0.4049])
+
     References
     ----------
     Cribari-Neto and da Silva (2011), AStA 95(2). R: ``sandwich::vcovHC(type = "HC4m")``.
@@ -198,6 +240,13 @@ class HC5(Estimator):
     ------
     EstimationError
         As HC4.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.HC5()).bse.round(4)
+    array([0.4574, 0.1889])
 
     References
     ----------

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
-from betahat.covariance.base import Covariance, Estimator, check_flags, penalised
+from betahat.covariance.base import Clustering, Covariance, Estimator, check_flags, clusterings, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import full
 from betahat.data.groups import Groups
@@ -42,6 +42,13 @@ class Jackknife(Estimator):
     DataError, OptionError, EstimationError
         A fit without some g has no answer; one cluster.
 
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.Jackknife()).bse.round(4)
+    array([0.6886, 0.2905])
+
     References
     ----------
     Efron and Stein (1981), Ann. Stat. 9(3). MacKinnon, Nielsen and Webb (2023), J. Appl. Econometrics 38(5). One step:
@@ -64,11 +71,13 @@ class Jackknife(Estimator):
         """Sum the squares of the steps to the fits without each group."""
         if self.clusters is None:
             count, what = float(fit.nobs), "rows"
+            ways: tuple[Clustering, ...] = ()
             steps, often = _row_steps(fit, self.refit)
         else:
             groups = group_of(fit, self.clusters, "clusters")
             warn_of_clusters((groups,), "jackknife")
             count, what = float(groups.count), "clusters"
+            ways = clusterings((groups,))
             steps, often = _cluster_steps(fit, groups, self.refit), None
         if self.center == "mean":
             mean = times(steps, often).sum(0) / count
@@ -80,7 +89,8 @@ class Jackknife(Estimator):
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
         label, note = self._named(f"{what}{how}")
-        return Covariance(matrix, label, note + penalised(fit), df_tests=count - 1.0 if self.df_correction else None)
+        df_tests = count - 1.0 if self.df_correction else None
+        return Covariance(matrix, label, note + penalised(fit), df_tests=df_tests, clusters=ways)
 
     def _named(self, how: str) -> tuple[str, str]:
         """Return a label and a sentence; statsmodels' own for what it has."""

@@ -186,7 +186,7 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
         The name or an option is unknown; the message lists the known ones.
     """
     if cov_kwds is not None and not isinstance(cov_kwds, Mapping):
-        raise OptionError(f"cov_kwds is {cov_kwds!r}; pass a dict of options, such as {{'scale': 1.0}}.")
+        raise OptionError(f"cov_kwds is {cov_kwds!r}; pass a dict of options, such as {{'groups': 'firm'}}.")
     options = dict(cov_kwds or {})
     if cov_type is None:
         cov_type = "nonrobust"
@@ -219,8 +219,7 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
     EstimationError
         It is no `Covariance`, or its matrix has the wrong shape.
     """
-    if use_t not in (None, True, False):
-        raise OptionError(f"use_t is {use_t!r}; use True for t, False for the normal distribution, or None.")
+    check_use_t(use_t)
     covariance = estimator(fit)
     if not isinstance(covariance, Covariance):
         raise EstimationError(
@@ -234,6 +233,12 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
             f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
         )
     return with_distribution(replace(covariance, matrix=matrix.to(fit.params)), fit, use_t)
+
+
+def check_use_t(use_t: bool | None) -> None:
+    """Refuse what is neither yes, no nor None."""
+    if use_t not in (None, True, False):
+        raise OptionError(f"use_t is {use_t!r}; use True for t, False for the normal distribution, or None.")
 
 
 def _lookup(name: str) -> Factory:

@@ -25,6 +25,13 @@ class OPG(Estimator):
     EstimationError
         The scores are collinear: fewer rows than parameters, or a parameter that one row alone fixes.
 
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> res.with_cov(bh.OPG()).bse.round(4)
+    array([1.2237, 0.3146])
+
     References
     ----------
     Berndt, Hall, Hall and Hausman (1974), Ann. Econ. Soc. Meas. 3(4). R: ``sandwich::vcovOPG`` of a `glm`.

@@ -50,6 +50,15 @@ class DriscollKraay(Estimator):
     ClusterWarning
         Whole-number periods skip some: what lies between is taken for one step.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import betahat as bh
+    >>> x = np.arange(12.0) % 5
+    >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
+    >>> res.with_cov(bh.DriscollKraay(np.arange(12) // 2, maxlags=1)).bse.round(4)
+    array([0.3306, 0.11  ])
+
     References
     ----------
     Driscoll and Kraay (1998), Rev. Econ. Stat. 80(4). Hoechle (2007), Stata J. 7(3). R: ``plm::vcovSCC``,
@@ -101,6 +110,15 @@ class PanelNeweyWest(Estimator):
     ------
     DataError
         Two rows of one unit in one period.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import betahat as bh
+    >>> x = np.arange(12.0) % 5
+    >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
+    >>> res.with_cov(bh.PanelNeweyWest(np.arange(12) % 2, np.arange(12) // 2, maxlags=1)).bse.round(4)
+    array([0.3556, 0.1784])
 
     References
     ----------
@@ -154,6 +172,15 @@ class PanelCorrected(Estimator):
     ------
     DataError, EstimationError
         Two rows of one unit in one period; no period that all units have; a model without a linear index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import betahat as bh
+    >>> x = np.arange(12.0) % 5
+    >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
+    >>> res.with_cov(bh.PanelCorrected(np.arange(12) % 2, np.arange(12) // 2)).bse.round(4)
+    array([0.3887, 0.1618])
 
     References
     ----------

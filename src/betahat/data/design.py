@@ -125,7 +125,18 @@ class Design:
         return
 
     def read(self, block: Block) -> Observed:
-        """Name the columns of a block."""
+        """Name the columns of a block.
+
+        Parameters
+        ----------
+        block : Block
+            Of `columns`.
+
+        Returns
+        -------
+        Observed
+            (b, k) exog, (b,) endog, and (b,) weights, offset and counts where there are some.
+        """
         x, y, *beside = block.columns
         there = iter(beside)
         weights, offset, counts = (
@@ -178,21 +189,61 @@ class Design:
         return joint[:-1, :-1], joint[:-1, -1]
 
     def select(self, columns: Sequence[int]) -> Design:
-        """Keep some of the regressors."""
+        """Keep some of the regressors.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Their positions.
+
+        Returns
+        -------
+        Design
+        """
         index = list(columns)
         names = tuple(self.names[i] for i in index)
         return replace(self, exog=self.exog[:, index], given_names=names)
 
     def every(self, step: int) -> Design:
-        """Keep the rows 0, step, 2 step, ...: a sample to start from."""
+        """Keep the rows 0, step, 2 step, ...: a sample to start from.
+
+        Parameters
+        ----------
+        step : int
+            How far from one to the next.
+
+        Returns
+        -------
+        Design
+        """
         return self._cut(slice(None, None, step))
 
     def take(self, rows: Tensor) -> Design:
-        """Keep some of the rows, by their positions; they have no origin."""
+        """Keep some of the rows, by their positions; they have no origin.
+
+        Parameters
+        ----------
+        rows : Tensor
+            (m,) positions.
+
+        Returns
+        -------
+        Design
+        """
         return self._cut(rows)
 
     def counted(self, counts: Tensor) -> Design:
-        """Let each row count so often, instead of its frequency weight."""
+        """Let each row count so often, instead of its frequency weight.
+
+        Parameters
+        ----------
+        counts : Tensor
+            (n,).
+
+        Returns
+        -------
+        Design
+        """
         return replace(self, counts=counts)
 
     def _cut(self, rows: Tensor | slice) -> Design:
@@ -203,7 +254,17 @@ class Design:
         return replace(self, exog=exog, endog=endog, weights=weights, offset=offset, counts=counts, given=None)
 
     def row_names(self, positions: Sequence[int]) -> str:
-        """Name rows for a sentence by the user's labels, else by their position in the data."""
+        """Name rows for a sentence by the user's labels, else by their position in the data.
+
+        Parameters
+        ----------
+        positions : sequence of int
+            Of rows in use.
+
+        Returns
+        -------
+        str
+        """
         labels = self.container.row_labels
         if labels is not None:
             return listed(labels[list(positions)])
@@ -253,7 +314,7 @@ def check_size(nobs: float, width: int) -> None:
     """Refuse a design without a degree of freedom left: n must exceed k."""
     if nobs <= width:
         raise EstimationError(
-            f"There are {counted(int(nobs), 'row')} for {counted(width, 'coefficient')}, which leaves no degree of freedom for the errors; "
+            f"With {counted(int(nobs), 'row')} for {counted(width, 'coefficient')} no degree of freedom is left for the errors; "
             "use more rows or fewer columns."
         )
 

@@ -92,6 +92,19 @@ class Formula:
         }
         self.__dict__.update(state, context=context)
 
+    @property
+    def variables(self) -> list[str]:
+        """The names on the right-hand side, columns or the caller's, in the order in which they occur."""
+        right = self.text.partition("~")[2]
+        return sorted(map(str, self.spec.required_variables), key=right.find)
+
+    @property
+    def categorical_variables(self) -> set[str]:
+        """The names in factors that are categories."""
+        kinds = {expression: kind for expression, (kind, _) in self.spec.encoder_state.items()}
+        categories = [expression for expression, kind in kinds.items() if kind is Factor.Kind.CATEGORICAL]
+        return {str(name) for expression in categories for name in formulaic.Formula(expression).required_variables}
+
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the regressors of new data from the stored state.
 
@@ -235,18 +248,12 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
             wanted = restrictions if isinstance(restrictions, str | Mapping) else list(restrictions)
             read = patsy.DesignInfo(list(names)).linear_constraint(wanted)
         except (patsy.PatsyError, ValueError, KeyError, IndexError) as error:
-            reason = str(error).partition("\n")[0]
             raise FormulaError(
-                f"The restriction {restrictions!r} cannot be read ({reason}); the parameters are {listed(names, limit=30)}."
+                f"The restriction {restrictions!r} cannot be read ({_reason(error)}); the parameters are {listed(names, limit=30)}."
             ) from error
         matrix, values = to_tensor(read.coefs, like), to_tensor(read.constants[:, 0], like)
     else:
-        try:
-            matrix = _as_rows(to_tensor(restrictions, like))
-        except (TypeError, ValueError) as error:
-            raise FormulaError(
-                f"The restrictions are {restrictions!r}; pass a string such as 'x1 = x2', a matrix, or a tuple (R, q)."
-            ) from error
+        matrix = _as_rows(_restriction_matrix(restrictions, like))
         values = torch.zeros(matrix.shape[0], dtype=torch.float64, device=like.device)
     if matrix.ndim != 2 or matrix.shape[1] != len(names):
         raise FormulaError(
@@ -256,7 +263,33 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
         raise FormulaError(
             f"There are {matrix.shape[0]} restrictions and {values.numel()} right-hand sides; pass one for each."
         )
+    if not bool(torch.isfinite(matrix).all() and torch.isfinite(values).all()):
+        raise FormulaError("The restrictions have missing or infinite values; pass a number for each parameter.")
     return matrix, values
+
+
+def _restriction_matrix(given: Any, like: Tensor) -> Tensor:
+    try:
+        matrix = to_tensor(given, like)
+    except (TypeError, ValueError):
+        matrix = None
+    if matrix is None or matrix.ndim == 0:
+        raise FormulaError(
+            f"The restrictions are {given!r}; pass a string such as 'x1 = x2', a matrix, or a tuple (R, q)."
+        )
+    return matrix
+
+
+def _reason(error: Exception) -> str:
+    """Say why patsy cannot read a restriction; its word for an unknown name is a token."""
+    origin = getattr(error, "origin", None)
+    if isinstance(error, IndexError):
+        return "it is empty"
+    reason = str(error).partition("\n")[0].replace("a noun", "a name or a number")
+    if origin is None or not reason.startswith("unrecognized token"):
+        return reason
+    word = re.match(r"[\w.]+|.", origin.code[origin.start :])
+    return f"{word[0]!r} is neither a parameter nor a number" if word else reason
 
 
 def _as_rows(matrix: Tensor) -> Tensor:
@@ -273,12 +306,16 @@ def _parse(text: str) -> Any:
         power = any(token.kind.value == "operator" and token.token in ("**", "^") for token in tokens)
         parsed = formulaic.Formula(text, _ordering="degree" if power else "none")
     except FormulaicError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise FormulaError(
             f"The formula {text!r} cannot be read: {reason}; write it in the manner of 'y ~ x1 + C(group)'."
         ) from error
     if getattr(parsed, "lhs", None) is None:
         raise FormulaError(f"The formula {text!r} has no left-hand side; write 'y ~ ...'.")
+    if isinstance(parsed.rhs, tuple):
+        raise FormulaError(
+            f"The formula {text!r} has several parts, split by |; write one, with fixed effects as C(group)."
+        )
     return parsed
 
 
@@ -348,8 +385,19 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
                 "leave those rows out, or fit with data that have them."
             ) from error
         except FormulaicError as error:
+            other = re.search(r"Term `(.*?)` has generated columns that are inconsistent", str(error))
+            if other:
+                raise DataError(
+                    f"{other[1]!r} is of another kind in the new data than in the fit, text instead of numbers say; convert it."
+                ) from error
             raise FormulaError(
                 f"The formula {text!r} cannot be evaluated: {_plain(error)}; check its names and functions against the data."
+            ) from error
+        except TypeError as error:
+            dates = [name for name in frame.columns if frame[name].dtype.kind in "mM"]
+            reason = f"{listed(dates)} are dates or spans of time" if dates else _plain(error)
+            raise FormulaError(
+                f"The formula {text!r} cannot be evaluated: {reason}; write numbers, such as days, or categories, C(...)."
             ) from error
 
 

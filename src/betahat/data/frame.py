@@ -153,8 +153,6 @@ def assemble(
     terms: dict[str, list[int]] | None = None,
 ) -> Design:
     """Drop missing rows if asked to, check what is left, and return the `Design`."""
-    if not exog.shape[1]:
-        raise DataError("There are no regressors; pass at least one column, a constant for example.")
     if drop:
         whole = _complete_rows(endog, exog, *vectors.values())
         if whole is not None:
@@ -218,7 +216,7 @@ def read_weights(
     if isinstance(weights, str):
         raise DataError(
             f"{label} is {weights!r}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
-            f"use a formula, such as bh.wls('y ~ x', data, weights='w')."
+            f"use a formula, such as bh.{'wls' if label == 'weights' else 'poisson'}('y ~ x', data, {label}={weights!r})."
         )
     if isinstance(weights, Real) or (isinstance(weights, Tensor | np.ndarray) and weights.ndim == 0):
         return Columns(torch.full((exog.shape[0],), float(weights), dtype=torch.float64, device=exog.device))
@@ -302,7 +300,9 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
         raise OptionError(f"has_constant is {has_constant!r}; use 'skip', 'add' or 'raise'.")
     columns = read_columns(data, "data", None, None)
     values = columns.values if columns.values.ndim == 2 else columns.values[:, None]
-    if has_constant != "add" and len(values):
+    if not len(values):
+        raise DataError("data is empty: it has no row; pass at least one.")
+    if has_constant != "add":
         fixed = (values == values[0]).all(0) & (values[0] != 0)
         if bool(fixed.any()):
             if has_constant == "raise":

@@ -32,6 +32,8 @@ class Groups:
         How many groups there are; unused levels of a category are none.
     name : str
         What to call it in a sentence.
+    column : str
+        What to call it in a table: the column's name, or nothing where a vector has none.
     labels : pandas.Index
         (count,) the labels, sorted.
     """
@@ -39,6 +41,7 @@ class Groups:
     codes: Tensor
     count: int
     name: str
+    column: str
     labels: pd.Index
 
     @property
@@ -69,7 +72,7 @@ def read_groups(sample: Sample, given: Any, option: str) -> tuple[Groups, ...]:
     DataError, OptionError
         No such column, another length, another index, missing labels.
     """
-    return tuple(_groups(sample, values, name) for name, values in _columns(sample, given, option))
+    return tuple(_groups(sample, *column) for column in _columns(sample, given, option))
 
 
 def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
@@ -77,7 +80,7 @@ def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
     columns = _columns(sample, given, option)
     if len(columns) != 1:
         raise OptionError(f"{option} has {len(columns)} columns; pass one.")
-    name, values = columns[0]
+    values, name, _ = columns[0]
     try:
         read = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=float))
     except (TypeError, ValueError) as error:
@@ -95,7 +98,7 @@ def intersection(groups: Sequence[Groups]) -> Groups:
     for other in groups[1:]:
         joint, labels = _numbered(joint * other.count + other.codes)
     count = len(labels)
-    return Groups(joint, count, " and ".join(group.name for group in groups), pd.RangeIndex(count))
+    return Groups(joint, count, " and ".join(group.name for group in groups), "", pd.RangeIndex(count))
 
 
 def gaps(times: Groups) -> list[Any]:
@@ -114,12 +117,12 @@ def gaps(times: Groups) -> list[Any]:
     ]
 
 
-def _columns(sample: Sample, given: Any, option: str) -> list[tuple[str, Any]]:
-    """Name each of the vectors that were given."""
+def _columns(sample: Sample, given: Any, option: str) -> list[tuple[Any, str, str]]:
+    """Return each of the vectors that were given, its name in a sentence, and its own name."""
     if given is None:
         raise OptionError(f"{option} is None; pass a column's name, or a vector with a label for each row.")
     if isinstance(given, str):
-        return [(f"{option} {given!r}", _look_up(sample, given, option))]
+        return [_named(_look_up(sample, given, option), option, given)]
     several = isinstance(given, list | tuple | Mapping)
     if (not several and np.ndim(given) == 0) or len(given) == 0:
         raise OptionError(f"{option} is {given!r}; pass a column's name, or a vector with a label for each row.")
@@ -127,29 +130,33 @@ def _columns(sample: Sample, given: Any, option: str) -> list[tuple[str, Any]]:
         return _listed_columns(sample, given, option)
     if isinstance(given, Mapping) or is_frame(given):
         columns = given if isinstance(given, Mapping) else to_pandas(given, None)
-        return [(f"{option} {name!r}", columns[name]) for name in columns]
+        return [_named(columns[name], option, name) for name in columns]
     if isinstance(given, pd.Series | pd.Index):
-        return [(option if given.name is None else f"{option} {given.name!r}", given)]
+        return [(given, option, "") if given.name is None else _named(given, option, given.name)]
     array = given if isinstance(given, Tensor) else np.asarray(given)
     if array.ndim > 2:
         raise OptionError(f"{option} has {array.ndim} dimensions; pass a vector, or a column for each way of grouping.")
     if array.ndim == 2 and array.shape[1] > 1:
-        return [(f"{option}[{i}]", array[:, i]) for i in range(array.shape[1])]
-    return [(option, array.reshape(-1))]
+        return [(array[:, i], f"{option}[{i}]", "") for i in range(array.shape[1])]
+    return [(array.reshape(-1), option, "")]
 
 
-def _listed_columns(sample: Sample, given: Sequence[Any], option: str) -> list[tuple[str, Any]]:
+def _named(values: Any, option: str, name: Any) -> tuple[Any, str, str]:
+    return values, f"{option} {name!r}", str(name)
+
+
+def _listed_columns(sample: Sample, given: Sequence[Any], option: str) -> list[tuple[Any, str, str]]:
     """Tell a list of names, or of vectors, from a list of labels."""
     lengths = {sample.origin.rows, len(sample.columns[0])}
     named = all(isinstance(entry, str) for entry in given) and (len(given) not in lengths or _known(sample, given))
     if named or any(not isinstance(entry, str) and np.ndim(entry) for entry in given):
         return [
-            (f"{option} {entry!r}", _look_up(sample, entry, option))
+            _named(_look_up(sample, entry, option), option, entry)
             if isinstance(entry, str)
-            else (f"{option}[{i}]", entry)
+            else (entry, f"{option}[{i}]", "")
             for i, entry in enumerate(given)
         ]
-    return [(option, pd.Series(list(given)).to_numpy())]
+    return [(pd.Series(list(given)).to_numpy(), option, "")]
 
 
 def _known(sample: Sample, names: Sequence[str]) -> bool:
@@ -175,7 +182,7 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
     return data[name] if isinstance(data, Mapping) else to_pandas(data, name)[name]
 
 
-def _groups(sample: Sample, values: Any, name: str) -> Groups:
+def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
     """Give numbers to the labels of the rows in use."""
     device = sample.columns[0].device
     series = values if isinstance(values, Tensor | pd.Series) else pd.Series(np.asarray(values).reshape(-1))
@@ -195,7 +202,7 @@ def _groups(sample: Sample, values: Any, name: str) -> Groups:
             f"{name} is missing in {counted(len(missing), 'row')} (labelled {sample.row_names(missing)}); fill the labels in, or leave "
             "those rows out of the data."
         )
-    return Groups(codes, len(labels), name, pd.Index(labels))
+    return Groups(codes, len(labels), name, column, pd.Index(labels))
 
 
 def _numbered(values: Tensor) -> tuple[Tensor, np.ndarray]:

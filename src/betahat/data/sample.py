@@ -137,20 +137,61 @@ class Batch:
         return len(self.names)
 
     def take(self, rows: Tensor) -> Batch:
-        """Keep some of the rows, by their positions; they have no origin."""
+        """Keep some of the rows, by their positions; they have no origin.
+
+        Parameters
+        ----------
+        rows : Tensor
+            (m,) positions.
+
+        Returns
+        -------
+        Batch
+        """
         return replace(
             self, columns=tuple(column[rows] for column in self.columns), counts=None, nobs=len(rows), data=None
         )
 
     def counted(self, counts: Tensor) -> Batch:
-        """Let each row count so often."""
+        """Let each row count so often.
+
+        Parameters
+        ----------
+        counts : Tensor
+            (n,).
+
+        Returns
+        -------
+        Batch
+        """
         return replace(self, counts=counts, nobs=float(counts.sum()))
 
     def counts_of(self, block: Block) -> Tensor | None:
-        """Return (b,) how often the rows of a block count."""
+        """Return (b,) how often the rows of a block count.
+
+        Parameters
+        ----------
+        block : Block
+            Of `columns`.
+
+        Returns
+        -------
+        Tensor or None
+            (b,).
+        """
         return None if self.counts is None else self.counts[block.start : block.start + len(block.columns[0])]
 
     def row_names(self, positions: Sequence[int]) -> str:
-        """Name rows by the user's labels, else by their position in the data."""
+        """Name rows by the user's labels, else by their position in the data.
+
+        Parameters
+        ----------
+        positions : sequence of int
+            Of rows in use.
+
+        Returns
+        -------
+        str
+        """
         labels = self.container.row_labels
         return listed(positions if labels is None else labels[list(positions)])

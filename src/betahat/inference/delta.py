@@ -126,7 +126,13 @@ class Delta:
         return self._hand_out(two_sided(self.estimates / standard_errors(self.matrix), self.df))
 
     def cov(self) -> Any:
-        """Return (m, m) J V J'."""
+        """Return (m, m) J V J'.
+
+        Returns
+        -------
+        array
+            (m, m).
+        """
         return self.container.plain(self.matrix)
 
     @property
@@ -135,18 +141,63 @@ class Delta:
         return self.container.plain(self._replicates("draws").draws)
 
     def bootstrap_pvalue(self, value: float = 0.0, tail: Tail = "symmetric") -> Any:
-        """Return (m,) p-values of g = value, from the distances of replicates to the estimate; a number where g returns one."""
+        """Return (m,) p-values of g = value, from the distances of replicates to the estimate; a number where g returns one.
+
+        Parameters
+        ----------
+        value : float or array_like
+            q of the null hypothesis g = q.
+        tail : {"symmetric", "equal"}
+            Distances of either sign, or twice the smaller tail.
+
+        Returns
+        -------
+        array or float
+            (m,), or a number where g is one.
+
+        Raises
+        ------
+        OptionError
+            The covariance has no replicates.
+        """
         values = torch.full_like(self.estimates, value)
         return self._hand_out(self._replicates("bootstrap_pvalue").pvalues(values, tail))
 
     def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
-        """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number. `method` is one of a bootstrap's."""
+        """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number. `method` is one of a bootstrap's.
+
+        Parameters
+        ----------
+        alpha, method
+            As in `Results.conf_int`.
+
+        Returns
+        -------
+        array
+            (m, 2), or (2,) of a number.
+
+        Raises
+        ------
+        OptionError, EstimationError
+            As in `Results.conf_int`.
+        """
         values = self._bounds(alpha, method)
         values = values[0] if len(values) == 1 else values
         return self.container.plain(values)
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return a DataFrame with a row for each value of g."""
+        """Return a DataFrame with a row for each value of g.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (m, 6).
+        """
         error = standard_errors(self.matrix)
         bounds = interval(self.estimates, error, alpha, self.df)
         statistic = self.estimates / error
@@ -233,13 +284,17 @@ def delta_method(
         leaf = params.detach().clone().requires_grad_(True)
         try:
             value = of_vector(leaf)
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise EstimationError(
                 f"The function cannot be differentiated ({str(error).splitlines()[0]}); {remedy}."
             ) from error
         if not isinstance(value, Tensor) or not value.requires_grad:
             raise EstimationError(
                 f"The function returned {value!r}, which does not depend on the parameters through torch; {remedy}."
+            )
+        if value.is_complex() or not bool(torch.isfinite(value).all()):
+            raise EstimationError(
+                f"The function is {value.detach()} at the estimates; the delta method needs real numbers there: check its logarithms and roots."
             )
         flat = value.reshape(-1).to(torch.float64)
         rows = [torch.autograd.grad(entry, leaf, retain_graph=True, allow_unused=True)[0] for entry in flat]

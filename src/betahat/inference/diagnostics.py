@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,8 @@ class ResidualDiagnostics:
 def residual_diagnostics(wresid: Tensor) -> ResidualDiagnostics:
     """Describe (n,) whitened residuals."""
     resid = to_numpy(wresid)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # scipy's, of residuals that are all zero
         omnibus, omnibus_pvalue = stats.normaltest(resid) if len(resid) >= 8 else (np.nan, np.nan)
         bera, bera_pvalue, skew, kurtosis = jarque_bera(resid)
         watson = durbin_watson(resid)

@@ -30,11 +30,16 @@ def quantile(alpha: float, df: Df) -> float | np.ndarray:
     OptionError
         `alpha` is not between 0 and 1.
     """
-    if not isinstance(alpha, Real) or not 0.0 < alpha < 1.0:
-        raise OptionError(f"alpha is {alpha!r}; pass the share outside the interval, between 0 and 1, such as 0.05.")
+    check_alpha(alpha)
     upper = 1.0 - alpha / 2.0
     found: Any = special.ndtri(upper) if df is None else special.stdtrit(_plain(df), upper)
     return np.asarray(found) if np.ndim(found) else float(found)
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse a share that is not between 0 and 1."""
+    if not isinstance(alpha, Real) or not 0.0 < alpha < 1.0:
+        raise OptionError(f"alpha is {alpha!r}; pass the share outside the interval, between 0 and 1, such as 0.05.")
 
 
 def f_tail(statistic: float, df_num: float, df_denom: float) -> float:

@@ -139,7 +139,13 @@ class Influence:
         return self._rows((self._sigma2 * (1 - self._leverage)).sqrt())
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return DFBETAS and the six measures of a row, as statsmodels does."""
+        """Return DFBETAS and the six measures of a row, as statsmodels does.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (n, k + 6).
+        """
         changes = pd.DataFrame(
             to_numpy(self._scaled_changes),
             columns=[f"dfb_{name}" for name in self.fit.design.names],
@@ -156,7 +162,13 @@ class Influence:
         return changes.assign(**{name: to_numpy(values) for name, values in columns.items()})
 
     def outlier_tests(self) -> tuple[Tensor, Tensor]:
-        """Return (n,) externally studentised residuals and their two-sided p-values on n - k - 1 df."""
+        """Return (n,) externally studentised residuals and their two-sided p-values on n - k - 1 df.
+
+        Returns
+        -------
+        tuple of Tensor
+            (n,) and (n,).
+        """
         return self._external, two_sided(self._external, self.fit.df_resid - 1)
 
     @cached_property

@@ -116,11 +116,43 @@ class Margins:
         return self.container.plain(_single(two_sided(self.effects / self._errors, None)))
 
     def conf_int(self, alpha: float = 0.05) -> Any:
-        """Return (p, 2) or (p, 2, J) intervals of coverage 1 - alpha."""
+        """Return (p, 2) or (p, 2, J) intervals of coverage 1 - alpha.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside.
+
+        Returns
+        -------
+        array
+            (p, 2) or (p, 2, J).
+
+        Raises
+        ------
+        OptionError
+            `alpha` is not between 0 and 1, or at="all", which has no standard errors.
+        """
         return self.container.plain(_single(self._bounds(alpha)))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return the table as a DataFrame; its column names are statsmodels'."""
+        """Return the table as a DataFrame; its column names are statsmodels'.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (p J, 6).
+
+        Raises
+        ------
+        OptionError
+            As in `conf_int`.
+        """
         bounds = self._bounds(alpha)
         statistic = self.effects / self._errors
         parts = (self.effects, self._errors, statistic, two_sided(statistic, None), bounds[:, 0], bounds[:, 1])
@@ -132,7 +164,22 @@ class Margins:
         return pd.DataFrame(table, index=index, columns=heads)
 
     def summary(self, alpha: float = 0.05) -> Summary:
-        """Return statsmodels' table of marginal effects."""
+        """Return statsmodels' table of marginal effects.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+
+        Raises
+        ------
+        OptionError
+            As in `conf_int`.
+        """
         statistic = self.effects / self._errors
         return effects_summary(
             model=self.response.model,
@@ -207,6 +254,9 @@ def marginal_effects(
         raise OptionError(f"at is {at!r}; use one of {listed(_AT)}.")
     if method not in _METHODS:
         raise OptionError(f"method is {method!r}; use one of {listed(_METHODS)}.")
+    for option, value in (("dummy", dummy), ("count", count)):
+        if value not in (True, False):
+            raise OptionError(f"{option} is {value!r}; use True or False.")
     if (dummy or count) and method in ("dyex", "eyex"):
         raise OptionError(f"method {method!r} has no meaning for regressors of steps; use 'dydx' or 'eydx'.")
     if (dummy or count) and at in ("median", "zero"):

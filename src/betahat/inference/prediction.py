@@ -58,7 +58,7 @@ class Prediction:
 
     @property
     def var_resid(self) -> Any:
-        """The variance of a new observation about its mean."""
+        """(m,) the variance of a new observation about its mean; () where it is the same for all."""
         return float(self.noise) if self.noise.ndim == 0 else self.container.plain(self.noise)
 
     @property
@@ -77,11 +77,40 @@ class Prediction:
         return self.container.plain((self.variances + self.noise).sqrt())
 
     def conf_int(self, obs: bool = False, alpha: float = 0.05) -> Any:
-        """Return (m, 2) intervals of the mean, or with `obs` of a new observation."""
+        """Return (m, 2) intervals of the mean, or with `obs` of a new observation.
+
+        Parameters
+        ----------
+        obs : bool
+            Of a new observation instead of the mean.
+        alpha : float
+            The share outside.
+
+        Returns
+        -------
+        array
+            (m, 2), in units of endog.
+
+        Raises
+        ------
+        OptionError
+            `alpha` is not between 0 and 1.
+        """
         return self.container.plain(self._bounds(obs, alpha))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return mean, its standard error, and both intervals, one row for each prediction."""
+        """Return mean, its standard error, and both intervals, one row for each prediction.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (m, 6).
+        """
         mean, obs = to_numpy(self._bounds(False, alpha)), to_numpy(self._bounds(True, alpha))
         return pd.DataFrame(
             {

@@ -53,6 +53,18 @@ def certain_share(fit: Fit) -> float:
     return float(fit.sum_rows(_certain)) / float(fit.nobs)
 
 
+def excess_loss(objective: LinearIndex, index: Tensor, y: Tensor) -> Tensor:
+    """Return (b,) the loss beyond that of a perfect fit, of rows of weight one."""
+    loss = objective.losses(index, y)
+    if isinstance(objective, Logistic):  # of shares, too
+        entropy: Tensor = torch.special.xlogy(y, y) + torch.special.xlog1py(1.0 - y, -y)
+        return (loss + entropy).clamp_min(0.0)
+    if isinstance(objective, Normit):
+        return loss
+    perfect: Tensor = y - torch.special.xlogy(y, y)
+    return (loss - perfect).clamp_min(0.0)
+
+
 def null_log_likelihood(fit: Fit) -> float:
     """Return the log-likelihood of the model with a constant alone, and the same offset and weights."""
     design = fit.design
@@ -113,11 +125,38 @@ class ResponsePrediction:
         return self.container.plain(self.errors)
 
     def conf_int(self, alpha: float = 0.05) -> Any:
-        """Return (m, 2) intervals of coverage 1 - alpha."""
+        """Return (m, 2) intervals of coverage 1 - alpha.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside.
+
+        Returns
+        -------
+        array
+            (m, 2).
+
+        Raises
+        ------
+        OptionError
+            `alpha` is not between 0 and 1.
+        """
         return self.container.plain(self.bounds_of(alpha))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return predictions, standard errors and intervals, one row for each."""
+        """Return predictions, standard errors and intervals, one row for each.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (m, 4).
+        """
         bounds = to_numpy(self.bounds_of(alpha))
         return pd.DataFrame(
             {
@@ -185,21 +224,13 @@ def _mean(rows: Rows) -> Tensor:
     return index_rows(rows).objective.mean(index_rows(rows).index)
 
 
-def _excess(rows: Rows) -> Tensor:
-    """Return (b,) the loss beyond that of a perfect fit, of a row of weight one."""
-    read = index_rows(rows)
-    y, loss = read.y, read.objective.losses(read.index, read.y)
-    if isinstance(read.objective, Logistic):  # of shares, too
-        entropy: Tensor = torch.special.xlogy(y, y) + torch.special.xlog1py(1.0 - y, -y)
-        return (loss + entropy).clamp_min(0.0)
-    if isinstance(read.objective, Normit):
-        return loss
-    perfect: Tensor = y - torch.special.xlogy(y, y)
-    return (loss - perfect).clamp_min(0.0)
-
-
 def _deviance_residual(rows: Rows) -> Tensor:
     return torch.sign(index_rows(rows).y - _mean(rows)) * (2.0 * _excess(rows)).sqrt()
+
+
+def _excess(rows: Rows) -> Tensor:
+    read = index_rows(rows)
+    return excess_loss(read.objective, read.index, read.y)
 
 
 def _deviance(rows: Rows) -> Tensor:

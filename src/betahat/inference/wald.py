@@ -83,18 +83,59 @@ class TTest:
         return self.container.plain(self.pvalues.squeeze())
 
     def conf_int(self, alpha: float = 0.05) -> Any:
-        """Return (J, 2) intervals of R b, each of coverage 1 - alpha."""
+        """Return (J, 2) intervals of R b, each of coverage 1 - alpha.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside.
+
+        Returns
+        -------
+        array
+            (J, 2).
+
+        Raises
+        ------
+        OptionError
+            `alpha` is not between 0 and 1.
+        """
         return self.container.plain(self._bounds(alpha))
 
     def _bounds(self, alpha: float) -> Tensor:
         return interval(self.effects, self.errors, alpha, self.df) if self.inverted is None else self.inverted(alpha)
 
     def summary(self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None) -> Any:
-        """Return statsmodels' table of constraints; it has `as_text`, `as_html` and `as_latex_tabular`."""
+        """Return statsmodels' table of constraints; it has `as_text`, `as_html` and `as_latex_tabular`.
+
+        Parameters
+        ----------
+        xname : sequence of str, optional
+            (J,) names of the restrictions.
+        alpha : float
+            The share outside of the intervals.
+        title : str, optional
+            The heading.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+        """
         return self._rendered().summary(xname=xname, alpha=alpha, title=title)
 
     def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
-        """Return the table of constraints as a DataFrame, one row for each restriction."""
+        """Return the table of constraints as a DataFrame, one row for each restriction.
+
+        Parameters
+        ----------
+        xname, alpha
+            As in `summary`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (J, 6).
+        """
         frame: pd.DataFrame = self._rendered().summary_frame(xname=xname, alpha=alpha)
         return frame
 
@@ -147,7 +188,12 @@ class WaldTest:
         return self.statistic
 
     def summary(self) -> str:
-        """Return statsmodels' one line."""
+        """Return statsmodels' one line.
+
+        Returns
+        -------
+        str
+        """
         if self.distribution == "F":
             return f"<F test: F={self.statistic!r}, p={self.pvalue}, df_denom={self.df_denom:.3g}, df_num={self.df_num:.3g}>"
         return f"<Wald test (chi2): statistic={self.statistic}, p-value={self.pvalue}, df_denom={self.df_denom:.3g}>"
@@ -172,7 +218,13 @@ class TermTests:
     distribution: str
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return the table under the column names that statsmodels prints."""
+        """Return the table under the column names that statsmodels prints.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each term.
+        """
         named = {"statistic": self.distribution, "pvalue": f"P>{self.distribution}"}
         spaced = {"df_constraint": "df constraint", "df_denom": "df denom"}
         return self.table.rename(columns=named | spaced)

@@ -74,11 +74,37 @@ class DiscreteModel(RegressorModel, ABC):
     @classmethod
     @abstractmethod
     def check_endog(cls, endog: Tensor) -> None:
-        """Refuse values that the model gives no probability."""
+        """Refuse values that the model gives no probability.
+
+        Parameters
+        ----------
+        endog : Tensor
+            (n,).
+
+        Raises
+        ------
+        DataError
+            It counts them.
+        """
 
     @classmethod
     def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
-        """Make the model from a formula and a dataframe; the options are those of the model."""
+        """Make the model from a formula and a dataframe; the options are those of the model.
+
+        Parameters
+        ----------
+        formula, data, **options
+            As in `logit`.
+
+        Returns
+        -------
+        DiscreteModel
+
+        Raises
+        ------
+        FormulaError, DataError, OptionError
+            In one sentence, before any work starts.
+        """
         return _from_formula(cls, formula, data, options, caller(2))
 
     def fit(
@@ -172,7 +198,18 @@ class Logit(DiscreteModel):
 
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
-        """Refuse values outside [0, 1]."""
+        """Refuse values outside [0, 1].
+
+        Parameters
+        ----------
+        endog : Tensor
+            (n,).
+
+        Raises
+        ------
+        DataError
+            It counts them.
+        """
         bad = int(((endog < 0) | (endog > 1)).sum())
         if bad:
             raise DataError(
@@ -192,6 +229,11 @@ class Probit(DiscreteModel):
     exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype
         As in `Logit`.
 
+    Raises
+    ------
+    DataError, OptionError
+        As in `Logit`; values other than 0 and 1.
+
     References
     ----------
     ``statsmodels.discrete.discrete_model.Probit``. R: ``glm(family = binomial("probit"))``, with
@@ -209,7 +251,18 @@ class Probit(DiscreteModel):
 
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
-        """Refuse values other than 0 and 1."""
+        """Refuse values other than 0 and 1.
+
+        Parameters
+        ----------
+        endog : Tensor
+            (n,).
+
+        Raises
+        ------
+        DataError
+            It counts them.
+        """
         bad = int(((endog != 0) & (endog != 1)).sum())
         if bad:
             raise DataError(
@@ -229,6 +282,11 @@ class Poisson(DiscreteModel):
     exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype
         As in `Logit`.
 
+    Raises
+    ------
+    DataError, OptionError
+        As in `Logit`; negative values, or zeros in every row.
+
     References
     ----------
     ``statsmodels.discrete.discrete_model.Poisson``. R: ``glm(family = poisson)``.
@@ -245,7 +303,18 @@ class Poisson(DiscreteModel):
 
     @classmethod
     def check_endog(cls, endog: Tensor) -> None:
-        """Refuse negative values."""
+        """Refuse negative values.
+
+        Parameters
+        ----------
+        endog : Tensor
+            (n,).
+
+        Raises
+        ------
+        DataError
+            It counts them.
+        """
         bad = int((endog < 0).sum())
         if bad:
             raise DataError(
@@ -271,6 +340,11 @@ class MNLogit(RegressorModel):
     ----------
     levels : tuple
         (J,) the classes; the first is the base.
+
+    Raises
+    ------
+    DataError, OptionError
+        As in `Logit`; one class, a class without a row, or almost as many classes as rows.
 
     References
     ----------
@@ -308,7 +382,22 @@ class MNLogit(RegressorModel):
 
     @classmethod
     def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
-        """Make the model from a formula and a dataframe; the left-hand side is a column of classes."""
+        """Make the model from a formula and a dataframe; the left-hand side is a column of classes.
+
+        Parameters
+        ----------
+        formula, data, **options
+            As in `mnlogit`.
+
+        Returns
+        -------
+        MNLogit
+
+        Raises
+        ------
+        FormulaError, DataError, OptionError
+            In one sentence, before any work starts.
+        """
         return _multinomial(cls, formula, data, options, caller(2))
 
     @property
@@ -334,6 +423,18 @@ class MNLogit(RegressorModel):
         -------
         MultinomialResults
             Coefficients are (k, J - 1); the covariance is (k (J - 1)) square, equation by equation.
+
+        Parameters
+        ----------
+        cov_type, cov_kwds, use_t, bread, rank, disp, **options
+            As in `Logit.fit`.
+        start_params : array_like, optional
+            (k, J - 1) where to start.
+
+        Raises
+        ------
+        EstimationError
+            Separated classes, no degree of freedom left, no regressor that varies.
         """
         fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params, disp, options)
         return MultinomialResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
@@ -372,12 +473,42 @@ def logit(formula: str, data: Any, **options: Any) -> Logit:
 
 
 def probit(formula: str, data: Any, **options: Any) -> Probit:
-    """Make a Probit model from a formula and a dataframe; the options are those of `logit`."""
+    """Make a Probit model from a formula and a dataframe; the options are those of `logit`.
+
+    Parameters
+    ----------
+    formula, data, **options
+        As in `logit`.
+
+    Returns
+    -------
+    Probit
+
+    Raises
+    ------
+    FormulaError, DataError, OptionError
+        In one sentence, before any work starts.
+    """
     return _from_formula(Probit, formula, data, options, caller(2))
 
 
 def poisson(formula: str, data: Any, **options: Any) -> Poisson:
-    """Make a Poisson model from a formula and a dataframe; the options are those of `logit`."""
+    """Make a Poisson model from a formula and a dataframe; the options are those of `logit`.
+
+    Parameters
+    ----------
+    formula, data, **options
+        As in `logit`.
+
+    Returns
+    -------
+    Poisson
+
+    Raises
+    ------
+    FormulaError, DataError, OptionError
+        In one sentence, before any work starts.
+    """
     return _from_formula(Poisson, formula, data, options, caller(2))
 
 
@@ -385,6 +516,20 @@ def mnlogit(formula: str, data: Any, **options: Any) -> MNLogit:
     """Make a multinomial logit model from a formula and a dataframe; the left-hand side is a column of classes.
 
     The options are those of `logit`, but for offset and exposure.
+
+    Parameters
+    ----------
+    formula, data, **options
+        As in `logit`.
+
+    Returns
+    -------
+    MNLogit
+
+    Raises
+    ------
+    FormulaError, DataError, OptionError
+        In one sentence, before any work starts.
     """
     return _multinomial(MNLogit, formula, data, options, caller(2))
 
@@ -474,6 +619,11 @@ def _check_varies(endog: Tensor) -> None:
 
 
 def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
+    if 2 * len(levels) > max(design.rows, 20):
+        raise DataError(
+            f"endog has {len(levels)} classes in {design.rows} rows; a multinomial model needs several rows of each: join classes, or use "
+            "OLS or Poisson for numbers."
+        )
     if len(levels) < 2:
         raise DataError(f"endog has one class, {listed(levels)}; a multinomial model needs two or more.")
     counts = torch.bincount(design.endog.long(), minlength=len(levels)).tolist()

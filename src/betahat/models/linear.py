@@ -129,7 +129,24 @@ class OLS(LinearModel):
 
     @classmethod
     def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
-        """Make the model from a formula and a dataframe; see `ols`, which is the same thing."""
+        """Make the model from a formula and a dataframe; see `ols`, which is the same thing.
+
+        Parameters
+        ----------
+        formula, data
+            As in `ols`.
+        **options
+            hasconst, missing, device and dtype, as in `ols`.
+
+        Returns
+        -------
+        OLS
+
+        Raises
+        ------
+        FormulaError, DataError, OptionError
+            In one sentence, before any work starts.
+        """
         return _from_formula(cls, formula, data, options, caller(2))
 
 
@@ -185,7 +202,24 @@ class WLS(LinearModel):
 
     @classmethod
     def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
-        """Make the model from a formula and a dataframe; see `wls`, which is the same thing."""
+        """Make the model from a formula and a dataframe; see `wls`, which is the same thing.
+
+        Parameters
+        ----------
+        formula, data
+            As in `ols`.
+        **options
+            weights, hasconst, missing, device and dtype, as in `wls`.
+
+        Returns
+        -------
+        WLS
+
+        Raises
+        ------
+        FormulaError, DataError, OptionError
+            In one sentence, before any work starts.
+        """
         options.setdefault("weights", 1.0)
         return _from_formula(cls, formula, data, options, caller(2))
 
@@ -258,6 +292,11 @@ def wls(
     Returns
     -------
     WLS
+
+    Raises
+    ------
+    FormulaError, DataError, OptionError
+        In one sentence, before any work starts.
     """
     options = {"weights": weights, "hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}
     return _from_formula(WLS, formula, data, options, caller(2))

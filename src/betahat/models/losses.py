@@ -218,7 +218,7 @@ def _try(call: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tenso
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise DataError(
             f"{name} cannot be taken of an output of shape {tuple(output.shape)} and a target of shape {tuple(target.shape)} "
-            f"({str(error).splitlines()[0]}); pass a target that the loss understands."
+            f"({str(error).splitlines()[0]}); pass a loss of output and target, and a target that it understands."
         ) from error
     if not isinstance(value, Tensor):
         raise DataError(f"{name} returned a {type(value).__name__}; a loss must return a tensor.")
@@ -232,6 +232,10 @@ def _reduction(
     if whole.numel() != 1:
         raise DataError(
             f"{name} returned a tensor of shape {tuple(whole.shape)}; it must return one number, or one for each row."
+        )
+    if not bool(torch.isfinite(whole).all()):
+        raise DataError(
+            f"{name} is {float(whole)} at the module's parameters; it must be finite: look for overflow, or train it again."
         )
     if len(output) < 2:
         return "sum"

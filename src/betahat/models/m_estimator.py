@@ -31,8 +31,10 @@ from betahat.models.options import (
     Tensors,
     by_name,
     check_general_options,
+    check_polish,
     check_values,
     read_bread,
+    read_names,
     read_penalty,
     rows_in_block,
     user_code,
@@ -106,11 +108,11 @@ class MEstimator:
         check_memory(len(self._start), FEWEST_ROWS, device)
         self._data = data
         self._columns, self._keys, self._container = _read_data(data, device)
-        self.names = parameter_names(self._tensors) if names is None else tuple(map(str, names))
+        self.names = parameter_names(self._tensors) if names is None else read_names(names)
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
             raise OptionError(
                 f"names has {counted(len(self.names), 'name')}, {len(set(self.names))} of them different, for {len(self._start)} parameters; "
-                "pass one for each."
+                "pass a different one for each."
             )
         self._losses = _as_batch(_calling(row_loss, self._tensors, self._keys), self._start, self._columns)
         self._claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
@@ -149,8 +151,14 @@ class MEstimator:
         Returns
         -------
         GeneralResults
+
+        Raises
+        ------
+        OptionError, EstimationError
+            As in `TorchModel.fit`; bread="expected", since a row loss shows no distribution.
         """
         kind = read_bread(bread)
+        check_polish(polish)
         if kind is Bread.EXPECTED:
             raise OptionError(
                 "bread='expected' needs the distribution of a model's output, which a row loss does not show; pass 'observed', "
@@ -178,6 +186,16 @@ class MEstimator:
             mean=None,
         )
         return GeneralResults(self, fit, covariance_of(fit, estimator, use_t), view)
+
+    @property
+    def endog_names(self) -> str:
+        """What is minimised."""
+        return "loss"
+
+    @property
+    def exog_names(self) -> list[str]:
+        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of one's own."""
+        return list(self.names)
 
     @property
     def nobs(self) -> float:

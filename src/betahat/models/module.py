@@ -75,9 +75,17 @@ def functional(module: nn.Module, chosen: Sequence[str] | None) -> Functional:
     OptionError, DataError
         A pattern that matches nothing; a module without parameters, not yet initialised, or that cannot be copied.
     """
+    if isinstance(module, type):
+        raise OptionError(f"The module is the class {module.__name__}; pass an instance, {module.__name__}(...).")
     if not isinstance(module, nn.Module):
         raise OptionError(
             f"The module is a {type(module).__name__}; pass a torch.nn.Module, or use bh.MEstimator for a function."
+        )
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise OptionError(f"The module is wrapped in {type(module).__name__}; pass what is inside, module.module.")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise OptionError(
+            "The module is a TorchScript one, which cannot be copied; pass the module that it was made from."
         )
     free = _free_parameters(module, chosen)
     twin = _twin(module)
@@ -117,7 +125,11 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
                 "requires_grad_(True)."
             )
     else:
-        patterns = [chosen] if isinstance(chosen, str) else list(chosen)
+        patterns = list(chosen) if isinstance(chosen, list | tuple | set) else [chosen]
+        if not all(isinstance(pattern, str) for pattern in patterns):
+            raise OptionError(
+                f"params is {type(chosen).__name__}, not names; pass some of {listed(known, limit=20)}, or patterns."
+            )
         idle = [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in known)]
         if idle or not patterns:
             by = f" by {listed(idle)}" if idle else ""
@@ -130,7 +142,7 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
         raise DataError(
             f"The parameters {listed(wrong)} are no real floating-point numbers; exclude them by params=[...]."
         )
-    devices = {value.device for value in free.values()}
+    devices = sorted({str(value.device) for value in free.values()})
     if len(devices) > 1:
         raise DataError(f"The parameters lie on several devices, {listed(devices)}; move the module to one.")
     bad = [name for name, value in free.items() if not bool(torch.isfinite(value).all())]

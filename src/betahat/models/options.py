@@ -41,6 +41,19 @@ def read_bread(bread: str) -> Bread:
     return Bread(bread)
 
 
+def read_names(names: Iterable[Any]) -> tuple[str, ...]:
+    """Return the user's names of the parameters; a single string would give its letters."""
+    if isinstance(names, str):
+        raise OptionError(f"names is {names!r}; pass a list with a name for each parameter, such as [{names!r}].")
+    return tuple(map(str, names))
+
+
+def check_polish(polish: bool) -> None:
+    """Refuse what is neither yes nor no."""
+    if polish not in (True, False):
+        raise OptionError(f"polish is {polish!r}; use True, or False to take the parameters as they are.")
+
+
 def check_general_options(bread: Bread, rank: str | None, claim: Claim, penalty: Penalty | None) -> None:
     """Refuse a rank or a bread that a loss does not have."""
     if rank not in (None, "pinv"):

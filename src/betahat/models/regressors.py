@@ -7,6 +7,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -20,6 +21,37 @@ from betahat.data.frame import Beside, read_columns
 from betahat.errors import CollinearityWarning, DataError, OptionError, listed
 from betahat.fit import Fit
 from betahat.solvers.least_squares import Rank
+
+
+@dataclass(frozen=True, eq=False)
+class ModelData:
+    """A model's data under statsmodels' names, `model.data`.
+
+    Attributes
+    ----------
+    frame : object
+        The dataframe that was given with the formula or as exog, with all its rows; None where there is none.
+    orig_endog, orig_exog : series and dataframe, arrays or tensors
+        (n,) and (n, k), of the rows in use.
+    row_labels : pandas.Index or None
+        (n,) the labels of the rows in use.
+    ynames : str
+        The dependent variable's name.
+    xnames, param_names : list of str
+        (k,) the regressors' names.
+    """
+
+    frame: Any
+    orig_endog: Any
+    orig_exog: Any
+    row_labels: Any
+    ynames: str
+    xnames: list[str]
+
+    @property
+    def param_names(self) -> list[str]:
+        """The same as `xnames`."""
+        return self.xnames
 
 
 class RegressorModel(ABC):
@@ -100,6 +132,13 @@ class RegressorModel(ABC):
     def exog_names(self) -> list[str]:
         """(k,) the regressors' names."""
         return list(self.design.names)
+
+    @property
+    def data(self) -> ModelData:
+        """The data under statsmodels' names."""
+        design = self.design
+        labels = design.container.row_labels
+        return ModelData(design.origin.data, self.endog, self.exog, labels, design.endog_name, self.exog_names)
 
     @property
     def nobs(self) -> float:

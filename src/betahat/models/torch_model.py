@@ -27,8 +27,10 @@ from betahat.models.options import (
     FEWEST_ROWS,
     BreadName,
     check_general_options,
+    check_polish,
     check_values,
     read_bread,
+    read_names,
     read_penalty,
     rows_in_block,
     user_code,
@@ -189,6 +191,7 @@ class TorchModel:
             `polish=False` at parameters that are more than a thousandth of a standard error from the optimum.
         """
         kind = read_bread(bread)
+        check_polish(polish)
         claim, penalty = self._problem.objective.claim, self._problem.penalty
         check_general_options(kind, rank, claim, penalty)
         if kind is Bread.EXPECTED:
@@ -206,12 +209,45 @@ class TorchModel:
         return GeneralResults(self, fit, covariance, self._view)
 
     def outputs(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Return the module's (b, ...) outputs at (k,) parameters, differentiable by torch."""
+        """Return the module's (b, ...) outputs at (k,) parameters, differentiable by torch.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        inputs : tuple of Tensor
+            (b, ...) each.
+
+        Returns
+        -------
+        Tensor
+            (b, ...).
+
+        Raises
+        ------
+        DataError
+            The module cannot be called with them.
+        """
         with user_code("The module cannot be called with the inputs", "pass inputs like those of the fit"):
             return self._free(params, inputs)
 
     def read_inputs(self, inputs: Any) -> Inputs:
-        """Read new inputs for a prediction."""
+        """Read new inputs for a prediction.
+
+        Parameters
+        ----------
+        inputs : object
+            As in `TorchModel`.
+
+        Returns
+        -------
+        Inputs
+
+        Raises
+        ------
+        DataError
+            Other names, columns or shapes than those of the fit.
+        """
         if not self._inputs.tensors:
             raise DataError(
                 "The module holds its own data, so there are no inputs to exchange; call predict() without any."
@@ -240,6 +276,16 @@ class TorchModel:
                 )
         check_values(labelled_inputs(read.tensors))
         return replace(read, tensors=tuple(n.to(o.dtype) for n, o in zip(read.tensors, own.tensors, strict=True)))
+
+    @property
+    def endog_names(self) -> str:
+        """The target's name."""
+        return self.endog_name
+
+    @property
+    def exog_names(self) -> list[str]:
+        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of one's own."""
+        return list(self.names)
 
     @property
     def nobs(self) -> float:
@@ -346,10 +392,10 @@ class TorchModel:
 def _names(free: Functional, inputs: Inputs, own: Sequence[str] | None) -> tuple[str, ...]:
     names = parameter_names(free.tensors)
     if own is not None:
-        given = tuple(map(str, own))
+        given = read_names(own)
         if len(given) != len(names) or len(set(given)) < len(given):
             raise OptionError(
-                f"names has {counted(len(given), 'name')}, {len(set(given))} of them different, for {len(names)} parameters; pass one for each."
+                f"names has {counted(len(given), 'name')}, {len(set(given))} of them different, for {len(names)} parameters; pass a different one for each."
             )
         return given
     first = first_linear(free, inputs)

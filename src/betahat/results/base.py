@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -16,18 +17,23 @@ from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
-from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Diagnostics, Fit
+from betahat.inference.cases import Cases
 from betahat.inference.coefficients import covariance_factor, interval, square_root, standard_errors
 from betahat.inference.delta import Delta, Parameters, View, delta_method, replicated_function
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.likelihood import information_criterion, log_likelihood
+from betahat.inference.margins import Response
+from betahat.inference.prediction import check_width
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
 from betahat.inference.wald import TermTests, TTest, WaldTest, approximate_hotelling, identity_rows, t_test, wald_test
+from betahat.plots.coefficients import coefplot
+from betahat.plots.rows import plot_diagnostics
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,6 +63,13 @@ class Results(ABC):
     def names(self) -> tuple[str, ...]:
         """(k,) the parameters' names."""
         return self.fit.names
+
+    @property
+    def equation_terms(self) -> tuple[tuple[str, str], ...]:
+        """(k,) the equation of each parameter, or nothing where there is one only, and its name there."""
+        if not self.fit.equations:
+            return tuple(("", name) for name in self.names)
+        return tuple((equation, name) for equation in self.fit.equations for name in self.fit.given.names)
 
     @property
     def endog_name(self) -> str:
@@ -99,6 +112,18 @@ class Results(ABC):
             Of a bootstrap: by its standard errors; by quantiles of the estimates, of their distances, of their t statistics, or corrected for bias
             and skewness; or a band that covers all coefficients at once. None is by t or the normal distribution, and of the wild
             cluster bootstrap by inverting its tests.
+
+        Returns
+        -------
+        array
+            (k, 2), lower and upper bounds in units of the coefficients.
+
+        Raises
+        ------
+        OptionError
+            `alpha` is not between 0 and 1, an unknown method, or one that needs replicates where there are none.
+        EstimationError
+            A method that the bootstrap's kind does not have.
         """
         return self._intervals(self._bounds(alpha, method))
 
@@ -109,6 +134,16 @@ class Results(ABC):
         ----------
         tail : {"symmetric", "equal"}
             Distances of either sign, or twice the smaller tail. The wild cluster bootstrap has its own, those of `pvalues`.
+
+        Returns
+        -------
+        array
+            (k,).
+
+        Raises
+        ------
+        OptionError
+            The covariance has no replicates, or the tail is unknown.
         """
         found = self._replicated("bootstrap_pvalues").pvalues(torch.zeros_like(self.fit.params), tail)
         own = self._own_pvalues(self._identity, torch.zeros_like(self.fit.params))
@@ -137,7 +172,14 @@ class Results(ABC):
         Returns
         -------
         (k, k), or as above
+
+        Raises
+        ------
+        OptionError, FormulaError
+            Arguments that do not go together, or have another shape.
         """
+        if scale is not None and not (isinstance(scale, Real) and scale >= 0):
+            raise OptionError(f"scale is {scale!r}; pass the errors' variance, a number.")
         matrix = self._matrix(cov_p, scale)
         if column is not None:
             if r_matrix is not None or other is not None:
@@ -194,7 +236,24 @@ class Results(ABC):
         return replace(self, cov=covariance_of(self.fit, resolve(cov_type, cov_kwds), use_t))
 
     def get_robustcov_results(self, cov_type: CovType = "HC1", use_t: bool | None = None, **cov_kwds: Any) -> Self:
-        """Return the same fit under another covariance: `with_cov` in statsmodels' spelling."""
+        """Return the same fit under another covariance: `with_cov` in statsmodels' spelling.
+
+        Parameters
+        ----------
+        cov_type, use_t
+            As in `with_cov`.
+        **cov_kwds
+            The options of a named estimator.
+
+        Returns
+        -------
+        Results
+
+        Raises
+        ------
+        OptionError
+            An unknown name or option; the message lists the known ones.
+        """
         return self.with_cov(cov_type, cov_kwds, use_t)
 
     @property
@@ -299,7 +358,26 @@ class Results(ABC):
         return self.info_criteria("bic")
 
     def info_criteria(self, crit: str, dk_params: float = 0) -> float:
-        """Return "aic", "bic", "aicc" or "hqic"; `dk_params=1` counts the variance as a parameter."""
+        """Return "aic", "bic", "aicc" or "hqic"; `dk_params=1` counts the variance as a parameter.
+
+        Parameters
+        ----------
+        crit : {"aic", "bic", "aicc", "hqic"}
+            -2 llf + 2 r; r log n; 2 r n / (n - r - 1); 2 r log log n in the place of 2 r.
+        dk_params : float
+            How many parameters to add to r, such as 1 for the variance.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        OptionError
+            Another criterion.
+        EstimationError
+            The loss is no likelihood.
+        """
         return information_criterion(crit, self.llf, self.fit.nobs, self.fit.rank + dk_params)
 
     @property
@@ -324,7 +402,15 @@ class Results(ABC):
         Returns
         -------
         TTest
+
+        Raises
+        ------
+        FormulaError
+            Restrictions that cannot be read; the message lists the parameters.
+        EstimationError
+            A restriction on a column that was left out as collinear, or a covariance that is none.
         """
+        check_use_t(use_t)
         matrix, values = self._restrictions(r_matrix)
         df: Df = self._df_of(matrix) if use_t is None or self.cov.small_sample is not None else self._df_denom
         df = None if use_t is False else df
@@ -341,11 +427,46 @@ class Results(ABC):
         return bounds
 
     def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
-        """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`."""
+        """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`.
+
+        Parameters
+        ----------
+        r_matrix, cov_p
+            As in `t_test`.
+
+        Returns
+        -------
+        WaldTest
+
+        Raises
+        ------
+        FormulaError, EstimationError
+            As in `wald_test`.
+        """
         return self.wald_test(r_matrix, cov_p, use_f=True)
 
     def wald_test(self, r_matrix: Any, cov_p: Any = None, use_f: bool | None = None) -> WaldTest:
-        """Test restrictions jointly; F where tests take t, chi-squared otherwise. `r_matrix` as in `t_test`."""
+        """Test restrictions jointly; F where tests take t, chi-squared otherwise. `r_matrix` as in `t_test`.
+
+        Parameters
+        ----------
+        r_matrix, cov_p
+            As in `t_test`.
+        use_f : bool, optional
+            F = W / J with its degrees of freedom, or W by chi-squared; None is F where tests take t.
+
+        Returns
+        -------
+        WaldTest
+            W = (R b - q)' (R V R')^-1 (R b - q).
+
+        Raises
+        ------
+        FormulaError
+            Restrictions that cannot be read.
+        EstimationError
+            Restrictions that contradict each other, or a covariance of too low a rank for so many.
+        """
         matrix, values = self._restrictions(r_matrix)
         return self._joint(matrix, values, self._factor_of(cov_p), self.use_t if use_f is None else use_f)
 
@@ -369,6 +490,11 @@ class Results(ABC):
         Returns
         -------
         TermTests
+
+        Raises
+        ------
+        OptionError, FormulaError
+            A part that no term has, or restrictions that cannot be read.
         """
         terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
         tests: list[tuple[str, Any]] = [
@@ -376,11 +502,17 @@ class Results(ABC):
             for name, columns in terms.items()
             if columns and (len(columns) > 1 or not skip_single)
         ]
+        if isinstance(combine_terms, str):
+            raise OptionError(
+                f"combine_terms is {combine_terms!r}; pass a list of parts of names, such as [{combine_terms!r}]."
+            )
         for part in combine_terms or ():
             together = [column for name, columns in terms.items() if part in name for column in columns]
             if not together:
                 raise OptionError(f"No term has {part!r} in its name; the terms are {listed(terms, limit=30)}.")
             tests.append((part, self._rows_of(together)))
+        if not all(isinstance(extra, tuple | list) and len(extra) == 2 for extra in extra_constraints or ()):
+            raise OptionError(f"extra_constraints is {extra_constraints!r}; pass pairs, such as [('name', 'x1 = x2')].")
         tests += extra_constraints or []
         found = [self.wald_test(restriction) for _, restriction in tests]
         table = pd.DataFrame(
@@ -408,6 +540,11 @@ class Results(ABC):
         Delta
             With `estimate`, `bse`, `statistic`, `pvalue`, `conf_int()` and `summary_frame()`.
 
+        Raises
+        ------
+        EstimationError
+            The function leaves torch, or it or its gradient is not finite at the estimates.
+
         Examples
         --------
         >>> import betahat as bh
@@ -422,23 +559,61 @@ class Results(ABC):
 
     @abstractmethod
     def summary(self) -> Summary:
-        """Return the summary, with `as_text`, `as_html`, `as_latex` and `as_csv`."""
+        """Return the summary, with `as_text`, `as_html`, `as_latex` and `as_csv`.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+        """
 
     @abstractmethod
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names."""
+        """Return one row of statistics of the model, under broom's column names.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
 
     @property
     @abstractmethod
     def goodness(self) -> tuple[str, float]:
         """What a table says of the fit, and its name there: R², a pseudo R², or the loss."""
 
+    @property
+    @abstractmethod
+    def response(self) -> Response:
+        """The mean of the dependent variable as a function of parameters and regressors, and the data it was fitted on.
+
+        Raises
+        ------
+        EstimationError
+            The model does not show a mean of regressors.
+        """
+
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
-        """Return a row for each coefficient, under broom's column names."""
-        if not 0.0 < conf_level < 1.0:
-            raise OptionError(f"conf_level is {conf_level}; pass the share that the intervals cover, such as 0.95.")
+        """Return a row for each coefficient, under broom's column names.
+
+        Parameters
+        ----------
+        conf_level : float
+            The share that the intervals cover, between 0 and 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (k, 7): term, estimate, std.error, statistic, p.value, conf.low, conf.high.
+
+        Raises
+        ------
+        OptionError
+            A level that is not between 0 and 1.
+        """
+        if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
+            raise OptionError(f"conf_level is {conf_level!r}; pass the share that the intervals cover, such as 0.95.")
         table = self.coefficient_table()
-        low, high = self._numpy_interval(1.0 - conf_level).T
+        low, high = self.interval_table(1.0 - conf_level).T
         return pd.DataFrame(
             {
                 "term": list(self.names),
@@ -452,9 +627,64 @@ class Results(ABC):
         )
 
     def coefficient_table(self) -> np.ndarray:
-        """Return (k, 4) coefficient, standard error, statistic and p-value, in NumPy."""
+        """Return (k, 4) coefficient, standard error, statistic and p-value, in NumPy.
+
+        Returns
+        -------
+        numpy.ndarray
+            (k, 4).
+        """
         columns = [self.fit.params, self._errors, self._statistics, self._pvalues]
         return to_numpy(self._expand(torch.stack(columns, 1)))
+
+    def interval_table(self, alpha: float = 0.05, method: Method | None = None) -> np.ndarray:
+        """Return the intervals of `conf_int`, in NumPy.
+
+        Parameters
+        ----------
+        alpha, method : float, str
+            As in `conf_int`.
+
+        Returns
+        -------
+        (k, 2) numpy.ndarray
+        """
+        return to_numpy(self._expand(self._bounds(alpha, method)))
+
+    # pictures
+
+    @property
+    @abstractmethod
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the coefficients with their intervals.
+
+        Parameters
+        ----------
+        **options
+            Those of `betahat.coefplot`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        return coefplot(self, **options)
+
+    def plot_diagnostics(self, axes: Any = None, mark: int = 3) -> Any:
+        """Draw residuals, their quantiles, their scale and the leverage of each row.
+
+        Parameters
+        ----------
+        axes, mark : (4,) Axes, int
+            As in `betahat.plot_diagnostics`.
+
+        Returns
+        -------
+        (4,) matplotlib.axes.Axes
+        """
+        return plot_diagnostics(self, axes, mark=mark)
 
     def __repr__(self) -> str:
         """Name the model, its size and its covariance."""
@@ -631,9 +861,6 @@ class Results(ABC):
     def _rows_of(self, columns: Sequence[int]) -> Tensor:
         return identity_rows(columns, len(self.names), self.fit.params)
 
-    def _numpy_interval(self, alpha: float) -> np.ndarray:
-        return to_numpy(self._expand(self._bounds(alpha)))
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class VectorResults(Results, ABC):
@@ -662,3 +889,13 @@ def square_of(results: Results, values: Tensor) -> Any:
 def intervals_of(results: Results, values: Tensor) -> Any:
     """Hand out (k, 2) bounds, a row for each parameter."""
     return results._container.present(results._expand(values), results._names, [0, 1])
+
+
+def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple[Tensor, Container]:
+    """Read (m, k) regressors of new data, without the columns that the fit left out, and the container of their rows."""
+    regressors, container = results.model.new_regressors(exog, transform)
+    width = results.fit.given.width
+    check_width(regressors, width)
+    if results.fit.design.width < width:
+        regressors = regressors[:, list(results.fit.kept)]
+    return regressors.to(results.fit.params.device), container

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.summary2 import Summary as SecondSummary
 from torch import Tensor
 
 from betahat.calculus.rows import Bread
 from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.errors import DataError, OptionError, counted
+from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.margins import Margins, Response, marginal_effects
-from betahat.inference.prediction import check_width
 from betahat.inference.residuals import fitted_values
 from betahat.inference.response import (
     ResponsePrediction,
@@ -36,7 +38,8 @@ from betahat.inference.response import (
 )
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.results.base import Results, intervals_of, square_of, vector_of
+from betahat.results.base import Results, intervals_of, new_regressors, square_of, vector_of
+from betahat.results.second_summary import equations_summary, second_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -85,6 +88,16 @@ class MaximumLikelihoodResults(Results, ABC):
         return chi2_tail(self.llr, self.df_model)
 
     @property
+    def k_constant(self) -> int:
+        """1 if a column, or a combination of columns, is constant."""
+        return self.fit.k_constant
+
+    @property
+    def method(self) -> str:
+        """How the estimates were found, as statsmodels prints it."""
+        return "MLE"
+
+    @property
     def converged(self) -> bool:
         """True: a fit that does not converge is an error."""
         return self.fit.diagnostics.converged
@@ -121,7 +134,7 @@ class MaximumLikelihoodResults(Results, ABC):
             With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
         """
         return marginal_effects(
-            self._response,
+            self.response,
             self.fit.params,
             self._factor,
             self._container,
@@ -133,11 +146,6 @@ class MaximumLikelihoodResults(Results, ABC):
         )
 
     margins = get_margeff
-
-    @property
-    @abstractmethod
-    def _response(self) -> Response:
-        """What marginal effects are of."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -192,10 +200,33 @@ class DiscreteResults(MaximumLikelihoodResults):
         """(n,) deviance residuals, the signed roots of each row's part of the deviance."""
         return self._container.present_rows(deviance_residuals(self.fit))
 
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        return index_cases(self.fit)
+
     def pred_table(self, threshold: float = 0.5) -> Any:
-        """Return (2, 2) how often i was observed and j predicted, of a binary model."""
+        """Return (2, 2) how often i was observed and j predicted, of a binary model.
+
+        Parameters
+        ----------
+        threshold : float
+            The probability from which on 1 is predicted.
+
+        Returns
+        -------
+        array
+            (2, 2).
+
+        Raises
+        ------
+        OptionError
+            A model that is not binary, or a threshold outside [0, 1].
+        """
         if not isinstance(self.fit.objective, Logistic | Normit):
             raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
+        if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
+            raise OptionError(f"threshold is {threshold!r}; pass a probability, such as 0.5.")
         return self._container.plain(prediction_table(self.fit, threshold))
 
     # predictions
@@ -219,6 +250,11 @@ class DiscreteResults(MaximumLikelihoodResults):
         Returns
         -------
         (m,)
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, offsets of another length, new data that do not fit.
         """
         if which not in _WHICH:
             raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
@@ -253,6 +289,11 @@ class DiscreteResults(MaximumLikelihoodResults):
         Returns
         -------
         ResponsePrediction
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
@@ -304,7 +345,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha),
+            interval=self.interval_table(alpha),
             use_t=self.use_t,
         )
         left, right = _cells(self)
@@ -322,8 +363,40 @@ class DiscreteResults(MaximumLikelihoodResults):
             notes=notes,
         )
 
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> SecondSummary:
+        """Return statsmodels' second summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            How the coefficients are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        return second_summary(
+            self, {}, _bread_note(self), yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+        )
+
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names for a `glm`."""
+        """Return one row of statistics of the model, under broom's column names for a `glm`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         return pd.DataFrame(
             {
                 "null.deviance": [self.deviance + self.llr],
@@ -337,10 +410,9 @@ class DiscreteResults(MaximumLikelihoodResults):
             }
         )
 
-    # private
-
     @property
-    def _response(self) -> Response:
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y)."""
         objective, design = self.fit.objective, self.fit.design
         assert isinstance(objective, LinearIndex)
 
@@ -358,6 +430,8 @@ class DiscreteResults(MaximumLikelihoodResults):
             self.endog_name,
             (self.endog_name,),
         )
+
+    # private
 
     def _parameters(self, values: Tensor) -> Any:
         return vector_of(self, values)
@@ -382,7 +456,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         if exog is None:
             regressors, container, shift = design.exog, design.container, design.offset
         else:
-            regressors, container = _new_regressors(self, exog, transform)
+            regressors, container = new_regressors(self, exog, transform)
             shift = None
         if offset is None and exposure is None:
             return regressors, shift, container
@@ -430,6 +504,13 @@ class MultinomialResults(MaximumLikelihoodResults):
         predicted = self._probabilities(self.fit.design.exog).argmax(1)
         return self._container.present_rows((predicted != self.fit.design.endog).to(torch.float64))
 
+    @property
+    def cases(self) -> Cases:
+        """Refuse: a row has a residual for each class."""
+        raise no_cases(
+            "MNLogit has one for each class and row; draw the columns of resid_response, or a Logit of one class"
+        )
+
     def predict(self, exog: Any = None, transform: bool = True, which: str = "mean") -> Any:
         """Predict (m, J) probabilities, or with which="linear" the indices, zeros for the first class.
 
@@ -439,19 +520,35 @@ class MultinomialResults(MaximumLikelihoodResults):
             As in `DiscreteResults.predict`.
         which : {"mean", "linear"}
             Probabilities or indices.
+
+        Returns
+        -------
+        array
+            (m, J).
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, or new data that do not fit.
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
         design = self.fit.design
         regressors, container = (
-            (design.exog, design.container) if exog is None else _new_regressors(self, exog, transform)
+            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
         )
         if which == "linear":
             return container.present_rows(torch.nn.functional.pad(self._indices(regressors), (1, 0)))
         return container.present_rows(self._probabilities(regressors))
 
     def pred_table(self) -> Any:
-        """Return (J, J) how often class i was observed and class j had the highest probability."""
+        """Return (J, J) how often class i was observed and class j had the highest probability.
+
+        Returns
+        -------
+        array
+            (J, J).
+        """
         size = len(self.model.levels)
         predicted = self._probabilities(self.fit.design.exog).argmax(1)
         cells = self.fit.design.endog.long() * size + predicted
@@ -468,7 +565,22 @@ class MultinomialResults(MaximumLikelihoodResults):
         title: str | None = None,
         alpha: float = 0.05,
     ) -> Summary:
-        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`."""
+        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `LinearResults.summary`.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+
+        Raises
+        ------
+        OptionError
+            Names of another number than the parameters, or `alpha` not between 0 and 1.
+        """
         params, bse, tvalues, pvalues = (self._grid(column) for column in self.coefficient_table().T)
         count = len(self.fit.equations)
         content = LikelihoodContent(
@@ -481,7 +593,7 @@ class MultinomialResults(MaximumLikelihoodResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha).reshape(count, -1, 2),
+            interval=self.interval_table(alpha).reshape(count, -1, 2),
             use_t=self.use_t,
         )
         left, right = _cells(self)
@@ -497,8 +609,31 @@ class MultinomialResults(MaximumLikelihoodResults):
             notes=_bread_note(self),
         )
 
+    def summary2(self, alpha: float = 0.05, float_format: str = "%.4f") -> SecondSummary:
+        """Return statsmodels' second summary, a table for each equation; it says t and P>|t|, as statsmodels' does.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+        float_format : str
+            How numbers are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        return equations_summary(self, self.fit.given.names, len(self.fit.equations), alpha, float_format)
+
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names for `multinom`."""
+        """Return one row of statistics of the model, under broom's column names for `multinom`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         return pd.DataFrame(
             {
                 "edf": [float(self.fit.rank)],
@@ -510,10 +645,9 @@ class MultinomialResults(MaximumLikelihoodResults):
             }
         )
 
-    # private
-
     @property
-    def _response(self) -> Response:
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: the probabilities of the classes."""
         design = self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
@@ -530,6 +664,8 @@ class MultinomialResults(MaximumLikelihoodResults):
             self.endog_name,
             self._named(self.endog_name, self.model.levels),
         )
+
+    # private
 
     @staticmethod
     def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:
@@ -586,15 +722,6 @@ def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
     if not bool(torch.isfinite(read).all()):
         raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
     return read
-
-
-def _new_regressors(results: MaximumLikelihoodResults, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-    regressors, container = results.model.new_regressors(exog, transform)
-    width = results.fit.given.width
-    check_width(regressors, width)
-    if results.fit.design.width < width:
-        regressors = regressors[:, list(results.fit.kept)]
-    return regressors.to(results.fit.params.device), container
 
 
 def _cells(results: MaximumLikelihoodResults) -> tuple[list[Any], list[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import pandas as pd
@@ -14,7 +15,8 @@ from torch import Tensor
 from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
-from betahat.errors import DataError, EstimationError
+from betahat.errors import EstimationError, OptionError
+from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
@@ -114,7 +116,13 @@ class GeneralResults(VectorResults):
         return self.diagnostics.converged
 
     def state(self) -> dict[str, Tensor]:
-        """Return the estimates as the parameter tensors, float64, under their names in the module."""
+        """Return the estimates as the parameter tensors, float64, under their names in the module.
+
+        Returns
+        -------
+        dict
+            str -> Tensor of the parameter's own shape.
+        """
         return {
             name: self.fit.params[begin : begin + shape.numel()].view(shape).clone()
             for name, (begin, shape) in self.view.tensors.items()
@@ -137,6 +145,15 @@ class GeneralResults(VectorResults):
             raise EstimationError("The target has another shape than the mean, a class say, so there is no residual.")
         return _presented(self._container, self.view.target.to(mean) - mean)
 
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        if self.view.outputs is None or self.view.mean is None:
+            raise no_cases("a row loss shows no output; use TorchModel, whose outputs and targets are known")
+        with torch.no_grad():
+            output = self.view.outputs(self.fit.params, self.view.inputs)
+            return output_cases(self.fit, output, self.view.mean(output), self.view.target)
+
     def predict(self, inputs: Any = None, which: str = "output") -> Any:
         """Return the module's outputs at the estimates, or with which="mean" what the loss takes E(y) to be.
 
@@ -150,6 +167,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         (m, ...)
+
+        Raises
+        ------
+        OptionError, DataError, EstimationError
+            Another `which`, inputs that do not fit, a row loss, which predicts nothing.
         """
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
@@ -158,7 +180,7 @@ class GeneralResults(VectorResults):
         if which == "mean" and self.view.mean is not None:
             found = self.view.mean(found)
         elif which != "output":
-            raise DataError(f"which is {which!r}; use 'output' or 'mean'.")
+            raise OptionError(f"which is {which!r}; use 'output' or 'mean'.")
         return _presented(container, found)
 
     def get_prediction(self, inputs: Any = None) -> ResponsePrediction:
@@ -172,6 +194,11 @@ class GeneralResults(VectorResults):
         Returns
         -------
         ResponsePrediction
+
+        Raises
+        ------
+        EstimationError, DataError
+            A module of several outputs, a row loss, or inputs that do not fit.
         """
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
@@ -209,7 +236,29 @@ class GeneralResults(VectorResults):
         Returns
         -------
         Margins
+
+        Raises
+        ------
+        EstimationError, OptionError, DataError
+            Other inputs than one matrix of numbers, or unknown options.
         """
+        return marginal_effects(
+            self.response,
+            self.fit.params,
+            self._factor,
+            self._container,
+            at=at,
+            method=method,
+            atexog=atexog,
+            dummy=dummy,
+            count=count,
+        )
+
+    margins = get_margeff
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: the mean of a module with one (n, p) input."""
         outputs, view = self._outputs(), self.view
         if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
             raise EstimationError(
@@ -226,20 +275,7 @@ class GeneralResults(VectorResults):
             width = mean(self.fit.params, exog[:1], None).shape[1]
         names = tuple(f"x{i}" for i in range(1, exog.shape[1] + 1)) if view.columns is None else view.columns
         outcomes = (self.endog_name,) if width == 1 else tuple(f"{self.endog_name}={j}" for j in range(width))
-        response = Response(mean, exog, None, None, names, view.title, self.endog_name, outcomes)
-        return marginal_effects(
-            response,
-            self.fit.params,
-            self._factor,
-            self._container,
-            at=at,
-            method=method,
-            atexog=atexog,
-            dummy=dummy,
-            count=count,
-        )
-
-    margins = get_margeff
+        return Response(mean, exog, None, None, names, view.title, self.endog_name, outcomes)
 
     # tables
 
@@ -275,7 +311,7 @@ class GeneralResults(VectorResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha),
+            interval=self.interval_table(alpha),
             use_t=self.use_t,
         )
         left: list[Any] = [
@@ -316,7 +352,13 @@ class GeneralResults(VectorResults):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names."""
+        """Return one row of statistics of the model, under broom's column names.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
         likelihood = self.fit.objective.claim is not Claim.NONE
         nothing = float("nan")
         return pd.DataFrame(

@@ -12,21 +12,24 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.summary2 import Summary as SecondSummary
 from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
+from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
     condition_number,
     eigenvalues,
     residual_diagnostics,
 )
-from betahat.inference.distribution import f_tail
+from betahat.inference.distribution import check_alpha, f_tail
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
 from betahat.inference.influence import Influence
+from betahat.inference.margins import Response
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
-from betahat.inference.prediction import Prediction, check_width, predict, predict_mean
+from betahat.inference.prediction import Prediction, predict, predict_mean
 from betahat.inference.residuals import (
     fitted_values,
     plain_residuals,
@@ -36,7 +39,8 @@ from betahat.inference.wald import (
     WaldTest,
     identity_rows,
 )
-from betahat.results.base import VectorResults
+from betahat.results.base import VectorResults, new_regressors
+from betahat.results.second_summary import numbered_notes, second_summary
 from betahat.tables.summary import Content, named_model, regression_summary
 
 
@@ -77,7 +81,9 @@ class LinearResults(VectorResults):
         resid = whitened_residuals(self.fit)
         if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
             warnings.warn(
-                "All residuals are zero up to rounding, so they are returned unscaled.", BetahatWarning, stacklevel=2
+                "All residuals are zero up to rounding, so they are returned unscaled; use resid.",
+                BetahatWarning,
+                stacklevel=3,
             )
             return self._container.present_rows(resid)
         return self._container.present_rows(resid / self.scale**0.5)
@@ -185,17 +191,81 @@ class LinearResults(VectorResults):
     # tests
 
     def compare_f_test(self, restricted: LinearResults) -> Comparison:
-        """Test a nested model by the sums of squares; warns where a covariance is robust."""
+        """Test a nested model by the sums of squares; warns where a covariance is robust.
+
+        Parameters
+        ----------
+        restricted : LinearResults
+            Those of the smaller model, on the same rows.
+
+        Returns
+        -------
+        Comparison
+            F = ((RSS_r - RSS) / J) / (RSS / (n - r)), its p-value and J.
+
+        Raises
+        ------
+        DataError, OptionError
+            The models are not nested: other rows, endog, weights, or regressors.
+
+        Warns
+        -----
+        RobustTestWarning
+            A covariance is robust, of which sums of squares know nothing.
+        """
         return compare_f(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
 
     def compare_lr_test(self, restricted: LinearResults, large_sample: bool = False) -> Comparison:
-        """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`."""
+        """Test a nested model by the likelihood ratio, or with `large_sample` by `compare_lm_test`.
+
+        Parameters
+        ----------
+        restricted : LinearResults
+            Those of the smaller model, on the same rows.
+        large_sample : bool
+            Whether to take the scores instead.
+
+        Returns
+        -------
+        Comparison
+            2 (llf - llf_r), its p-value and J.
+
+        Raises
+        ------
+        DataError, OptionError
+            The models are not nested.
+
+        Warns
+        -----
+        RobustTestWarning
+            A covariance is robust.
+        """
         if large_sample:
             return self.compare_lm_test(restricted, use_lr=True)
         return compare_lr(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
 
     def compare_lm_test(self, restricted: LinearResults, demean: bool = True, use_lr: bool = False) -> Comparison:
-        """Test a nested model by its scores; under a robust covariance the scores' own variance is used."""
+        """Test a nested model by its scores; under a robust covariance the scores' own variance is used.
+
+        Parameters
+        ----------
+        restricted : LinearResults
+            Those of the smaller model, on the same rows.
+        demean : bool
+            Whether the scores' variance is about their mean.
+        use_lr : bool
+            Whether to take n R2 of the restricted residuals on all regressors.
+
+        Returns
+        -------
+        Comparison
+            The statistic, its p-value by chi-squared, and J.
+
+        Raises
+        ------
+        DataError, OptionError
+            The models are not nested.
+        """
         return compare_lm(self.fit, _results(restricted).fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
 
     # predictions and influence
@@ -213,10 +283,15 @@ class LinearResults(VectorResults):
         Returns
         -------
         (m,)
+
+        Raises
+        ------
+        DataError, FormulaError
+            New data of another width, without a variable, or with a category that the fit did not see.
         """
         if exog is None:
             return self.fittedvalues
-        regressors, container = self._new(exog, transform)
+        regressors, container = new_regressors(self, exog, transform)
         return container.present_rows(predict_mean(regressors, self.fit.params))
 
     def get_prediction(
@@ -236,14 +311,27 @@ class LinearResults(VectorResults):
         Returns
         -------
         Prediction
+
+        Raises
+        ------
+        DataError, FormulaError
+            As in `predict`.
+        OptionError
+            Weights or labels of another length, or weights that are not positive.
         """
         design = self.fit.design
-        regressors, container = (design.exog, design.container) if exog is None else self._new(exog, transform)
+        regressors, container = (
+            (design.exog, design.container) if exog is None else new_regressors(self, exog, transform)
+        )
         given = design.weights if exog is None and weights is None else weights
         given = None if given is None else to_tensor(given, self.fit.params)
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
             raise OptionError(
                 f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
+            )
+        if given is not None and weights is not None and not bool(((given > 0) & torch.isfinite(given)).all()):
+            raise OptionError(
+                "weights has values that are no positive numbers; they divide the variance: pass positive ones."
             )
         noise = torch.full_like(self.fit.dispersion, self.scale)
         if exog is None:
@@ -258,8 +346,18 @@ class LinearResults(VectorResults):
         )
 
     def get_influence(self) -> Influence:
-        """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row."""
+        """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row.
+
+        Returns
+        -------
+        Influence
+        """
         return Influence(self.fit)
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        return index_cases(self.fit)
 
     def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
         """Test each row for being an outlier, by its externally studentised residual.
@@ -275,13 +373,19 @@ class LinearResults(VectorResults):
         -------
         pandas.DataFrame
             student_resid, unadj_p and the corrected p-value.
+
+        Raises
+        ------
+        OptionError
+            An unknown method, or `alpha` not between 0 and 1.
         """
+        check_alpha(alpha)
         student, tail = self.get_influence().outlier_tests()
         try:
             adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
         except ValueError as error:
             raise OptionError(
-                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names)}."
+                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names, limit=20)}."
             ) from error
         columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
         return pd.DataFrame(columns, index=self._container.row_labels)
@@ -313,11 +417,60 @@ class LinearResults(VectorResults):
         -------
         statsmodels.iolib.summary.Summary
             With `as_text`, `as_html`, `as_latex` and `as_csv`.
+
+        Raises
+        ------
+        OptionError
+            Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
         return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
 
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> SecondSummary:
+        """Return statsmodels' second summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            How the coefficients are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        found = self._residual_diagnostics
+        statistics = {
+            "Omnibus:": f"{found.omnibus:.3f}",
+            "Prob(Omnibus):": f"{found.omnibus_pvalue:.3f}",
+            "Skew:": f"{found.skew:.3f}",
+            "Kurtosis:": f"{found.kurtosis:.3f}",
+            "Durbin-Watson:": f"{found.durbin_watson:.3f}",
+            "Jarque-Bera (JB):": f"{found.jarque_bera:.3f}",
+            "Prob(JB):": f"{found.jarque_bera_pvalue:.3f}",
+            "Condition No.:": f"{self.condition_number:.0f}",
+        }
+        notes = numbered_notes(self.summary().extra_txt)
+        return second_summary(
+            self, statistics, notes, yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+        )
+
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names."""
+        """Return one row of statistics of the model, under broom's column names.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, 12).
+        """
         return pd.DataFrame(
             {
                 "r.squared": [self.rsquared],
@@ -334,6 +487,17 @@ class LinearResults(VectorResults):
                 "nobs": [int(self.nobs)],
             }
         )
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y) = x'b."""
+        design = self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            return (x.to(theta) @ theta)[:, None]
+
+        model = type(self.model).__name__
+        return Response(mean, design.exog, None, None, design.names, model, self.endog_name, (self.endog_name,))
 
     # private
 
@@ -364,13 +528,6 @@ class LinearResults(VectorResults):
         except EstimationError:  # fewer clusters than slopes, say: a summary is still due, without this test
             return WaldTest(math.nan, math.nan, float(len(rows)), self._df_denom, "F")
 
-    def _new(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-        regressors, container = self.model.new_regressors(exog, transform)
-        check_width(regressors, len(self.names))
-        if self.aliased:
-            regressors = regressors[:, list(self._kept)]
-        return regressors.to(self.fit.params.device), container
-
     def _content(self, alpha: float) -> Content:
         params, bse, tvalues, pvalues = self.coefficient_table().T
         return Content(
@@ -389,7 +546,7 @@ class LinearResults(VectorResults):
             bse=bse,
             tvalues=tvalues,
             pvalues=pvalues,
-            interval=self._numpy_interval(alpha),
+            interval=self.interval_table(alpha),
             use_t=self.use_t,
             cov_type=self.cov_type,
             note=self.cov.note,

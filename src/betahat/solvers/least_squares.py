@@ -16,7 +16,7 @@ A^-1 = R^-1 (W'W)^-1 R^-T and the step R^-1 (W'W)^-1 W'e, has all the digits tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -132,7 +132,7 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
         if bool((scale > _SMALLEST).all()) and certified(products / scale / scale[:, None]):
             return tuple(range(design.width)), None
     triangle = _tsqr(lambda x, y: x, replace(design, offset=None, counts=None))
-    _check_scale(design, triangle.abs().amax(0))
+    _check_scale(design.names, triangle.abs().amax(0))
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
@@ -154,7 +154,9 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
     sound = (scale > _SMALLEST) & (scale < _LARGEST)
-    if bool(failed) or not bool(sound.all()) or not certified(scaled):
+    size = float((moments / scale).abs().max())  # at most the length of y, whose square must be held as well
+    held = size == 0 or _SMALLEST < size < _LARGEST
+    if bool(failed) or not held or not bool(sound.all()) or not certified(scaled):
         return None
     triangle = lower.mT * scale
     root = inverse_triangle(triangle)
@@ -179,8 +181,7 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
     triangle, moments = whole[:width, :width], whole[:width, width]
-    largest = triangle.abs().amax(0)
-    _check_scale(design, largest)
+    _check_scale((*design.names, design.endog_name), whole.abs().amax(0))
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
@@ -205,13 +206,11 @@ def _loss(block: Block, params: Tensor) -> Tensor:
     return 0.5 * (error @ (weights[0] * error if weights else error))
 
 
-def _check_scale(design: Design, norms: Tensor) -> None:
-    sizes = norms.tolist()
-    if all(size == 0 or _SMALLEST <= size <= _LARGEST for size in sizes):
+def _check_scale(names: Sequence[str], norms: Tensor) -> None:
+    sizes = zip(names, norms.tolist(), strict=True)
+    bad = [name for name, size in sizes if size != 0 and not _SMALLEST <= size <= _LARGEST]
+    if not bad:
         return
-    bad = [
-        name for name, size in zip(design.names, sizes, strict=True) if size != 0 and not _SMALLEST <= size <= _LARGEST
-    ]
     raise EstimationError(
         f"The values in {listed(bad)} are so large or so small that their squares cannot be held (beyond 1e140 or below "
         "1e-140 in all); change the unit of measurement."

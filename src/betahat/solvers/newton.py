@@ -172,9 +172,10 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     if not bool(torch.isfinite(far).all()) or bool((far > near + 1e-6 * (1.0 + near.abs())).any()):
         return
     names = parameters_along(problem, step[:, None])
+    sign = "" if isinstance(problem.sample, Design) else ", or the loss has the wrong sign"
     raise EstimationError(
-        f"The loss falls without end along {names}, so there is no finite estimate: the data are separated, some rows being predicted perfectly, or a unit of a network saturates. Leave such columns or units "
-        "out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
+        f"The loss falls without end along {names}, so there is no finite estimate: the data are separated, some rows being predicted perfectly, or a unit of a network saturates{sign}. "
+        "Leave such columns or units out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
     )
 
 

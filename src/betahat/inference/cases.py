@@ -1,0 +1,161 @@
+"""Residuals and leverage of single rows, of every model that has them: what pictures of a fit show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.index import index_rows
+from betahat.calculus.rows import Rows, times
+from betahat.data.design import Design
+from betahat.errors import EstimationError
+from betahat.fit import Fit
+from betahat.inference.response import excess_loss
+from betahat.objectives.base import Claim, LinearIndex, OutputLoss
+from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.own import ModelLoss
+
+# Below this share left to the other rows, a row's residual is rounding.
+_ALONE = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """The rows of a fit.
+
+    Attributes
+    ----------
+    fit : Fit
+    fitted : Tensor
+        (n,) the linear index, or a module's output.
+    residuals : Tensor
+        (n,) e = sqrt(w) (y - mu) / sqrt(V(mu)), Pearson's, whose variance is the dispersion times 1 - h; y - mu where V is not known.
+    deviance : Tensor
+        (n,) the signed roots of each row's part of the deviance; of least squares the residuals.
+    variance_known : bool
+        Whether V is known up to a factor.
+    """
+
+    fit: Fit
+    fitted: Tensor
+    residuals: Tensor
+    deviance: Tensor
+    variance_known: bool = True
+
+    @property
+    def labels(self) -> Any:
+        """(n,) the rows' labels, or None."""
+        return self.fit.sample.container.row_labels
+
+    @property
+    def counts(self) -> Tensor | None:
+        """(n,) how often each row counts, of frequency weights."""
+        sample = self.fit.sample
+        return sample.counts if isinstance(sample, Design) else None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether there are analytic weights."""
+        sample = self.fit.sample
+        return isinstance(sample, Design) and sample.weights is not None
+
+    @property
+    def least_squares(self) -> bool:
+        """Whether residuals are normal where errors are."""
+        return self.fit.objective.claim is Claim.LEAST_SQUARES
+
+    @property
+    def binary(self) -> bool:
+        """Whether there are two values of y only."""
+        return isinstance(_output_loss(self.fit), Logistic | Normit)
+
+    @cached_property
+    def leverage(self) -> Tensor:
+        """(n,) h, the share of a row in its own fitted value, under the bread in use."""
+        return self.fit.map_rows(lambda rows: rows.leverage)
+
+    @cached_property
+    def standardized(self) -> Tensor:
+        """(n,) e / (s sqrt(1 - h)), s^2 the dispersion; NaN where h is 1."""
+        return self._standardized(self.residuals)
+
+    @cached_property
+    def standardized_deviance(self) -> Tensor:
+        """(n,) the same of `deviance`."""
+        return self._standardized(self.deviance)
+
+    @property
+    def cooks_distance(self) -> Tensor:
+        """(n,) Cook's distance, standardized^2 h / ((1 - h) k)."""
+        return self.standardized**2 * self.leverage / ((1.0 - self.leverage) * self.fit.rank)
+
+    def _standardized(self, residuals: Tensor) -> Tensor:
+        if not self.variance_known:
+            raise EstimationError(
+                "The loss does not say what the variance of y is, so residuals cannot be standardised; plot_residuals shows them as they are."
+            )
+        left = 1.0 - self.leverage
+        return residuals / (self.fit.dispersion * torch.where(left > _ALONE, left, torch.nan)).sqrt()
+
+
+def index_cases(fit: Fit) -> Cases:
+    """Return the rows of a model of one linear index."""
+    index, pearson, deviance = fit.map_rows(_index_columns).unbind(1)
+    return Cases(fit, index, pearson, deviance)
+
+
+def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) -> Cases:
+    """Return the rows of a module.
+
+    Parameters
+    ----------
+    fit : Fit
+    output, mean : Tensor
+        (n, ...) what the module returns, and E(y) by the loss.
+    target : Tensor or None
+        (n, ...) y.
+
+    Raises
+    ------
+    EstimationError
+        There is more than one output for a row, or y is no number.
+    """
+    if target is None or target.shape != mean.shape or mean.numel() != len(mean):
+        raise EstimationError(
+            "A picture of residuals needs one mean and one number y for each row, and this model has several outputs or a class."
+        )
+    loss = _output_loss(fit)
+    index, mean, y = (values.detach().reshape(-1).to(torch.float64) for values in (output, mean, target))
+    if isinstance(loss, LinearIndex) and loss.claim is not Claim.NONE:
+        return Cases(fit, index, *_residuals(loss, index, y, None))
+    return Cases(fit, index, y - mean, y - mean, variance_known=False)
+
+
+def no_cases(why: str) -> EstimationError:
+    """Return the error of a model whose rows have no residual."""
+    return EstimationError(f"There are no residuals to draw: {why}.")
+
+
+def _index_columns(rows: Rows) -> Tensor:
+    """(b, 3) the index, Pearson's and the deviance residuals."""
+    read = index_rows(rows)
+    return torch.stack([read.index, *_residuals(read.objective, read.index, read.y, read.weights)], 1)
+
+
+def _residuals(loss: LinearIndex, index: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    root = None if weights is None else weights.sqrt()
+    error, variance = y - loss.mean(index), loss.variance(index)
+    if variance is None:
+        pearson = times(error, root)
+        return pearson, pearson
+    deviance = error.sign() * (2.0 * excess_loss(loss, index, y)).sqrt()
+    return times(error / variance.sqrt(), root), times(deviance, root)
+
+
+def _output_loss(fit: Fit) -> OutputLoss | None:
+    objective = fit.objective.loss if isinstance(fit.objective, ModelLoss) else fit.objective
+    return objective if isinstance(objective, OutputLoss) else None

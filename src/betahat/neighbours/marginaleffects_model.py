@@ -1,0 +1,211 @@
+"""A model of marginaleffects' kind for each of our results; imported with the first of them, as it needs the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import torch
+from marginaleffects.classes import ModelAbstract, ModelVault
+from marginaleffects.utils import ingest
+
+from betahat.data.container import to_numpy
+from betahat.data.formula import Formula
+from betahat.data.frame import to_pandas
+from betahat.models.regressors import RegressorModel
+from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.poisson import PoissonLog
+from betahat.results.base import Results, new_regressors
+
+_OFFSET = "offset of the fit"
+_POLARS_2 = int(pl.__version__.partition(".")[0]) >= 2
+# What marginaleffects calls the columns of its own results, and refuses among the data's.
+_RESERVED = {"rowid", "type", "group", "estimate", "std_error", "p_value", "s_value", "conf_low", "conf_high"}
+_RESERVED |= {"term", "contrast", "statistic"}
+_AUTODIFF: dict[type, tuple[str, str | None, str | None]] = {
+    Gaussian: ("linear", None, None),
+    Logistic: ("glm", "binomial", "logit"),
+    Normit: ("glm", "binomial", "probit"),
+    PoissonLog: ("glm", "poisson", "log"),
+}
+
+
+class Model(ModelAbstract):  # type: ignore[misc]
+    """Results as marginaleffects reads them: coefficients, their covariance, the data, and means of new data."""
+
+    model: Results
+
+    def __init__(self, results: Results) -> None:
+        """Take results whose data are read when they are asked for: `hypotheses` needs none."""
+        names = [name for name in results.names if name not in results.aliased]
+        vault = ModelVault(coef=to_numpy(results.fit.params).copy(), coefnames=np.array(names), package="betahat")
+        ModelAbstract.__init__(self, results, vault)
+
+    def validation(self) -> None:
+        """Check nothing: betahat has read the formula and the data."""
+
+    # inference
+
+    def get_vcov(self, vcov: Any = True) -> np.ndarray | None:
+        """Return (k, k) the covariance of the results, or another by name or estimator, and take on its df."""
+        if vcov is None or vcov is False:
+            return None
+        if vcov is not True:
+            self.model = self.model.with_cov(vcov)
+        return to_numpy(self.model.cov.matrix)
+
+    @property
+    def df_resid(self) -> float:
+        """Degrees of freedom of t tests, infinite for the normal distribution.
+
+        Raises
+        ------
+        EstimationError
+            The covariance has its own for each coefficient, which marginaleffects cannot take.
+        """
+        df: float | None = self.model._df
+        return float("inf") if df is None else float(df)
+
+    def get_df(self) -> float:
+        """Return the denominator's degrees of freedom of joint tests; an error where `df_resid` is one."""
+        _, denominator = self.df_resid, self.model._df_denom
+        return float(denominator)
+
+    # data
+
+    @property
+    def _source(self) -> Formula | None:
+        return self.model.model.source if isinstance(self.model.model, RegressorModel) else None
+
+    @cached_property
+    def _predictors(self) -> list[str]:
+        if self._source is not None:
+            return [name for name in self._source.variables if name in self._frame.columns]
+        exog = self.model.response.exog
+        varies = (exog != exog[0]).any(0).tolist()
+        return [name for name, moves in zip(self.model.response.names, varies, strict=True) if moves]
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        """(n, ...) the user's own columns where there is a formula, otherwise the regressors."""
+        response, source = self.model.response, self._source
+        if source is None:
+            frame = pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
+        else:
+            origin = self.model.fit.given.origin
+            frame = to_pandas(origin.data, None).reset_index(drop=True)
+            frame = frame if origin.kept is None else frame.iloc[to_numpy(origin.kept)].reset_index(drop=True)
+            beside = {name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object}
+            frame = frame[[name for name in frame.columns if name in beside.union(source.variables)]]
+        added = {} if response.offset is None else {_OFFSET: to_numpy(response.offset)}
+        if isinstance(self.model.model, RegressorModel) and response.endog_name not in frame:
+            added[response.endog_name] = to_numpy(self.model.model.design.endog)
+        return frame.assign(**added)
+
+    @cached_property
+    def _data(self) -> pl.DataFrame:
+        return _with_levels(self._frame, self._predictors)
+
+    def get_modeldata(self) -> pl.DataFrame:
+        """Return the rows in use, with every column of a formula's dataframe."""
+        return self._data
+
+    def get_formula(self) -> str:
+        """Return a formula that names the variables and no more; by it rows with missing values are found."""
+        return "1 ~ " + " + ".join(["1", *(f"`{name}`" for name in self._predictors)])
+
+    def find_predictors(self) -> list[str] | None:
+        """Return the variables that move the mean, or None where there is none."""
+        return list(self._predictors) or None
+
+    def find_variables(self) -> list[str]:
+        """Return the dependent variable, where it is a column, and the predictors."""
+        return [name for name in (self.model.endog_name, *self._predictors) if name in self._data.columns]
+
+    def get_variable_type(self, name: str | None = None) -> Any:
+        """Return the type of a variable, or of all: a number that the formula takes for a category is one."""
+        return self._types if name is None else self._types[name]
+
+    @cached_property
+    def _types(self) -> dict[str, str]:
+        classes = set() if self._source is None else self._source.categorical_variables
+        return {name: _type(self._data[name], name in classes) for name in self.find_variables()}
+
+    # means
+
+    def get_exog(self, newdata: pl.DataFrame) -> np.ndarray:
+        """Return (m, k) the regressors of new data, and beside them their offset where the fit had one."""
+        response = self.model.response
+        if self._source is not None:
+            plain = newdata.with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String)).to_pandas()
+            exog = to_numpy(new_regressors(self.model, plain)[0])
+        else:
+            first = dict(zip(response.names, response.exog[0].tolist(), strict=True))
+            absent = [name for name in first if name not in newdata.columns]  # a constant
+            newdata = newdata.with_columns(pl.lit(first[name]).alias(name) for name in absent)
+            exog = newdata.select(response.names).to_numpy()
+        if response.offset is None:
+            return exog
+        offset = newdata[_OFFSET].to_numpy() if _OFFSET in newdata.columns else np.zeros(len(exog))
+        return np.column_stack([exog, offset])
+
+    def get_predict(self, params: np.ndarray, newdata: np.ndarray) -> pl.DataFrame:
+        """Return means at (k,) parameters: a row for each row of the regressors, class by class where there are several."""
+        response = self.model.response
+        theta = torch.as_tensor(params, dtype=torch.float64, device=response.exog.device)
+        exog = torch.tensor(np.asarray(newdata, dtype=float), device=response.exog.device)
+        exog, offset = (exog, None) if response.offset is None else (exog[:, :-1], exog[:, -1])
+        with torch.no_grad():
+            means = to_numpy(response.mean(theta, exog, offset))
+        rows = pl.Series("rowid", np.arange(len(means)), dtype=pl.Int32)
+        if means.shape[1] == 1:
+            return pl.DataFrame([rows, pl.Series("estimate", means[:, 0])])
+        groups = [name.removeprefix(f"{response.endog_name}=") for name in response.outcomes]
+        parts = [
+            pl.DataFrame([rows, pl.Series("estimate", means[:, i])]).with_columns(group=pl.lit(group))
+            for i, group in enumerate(groups)
+        ]
+        return pl.concat(parts).select("rowid", "group", "estimate")
+
+    def get_autodiff_args(self) -> dict[str, str | None] | None:
+        """Return what marginaleffects needs for exact derivatives of a linear index, by jax."""
+        known = _AUTODIFF.get(type(self.model.fit.objective)) if isinstance(self.model.model, RegressorModel) else None
+        return None if known is None else dict(zip(("model_type", "family", "link"), known, strict=True))
+
+
+def _type(column: pl.Series, is_category: bool) -> str:
+    """Name the kind of a variable as marginaleffects does."""
+    if column.dtype == pl.Boolean:
+        return "boolean"
+    if is_category or not column.dtype.is_numeric():
+        return "character"
+    if set(column.unique()) <= {0, 1}:
+        return "binary"
+    return "integer" if column.dtype.is_integer() else "numeric"
+
+
+def _with_levels(frame: pd.DataFrame, predictors: Sequence[str]) -> pl.DataFrame:
+    """Hand a dataframe to polars: text as an Enum, its levels in the order of the fit; categories of numbers as numbers.
+
+    Where marginaleffects 0.6.0 compares the levels of an Enum it calls what polars 2 has not: there text stays text.
+    """
+    levels = {}
+    for name in frame.columns:
+        column = frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            known = column.cat.remove_unused_categories().cat.categories
+            if all(isinstance(level, str) for level in known):
+                levels[name] = list(known)
+            else:
+                frame = frame.assign(**{name: column.astype(known.dtype)})
+        elif pd.api.types.is_string_dtype(column):
+            levels[name] = sorted(column.dropna().unique())
+    data: pl.DataFrame = ingest(frame)
+    if _POLARS_2:
+        return data.with_columns(pl.col(name).cast(pl.String) for name in levels if name in predictors)
+    return data.with_columns(pl.col(name).cast(pl.String).cast(pl.Enum(known)) for name, known in levels.items())

@@ -1,0 +1,58 @@
+"""stargazer: `register_class` with a function that gives it a result's numbers under its own names."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from types import ModuleType
+from typing import Any
+
+from betahat.results.base import Results
+from betahat.results.discrete import MaximumLikelihoodResults
+from betahat.results.linear import LinearResults
+
+
+def register(stargazer: ModuleType) -> None:
+    """Let `Stargazer([...])` take results."""
+    stargazer.register_class(Results, model_data)
+
+
+def model_data(results: Results) -> dict[str, Any]:
+    """Return what stargazer prints of a model; None leaves a line out."""
+    table = results.tidy().set_index("term")
+    nothing = dict.fromkeys(("r2", "r2_adj", "pseudo_r2", "resid_std_err", "f_statistic", "f_p_value"))
+    return {
+        "dependent_variable": results.endog_name,
+        "cov_names": table.index.to_numpy(),
+        "cov_values": table["estimate"],
+        "cov_std_err": table["std.error"],
+        "p_values": table["p.value"],
+        "conf_int_low_values": table["conf.low"],
+        "conf_int_high_values": table["conf.high"],
+        "nobs": results.nobs,
+        "degree_freedom": results.df_model,
+        "degree_freedom_resid": results.df_resid,
+        **nothing,
+        **fit_statistics(results),
+    }
+
+
+@singledispatch
+def fit_statistics(results: Results) -> dict[str, Any]:
+    """Return how well a model of its kind fits, under stargazer's names."""
+    return {}
+
+
+@fit_statistics.register
+def _(results: LinearResults) -> dict[str, Any]:
+    return {
+        "r2": results.rsquared,
+        "r2_adj": results.rsquared_adj,
+        "resid_std_err": results.mse_resid**0.5,
+        "f_statistic": results.fvalue,
+        "f_p_value": results.f_pvalue,
+    }
+
+
+@fit_statistics.register
+def _(results: MaximumLikelihoodResults) -> dict[str, Any]:
+    return {"pseudo_r2": results.prsquared}

@@ -1,0 +1,1 @@
+"""Pictures of results: coefficients, standard errors, rows and replicates."""

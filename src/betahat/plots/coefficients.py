@@ -1,0 +1,308 @@
+"""Coefficients with their intervals, of several models or covariances, and how standard errors differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from betahat.covariance.names import CovType
+from betahat.errors import OptionError, counted
+from betahat.inference.resampled import Method
+from betahat.plots.canvas import DASHED, axes_of, plain_frame, style
+from betahat.tables.terms import Rename, Terms, choose, renamed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Beyond this many rows nobody reads the labels, and a figure of our own would be taller than two pages.
+_MOST = 100
+_WIDTH = 6.4
+_NOTHING = np.full(2, np.nan)
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """What a picture of coefficients needs of a result."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def cov_type(self) -> str: ...  # noqa: D102
+    def with_cov(self, cov_type: CovType) -> Estimates:
+        """Return the same fit under another covariance."""
+        ...
+
+    def coefficient_table(self) -> np.ndarray:
+        """Return (k, 4) coefficient, standard error, statistic and p-value."""
+        ...
+
+    def interval_table(self, alpha: float, method: Method | None) -> np.ndarray:
+        """Return (k, 2) intervals."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Series:
+    """What is drawn with one marker.
+
+    Attributes
+    ----------
+    label : str
+    values : dict
+        Of each coefficient's name, where the marker stands.
+    bounds : list of dict
+        Of each level, from the widest interval, and of each name: its (2,) ends.
+    """
+
+    label: str
+    values: dict[str, float]
+    bounds: list[dict[str, np.ndarray]]
+
+
+def coefplot(
+    results: Estimates | Sequence[Estimates],
+    *,
+    cov: CovType | Sequence[CovType] | None = None,
+    labels: Sequence[str] | None = None,
+    keep: Terms | None = None,
+    drop: Terms | None = None,
+    order: Terms | None = None,
+    rename: Rename | None = None,
+    alpha: float | Sequence[float] = 0.05,
+    method: Method | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw coefficients with intervals: of one result, of several models, or of one model under several covariances.
+
+    Parameters
+    ----------
+    results : Results or sequence of Results
+        One marker each.
+    cov : str, estimator or sequence of them, optional
+        Covariances as in `compare`, of one result; None takes the results as they are.
+    labels : sequence of str, optional
+        What the legend calls them; None numbers the models as in `regtable`, and names the covariances.
+    keep, drop, order : str, re.Pattern or sequence of them, optional
+        Which coefficients, and which first. A str is a name, a compiled pattern all names in which it is found.
+    rename : mapping, optional
+        From names, or compiled patterns, to what the axis says.
+    alpha : float or sequence of float
+        Intervals of coverage 1 - alpha; of several, the shorter is drawn thicker.
+    method : str, optional
+        Of bootstraps, as in ``Results.conf_int``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; None makes a figure, taller with more coefficients.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    OptionError
+        An unknown name or option, nothing to draw, or more than 100 coefficients.
+    ImportError
+        matplotlib is not installed.
+
+    Notes
+    -----
+    Intervals are those of ``conf_int``; one without an end has an arrow at the frame. A coefficient that no model could estimate keeps its
+    row, marked so.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit()
+    >>> ax = bh.coefplot(res, cov=["nonrobust", "HC1"], alpha=[0.05, 0.1])
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['const', 'x1']
+    """
+    models, captions = _models(results, cov)
+    names, levels = _chosen(models, keep, drop, order), _levels(alpha)
+    captions = _captions(captions, labels)
+    series = [_estimated(model, label, levels, method) for model, label in zip(models, captions, strict=True)]
+    axes = _draw_rows(series, names, [renamed(name, rename) for name in names], ax, 0.0)
+    *shorter, longest = [f"{100.0 * (1.0 - level):.4g}%" for level in reversed(levels)]
+    axes.set_xlabel(
+        f"Estimate with {', '.join(shorter)} and {longest} intervals, thick to thin"
+        if shorter
+        else f"Estimate with {longest} interval"
+    )
+    return axes
+
+
+def plot_cov(
+    result: Estimates,
+    covariances: Sequence[CovType],
+    *,
+    relative: bool = True,
+    labels: Sequence[str] | None = None,
+    keep: Terms | None = None,
+    drop: Terms | None = None,
+    order: Terms | None = None,
+    rename: Rename | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how the standard errors of one model differ by covariance.
+
+    Parameters
+    ----------
+    result : Results
+        The model.
+    covariances : sequence of str or estimator
+        As in `compare`.
+    relative : bool
+        Whether standard errors are drawn as multiples of those of the first covariance, which is then the line at 1; otherwise they are
+        drawn themselves, on a logarithmic axis.
+    labels, keep, drop, order, rename, ax
+        As in `coefplot`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    OptionError, ImportError
+        As in `coefplot`.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.plot_cov(res, ["nonrobust", "HC1", "HC3"]).get_xlabel()
+    'Standard error, as a multiple of nonrobust'
+    """
+    models, captions = _models(result, covariances)
+    if len(models) < 2 and relative:
+        raise OptionError("plot_cov needs two covariances or more, such as ['nonrobust', 'HC3'].")
+    captions = _captions(captions, labels)
+    errors = [model.coefficient_table()[:, 1] for model in models]
+    base = errors[0] if relative else np.ones_like(errors[0])
+    ratios = [np.divide(error, base, out=np.full_like(error, np.nan), where=base > 0) for error in errors]
+    series = [
+        _Series(label, dict(zip(models[0].names, ratio, strict=True)), [])
+        for label, ratio in zip(captions, ratios, strict=True)
+    ]
+    names = _chosen(models, keep, drop, order)
+    shown = [renamed(name, rename) for name in names]
+    axes = _draw_rows(series[1:] if relative else series, names, shown, ax, 1.0 if relative else None)
+    if relative:
+        axes.set_xlabel(f"Standard error, as a multiple of {captions[0]}")
+    else:
+        axes.set_xscale("log")
+        axes.set_xlabel("Standard error")
+    return axes
+
+
+def _models(
+    results: Estimates | Sequence[Estimates], cov: CovType | Sequence[CovType] | None
+) -> tuple[list[Estimates], list[str]]:
+    """Return a result for each marker and what it is called."""
+    given = [results] if isinstance(results, Estimates) or not isinstance(results, Sequence) else list(results)
+    other = next((result for result in given if not isinstance(result, Estimates)), None)
+    if other is not None or not given:
+        came = "an empty list" if not given else f"a {type(other).__name__}"
+        raise OptionError(f"A picture of coefficients needs results, as .fit() returns them, and {came} came.")
+    if cov is None:
+        return given, [f"({number})" for number in range(1, len(given) + 1)]
+    several = list(cov) if isinstance(cov, Sequence) and not isinstance(cov, str) else [cov]
+    if len(given) > 1 or not several:
+        raise OptionError(
+            "Covariances, such as ['nonrobust', 'HC3'], are of one result; pass several results without cov."
+        )
+    switched = [given[0].with_cov(one) for one in several]
+    names = [result.cov_type for result in switched]
+    return switched, [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
+
+
+def _captions(found: list[str], labels: Sequence[str] | None) -> list[str]:
+    if labels is None:
+        return found
+    if isinstance(labels, str) or len(labels) != len(found):
+        raise OptionError(f"labels is {labels!r}; pass a list of {counted(len(found), 'label')}, one for each.")
+    return [str(label) for label in labels]
+
+
+def _levels(alpha: float | Sequence[float]) -> list[float]:
+    """Return the shares outside, the widest interval first."""
+    try:
+        levels = sorted(np.atleast_1d(np.asarray(alpha, dtype=float)).tolist())
+    except (TypeError, ValueError):
+        levels = []
+    if not levels:
+        raise OptionError(f"alpha is {alpha!r}; pass the share outside the interval, such as 0.05, or several.")
+    return levels
+
+
+def _estimated(result: Estimates, label: str, levels: Sequence[float], method: Method | None) -> _Series:
+    values = dict(zip(result.names, result.coefficient_table()[:, 0].tolist(), strict=True))
+    bounds = [dict(zip(result.names, result.interval_table(level, method), strict=True)) for level in levels]
+    return _Series(label, values, bounds)
+
+
+def _chosen(models: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[str]:
+    names = choose(list(dict.fromkeys(name for model in models for name in model.names)), keep, drop, order)
+    if not 0 < len(names) <= _MOST:
+        raise OptionError(
+            f"There are {counted(len(names), 'coefficient')} to draw, and a picture has 1 to {_MOST}; choose them by keep and drop."
+        )
+    return names
+
+
+def _draw_rows(
+    series: Sequence[_Series], names: Sequence[str], shown: Sequence[str], ax: Axes | None, reference: float | None
+) -> Axes:
+    """Draw a row for each coefficient, from the top, and in it each series below the one before."""
+    rows, many = len(names), len(series)
+    axes = axes_of(ax, _WIDTH, max(0.75 + rows * max(0.27, 0.14 * many + 0.1), 1.6))
+    axes.set_ylim(rows - 0.5, -0.5)
+    if reference is not None:
+        axes.axvline(reference, **DASHED)
+    step, height = min(0.2, 0.72 / many), _label_rows(axes, shown)
+    for number, one in enumerate(series):
+        look = {**style(number), "markersize": min(5.0, height * (step if many > 1 else 0.5))}
+        _draw_series(axes, one, names, (number - (many - 1) / 2) * step, look)
+    for row in range(1, rows, 2):
+        axes.axhspan(row - 0.5, row + 0.5, color="0.95", linewidth=0, zorder=-1)
+    for row, name in enumerate(names):
+        if all(np.isnan(one.values.get(name, np.nan)) for one in series):
+            at = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
+            axes.annotate("not estimated", (0.5, row), color="0.4", style="italic", fontsize="small", **at)
+    plain_frame(axes, "left")
+    if many > 1:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if ax is None else {"loc": "best"}
+        axes.legend(frameon=ax is not None, handletextpad=0.3, **place)
+    return axes
+
+
+def _draw_series(axes: Axes, series: _Series, names: Sequence[str], shift: float, look: Mapping[str, Any]) -> None:
+    """Draw markers and bars; where a bar has no end, an arrow goes from the estimate to the frame."""
+    places = np.arange(len(names)) + shift
+    values = np.array([series.values.get(name, np.nan) for name in names])
+    axes.plot(values, places, label=series.label, zorder=3, **look)
+    for level, bounds in enumerate(series.bounds):
+        bar = {"color": look["color"], "linewidth": 1.1 + 1.5 * level, "zorder": 2}
+        ends = np.array([bounds.get(name, _NOTHING) for name in names])
+        endless = np.isinf(ends)
+        finite = np.where(endless, values[:, None], ends)
+        drawn = np.isfinite(finite).all(1)
+        axes.hlines(places[drawn], *finite[drawn].T, **bar)
+        arrow = {"arrowstyle": "-|>", "shrinkA": 0.0, "shrinkB": 0.0, **bar}
+        at = {"xycoords": ("axes fraction", "data"), "textcoords": "data", "arrowprops": arrow}
+        for row, side in np.argwhere(endless):
+            axes.annotate("", (float(side), places[row]), (values[row], places[row]), **at)
+
+
+def _label_rows(axes: Axes, shown: Sequence[str]) -> float:
+    """Write the names beside their rows, smaller where rows are narrow; return a row's height in points."""
+    axes.set_yticks(range(len(shown)), shown)
+    axes.tick_params(axis="y", length=0)
+    height: float = axes.get_window_extent().height * 72.0 / axes.figure.dpi / len(shown)
+    for label in axes.get_yticklabels():
+        label.set_fontsize(min(label.get_fontsize(), max(0.85 * height, 4.0)))
+    return height

@@ -1,0 +1,392 @@
+"""Residuals, their quantiles, their scale and leverage: whether a fit is what its standard errors take it to be.
+
+The four are those of R's ``plot.lm``. Of a discrete model, residuals and leverage are Pearson's, quantiles and scale those of the deviance.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from scipy import special, stats
+from statsmodels.nonparametric.smoothers_lowess import lowess
+from torch import Tensor
+
+from betahat.data.container import to_numpy
+from betahat.errors import BetahatWarning, EstimationError, OptionError, counted
+from betahat.inference.cases import Cases
+from betahat.plots.canvas import COLOURS, DASHED, LINE, axes_of, matplotlib, plain_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Above this many rows points are drawn as hexagons, shaded by the logarithm of their number, and quantiles are thinned.
+MOST_POINTS = 10_000
+# Quantiles that are kept of each tail, and between the tails; and rows that a smooth line is taken from.
+_TAIL, _MIDDLE, _SMOOTHED = 500, 1000, 5000
+_POINT = {"s": 14.0, "facecolors": "none", "edgecolors": "0.3", "linewidths": 0.7}
+_SMOOTH = {"color": COLOURS[1], "linewidth": 1.6}
+_SIZE = (4.6, 4.0)
+# The height of a row's label, in points.
+_LETTERS = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """What is drawn, (m,) each: where, what decides who gets a label, and which row it is."""
+
+    x: np.ndarray
+    y: np.ndarray
+    size: np.ndarray
+    rows: np.ndarray
+
+
+@runtime_checkable
+class HasCases(Protocol):
+    """What a picture of rows needs of a result."""
+
+    @property
+    def cases(self) -> Cases: ...  # noqa: D102
+
+
+def plot_residuals(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
+    """Draw residuals against fitted values, with a smooth line: what the mean has missed.
+
+    Parameters
+    ----------
+    result : Results
+        Of a model with one mean for each row. Residuals are y - x'b, times the root of analytic weights; of a discrete model Pearson's,
+        against the linear index; of a module whose loss does not tell the variance of y, y less the mean.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; None makes a figure.
+    mark : int
+        How many of the largest residuals get their row's label.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    EstimationError
+        The model has no residual, or several for a row.
+    ImportError
+        matplotlib is not installed.
+
+    Notes
+    -----
+    Above 10,000 rows points become hexagons, darker with the logarithm of their number. The line is LOWESS (Cleveland 1979) as in R's
+    ``plot.lm``: two thirds of the rows around each, three robust iterations, none for a binary y; above 10,000 rows of 5,000 of them, evenly
+    in the order of the fitted values.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.plot_residuals(res).get_ylabel()
+    'Residual'
+    """
+    cases = _cases(result, mark)
+    axes = axes_of(ax, *_SIZE)
+    axes.axhline(0.0, **DASHED)
+    points = _cloud(axes, cases.fitted, cases.residuals, cases.residuals.abs())
+    _draw_smooth(axes, points, cases)
+    axes.set_xlabel(_fitted_name(cases))
+    axes.set_ylabel(_residual_name(cases))
+    _name_points(axes, points, cases, mark)
+    return axes
+
+
+def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
+    """Draw the quantiles of standardised residuals against those of the normal distribution.
+
+    Parameters
+    ----------
+    result, ax, mark
+        As in `plot_residuals`; residuals are divided by s sqrt(1 - h), and of a discrete model they are those of the deviance.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    EstimationError, ImportError
+        As in `plot_residuals`; or the variance of y is not known.
+
+    Notes
+    -----
+    The i-th of n is drawn at the quantile of (i - 1/2) / n, and the line is that of equality. Of least squares the band holds each quantile
+    of normal errors with probability 95%, by the beta distribution of order statistics. Above 10,000 rows 2,000 quantiles are drawn, the
+    500 furthest in each tail among them.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.plot_qq(res).get_ylabel()
+    'Standardised residual'
+    """
+    cases = _cases(result, mark)
+    values = cases.standardized_deviance
+    _check_any(torch.isfinite(values))
+    there = torch.isfinite(values).nonzero()[:, 0]
+    _check_drawn(len(values), len(there))
+    ordered, order = values[there].sort()
+    weights = torch.ones_like(ordered) if cases.counts is None else cases.counts.to(ordered)[there][order]
+    shares = (weights.cumsum(0) - 0.5 * weights) / weights.sum()
+    picked = _picked(len(ordered)).to(order.device)
+    x, y, rows = special.ndtri(to_numpy(shares[picked])), to_numpy(ordered[picked]), to_numpy(there[order[picked]])
+    axes = axes_of(ax, *_SIZE)
+    if cases.least_squares and cases.counts is None:
+        rank = to_numpy(picked) + 1.0
+        band = [special.ndtri(stats.beta.ppf(tail, rank, len(ordered) + 1.0 - rank)) for tail in (0.025, 0.975)]
+        axes.fill_between(x, *band, color="0.9", linewidth=0, zorder=0)
+    axes.plot(x[[0, -1]], x[[0, -1]], **LINE)
+    axes.scatter(x, y, **_POINT)
+    _name_points(axes, _Points(x, y, np.abs(y), rows), cases, mark, tails=True)
+    axes.set_xlabel("Normal quantile")
+    axes.set_ylabel(f"Standardised {'' if cases.least_squares else 'deviance '}residual")
+    plain_frame(axes)
+    return axes
+
+
+def plot_scale(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
+    """Draw the roots of absolute standardised residuals against fitted values: whether the variance is the same everywhere.
+
+    Parameters
+    ----------
+    result, ax, mark
+        As in `plot_qq`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    EstimationError, ImportError
+        As in `plot_qq`.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.plot_scale(res).get_xlabel()
+    'Fitted value'
+    """
+    cases = _cases(result, mark)
+    values = cases.standardized_deviance.abs()
+    axes = axes_of(ax, *_SIZE)
+    points = _cloud(axes, cases.fitted, values.sqrt(), values)
+    _draw_smooth(axes, points, cases)
+    axes.set_ylim(bottom=0.0)
+    _name_points(axes, points, cases, mark)
+    axes.set_xlabel(_fitted_name(cases))
+    what = "residual" if cases.least_squares else r"deviance\ residual"
+    axes.set_ylabel(rf"$\sqrt{{|\mathrm{{standardised\ {what}}}|}}$")
+    return axes
+
+
+def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
+    """Draw standardised residuals against leverage, with contours of Cook's distance: which rows move the coefficients.
+
+    Parameters
+    ----------
+    result, ax, mark
+        As in `plot_qq`; the rows of the largest Cook's distance are marked, and residuals of a discrete model are Pearson's.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    EstimationError, ImportError
+        As in `plot_qq`.
+
+    Notes
+    -----
+    Cook's distance is r^2 h / ((1 - h) k), and its contours are 0.5 and 1, where they are near any row. The dotted line is the average leverage, k / n.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 9.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.plot_leverage(res).get_title("right")
+    "largest Cook's distance 2.2"
+    """
+    cases = _cases(result, mark)
+    residuals, leverage, distance = cases.standardized, cases.leverage, cases.cooks_distance
+    axes = axes_of(ax, *_SIZE)
+    axes.axhline(0.0, **DASHED)
+    axes.axvline(cases.fit.rank / cases.fit.nobs, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+    points = _cloud(axes, leverage, residuals, distance)
+    axes.set_xlim(0.0, 1.05 * points.x.max())
+    axes.locator_params(axis="x", nbins=5)
+    _draw_contours(axes, cases.fit.rank)
+    _name_points(axes, points, cases, mark)
+    axes.set_xlabel("Leverage")
+    axes.set_title(f"largest Cook's distance {float(torch.nan_to_num(distance).max()):.2g}", loc="right", fontsize=8)
+    axes.set_ylabel(f"Standardised {'' if cases.least_squares else 'Pearson '}residual")
+    return axes
+
+
+def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> Any:
+    """Draw the four pictures of R's ``plot.lm``: `plot_residuals`, `plot_qq`, `plot_scale` and `plot_leverage`.
+
+    Parameters
+    ----------
+    result, mark
+        As in `plot_residuals`.
+    axes : array_like of matplotlib.axes.Axes, optional
+        Four of them; None makes a figure of two by two.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes
+
+    Raises
+    ------
+    OptionError
+        There are not four axes.
+    EstimationError, ImportError
+        As in `plot_qq`.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit()
+    >>> bh.plot_diagnostics(res).shape
+    (2, 2)
+    """
+    _check_any(torch.isfinite(_cases(result, mark).standardized))  # before there is a figure
+    if axes is None:
+        axes = matplotlib("pyplot").subplots(2, 2, figsize=(8.4, 7.2), layout="constrained")[1]
+    panels = np.asarray(axes, dtype=object)
+    if panels.size != 4:
+        raise OptionError(f"axes holds {panels.size} of them; pass four, or leave it out for a new figure.")
+    for draw, panel in zip((plot_residuals, plot_qq, plot_scale, plot_leverage), panels.flat, strict=True):
+        draw(result, panel, mark=mark)
+    return panels
+
+
+def _cases(result: HasCases, mark: int) -> Cases:
+    if not isinstance(result, HasCases):
+        raise OptionError(
+            f"A picture of rows needs one result, as .fit() returns it, and a {type(result).__name__} came."
+        )
+    if not isinstance(mark, int | np.integer) or mark < 0:
+        raise OptionError(f"mark is {mark!r}; pass how many rows get a label, such as 3.")
+    return result.cases
+
+
+def _fitted_name(cases: Cases) -> str:
+    return "Fitted value" if cases.least_squares or not cases.variance_known else "Linear index"
+
+
+def _residual_name(cases: Cases) -> str:
+    if not cases.least_squares:
+        return "Pearson residual" if cases.variance_known else "Residual"
+    return r"Residual $\times$ $\sqrt{\mathrm{weight}}$" if cases.weighted else "Residual"
+
+
+def _check_any(there: Tensor) -> None:
+    if not bool(there.any()):
+        raise EstimationError(
+            "No row has a standardised residual: the fit is exact, or each row alone fixes a coefficient."
+        )
+
+
+def _check_drawn(rows: int, drawn: int) -> None:
+    """Say how many rows are left out."""
+    if drawn < rows:
+        warnings.warn(
+            f"{counted(rows - drawn, 'row')} of leverage one left out: a coefficient fits such a row exactly, so it has no standardised residual.",
+            BetahatWarning,
+            stacklevel=4,
+        )
+
+
+def _picked(count: int) -> Tensor:
+    """Return which of sorted values are drawn: all, or the tails and even steps between them."""
+    if count <= MOST_POINTS:
+        return torch.arange(count)
+    middle = torch.linspace(_TAIL, count - 1 - _TAIL, _MIDDLE, dtype=torch.float64).round().long()
+    return torch.cat([torch.arange(_TAIL), middle, torch.arange(count - _TAIL, count)])
+
+
+def _cloud(axes: Axes, across: Tensor, up: Tensor, size: Tensor) -> _Points:
+    """Draw a point for each row, or hexagons."""
+    _check_any(torch.isfinite(up))
+    x, y, order = (to_numpy(values) for values in (across, up, size))
+    rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    _check_drawn(len(x), len(rows))
+    points = _Points(x[rows], y[rows], order[rows], rows)
+    if len(rows) <= MOST_POINTS:
+        axes.scatter(points.x, points.y, **_POINT)
+    else:
+        shades = matplotlib("colors").LinearSegmentedColormap.from_list("", ["0.85", "0.0"])
+        axes.hexbin(points.x, points.y, gridsize=55, bins="log", cmap=shades, mincnt=1, linewidths=0.1)
+    plain_frame(axes)
+    return points
+
+
+def _draw_smooth(axes: Axes, points: _Points, cases: Cases) -> None:
+    if np.ptp(points.x) > 0:
+        axes.plot(*_smoothed(points.x, points.y, 0 if cases.binary else 3), **_SMOOTH)
+
+
+def _smoothed(x: np.ndarray, y: np.ndarray, iterations: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(x) > MOST_POINTS:
+        rows = np.argsort(x, kind="stable")[np.linspace(0, len(x) - 1, _SMOOTHED).round().astype(int)]
+        x, y = x[rows], y[rows]
+    line = lowess(y, x, frac=2.0 / 3.0, it=iterations, delta=0.01 * np.ptp(x))
+    across, up = line[np.isfinite(line).all(1)].T
+    return across, up
+
+
+def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, *, tails: bool = False) -> None:
+    """Write the row's label beside the points of the largest size, none over another: on the inner side, and of tails above and below the line."""
+    labels, chosen = cases.labels, np.argsort(-points.size, kind="stable")[:mark]
+    axes.get_xlim(), axes.get_ylim()  # which settles the limits, and with them the transformation
+    pixels = axes.transData.transform(np.column_stack([points.x[chosen], points.y[chosen]]))
+    left = points.y[chosen] > 0 if tails else axes.transAxes.inverted().transform(pixels)[:, 0] > 0.6
+    rise = np.where(left, 1.0, 1.0 - _LETTERS) if tails else np.full(len(left), -3.0)
+    across, heights = pixels.T * 72.0 / axes.figure.dpi
+    written: list[tuple[float, float]] = []
+    for place in np.argsort(heights):
+        beside = [height + _LETTERS for at, height in written if abs(at - across[place]) < 8.0 * _LETTERS]
+        height = max([heights[place] + rise[place], *beside])
+        written.append((across[place], height))
+        row = points.rows[chosen[place]]
+        axes.annotate(
+            str(row if labels is None else labels[row]),
+            (points.x[chosen[place]], points.y[chosen[place]]),
+            (-4.0 if left[place] else 4.0, height - heights[place]),
+            textcoords="offset points",
+            ha="right" if left[place] else "left",
+            fontsize=_LETTERS - 1.0,
+        )
+
+
+def _draw_contours(axes: Axes, rank: int) -> None:
+    """Draw where Cook's distance is 0.5 and 1, within the frame as it is, and its value at the right side."""
+    (low, high), right = axes.get_ylim(), axes.get_xlim()[1]
+    leverage = np.linspace(right / 400.0, min(right, 1.0 - 1e-9), 400)
+    for distance, dashes in ((0.5, (0, (6, 3))), (1.0, (0, (2, 2)))):
+        contour = np.sqrt(distance * rank * (1.0 - leverage) / leverage)
+        for line in (contour, -contour):
+            axes.plot(leverage, line, color=COLOURS[0], linewidth=1.0, linestyle=dashes, scalex=False, scaley=False)
+            if low < line[-1] < high:
+                axes.annotate(
+                    f"{distance:g}",
+                    (1.01, line[-1]),
+                    xycoords=("axes fraction", "data"),
+                    color=COLOURS[0],
+                    fontsize=8,
+                    va="center",
+                )

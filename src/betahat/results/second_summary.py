@@ -1,0 +1,85 @@
+"""`summary2`: statsmodels' second layout of a summary, filled with results of any container on any device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from statsmodels.iolib.summary2 import Summary, summary_model, summary_params
+
+from betahat.errors import OptionError
+from betahat.results.base import Results
+
+
+def second_summary(
+    results: Results,
+    statistics: Mapping[str, str],
+    notes: Sequence[str],
+    *,
+    yname: str | None,
+    xname: Sequence[str] | None,
+    title: str | None,
+    alpha: float,
+    float_format: str,
+) -> Summary:
+    """Lay out the model, its coefficients, further statistics and notes.
+
+    Parameters
+    ----------
+    results : Results
+        Of one equation.
+    statistics : mapping of str to str
+        What stands under the coefficients.
+    notes : sequence of str
+        What stands under the table.
+    yname, xname, title, alpha, float_format
+        As in `LinearResults.summary2`.
+
+    Returns
+    -------
+    statsmodels.iolib.summary2.Summary
+        With `as_text`, `as_html` and `as_latex`.
+    """
+    names = list(results.names) if xname is None else list(xname)
+    if len(names) != len(results.names):
+        raise OptionError(f"xname has {len(names)} names for {len(results.names)} parameters; pass one for each.")
+    summary = Summary()
+    summary.add_dict(model_part(results) | ({} if yname is None else {"Dependent Variable:": yname}), align="l")
+    interval = results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy()
+    columns = results.coefficient_table().T
+    table = summary_params((results, *columns, interval), xname=names, alpha=alpha, use_t=results.use_t)
+    summary.add_df(table, float_format=float_format)
+    summary.add_title(title=title, results=results)
+    if statistics:
+        summary.add_dict(dict(statistics))
+    for note in notes:
+        summary.add_text(note)
+    return summary
+
+
+def equations_summary(results: Results, names: Sequence[str], count: int, alpha: float, float_format: str) -> Summary:
+    """Lay out the model and the coefficients of each of `count` equations, under the number that statsmodels gives them."""
+    summary = Summary()
+    summary.add_dict(model_part(results))
+    blocks = np.split(results.coefficient_table(), count)
+    intervals = np.split(results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy(), count)
+    for number, (block, interval) in enumerate(zip(blocks, intervals, strict=True)):
+        table = summary_params((results, *block.T, interval), xname=list(names), alpha=alpha)
+        table.insert(0, f"{results.endog_name} = {number}", table.index)
+        summary.add_df(table, index=False, float_format=float_format)
+    summary.add_title(results=results)
+    return summary
+
+
+def model_part(results: Results) -> dict[str, Any]:
+    """Return statsmodels' first block, which takes what results have; its discrete ones have no deviance."""
+    found: dict[str, Any] = summary_model(results)
+    found.pop("Deviance:", None)
+    return found
+
+
+def numbered_notes(text: str) -> list[str]:
+    """Take the notes of a summary apart, so that each can be wrapped to another width."""
+    return re.split(r"\n(?=\[\d+\])", text)

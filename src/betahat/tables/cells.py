@@ -1,0 +1,160 @@
+"""What a table says, before anything is known of how it looks: cells in rows, rows in blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes
+    ----------
+    text : str
+        A number as printed, with its parentheses, or a text.
+    marks : str
+        The stars after it.
+    span : int
+        The columns that it covers.
+    decimal : bool
+        Whether it stands on its column's decimal point; other cells are centred.
+    """
+
+    text: str
+    marks: str = ""
+    span: int = 1
+    decimal: bool = False
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """What stands before the decimal point, and from it on, without marks."""
+        whole = self.text.partition("e")[0].rstrip(")]}")
+        point = whole.find(".") if "." in whole else len(whole)
+        return self.text[:point], self.text[point:]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the body or the foot: its name, and a cell for each column."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that belong together, under a title or none."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table.
+
+    Attributes
+    ----------
+    title : str
+        Its heading.
+    heads : tuple of tuple of Cell
+        The rows of the head, without the one above the row names; their spans add up to the number of columns.
+    body : tuple of Block
+        Coefficients.
+    foot : tuple of Line
+        Statistics.
+    notes : tuple of str
+        Sentences under the table.
+    marks_note : str
+        The sentence that explains the marks, or nothing.
+    """
+
+    title: str
+    heads: tuple[tuple[Cell, ...], ...]
+    body: tuple[Block, ...]
+    foot: tuple[Line, ...]
+    notes: tuple[str, ...]
+    marks_note: str = ""
+
+    @property
+    def columns(self) -> int:
+        """How many columns there are beside the names of the rows."""
+        return sum(cell.span for cell in self.heads[0])
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The rows of the body and the foot."""
+        return (*(line for block in self.body for line in block.lines), *self.foot)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All notes, that of the marks last."""
+        return (*self.notes, self.marks_note) if self.marks_note else self.notes
+
+    def without_marks(self) -> Layout:
+        """Return the table without stars and their note."""
+        bare = tuple(replace(block, lines=tuple(_without_marks(line) for line in block.lines)) for block in self.body)
+        return replace(self, body=bare, foot=tuple(map(_without_marks, self.foot)), marks_note="")
+
+
+def spanning(texts: Sequence[str]) -> tuple[Cell, ...]:
+    """Return a row of heads in which equal neighbours are one."""
+    return tuple(Cell(text, span=len(list(same))) for text, same in groupby(texts))
+
+
+def plain(texts: Sequence[str]) -> tuple[Cell, ...]:
+    """Return cells of texts."""
+    return tuple(map(Cell, texts))
+
+
+def number(value: float, digits: int | None = None, significant: int | None = None) -> str:
+    """Print a number.
+
+    Parameters
+    ----------
+    value : float
+        NaN is printed as nothing.
+    digits : int, optional
+        How many decimals.
+    significant : int, optional
+        How many significant digits; digits before the decimal point are never rounded away. With neither option,
+        four decimals below 10, three below 100,000, none above, and three significant digits below 0.001.
+
+    Examples
+    --------
+    >>> number(0.08267441), number(1234.5678), number(1.5e-7), number(float("nan"))
+    ('0.0827', '1234.568', '1.50e-07', '')
+    >>> number(0.08267441, digits=2), number(0.08267441, significant=2), number(1234.5678, significant=2)
+    ('0.08', '0.083', '1235')
+    """
+    if not math.isfinite(value):
+        return "" if math.isnan(value) else str(value)
+    if digits is not None:
+        return _unsigned_zero(f"{value:.{digits}f}")
+    if significant is not None:
+        return _significant(value, significant)
+    size = abs(value)
+    if size == 0 or 1e-3 <= size < 1e5:
+        return f"{value:.{4 if size < 10 else 3}f}"
+    return f"{value:.0f}" if 1e5 <= size < 1e9 else f"{value:#.3g}"
+
+
+# Below this power of ten, zeros after the decimal point say less than an exponent.
+_TINY = -5
+
+
+def _significant(value: float, digits: int) -> str:
+    power = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    return f"{value:.{digits - 1}e}" if power < _TINY else f"{value:.{max(digits - 1 - power, 0)}f}"
+
+
+def _unsigned_zero(text: str) -> str:
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def _without_marks(line: Line) -> Line:
+    return replace(line, cells=tuple(replace(cell, marks="") for cell in line.cells))

@@ -1,0 +1,144 @@
+"""A layout as Markdown and Typst, which pandoc writes from HTML, and as Word, by python-docx."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from betahat.errors import OptionError
+from betahat.tables.cells import Block, Cell, Layout, Line
+from betahat.tables.html import render_for_pandoc
+
+
+def render_markdown(layout: Layout) -> str:
+    """Return a pipe table of GitHub's Markdown, whose head has one row."""
+    return f"**{_converted(escape(layout.title), 'gfm').strip()}**\n\n" + _converted(
+        render_for_pandoc(_flat(layout)), "gfm"
+    )
+
+
+def render_typst(layout: Layout) -> str:
+    """Return a figure of Typst."""
+    return _converted(render_for_pandoc(layout), "typst")
+
+
+def write_docx(layout: Layout, path: Path) -> None:
+    """Write a Word document with the table."""
+    document = _library("docx", "Word documents are").Document()
+    document.add_paragraph(layout.title, style="Caption")
+    titles = sum(bool(block.title) for block in layout.body)
+    rows = len(layout.heads) + titles + len(layout.lines)
+    table = document.add_table(rows, layout.columns + 1)
+    places = iter(table.rows)
+    for cells in layout.heads:
+        _fill(next(places), "", cells)
+    for block in layout.body:
+        if block.title:
+            title = next(places).cells
+            title[0].merge(title[-1]).paragraphs[0].add_run(block.title).italic = True
+        for line in block.lines:
+            _fill(next(places), ("    " if block.title and line.name else "") + line.name, line.cells)
+    for line in layout.foot:
+        _fill(next(places), line.name, line.cells)
+    for row, edge, size in (
+        (0, "top", 12),
+        (len(layout.heads), "top", 6),
+        (rows - len(layout.foot), "top", 6),
+        (rows - 1, "bottom", 12),
+    ):
+        if row < rows:
+            _rule(table.rows[row].cells, edge, size)
+    _tighten(table)
+    for note in layout.sentences:
+        paragraph = document.add_paragraph()
+        paragraph.paragraph_format.space_after = 0
+        paragraph.add_run(note).font.size = 8 * _POINT
+    document.save(str(path))
+
+
+# Word's unit of length, of which a point has so many.
+_POINT = 12_700
+
+
+def _fill(row: Any, name: str, cells: Sequence[Cell]) -> None:
+    """Write a row, and join the cells that one covers."""
+    row.cells[0].paragraphs[0].add_run(name)
+    place = 1
+    for cell in cells:
+        target = row.cells[place]
+        if cell.span > 1:
+            target = target.merge(row.cells[place + cell.span - 1])
+            _rule([target], "bottom", 4)
+        paragraph = target.paragraphs[0]
+        paragraph.alignment = 1  # centred
+        paragraph.add_run(re.sub(r"(?<![\w.])-(?=\d)", "\u2212", cell.text))
+        paragraph.add_run(cell.marks).font.superscript = True
+        place += cell.span
+
+
+def _rule(cells: Sequence[Any], edge: str, size: int) -> None:
+    """Draw a line at an edge of cells, in eighths of a point."""
+    oxml = importlib.import_module("docx.oxml")
+    for cell in cells:
+        properties = cell._tc.get_or_add_tcPr()
+        borders = properties.find(oxml.ns.qn("w:tcBorders"))
+        if borders is None:
+            borders = oxml.OxmlElement("w:tcBorders")
+            properties.append(borders)
+        line = oxml.OxmlElement(f"w:{edge}")
+        for name, value in (("val", "single"), ("sz", str(size)), ("color", "auto")):
+            line.set(oxml.ns.qn(f"w:{name}"), value)
+        borders.append(line)
+
+
+def _tighten(table: Any) -> None:
+    """Leave no space between rows, and let columns be as wide as what is in them."""
+    oxml = importlib.import_module("docx.oxml")
+    table.autofit = True
+    for cell in table._cells:
+        for paragraph in cell.paragraphs:
+            paragraph.paragraph_format.space_after = 0
+        width = cell._tc.get_or_add_tcPr().find(oxml.ns.qn("w:tcW"))
+        if width is not None:
+            width.set(oxml.ns.qn("w:type"), "auto")
+            width.set(oxml.ns.qn("w:w"), "0")
+    for column in table._tbl.tblGrid.findall(oxml.ns.qn("w:gridCol")):
+        column.attrib.pop(oxml.ns.qn("w:w"), None)
+
+
+def _converted(text: str, to: str) -> str:
+    pandoc = _library("pypandoc", f"{to} is")
+    try:
+        found: str = pandoc.convert_text(text, to, format="html", extra_args=["--wrap=none"])
+    except (OSError, RuntimeError) as error:
+        raise OptionError(
+            f"{to} is written by pandoc, and the one that was found cannot do so: {str(error).strip().splitlines()[-1]} Install one that can "
+            "by pip install 'betahat[documents]'."
+        ) from error
+    return found
+
+
+def _library(name: str, what: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise OptionError(
+            f"{what} written by {name}, which is not installed: pip install 'betahat[documents]'."
+        ) from error
+
+
+def _flat(layout: Layout) -> Layout:
+    """Put the head into one row, and all others into one block, which is what a pipe table has."""
+    rows = [list(chain.from_iterable([cell.text] * cell.span for cell in cells)) for cells in layout.heads]
+    heads = tuple(Cell(" ".join(filter(None, texts))) for texts in zip(*rows, strict=True))
+    gap = (Cell(""),) * layout.columns
+    lines = [
+        line for block in layout.body for line in (*([Line(block.title, gap)] if block.title else []), *block.lines)
+    ]
+    return replace(layout, heads=(heads,), body=(Block("", (*lines, *layout.foot)),), foot=(), title="")

@@ -1,0 +1,161 @@
+"""`Estimates`: what a table needs of a result, and the statistics that it may print of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from betahat.covariance.base import Covariance
+from betahat.covariance.names import CovType
+from betahat.errors import EstimationError, OptionError, listed
+from betahat.tables.cells import Cell
+
+Number = Callable[[float], str]
+# An attribute of the results, or a function of them; a mapping gives the rows their names.
+Statistic = str | Callable[[Any], Any]
+Statistics = Sequence[str] | Mapping[str, Statistic]
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """What a column of a table needs of a result."""
+
+    @property
+    def cov(self) -> Covariance: ...  # noqa: D102
+    @property
+    def endog_name(self) -> str: ...  # noqa: D102
+    @property
+    def cov_type(self) -> str: ...  # noqa: D102
+    @property
+    def nobs(self) -> float: ...  # noqa: D102
+    @property
+    def use_t(self) -> bool: ...  # noqa: D102
+    @property
+    def goodness(self) -> tuple[str, float]: ...  # noqa: D102
+    @property
+    def equation_terms(self) -> tuple[tuple[str, str], ...]:
+        """The equation, or nothing, and the term of each coefficient."""
+        ...
+
+    def with_cov(self, cov_type: CovType) -> Estimates:
+        """Return the same fit under another covariance."""
+        ...
+
+    def coefficient_table(self) -> np.ndarray:
+        """Return (k, 4) coefficient, standard error, statistic and p-value."""
+        ...
+
+    def interval_table(self, alpha: float) -> np.ndarray:
+        """Return (k, 2) intervals."""
+        ...
+
+
+def statistic_rows(
+    results: Sequence[Estimates], wanted: Statistics, shown: Number
+) -> list[tuple[str, tuple[Cell, ...]]]:
+    """Return a row for each statistic, its cells empty in the columns that do not have it.
+
+    Parameters
+    ----------
+    results : sequence
+    wanted : sequence of str, or mapping
+        See `regtable`.
+    shown : callable
+        How a number is printed.
+
+    Raises
+    ------
+    OptionError
+        A statistic that no result has.
+    """
+    named: Mapping[str, Statistic]
+    if isinstance(wanted, str) or not isinstance(wanted, Mapping | Sequence):
+        raise OptionError(f"stats is {wanted!r}; pass a list of names, such as ['nobs', 'rsquared'].")
+    named = wanted if isinstance(wanted, Mapping) else {_LABELS.get(name, name): name for name in wanted}
+    rows: list[tuple[str, tuple[Cell, ...]]] = []
+    for label, statistic in named.items():
+        if statistic == "goodness":
+            rows += _goodness_rows(results, shown)
+        elif statistic != "clusters" or any(result.cov.clusters for result in results):
+            rows.append((label, tuple(_cell(value, shown) for value in _values(results, statistic))))
+    return rows
+
+
+DEFAULT = ("cov_type", "clusters", "nobs", "goodness")
+_LABELS = {
+    "cov_type": "Std. errors",
+    "clusters": "Clusters",
+    "nobs": "N",
+    "rsquared": "R²",
+    "rsquared_adj": "Adjusted R²",
+    "prsquared": "Pseudo R²",
+    "llf": "Log-Likelihood",
+    "aic": "AIC",
+    "bic": "BIC",
+    "fvalue": "F",
+    "f_pvalue": "p (F)",
+    "llr": "LR chi²",
+    "llr_pvalue": "p (LR)",
+    "df_model": "Model df",
+    "df_resid": "Residual df",
+    "scale": "Residual variance",
+    "ssr": "Residual sum of squares",
+}
+_COUNTS = (int, np.integer)
+
+
+def _values(results: Sequence[Estimates], statistic: Statistic) -> list[Any]:
+    if not isinstance(statistic, str):
+        if not callable(statistic):
+            raise OptionError(f"stats has {statistic!r}; pass names of statistics, or functions of a result.")
+        return [statistic(result) for result in results]
+    known = {"nobs": _nobs, "clusters": _clusters}
+    if statistic in known:
+        return [known[statistic](result) for result in results]
+    values = [_attribute(result, statistic) for result in results]
+    if all(value is None for value in values):
+        raise OptionError(
+            f"stats has {statistic!r}, which none of these results has; pass one of {listed(_LABELS, limit=30)}, another attribute that is "
+            "a number or a text, or a function of a result."
+        )
+    return values
+
+
+def _attribute(result: Estimates, name: str) -> Any:
+    """Return a number or a text of a result; None where it has none, such as the log-likelihood of no likelihood."""
+    try:
+        value = getattr(result, name, None)
+    except EstimationError:
+        return None
+    return value if isinstance(value, str) or np.isscalar(value) else None
+
+
+def _nobs(result: Estimates) -> int:
+    return round(result.nobs)
+
+
+def _clusters(result: Estimates) -> str:
+    ways = [f"{way.column} ({way.count:,})" if way.column else f"{way.count:,}" for way in result.cov.clusters]
+    return ", ".join(ways)
+
+
+def _cell(value: Any, shown: Number) -> Cell:
+    if value is None or isinstance(value, str | bool):
+        return Cell("" if value is None else str(value))
+    if isinstance(value, _COUNTS):
+        return Cell(f"{value:,}")
+    try:
+        return Cell(shown(float(value)), decimal=True)
+    except (TypeError, ValueError):
+        return Cell(str(value))
+
+
+def _goodness_rows(results: Sequence[Estimates], shown: Number) -> list[tuple[str, tuple[Cell, ...]]]:
+    """Return a row for each measure: R², pseudo R² or loss, in the columns that have it."""
+    found = [result.goodness for result in results]
+    return [
+        (kind, tuple(_cell(value if own == kind else None, shown) for own, value in found))
+        for kind in dict.fromkeys(own for own, _ in found)
+    ]

@@ -1,0 +1,307 @@
+r"""A layout as LaTeX: a tabular, a float with its notes, or a whole document."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pylatexenc.latexencode import RULE_DICT, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
+
+from betahat.errors import OptionError, listed
+from betahat.tables.cells import Block, Cell, Layout, Line
+
+Fit = Literal["resize", "landscape"]
+
+
+@dataclass(frozen=True)
+class LatexStyle:
+    r"""How a journal wants its tables.
+
+    Attributes
+    ----------
+    top, middle, bottom : str
+        The rules: ``\toprule``.
+    partial : str
+        The rule below a head that covers several columns; it takes ``{2-3}``.
+    marks : bool
+        Whether stars are printed, and explained.
+    lead : str
+        What notes begin with, in LaTeX: ``\textit{Notes:}``.
+    parentheses : bool
+        Whether the columns' numbers stand in parentheses.
+    packages : tuple of str
+        What the rules need.
+    """
+
+    top: str = r"\toprule"
+    middle: str = r"\midrule"
+    bottom: str = r"\bottomrule"
+    partial: str = r"\cmidrule(lr)"
+    marks: bool = True
+    lead: str = ""
+    parentheses: bool = True
+    packages: tuple[str, ...] = ("booktabs",)
+
+
+_RULED = LatexStyle(
+    r"\hline\hline\noalign{\smallskip}",
+    r"\noalign{\smallskip}\hline\noalign{\smallskip}",
+    r"\noalign{\smallskip}\hline\hline",
+    r"\cline",
+    packages=(),
+)
+STYLES = {
+    "booktabs": LatexStyle(),
+    "hline": _RULED,
+    # American Economic Association: no asterisks for significance, standard errors in parentheses.
+    "aer": LatexStyle(marks=False, lead=r"\textit{Notes:}"),
+    # R's fixest: as its style of the AER, between double rules.
+    "qje": LatexStyle(top=r"\toprule\toprule", bottom=r"\bottomrule\bottomrule", lead=r"\textit{Notes:}"),
+    # Econometric Society: no asterisks, rules of LaTeX itself.
+    "econometrica": replace(_RULED, marks=False, lead=r"\textit{Notes:}"),
+    # JFQA's style guide: the columns' numbers without parentheses.
+    "jfqa": LatexStyle(parentheses=False),
+}
+
+
+@dataclass(frozen=True)
+class LatexOptions:
+    """See `Table.to_latex`."""
+
+    style: str | LatexStyle = "booktabs"
+    siunitx: bool = False
+    caption: str | None = None
+    label: str | None = None
+    position: str | None = None
+    fit: Fit | None = None
+    standalone: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what LaTeX would refuse."""
+        if not isinstance(self.style, LatexStyle) and self.style not in STYLES:
+            raise OptionError(f"style is {self.style!r}; use one of {listed(STYLES)}, or a bh.LatexStyle.")
+        if self.fit not in (None, "resize", "landscape"):
+            raise OptionError(f"fit is {self.fit!r}; use 'resize', 'landscape' or None.")
+        if self.label is not None and not re.fullmatch(r"[^\\{}%#&~^$\s,]+", self.label):
+            raise OptionError(f"label is {self.label!r}; pass letters, digits and any of ':-_./', such as 'tab:wages'.")
+        if self.position is not None and not re.fullmatch(r"[htbpH!]+", self.position):
+            raise OptionError(f"position is {self.position!r}; pass some of the letters of 'htbp!H', such as 'htbp'.")
+
+    @property
+    def floats(self) -> bool:
+        """Whether the table is a float, which has a caption, a label or a page of its own."""
+        given = (self.caption, self.label, self.position)
+        return self.fit == "landscape" or any(option is not None for option in given)
+
+
+def render_latex(layout: Layout, options: LatexOptions) -> str:
+    """Return the table as LaTeX."""
+    style = options.style if isinstance(options.style, LatexStyle) else STYLES[options.style]
+    layout = layout if style.marks else layout.without_marks()
+    layout = layout if style.parentheses else _bare_numbers(layout)
+    packages = _packages(options, style)
+    body = _float(layout, options, style) if options.floats else _alone(layout, options, style)
+    if not options.standalone:
+        return f"% Needs \\usepackage{{{','.join(packages)}}}.\n{body}" if packages else body
+    return (
+        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\IfFileExists{lmodern.sty}{\\usepackage{lmodern}}{}\n"
+        + "\\usepackage[margin=2.5cm]{geometry}\n"
+        + "".join(f"\\usepackage{{{package}}}\n" for package in packages)
+        + f"\\begin{{document}}\n\\thispagestyle{{empty}}\n{body}\\end{{document}}\n"
+    )
+
+
+def escape_latex(text: str) -> str:
+    r"""Write a text so that LaTeX prints it as it is; letters of other scripts are left alone, for XeLaTeX and LuaLaTeX.
+
+    Examples
+    --------
+    >>> print(escape_latex("log_wage ~ 5% & β"))
+    log\_wage {\textasciitilde} 5\% \& \ensuremath{\beta}
+    """
+    composed = unicodedata.normalize("NFC", " ".join(text.split()))
+    parts = _ACCENTED.split(composed)  # text, letter, accent, text, ...
+    escaped = "".join(
+        _encoded(part) if i % 3 == 0 else rf"\ensuremath{{\{_ACCENTS[parts[i + 1]]}{{{_encoded(part)}}}}}"
+        for i, part in enumerate(parts)
+        if i % 3 < 2
+    )
+    return re.sub(r"-(?=-)", "-{}", escaped)  # two hyphens would be a dash
+
+
+def _encoded(text: str) -> str:
+    encoded: str = _ENCODER.unicode_to_latex(text)
+    return encoded
+
+
+# Accents that a letter does not have in one character, as that of an estimate.
+_ACCENTS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar", "\u0307": "dot"}
+_ACCENTED = re.compile(f"(.)([{''.join(_ACCENTS)}])")
+# A bracket at the beginning of a row would be an option of the \\ before it; a bar is a dash in LaTeX's first fonts.
+_OWN = {"[": "{[}", "]": "{]}", "|": r"{\textbar}", "\u00b2": "$^2$"}
+_ENCODER: Any = UnicodeToLatexEncoder(
+    conversion_rules=[
+        UnicodeToLatexConversionRule(RULE_DICT, {ord(letter): command for letter, command in _OWN.items()}),
+        "defaults",
+    ],
+    unknown_char_policy="keep",
+    unknown_char_warning=False,
+)
+
+
+def _packages(options: LatexOptions, style: LatexStyle) -> list[str]:
+    wanted = {
+        "siunitx": options.siunitx,
+        "threeparttable": options.floats,
+        "adjustbox": options.fit == "resize",
+        "pdflscape": options.fit == "landscape",
+        "float": options.position is not None and "H" in options.position,
+    }
+    return [*style.packages, *(package for package, needed in wanted.items() if needed)]
+
+
+def _float(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
+    caption = escape_latex(layout.title if options.caption is None else options.caption)
+    notes = [escape_latex(note) for note in layout.sentences]
+    if notes and style.lead:
+        notes[0] = f"{style.lead} {notes[0]}"
+    table = [
+        r"\begin{threeparttable}",
+        rf"\caption{{{caption}}}",
+        *([rf"\label{{{options.label}}}"] if options.label else []),
+        *_tabular(layout, options, style, []),
+        *([r"\begin{tablenotes}[flushleft]", r"\footnotesize"] if notes else []),
+        *(rf"\item {note}" for note in notes),
+        *([r"\end{tablenotes}"] if notes else []),
+        r"\end{threeparttable}",
+    ]
+    where = f"[{options.position}]" if options.position else ""
+    lines = [rf"\begin{{table}}{where}", r"\centering", *_resized(table, options), r"\end{table}"]
+    if options.fit == "landscape":
+        lines = [r"\begin{landscape}", *lines, r"\end{landscape}"]
+    return "\n".join(lines) + "\n"
+
+
+def _alone(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
+    """Return a tabular whose last rows are the notes, broken where the table ends."""
+    lead = f"{style.lead} " if style.lead else ""
+    width = max(_length(layout), 60)
+    parts = [part for note in layout.sentences for part in textwrap.wrap(note, width)]
+    notes = [(lead if i == 0 else "") + escape_latex(part) for i, part in enumerate(parts)]
+    return "\n".join(_resized(_tabular(layout, options, style, notes), options)) + "\n"
+
+
+def _resized(lines: list[str], options: LatexOptions) -> list[str]:
+    """Shrink what is wider than the page, and only that."""
+    if options.fit != "resize":
+        return lines
+    return [r"\begin{adjustbox}{max width=\linewidth}", *lines, r"\end{adjustbox}"]
+
+
+def _length(layout: Layout) -> int:
+    """Return about how many letters there are in a row."""
+    stub = max(len(line.name) for line in layout.lines)
+    widths = [
+        max(len(cell.text + cell.marks) for cell in cells)
+        for cells in zip(*(line.cells for line in layout.lines), strict=True)
+    ]
+    return stub + sum(widths) + 2 * len(widths)
+
+
+def _tabular(layout: Layout, options: LatexOptions, style: LatexStyle, notes: Sequence[str]) -> list[str]:
+    columns = layout.columns
+    spec = "".join(map(_number_column, _by_column(layout))) if options.siunitx else "c" * columns
+    title = rf"\multicolumn{{{columns + 1}}}{{l}}"
+    lines = [rf"\begin{{tabular}}{{l{spec}}}", style.top]
+    for cells in layout.heads:
+        lines += _head(cells, style)
+    lines.append(style.middle)
+    for i, block in enumerate(layout.body):
+        lines += [r"\addlinespace"] if i and "booktabs" in style.packages else []
+        lines += [rf"{title}{{\textit{{{escape_latex(block.title)}}}}} \\"] if block.title else []
+        lines += [_row(line, block, options.siunitx) for line in block.lines]
+    lines += [style.middle, *(_row(line, None, options.siunitx) for line in layout.foot)] if layout.foot else []
+    lines.append(style.bottom)
+    lines += [rf"{title}{{\footnotesize {note}}} \\" for note in notes]
+    return [*lines, r"\end{tabular}"]
+
+
+def _head(cells: tuple[Cell, ...], style: LatexStyle) -> list[str]:
+    """Return a row of heads, and the rules below those that cover several columns."""
+    texts, rules, place = [], [], 2
+    for cell in cells:
+        text = escape_latex(cell.text)
+        texts.append(rf"\multicolumn{{{cell.span}}}{{c}}{{{text}}}" if text else " & ".join([""] * cell.span))
+        rules += [f"{style.partial}{{{place}-{place + cell.span - 1}}}"] if cell.span > 1 and text else []
+        place += cell.span
+    return [" & ".join(["", *texts]) + r" \\", *(["".join(rules)] if rules else [])]
+
+
+def _row(line: Line, block: Block | None, aligned: bool) -> str:
+    indent = r"\quad " if block is not None and block.title and line.name else ""
+    cells = [_aligned(cell) if aligned else _centred(cell) for cell in line.cells]
+    return " & ".join([indent + escape_latex(line.name), *cells]) + r" \\"
+
+
+_NUMBER = re.compile(r"([(\[{<]?)(-?)([\d.]+)(?:e([+-]\d+))?([)\]}>]?)")
+
+
+def _centred(cell: Cell) -> str:
+    """Print a number with a minus sign and powers of ten."""
+    found = _NUMBER.fullmatch(cell.text) if cell.decimal else None
+    if found is None:
+        text = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", cell.text)
+        return escape_latex(text) + _marks(cell)
+    opening, sign, digits, power, closing = found.groups()
+    exponent = rf"$\times10^{{{int(power)}}}$" if power else ""
+    return escape_latex(opening) + ("$-$" if sign else "") + digits + exponent + escape_latex(closing) + _marks(cell)
+
+
+def _aligned(cell: Cell) -> str:
+    """Print a cell of an S column of siunitx, where what is no number stands in braces."""
+    found = _NUMBER.fullmatch(cell.text) if cell.decimal else None
+    if found is None:
+        return f"{{{_centred(cell)}}}" if cell.text else ""
+    opening, sign, digits, power, closing = found.groups()
+    before, after = escape_latex(opening), escape_latex(closing) + _marks(cell)
+    number = sign + digits + (f"e{int(power)}" if power else "")
+    return (f"{{{before}}}" if before else "") + number + (f"{{{after}}}" if after else "")
+
+
+def _marks(cell: Cell) -> str:
+    return rf"\textsuperscript{{{escape_latex(cell.marks)}}}" if cell.marks else ""
+
+
+def _by_column(layout: Layout) -> list[tuple[Cell, ...]]:
+    return list(zip(*(line.cells for line in layout.lines), strict=True))
+
+
+def _number_column(cells: tuple[Cell, ...]) -> str:
+    """Return an S column with room for its longest number, parentheses and stars."""
+    found = [match for match in (_NUMBER.fullmatch(cell.text) for cell in cells if cell.decimal) if match]
+    if not found:
+        return "c"
+    whole = max(len(match[3].partition(".")[0]) for match in found)
+    decimals = max(len(match[3].partition(".")[2]) for match in found)
+    sign = "-" if any(match[2] for match in found) else ""
+    power = max((len(str(abs(int(match[4])))) for match in found if match[4]), default=0)
+    exponent = f"e-{power}" if power else ""
+    before = max((match[1] for match in found), key=len)
+    after = max([_marks(cell) for cell in cells] + [escape_latex(match[5]) for match in found], key=len)
+    space = (f"{{{escape_latex(before)}}}" if before else "", f"{{{after}}}" if after else "")
+    return (
+        f"S[table-format={{{space[0]}{sign}{whole}.{decimals}{exponent}{space[1]}}},"
+        "table-align-text-before=false,table-align-text-after=false,group-digits=none]"
+    )
+
+
+def _bare_numbers(layout: Layout) -> Layout:
+    """Write the columns' numbers without parentheses."""
+    heads = tuple(
+        tuple(replace(cell, text=re.sub(r"^\((\d+)\)$", r"\1", cell.text)) for cell in cells) for cells in layout.heads
+    )
+    return replace(layout, heads=heads)

@@ -1,0 +1,383 @@
+"""`regtable`: many models side by side, or one under several covariances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from betahat.covariance.names import CovType
+from betahat.errors import OptionError, counted, listed
+from betahat.tables.cells import Block, Cell, Layout, Line, number, plain, spanning
+from betahat.tables.estimates import DEFAULT, Estimates, Number, Statistics, statistic_rows
+from betahat.tables.stars import Marks, Stars, read_stars
+from betahat.tables.table import Table
+from betahat.tables.terms import Rename, Terms, choose, renamed
+
+Below = Literal["se", "t", "p", "ci"]
+
+
+def regtable(
+    results: Estimates | Sequence[Estimates] | Mapping[str, Estimates],
+    *,
+    cov: CovType | Sequence[CovType | None] | None = None,
+    below: Below | Sequence[Below] | None = "se",
+    alpha: float = 0.05,
+    stars: Stars = True,
+    keep: Terms | None = None,
+    drop: Terms | None = None,
+    order: Terms | None = None,
+    rename: Rename | None = None,
+    groups: Mapping[str, Terms] | None = None,
+    heads: Sequence[str] | Sequence[Sequence[str]] | None = None,
+    dependent: bool = True,
+    numbers: bool = True,
+    stats: Statistics = DEFAULT,
+    extra: Mapping[str, Sequence[Any]] | None = None,
+    notes: str | Sequence[str] = (),
+    digits: int | None = None,
+    significant: int | None = None,
+    title: str = "Regression results",
+) -> Table:
+    r"""Put models side by side, each with its own standard errors, or one model under several covariances.
+
+    Parameters
+    ----------
+    results : Results, sequence or mapping of them
+        A column each, in this order. The keys of a mapping are heads.
+    cov : str, estimator, or sequence of them, optional
+        The covariance of each column; None, here or in the sequence, leaves a result its own. One model is repeated under several;
+        the shorter of models and covariances is repeated until they are as many.
+    below : {"se", "t", "p", "ci"}, several of them, or None
+        What stands below a coefficient, a row each: standard error, t or z statistic, p-value, confidence interval.
+    alpha : float
+        The share outside of the intervals.
+    stars : bool, sequence of float, or mapping
+        True marks p-values below 0.1, 0.05 and 0.01; numbers are thresholds of their own, and a mapping names the marks,
+        ``{"+": 0.1, "*": 0.05}``; False leaves them out.
+    keep, drop, order : str, re.Pattern, or several of them, optional
+        Coefficients: a str is a name, a compiled pattern stands for all names in which it is found. The coefficients of `order` come first.
+    rename : mapping, optional
+        From names, or patterns, to what is printed: ``{"educ": "Education", re.compile(r"C\((\w+)\)\[T\.(\w+)\]"): r"\1: \2"}``. The dependent
+        variables are renamed as well.
+    groups : mapping, optional
+        From a title to the coefficients under it, as in `keep`; the others follow. The equations of `MNLogit` are groups already.
+    heads : sequence of str, or several of them, optional
+        Further rows of heads, a text for each column; equal neighbours share one.
+    dependent, numbers : bool
+        Whether the head names the dependent variables, and numbers the columns.
+    stats : sequence of str, or mapping
+        The rows of statistics: "cov_type", "clusters", "nobs", "goodness" (R², pseudo R² or the loss), and any attribute of the results
+        that is a number: "rsquared_adj", "aic", "llf", "fvalue", ... A mapping gives them names, and takes functions of a result, too:
+        ``{"N": "nobs", "Share of women": lambda res: ...}``. What only some models have is left empty in the others.
+    extra : mapping, optional
+        Rows of the user's own above the statistics, a text or a number for each column: ``{"Region effects": ["no", "yes"]}``.
+    notes : str or sequence of str
+        Sentences below the table, after its own.
+    digits, significant : int, optional
+        Decimals, or significant digits, of all numbers; None prints four decimals below 10 and fewer above.
+    title : str
+        The heading in text and HTML, and of a LaTeX table that has a label and no other caption.
+
+    Returns
+    -------
+    Table
+        With `to_frame`, `to_text`, `to_html`, `to_latex`, `to_markdown`, `to_typst` and `to_docx`.
+
+    Raises
+    ------
+    OptionError
+        Nothing to put in the table, covariances, heads or rows that do not fit the columns, unknown coefficients or statistics.
+
+    Notes
+    -----
+    Nothing is refitted. Stars and intervals follow the distribution of each covariance: t with its degrees of freedom, or the normal.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit()
+    >>> bh.regtable(res, cov=["nonrobust", "HC1"], drop="const", rename={"x1": "Years"}, digits=3)
+            Regression results
+    =================================
+                          y
+                 --------------------
+                    (1)        (2)
+    ---------------------------------
+    Years          1.400**   1.400***
+                  (0.141)   (0.085)
+    ---------------------------------
+    Std. errors  nonrobust     HC1
+    N                4          4
+    R²             0.980     0.980
+    =================================
+    Standard errors in parentheses.
+    * p<0.1, ** p<0.05, *** p<0.01
+    """
+    columns, names = _columns(results, cov)
+    marks = read_stars(stars)
+    chosen = _below(below)
+    shown = _number(digits, significant)
+    terms = _Terms(tuple(_terms(columns, keep, drop, order)), rename)
+    body = _body(columns, terms, groups, chosen, alpha, shown, marks)
+    labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
+    layout = Layout(
+        title,
+        heads=_heads(columns, names, heads, rename, dependent, labels if numbers else ()),
+        body=body,
+        foot=(
+            *_extra(extra or {}, len(columns), shown),
+            *(Line(label, cells) for label, cells in statistic_rows(columns, stats, shown)),
+        ),
+        notes=(*_note(chosen, columns, alpha), *([notes] if isinstance(notes, str) else notes)),
+        marks_note=marks.note,
+    )
+    return Table(_frame(columns, terms, chosen, alpha, labels), layout)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """The coefficients that are shown, in their order, and their names.
+
+    Attributes
+    ----------
+    keys : tuple of (str, str)
+        Equation, or nothing, and name.
+    rename : mapping or None
+    """
+
+    keys: tuple[tuple[str, str], ...]
+    rename: Rename | None
+
+    def label(self, key: tuple[str, str]) -> str:
+        return renamed(key[1], self.rename)
+
+
+def _columns(
+    results: Estimates | Sequence[Estimates] | Mapping[str, Estimates],
+    cov: CovType | Sequence[CovType | None] | None,
+) -> tuple[list[Estimates], tuple[str, ...]]:
+    """Return a result for each column, under its covariance, and the keys of a mapping."""
+    names = tuple(map(str, results)) if isinstance(results, Mapping) else ()
+    if isinstance(results, Estimates):
+        models = [results]
+    else:
+        models = list(results.values() if isinstance(results, Mapping) else results) if _several(results) else []
+    if not models or not all(isinstance(model, Estimates) for model in models):
+        wrong = next((type(model).__name__ for model in models if not isinstance(model, Estimates)), None)
+        came = f"a {type(results).__name__}" if not models else f"one of them is a {wrong}"
+        raise OptionError(f"regtable needs results, as .fit() returns them, such as [res1, res2], and {came}.")
+    if cov is None:
+        return models, names
+    wanted: list[Any] = list(cov) if isinstance(cov, list | tuple) else [cov]
+    length = max(len(models), len(wanted))
+    if not wanted or length % len(models) or length % len(wanted):
+        raise OptionError(
+            f"cov has {counted(len(wanted), 'covariance')} for {counted(len(models), 'model')}; pass one, or one for each model, or several "
+            "for one model."
+        )
+    models = models * (length // len(models))
+    names = names * (length // len(names)) if names else ()
+    wanted = wanted * (length // len(wanted))
+    return [
+        model if cov_type is None else model.with_cov(cov_type) for model, cov_type in zip(models, wanted, strict=True)
+    ], names
+
+
+def _several(results: object) -> bool:
+    return isinstance(results, Mapping | Sequence) and not isinstance(results, str)
+
+
+def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
+    chosen = () if below is None else (below,) if isinstance(below, str) else tuple(below)
+    unknown = [entry for entry in chosen if entry not in get_args(Below)]
+    if unknown or len(set(chosen)) < len(chosen):
+        raise OptionError(f"below is {below!r}; use some of {listed(get_args(Below))}, each once, or None.")
+    return chosen
+
+
+def _number(digits: int | None, significant: int | None) -> Number:
+    if digits is not None and significant is not None:
+        raise OptionError("digits and significant were both given; pass decimals or significant digits.")
+    for option, value, least in (("digits", digits, 0), ("significant", significant, 1)):
+        if value is not None and (not isinstance(value, int | np.integer) or not least <= value <= 15):
+            raise OptionError(f"{option} is {value!r}; pass a whole number from {least} to 15.")
+    return partial(number, digits=digits, significant=significant)
+
+
+def _terms(
+    columns: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None
+) -> list[tuple[str, str]]:
+    """Return the coefficients of all models that are shown, equation by equation."""
+    every = list(dict.fromkeys(key for column in columns for key in column.equation_terms))
+    chosen = choose(list(dict.fromkeys(name for _, name in every)), keep, drop, order)
+    if not chosen:
+        raise OptionError("keep and drop leave no coefficient; leave one of them out.")
+    equations = dict.fromkeys(equation for equation, _ in every)
+    return [(equation, name) for equation in equations for name in chosen if (equation, name) in every]
+
+
+def _body(
+    columns: Sequence[Estimates],
+    terms: _Terms,
+    groups: Mapping[str, Terms] | None,
+    below: Sequence[Below],
+    alpha: float,
+    shown: Number,
+    marks: Marks,
+) -> tuple[Block, ...]:
+    """Return the rows of the coefficients, in their groups."""
+    tables = [_by_term(column, column.coefficient_table()) for column in columns]
+    bounds = [_by_term(column, column.interval_table(alpha)) if "ci" in below else {} for column in columns]
+
+    def lines(key: tuple[str, str]) -> list[Line]:
+        top = [_coefficient(table.get(key), shown, marks) for table in tables]
+        rest = [
+            [
+                _under(part, i, table.get(key), bound.get(key), shown)
+                for table, bound in zip(tables, bounds, strict=True)
+            ]
+            for i, part in enumerate(below)
+        ]
+        return [Line(terms.label(key), tuple(top)), *(Line("", tuple(cells)) for cells in rest)]
+
+    return tuple(
+        Block(title, tuple(line for key in keys for line in lines(key))) for title, keys in _grouped(terms, groups)
+    )
+
+
+def _by_term(column: Estimates, table: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    return dict(zip(column.equation_terms, table, strict=True))
+
+
+def _coefficient(values: np.ndarray | None, shown: Number, marks: Marks) -> Cell:
+    return Cell("") if values is None else Cell(shown(values[0]), marks(values[3]), decimal=True)
+
+
+def _under(part: Below, place: int, values: np.ndarray | None, bounds: np.ndarray | None, shown: Number) -> Cell:
+    """Return what stands below a coefficient: parentheses for the first, brackets for the second, braces for the third."""
+    if values is None or math.isnan(values[1]):
+        return Cell("")
+    if part == "ci":
+        assert bounds is not None
+        return Cell(f"[{shown(bounds[0])}, {shown(bounds[1])}]")
+    opening, closing = _AROUND[place]
+    return Cell(f"{opening}{shown(values[_PLACES[part]])}{closing}", decimal=True)
+
+
+_PLACES = {"se": 1, "t": 2, "p": 3}
+_AROUND = (("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"))
+_AROUND_NAMES = ("parentheses", "brackets", "braces", "angle brackets")
+
+
+def _grouped(terms: _Terms, groups: Mapping[str, Terms] | None) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return titles and the coefficients under them."""
+    equations = list(dict.fromkeys(equation for equation, _ in terms.keys))
+    if groups is None:
+        return [(equation, [key for key in terms.keys if key[0] == equation]) for equation in equations]
+    if not isinstance(groups, Mapping):
+        raise OptionError(f"groups needs a mapping of titles to coefficients, and a {type(groups).__name__} came.")
+    if equations != [""]:
+        raise OptionError("The equations are groups already; leave groups out.")
+    names = [name for _, name in terms.keys]
+    found = [(title, choose(names, keep=members)) for title, members in groups.items()]
+    members = [name for _, chosen in found for name in chosen]
+    twice = [name for name in dict.fromkeys(members) if members.count(name) > 1]
+    if twice:
+        raise OptionError(f"groups puts {listed(twice)} under several titles; leave it in one.")
+    found.append(("", [name for name in names if name not in members]))
+    return [(title, [("", name) for name in chosen]) for title, chosen in found if chosen]
+
+
+def _heads(
+    columns: Sequence[Estimates],
+    names: tuple[str, ...],
+    heads: Sequence[str] | Sequence[Sequence[str]] | None,
+    rename: Rename | None,
+    dependent: bool,
+    labels: tuple[str, ...],
+) -> tuple[tuple[Cell, ...], ...]:
+    """Return the rows of the head: dependent variables, the user's own, numbers."""
+    given: Any = () if heads is None else heads
+    own: list[Sequence[str]] = [given] if given and _texts(given) else list(given)
+    for row in own:
+        if not _texts(row) or len(row) != len(columns):
+            raise OptionError(
+                f"heads has {row!r}, and the table {counted(len(columns), 'column')}; pass a text for each column, or rows of such texts."
+            )
+    rows = [spanning([renamed(column.endog_name, rename) for column in columns])] if dependent else []
+    rows += [spanning(names)] if names else []
+    rows += [spanning(list(map(str, row))) for row in own]
+    rows += [plain(labels)] if labels else []
+    return tuple(rows) or (plain([""] * len(columns)),)
+
+
+def _texts(row: object) -> bool:
+    return isinstance(row, Sequence) and not isinstance(row, str) and all(isinstance(text, str) for text in row)
+
+
+def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float], str]) -> list[Line]:
+    if not isinstance(rows, Mapping):
+        raise OptionError(f"extra needs a mapping of names to rows, and a {type(rows).__name__} came.")
+    found = []
+    for name, row in rows.items():
+        if isinstance(row, str) or not isinstance(row, Sequence | np.ndarray) or len(row) != width:
+            raise OptionError(
+                f"extra has {row!r} for {name!r}; pass a list with a value for each of the {width} columns."
+            )
+        cells = (
+            Cell(shown(float(value)), decimal=True) if isinstance(value, float | np.floating) else Cell(str(value))
+            for value in row
+        )
+        found.append(Line(str(name), tuple(cells)))
+    return found
+
+
+def _note(below: Sequence[Below], columns: Sequence[Estimates], alpha: float) -> list[str]:
+    """Return the sentence that says what stands below the coefficients."""
+    if not below:
+        return []
+    kinds = {column.use_t for column in columns}
+    ratio = "t and z statistics" if len(kinds) > 1 else "t statistics" if kinds == {True} else "z statistics"
+    names = {
+        "se": "standard errors",
+        "t": ratio,
+        "p": "p-values",
+        "ci": f"{100 * (1 - alpha):g}% confidence intervals",
+    }
+    parts = [
+        f"{names[part]} in {'brackets' if part == 'ci' else _AROUND_NAMES[place]}" for place, part in enumerate(below)
+    ]
+    return [", ".join(parts).replace("standard", "Standard", 1 if below[0] == "se" else 0) + "."]
+
+
+def _frame(
+    columns: Sequence[Estimates], terms: _Terms, below: Sequence[Below], alpha: float, labels: Sequence[str]
+) -> pd.DataFrame:
+    """Return the numbers, under statsmodels' names of the statistics."""
+    parts = ["coef", *(name for part in below for name in _frame_names(part, alpha))]
+    tables = []
+    for column in columns:
+        bounds = column.interval_table(alpha) if "ci" in below else np.empty((len(column.equation_terms), 0))
+        table = np.column_stack([column.coefficient_table(), bounds])
+        places = [0, *(place for part in below for place in ([4, 5] if part == "ci" else [_PLACES[part]]))]
+        tables.append(_by_term(column, table[:, places]))
+    gap = np.full(len(parts), np.nan)
+    values = {
+        label: np.concatenate([table.get(key, gap) for key in terms.keys])
+        for label, table in zip(labels, tables, strict=True)
+    }
+    names = [f"{key[0]}:{terms.label(key)}" if key[0] else terms.label(key) for key in terms.keys]
+    index = pd.MultiIndex.from_tuples([(name, part) for name in names for part in parts], names=["term", "statistic"])
+    return pd.DataFrame(values, index=index)
+
+
+def _frame_names(part: Below, alpha: float) -> list[str]:
+    bounds = [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
+    return {"se": ["std err"], "t": ["t"], "p": ["P>|t|"], "ci": bounds}[part]

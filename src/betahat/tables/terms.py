@@ -1,0 +1,112 @@
+"""Which coefficients a table or a picture shows, in which order and under which names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from betahat.errors import OptionError, listed
+
+Term = str | re.Pattern[str]
+Terms = Term | Iterable[Term]
+# From names and patterns; Any, because the keys of a mapping are invariant, and a dict of str is one as well.
+Rename = Mapping[Any, str]
+
+
+def choose(
+    names: Sequence[str], keep: Terms | None = None, drop: Terms | None = None, order: Terms | None = None
+) -> list[str]:
+    """Keep, drop and order names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All that there are, of every model.
+    keep, drop, order : str, re.Pattern or iterable of them, optional
+        A str is a name; a compiled pattern stands for all the names in which it is found. `keep` leaves the others out, then `drop`
+        leaves out its own. What `order` lists comes first, in its order; the others follow in theirs.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    OptionError
+        A name that is not among `names`, or a pattern found in none of them; the message lists them.
+
+    Examples
+    --------
+    >>> names = ["Intercept", "educ", "region[T.south]", "region[T.west]"]
+    >>> choose(names, drop="Intercept", order=re.compile("region"))
+    ['region[T.south]', 'region[T.west]', 'educ']
+    """
+    kept = names if keep is None else _matched("keep", keep, names)
+    dropped = set() if drop is None else set(_matched("drop", drop, names))
+    first = [] if order is None else _matched("order", order, names)
+    left = [name for name in names if name in set(kept) - dropped]
+    return list(dict.fromkeys([*(name for name in first if name in left), *left]))
+
+
+def renamed(name: str, rename: Rename | None) -> str:
+    r"""Return what a name is called.
+
+    Parameters
+    ----------
+    name : str
+    rename : mapping, optional
+        From a name to another; where the name is not there, each compiled pattern is substituted, one after another. Keys that are no
+        name at hand do nothing, so that one mapping serves all tables and pictures of a paper.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OptionError
+        `rename` is no such mapping.
+
+    Examples
+    --------
+    >>> labels = {"educ": "Education", re.compile(r"^(.*)\[T\.(.*)\]$"): r"\1: \2"}
+    >>> renamed("educ", labels), renamed("region[T.south]", labels), renamed("age", labels)
+    ('Education', 'region: south', 'age')
+    """
+    if rename is None:
+        return name
+    if not isinstance(rename, Mapping) or not all(isinstance(value, str) for value in rename.values()):
+        raise OptionError(
+            f"rename needs a mapping of names to names, such as {{'educ': 'Education'}}, and {rename!r} came."
+        )
+    if name in rename:
+        return rename[name]
+    for key, replacement in rename.items():
+        if not isinstance(key, str):
+            name = _pattern("rename", key).sub(replacement, name)
+    return name
+
+
+def _matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
+    """Return the names that terms stand for, term by term."""
+    found = []
+    for term in [terms] if isinstance(terms, str | re.Pattern) or not isinstance(terms, Iterable) else terms:
+        matches = [name for name in names if _stands_for(option, term, name)]
+        if not matches:
+            hint = "; re.compile makes a pattern of it" if isinstance(term, str) else ""
+            raise OptionError(
+                f"{option} has {term!r}, which matches no coefficient; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
+            )
+        found += matches
+    return found
+
+
+def _stands_for(option: str, term: Term, name: str) -> bool:
+    return name == term if isinstance(term, str) else _pattern(option, term).search(name) is not None
+
+
+def _pattern(option: str, term: object) -> re.Pattern[str]:
+    if not isinstance(term, re.Pattern):
+        raise OptionError(f"{option} takes names and compiled patterns, re.compile('...'), and {term!r} came.")
+    return term

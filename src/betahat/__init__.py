@@ -23,6 +23,7 @@ from betahat.errors import (
     DataError,
     EstimationError,
     FormulaError,
+    MissingPackageError,
     OptionError,
     RobustTestWarning,
 )
@@ -103,6 +104,7 @@ __all__ = [
     "DataError",
     "EstimationError",
     "FormulaError",
+    "MissingPackageError",
     "OptionError",
     "BetahatWarning",
     "BootstrapWarning",

@@ -1,5 +1,8 @@
 """What betahat raises and warns with: sentences that say what was expected, what came, what to do."""
 
+import importlib
+from types import ModuleType
+
 
 class BetahatError(ValueError):
     """Base of every error of the package; a `ValueError`, so existing handlers catch it."""
@@ -19,6 +22,10 @@ class OptionError(BetahatError):
 
 class EstimationError(BetahatError):
     """The estimate or its covariance is not defined on these data."""
+
+
+class MissingPackageError(BetahatError, ImportError):
+    """A package that only some of this needs is not installed; the message says how to install it."""
 
 
 class BetahatWarning(UserWarning):
@@ -43,6 +50,29 @@ class ConvergenceWarning(BetahatWarning):
 
 class RobustTestWarning(BetahatWarning):
     """A test that assumes homoskedastic errors was asked of a result with robust covariance."""
+
+
+def optional_module(name: str, what: str, extra: str) -> ModuleType:
+    """Import a module of an optional package.
+
+    Parameters
+    ----------
+    name : str
+        The module.
+    what : str
+        What needs it, as the beginning of a sentence: "Pictures need matplotlib".
+    extra : str
+        The extra of this package that brings it.
+
+    Raises
+    ------
+    MissingPackageError
+        It is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(f"{what}, which is not installed: pip install 'betahat[{extra}]'.") from error
 
 
 def counted(number: int, noun: str) -> str:

@@ -110,7 +110,8 @@ def test_standard_errors_are_multiples_of_the_firsts(frame):
 
 def test_an_interval_without_an_end_has_an_arrow_to_the_frame():
     class Endless:
-        names, cov_type = ("a", "b"), "wild"
+        names, cov_type, equation_terms = ("a", "b"), "wild", (("", "a"), ("", "b"))
+        fit = cov = endog_name = nobs = use_t = goodness = None
 
         def with_cov(self, cov_type):
             return self
@@ -125,6 +126,16 @@ def test_an_interval_without_an_end_has_an_arrow_to_the_frame():
     np.testing.assert_array_equal(bars(ax)[0], [[0.5, 1.0], [3.0, 3.0]])
     arrows = [(text.xy, text.xyann) for text in ax.texts]
     assert arrows == [((1.0, 0.0), (1.0, 0.0)), ((0.0, 1.0), (3.0, 1.0)), ((1.0, 1.0), (3.0, 1.0))]
+
+
+def test_models_and_covariances_are_recycled_as_in_tables(frame):
+    short, long = bh.ols("y ~ a", frame).fit(), bh.ols("y ~ a + b", frame).fit()
+    ax = bh.coefplot({"short": short, "long": long}, cov="HC3")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["short", "long"]
+    low, high = long.with_cov("HC3").conf_int().loc["a"]
+    assert [low, high] in bars(ax)[1].tolist()
+    ax = bh.coefplot([short, long], cov=["HC1", "HC3"])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["(1)", "(2)"]
 
 
 def test_a_collinear_column_keeps_its_row_and_says_so(frame):
@@ -216,7 +227,10 @@ def test_the_reported_interval_of_few_clusters_is_the_inverted_test(frame):
 BAD = {
     "no results": (lambda res: bh.coefplot([]), "an empty list came"),
     "something else": (lambda res: bh.coefplot([res, 3]), "a int came"),
-    "covariances of several": (lambda res: bh.coefplot([res, res], cov=["HC1"]), "are of one result"),
+    "covariances of several": (
+        lambda res: bh.coefplot([res, res], cov=["HC1", "HC2", "HC3"]),
+        "cov has 3 covariances for 2 models",
+    ),
     "unknown name": (lambda res: res.plot(drop="wage"), "'Intercept', 'a'"),
     "nothing left": (lambda res: res.plot(keep="a", drop="a"), "There are 0 coefficients to draw"),
     "labels": (lambda res: res.plot(labels=["x", "y"]), "a list of 1 label, one for each"),
@@ -248,5 +262,5 @@ def test_too_many_coefficients_ask_for_a_choice():
 def test_without_matplotlib_there_is_a_sentence(frame, monkeypatch):
     res = bh.ols("y ~ a", frame).fit()
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install 'betahat\[plot\]'"):
+    with pytest.raises(bh.MissingPackageError, match=r"pip install 'betahat\[plot\]'"):
         res.plot()

@@ -58,7 +58,7 @@ def test_without_pandoc_one_sentence_says_how_to_get_it(table, tmp_path, monkeyp
 
     monkeypatch.setattr(importlib, "import_module", missing)
     for call in (table.to_markdown, table.to_typst, lambda: table.to_docx(tmp_path / "t.docx")):
-        with pytest.raises(bh.OptionError, match=re.escape("pip install 'betahat[documents]'")):
+        with pytest.raises(bh.MissingPackageError, match=re.escape("pip install 'betahat[documents]'")):
             call()
     assert builtins.list(tmp_path.iterdir()) == []
 

@@ -63,7 +63,8 @@ class Extractor:
 
     def vcov_info(self, model: Results) -> dict[str, Any]:
         """Return what the covariance is called."""
-        return {"vcov_type": model.cov_type, "clustervar": None}
+        columns = [way.column for way in model.cov.clusters if way.column]
+        return {"vcov_type": model.cov_type, "clustervar": "+".join(columns) or None}
 
     def var_labels(self, model: Results) -> dict[str, str] | None:
         """Return the labels of the dataframe's columns, where it has some."""

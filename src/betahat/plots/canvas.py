@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from betahat.errors import OptionError
+from betahat.errors import OptionError, optional_module
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +22,10 @@ def matplotlib(part: str) -> ModuleType:
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         It is not installed.
     """
-    try:
-        return importlib.import_module(f"matplotlib.{part}")
-    except ImportError as error:
-        raise ImportError("Pictures need matplotlib, which is not installed: pip install 'betahat[plot]'.") from error
+    return optional_module(f"matplotlib.{part}", "Pictures need matplotlib", "plot")
 
 
 def axes_of(ax: Axes | None, width: float, height: float) -> Axes:

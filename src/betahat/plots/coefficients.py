@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from betahat.covariance.names import CovType
 from betahat.errors import OptionError, counted
 from betahat.inference.resampled import Method
 from betahat.plots.canvas import DASHED, axes_of, plain_frame, style
+from betahat.tables.columns import Columns, CovTypes, Results, read_columns
+from betahat.tables.estimates import Estimates
 from betahat.tables.terms import Rename, Terms, choose, renamed
 
 if TYPE_CHECKING:
@@ -21,27 +23,6 @@ if TYPE_CHECKING:
 _MOST = 100
 _WIDTH = 6.4
 _NOTHING = np.full(2, np.nan)
-
-
-@runtime_checkable
-class Estimates(Protocol):
-    """What a picture of coefficients needs of a result."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def cov_type(self) -> str: ...  # noqa: D102
-    def with_cov(self, cov_type: CovType) -> Estimates:
-        """Return the same fit under another covariance."""
-        ...
-
-    def coefficient_table(self) -> np.ndarray:
-        """Return (k, 4) coefficient, standard error, statistic and p-value."""
-        ...
-
-    def interval_table(self, alpha: float, method: Method | None) -> np.ndarray:
-        """Return (k, 2) intervals."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +44,9 @@ class _Series:
 
 
 def coefplot(
-    results: Estimates | Sequence[Estimates],
+    results: Results,
     *,
-    cov: CovType | Sequence[CovType] | None = None,
+    cov: CovTypes | None = None,
     labels: Sequence[str] | None = None,
     keep: Terms | None = None,
     drop: Terms | None = None,
@@ -79,12 +60,12 @@ def coefplot(
 
     Parameters
     ----------
-    results : Results or sequence of Results
+    results : Results, sequence or mapping of them
         One marker each.
     cov : str, estimator or sequence of them, optional
-        Covariances as in `compare`, of one result; None takes the results as they are.
+        The covariance of each, repeated as in `regtable`; None takes the results as they are.
     labels : sequence of str, optional
-        What the legend calls them; None numbers the models as in `regtable`, and names the covariances.
+        What the legend calls them; None takes the keys of a mapping, names the covariances of one model, and numbers models.
     keep, drop, order : str, re.Pattern or sequence of them, optional
         Which coefficients, and which first. A str is a name, a compiled pattern all names in which it is found.
     rename : mapping, optional
@@ -104,7 +85,7 @@ def coefplot(
     ------
     OptionError
         An unknown name or option, nothing to draw, or more than 100 coefficients.
-    ImportError
+    MissingPackageError
         matplotlib is not installed.
 
     Notes
@@ -121,9 +102,10 @@ def coefplot(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['const', 'x1']
     """
-    models, captions = _models(results, cov)
+    columns = read_columns(results, cov, "coefplot")
+    models = columns.results
     names, levels = _chosen(models, keep, drop, order), _levels(alpha)
-    captions = _captions(captions, labels)
+    captions = _captions(_called(columns, cov), labels)
     series = [_estimated(model, label, levels, method) for model, label in zip(models, captions, strict=True)]
     axes = _draw_rows(series, names, [renamed(name, rename) for name in names], ax, 0.0)
     *shorter, longest = [f"{100.0 * (1.0 - level):.4g}%" for level in reversed(levels)]
@@ -167,7 +149,7 @@ def plot_cov(
 
     Raises
     ------
-    OptionError, ImportError
+    OptionError, MissingPackageError
         As in `coefplot`.
 
     Examples
@@ -177,10 +159,11 @@ def plot_cov(
     >>> bh.plot_cov(res, ["nonrobust", "HC1", "HC3"]).get_xlabel()
     'Standard error, as a multiple of nonrobust'
     """
-    models, captions = _models(result, covariances)
+    columns = read_columns(result, covariances, "plot_cov")
+    models = columns.results
     if len(models) < 2 and relative:
         raise OptionError("plot_cov needs two covariances or more, such as ['nonrobust', 'HC3'].")
-    captions = _captions(captions, labels)
+    captions = _captions(columns.covariances, labels)
     errors = [model.coefficient_table()[:, 1] for model in models]
     base = errors[0] if relative else np.ones_like(errors[0])
     ratios = [np.divide(error, base, out=np.full_like(error, np.nan), where=base > 0) for error in errors]
@@ -199,28 +182,16 @@ def plot_cov(
     return axes
 
 
-def _models(
-    results: Estimates | Sequence[Estimates], cov: CovType | Sequence[CovType] | None
-) -> tuple[list[Estimates], list[str]]:
-    """Return a result for each marker and what it is called."""
-    given = [results] if isinstance(results, Estimates) or not isinstance(results, Sequence) else list(results)
-    other = next((result for result in given if not isinstance(result, Estimates)), None)
-    if other is not None or not given:
-        came = "an empty list" if not given else f"a {type(other).__name__}"
-        raise OptionError(f"A picture of coefficients needs results, as .fit() returns them, and {came} came.")
-    if cov is None:
-        return given, [f"({number})" for number in range(1, len(given) + 1)]
-    several = list(cov) if isinstance(cov, Sequence) and not isinstance(cov, str) else [cov]
-    if len(given) > 1 or not several:
-        raise OptionError(
-            "Covariances, such as ['nonrobust', 'HC3'], are of one result; pass several results without cov."
-        )
-    switched = [given[0].with_cov(one) for one in several]
-    names = [result.cov_type for result in switched]
-    return switched, [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
+def _called(columns: Columns, cov: CovTypes | None) -> Sequence[str]:
+    """Return what the markers are called: the keys of a mapping; the covariances of one model; or numbers."""
+    if columns.names and len(set(columns.names)) == len(columns.names):
+        return columns.names
+    if cov is not None and len({id(model.fit) for model in columns.results}) == 1:
+        return columns.covariances
+    return [f"({number})" for number in range(1, len(columns.results) + 1)]
 
 
-def _captions(found: list[str], labels: Sequence[str] | None) -> list[str]:
+def _captions(found: Sequence[str], labels: Sequence[str] | None) -> Sequence[str]:
     if labels is None:
         return found
     if isinstance(labels, str) or len(labels) != len(found):

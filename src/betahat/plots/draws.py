@@ -71,7 +71,7 @@ def plot_draws(
     ------
     OptionError
         There are no replicates, or no such coefficient or method.
-    ImportError
+    MissingPackageError
         matplotlib is not installed.
 
     Notes

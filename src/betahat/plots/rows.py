@@ -73,7 +73,7 @@ def plot_residuals(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -
     ------
     EstimationError
         The model has no residual, or several for a row.
-    ImportError
+    MissingPackageError
         matplotlib is not installed.
 
     Notes
@@ -114,7 +114,7 @@ def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
 
     Raises
     ------
-    EstimationError, ImportError
+    EstimationError, MissingPackageError
         As in `plot_residuals`; or the variance of y is not known.
 
     Notes
@@ -168,7 +168,7 @@ def plot_scale(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Ax
 
     Raises
     ------
-    EstimationError, ImportError
+    EstimationError, MissingPackageError
         As in `plot_qq`.
 
     Examples
@@ -205,7 +205,7 @@ def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) ->
 
     Raises
     ------
-    EstimationError, ImportError
+    EstimationError, MissingPackageError
         As in `plot_qq`.
 
     Notes
@@ -253,7 +253,7 @@ def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> An
     ------
     OptionError
         There are not four axes.
-    EstimationError, ImportError
+    EstimationError, MissingPackageError
         As in `plot_qq`.
 
     Examples

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from betahat.covariance.names import CovType
 from betahat.errors import OptionError
 from betahat.tables.cells import Block, Cell, Layout, Line, number, plain
+from betahat.tables.columns import read_columns
 from betahat.tables.estimates import Estimates
 from betahat.tables.stars import read_stars
 from betahat.tables.table import Table
@@ -48,15 +50,13 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
         raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
     if not isinstance(results, Estimates):
         raise OptionError(f"compare needs results, as .fit() returns them, and a {type(results).__name__} came.")
-    switched = [results.with_cov(cov_type) for cov_type in covariances]
-    tables = [result.coefficient_table() for result in switched]
-    labels = _distinct([result.cov_type for result in switched])
+    columns = read_columns(results, list(covariances), "compare")
+    tables = [result.coefficient_table() for result in columns.results]
+    labels = columns.covariances
     names = [f"{equation}:{term}" if equation else term for equation, term in results.equation_terms]
     marks = read_stars(True)
-    frame = pd.DataFrame(
-        {"coef": tables[0][:, 0], **{label: table[:, 1] for label, table in zip(labels, tables, strict=True)}},
-        index=names,
-    )
+    numbers = np.column_stack([tables[0][:, 0], *(table[:, 1] for table in tables)])
+    frame = pd.DataFrame(numbers, columns=["coef", *labels], index=names)
     lines = tuple(
         Line(
             name,
@@ -68,7 +68,7 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
         for i, name in enumerate(names)
     )
     measure, value = results.goodness
-    blanks = [Cell("")] * len(switched)
+    blanks = [Cell("")] * len(labels)
     layout = Layout(
         f"Dependent variable: {results.endog_name}",
         heads=(plain(["coef", *labels]),),
@@ -81,11 +81,6 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
         marks_note=marks.note,
     )
     return Table(frame, layout)
-
-
-def _distinct(labels: Sequence[str]) -> list[str]:
-    """Tell equal labels apart by their numbers."""
-    return [f"{label} ({i})" if ["coef", *labels].count(label) > 1 else label for i, label in enumerate(labels, 1)]
 
 
 def _in_parentheses(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from betahat.errors import OptionError
+from betahat.errors import OptionError, optional_module
 from betahat.tables.cells import Block, Cell, Layout, Line
 from betahat.tables.html import render_for_pandoc
 
@@ -30,7 +29,7 @@ def render_typst(layout: Layout) -> str:
 
 def write_docx(layout: Layout, path: Path) -> None:
     """Write a Word document with the table."""
-    document = _library("docx", "Word documents are").Document()
+    document = _docx("docx").Document()
     document.add_paragraph(layout.title, style="Caption")
     titles = sum(bool(block.title) for block in layout.body)
     rows = len(layout.heads) + titles + len(layout.lines)
@@ -84,7 +83,7 @@ def _fill(row: Any, name: str, cells: Sequence[Cell]) -> None:
 
 def _rule(cells: Sequence[Any], edge: str, size: int) -> None:
     """Draw a line at an edge of cells, in eighths of a point."""
-    oxml = importlib.import_module("docx.oxml")
+    oxml = _docx("docx.oxml")
     for cell in cells:
         properties = cell._tc.get_or_add_tcPr()
         borders = properties.find(oxml.ns.qn("w:tcBorders"))
@@ -99,7 +98,7 @@ def _rule(cells: Sequence[Any], edge: str, size: int) -> None:
 
 def _tighten(table: Any) -> None:
     """Leave no space between rows, and let columns be as wide as what is in them."""
-    oxml = importlib.import_module("docx.oxml")
+    oxml = _docx("docx.oxml")
     table.autofit = True
     for cell in table._cells:
         for paragraph in cell.paragraphs:
@@ -113,7 +112,7 @@ def _tighten(table: Any) -> None:
 
 
 def _converted(text: str, to: str) -> str:
-    pandoc = _library("pypandoc", f"{to} is")
+    pandoc: Any = optional_module("pypandoc", f"{to} is written by pypandoc", "documents")
     try:
         found: str = pandoc.convert_text(text, to, format="html", extra_args=["--wrap=none"])
     except (OSError, RuntimeError) as error:
@@ -124,13 +123,8 @@ def _converted(text: str, to: str) -> str:
     return found
 
 
-def _library(name: str, what: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise OptionError(
-            f"{what} written by {name}, which is not installed: pip install 'betahat[documents]'."
-        ) from error
+def _docx(module: str) -> Any:
+    return optional_module(module, "Word documents are written by python-docx", "documents")
 
 
 def _flat(layout: Layout) -> Layout:

@@ -10,6 +10,8 @@ import numpy as np
 from betahat.covariance.base import Covariance
 from betahat.covariance.names import CovType
 from betahat.errors import EstimationError, OptionError, listed
+from betahat.fit import Fit
+from betahat.inference.resampled import Method
 from betahat.tables.cells import Cell
 
 Number = Callable[[float], str]
@@ -23,7 +25,11 @@ class Estimates(Protocol):
     """What a column of a table needs of a result."""
 
     @property
+    def fit(self) -> Fit: ...  # noqa: D102
+    @property
     def cov(self) -> Covariance: ...  # noqa: D102
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def endog_name(self) -> str: ...  # noqa: D102
     @property
@@ -47,7 +53,7 @@ class Estimates(Protocol):
         """Return (k, 4) coefficient, standard error, statistic and p-value."""
         ...
 
-    def interval_table(self, alpha: float) -> np.ndarray:
+    def interval_table(self, alpha: float, method: Method | None = None) -> np.ndarray:
         """Return (k, 2) intervals."""
         ...
 

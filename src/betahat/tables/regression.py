@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from betahat.covariance.names import CovType
 from betahat.errors import OptionError, counted, listed
 from betahat.tables.cells import Block, Cell, Layout, Line, number, plain, spanning
+from betahat.tables.columns import CovTypes, Results, read_columns
 from betahat.tables.estimates import DEFAULT, Estimates, Number, Statistics, statistic_rows
 from betahat.tables.stars import Marks, Stars, read_stars
 from betahat.tables.table import Table
@@ -23,9 +23,9 @@ Below = Literal["se", "t", "p", "ci"]
 
 
 def regtable(
-    results: Estimates | Sequence[Estimates] | Mapping[str, Estimates],
+    results: Results,
     *,
-    cov: CovType | Sequence[CovType | None] | None = None,
+    cov: CovTypes | None = None,
     below: Below | Sequence[Below] | None = "se",
     alpha: float = 0.05,
     stars: Stars = True,
@@ -120,7 +120,7 @@ def regtable(
     Standard errors in parentheses.
     * p<0.1, ** p<0.05, *** p<0.01
     """
-    columns, names = _columns(results, cov)
+    columns, names = (found := read_columns(results, cov, "regtable")).results, found.names
     marks = read_stars(stars)
     chosen = _below(below)
     shown = _number(digits, significant)
@@ -157,41 +157,6 @@ class _Terms:
 
     def label(self, key: tuple[str, str]) -> str:
         return renamed(key[1], self.rename)
-
-
-def _columns(
-    results: Estimates | Sequence[Estimates] | Mapping[str, Estimates],
-    cov: CovType | Sequence[CovType | None] | None,
-) -> tuple[list[Estimates], tuple[str, ...]]:
-    """Return a result for each column, under its covariance, and the keys of a mapping."""
-    names = tuple(map(str, results)) if isinstance(results, Mapping) else ()
-    if isinstance(results, Estimates):
-        models = [results]
-    else:
-        models = list(results.values() if isinstance(results, Mapping) else results) if _several(results) else []
-    if not models or not all(isinstance(model, Estimates) for model in models):
-        wrong = next((type(model).__name__ for model in models if not isinstance(model, Estimates)), None)
-        came = f"a {type(results).__name__}" if not models else f"one of them is a {wrong}"
-        raise OptionError(f"regtable needs results, as .fit() returns them, such as [res1, res2], and {came}.")
-    if cov is None:
-        return models, names
-    wanted: list[Any] = list(cov) if isinstance(cov, list | tuple) else [cov]
-    length = max(len(models), len(wanted))
-    if not wanted or length % len(models) or length % len(wanted):
-        raise OptionError(
-            f"cov has {counted(len(wanted), 'covariance')} for {counted(len(models), 'model')}; pass one, or one for each model, or several "
-            "for one model."
-        )
-    models = models * (length // len(models))
-    names = names * (length // len(names)) if names else ()
-    wanted = wanted * (length // len(wanted))
-    return [
-        model if cov_type is None else model.with_cov(cov_type) for model, cov_type in zip(models, wanted, strict=True)
-    ], names
-
-
-def _several(results: object) -> bool:
-    return isinstance(results, Mapping | Sequence) and not isinstance(results, str)
 
 
 def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:

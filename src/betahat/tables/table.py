@@ -138,6 +138,11 @@ class Table:
         Returns
         -------
         str
+
+        Raises
+        ------
+        MissingPackageError
+            pandoc is not installed.
         """
         return _written(render_markdown(self.layout), path)
 
@@ -152,6 +157,11 @@ class Table:
         Returns
         -------
         str
+
+        Raises
+        ------
+        MissingPackageError
+            pandoc is not installed.
         """
         return _written(render_typst(self.layout), path)
 
@@ -162,6 +172,11 @@ class Table:
         ----------
         path : str or Path
             The file to write; it is replaced.
+
+        Raises
+        ------
+        MissingPackageError
+            python-docx is not installed.
         """
         write_docx(self.layout, _writable(path))
 

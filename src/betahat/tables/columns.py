@@ -1,0 +1,81 @@
+"""The columns of a table, or the markers of a picture: several results, or one under several covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from betahat.covariance.names import CovType
+from betahat.errors import OptionError, counted
+from betahat.tables.estimates import Estimates
+
+Results = Estimates | Sequence[Estimates] | Mapping[str, Estimates]
+CovTypes = CovType | Sequence[CovType | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Results side by side.
+
+    Attributes
+    ----------
+    results : tuple of Results
+        One for each column, under its covariance.
+    names : tuple of str
+        The keys of the mapping that they came in, or none.
+    """
+
+    results: tuple[Estimates, ...]
+    names: tuple[str, ...]
+
+    @property
+    def covariances(self) -> tuple[str, ...]:
+        """What the covariances are called, equal ones told apart by their numbers."""
+        labels = [result.cov_type for result in self.results]
+        return tuple(f"{label} ({i})" if labels.count(label) > 1 else label for i, label in enumerate(labels, 1))
+
+
+def read_columns(results: Results, cov: CovTypes | None, where: str) -> Columns:
+    """Read results, and put each under its covariance.
+
+    Parameters
+    ----------
+    results : Results, sequence or mapping of them
+    cov : str, estimator, or sequence of them, optional
+        None, here or in the sequence, leaves a result its own. The shorter of results and covariances is repeated.
+    where : str
+        Who asks, for a sentence.
+
+    Raises
+    ------
+    OptionError
+        No results, or numbers of results and covariances of which neither is a multiple of the other.
+    """
+    models = _models(results)
+    if not models or not all(isinstance(model, Estimates) for model in models):
+        wrong = next((model for model in models if not isinstance(model, Estimates)), results)
+        came = "an empty list" if isinstance(wrong, list) and not wrong else f"a {type(wrong).__name__}"
+        raise OptionError(f"{where} needs results, as .fit() returns them, such as [res1, res2], and {came} came.")
+    names = tuple(map(str, results)) if isinstance(results, Mapping) else ()
+    if cov is None:
+        return Columns(tuple(models), names)
+    wanted: list[Any] = list(cov) if isinstance(cov, list | tuple) else [cov]
+    length = max(len(models), len(wanted))
+    if not wanted or length % len(models) or length % len(wanted):
+        raise OptionError(
+            f"cov has {counted(len(wanted), 'covariance')} for {counted(len(models), 'model')}; pass one, or one for each model, or several "
+            "for one model."
+        )
+    repeats = length // len(models)
+    pairs = zip(models * repeats, wanted * (length // len(wanted)), strict=True)
+    switched = (model if cov_type is None else model.with_cov(cov_type) for model, cov_type in pairs)
+    return Columns(tuple(switched), names * repeats)
+
+
+def _models(results: Results) -> list[Any]:
+    if isinstance(results, Estimates):
+        return [results]
+    if isinstance(results, Mapping):
+        return list(results.values())
+    return list(results) if isinstance(results, Sequence) and not isinstance(results, str) else []

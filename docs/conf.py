@@ -3,6 +3,9 @@
 import doctest
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 import betahat
 
 project = "betahat"
@@ -45,3 +48,23 @@ html_title = f"betahat {release}"
 html_copy_source = False
 html_show_copyright = False
 html_show_sourcelink = False
+html_css_files = ["pages.css"]
+html_static_path = ["static"]
+html_math_renderer = "mathml"
+
+
+def mathml(display):
+    """Return the visitor of a formula: MathML, which browsers draw without a script and without a network."""
+    tag = "div" if display == "block" else "span"
+
+    def visit(translator, node):
+        formula = convert(node.astext(), display=display).replace("<mi>&#x02032;", '<mi class="prime">&#x02032;')
+        translator.body.append(f"{translator.starttag(node, tag, '', CLASS='math')}{formula}</{tag}>")
+        raise nodes.SkipNode
+
+    return visit, None
+
+
+def setup(app):
+    """Register the renderer of formulas."""
+    app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))

@@ -12,7 +12,7 @@ import betahat as bh
 SOURCE = Path(bh.__file__).parent
 TESTS = Path(__file__).parents[1]
 LAST = ("test_every_site_is_provoked", "test_every_sentence_ends")
-OURS = ("DataError", "FormulaError", "OptionError", "EstimationError")
+OURS = ("DataError", "FormulaError", "OptionError", "EstimationError", "MissingPackageError")
 _said: dict[tuple[str, int], str] = {}
 _kept = {}
 
@@ -57,9 +57,10 @@ def said():
 
 @pytest.fixture
 def whole_session(request):
-    """Skip where only some of the tests run, which says nothing of what the others provoke."""
+    """Skip where only some of the tests run, or several processes share them, which says nothing of what the others provoke."""
+    shared = getattr(request.config, "workerinput", None) is not None
     here = {item.path for item in request.session.items}
-    if request.config.option.keyword or not all(path in here for path in TESTS.rglob("test_*.py")):
+    if shared or request.config.option.keyword or not all(path in here for path in TESTS.rglob("test_*.py")):
         pytest.skip("only some of the tests run")
 
 

@@ -264,3 +264,34 @@ def test_without_matplotlib_there_is_a_sentence(frame, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(bh.MissingPackageError, match=r"pip install 'betahat\[plot\]'"):
         res.plot()
+
+
+def test_long_names_and_labels_stay_within_the_figure(frame):
+    names = {"a": "A name of a coefficient that goes on and on, to the end of the line and beyond it", "b": "short"}
+    res = bh.ols("y ~ a + b", frame).fit()
+    ax = bh.coefplot([res, res], labels=["a long label of a model", "another label of a model"], rename=names)
+    ax.figure.canvas.draw()
+    figure = ax.figure.bbox
+    for text in [*ax.get_yticklabels(), *ax.get_legend().get_texts(), ax.xaxis.label]:
+        box = text.get_window_extent()
+        assert figure.x0 <= box.x0
+        assert box.x1 <= figure.x1
+    assert ax.get_window_extent().width > 0.3 * figure.width
+
+
+def test_dollars_are_mathematics_in_words_of_the_user_only(frame):
+    data = frame.rename(columns={"a": "in $, per $", "b": "b"})
+    ax = bh.OLS(data["y"], data[["in $, per $", "b"]]).fit().plot(rename={"b": r"$\beta$"})
+    assert [label.get_parse_math() for label in ax.get_yticklabels()] == [False, True]
+
+
+def test_standard_errors_within_a_decade_have_labels_apart(frame):
+    res = bh.ols("y ~ a", frame.assign(a=3.0 * frame.a)).fit()  # standard errors of 0.044 to 0.058 or so
+    ax = bh.plot_cov(res, [bh.FixedScale(1.0), bh.FixedScale(1.6)], keep="a", relative=False)
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    ticks = [*ax.xaxis.get_major_ticks(), *ax.xaxis.get_minor_ticks()]
+    labels = [tick.label1 for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()]
+    boxes = [label.get_window_extent() for label in labels]
+    assert len(boxes) > 2
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])

@@ -260,6 +260,20 @@ def test_an_exact_fit_has_nothing_to_standardise():
         bh.plot_qq(res)
 
 
+def test_rounding_errors_are_not_drawn_as_residuals(frame):
+    exact = bh.OLS(2.0 + 3.0 * frame["a"], bh.add_constant(frame[["a"]])).fit()
+    for draw in (bh.plot_residuals, bh.plot_diagnostics):
+        with pytest.raises(bh.EstimationError, match="rounding error"):
+            draw(exact)
+    assert not plt.get_fignums()
+
+
+def test_contours_that_end_in_one_point_have_one_label(frame):
+    alone = frame.assign(a=np.where(np.arange(90) == 3, 1e4, frame.a))
+    ax = bh.plot_leverage(bh.ols("y ~ a", alone).fit())
+    assert [text.get_text() for text in ax.texts if text.get_text() in ("0.5", "1")] == ["0.5"]
+
+
 @pytest.mark.parametrize("draw", [bh.plot_residuals, bh.plot_qq, bh.plot_scale, bh.plot_leverage, bh.plot_diagnostics])
 def test_bad_input_is_refused_before_there_is_a_figure(frame, draw):
     with pytest.raises(bh.OptionError, match="needs one result"):

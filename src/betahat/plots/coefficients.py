@@ -11,7 +11,7 @@ import numpy as np
 from betahat.covariance.names import CovType
 from betahat.errors import OptionError, counted
 from betahat.inference.resampled import Method
-from betahat.plots.canvas import DASHED, axes_of, plain_frame, style
+from betahat.plots.canvas import DASHED, axes_of, matplotlib, plain_frame, style
 from betahat.tables.columns import Columns, CovTypes, Results, read_columns
 from betahat.tables.estimates import Estimates
 from betahat.tables.terms import Rename, Terms, choose, renamed
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # Beyond this many rows nobody reads the labels, and a figure of our own would be taller than two pages.
 _MOST = 100
-_WIDTH = 6.4
+# Inches: of a figure, and of a label's letter, for those beyond a number that leaves the axes wide.
+_WIDTH, _LETTER, _SHORT = 6.4, 0.085, 24
 _NOTHING = np.full(2, np.nan)
 
 
@@ -177,9 +178,20 @@ def plot_cov(
     if relative:
         axes.set_xlabel(f"Standard error, as a multiple of {captions[0]}")
     else:
-        axes.set_xscale("log")
+        _draw_logarithmic(axes)
         axes.set_xlabel("Standard error")
     return axes
+
+
+def _draw_logarithmic(axes: Axes) -> None:
+    """Make the axis logarithmic; within a decade, where matplotlib's labels of tenths run into each other, with a few round numbers."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    if high < 10.0 * low:
+        ticker = matplotlib("ticker")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
 
 
 def _called(columns: Columns, cov: CovTypes | None) -> Sequence[str]:
@@ -230,11 +242,13 @@ def _draw_rows(
 ) -> Axes:
     """Draw a row for each coefficient, from the top, and in it each series below the one before."""
     rows, many = len(names), len(series)
-    axes = axes_of(ax, _WIDTH, max(0.75 + rows * max(0.27, 0.14 * many + 0.1), 1.6))
+    beside = max(map(len, shown)) + (max(len(one.label) for one in series) if many > 1 else 0)
+    width = _WIDTH + _LETTER * max(beside - _SHORT, 0)
+    axes = axes_of(ax, width, max(0.75 + rows * max(0.27, 0.14 * many + 0.1), 1.6))
     axes.set_ylim(rows - 0.5, -0.5)
     if reference is not None:
         axes.axvline(reference, **DASHED)
-    step, height = min(0.2, 0.72 / many), _label_rows(axes, shown)
+    step, height = min(0.2, 0.72 / many), _label_rows(axes, names, shown)
     for number, one in enumerate(series):
         look = {**style(number), "markersize": min(5.0, height * (step if many > 1 else 0.5))}
         _draw_series(axes, one, names, (number - (many - 1) / 2) * step, look)
@@ -269,11 +283,15 @@ def _draw_series(axes: Axes, series: _Series, names: Sequence[str], shift: float
             axes.annotate("", (float(side), places[row]), (values[row], places[row]), **at)
 
 
-def _label_rows(axes: Axes, shown: Sequence[str]) -> float:
-    """Write the names beside their rows, smaller where rows are narrow; return a row's height in points."""
+def _label_rows(axes: Axes, names: Sequence[str], shown: Sequence[str]) -> float:
+    """Write the names beside their rows, smaller where rows are narrow; return a row's height in points.
+
+    Dollars are mathematics in a user's own words, and dollars in the names of columns.
+    """
     axes.set_yticks(range(len(shown)), shown)
     axes.tick_params(axis="y", length=0)
     height: float = axes.get_window_extent().height * 72.0 / axes.figure.dpi / len(shown)
-    for label in axes.get_yticklabels():
+    for label, name, words in zip(axes.get_yticklabels(), names, shown, strict=True):
+        label.set_parse_math(words != name)
         label.set_fontsize(min(label.get_fontsize(), max(0.85 * height, 4.0)))
     return height

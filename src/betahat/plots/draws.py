@@ -108,7 +108,7 @@ def plot_draws(
         _draw_bar(axes, ends, top * (1.08 + 0.09 * number), name or "reported", number)
     axes.set_ylim(0.0, top * (1.08 + 0.09 * len(methods)))
     axes.set_yticks([])
-    axes.set_xlabel(which if isinstance(which, str) else "Function of the parameters")
+    axes.set_xlabel(which if isinstance(which, str) else "Function of the parameters", parse_math=False)
     plain_frame(axes, "left")
     return axes
 

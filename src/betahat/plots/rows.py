@@ -32,6 +32,8 @@ _SMOOTH = {"color": COLOURS[1], "linewidth": 1.6}
 _SIZE = (4.6, 4.0)
 # The height of a row's label, in points.
 _LETTERS = 8.0
+# Residuals below this share of the largest fitted value are rounding errors.
+_EXACT = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +283,10 @@ def _cases(result: HasCases, mark: int) -> Cases:
         )
     if not isinstance(mark, int | np.integer) or mark < 0:
         raise OptionError(f"mark is {mark!r}; pass how many rows get a label, such as 3.")
-    return result.cases
+    cases = result.cases
+    if cases.least_squares and bool(cases.residuals.abs().max() < _EXACT * cases.fitted.abs().max()):
+        raise EstimationError("There are no residuals to draw: the fit is exact, and what is left is rounding error.")
+    return cases
 
 
 def _fitted_name(cases: Cases) -> str:
@@ -377,16 +382,13 @@ def _draw_contours(axes: Axes, rank: int) -> None:
     """Draw where Cook's distance is 0.5 and 1, within the frame as it is, and its value at the right side."""
     (low, high), right = axes.get_ylim(), axes.get_xlim()[1]
     leverage = np.linspace(right / 400.0, min(right, 1.0 - 1e-9), 400)
+    look = {"xycoords": ("axes fraction", "data"), "color": COLOURS[0], "fontsize": 8, "va": "center"}
+    ends: list[float] = []
     for distance, dashes in ((0.5, (0, (6, 3))), (1.0, (0, (2, 2)))):
         contour = np.sqrt(distance * rank * (1.0 - leverage) / leverage)
         for line in (contour, -contour):
             axes.plot(leverage, line, color=COLOURS[0], linewidth=1.0, linestyle=dashes, scalex=False, scaley=False)
-            if low < line[-1] < high:
-                axes.annotate(
-                    f"{distance:g}",
-                    (1.01, line[-1]),
-                    xycoords=("axes fraction", "data"),
-                    color=COLOURS[0],
-                    fontsize=8,
-                    va="center",
-                )
+            # at a leverage of one all contours end in one point
+            if low < line[-1] < high and all(abs(line[-1] - end) > 0.05 * (high - low) for end in ends):
+                axes.annotate(f"{distance:g}", (1.01, line[-1]), **look)
+                ends.append(float(line[-1]))

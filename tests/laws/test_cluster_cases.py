@@ -221,3 +221,34 @@ def test_a_cluster_that_alone_fixes_a_coefficient_is_named(make, kind):
     make(y, np.c_[np.ones(400), x]).fit(bh.Cluster(g, kind))
     with pytest.warns(bh.ClusterWarning, match="1 cluster\\), such as the cluster.s own dummy"):
         make(y, np.c_[np.ones(400), x, g == 3]).fit(bh.Cluster(g, kind))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        bh.HAC(39, kernel="truncated"),
+        bh.Conley(np.linspace(40.0, 41.0, 40), np.zeros(40), cutoff=5000.0),
+        bh.DriscollKraay(np.arange(40) % 10, 9, kernel="truncated"),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_scores_that_sum_to_zero_together_have_no_variance(estimator):
+    rng = np.random.default_rng(6)
+    x = bh.add_constant(rng.normal(size=(40, 2)))
+    res = bh.OLS(x.sum(1) + rng.normal(size=40), x).fit()
+    with pytest.raises(bh.EstimationError, match="variances of zero"):
+        res.with_cov(estimator)
+
+
+def test_a_periods_own_dummy_has_no_variance_and_the_others_have_theirs():
+    rng = np.random.default_rng(7)
+    period = np.arange(60) % 6
+    dummies = (period[:, None] == np.arange(6)).astype(float)
+    x = rng.normal(size=60)
+    x -= dummies @ (dummies.T @ x) / 10
+    y = x + rng.normal(size=60)
+    res = bh.OLS(y, np.column_stack([x, dummies])).fit()
+    with pytest.warns(bh.ClusterWarning, match="6 variances of zero"):
+        bse = res.with_cov(bh.DriscollKraay(period, 0)).bse
+    meat = sum((x[period == t] @ res.resid[period == t]) ** 2 for t in range(6))
+    np.testing.assert_allclose(bse[0] ** 2, meat / (x @ x) ** 2 * 6 / 5 * 59 / 53, rtol=1e-10)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from betahat.calculus.rows import Rows
 from betahat.data.groups import Groups
-from betahat.errors import ClusterWarning, EstimationError, OptionError
+from betahat.errors import ClusterWarning, EstimationError, OptionError, counted
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
@@ -211,13 +212,32 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
     Raises
     ------
     EstimationError
-        A variance is negative.
+        A variance is negative, or all are zero.
+
+    Warns
+    -----
+    ClusterWarning
+        A variance is zero, or joint tests are not defined.
     """
     matrix = fit.root @ core @ fit.root.mT
-    if bool((matrix.diagonal() < -_ROUNDING * fit.dispersion * fit.bread.diagonal()).any()):
+    plain, variances = _plain_variances(fit), matrix.diagonal()  # the former are the scale of rounding
+    zero = variances.abs() < _ROUNDING * plain
+    if bool(zero.all()):
+        raise EstimationError(
+            f"{label} gives variances of zero: all rows are together, and their scores sum to zero; use fewer lags, a smaller cutoff or the "
+            "Bartlett kernel."
+        )
+    if bool((variances < -_ROUNDING * plain).any()):
         raise EstimationError(
             f"{label} gives a negative variance, as sums whose weights make no positive semi-definite matrix may on few data; use the "
             "Bartlett, Parzen or quadratic-spectral kernel, fewer lags or a smaller cutoff."
+        )
+    if bool(zero.any()):
+        warnings.warn(
+            f"{label} gives {counted(int(zero.sum()), 'variance')} of zero, of coefficients whose scores sum to zero among the rows that are "
+            "together, such as a period's own dummy; their standard errors say nothing.",
+            ClusterWarning,
+            stacklevel=6,
         )
     spectrum = torch.linalg.eigvalsh(core)
     if bool(spectrum[0] < -_ROUNDING * spectrum[-1].abs()):
@@ -228,6 +248,17 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
             stacklevel=6,
         )
     return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests)
+
+
+def _plain_variances(fit: Fit) -> Tensor:
+    """(k,) the variances of the sandwich with the plain meat of the scores, HC0."""
+    meat = fit.sum_rows(_meat)
+    core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
+    return ((fit.root @ core) * fit.root).sum(1)
+
+
+def _meat(rows: Rows) -> Tensor:
+    return rows.meat()
 
 
 def check_flags(estimator: Estimator, *options: str) -> None:

@@ -17,7 +17,7 @@ PARTS = [
     *("a_b", "50% off", "R&D", "cost $", "no. #1", "x^2", "a~b", "back\\slash", "{braces}", "[brackets]", "a<b", "a>b"),
     *("p|q", 'say "x"', "it's", "`tick`", "a--b", "a---b", "!`", "?`", "@", "-", "--", "*", "\\", "{", "}", "$$", "%", "&"),
     *("a:b", "I(x ** 2)", "np.log(x)", "C(region)[T.south]", "C(x, Treatment(1))[T.2]", "x - 1", "a*b", "a/b", "a=b"),
-    *("β", "Δ_Ω", "α²", "λ\u0302", "β\u0302_1", "x\u0304", "é ß ł ž Ø", "naïve", "x₁", "½", "10 €", "5 °C", "a → b", "a ≤ b", "∑", "∞", "\u00d7", "\u22121", "“q”", "…"),
+    *("β", "Δ_Ω", "α²", "λ\u0302", "β\u0302_1", "x\u0304", "é ß ł ž Ø", "naïve", "x₁", "½", "10 €", "5 °C", "a → b", "a ≤ b", "∑", "∞", "\u00d7", "\u22121", "“q”", "…", "a\u2011b", "⅓", "∅", "⩽", "≧"),
     *("\\alpha", "\\input{x}", "\\end{tabular}", "\\\\", "\\hline", "a & b \\\\ c", "$x$", "#1", "^^M", "a\tb", "a\nb", " a "),
     *("{[}", "\\begin", "^", "~", "_", "__init__", "a_{b}", "x^{2}", "%d", "&amp;", "<b>", "é_%", "1e-3", "-0.5", "[0.5]"),
 ]  # fmt: skip
@@ -226,6 +226,10 @@ def test_a_style_of_ones_own(wages):
 def test_bad_options(wages, options, sentence):
     with pytest.raises(bh.OptionError, match=re.escape(sentence)):
         bh.regtable(wages).to_latex(**options)
+
+
+def test_letters_of_other_scripts_are_left_alone():
+    assert escape_latex("зарплата_й 工资") == r"зарплата\_й 工资"
 
 
 @pytest.mark.parametrize("letter", list("\u0391\u0395\u03bf\u03bb\u03c2\u03a3\u03c9"))

@@ -30,6 +30,33 @@ def test_markdown_is_a_pipe_table(table):
     assert "Standard errors in parentheses." in text
 
 
+def test_groups_have_titles_and_members(table):
+    typst = table.to_typst()
+    assert "[#emph[G]]" in typst
+    assert typst.count("table.hline()") == 2  # below the head and above the foot
+    assert "| G " in table.to_markdown()
+    assert "| \u2003a_b" in table.to_markdown()
+
+
+def test_no_title_leaves_none(short, tmp_path):
+    docx = pytest.importorskip("docx")
+    table = bh.regtable(short, title="")
+    assert table.to_markdown().lstrip().startswith("|")
+    assert "caption" not in table.to_typst()
+    table.to_docx(tmp_path / "table.docx")
+    assert docx.Document(str(tmp_path / "table.docx")).paragraphs[0].text.startswith("Standard errors")
+
+
+def test_typst_reads_no_lists_in_names(short, tmp_path):
+    typst = pytest.importorskip("typst")
+    names = ["+ a", "- b", "1. c", "= d", "== e", "/ f", "a - b", "[+ x]"]
+    extra = {name: [name] for name in names}
+    path = tmp_path / "table.typ"
+    text = bh.regtable(short, extra=extra).to_typst(path)
+    assert not re.search(r"\[(?:[-+/=]+|\d+\.) ", text)
+    assert typst.compile(path).startswith(b"%PDF")
+
+
 def test_typst_compiles(table, tmp_path):
     typst = pytest.importorskip("typst")
     path = tmp_path / "table.typ"

@@ -69,7 +69,7 @@ def test_everything_is_escaped(hostile):
         "tr",
         "th",
         "td",
-        "b",
+        "span",
     }
     said = [text for row in reader.rows for text, _ in row]
     assert {*NAMES, "<y>", "<i>", "<g>", "<x>", "<b>", "<note>"} <= set(said)
@@ -94,6 +94,13 @@ def test_cells_are_those_of_the_text(short, long):
     said = [[text for text, _ in row] for row in read(table).rows]
     for line in table.layout.lines:
         assert [line.name, *(re.sub(r"^-|(?<=\()-", "\u2212", cell.text) + cell.marks for cell in line.cells)] in said
+
+
+def test_names_keep_their_hyphens_and_numbers_are_not_bold_without_the_style(short):
+    text = bh.regtable(short, rename={"educ": "lag -1"}, extra={"x -2": ["-3"]}, notes="Below -4.").to_html()
+    for part in ("lag -1", "x -2", "Below -4.", "<td>\u22123</td>"):
+        assert part in text
+    assert "<b" not in re.sub("<tbody|<body", "", text)
 
 
 def test_it_is_written(short, tmp_path):

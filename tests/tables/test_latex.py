@@ -17,7 +17,7 @@ PARTS = [
     *("a_b", "50% off", "R&D", "cost $", "no. #1", "x^2", "a~b", "back\\slash", "{braces}", "[brackets]", "a<b", "a>b"),
     *("p|q", 'say "x"', "it's", "`tick`", "a--b", "a---b", "!`", "?`", "@", "-", "--", "*", "\\", "{", "}", "$$", "%", "&"),
     *("a:b", "I(x ** 2)", "np.log(x)", "C(region)[T.south]", "C(x, Treatment(1))[T.2]", "x - 1", "a*b", "a/b", "a=b"),
-    *("β", "Δ_Ω", "α²", "λ\u0302", "β\u0302_1", "x\u0304", "é ß ł ž Ø", "naïve", "x₁", "½", "10 €", "5 °C", "a → b", "a ≤ b", "∑", "∞", "\u00d7", "\u22121", "“q”", "…"),
+    *("β", "Δ_Ω", "α²", "λ\u0302", "β\u0302_1", "x\u0304", "é ß ł ž Ø", "naïve", "x₁", "½", "10 €", "5 °C", "a → b", "a ≤ b", "∑", "∞", "\u00d7", "\u22121", "“q”", "…", "a\u2011b", "⅓", "∅", "⩽", "≧"),
     *("\\alpha", "\\input{x}", "\\end{tabular}", "\\\\", "\\hline", "a & b \\\\ c", "$x$", "#1", "^^M", "a\tb", "a\nb", " a "),
     *("{[}", "\\begin", "^", "~", "_", "__init__", "a_{b}", "x^{2}", "%d", "&amp;", "<b>", "é_%", "1e-3", "-0.5", "[0.5]"),
 ]  # fmt: skip
@@ -134,6 +134,30 @@ def test_the_page_says_what_the_names_say(awkward, tmp_path):
     assert not missing
 
 
+@pytest.mark.skipif(shutil.which("pdftotext") is None or not has_latex(), reason="pdftotext is not installed")
+def test_a_star_and_a_backtick_are_on_the_page(wages, tmp_path):
+    rename = {"educ": "*starred", "exper": "really?`why", "tiny": "*"}
+    table = bh.regtable(
+        wages[1], rename=rename, below=None, stars=False, drop="Intercept", extra={"a": ["b"], "*c": ["d"]}
+    )
+    for options in ({}, {"siunitx": True}):
+        compiled(table.to_latex(standalone=True, **options), tmp_path)
+        page = subprocess.run(
+            ["pdftotext", "-layout", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        names = [line.split()[0] for line in page.stdout.splitlines() if line.split()]
+        assert {"*starred", "*", "*c"} <= set(names)
+        assert any(name.startswith("really?") for name in names)
+
+
+@needs_pdflatex
+def test_notes_do_not_widen_a_table(wages, tmp_path):
+    table = bh.regtable(wages[0], stats=["nobs"], stars=False, digits=2, notes="A long sentence about the table. " * 3)
+    rows = [row for row in table.to_latex().splitlines() if r"\footnotesize" in row]
+    assert max(len(row.split("footnotesize ")[1]) for row in rows) < 40
+    compiled(paper(table.to_latex()), tmp_path)
+
+
 def test_only_the_tabular_by_default(wages, tmp_path):
     path = tmp_path / "table.tex"
     text = bh.regtable(wages).to_latex(path)
@@ -160,6 +184,12 @@ def test_numbers_have_minus_signs_and_powers(wages):
     text = bh.regtable(wages[1], keep=["exper", "tiny"]).to_latex()
     assert re.search(r"exper & \$-\$0\.\d{4}", text)
     assert re.search(r"\d\.\d\d\$\\times10\^\{-\d+\}\$", text)
+    # In intervals as well, which stand in braces in an S column.
+    interval = bh.regtable(wages[1], keep="tiny", below="ci").to_latex()
+    assert re.search(r"\{\[\}(\$-\$)?\d\.\d\d\$\\times10\^\{-\d+\}\$, ", interval)
+    assert not re.search(r"\de-\d", interval)
+    # Parentheses follow a number without an exponent at once.
+    assert "table-align-exponent=false" in bh.regtable(wages[1]).to_latex(siunitx=True)
     aligned = bh.regtable(wages[1], keep=["exper", "tiny"]).to_latex(siunitx=True)
     assert re.search(r"\{\(\}\d\.\d\de-\d+\{\)\}", aligned)
 
@@ -187,6 +217,8 @@ def test_a_style_of_ones_own(wages):
         ({"style": "science"}, "use one of 'booktabs'"),
         ({"fit": "shrink"}, "use 'resize', 'landscape' or None"),
         ({"label": "tab{1}"}, "label is 'tab{1}'"),
+        ({"caption": 3}, "caption is 3; pass a text"),
+        ({"label": 3}, "label is 3; pass a text"),
         ({"position": "x"}, "some of the letters of 'htbp!H'"),
         ({"path": "/no/such/folder/table.tex"}, "in a folder that does not exist"),
     ],
@@ -194,6 +226,10 @@ def test_a_style_of_ones_own(wages):
 def test_bad_options(wages, options, sentence):
     with pytest.raises(bh.OptionError, match=re.escape(sentence)):
         bh.regtable(wages).to_latex(**options)
+
+
+def test_letters_of_other_scripts_are_left_alone():
+    assert escape_latex("зарплата_й 工资") == r"зарплата\_й 工资"
 
 
 @pytest.mark.parametrize("letter", list("\u0391\u0395\u03bf\u03bb\u03c2\u03a3\u03c9"))

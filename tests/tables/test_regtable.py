@@ -9,6 +9,7 @@ import pytest
 
 import betahat as bh
 from betahat.tables.cells import number
+from betahat.tables.regression import _under
 from betahat.tables.stars import read_stars
 
 
@@ -152,6 +153,28 @@ def test_coefficients_are_chosen_renamed_and_grouped(long):
     assert [line.name for line in kept.layout.body[0].lines] == ["exper", "educ"]
 
 
+def test_coefficients_that_are_renamed_alike_share_a_row(short, data):
+    other = bh.ols("wage ~ exper", data).fit()
+    both = bh.ols("wage ~ educ + exper", data).fit()
+    rename = {"educ": "X", "exper": "X"}
+    table = bh.regtable([short, other], rename=rename, stars=False, below=["se", "ci"])
+    assert cells(table)["X"] == [number(short.params["educ"]), number(other.params["exper"])]
+    assert [line.name for line in table.layout.body[0].lines if line.name] == ["Intercept", "X"]
+    assert table.to_frame().loc[("X", "coef")].tolist() == [short.params["educ"], other.params["exper"]]
+    with pytest.raises(bh.OptionError, match="rename gives 'educ', 'exper' of one model the name 'X'"):
+        bh.regtable([short, both], rename=rename)
+    # Under titles of their own they are told apart.
+    apart = bh.regtable(both, rename=rename, groups={"Mother": "educ", "Father": "exper"}, below=None, drop="Intercept")
+    assert [(block.title, block.lines[0].name) for block in apart.layout.body] == [("Mother", "X"), ("Father", "X")]
+
+
+def test_equations_are_renamed(data):
+    rename = {"choice=1": "Bus", re.compile("choice=2"): "Train", re.compile("^"): ""}
+    table = bh.regtable([bh.mnlogit("choice ~ educ", data).fit(), bh.ols("wage ~ educ", data).fit()], rename=rename)
+    assert [block.title for block in table.layout.body] == ["Bus", "Train", ""]
+    assert table.to_frame().loc["Bus:educ"].notna().any(axis=None)
+
+
 def test_statistics(short, logit):
     wanted = {"Observations": "nobs", "AIC": "aic", "F": "fvalue", "Mean": lambda res: float(res.model.endog.mean())}
     rows = cells(bh.regtable([short, logit], stats=wanted, digits=3))
@@ -161,7 +184,8 @@ def test_statistics(short, logit):
     assert rows["Mean"] == [f"{short.model.endog.mean():.3f}", f"{logit.model.endog.mean():.3f}"]
     assert list(cells(bh.regtable(short, stats=["llf", "rsquared_adj"])))[-2:] == ["Log-Likelihood", "Adjusted R²"]
     assert bh.regtable(short, stats=[]).layout.foot == ()
-    assert bh.regtable(short, stats=[]).to_text().count("=" * 10) >= 1
+    assert bh.regtable(short, stats=[], below=None, stars=False).to_text().splitlines()[-1].startswith("====")
+    assert cells(bh.regtable(short, stats={1: lambda res: np.True_, 2: lambda res: None}))["1"] == ["True"]
 
 
 def test_extra_rows_and_notes(short, long):
@@ -177,6 +201,43 @@ def test_extra_rows_and_notes(short, long):
     ]
 
 
+def test_extra_rows_of_every_kind(short, long):
+    import torch
+
+    extra = {
+        "Years": np.array([1990, 2000]),
+        "None": [None, math.nan],
+        "Mean": pd.Series([0.25, np.float32(0.5)]),
+        "Tensor": [torch.tensor(1.5), np.False_],
+        "Texts": (text for text in ("a", "")),
+    }
+    rows = cells(bh.regtable([short, long], extra=extra))
+    assert [rows[name] for name in extra] == [
+        *(["1990", "2000"], ["", ""], ["0.2500", "0.5000"], ["1.5000", "False"], ["a", ""]),
+    ]
+
+
+def test_results_of_any_iterable(short, long):
+    expected = bh.regtable([short, long]).to_text()
+    assert bh.regtable(result for result in (short, long)).to_text() == expected
+    assert bh.regtable({"a": short, "b": long}.values()).to_text() == expected
+
+
+def test_no_title_and_no_empty_notes(short):
+    table = bh.regtable(short, title="", notes=["", " ", "One."])
+    assert table.to_text().startswith("====")
+    assert table.layout.notes == ("Standard errors in parentheses.", "One.")
+    assert "<caption" not in table.to_html()
+    assert [block.title for block in bh.regtable(short, groups={1: ["educ"]}).layout.body] == ["1", ""]
+    assert "\n1\n" in bh.regtable(short, groups={1: ["educ"]}).to_text()
+
+
+@pytest.mark.parametrize(("part", "text"), [("se", "(2.00)"), ("t", ""), ("p", ""), ("ci", "")])
+def test_what_cannot_be_computed_is_empty(part, text):
+    values, bounds = np.array([1.0, 2.0, math.nan, math.nan]), np.full(2, math.nan)
+    assert _under(part, 0, values, bounds, lambda value: number(value, digits=2)).text == text
+
+
 def test_stars_of_every_kind(short):
     pvalues = (0.5, 0.1, 0.0999, 0.05, 0.04, 0.01, 0.009, math.nan)
     assert [read_stars(True)(p) for p in pvalues] == ["", "", "*", "*", "**", "**", "***", ""]
@@ -190,6 +251,7 @@ def test_numbers():
     assert [number(value) for value in (0.0, 9.99999, 123.45678, 123456.7, 1e9, -4.2e-5)] == [
         *("0.0000", "10.0000", "123.457", "123457", "1.00e+09", "-4.20e-05"),
     ]
+    assert [number(-0.0), number(-0.0, digits=2), number(-0.0, significant=2)] == ["0.0000", "0.00", "0.0"]
     assert [number(value, digits=1) for value in (0.04, -0.04, 12.36)] == ["0.0", "0.0", "12.4"]
     assert [number(value, significant=3) for value in (0.0, 9.996, 0.00012345, 1234.56, 1e-9)] == [
         *("0.00", "10.0", "0.000123", "1235", "1.00e-09"),
@@ -252,12 +314,20 @@ def test_decimal_points_stand_below_each_other(short, long, logit):
         ({"drop": re.compile(".")}, "leave no coefficient"),
         ({"groups": {"A": "educ", "B": "educ"}}, "'educ' under several titles"),
         ({"groups": ["educ"]}, "groups needs a mapping"),
+        ({"groups": {"A": "school"}}, "groups has 'school', which matches no coefficient"),
+        ({"below": 3}, "below is 3; use some of"),
+        ({"heads": np.array(["a", "b", "c"])}, "and the table 2 columns"),
+        ({"heads": 3}, "heads has 3"),
+        ({"notes": None}, "notes is None; pass a sentence"),
+        ({"notes": [3]}, "notes is [3]"),
+        ({"title": None}, "title is None; pass a text"),
+        ({"digits": True}, "digits is True"),
         ({"heads": ["one"]}, "heads has ['one'], and the table 2 columns"),
         ({"heads": "ab"}, "pass a text for each column"),
         ({"stats": ["rsquare"]}, "'rsquare', which none of these results has"),
         ({"stats": "nobs"}, "pass a list of names"),
         ({"stats": {"N": 3}}, "functions of a result"),
-        ({"extra": {"FE": ["yes"]}}, "a value for each of the 2 columns"),
+        ({"extra": {"FE": ["yes"]}}, "and the table 2 columns; pass a list with a value for each"),
         ({"extra": ["yes", "no"]}, "extra needs a mapping"),
         ({"digits": 3, "significant": 3}, "both given"),
         ({"digits": -1}, "digits is -1; pass a whole number from 0 to 15"),

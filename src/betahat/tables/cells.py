@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -28,6 +29,11 @@ class Cell:
     marks: str = ""
     span: int = 1
     decimal: bool = False
+
+    @property
+    def printed(self) -> str:
+        """Its text, with the minus signs of typography."""
+        return re.sub(r"(?<![\w.])-(?=\d|inf\b)", "\u2212", self.text)
 
     @property
     def parts(self) -> tuple[str, str]:
@@ -135,6 +141,7 @@ def number(value: float, digits: int | None = None, significant: int | None = No
         return "" if math.isnan(value) else str(value)
     if digits is not None:
         return _unsigned_zero(f"{value:.{digits}f}")
+    value += 0.0  # which has no sign
     if significant is not None:
         return _significant(value, significant)
     size = abs(value)

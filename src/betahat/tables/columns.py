@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from betahat.covariance.names import CovType
 from betahat.errors import OptionError, counted
 from betahat.tables.estimates import Estimates
 
-Results = Estimates | Sequence[Estimates] | Mapping[str, Estimates]
+Results = Estimates | Iterable[Estimates] | Mapping[str, Estimates]
 CovTypes = CovType | Sequence[CovType | None]
 
 
@@ -41,7 +41,7 @@ def read_columns(results: Results, cov: CovTypes | None, where: str) -> Columns:
 
     Parameters
     ----------
-    results : Results, sequence or mapping of them
+    results : Results, iterable or mapping of them
     cov : str, estimator, or sequence of them, optional
         None, here or in the sequence, leaves a result its own. The shorter of results and covariances is repeated.
     where : str
@@ -78,4 +78,4 @@ def _models(results: Results) -> list[Any]:
         return [results]
     if isinstance(results, Mapping):
         return list(results.values())
-    return list(results) if isinstance(results, Sequence) and not isinstance(results, str) else []
+    return list(results) if isinstance(results, Iterable) and not isinstance(results, str) else []

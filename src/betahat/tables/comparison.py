@@ -11,7 +11,7 @@ from betahat.covariance.names import CovType
 from betahat.errors import OptionError
 from betahat.tables.cells import Block, Cell, Layout, Line, number, plain
 from betahat.tables.columns import read_columns
-from betahat.tables.estimates import Estimates
+from betahat.tables.estimates import Estimates, full_name
 from betahat.tables.stars import read_stars
 from betahat.tables.table import Table
 
@@ -53,7 +53,7 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
     columns = read_columns(results, list(covariances), "compare")
     tables = [result.coefficient_table() for result in columns.results]
     labels = columns.covariances
-    names = [f"{equation}:{term}" if equation else term for equation, term in results.equation_terms]
+    names = [full_name(key) for key in results.equation_terms]
     marks = read_stars(True)
     numbers = np.column_stack([tables[0][:, 0], *(table[:, 1] for table in tables)])
     frame = pd.DataFrame(numbers, columns=["coef", *labels], index=names)

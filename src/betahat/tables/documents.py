@@ -17,20 +17,23 @@ from betahat.tables.html import render_for_pandoc
 
 def render_markdown(layout: Layout) -> str:
     """Return a pipe table of GitHub's Markdown, whose head has one row."""
-    return f"**{_converted(escape(layout.title), 'gfm').strip()}**\n\n" + _converted(
-        render_for_pandoc(_flat(layout)), "gfm"
-    )
+    title = f"**{_converted(escape(layout.title), 'gfm').strip()}**\n\n" if layout.title else ""
+    return title + _converted(render_for_pandoc(_flat(layout)), "gfm")
 
 
 def render_typst(layout: Layout) -> str:
     """Return a figure of Typst."""
-    return _converted(render_for_pandoc(layout), "typst")
+    text = _converted(render_for_pandoc(layout), "typst")
+    return re.sub(
+        r"\[(?=([-+/=]+|\d+\.) )", r"[\\", text
+    )  # at the beginning of a cell, these would make a list or a heading
 
 
 def write_docx(layout: Layout, path: Path) -> None:
     """Write a Word document with the table."""
     document = _docx("docx").Document()
-    document.add_paragraph(layout.title, style="Caption")
+    if layout.title:
+        document.add_paragraph(layout.title, style="Caption")
     titles = sum(bool(block.title) for block in layout.body)
     rows = len(layout.heads) + titles + len(layout.lines)
     table = document.add_table(rows, layout.columns + 1)
@@ -76,7 +79,7 @@ def _fill(row: Any, name: str, cells: Sequence[Cell]) -> None:
             _rule([target], "bottom", 4)
         paragraph = target.paragraphs[0]
         paragraph.alignment = 1  # centred
-        paragraph.add_run(re.sub(r"(?<![\w.])-(?=\d)", "\u2212", cell.text))
+        paragraph.add_run(cell.printed)
         paragraph.add_run(cell.marks).font.superscript = True
         place += cell.span
 
@@ -133,6 +136,12 @@ def _flat(layout: Layout) -> Layout:
     heads = tuple(Cell(" ".join(filter(None, texts))) for texts in zip(*rows, strict=True))
     gap = (Cell(""),) * layout.columns
     lines = [
-        line for block in layout.body for line in (*([Line(block.title, gap)] if block.title else []), *block.lines)
+        line
+        for block in layout.body
+        for line in ((Line(block.title, gap), *map(_indented, block.lines)) if block.title else block.lines)
     ]
     return replace(layout, heads=(heads,), body=(Block("", (*lines, *layout.foot)),), foot=(), title="")
+
+
+def _indented(line: Line) -> Line:
+    return replace(line, name=line.name and f"\u2003{line.name}")

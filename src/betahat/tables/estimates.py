@@ -85,8 +85,26 @@ def statistic_rows(
         if statistic == "goodness":
             rows += _goodness_rows(results, shown)
         elif statistic != "clusters" or any(result.cov.clusters for result in results):
-            rows.append((label, tuple(_cell(value, shown) for value in _values(results, statistic))))
+            rows.append((str(label), tuple(value_cell(value, shown) for value in _values(results, statistic))))
     return rows
+
+
+def value_cell(value: Any, shown: Number) -> Cell:
+    """Return a cell of a number, a text, or nothing."""
+    if value is None or isinstance(value, str | bool | np.bool_):
+        return Cell("" if value is None else str(value))
+    if isinstance(value, _COUNTS):
+        return Cell(f"{value:,}")
+    try:
+        return Cell(shown(float(value)), decimal=True)
+    except (TypeError, ValueError):
+        return Cell(str(value))
+
+
+def full_name(key: tuple[str, str]) -> str:
+    """Return the name of a coefficient, after its equation if it has one."""
+    equation, name = key
+    return f"{equation}:{name}" if equation else name
 
 
 DEFAULT = ("cov_type", "clusters", "nobs", "goodness")
@@ -147,21 +165,10 @@ def _clusters(result: Estimates) -> str:
     return ", ".join(ways)
 
 
-def _cell(value: Any, shown: Number) -> Cell:
-    if value is None or isinstance(value, str | bool):
-        return Cell("" if value is None else str(value))
-    if isinstance(value, _COUNTS):
-        return Cell(f"{value:,}")
-    try:
-        return Cell(shown(float(value)), decimal=True)
-    except (TypeError, ValueError):
-        return Cell(str(value))
-
-
 def _goodness_rows(results: Sequence[Estimates], shown: Number) -> list[tuple[str, tuple[Cell, ...]]]:
     """Return a row for each measure: R², pseudo R² or loss, in the columns that have it."""
     found = [result.goodness for result in results]
     return [
-        (kind, tuple(_cell(value if own == kind else None, shown) for own, value in found))
+        (kind, tuple(value_cell(value if own == kind else None, shown) for own, value in found))
         for kind in dict.fromkeys(own for own, _ in found)
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import re
+from dataclasses import replace
+from html import escape
 
 from betahat.tables.cells import Block, Cell, Layout, Line
 
@@ -24,8 +24,8 @@ table.betahat.betahat tbody + tbody.apart > tr:first-child > * { padding-top: .5
 table.betahat.betahat tfoot { border-top: 1px solid }
 table.betahat.betahat tfoot tr.last { border-bottom: 2px solid !important }
 table.betahat.betahat td.note { text-align: left; white-space: normal; font-size: .85em; padding-left: .2em }
-table.betahat.betahat td > b { display: inline-block; font-weight: normal; text-align: right }
-table.betahat.betahat td > b + b { text-align: left }
+table.betahat.betahat td > span { display: inline-block; text-align: right }
+table.betahat.betahat td > span + span { text-align: left }
 </style>
 """
 
@@ -36,19 +36,19 @@ def render_html(layout: Layout) -> str:
     body = "".join(f"<tbody class='apart'>\n{_block(block, layout, widths)}</tbody>\n" for block in layout.body)
     foot = "".join(_row(line, widths, row=" class='last'" if line is layout.foot[-1] else "") for line in layout.foot)
     notes = "".join(
-        f"<tr><td class='note' colspan='{layout.columns + 1}'>{_escaped(note)}</td></tr>\n" for note in layout.sentences
+        f"<tr><td class='note' colspan='{layout.columns + 1}'>{escape(note)}</td></tr>\n" for note in layout.sentences
     )
     return (
-        f"{STYLE}<table class='betahat'>\n<caption>{_escaped(layout.title)}</caption>\n"
+        f"{STYLE}<table class='betahat'>\n{_caption(layout)}"
         f"<thead>\n{_heads(layout)}</thead>\n{body}<tfoot>\n{foot}{notes}</tfoot>\n</table>"
     )
 
 
 def render_for_pandoc(layout: Layout) -> str:
     """Return the table as HTML that only says what is what; notes are paragraphs below, and Typst's rules are attributes."""
-    body = "".join(_block(block, layout, None) for block in layout.body)
-    foot = "".join(_row(line, None) for line in layout.foot)
-    notes = "".join(f"<p>{_escaped(note)}</p>\n" for note in layout.sentences)
+    body = "".join(_bare_block(block, layout) for block in layout.body)
+    foot = "".join(_bare_row(line.name, line.cells) for line in layout.foot)
+    notes = "".join(f"<p>{escape(note)}</p>\n" for note in layout.sentences)
     titles = sum(bool(block.title) for block in layout.body)
     foot_at = len(layout.heads) + len(layout.lines) - len(layout.foot) + titles
     last = foot_at + len(layout.foot) - 1
@@ -57,10 +57,13 @@ def render_for_pandoc(layout: Layout) -> str:
         f"bottom: if y == {last} {{ 1.2pt }} else {{ 0pt }})"
     )
     return (
-        f"<table data-typst:stroke='{_escaped(rules)}' data-typst:inset='(x: 6pt, y: 3pt)'>\n"
-        f"<caption>{_escaped(layout.title)}</caption>\n"
-        f"<thead>\n{_heads(layout)}</thead>\n<tbody>\n{body}</tbody>\n<tfoot>\n{foot}</tfoot>\n</table>\n{notes}"
+        f"<table data-typst:stroke='{escape(rules)}' data-typst:inset='(x: 6pt, y: 3pt)'>\n"
+        f"{_caption(layout)}<thead>\n{_heads(layout)}</thead>\n<tbody>\n{body}</tbody>\n<tfoot>\n{foot}</tfoot>\n</table>\n{notes}"
     )
+
+
+def _caption(layout: Layout) -> str:
+    return f"<caption>{escape(layout.title)}</caption>\n" if layout.title else ""
 
 
 def _heads(layout: Layout) -> str:
@@ -69,43 +72,52 @@ def _heads(layout: Layout) -> str:
 
 def _head(cell: Cell) -> str:
     if cell.span == 1:
-        return f"<th scope='col'>{_escaped(cell.text)}</th>"
+        return f"<th scope='col' style='text-align: center'>{escape(cell.text)}</th>"
     rule = "data-typst:stroke='(bottom: 0.5pt)'"
-    return f"<th scope='colgroup' colspan='{cell.span}' style='text-align: center' {rule}>{_escaped(cell.text)}</th>"
+    return f"<th scope='colgroup' colspan='{cell.span}' style='text-align: center' {rule}>{escape(cell.text)}</th>"
 
 
 def _block(block: Block, layout: Layout, widths: Widths) -> str:
     if not block.title:
         return "".join(_row(line, widths) for line in block.lines)
-    title = f"<th scope='rowgroup' colspan='{layout.columns + 1}'>{_escaped(block.title)}</th>"
+    title = f"<th scope='rowgroup' colspan='{layout.columns + 1}'>{escape(block.title)}</th>"
     return f"<tr>{title}</tr>\n" + "".join(_row(line, widths, " class='member'") for line in block.lines)
 
 
+def _bare_block(block: Block, layout: Layout) -> str:
+    """Return rows for pandoc, which takes a row of heads for the head of a table, and knows of no indent."""
+    if not block.title:
+        return "".join(_bare_row(line.name, line.cells) for line in block.lines)
+    title = f"<td colspan='{layout.columns + 1}' style='text-align: left'><em>{escape(block.title)}</em></td>"
+    members = (_bare_row(line.name and f"\u2003{line.name}", line.cells) for line in block.lines)
+    return f"<tr>{title}</tr>\n{''.join(members)}"
+
+
+def _bare_row(name: str, cells: tuple[Cell, ...]) -> str:
+    first = f"<th scope='row' style='text-align: left'>{escape(name)}</th>" if name else "<td></td>"
+    rest = (f"<td style='text-align: center'>{escape(cell.printed + cell.marks)}</td>" for cell in cells)
+    return f"<tr>{first}{''.join(rest)}</tr>\n"
+
+
 def _row(line: Line, widths: Widths, name: str = "", row: str = "") -> str:
-    if widths is None:
-        cells = "".join(
-            f"<td style='text-align: center'>{_escaped(cell.text + cell.marks)}</td>" for cell in line.cells
-        )
-    else:
-        cells = "".join(_cell(cell, width) for cell, width in zip(line.cells, widths, strict=True))
-    name = name if widths is not None else " style='text-align: left'"
-    first = f"<th scope='row'{name}>{_escaped(line.name)}</th>" if line.name else "<td></td>"
+    cells = "".join(_cell(cell, width) for cell, width in zip(line.cells, widths, strict=True))
+    first = f"<th scope='row'{name}>{escape(line.name)}</th>" if line.name else "<td></td>"
     return f"<tr{row}>{first}{cells}</tr>\n"
 
 
 def _cell(cell: Cell, width: tuple[int, int]) -> str:
     """Put a number on its column's decimal point: two boxes of equal widths in all rows."""
     if not cell.decimal:
-        return f"<td>{_escaped(cell.text)}</td>"
-    before, after = cell.parts
+        return f"<td>{escape(cell.printed)}</td>"
+    before, after = replace(cell, text=cell.printed).parts
     return (
-        f"<td><b style='width:{width[0]}ch'>{_escaped(before)}</b>"
-        f"<b style='width:{width[1]}ch'>{_escaped(after + cell.marks)}</b></td>"
+        f"<td><span style='width:{width[0]}ch'>{escape(before)}</span>"
+        f"<span style='width:{width[1]}ch'>{escape(after + cell.marks)}</span></td>"
     )
 
 
-# Of each column, the letters before the decimal point and from it on; None puts nothing on its decimal point.
-Widths = list[tuple[int, int]] | None
+# Of each column, the letters before the decimal point and from it on.
+Widths = list[tuple[int, int]]
 
 
 def _widths(cells: tuple[Cell, ...]) -> tuple[int, int]:
@@ -114,8 +126,3 @@ def _widths(cells: tuple[Cell, ...]) -> tuple[int, int]:
         max((len(cell.parts[0]) for cell in numbers), default=0),
         max((len(cell.parts[1] + cell.marks) for cell in numbers), default=0),
     )
-
-
-def _escaped(text: str) -> str:
-    """Escape what HTML would read, and write a number's sign as a minus."""
-    return html.escape(re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text))

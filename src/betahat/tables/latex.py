@@ -86,6 +86,9 @@ class LatexOptions:
             raise OptionError(f"style is {self.style!r}; use one of {listed(STYLES)}, or a bh.LatexStyle.")
         if self.fit not in (None, "resize", "landscape"):
             raise OptionError(f"fit is {self.fit!r}; use 'resize', 'landscape' or None.")
+        for option, text in (("caption", self.caption), ("label", self.label), ("position", self.position)):
+            if text is not None and not isinstance(text, str):
+                raise OptionError(f"{option} is {text!r}; pass a text.")
         if self.label is not None and not re.fullmatch(r"[^\\{}%#&~^$\s,]+", self.label):
             raise OptionError(f"label is {self.label!r}; pass letters, digits and any of ':-_./', such as 'tab:wages'.")
         if self.position is not None and not re.fullmatch(r"[htbpH!]+", self.position):
@@ -141,8 +144,15 @@ def _encoded(text: str) -> str:
 # Accents that a letter does not have in one character, as that of an estimate.
 _ACCENTS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar", "\u0307": "dot"}
 _ACCENTED = re.compile(f"(.)([{''.join(_ACCENTS)}])")
-# A bracket at the beginning of a row would be an option of the \\ before it; a bar is a dash in LaTeX's first fonts.
-_OWN = {"[": "{[}", "]": "{]}", "|": r"{\textbar}", "\u00b2": "$^2$"}
+# A bracket at the beginning of a row would be an option of the \\ before it; a bar is a dash in LaTeX's first fonts, and a backtick
+# turns the mark before it over.
+_OWN = {
+    **{"[": "{[}", "]": "{]}", "|": r"{\textbar}", "`": r"{\textasciigrave}", "\u00b2": "$^2$"},
+    # The encoder's own would need packages: those of amsmath and amssymb, and of Cyrillic fonts.
+    **{"\u2011": "-", "\u2153": r"$\frac{1}{3}$", "\u2154": r"$\frac{2}{3}$", "\u2205": r"$\emptyset$"},
+    **{"\u2a7d": r"$\leq$", "\u2a7e": r"$\geq$", "\u2266": r"$\leq$", "\u2267": r"$\geq$"},
+    **{chr(letter): chr(letter) for letter in range(0x400, 0x530)},
+}
 _ENCODER: Any = UnicodeToLatexEncoder(
     conversion_rules=[
         UnicodeToLatexConversionRule(RULE_DICT, {ord(letter): command for letter, command in _OWN.items()}),
@@ -186,10 +196,15 @@ def _float(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
     return "\n".join(lines) + "\n"
 
 
+# Letters of a note, which are smaller, for one of the table; and how many there are in a line at least.
+_NOTE_LETTERS = 1.2
+_NOTE_WIDTH = 32
+
+
 def _alone(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
     """Return a tabular whose last rows are the notes, broken where the table ends."""
     lead = f"{style.lead} " if style.lead else ""
-    width = max(_length(layout), 60)
+    width = max(round(_NOTE_LETTERS * _length(layout)), _NOTE_WIDTH)
     parts = [part for note in layout.sentences for part in textwrap.wrap(note, width)]
     notes = [(lead if i == 0 else "") + escape_latex(part) for i, part in enumerate(parts)]
     return "\n".join(_resized(_tabular(layout, options, style, notes), options)) + "\n"
@@ -243,22 +258,19 @@ def _head(cells: tuple[Cell, ...], style: LatexStyle) -> list[str]:
 
 def _row(line: Line, block: Block | None, aligned: bool) -> str:
     indent = r"\quad " if block is not None and block.title and line.name else ""
+    name = re.sub(r"^\*", "{*}", escape_latex(line.name))  # a star would belong to the \\ before it
     cells = [_aligned(cell) if aligned else _centred(cell) for cell in line.cells]
-    return " & ".join([indent + escape_latex(line.name), *cells]) + r" \\"
+    return " & ".join([indent + name, *cells]) + r" \\"
 
 
+_POWER = re.compile(r"(?<=\d)e([+-]\d+)(?!\w)")
 _NUMBER = re.compile(r"([(\[{<]?)(-?)([\d.]+)(?:e([+-]\d+))?([)\]}>]?)")
 
 
 def _centred(cell: Cell) -> str:
-    """Print a number with a minus sign and powers of ten."""
-    found = _NUMBER.fullmatch(cell.text) if cell.decimal else None
-    if found is None:
-        text = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", cell.text)
-        return escape_latex(text) + _marks(cell)
-    opening, sign, digits, power, closing = found.groups()
-    exponent = rf"$\times10^{{{int(power)}}}$" if power else ""
-    return escape_latex(opening) + ("$-$" if sign else "") + digits + exponent + escape_latex(closing) + _marks(cell)
+    """Print numbers with minus signs and powers of ten."""
+    text = re.sub(r"(?<![\w.])-(?=\d|inf\b)", "$-$", escape_latex(cell.text))
+    return _POWER.sub(lambda found: rf"$\times10^{{{int(found[1])}}}$", text) + _marks(cell)
 
 
 def _aligned(cell: Cell) -> str:
@@ -293,8 +305,9 @@ def _number_column(cells: tuple[Cell, ...]) -> str:
     before = max((match[1] for match in found), key=len)
     after = max([_marks(cell) for cell in cells] + [escape_latex(match[5]) for match in found], key=len)
     space = (f"{{{escape_latex(before)}}}" if before else "", f"{{{after}}}" if after else "")
+    close = "table-align-exponent=false," if exponent else ""
     return (
-        f"S[table-format={{{space[0]}{sign}{whole}.{decimals}{exponent}{space[1]}}},"
+        f"S[table-format={{{space[0]}{sign}{whole}.{decimals}{exponent}{space[1]}}},{close}"
         "table-align-text-before=false,table-align-text-after=false,group-digits=none]"
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -14,12 +13,13 @@ import pandas as pd
 from betahat.errors import OptionError, counted, listed
 from betahat.tables.cells import Block, Cell, Layout, Line, number, plain, spanning
 from betahat.tables.columns import CovTypes, Results, read_columns
-from betahat.tables.estimates import DEFAULT, Estimates, Number, Statistics, statistic_rows
+from betahat.tables.estimates import DEFAULT, Estimates, Number, Statistics, full_name, statistic_rows, value_cell
 from betahat.tables.stars import Marks, Stars, read_stars
 from betahat.tables.table import Table
-from betahat.tables.terms import Rename, Terms, choose, renamed
+from betahat.tables.terms import Rename, Terms, choose, matched, renamed
 
 Below = Literal["se", "t", "p", "ci"]
+Key = tuple[str, str]  # the equation, or nothing, and the name of a coefficient
 
 
 def regtable(
@@ -48,7 +48,7 @@ def regtable(
 
     Parameters
     ----------
-    results : Results, sequence or mapping of them
+    results : Results, iterable or mapping of them
         A column each, in this order. The keys of a mapping are heads.
     cov : str, estimator, or sequence of them, optional
         The covariance of each column; None, here or in the sequence, leaves a result its own. One model is repeated under several;
@@ -63,8 +63,8 @@ def regtable(
     keep, drop, order : str, re.Pattern, or several of them, optional
         Coefficients: a str is a name, a compiled pattern stands for all names in which it is found. The coefficients of `order` come first.
     rename : mapping, optional
-        From names, or patterns, to what is printed: ``{"educ": "Education", re.compile(r"C\((\w+)\)\[T\.(\w+)\]"): r"\1: \2"}``. The dependent
-        variables are renamed as well.
+        From names, or patterns, to what is printed: ``{"educ": "Education", re.compile(r"C\((\w+)\)\[T\.(\w+)\]"): r"\1: \2"}``. Coefficients of
+        different models that get one name share a row. Dependent variables and equations are renamed as well.
     groups : mapping, optional
         From a title to the coefficients under it, as in `keep`; the others follow. The equations of `MNLogit` are groups already.
     heads : sequence of str, or several of them, optional
@@ -76,13 +76,13 @@ def regtable(
         that is a number: "rsquared_adj", "aic", "llf", "fvalue", ... A mapping gives them names, and takes functions of a result, too:
         ``{"N": "nobs", "Share of women": lambda res: ...}``. What only some models have is left empty in the others.
     extra : mapping, optional
-        Rows of the user's own above the statistics, a text or a number for each column: ``{"Region effects": ["no", "yes"]}``.
+        Rows of the user's own above the statistics, a text, a number or None for each column: ``{"Region effects": ["no", "yes"]}``.
     notes : str or sequence of str
         Sentences below the table, after its own.
     digits, significant : int, optional
         Decimals, or significant digits, of all numbers; None prints four decimals below 10 and fewer above.
     title : str
-        The heading in text and HTML, and of a LaTeX table that has a label and no other caption.
+        The heading in text and HTML, and of a LaTeX table that has a label and no other caption; "" for none.
 
     Returns
     -------
@@ -92,7 +92,8 @@ def regtable(
     Raises
     ------
     OptionError
-        Nothing to put in the table, covariances, heads or rows that do not fit the columns, unknown coefficients or statistics.
+        Nothing to put in the table, covariances, heads or rows that do not fit the columns, unknown coefficients or statistics, one name
+        for two coefficients of a model.
 
     Notes
     -----
@@ -124,43 +125,49 @@ def regtable(
     marks = read_stars(stars)
     chosen = _below(below)
     shown = _number(digits, significant)
-    terms = _Terms(tuple(_terms(columns, keep, drop, order)), rename)
-    body = _body(columns, terms, groups, chosen, alpha, shown, marks)
+    rows = _rows(columns, _terms(columns, keep, drop, order), rename, groups)
+    if not isinstance(title, str):
+        raise OptionError(f"title is {title!r}; pass a text, '' for none.")
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     layout = Layout(
         title,
         heads=_heads(columns, names, heads, rename, dependent, labels if numbers else ()),
-        body=body,
+        body=_body(columns, rows, chosen, alpha, shown, marks),
         foot=(
             *_extra(extra or {}, len(columns), shown),
             *(Line(label, cells) for label, cells in statistic_rows(columns, stats, shown)),
         ),
-        notes=(*_note(chosen, columns, alpha), *([notes] if isinstance(notes, str) else notes)),
+        notes=(*_note(chosen, columns, alpha), *_sentences(notes)),
         marks_note=marks.note,
     )
-    return Table(_frame(columns, terms, chosen, alpha, labels), layout)
+    return Table(_frame(columns, rows, chosen, alpha, labels), layout)
 
 
 @dataclass(frozen=True)
-class _Terms:
-    """The coefficients that are shown, in their order, and their names.
+class _Row:
+    """The coefficients of different models that go by one name.
 
     Attributes
     ----------
-    keys : tuple of (str, str)
-        Equation, or nothing, and name.
-    rename : mapping or None
+    title : str
+        Of their group, or nothing.
+    label : str
+        What is printed.
+    keys : tuple of Key
     """
 
-    keys: tuple[tuple[str, str], ...]
-    rename: Rename | None
+    title: str
+    label: str
+    keys: tuple[Key, ...]
 
-    def label(self, key: tuple[str, str]) -> str:
-        return renamed(key[1], self.rename)
+    def of(self, values: Mapping[Key, np.ndarray]) -> np.ndarray | None:
+        """Return what a model has of them, or nothing."""
+        return next((values[key] for key in self.keys if key in values), None)
 
 
 def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
-    chosen = () if below is None else (below,) if isinstance(below, str) else tuple(below)
+    one = isinstance(below, str) or not isinstance(below, Iterable)
+    chosen: tuple[Any, ...] = () if below is None else (below,) if one else tuple(below)
     unknown = [entry for entry in chosen if entry not in get_args(Below)]
     if unknown or len(set(chosen)) < len(chosen):
         raise OptionError(f"below is {below!r}; use some of {listed(get_args(Below))}, each once, or None.")
@@ -171,14 +178,16 @@ def _number(digits: int | None, significant: int | None) -> Number:
     if digits is not None and significant is not None:
         raise OptionError("digits and significant were both given; pass decimals or significant digits.")
     for option, value, least in (("digits", digits, 0), ("significant", significant, 1)):
-        if value is not None and (not isinstance(value, int | np.integer) or not least <= value <= 15):
+        if value is not None and (not _whole(value) or not least <= value <= 15):
             raise OptionError(f"{option} is {value!r}; pass a whole number from {least} to 15.")
     return partial(number, digits=digits, significant=significant)
 
 
-def _terms(
-    columns: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None
-) -> list[tuple[str, str]]:
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _terms(columns: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[Key]:
     """Return the coefficients of all models that are shown, equation by equation."""
     every = list(dict.fromkeys(key for column in columns for key in column.equation_terms))
     chosen = choose(list(dict.fromkeys(name for _, name in every)), keep, drop, order)
@@ -190,8 +199,7 @@ def _terms(
 
 def _body(
     columns: Sequence[Estimates],
-    terms: _Terms,
-    groups: Mapping[str, Terms] | None,
+    rows: Sequence[_Row],
     below: Sequence[Below],
     alpha: float,
     shown: Number,
@@ -201,23 +209,21 @@ def _body(
     tables = [_by_term(column, column.coefficient_table()) for column in columns]
     bounds = [_by_term(column, column.interval_table(alpha)) if "ci" in below else {} for column in columns]
 
-    def lines(key: tuple[str, str]) -> list[Line]:
-        top = [_coefficient(table.get(key), shown, marks) for table in tables]
+    def lines(row: _Row) -> list[Line]:
+        top = [_coefficient(row.of(table), shown, marks) for table in tables]
         rest = [
-            [
-                _under(part, i, table.get(key), bound.get(key), shown)
-                for table, bound in zip(tables, bounds, strict=True)
-            ]
+            [_under(part, i, row.of(table), row.of(bound), shown) for table, bound in zip(tables, bounds, strict=True)]
             for i, part in enumerate(below)
         ]
-        return [Line(terms.label(key), tuple(top)), *(Line("", tuple(cells)) for cells in rest)]
+        return [Line(row.label, tuple(top)), *(Line("", tuple(cells)) for cells in rest)]
 
+    titles = dict.fromkeys(row.title for row in rows)
     return tuple(
-        Block(title, tuple(line for key in keys for line in lines(key))) for title, keys in _grouped(terms, groups)
+        Block(title, tuple(line for row in rows if row.title == title for line in lines(row))) for title in titles
     )
 
 
-def _by_term(column: Estimates, table: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+def _by_term(column: Estimates, table: np.ndarray) -> dict[Key, np.ndarray]:
     return dict(zip(column.equation_terms, table, strict=True))
 
 
@@ -227,13 +233,12 @@ def _coefficient(values: np.ndarray | None, shown: Number, marks: Marks) -> Cell
 
 def _under(part: Below, place: int, values: np.ndarray | None, bounds: np.ndarray | None, shown: Number) -> Cell:
     """Return what stands below a coefficient: parentheses for the first, brackets for the second, braces for the third."""
-    if values is None or math.isnan(values[1]):
-        return Cell("")
     if part == "ci":
-        assert bounds is not None
-        return Cell(f"[{shown(bounds[0])}, {shown(bounds[1])}]")
+        ends = () if bounds is None else tuple(map(shown, bounds))
+        return Cell(f"[{', '.join(ends)}]" if any(ends) else "")
+    text = "" if values is None else shown(values[_PLACES[part]])
     opening, closing = _AROUND[place]
-    return Cell(f"{opening}{shown(values[_PLACES[part]])}{closing}", decimal=True)
+    return Cell(f"{opening}{text}{closing}", decimal=True) if text else Cell("")
 
 
 _PLACES = {"se": 1, "t": 2, "p": 3}
@@ -241,23 +246,46 @@ _AROUND = (("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"))
 _AROUND_NAMES = ("parentheses", "brackets", "braces", "angle brackets")
 
 
-def _grouped(terms: _Terms, groups: Mapping[str, Terms] | None) -> list[tuple[str, list[tuple[str, str]]]]:
+def _rows(
+    columns: Sequence[Estimates], keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
+) -> list[_Row]:
+    """Return the rows of the coefficients; those that get one name under one title share a row."""
+    found: dict[tuple[str, str], list[Key]] = {}
+    for title, members in _grouped(keys, rename, groups):
+        for key in members:
+            found.setdefault((title, renamed(key[1], rename)), []).append(key)
+    for (_, label), members in found.items():
+        for column in columns:
+            own = [full_name(key) for key in column.equation_terms if key in members]
+            if len(own) > 1:
+                raise OptionError(
+                    f"rename gives {listed(own)} of one model the name {label!r}; give each a name of its own."
+                )
+    return [_Row(title, label, tuple(members)) for (title, label), members in found.items()]
+
+
+def _grouped(
+    keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
+) -> list[tuple[str, list[Key]]]:
     """Return titles and the coefficients under them."""
-    equations = list(dict.fromkeys(equation for equation, _ in terms.keys))
+    equations = list(dict.fromkeys(equation for equation, _ in keys))
     if groups is None:
-        return [(equation, [key for key in terms.keys if key[0] == equation]) for equation in equations]
+        return [
+            (renamed(equation, rename) if equation else "", [key for key in keys if key[0] == equation])
+            for equation in equations
+        ]
     if not isinstance(groups, Mapping):
         raise OptionError(f"groups needs a mapping of titles to coefficients, and a {type(groups).__name__} came.")
     if equations != [""]:
         raise OptionError("The equations are groups already; leave groups out.")
-    names = [name for _, name in terms.keys]
-    found = [(title, choose(names, keep=members)) for title, members in groups.items()]
+    names = [name for _, name in keys]
+    found = [(str(title), set(matched("groups", terms, names))) for title, terms in groups.items()]
     members = [name for _, chosen in found for name in chosen]
     twice = [name for name in dict.fromkeys(members) if members.count(name) > 1]
     if twice:
         raise OptionError(f"groups puts {listed(twice)} under several titles; leave it in one.")
-    found.append(("", [name for name in names if name not in members]))
-    return [(title, [("", name) for name in chosen]) for title, chosen in found if chosen]
+    found.append(("", set(names).difference(members)))
+    return [(title, [key for key in keys if key[1] in chosen]) for title, chosen in found]
 
 
 def _heads(
@@ -269,8 +297,9 @@ def _heads(
     labels: tuple[str, ...],
 ) -> tuple[tuple[Cell, ...], ...]:
     """Return the rows of the head: dependent variables, the user's own, numbers."""
-    given: Any = () if heads is None else heads
-    own: list[Sequence[str]] = [given] if given and _texts(given) else list(given)
+    one = isinstance(heads, str) or not isinstance(heads, Iterable)
+    given: list[Any] = [] if heads is None else [heads] if one else list(heads)
+    own = [given] if given and _texts(given) else given
     for row in own:
         if not _texts(row) or len(row) != len(columns):
             raise OptionError(
@@ -292,16 +321,22 @@ def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float
         raise OptionError(f"extra needs a mapping of names to rows, and a {type(rows).__name__} came.")
     found = []
     for name, row in rows.items():
-        if isinstance(row, str) or not isinstance(row, Sequence | np.ndarray) or len(row) != width:
+        values = None if isinstance(row, str) or not isinstance(row, Iterable) else list(row)
+        if values is None or len(values) != width:
             raise OptionError(
-                f"extra has {row!r} for {name!r}; pass a list with a value for each of the {width} columns."
+                f"extra has {row!r} for {name!r}, and the table {counted(width, 'column')}; pass a list with a value for each."
             )
-        cells = (
-            Cell(shown(float(value)), decimal=True) if isinstance(value, float | np.floating) else Cell(str(value))
-            for value in row
-        )
+        # Whole numbers are printed as they are: they may be years.
+        cells = (Cell(str(value)) if _whole(value) else value_cell(value, shown) for value in values)
         found.append(Line(str(name), tuple(cells)))
     return found
+
+
+def _sentences(notes: str | Sequence[str]) -> list[str]:
+    found = [notes] if isinstance(notes, str) else notes
+    if not isinstance(found, Iterable) or not all(isinstance(note, str) for note in found):
+        raise OptionError(f"notes is {notes!r}; pass a sentence, or a list of sentences.")
+    return [note for note in found if note.strip()]
 
 
 def _note(below: Sequence[Below], columns: Sequence[Estimates], alpha: float) -> list[str]:
@@ -323,7 +358,7 @@ def _note(below: Sequence[Below], columns: Sequence[Estimates], alpha: float) ->
 
 
 def _frame(
-    columns: Sequence[Estimates], terms: _Terms, below: Sequence[Below], alpha: float, labels: Sequence[str]
+    columns: Sequence[Estimates], rows: Sequence[_Row], below: Sequence[Below], alpha: float, labels: Sequence[str]
 ) -> pd.DataFrame:
     """Return the numbers, under statsmodels' names of the statistics."""
     parts = ["coef", *(name for part in below for name in _frame_names(part, alpha))]
@@ -335,10 +370,10 @@ def _frame(
         tables.append(_by_term(column, table[:, places]))
     gap = np.full(len(parts), np.nan)
     values = {
-        label: np.concatenate([table.get(key, gap) for key in terms.keys])
+        label: np.concatenate([gap if (found := row.of(table)) is None else found for row in rows])
         for label, table in zip(labels, tables, strict=True)
     }
-    names = [f"{key[0]}:{terms.label(key)}" if key[0] else terms.label(key) for key in terms.keys]
+    names = [full_name((row.title if row.keys[0][0] else "", row.label)) for row in rows]
     index = pd.MultiIndex.from_tuples([(name, part) for name in names for part in parts], names=["term", "statistic"])
     return pd.DataFrame(values, index=index)
 

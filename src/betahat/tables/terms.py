@@ -42,11 +42,25 @@ def choose(
     >>> choose(names, drop="Intercept", order=re.compile("region"))
     ['region[T.south]', 'region[T.west]', 'educ']
     """
-    kept = names if keep is None else _matched("keep", keep, names)
-    dropped = set() if drop is None else set(_matched("drop", drop, names))
-    first = [] if order is None else _matched("order", order, names)
+    kept = names if keep is None else matched("keep", keep, names)
+    dropped = set() if drop is None else set(matched("drop", drop, names))
+    first = [] if order is None else matched("order", order, names)
     left = [name for name in names if name in set(kept) - dropped]
     return list(dict.fromkeys([*(name for name in first if name in left), *left]))
+
+
+def matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
+    """Return the names that terms stand for, term by term; `option` is what an error calls them."""
+    found = []
+    for term in [terms] if isinstance(terms, str | re.Pattern) or not isinstance(terms, Iterable) else terms:
+        matches = [name for name in names if _stands_for(option, term, name)]
+        if not matches:
+            hint = "; re.compile makes a pattern of it" if isinstance(term, str) else ""
+            raise OptionError(
+                f"{option} has {term!r}, which matches no coefficient; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
+            )
+        found += matches
+    return found
 
 
 def renamed(name: str, rename: Rename | None) -> str:
@@ -86,20 +100,6 @@ def renamed(name: str, rename: Rename | None) -> str:
         if not isinstance(key, str):
             name = _pattern("rename", key).sub(replacement, name)
     return name
-
-
-def _matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
-    """Return the names that terms stand for, term by term."""
-    found = []
-    for term in [terms] if isinstance(terms, str | re.Pattern) or not isinstance(terms, Iterable) else terms:
-        matches = [name for name in names if _stands_for(option, term, name)]
-        if not matches:
-            hint = "; re.compile makes a pattern of it" if isinstance(term, str) else ""
-            raise OptionError(
-                f"{option} has {term!r}, which matches no coefficient; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
-            )
-        found += matches
-    return found
 
 
 def _stands_for(option: str, term: Term, name: str) -> bool:

@@ -31,7 +31,7 @@ def render_text(layout: Layout) -> str:
     columns = _widened([_column(cells) for cells in zip(*(line.cells for line in layout.lines), strict=True)], layout)
     width = stub + sum(len(_GAP) + column.width for column in columns)
     thick, thin = "=" * width, "-" * width
-    rows = [layout.title.center(width).rstrip(), thick]
+    rows = [*([layout.title.center(width).rstrip()] if layout.title else []), thick]
     for cells in layout.heads:
         rows += _head(cells, columns, stub)
     rows.append(thin)
@@ -39,10 +39,10 @@ def render_text(layout: Layout) -> str:
         rows += [block.title] if block.title else []
         inner = indent if block.title else ""
         rows += [_row((inner + line.name if line.name else ""), line.cells, columns, stub) for line in block.lines]
-    rows.append(thin)
-    rows += [_row(line.name, line.cells, columns, stub) for line in layout.foot]
+    if layout.foot:
+        rows += [thin, *(_row(line.name, line.cells, columns, stub) for line in layout.foot)]
     notes = [part for note in layout.sentences for part in textwrap.wrap(note, max(width, _NOTE_WIDTH))]
-    return "\n".join([*rows, *([thick] if layout.foot else []), *notes])
+    return "\n".join([*rows, thick, *notes])
 
 
 def _column(cells: Sequence[Cell]) -> _Column:

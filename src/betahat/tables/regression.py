@@ -121,7 +121,8 @@ def regtable(
     Standard errors in parentheses.
     * p<0.1, ** p<0.05, *** p<0.01
     """
-    columns, names = (found := read_columns(results, cov, "regtable")).results, found.names
+    read = read_columns(results, cov, "regtable")
+    columns, names = read.results, read.names
     marks = read_stars(stars)
     chosen = _below(below)
     shown = _number(digits, significant)

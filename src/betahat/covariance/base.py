@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.groups import Groups
-from betahat.errors import ClusterWarning, EstimationError, OptionError
+from betahat.errors import ClusterWarning, EstimationError, OptionError, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
@@ -225,7 +225,7 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
             f"{label} is not positive semi-definite on these data, so that joint tests are not defined; use the Bartlett, Parzen or "
             "quadratic-spectral kernel, fewer lags or a smaller cutoff.",
             ClusterWarning,
-            stacklevel=6,
+            stacklevel=user_level(),
         )
     return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests)
 

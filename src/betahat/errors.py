@@ -1,7 +1,12 @@
 """What betahat raises and warns with: sentences that say what was expected, what came, what to do."""
 
+import functools
 import importlib
-from types import ModuleType
+import os
+import sys
+from types import FrameType, ModuleType
+
+_HOME = os.path.dirname(__file__) + os.sep
 
 
 class BetahatError(ValueError):
@@ -73,6 +78,18 @@ def optional_module(name: str, what: str, extra: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingPackageError(f"{what}, which is not installed: pip install 'betahat[{extra}]'.") from error
+
+
+def user_level() -> int:
+    """Return the ``stacklevel`` at which a warning made by the caller of this names the user's line, however deep in the package it is."""
+    frame: FrameType | None = sys._getframe(1)
+    level = found = 1
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_HOME) or (level == found and file == functools.__file__):  # a cached_property's
+            found = level + 1
+        frame, level = frame.f_back, level + 1
+    return found
 
 
 def counted(number: int, noun: str) -> str:

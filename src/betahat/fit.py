@@ -554,6 +554,10 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
             params, steps = quasi_newton(problem, params)
             route = "quasi-newton, newton"
         path = newton(problem, params, cheap=closed)
+        lost = not path.converged or not bool(path.local.information.any())
+        if lost and isinstance(problem.objective, LinearIndex):
+            # An untrained linear module may start where all probabilities are 0 or 1, and no digit of the curvature is left.
+            path = newton(problem, torch.zeros_like(params), cheap=True)
         path = replace(path, iterations=path.iterations + steps)
         _check_converged(path)
     return _fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), (), rank)
@@ -713,7 +717,7 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
         triangle = torch.linalg.cholesky(scaled).mT * scale
         return inverse_triangle(triangle), triangle, sound
     if rank != "pinv":
-        raise EstimationError(_null_sentence(problem, vectors[:, ~held] / scale[:, None]))
+        raise EstimationError(_null_sentence(problem, vectors[:, ~held], scale))
     spectrum, vectors = torch.linalg.eigh(local.information)
     held = spectrum > _NULL * spectrum[-1]
     triangle = (vectors * spectrum.clamp_min(0.0).sqrt()).mT
@@ -760,17 +764,17 @@ def _check_minimum(problem: Problem, local: Local) -> None:
     scale = unit_scale(local.information)
     spectrum, vectors = torch.linalg.eigh(local.information / scale / scale[:, None])
     if bool(spectrum[0] < -_DOWNWARD * spectrum.abs().max()):
-        names = parameters_along(problem, vectors[:, :1] / scale[:, None])
+        names = parameters_along(problem, vectors[:, :1] / scale[:, None], scale)
         raise EstimationError(
             f"This is not a minimum: the loss curves downward along {names} (the scaled Hessian has an eigenvalue of "
             f"{float(spectrum[0]):.3g}). Train the model further, start elsewhere, or fit with polish=True."
         )
 
 
-def _null_sentence(problem: Problem, directions: Tensor) -> str:
-    count = directions.shape[1]
+def _null_sentence(problem: Problem, scaled: Tensor, scale: Tensor) -> str:
+    count, names = scaled.shape[1], parameters_along(problem, scaled / scale[:, None], scale)
     return (
-        f"The loss is flat in {counted(count, 'direction')} of {parameters_along(problem, directions)}, so these parameters are not "
+        f"The loss is flat in {counted(count, 'direction')} of {names}, so these parameters are not "
         "identified separately. Leave some out of params=[...], fix them with requires_grad_(False), add a penalty=, or pass "
         "rank='pinv' for the solution of least norm."
     )

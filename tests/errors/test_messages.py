@@ -199,6 +199,7 @@ RESULTS = [
     Case("an estimator of the wrong shape", lambda d: _fit(d, cov_type=_other_estimator(lambda fit: bh.Covariance(torch.eye(2), "own", ""))),
          bh.EstimationError, ("(2, 2)", "(3, 3)")),
     Case("restriction: unknown name", lambda d: _fit(d).t_test("edcu = 0"), bh.FormulaError, ("'edcu", "'educ'")),
+    Case("restriction: a name that begins like another", lambda d: _fit(d).t_test("education = 0"), bh.FormulaError, ("'education' is neither",)),
     Case("restriction: unknown name, F", lambda d: _fit(d).f_test("educ = edcu"), bh.FormulaError, ("edcu", "'educ'")),
     Case("restriction: not linear", lambda d: _fit(d).wald_test("educ * exper = 0"), bh.FormulaError, ("educ * exper", "linear")),
     Case("restriction: no sense", lambda d: _fit(d).t_test("educ = = 2"), bh.FormulaError, ("educ = = 2",)),

@@ -133,6 +133,7 @@ MODULES = [
 ]  # fmt: skip
 
 DATA = [
+    Case("whole numbers", lambda d: _t(d, x=d.x.long()), bh.DataError, ("whole numbers", "inputs.double()")),
     Case("no target", lambda d: bh.TorchModel(d.net, nn.MSELoss(), d.x), bh.DataError, ("no target", "fourth")),
     Case("target is shorter", lambda d: _t(d, y=d.y[:-1]), bh.DataError, ("30 rows", "29")),
     Case("target is wider", lambda d: _t(d, y=torch.cat([d.y, d.y], 1)), bh.DataError, ("(30, 1)", "(30, 2)")),

@@ -1637,3 +1637,25 @@ def test_new_inputs_in_another_order_or_of_other_names(new):
         return
     assert "a" in new
     _close(found, res.predict())
+
+
+def test_a_linear_module_may_start_anywhere():
+    """Untrained weights and inputs in years start where every probability is 0 or 1; the loss has one optimum all the same."""
+    inputs = torch.stack([torch.ones(200).double(), 40 + 8 * _normal(200)], 1)
+    target = (_normal(200, seed=1) + (inputs[:, 1] - 40) / 8 > 0).double()
+    module = nn.Linear(2, 1, bias=False).double()
+    for slope in (-0.9, 0.9, 30.0):
+        with torch.no_grad():
+            module.weight.copy_(torch.tensor([[0.3, slope]]))
+        found = bh.TorchModel(module, nn.BCEWithLogitsLoss(), inputs, target).fit()
+        true = bh.Logit(target, inputs).fit()
+        _close(found.params, true.params, OPTIMUM)
+        _same_covariance(found.cov_params(), true.cov_params(), OPTIMUM)
+
+
+def test_flat_directions_name_weights_of_large_inputs_as_well():
+    module = _set(nn.Linear(2, 2), 1, 0.01)
+    with pytest.raises(
+        bh.EstimationError, match=r"flat in 3 directions of 'weight\[0,0\]'.*'weight\[1,1\]', 'bias\[0\]'"
+    ):
+        bh.TorchModel(module, nn.CrossEntropyLoss(), 40 + 5 * A2, torch.arange(len(A2)) % 2).fit()

@@ -237,7 +237,12 @@ BAD = {
     "alpha": (lambda res: res.plot(alpha="x"), "alpha is 'x'; pass the share"),
     "no alpha": (lambda res: res.plot(alpha=[]), r"alpha is \[\]; pass the share"),
     "axes": (lambda res: res.plot(ax=[1]), "ax is a list; pass one axes of matplotlib"),
+    "several models": (lambda res: bh.plot_cov([res, res], ["HC1", "HC3"]), "one result.*a list came; coefplot"),
     "one covariance": (lambda res: bh.plot_cov(res, ["HC1"]), "two covariances or more"),
+    "no such coefficient": (
+        lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), "b"),
+        "which is 'b'.*'Intercept', 'a'",
+    ),
     "no replicates": (lambda res: bh.plot_draws(res, "a"), r"take a bootstrap first"),
     "a method without replicates": (lambda res: res.plot(method="bca"), r"take a bootstrap first"),
 }

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from betahat.calculus.rows import Rows
 from betahat.data.groups import Groups
-from betahat.errors import ClusterWarning, EstimationError, OptionError, counted
+from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
@@ -237,7 +237,7 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
             f"{label} gives {counted(int(zero.sum()), 'variance')} of zero, of coefficients whose scores sum to zero among the rows that are "
             "together, such as a period's own dummy; their standard errors say nothing.",
             ClusterWarning,
-            stacklevel=6,
+            stacklevel=user_level(),
         )
     spectrum = torch.linalg.eigvalsh(core)
     if bool(spectrum[0] < -_ROUNDING * spectrum[-1].abs()):
@@ -245,7 +245,7 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
             f"{label} is not positive semi-definite on these data, so that joint tests are not defined; use the Bartlett, Parzen or "
             "quadratic-spectral kernel, fewer lags or a smaller cutoff.",
             ClusterWarning,
-            stacklevel=6,
+            stacklevel=user_level(),
         )
     return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests)
 

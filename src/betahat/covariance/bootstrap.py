@@ -20,7 +20,7 @@ from betahat.covariance.leverage import whitened_hats
 from betahat.covariance.replicates import Resampled, WildTest
 from betahat.covariance.satterthwaite import ClusterHats
 from betahat.data.groups import Groups
-from betahat.errors import BootstrapWarning, ClusterWarning, EstimationError, OptionError, counted, listed
+from betahat.errors import BootstrapWarning, ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.block_length import block_lengths
@@ -445,7 +445,7 @@ def _warn_of_few(plan: Plan) -> None:
         sentence = f"and {2**groups.count} signs in all, so that p-values are coarse; use multiplier='webb'."
     else:
         return
-    warnings.warn(f"{groups.name} has {groups.count} clusters, {sentence}", ClusterWarning, stacklevel=5)
+    warnings.warn(f"{groups.name} has {groups.count} clusters, {sentence}", ClusterWarning, stacklevel=user_level())
 
 
 def _check_failures(found: Replicates) -> int:
@@ -459,7 +459,7 @@ def _check_failures(found: Replicates) -> int:
         warnings.warn(
             f"{sentence}, and were left out, so that the others are no fair sample; {remedy}.",
             BootstrapWarning,
-            stacklevel=5,
+            stacklevel=user_level(),
         )
     return failed
 

@@ -17,7 +17,7 @@ from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
-from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed
+from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 
@@ -228,7 +228,7 @@ def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
                 f"{way.name} has {way.count} clusters, so few that these tests reject too often; use kind='CR2' in one way, whose degrees "
                 "of freedom know it, or use_t=True.",
                 ClusterWarning,
-                stacklevel=5,
+                stacklevel=user_level(),
             )
         if single:
             every = (
@@ -239,7 +239,7 @@ def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
             warnings.warn(
                 f"{way.name} has {way.count} clusters, and a single row in {every}; see whether the labels are those that you meant.",
                 ClusterWarning,
-                stacklevel=5,
+                stacklevel=user_level(),
             )
 
 
@@ -277,9 +277,9 @@ def _check_fixed(fit: Fit, groups: Groups, core: Tensor) -> None:
 def _warn_of_fixed(groups: Groups, which: str) -> None:
     warnings.warn(
         f"A coefficient that one cluster of {groups.name} alone fixes ({which}), such as the cluster's own dummy, has a standard error that "
-        "says nothing; those of the others are right. Leave such columns out, or join clusters.",
+        "says nothing; those of the others are right. Report only these, as of fixed effects, or join clusters.",
         ClusterWarning,
-        stacklevel=7,
+        stacklevel=user_level(),
     )
 
 
@@ -315,7 +315,7 @@ def _of_several(found: Covariance, psd: str | None) -> Covariance:
     warnings.warn(
         "The sum over the ways of clustering is not positive semi-definite, so that joint tests may not be defined; pass psd='repair'.",
         ClusterWarning,
-        stacklevel=5,
+        stacklevel=user_level(),
     )
     return found
 

@@ -63,7 +63,9 @@ def _jackknife_of(
     groups: Any, center: Literal["mean", "estimate"], correction: bool, df_correction: bool | None
 ) -> Jackknife:
     if groups is None:
-        raise OptionError("groups is None; pass a column's name, or a vector with a label for each row.")
+        raise OptionError(
+            "groups is None; pass a column's name, or a vector with a label for each row, in cov_kwds={'groups': ...}."
+        )
     return Jackknife(groups, center, correction=correction, df_correction=df_correction is not False)
 
 
@@ -125,6 +127,19 @@ _ALIASES = {
     "fixed_scale": "fixed scale",
     "nw-panel": "hac-panel",
     "nw-groupsum": "hac-groupsum",
+}
+# What Stata, fixest, pyfixest, modelsummary and estimatr call some of them, and what a sentence proposes instead.
+_ELSEWHERE = {
+    "robust": "'HC1' (Stata) or 'HC3' (modelsummary)",
+    "hetero": "'HC1'",
+    "stata": "'HC1'",
+    "white": "'HC0'",
+    "iid": "'nonrobust'",
+    "crv1": "bh.Cluster('firm')",
+    "cr2": "bh.Cluster('firm', kind='CR2')",
+    "crv3": "bh.Cluster('firm', kind='CR3')",
+    "nw": "bh.HAC(maxlags)",
+    "dk": "bh.DriscollKraay('year', maxlags)",
 }
 
 
@@ -245,8 +260,10 @@ def _lookup(name: str) -> Factory:
     wanted = _ALIASES.get(name.lower(), name).lower()
     known = {known.lower(): factory for known, factory in _NAMES.items()}
     if wanted not in known:
-        close = difflib.get_close_matches(name, _NAMES, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else "."
+        close = [_ELSEWHERE.get(wanted), *map(repr, difflib.get_close_matches(name, _NAMES, n=1))]
+        if name.startswith("~"):
+            close = [f"bh.Cluster({name.removeprefix('~').strip()!r})"]
+        hint = next((f", did you mean {found}?" for found in close if found), ".")
         raise OptionError(f"cov_type {name!r} is unknown{hint} The known ones are {listed(_NAMES, limit=40)}.")
     return known[wanted]
 

@@ -17,7 +17,7 @@ from betahat.covariance.hac import check_lags, lag_weights, refuse_counts
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
 from betahat.covariance.leverage import rotated_sums
 from betahat.data.groups import Groups, gaps
-from betahat.errors import ClusterWarning, DataError, EstimationError, OptionError, counted, listed
+from betahat.errors import ClusterWarning, DataError, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.solvers.memory import check_numbers_fit
 
@@ -246,7 +246,7 @@ def _times(fit: Fit, given: Any) -> Groups:
         warnings.warn(
             f"{times.name} skips periods after {listed(skipped)}; lags count the periods that occur, so that each gap is one step.",
             ClusterWarning,
-            stacklevel=6,
+            stacklevel=user_level(),
         )
     return times
 

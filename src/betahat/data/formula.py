@@ -292,7 +292,9 @@ def _reason(error: Exception) -> str:
     reason = str(error).partition("\n")[0].replace("a noun", "a name or a number")
     if origin is None or not reason.startswith("unrecognized token"):
         return reason
-    word = re.match(r"[\w.]+|.", origin.code[origin.start :])
+    # Of 'education' patsy has read 'educ', where this is a parameter.
+    begun = re.search(r"[\w.]*$", origin.code[: origin.start])
+    word = re.match(r"[\w.]+|.", origin.code[begun.start() if begun else origin.start :])
     return f"{word[0]!r} is neither a parameter nor a number" if word else reason
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,10 @@ def gaps(times: Groups) -> list[Any]:
 def _columns(sample: Sample, given: Any, option: str) -> list[tuple[Any, str, str]]:
     """Return each of the vectors that were given, its name in a sentence, and its own name."""
     if given is None:
-        raise OptionError(f"{option} is None; pass a column's name, or a vector with a label for each row.")
+        raise OptionError(
+            f"{option} is None; pass a column's name, or a vector with a label for each row, in cov_kwds={{'{option}': ...}} where a name "
+            "stands for the covariance."
+        )
     if isinstance(given, str):
         return [_named(_look_up(sample, given, option), option, given)]
     several = isinstance(given, list | tuple | Mapping)
@@ -178,7 +182,11 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
         )
     names = _names(sample)
     if name not in names:
-        raise OptionError(f"{option}={name!r} is no column of the data; the columns are {listed(names, limit=30)}.")
+        close = difflib.get_close_matches(name.lstrip("~ "), [str(known) for known in names], n=1)
+        hint = f"did you mean {close[0]!r}" if close else f"the columns are {listed(names, limit=12)}"
+        raise OptionError(
+            f"{option}={name!r} is no column of the model's data; {hint}; a vector with an entry for each row will do, too."
+        )
     return data[name] if isinstance(data, Mapping) else to_pandas(data, name)[name]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.data.blocks import cross, gram, total
-from betahat.errors import DataError, RobustTestWarning
+from betahat.errors import DataError, RobustTestWarning, user_level
 from betahat.fit import Fit
 from betahat.inference.distribution import chi2_tail, f_tail
 from betahat.inference.likelihood import log_likelihood
@@ -149,5 +149,5 @@ def _warn_if(robust: bool, test: str) -> None:
             f"The {test} test compares sums of squares and assumes homoskedastic errors, though a covariance here is "
             "robust; wald_test uses the robust covariance.",
             RobustTestWarning,
-            stacklevel=4,
+            stacklevel=user_level(),
         )

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from betahat.errors import BootstrapWarning, EstimationError, OptionError, listed
+from betahat.errors import BootstrapWarning, EstimationError, OptionError, listed, user_level
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, quantile
 
@@ -100,7 +100,7 @@ def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
         warnings.warn(
             f"An interval ends beyond the last of {reps} replicates, and is cut off there; take more reps, or a larger alpha.",
             BootstrapWarning,
-            stacklevel=_TO_THE_USER,
+            stacklevel=user_level(),
         )
     whole = (place + _WHOLE).floor()
     below = whole.clamp(1, reps)
@@ -114,8 +114,6 @@ def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
 
 # (R + 1) p is a whole number but for rounding.
 _WHOLE = 1e-9
-# From `quantiles` through `_ends`, a method, `Replicated.interval`, `_bounds` and `conf_int`.
-_TO_THE_USER = 7
 
 
 def _count(true: Tensor) -> Tensor:

@@ -565,7 +565,7 @@ def _fit(
                 f"{', in the shape of params' if equations else ''}."
             )
     fit = fit_index(objective, design, kind, rank, equations, start)
-    warn_collinear(fit, rank, design.width, 4)
+    warn_collinear(fit, rank, design.width)
     if disp:
         found = fit.diagnostics
         print(f"Converged in {found.iterations} Newton steps; the summed loss is {float(fit.loss):.10g}.")

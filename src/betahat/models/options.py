@@ -14,7 +14,7 @@ from torch import Tensor
 
 from betahat.calculus.problem import Penalty
 from betahat.calculus.rows import Bread
-from betahat.errors import BetahatError, ConvergenceWarning, DataError, OptionError, counted, listed
+from betahat.errors import BetahatError, ConvergenceWarning, DataError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 
@@ -169,7 +169,7 @@ def warn_far(fit: Fit, start: Tensor, units: float) -> None:
         f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, and standard errors belong to it. "
         f"{reason}",
         ConvergenceWarning,
-        stacklevel=3,
+        stacklevel=user_level(),
     )
 
 

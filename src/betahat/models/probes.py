@@ -20,26 +20,31 @@ from betahat.objectives.own import Route
 # Derivatives that agree to ten digits at three points do not depend on the parameters.
 _AFFINE = 1e-10
 
+_AS_FORWARD = (
+    "pass inputs as forward() takes them, as a tuple or a dict where there are several, and keep tensors of its own as "
+    "attributes or buffers of the module, since it is called in float64"
+)
+_AS_NUMBERS = "tensors of whole numbers stay whole, as indices have to; pass inputs.double() where they are quantities"
+
 RowFunction = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 
 
 def call_once(free: Functional, read: Inputs, inputs: Any) -> tuple[Inputs, Tensor]:
     """Call the module; where an array of whole numbers does not do as numbers with a point, try them as they are."""
+    whole = read.tensors and not any(tensor.is_floating_point() for tensor in read.tensors)
     try:
-        return read, _first_output(replace(free, keywords=read.keywords), read.tensors)
+        return read, _first_output(
+            replace(free, keywords=read.keywords), read.tensors, _AS_NUMBERS if whole else _AS_FORWARD
+        )
     except DataError:
         array = np.asarray(inputs) if isinstance(inputs, np.ndarray | list) else None
         if array is None or array.dtype.kind not in "iu":
             raise
-    whole = replace(read, tensors=(torch.as_tensor(array.astype(np.int64), device=free.start.device),))
-    return whole, _first_output(free, whole.tensors)
+    indices = replace(read, tensors=(torch.as_tensor(array.astype(np.int64), device=free.start.device),))
+    return indices, _first_output(free, indices.tensors)
 
 
-def _first_output(free: Functional, inputs: tuple[Tensor, ...]) -> Tensor:
-    remedy = (
-        "pass inputs as forward() takes them, as a tuple or a dict where there are several, and keep tensors of its own as "
-        "attributes or buffers of the module, since it is called in float64"
-    )
+def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _AS_FORWARD) -> Tensor:
     with torch.no_grad(), user_code("The module cannot be called with the inputs", remedy):
         output = free(free.start, inputs)
     rows = len(inputs[0]) if inputs else None

@@ -21,7 +21,7 @@ from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Beside, read_columns
 from betahat.data.sample import Removed, refuse_rows
 from betahat.data.stored_formula import StoredFormula
-from betahat.errors import CollinearityWarning, DataError, OptionError, listed
+from betahat.errors import CollinearityWarning, DataError, OptionError, listed, user_level
 from betahat.fit import Fit
 from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank
@@ -231,7 +231,7 @@ def check_rank_option(rank: Rank) -> None:
         raise OptionError(f"rank is {rank!r}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
 
 
-def warn_collinear(fit: Fit, rank: Rank, width: int, depth: int = 3) -> None:
+def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
     """Name the columns that depend on those before them."""
     if len(fit.kept) == width:
         return
@@ -243,7 +243,7 @@ def warn_collinear(fit: Fit, rank: Rank, width: int, depth: int = 3) -> None:
     )  # fmt: skip
     verb = "depends" if len(names) == 1 else "depend"
     warnings.warn(
-        f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=depth
+        f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=user_level()
     )
 
 

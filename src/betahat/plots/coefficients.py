@@ -160,6 +160,10 @@ def plot_cov(
     >>> bh.plot_cov(res, ["nonrobust", "HC1", "HC3"]).get_xlabel()
     'Standard error, as a multiple of nonrobust'
     """
+    if not isinstance(result, Estimates):
+        raise OptionError(
+            f"plot_cov needs one result, as .fit() returns it, and a {type(result).__name__} came; coefplot draws several models."
+        )
     columns = read_columns(result, covariances, "plot_cov")
     models = columns.results
     if len(models) < 2 and relative:

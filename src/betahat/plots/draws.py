@@ -10,11 +10,10 @@ import torch
 
 from betahat.covariance.base import Covariance
 from betahat.data.container import to_numpy
-from betahat.errors import OptionError
+from betahat.errors import OptionError, listed
 from betahat.inference.delta import Delta, Parameters
 from betahat.inference.resampled import Method, no_replicates
 from betahat.plots.canvas import COLOURS, LINE, axes_of, plain_frame
-from betahat.tables.terms import choose
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +89,10 @@ def plot_draws(
     if result.cov.draws is None:
         raise OptionError(no_replicates("plot_draws"))
     if isinstance(which, str):
-        choose(result.names, keep=which)
+        if which not in result.names:
+            raise OptionError(
+                f"which is {which!r}, and no coefficient; the names are {listed(result.names, limit=30)}."
+            )
     elif not callable(which):
         raise OptionError(
             f"{which!r} is neither a coefficient's name nor a function of the parameters; pass one of them."

@@ -16,7 +16,7 @@ from statsmodels.nonparametric.smoothers_lowess import lowess
 from torch import Tensor
 
 from betahat.data.container import to_numpy
-from betahat.errors import BetahatWarning, EstimationError, OptionError, counted
+from betahat.errors import BetahatWarning, EstimationError, OptionError, counted, user_level
 from betahat.inference.cases import Cases
 from betahat.plots.canvas import COLOURS, DASHED, LINE, axes_of, matplotlib, plain_frame
 
@@ -312,7 +312,7 @@ def _check_drawn(rows: int, drawn: int) -> None:
         warnings.warn(
             f"{counted(rows - drawn, 'row')} of leverage one left out: a coefficient fits such a row exactly, so it has no standardised residual.",
             BetahatWarning,
-            stacklevel=4,
+            stacklevel=user_level(),
         )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.sample import Removed
-from betahat.errors import BetahatWarning, EstimationError, OptionError, listed
+from betahat.errors import BetahatWarning, EstimationError, OptionError, listed, user_level
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
     condition_number,
@@ -88,7 +88,7 @@ class LinearResults(VectorResults):
             warnings.warn(
                 "All residuals are zero up to rounding, so they are returned unscaled; use resid.",
                 BetahatWarning,
-                stacklevel=3,
+                stacklevel=user_level(),
             )
             return self._container.present_rows(resid)
         return self._container.present_rows(resid / self.scale**0.5)

@@ -179,9 +179,11 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     )
 
 
-def parameters_along(problem: Problem, directions: Tensor) -> str:
-    """Name the parameters that (k, m) directions move, in units of their columns."""
+def parameters_along(problem: Problem, directions: Tensor, scale: Tensor | None = None) -> str:
+    """Name the parameters that (k, m) directions move, in units of their columns, or of a module in those of `scale`."""
     back, unit = problem.back, _units(problem, len(directions))
+    if scale is not None and not isinstance(problem.sample, Design):
+        unit = scale
     if back is not None:
         directions, unit = back @ directions, torch.linalg.vector_norm(inverse_triangle(back), dim=0)
     size = torch.linalg.vector_norm(directions, dim=1) * unit

@@ -92,6 +92,18 @@ def user_level() -> int:
     return found
 
 
+def described(value: object) -> str:
+    """Name the type of a value, with its article.
+
+    Examples
+    --------
+    >>> described(3), described([])
+    ('an int', 'a list')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 def counted(number: int, noun: str) -> str:
     """Count things in words.
 

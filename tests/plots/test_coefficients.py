@@ -2,6 +2,7 @@
 
 import re
 import sys
+import types
 from itertools import pairwise
 
 import numpy as np
@@ -103,15 +104,16 @@ def test_standard_errors_are_multiples_of_the_firsts(frame):
         np.testing.assert_allclose(drawn[:, 0], res.with_cov(name).bse / res.bse, rtol=SAME)
     assert list(markers(ax)) == ["HC1", "HC3"]
     plain = bh.plot_cov(res, ["HC1", "HC1"], relative=False)
-    assert list(markers(plain)) == ["HC1 (1)", "HC1 (2)"]
-    np.testing.assert_array_equal(markers(plain)["HC1 (1)"][:, 0], res.with_cov("HC1").bse)
+    assert list(markers(plain)) == ["HC1 #1", "HC1 #2"]
+    np.testing.assert_array_equal(markers(plain)["HC1 #1"][:, 0], res.with_cov("HC1").bse)
     assert plain.get_xscale() == "log"
 
 
 def test_an_interval_without_an_end_has_an_arrow_to_the_frame():
     class Endless:
         names, cov_type, equation_terms = ("a", "b"), "wild", (("", "a"), ("", "b"))
-        fit = cov = endog_name = nobs = use_t = goodness = None
+        cov, fit = types.SimpleNamespace(clusters=()), None
+        endog_name = nobs = use_t = goodness = None
 
         def with_cov(self, cov_type):
             return self
@@ -226,7 +228,7 @@ def test_the_reported_interval_of_few_clusters_is_the_inverted_test(frame):
 
 BAD = {
     "no results": (lambda res: bh.coefplot([]), "an empty list came"),
-    "something else": (lambda res: bh.coefplot([res, 3]), "a int came"),
+    "something else": (lambda res: bh.coefplot([res, 3]), "an int came"),
     "covariances of several": (
         lambda res: bh.coefplot([res, res], cov=["HC1", "HC2", "HC3"]),
         "cov has 3 covariances for 2 models",
@@ -242,6 +244,15 @@ BAD = {
     "no such coefficient": (
         lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), "b"),
         "which is 'b'.*'Intercept', 'a'",
+    ),
+    "draws of two": (lambda res: bh.plot_draws([res], "a"), "plot_draws needs one result"),
+    "draws of neither": (
+        lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), 3),
+        "neither a coefficient's name nor",
+    ),
+    "draws of a vector": (
+        lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), lambda p: p[:2]),
+        "returns 2 numbers",
     ),
     "no replicates": (lambda res: bh.plot_draws(res, "a"), r"take a bootstrap first"),
     "a method without replicates": (lambda res: res.plot(method="bca"), r"take a bootstrap first"),

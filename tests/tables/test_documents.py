@@ -93,3 +93,24 @@ def test_without_pandoc_one_sentence_says_how_to_get_it(table, tmp_path, monkeyp
 def test_no_such_folder(table):
     with pytest.raises(bh.OptionError, match="in a folder that does not exist"):
         table.to_docx("/no/such/folder/table.docx")
+
+
+@pytest.mark.parametrize("columns", [2, 9, 40])
+def test_a_wide_table_lies_on_its_side_in_small_letters(short, long, tmp_path, columns):
+    docx = pytest.importorskip("docx")
+    bh.regtable([short, long] * (columns // 2) + [short] * (columns % 2)).to_docx(tmp_path / "wide.docx")
+    document = docx.Document(str(tmp_path / "wide.docx"))
+    page = document.sections[0]
+    assert (page.page_width > page.page_height) is (columns > 2)
+    assert 4 <= document.styles["Normal"].font.size.pt <= 10
+    width = sum(column.width for column in document.tables[0].columns)
+    assert columns == 40 or width <= 1.001 * (page.page_width - page.left_margin - page.right_margin)
+
+
+def test_pandoc_that_cannot_is_one_sentence(table, monkeypatch):
+    def fail(*given, **options):
+        raise RuntimeError("Unknown output format typst\nTry another.")
+
+    monkeypatch.setattr(pandoc, "convert_text", fail)
+    with pytest.raises(bh.OptionError, match=r"typst is written by pandoc, and the one that was found cannot do so"):
+        table.to_typst()

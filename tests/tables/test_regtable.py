@@ -350,7 +350,44 @@ def test_what_is_no_result(bad):
 
 def test_compare_says_what_it_must(long):
     table = bh.compare(long, ["nonrobust", "HC1", "HC1"])
-    assert list(table.to_frame().columns) == ["coef", "nonrobust", "HC1 (2)", "HC1 (3)"]
+    assert list(table.to_frame().columns) == ["coef", "nonrobust", "HC1 #2", "HC1 #3"]
     hc1 = long.with_cov("HC1")
     assert cells(table)["educ"][2] == f"({number(hc1.bse['educ'])}){read_stars(True)(hc1.pvalues['educ'])}"
     assert cells(table)["N"] == ["90", "", "", ""]
+
+
+def test_compare_takes_heads_and_the_options_of_regtable(long):
+    table = bh.compare(
+        long,
+        {"plain": "nonrobust", "by state": bh.Cluster("state")},
+        keep=["educ", "exper"],
+        order="exper",
+        rename={"educ": "Education", "wage": "Wage"},
+        stars=False,
+        digits=2,
+    )
+    assert [line.name for line in table.layout.body[0].lines] == ["exper", "Education"]
+    assert [cell.text for cell in table.layout.heads[0]] == ["coef", "plain", "by state"]
+    assert table.layout.title == "Dependent variable: Wage"
+    clustered = long.with_cov(bh.Cluster("state"))
+    assert cells(table)["Education"] == [
+        *(f"{long.params['educ']:.2f}", f"({long.with_cov('nonrobust').bse['educ']:.2f})"),
+        f"({clustered.bse['educ']:.2f})",
+    ]
+    np.testing.assert_array_equal(table.to_frame().loc["Education", "by state"], clustered.bse["educ"])
+    with pytest.raises(bh.OptionError, match="compare needs a list of covariances"):
+        bh.compare(long, {})
+    with pytest.raises(bh.OptionError, match="matches no coefficient"):
+        bh.compare(long, ["HC1"], keep="school")
+
+
+def test_equal_covariances_are_told_apart(long):
+    table = bh.compare(long, [bh.Cluster("state"), bh.Cluster("year"), bh.HAC(1), bh.HAC(2), "HC1"])
+    assert list(table.to_frame()) == ["coef", "cluster by state", "cluster by year", "HAC #3", "HAC #4", "HC1"]
+
+
+def test_the_keys_of_covariances_are_heads(short, long):
+    layout = bh.regtable(short, cov={"Classical": "nonrobust", "Robust": "HC1"}).layout
+    assert [cell.text for cell in layout.heads[1]] == ["Classical", "Robust"]
+    layout = bh.regtable({"Short": short, "Long": long}, cov={"Robust": "HC1"}).layout
+    assert [cell.text for cell in layout.heads[1]] == ["Short", "Long"]

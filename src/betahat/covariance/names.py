@@ -24,7 +24,7 @@ from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
 from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
-from betahat.errors import EstimationError, OptionError, listed
+from betahat.errors import EstimationError, OptionError, described, listed
 from betahat.fit import Fit
 
 Factory = Callable[..., Callable[[Fit], Covariance]]
@@ -175,7 +175,7 @@ def register_covariance(name: str, factory: Factory) -> None:
         raise OptionError(f"{name!r} is betahat's own name for {taken}; choose another.")
     if not callable(factory):
         raise OptionError(
-            f"The factory of {name!r} is a {type(factory).__name__}; pass a class, or a function that returns the estimator."
+            f"The factory of {name!r} is {described(factory)}; pass a class, or a function that returns the estimator."
         )
     _NAMES[name] = factory
 

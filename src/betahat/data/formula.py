@@ -40,7 +40,7 @@ from betahat.data.frame import (
     to_pandas,
 )
 from betahat.data.sample import Origin
-from betahat.errors import DataError, FormulaError, counted, listed
+from betahat.errors import DataError, FormulaError, counted, described, listed
 
 _SAMPLE = 50
 
@@ -305,7 +305,7 @@ def _as_rows(matrix: Tensor) -> Tensor:
 def _parse(text: str) -> Any:
     if not isinstance(text, str):
         raise FormulaError(
-            f"A formula is a string such as 'y ~ x', and a {type(text).__name__} came; for arrays use bh.OLS(endog, exog)."
+            f"A formula is a string such as 'y ~ x', and {described(text)} came; for arrays use bh.OLS(endog, exog)."
         )
     try:
         tokens = DefaultFormulaParser().get_tokens(text)

@@ -24,7 +24,7 @@ from betahat.data.design import (
     check_weights,
 )
 from betahat.data.sample import Origin
-from betahat.errors import DataError, OptionError, counted, listed
+from betahat.errors import DataError, OptionError, counted, described, listed
 
 Missing = Literal["none", "drop", "raise"]
 Device = torch.device | str | None
@@ -424,7 +424,7 @@ def _narwhals(data: Any, label: str) -> Any:
         if getattr(data, "__array__", None) is not None:
             return np.asarray(data)
         raise DataError(
-            f"{label} is a {type(data).__name__}, which betahat cannot read; pass a tensor, an array, "
+            f"{label} is {described(data)}, which betahat cannot read; pass a tensor, an array, "
             "or an eager dataframe of pandas, polars or pyarrow (a lazy one after .collect())."
         ) from error
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from betahat.errors import DataError, OptionError
+from betahat.errors import DataError, OptionError, described
 from betahat.objectives.base import Claim, OutputLoss, row_sums
 from betahat.objectives.bernoulli import Logistic, Probability
 from betahat.objectives.gaussian import Gaussian, GaussianMeanVariance
@@ -221,7 +221,7 @@ def _try(call: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tenso
             f"({str(error).splitlines()[0]}); pass a loss of output and target, and a target that it understands."
         ) from error
     if not isinstance(value, Tensor):
-        raise DataError(f"{name} returned a {type(value).__name__}; a loss must return a tensor.")
+        raise DataError(f"{name} returned {described(value)}; a loss must return a tensor.")
     return value.detach()
 
 

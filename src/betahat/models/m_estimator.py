@@ -21,7 +21,7 @@ from betahat.data.container import Tensors as TensorContainer
 from betahat.data.design import check_size
 from betahat.data.frame import check_index, read_columns
 from betahat.data.sample import Batch
-from betahat.errors import DataError, OptionError, counted, listed
+from betahat.errors import DataError, OptionError, counted, described, listed
 from betahat.fit import fit_general
 from betahat.models.module import parameter_names
 from betahat.models.options import (
@@ -237,7 +237,7 @@ def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.devi
 def _read_data(data: Mapping[str, Any], device: torch.device) -> tuple[tuple[Tensor, ...], tuple[str, ...], Container]:
     if not isinstance(data, Mapping) or not data:
         raise DataError(
-            f"data is a {type(data).__name__}; pass the rows by name, such as {{'x': X, 'y': y}}, or dict(df[['x', 'y']])."
+            f"data is {described(data)}; pass the rows by name, such as {{'x': X, 'y': y}}, or dict(df[['x', 'y']])."
         )
     columns: list[Tensor] = []
     containers: list[Container] = []
@@ -372,7 +372,7 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
         )
     with user_code(f"row_loss fails for {rows} rows", remedy):
         if not isinstance(whole, Exception | Tensor):
-            raise TypeError(f"it returned a {type(whole).__name__}")
+            raise TypeError(f"it returned {described(whole)}")
         mapped = replace(losses, single=True)(shaken, few)
     if isinstance(whole, Tensor) and whole.numel() == 1 and rows > 1:
         together, apart = float(whole.detach()), mapped.detach()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from betahat.errors import DataError, OptionError, listed
+from betahat.errors import DataError, OptionError, described, listed
 
 Tensors = Mapping[str, tuple[int, torch.Size]]
 
@@ -79,7 +79,7 @@ def functional(module: nn.Module, chosen: Sequence[str] | None) -> Functional:
         raise OptionError(f"The module is the class {module.__name__}; pass an instance, {module.__name__}(...).")
     if not isinstance(module, nn.Module):
         raise OptionError(
-            f"The module is a {type(module).__name__}; pass a torch.nn.Module, or use bh.MEstimator for a function."
+            f"The module is {described(module)}; pass a torch.nn.Module, or use bh.MEstimator for a function."
         )
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise OptionError(f"The module is wrapped in {type(module).__name__}; pass what is inside, module.module.")
@@ -209,6 +209,6 @@ def _joined(output: Any) -> Tensor:
     if isinstance(output, tuple | list) and len(output) == 2 and all(isinstance(part, Tensor) for part in output):
         return torch.stack([output[0], output[1]], -1)
     raise DataError(
-        f"The module returned a {type(output).__name__}; it must return one tensor with a row for each row of the data, or "
+        f"The module returned {described(output)}; it must return one tensor with a row for each row of the data, or "
         "(mean, variance) for nn.GaussianNLLLoss."
     )

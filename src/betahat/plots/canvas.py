@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from betahat.errors import OptionError, optional_module
+from betahat.errors import OptionError, described, optional_module
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,9 +34,7 @@ def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
         made: Axes = matplotlib("pyplot").subplots(figsize=(width, height), layout="constrained")[1]
         return made
     if not isinstance(ax, matplotlib("axes").Axes):
-        raise OptionError(
-            f"ax is a {type(ax).__name__}; pass one axes of matplotlib, or leave it out for a new figure."
-        )
+        raise OptionError(f"ax is {described(ax)}; pass one axes of matplotlib, or leave it out for a new figure.")
     return ax
 
 

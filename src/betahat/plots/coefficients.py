@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from betahat.covariance.names import CovType
-from betahat.errors import OptionError, counted
+from betahat.errors import OptionError, counted, described
 from betahat.inference.resampled import Method
 from betahat.plots.canvas import DASHED, axes_of, matplotlib, plain_frame, style
 from betahat.tables.columns import Columns, CovTypes, Results, read_columns
@@ -162,7 +162,7 @@ def plot_cov(
     """
     if not isinstance(result, Estimates):
         raise OptionError(
-            f"plot_cov needs one result, as .fit() returns it, and a {type(result).__name__} came; coefplot draws several models."
+            f"plot_cov needs one result, as .fit() returns it, and {described(result)} came; coefplot draws several models."
         )
     columns = read_columns(result, covariances, "plot_cov")
     models = columns.results

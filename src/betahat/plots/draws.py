@@ -10,7 +10,7 @@ import torch
 
 from betahat.covariance.base import Covariance
 from betahat.data.container import to_numpy
-from betahat.errors import OptionError, listed
+from betahat.errors import OptionError, described, listed
 from betahat.inference.delta import Delta, Parameters
 from betahat.inference.resampled import Method, no_replicates
 from betahat.plots.canvas import COLOURS, LINE, axes_of, plain_frame
@@ -85,7 +85,7 @@ def plot_draws(
     'x1'
     """
     if not isinstance(result, Replicates):
-        raise OptionError(f"plot_draws needs one result, as .fit() returns it, and a {type(result).__name__} came.")
+        raise OptionError(f"plot_draws needs one result, as .fit() returns it, and {described(result)} came.")
     if result.cov.draws is None:
         raise OptionError(no_replicates("plot_draws"))
     if isinstance(which, str):

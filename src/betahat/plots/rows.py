@@ -16,7 +16,7 @@ from statsmodels.nonparametric.smoothers_lowess import lowess
 from torch import Tensor
 
 from betahat.data.container import to_numpy
-from betahat.errors import BetahatWarning, EstimationError, OptionError, counted, user_level
+from betahat.errors import BetahatWarning, EstimationError, OptionError, counted, described, user_level
 from betahat.inference.cases import Cases
 from betahat.plots.canvas import COLOURS, DASHED, LINE, axes_of, matplotlib, plain_frame
 
@@ -278,9 +278,7 @@ def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> An
 
 def _cases(result: HasCases, mark: int) -> Cases:
     if not isinstance(result, HasCases):
-        raise OptionError(
-            f"A picture of rows needs one result, as .fit() returns it, and a {type(result).__name__} came."
-        )
+        raise OptionError(f"A picture of rows needs one result, as .fit() returns it, and {described(result)} came.")
     if not isinstance(mark, int | np.integer) or mark < 0:
         raise OptionError(f"mark is {mark!r}; pass how many rows get a label, such as 3.")
     cases = result.cases

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
+
+import numpy as np
+
+from betahat.errors import OptionError
+
+Number = Callable[[float], str]
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,21 @@ def number(value: float, digits: int | None = None, significant: int | None = No
 
 # Below this power of ten, zeros after the decimal point say less than an exponent.
 _TINY = -5
+
+
+def number_format(digits: int | None, significant: int | None) -> Number:
+    """Return how numbers are printed, for options that make sense."""
+    if digits is not None and significant is not None:
+        raise OptionError("digits and significant were both given; pass decimals or significant digits.")
+    for option, value, least in (("digits", digits, 0), ("significant", significant, 1)):
+        if value is not None and (not is_whole(value) or not least <= value <= 15):
+            raise OptionError(f"{option} is {value!r}; pass a whole number from {least} to 15.")
+    return partial(number, digits=digits, significant=significant)
+
+
+def is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _significant(value: float, digits: int) -> str:

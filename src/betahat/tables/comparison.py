@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from betahat.covariance.names import CovType
-from betahat.errors import OptionError
-from betahat.tables.cells import Block, Cell, Layout, Line, number, plain
+from betahat.errors import OptionError, described
+from betahat.tables.cells import Block, Cell, Layout, Line, number_format, plain
 from betahat.tables.columns import read_columns
 from betahat.tables.estimates import Estimates, full_name
-from betahat.tables.stars import read_stars
+from betahat.tables.stars import Stars, read_stars
 from betahat.tables.table import Table
+from betahat.tables.terms import Rename, Terms, choose, renamed
 
 
-def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
+def compare(
+    results: Estimates,
+    covariances: Sequence[CovType] | Mapping[str, CovType],
+    *,
+    keep: Terms | None = None,
+    drop: Terms | None = None,
+    order: Terms | None = None,
+    rename: Rename | None = None,
+    stars: Stars = True,
+    digits: int | None = None,
+    significant: int | None = None,
+) -> Table:
     """Put the standard errors of one model under several covariances side by side.
 
     Parameters
     ----------
     results : Results
         The model; what it has been computed for one covariance serves the others.
-    covariances : sequence of str or estimator
-        As `cov_type`.
+    covariances : sequence or mapping of str or estimator
+        As `cov_type`; the keys of a mapping are heads: ``{"robust": "HC1", "by firm": bh.Cluster("firm")}``.
+    keep, drop, order, rename, stars, digits, significant
+        As in `regtable`.
 
     Returns
     -------
@@ -35,7 +49,7 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
     Raises
     ------
     OptionError
-        Nothing to compare, or an unknown covariance.
+        Nothing to compare, an unknown covariance, coefficient or option.
 
     Examples
     --------
@@ -46,41 +60,41 @@ def compare(results: Estimates, covariances: Sequence[CovType]) -> Table:
     const  -0.5     0.3873  0.2646
     x1      1.4     0.1414  0.0849
     """
-    if isinstance(covariances, str) or not covariances:
+    if isinstance(covariances, str) or not isinstance(covariances, Mapping | Sequence) or not covariances:
         raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
     if not isinstance(results, Estimates):
-        raise OptionError(f"compare needs results, as .fit() returns them, and a {type(results).__name__} came.")
-    columns = read_columns(results, list(covariances), "compare")
+        raise OptionError(f"compare needs results, as .fit() returns them, and {described(results)} came.")
+    columns = read_columns(results, covariances, "compare")
     tables = [result.coefficient_table() for result in columns.results]
-    labels = columns.covariances
-    names = [full_name(key) for key in results.equation_terms]
-    marks = read_stars(True)
-    numbers = np.column_stack([tables[0][:, 0], *(table[:, 1] for table in tables)])
-    frame = pd.DataFrame(numbers, columns=["coef", *labels], index=names)
+    every = [full_name(key) for key in results.equation_terms]
+    places = [i for name in choose(every, keep, drop, order) for i, own in enumerate(every) if own == name]
+    names = [renamed(every[i], rename) for i in places]
+    marks, shown = read_stars(stars), number_format(digits, significant)
+    numbers = np.column_stack([tables[0][:, 0], *(table[:, 1] for table in tables)])[places]
     lines = tuple(
         Line(
             name,
             (
-                Cell(number(tables[0][i, 0]), decimal=True),
-                *(Cell(_in_parentheses(number(table[i, 1])), marks(table[i, 3]), decimal=True) for table in tables),
+                Cell(shown(tables[0][i, 0]), decimal=True),
+                *(Cell(_in_parentheses(shown(table[i, 1])), marks(table[i, 3]), decimal=True) for table in tables),
             ),
         )
-        for i, name in enumerate(names)
+        for i, name in zip(places, names, strict=True)
     )
     measure, value = results.goodness
-    blanks = [Cell("")] * len(labels)
+    blanks = [Cell("")] * len(tables)
     layout = Layout(
-        f"Dependent variable: {results.endog_name}",
-        heads=(plain(["coef", *labels]),),
+        f"Dependent variable: {renamed(results.endog_name, rename)}",
+        heads=(plain(["coef", *columns.covariances]),),
         body=(Block("", lines),),
         foot=(
             Line("N", (Cell(f"{round(results.nobs):,}"), *blanks)),
-            Line(measure, (Cell(number(value), decimal=True), *blanks)),
+            Line(measure, (Cell(shown(value), decimal=True), *blanks)),
         ),
         notes=("Standard errors in parentheses.",),
         marks_note=marks.note,
     )
-    return Table(frame, layout)
+    return Table(pd.DataFrame(numbers, columns=["coef", *columns.covariances], index=names), layout)
 
 
 def _in_parentheses(text: str) -> str:

@@ -45,7 +45,7 @@ def write_docx(layout: Layout, path: Path) -> None:
             title = next(places).cells
             title[0].merge(title[-1]).paragraphs[0].add_run(block.title).italic = True
         for line in block.lines:
-            _fill(next(places), ("    " if block.title and line.name else "") + line.name, line.cells)
+            _fill(next(places), (_INDENT if block.title and line.name else "") + line.name, line.cells)
     for line in layout.foot:
         _fill(next(places), line.name, line.cells)
     for row, edge, size in (
@@ -56,7 +56,7 @@ def write_docx(layout: Layout, path: Path) -> None:
     ):
         if row < rows:
             _rule(table.rows[row].cells, edge, size)
-    _tighten(table)
+    _tighten(document, table, layout)
     for note in layout.sentences:
         paragraph = document.add_paragraph()
         paragraph.paragraph_format.space_after = 0
@@ -66,6 +66,10 @@ def write_docx(layout: Layout, path: Path) -> None:
 
 # Word's unit of length, of which a point has so many.
 _POINT = 12_700
+# In points: the largest letters, the smallest on a page that stands, and the least; the text of a page, standing and on its side; a cell's
+# margins; and of the size of a letter its width, about.
+_LARGEST, _SMALLEST, _LEAST, _WIDTHS, _MARGINS, _LETTER = 10.0, 7.5, 4.0, (432.0, 612.0), 11.5, 0.55
+_INDENT = "    "
 
 
 def _fill(row: Any, name: str, cells: Sequence[Cell]) -> None:
@@ -99,19 +103,29 @@ def _rule(cells: Sequence[Any], edge: str, size: int) -> None:
         borders.append(line)
 
 
-def _tighten(table: Any) -> None:
-    """Leave no space between rows, and let columns be as wide as what is in them."""
-    oxml = _docx("docx.oxml")
-    table.autofit = True
-    for cell in table._cells:
-        for paragraph in cell.paragraphs:
+def _tighten(document: Any, table: Any, layout: Layout) -> None:
+    """Leave no space between rows; make columns as wide as what is in them, letters small enough for the page, and the page lie on its side for many."""
+    heads = [cells for cells in layout.heads if all(cell.span == 1 for cell in cells)]
+    columns = zip(*heads, *(line.cells for line in layout.lines), strict=True)
+    letters = [max(len(line.name) for line in layout.lines) + len(_INDENT)]
+    letters += [max(len(cell.text + cell.marks) for cell in cells) + 2 for cells in columns]
+    sizes = [(width - _MARGINS * len(letters)) / (_LETTER * sum(letters)) for width in _WIDTHS]
+    if sizes[0] < _SMALLEST:
+        page = document.sections[0]
+        page.orientation, page.page_width, page.page_height = 1, page.page_height, page.page_width
+    size = min(_LARGEST, max(sizes[sizes[0] < _SMALLEST], _LEAST))
+    widths = [round((count * _LETTER * size + _MARGINS) * _POINT) for count in letters]
+    document.styles["Normal"].font.size = round(size * _POINT)
+    table.autofit = False
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
+    for row in table.rows:
+        place = 0
+        for cell in row._tr.tc_lst:
+            cell.width = sum(widths[place : place + cell.grid_span])
+            place += cell.grid_span
+        for paragraph in (paragraph for cell in row.cells for paragraph in cell.paragraphs):
             paragraph.paragraph_format.space_after = 0
-        width = cell._tc.get_or_add_tcPr().find(oxml.ns.qn("w:tcW"))
-        if width is not None:
-            width.set(oxml.ns.qn("w:type"), "auto")
-            width.set(oxml.ns.qn("w:w"), "0")
-    for column in table._tbl.tblGrid.findall(oxml.ns.qn("w:gridCol")):
-        column.attrib.pop(oxml.ns.qn("w:w"), None)
 
 
 def _converted(text: str, to: str) -> str:

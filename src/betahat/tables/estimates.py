@@ -12,9 +12,8 @@ from betahat.covariance.names import CovType
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Fit
 from betahat.inference.resampled import Method
-from betahat.tables.cells import Cell
+from betahat.tables.cells import Cell, Number
 
-Number = Callable[[float], str]
 # An attribute of the results, or a function of them; a mapping gives the rows their names.
 Statistic = str | Callable[[Any], Any]
 Statistics = Sequence[str] | Mapping[str, Statistic]

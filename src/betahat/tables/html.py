@@ -105,24 +105,26 @@ def _row(line: Line, widths: Widths, name: str = "", row: str = "") -> str:
     return f"<tr{row}>{first}{cells}</tr>\n"
 
 
-def _cell(cell: Cell, width: tuple[int, int]) -> str:
+def _cell(cell: Cell, width: tuple[float, int]) -> str:
     """Put a number on its column's decimal point: two boxes of equal widths in all rows."""
     if not cell.decimal:
         return f"<td>{escape(cell.printed)}</td>"
     before, after = replace(cell, text=cell.printed).parts
     return (
-        f"<td><span style='width:{width[0]}ch'>{escape(before)}</span>"
+        f"<td><span style='width:{width[0]:g}ch'>{escape(before)}</span>"
         f"<span style='width:{width[1]}ch'>{escape(after + cell.marks)}</span></td>"
     )
 
 
-# Of each column, the letters before the decimal point and from it on.
-Widths = list[tuple[int, int]]
+# Of each column, the width before the decimal point and from it on, in digits.
+Widths = list[tuple[float, int]]
+# A minus sign is wider than a digit in some fonts, such as DejaVu Sans.
+_MINUS = 0.4
 
 
-def _widths(cells: tuple[Cell, ...]) -> tuple[int, int]:
+def _widths(cells: tuple[Cell, ...]) -> tuple[float, int]:
     numbers = [cell for cell in cells if cell.decimal]
     return (
-        max((len(cell.parts[0]) for cell in numbers), default=0),
+        max((len(cell.parts[0]) + _MINUS * ("-" in cell.parts[0]) for cell in numbers), default=0),
         max((len(cell.parts[1] + cell.marks) for cell in numbers), default=0),
     )

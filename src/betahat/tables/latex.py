@@ -147,7 +147,7 @@ _ACCENTED = re.compile(f"(.)([{''.join(_ACCENTS)}])")
 # A bracket at the beginning of a row would be an option of the \\ before it; a bar is a dash in LaTeX's first fonts, and a backtick
 # turns the mark before it over.
 _OWN = {
-    **{"[": "{[}", "]": "{]}", "|": r"{\textbar}", "`": r"{\textasciigrave}", "\u00b2": "$^2$"},
+    **{"[": "{[}", "]": "{]}", "|": r"{\textbar}", "`": r"{\textasciigrave}", "\u00b2": "$^2$", "\u00d7": r"$\times$"},
     # The encoder's own would need packages: those of amsmath and amssymb, and of Cyrillic fonts.
     **{"\u2011": "-", "\u2153": r"$\frac{1}{3}$", "\u2154": r"$\frac{2}{3}$", "\u2205": r"$\emptyset$"},
     **{"\u2a7d": r"$\leq$", "\u2a7e": r"$\geq$", "\u2266": r"$\leq$", "\u2267": r"$\geq$"},

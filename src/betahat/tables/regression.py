@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from betahat.errors import OptionError, counted, listed
-from betahat.tables.cells import Block, Cell, Layout, Line, number, plain, spanning
+from betahat.errors import OptionError, counted, described, listed
+from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
 from betahat.tables.columns import CovTypes, Results, read_columns
-from betahat.tables.estimates import DEFAULT, Estimates, Number, Statistics, full_name, statistic_rows, value_cell
+from betahat.tables.estimates import DEFAULT, Estimates, Statistics, full_name, statistic_rows, value_cell
 from betahat.tables.stars import Marks, Stars, read_stars
 from betahat.tables.table import Table
 from betahat.tables.terms import Rename, Terms, choose, matched, renamed
@@ -125,7 +124,7 @@ def regtable(
     columns, names = read.results, read.names
     marks = read_stars(stars)
     chosen = _below(below)
-    shown = _number(digits, significant)
+    shown = number_format(digits, significant)
     rows = _rows(columns, _terms(columns, keep, drop, order), rename, groups)
     if not isinstance(title, str):
         raise OptionError(f"title is {title!r}; pass a text, '' for none.")
@@ -173,19 +172,6 @@ def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
     if unknown or len(set(chosen)) < len(chosen):
         raise OptionError(f"below is {below!r}; use some of {listed(get_args(Below))}, each once, or None.")
     return chosen
-
-
-def _number(digits: int | None, significant: int | None) -> Number:
-    if digits is not None and significant is not None:
-        raise OptionError("digits and significant were both given; pass decimals or significant digits.")
-    for option, value, least in (("digits", digits, 0), ("significant", significant, 1)):
-        if value is not None and (not _whole(value) or not least <= value <= 15):
-            raise OptionError(f"{option} is {value!r}; pass a whole number from {least} to 15.")
-    return partial(number, digits=digits, significant=significant)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _terms(columns: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[Key]:
@@ -276,7 +262,7 @@ def _grouped(
             for equation in equations
         ]
     if not isinstance(groups, Mapping):
-        raise OptionError(f"groups needs a mapping of titles to coefficients, and a {type(groups).__name__} came.")
+        raise OptionError(f"groups needs a mapping of titles to coefficients, and {described(groups)} came.")
     if equations != [""]:
         raise OptionError("The equations are groups already; leave groups out.")
     names = [name for _, name in keys]
@@ -319,7 +305,7 @@ def _texts(row: object) -> bool:
 
 def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float], str]) -> list[Line]:
     if not isinstance(rows, Mapping):
-        raise OptionError(f"extra needs a mapping of names to rows, and a {type(rows).__name__} came.")
+        raise OptionError(f"extra needs a mapping of names to rows, and {described(rows)} came.")
     found = []
     for name, row in rows.items():
         values = None if isinstance(row, str) or not isinstance(row, Iterable) else list(row)
@@ -328,7 +314,7 @@ def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float
                 f"extra has {row!r} for {name!r}, and the table {counted(width, 'column')}; pass a list with a value for each."
             )
         # Whole numbers are printed as they are: they may be years.
-        cells = (Cell(str(value)) if _whole(value) else value_cell(value, shown) for value in values)
+        cells = (Cell(str(value)) if is_whole(value) else value_cell(value, shown) for value in values)
         found.append(Line(str(name), tuple(cells)))
     return found
 

@@ -25,11 +25,12 @@ import betahat as bh
 from betahat.covariance.base import Resampling, SmallSample
 from betahat.data.container import Container
 from betahat.data.formula import rebuilt
+from betahat.data.harmless import harm, names_of
 from betahat.data.stored_formula import StoredFormula
 from betahat.models.stored import RECORDS
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.resamplers import Resampler
-from betahat.resampling.weights import Scheme
+from betahat.resampling.weights import Multinomial, Scheme
 from betahat.results.general import GeneralResults
 from betahat.saving import files
 
@@ -662,6 +663,24 @@ HOSTILE = {
     "tower": "9 ** 9 ** 9 ** 9",
     "words times a number": "'a' * 10",
     "list times a number": "[0] * 10",
+    "words of a column times a number": "c * 10",
+    "words that a function hands on": "I('a') * 10",
+    "a list that a function hands on": "I([0]) * 10",
+    "words that are numbers to NumPy": "np.multiply(c, 10)",
+    "a list among columns": "np.add([[1], [2]], z)",
+    "two numbers of a function": "np.modf(z) * 10",
+    "a format": "I('%9d') % 5",
+    "integers without end": "np.square(99999999999999999999)",
+    "integers that grow": "np.square(9999999999 * 9999999999)",
+    "integers of objects": "np.power(z, 2, dtype='O')",
+    "a truth of columns": "((z is z) + 8) ** 9",
+    "not a column": "(not z) ** 9",
+    "shift": "1 << 99",
+    "written into": "np.log(z, z) + z",
+    "written into a logarithm": "log(z, z) + z",
+    "memory as it was": "np.log(z, where=False)",
+    "many columns": "bs(z, df=10000)",
+    "high degree": "poly(z, 10000)",
     "comment": "z # `",
     "newline": "z\n",
     "evaluator": "C(c, contr.custom(print))",
@@ -718,6 +737,34 @@ def test_functions_of_the_users_are_not_stored(text, tmp_path):
     with pytest.raises(bh.FormulaError, match=r"'_own\(.\)', which is no computation"):
         loaded.predict(NEW)
     np.testing.assert_array_equal(loaded.predict(loaded.model.exog, transform=False), loaded.fittedvalues)
+
+
+@pytest.mark.parametrize(
+    ("expression", "context"),
+    [
+        ("word * 10", {"word": "a"}),
+        ("word % 5", {"word": "%9d"}),
+        ("many * 10", {"many": [0]}),
+        ("large * 2", {"large": 10**30}),
+        ("np.left_shift(large, 10)", {"large": 2**63}),
+        ("many + x", {"many": np.ones((3, 3))}),
+        ("bs(x, df=size)", {"size": 10_000}),
+        ("log(x)", {"log": Multinomial(5, 5)}),
+        ("np.log(x)", {"np": 1.0}),
+    ],
+)
+def test_what_a_file_says_of_the_users_names_is_not_trusted(expression, context):
+    assert harm(expression, names_of(NEW, context, {}, ())) == expression
+
+
+def test_arithmetic_of_numbers_is_harmless():
+    names = names_of(NEW.assign(day=pd.Timestamp("2020-01-01")), {"SHIFT": SHIFT, "two": 2, "few": np.ones(5)}, {}, ())
+    for expression in (
+        *("2**x + x**z + x**20 + two**x", "x / (24 * 3600) + x / np.log(2)", "I((c == 'a') * x) - SHIFT * few"),
+        *("np.clip(x, a_min=0, a_max=1) + np.round(z, 2)", "C(np.where(x > 1, 'a', 'b'))", "day - day"),
+        *("np.where(c == 'a', x, -x) * 2 + Q('two words') * lag(x)", "exp10(x) + log(`two words`, ) * two"),
+    ):
+        assert harm(expression, names) is None, expression
 
 
 logarithm = np.log

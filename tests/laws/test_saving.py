@@ -2,6 +2,7 @@
 
 import datetime
 import inspect
+import io
 import json
 import pickle
 import re
@@ -32,7 +33,8 @@ from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.resamplers import Resampler
 from betahat.resampling.weights import Multinomial, Scheme
 from betahat.results.general import GeneralResults
-from betahat.saving import files
+from betahat.saving import files, writing
+from betahat.saving.records import fields_of
 
 N = 60
 R = np.random.default_rng(0)
@@ -438,14 +440,18 @@ def saved(tmp_path):
     return bh.ols("y ~ np.log(z) + C(c)", FRAME).fit("HC1").save(tmp_path / "r")
 
 
-def forged(path, edit=None, header=None):
-    """Write a file anew with another tree, or with other words in its header."""
+def parts(path):
+    """Return the version, the tree and the tensors of a file."""
     with safe_open(path, framework="pt") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    tree = json.loads(metadata["tree"])
+        version, _, tree = file.metadata()["betahat"].split(" ", 2)
+        return version, json.loads(tree), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+
+
+def forged(path, edit=None):
+    """Write a file anew with another tree."""
+    _, tree, tensors = parts(path)
     tree = edit(tree) or tree if edit else tree
-    metadata["tree"] = tree if isinstance(tree, str) else json.dumps(tree)
-    save_file(tensors, path, metadata | (header or {}))
+    save_file(tensors, path, files.header(tree if isinstance(tree, str) else json.dumps(tree), tensors))
     return path
 
 
@@ -506,8 +512,7 @@ def _nodes(node, path=()):
 
 def test_a_tree_with_any_node_replaced_is_read_or_refused(saved):
     whole, refused = saved.read_bytes(), 0
-    with safe_open(saved, framework="pt") as file:
-        paths = list(_nodes(json.loads(file.metadata()["tree"])))[1:]
+    paths = list(_nodes(parts(saved)[1]))[1:]
     junk = [
         None,
         {},
@@ -536,12 +541,15 @@ def test_a_tree_that_is_not_forged_is_read(saved):
 
 
 def test_files_of_others_are_refused(saved, tmp_path):
-    with pytest.raises(bh.DataError, match=r"newer betahat \(version 2"):
-        bh.load(forged(saved, header={"version": "2"}))
-    with pytest.raises(bh.DataError, match="no readable version"):
-        bh.load(forged(saved, header={"version": "-1"}))
-    with pytest.raises(bh.DataError, match="without results of betahat"):
-        bh.load(forged(saved, header={"format": "pt"}))
+    for header, sentence in {
+        "2 - {}": r"newer betahat \(version 2",
+        "-1 - {}": "without results of betahat",
+        "\N{SUPERSCRIPT TWO} - {}": "without results of betahat",
+        "1": "was changed after it was written",
+    }.items():
+        save_file({"a": torch.ones(1)}, saved, {"betahat": header})
+        with pytest.raises(bh.DataError, match=sentence):
+            bh.load(saved)
     save_file({"a": torch.ones(1)}, tmp_path / "weights")
     with pytest.raises(bh.DataError, match="without results of betahat"):
         bh.load(tmp_path / "weights")
@@ -559,8 +567,46 @@ def test_truncated_files_are_refused(saved):
             bh.load(saved)
 
 
+def test_a_single_bit_that_flips_is_seen(saved):
+    whole = saved.read_bytes()
+    for place in [*range(8, len(whole), len(whole) // 200), len(whole) - 1]:
+        saved.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(bh.DataError, match=r"whole file|was changed after|without results"):
+            bh.load(saved)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_results_make_the_same_bytes(name, tmp_path):
+    results = MODELS[name]().fit("HC0" if name in GENERAL else "HC1")
+    first = results.save(tmp_path / "r").read_bytes()
+    assert bh.load(tmp_path / "r").save(tmp_path / "again").read_bytes() == first
+    assert results.save(tmp_path / "r").read_bytes() == first
+
+
+def test_a_field_that_came_later_has_its_default(saved):
+    def edit(tree):
+        for field in ("df_tests", "clusters"):
+            del tree["fields"]["cov"]["fields"][field]
+
+    agree(bh.load(saved), bh.load(forged(saved, edit)))
+
+
+def test_fields_are_read_in_the_order_of_the_file(tmp_path, monkeypatch):
+    """A later version may order its fields otherwise, and a node is referred to by its number in the file."""
+    results = bh.ols("y ~ x", FRAME).fit(bh.Cluster("g", "CR2"))
+    monkeypatch.setattr(writing, "fields_of", lambda cls: (names := fields_of(cls)) and names[::-1])
+    loaded = bh.load(results.save(tmp_path / "r"))
+    agree(results, loaded)
+    agree(results, loaded, looked_up)
+
+
 def test_bad_places(tmp_path, saved):
     results = bh.load(saved)
+    for path in (None, 3, io.BytesIO()):
+        for act in (results.save, bh.load):
+            with pytest.raises(bh.OptionError, match="pass the name of a file"):
+                act(path)
+    assert bh.load(results.save(str(tmp_path / "é").encode())).names == results.names
     with pytest.raises(bh.DataError, match="There is no folder"):
         results.save(tmp_path / "nowhere" / "r")
     with pytest.raises(bh.DataError, match="is a folder"):

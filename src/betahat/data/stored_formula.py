@@ -192,7 +192,7 @@ def stored_formula(formula: Formula) -> StoredFormula:
     for call, state in spec.transform_state.items():
         _keep(learnt, call, state, call, lost)
     factors = {}
-    for factor in spec.factors:
+    for factor in sorted(spec.factors, key=str):  # of a set, whose order differs from process to process
         encoded, state = spec.encoder_state.get(factor.expr, (None, {}))
         levels: dict[str, Any] = {}
         for key, value in state.items():

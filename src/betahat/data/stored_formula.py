@@ -97,6 +97,8 @@ class StoredFormula:
         Functions of NumPy that it names, and their names there.
     lost : tuple of str
         What it names and a file cannot hold.
+    variables, categorical_variables : tuple of str
+        As of `Formula`: known before anything in the file is read as code.
     """
 
     text: str
@@ -106,6 +108,8 @@ class StoredFormula:
     context: dict[str, Any]
     functions: dict[str, str]
     lost: tuple[str, ...]
+    variables: tuple[str, ...]
+    categorical_variables: tuple[str, ...]
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the regressors of new data, as `Formula.regressors` does.
@@ -213,7 +217,8 @@ def stored_formula(formula: Formula) -> StoredFormula:
         )
         for made in spec.structure
     )
-    return StoredFormula(formula.text, factors, terms, learnt, context, functions, tuple(lost))
+    variables, categories = tuple(formula.variables), tuple(sorted(formula.categorical_variables))
+    return StoredFormula(formula.text, factors, terms, learnt, context, functions, tuple(lost), variables, categories)
 
 
 def _keep(into: dict[str, Any], key: str, value: Any, name: str, lost: list[str]) -> None:

@@ -765,6 +765,20 @@ def test_nor_one_that_claims_to_be_a_name(method, expression, saved):
     assert not canary.exists()
 
 
+def test_functions_are_numpys_computations_alone(saved):
+    def edit(tree):
+        forged = json.dumps(_replaced_factor("np.log(z)", "f(z)")(tree))
+        return forged.replace('"functions": {"dict": []}', '"functions": {"dict": [["f", "load"], ["g", "nowhere"]]}')
+
+    loaded = bh.load(forged(saved, edit))
+    assert loaded.model.source.functions == {"f": "load", "g": "nowhere"}
+    with pytest.raises(bh.FormulaError, match=r"'f\(z\)', which is no computation"):
+        loaded.predict(NEW)
+    loaded.model.source.factors.pop("f(z)")
+    with pytest.raises(bh.FormulaError, match="not evaluated"):
+        loaded.predict(NEW)
+
+
 @pytest.mark.parametrize("name", ["import", "lambda"])
 def test_the_check_is_what_holds_it_back(name, saved):
     canary = saved.with_name("canary")

@@ -44,6 +44,11 @@ def is_numpys(value: Any) -> bool:
     return isinstance(value, np.ufunc) and f"np.{value.__name__}" in _ARGUMENTS
 
 
+def functions_of(names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the functions of NumPy's among those that a file names."""
+    return {alias: getattr(np, name) for alias, name in names.items() if f"np.{name}" in _ARGUMENTS}
+
+
 @dataclass(frozen=True)
 class Names:
     """What an expression may name.

@@ -18,7 +18,7 @@ from formulaic.parser.types import Factor, Term
 
 from betahat.data.formula import Formula, rebuilt
 from betahat.data.frame import to_pandas
-from betahat.data.harmless import MODULES, harm, is_numpys, names_of
+from betahat.data.harmless import MODULES, functions_of, harm, is_numpys, names_of
 from betahat.errors import FormulaError
 
 
@@ -128,14 +128,11 @@ class StoredFormula:
             refused = harm(expression, names) if factor.method == Factor.EvalMethod.PYTHON.value else None
             if refused is not None:
                 self._refuse(refused)
-        functions = {
-            name: getattr(np, known) for name, known in self.functions.items() if is_numpys(getattr(np, known))
-        }
         try:
             spec = self._spec()
         except (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             self._refuse(self.text)
-        return rebuilt(self.text, spec, {**self.context, **MODULES, **functions}, frame)
+        return rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
 
     def _spec(self) -> ModelSpec:
         factors = {

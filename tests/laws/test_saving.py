@@ -2,6 +2,7 @@
 
 import datetime
 import inspect
+import io
 import json
 import pickle
 import re
@@ -25,13 +26,15 @@ import betahat as bh
 from betahat.covariance.base import Resampling, SmallSample
 from betahat.data.container import Container
 from betahat.data.formula import rebuilt
+from betahat.data.harmless import harm, names_of
 from betahat.data.stored_formula import StoredFormula
 from betahat.models.stored import RECORDS
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.resamplers import Resampler
-from betahat.resampling.weights import Scheme
+from betahat.resampling.weights import Multinomial, Scheme
 from betahat.results.general import GeneralResults
-from betahat.saving import files
+from betahat.saving import files, writing
+from betahat.saving.records import fields_of
 
 N = 60
 R = np.random.default_rng(0)
@@ -437,14 +440,18 @@ def saved(tmp_path):
     return bh.ols("y ~ np.log(z) + C(c)", FRAME).fit("HC1").save(tmp_path / "r")
 
 
-def forged(path, edit=None, header=None):
-    """Write a file anew with another tree, or with other words in its header."""
+def parts(path):
+    """Return the version, the tree and the tensors of a file."""
     with safe_open(path, framework="pt") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    tree = json.loads(metadata["tree"])
+        version, _, tree = file.metadata()["betahat"].split(" ", 2)
+        return version, json.loads(tree), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+
+
+def forged(path, edit=None):
+    """Write a file anew with another tree."""
+    _, tree, tensors = parts(path)
     tree = edit(tree) or tree if edit else tree
-    metadata["tree"] = tree if isinstance(tree, str) else json.dumps(tree)
-    save_file(tensors, path, metadata | (header or {}))
+    save_file(tensors, path, files.header(tree if isinstance(tree, str) else json.dumps(tree), tensors))
     return path
 
 
@@ -505,8 +512,7 @@ def _nodes(node, path=()):
 
 def test_a_tree_with_any_node_replaced_is_read_or_refused(saved):
     whole, refused = saved.read_bytes(), 0
-    with safe_open(saved, framework="pt") as file:
-        paths = list(_nodes(json.loads(file.metadata()["tree"])))[1:]
+    paths = list(_nodes(parts(saved)[1]))[1:]
     junk = [
         None,
         {},
@@ -535,12 +541,15 @@ def test_a_tree_that_is_not_forged_is_read(saved):
 
 
 def test_files_of_others_are_refused(saved, tmp_path):
-    with pytest.raises(bh.DataError, match=r"newer betahat \(version 2"):
-        bh.load(forged(saved, header={"version": "2"}))
-    with pytest.raises(bh.DataError, match="no readable version"):
-        bh.load(forged(saved, header={"version": "-1"}))
-    with pytest.raises(bh.DataError, match="without results of betahat"):
-        bh.load(forged(saved, header={"format": "pt"}))
+    for header, sentence in {
+        "2 - {}": r"newer betahat \(version 2",
+        "-1 - {}": "without results of betahat",
+        "\N{SUPERSCRIPT TWO} - {}": "without results of betahat",
+        "1": "was changed after it was written",
+    }.items():
+        save_file({"a": torch.ones(1)}, saved, {"betahat": header})
+        with pytest.raises(bh.DataError, match=sentence):
+            bh.load(saved)
     save_file({"a": torch.ones(1)}, tmp_path / "weights")
     with pytest.raises(bh.DataError, match="without results of betahat"):
         bh.load(tmp_path / "weights")
@@ -558,8 +567,48 @@ def test_truncated_files_are_refused(saved):
             bh.load(saved)
 
 
+def test_a_single_bit_that_flips_is_seen(saved):
+    whole = saved.read_bytes()
+    for place in [*range(8, len(whole), len(whole) // 200), len(whole) - 1]:
+        saved.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(bh.DataError, match=r"whole file|was changed after|without results"):
+            bh.load(saved)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_results_make_the_same_bytes(name, tmp_path):
+    results = MODELS[name]().fit("HC0" if name in GENERAL else "HC1")
+    first = results.save(tmp_path / "r").read_bytes()
+    assert bh.load(tmp_path / "r").save(tmp_path / "again").read_bytes() == first
+    assert results.save(tmp_path / "r").read_bytes() == first
+    if name in ("formula", "weights"):  # formulaic's set of factors has another order in each process
+        assert list(bh.load(tmp_path / "r").model.source.factors) == sorted(map(str, results.model.source.spec.factors))
+
+
+def test_a_field_that_came_later_has_its_default(saved):
+    def edit(tree):
+        for field in ("df_tests", "clusters"):
+            del tree["fields"]["cov"]["fields"][field]
+
+    agree(bh.load(saved), bh.load(forged(saved, edit)))
+
+
+def test_fields_are_read_in_the_order_of_the_file(tmp_path, monkeypatch):
+    """A later version may order its fields otherwise, and a node is referred to by its number in the file."""
+    results = bh.ols("y ~ x", FRAME).fit(bh.Cluster("g", "CR2"))
+    monkeypatch.setattr(writing, "fields_of", lambda cls: (names := fields_of(cls)) and names[::-1])
+    loaded = bh.load(results.save(tmp_path / "r"))
+    agree(results, loaded)
+    agree(results, loaded, looked_up)
+
+
 def test_bad_places(tmp_path, saved):
     results = bh.load(saved)
+    for path in (None, 3, io.BytesIO()):
+        for act in (results.save, bh.load):
+            with pytest.raises(bh.OptionError, match="pass the name of a file"):
+                act(path)
+    assert bh.load(results.save(str(tmp_path / "é").encode())).names == results.names
     with pytest.raises(bh.DataError, match="There is no folder"):
         results.save(tmp_path / "nowhere" / "r")
     with pytest.raises(bh.DataError, match="is a folder"):
@@ -662,6 +711,24 @@ HOSTILE = {
     "tower": "9 ** 9 ** 9 ** 9",
     "words times a number": "'a' * 10",
     "list times a number": "[0] * 10",
+    "words of a column times a number": "c * 10",
+    "words that a function hands on": "I('a') * 10",
+    "a list that a function hands on": "I([0]) * 10",
+    "words that are numbers to NumPy": "np.multiply(c, 10)",
+    "a list among columns": "np.add([[1], [2]], z)",
+    "two numbers of a function": "np.modf(z) * 10",
+    "a format": "I('%9d') % 5",
+    "integers without end": "np.square(99999999999999999999)",
+    "integers that grow": "np.square(9999999999 * 9999999999)",
+    "integers of objects": "np.power(z, 2, dtype='O')",
+    "a truth of columns": "((z is z) + 8) ** 9",
+    "not a column": "(not z) ** 9",
+    "shift": "1 << 99",
+    "written into": "np.log(z, z) + z",
+    "written into a logarithm": "log(z, z) + z",
+    "memory as it was": "np.log(z, where=False)",
+    "many columns": "bs(z, df=10000)",
+    "high degree": "poly(z, 10000)",
     "comment": "z # `",
     "newline": "z\n",
     "evaluator": "C(c, contr.custom(print))",
@@ -698,6 +765,20 @@ def test_nor_one_that_claims_to_be_a_name(method, expression, saved):
     assert not canary.exists()
 
 
+def test_functions_are_numpys_computations_alone(saved):
+    def edit(tree):
+        forged = json.dumps(_replaced_factor("np.log(z)", "f(z)")(tree))
+        return forged.replace('"functions": {"dict": []}', '"functions": {"dict": [["f", "load"], ["g", "nowhere"]]}')
+
+    loaded = bh.load(forged(saved, edit))
+    assert loaded.model.source.functions == {"f": "load", "g": "nowhere"}
+    with pytest.raises(bh.FormulaError, match=r"'f\(z\)', which is no computation"):
+        loaded.predict(NEW)
+    loaded.model.source.factors.pop("f(z)")
+    with pytest.raises(bh.FormulaError, match="not evaluated"):
+        loaded.predict(NEW)
+
+
 @pytest.mark.parametrize("name", ["import", "lambda"])
 def test_the_check_is_what_holds_it_back(name, saved):
     canary = saved.with_name("canary")
@@ -718,6 +799,34 @@ def test_functions_of_the_users_are_not_stored(text, tmp_path):
     with pytest.raises(bh.FormulaError, match=r"'_own\(.\)', which is no computation"):
         loaded.predict(NEW)
     np.testing.assert_array_equal(loaded.predict(loaded.model.exog, transform=False), loaded.fittedvalues)
+
+
+@pytest.mark.parametrize(
+    ("expression", "context"),
+    [
+        ("word * 10", {"word": "a"}),
+        ("word % 5", {"word": "%9d"}),
+        ("many * 10", {"many": [0]}),
+        ("large * 2", {"large": 10**30}),
+        ("np.left_shift(large, 10)", {"large": 2**63}),
+        ("many + x", {"many": np.ones((3, 3))}),
+        ("bs(x, df=size)", {"size": 10_000}),
+        ("log(x)", {"log": Multinomial(5, 5)}),
+        ("np.log(x)", {"np": 1.0}),
+    ],
+)
+def test_what_a_file_says_of_the_users_names_is_not_trusted(expression, context):
+    assert harm(expression, names_of(NEW, context, {}, ())) == expression
+
+
+def test_arithmetic_of_numbers_is_harmless():
+    names = names_of(NEW.assign(day=pd.Timestamp("2020-01-01")), {"SHIFT": SHIFT, "two": 2, "few": np.ones(5)}, {}, ())
+    for expression in (
+        *("2**x + x**z + x**20 + two**x", "x / (24 * 3600) + x / np.log(2)", "I((c == 'a') * x) - SHIFT * few"),
+        *("np.clip(x, a_min=0, a_max=1) + np.round(z, 2)", "C(np.where(x > 1, 'a', 'b'))", "day - day"),
+        *("np.where(c == 'a', x, -x) * 2 + Q('two words') * lag(x)", "exp10(x) + log(`two words`, ) * two"),
+    ):
+        assert harm(expression, names) is None, expression
 
 
 logarithm = np.log

@@ -207,3 +207,16 @@ def test_columns_left_out(frame):
         res = bh.ols("wage ~ educ + I(2 * educ) + exper", frame).fit(rank="drop")
     np.testing.assert_allclose(me.predictions(res)["estimate"], res.fittedvalues, **MEANS)
     assert me.hypotheses(res)["term"].to_list() == ["Intercept", "educ", "exper"]
+
+
+@pytest.mark.parametrize("text", ["wage ~ educ * np.log(hours)", "wage ~ educ + I(educ**2) + C(job)"])
+def test_results_from_a_file_are_those_that_were_saved(text, frame, tmp_path):
+    """A slope goes through all columns that the variable makes."""
+    frame = frame.assign(hours=np.exp(frame.educ) + 1.0)
+    res = bh.ols(text, frame).fit("HC1")
+    loaded = bh.load(res.save(tmp_path / "r"))
+    for call in (lambda res: me.avg_slopes(res, variables="educ"), me.predictions):
+        for column in ("estimate", "std_error"):
+            np.testing.assert_array_equal(call(loaded)[column], call(res)[column])
+    with pytest.raises(bh.DataError, match="without their data"):
+        me.predictions(bh.load(res.save(tmp_path / "r", remove_data=True)))

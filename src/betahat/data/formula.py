@@ -1,4 +1,4 @@
-"""A formula and a dataframe become a `Design`: with stored_formula.py the only room that knows formulaic and patsy.
+"""A formula and a dataframe become a `Design`: with stored_formula.py and harmless.py the only room that knows formulaic and patsy.
 
 formulaic evaluates the formula; patsy, which statsmodels brings along, reads linear restrictions.
 """

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import math
-import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,44 +15,11 @@ from formulaic.errors import FormulaicError
 from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedTerm
 from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
-from formulaic.utils.code import sanitize_variable_names
 
 from betahat.data.formula import Formula, rebuilt
 from betahat.data.frame import to_pandas
+from betahat.data.harmless import MODULES, functions_of, harm, is_numpys, names_of
 from betahat.errors import FormulaError
-
-# What a formula of a file may call: functions that compute, and can do nothing else.
-_TRANSFORMS = frozenset(
-    {
-        "I",
-        "C",
-        "bs",
-        "cc",
-        "cr",
-        "cs",
-        "center",
-        "lag",
-        "poly",
-        "scale",
-        "standardize",
-        "Q",
-        "Treatment",
-        "Poly",
-        "Sum",
-        "Helmert",
-    }
-    | {"Diff", "log", "log10", "log2", "exp", "exp10", "exp2"}
-)
-_CONTRASTS = frozenset({"helmert", "poly", "sum", "treatment", "SAS", "diff"})
-_UFUNCS = frozenset(name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)) | {"where", "clip", "round"}
-_MODULES = {"np": np, "numpy": np}
-_SYNTAX = (
-    *(ast.Expression, ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.keyword, ast.Load, ast.List, ast.Tuple),
-    *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop),
-)
-# formulaic puts the words of a call into a string of code, out of which a quotation mark might break.
-_WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
-_LARGEST_POWER, _LONGEST = 16, 10_000
 
 
 @dataclass(frozen=True)
@@ -133,6 +97,8 @@ class StoredFormula:
         Functions of NumPy that it names, and their names there.
     lost : tuple of str
         What it names and a file cannot hold.
+    variables, categorical_variables : tuple of str
+        As of `Formula`: known before anything in the file is read as code.
     """
 
     text: str
@@ -142,6 +108,8 @@ class StoredFormula:
     context: dict[str, Any]
     functions: dict[str, str]
     lost: tuple[str, ...]
+    variables: tuple[str, ...]
+    categorical_variables: tuple[str, ...]
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the regressors of new data, as `Formula.regressors` does.
@@ -155,15 +123,16 @@ class StoredFormula:
         for lost in self.lost:
             if lost in self.factors or not lost.isidentifier():
                 self._refuse(lost)
+        names = names_of(frame, self.context, self.functions, self.lost)
         for expression, factor in self.factors.items():
-            if factor.method == Factor.EvalMethod.PYTHON.value:
-                self._check(expression, frame)
-        functions = {name: getattr(np, known) for name, known in self.functions.items() if known in _UFUNCS}
+            refused = harm(expression, names) if factor.method == Factor.EvalMethod.PYTHON.value else None
+            if refused is not None:
+                self._refuse(refused)
         try:
             spec = self._spec()
         except (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             self._refuse(self.text)
-        return rebuilt(self.text, spec, {**self.context, **_MODULES, **functions}, frame)
+        return rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
 
     def _spec(self) -> ModelSpec:
         factors = {
@@ -196,52 +165,6 @@ class StoredFormula:
             },
         )
 
-    def _check(self, expression: str, frame: pd.DataFrame) -> None:
-        """Refuse an expression that is not plainly a computation with columns and known functions."""
-        columns = {str(name) for name in frame.columns}
-        if len(expression) > _LONGEST or re.search(r"[\n\r\\#]", expression):
-            self._refuse(expression[:100])
-        quoted: dict[str, str] = {}
-        plain = sanitize_variable_names(expression, dict.fromkeys(columns), quoted)
-        try:
-            tree = ast.parse(plain, mode="eval")
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            self._refuse(expression)
-        columns |= {alias for alias, name in quoted.items() if name in columns}
-        names = columns | set(self.context)
-        roots = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name) and (id(node) in roots or node.id in names - set(self.lost)):
-                continue
-            if not isinstance(node, _SYNTAX) or not self._is_harmless(node, columns):
-                self._refuse(ast.unparse(node) if isinstance(node, ast.expr) else expression)
-
-    def _is_harmless(self, node: ast.AST, columns: set[str]) -> bool:
-        """Tell whether a node is one of a computation, its children aside."""
-        match node:
-            case ast.Name() | ast.Attribute():
-                return self._is_function(node)
-            case ast.Call():
-                return self._is_function(node.func)
-            case ast.keyword():
-                return node.arg is not None and not node.arg.startswith("_") and node.arg != "out"
-            case ast.Constant():
-                return _is_plain(node.value)
-            case ast.BinOp():
-                return _may_compute(node, columns)
-        return True
-
-    def _is_function(self, node: ast.expr) -> bool:
-        """Tell whether a node names a function that may be called: a transformation, a contrast, or one of NumPy's of each number."""
-        if isinstance(node, ast.Name):
-            return node.id not in self.lost and (node.id in _TRANSFORMS or self.functions.get(node.id) in _UFUNCS)
-        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
-            return False
-        root = node.value.id
-        if root in self.lost or root in self.context:
-            return False
-        return node.attr in (_CONTRASTS if root == "contr" else _UFUNCS if root in _MODULES else ())
-
     def _refuse(self, what: str) -> NoReturn:
         raise FormulaError(
             f"The formula {self.text!r} was loaded from a file and holds {what!r}, which is no computation that betahat knows to be "
@@ -263,15 +186,14 @@ def stored_formula(formula: Formula) -> StoredFormula:
     functions: dict[str, str] = {}
     learnt: dict[str, Any] = {}
     for name, value in formula.context.items():
-        known = getattr(value, "__name__", None)
-        if isinstance(value, np.ufunc) and known in _UFUNCS:
-            functions[name] = known
-        elif not (ismodule(value) and _MODULES.get(name) is value):
+        if is_numpys(value):
+            functions[name] = value.__name__
+        elif not (ismodule(value) and MODULES.get(name) is value):
             _keep(context, name, value, name, lost)
     for call, state in spec.transform_state.items():
         _keep(learnt, call, state, call, lost)
     factors = {}
-    for factor in spec.factors:
+    for factor in sorted(spec.factors, key=str):  # of a set, whose order differs from process to process
         encoded, state = spec.encoder_state.get(factor.expr, (None, {}))
         levels: dict[str, Any] = {}
         for key, value in state.items():
@@ -292,7 +214,8 @@ def stored_formula(formula: Formula) -> StoredFormula:
         )
         for made in spec.structure
     )
-    return StoredFormula(formula.text, factors, terms, learnt, context, functions, tuple(lost))
+    variables, categories = tuple(formula.variables), tuple(sorted(formula.categorical_variables))
+    return StoredFormula(formula.text, factors, terms, learnt, context, functions, tuple(lost), variables, categories)
 
 
 def _keep(into: dict[str, Any], key: str, value: Any, name: str, lost: list[str]) -> None:
@@ -316,27 +239,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_plain(key): _plain(part) for key, part in value.items()}
     raise TypeError(f"{type(value).__name__} is neither number nor word")
-
-
-def _may_compute(node: ast.BinOp, columns: set[str]) -> bool:
-    """Tell whether numbers meet: words or lists times a number, and powers of powers, are no formula but a way to fill a memory."""
-    for side in (node.left, node.right):
-        if isinstance(side, ast.List | ast.Tuple) or (isinstance(side, ast.Constant) and isinstance(side.value, str)):
-            return False
-    if not isinstance(node.op, ast.Pow | ast.LShift):
-        return True
-    exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
-    column = any(isinstance(part, ast.Name) and part.id in columns for part in ast.walk(node.left))
-    return (
-        column
-        and isinstance(exponent, ast.Constant)
-        and isinstance(exponent.value, int | float)
-        and abs(exponent.value) <= _LARGEST_POWER
-    )
-
-
-def _is_plain(value: Any) -> bool:
-    """Tell whether a constant is a number, or a word that stays one."""
-    if isinstance(value, str):
-        return _WORDS.fullmatch(value) is not None
-    return value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))

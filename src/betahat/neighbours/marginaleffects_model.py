@@ -16,6 +16,7 @@ from marginaleffects.utils import ingest
 from betahat.data.container import to_numpy
 from betahat.data.formula import Formula
 from betahat.data.frame import to_pandas
+from betahat.data.stored_formula import StoredFormula
 from betahat.models.regressors import RegressorModel
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian
@@ -79,9 +80,8 @@ class Model(ModelAbstract):  # type: ignore[misc]
     # data
 
     @property
-    def _source(self) -> Formula | None:
-        source = self.model.model.source if isinstance(self.model.model, RegressorModel) else None
-        return source if isinstance(source, Formula) else None  # that of a file names no columns
+    def _source(self) -> Formula | StoredFormula | None:
+        return self.model.model.source if isinstance(self.model.model, RegressorModel) else None
 
     @cached_property
     def _predictors(self) -> list[str]:
@@ -134,7 +134,7 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     @cached_property
     def _types(self) -> dict[str, str]:
-        classes = set() if self._source is None else self._source.categorical_variables
+        classes = () if self._source is None else self._source.categorical_variables
         return {name: _type(self._data[name], name in classes) for name in self.find_variables()}
 
     # means

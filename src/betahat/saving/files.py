@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from betahat.errors import DataError, OptionError
 from betahat.saving.reading import Reader
 from betahat.saving.writing import Writer
 
-# The version of the tree: it rises when an older betahat could not read what is written.
+# The version of the tree: it rises when an older betahat could not read what is written. A later betahat reads what an earlier
+# one wrote: a new field of a record has a default, and where that does not do, the version rises and `read` converts.
 VERSION = 1
 
 
@@ -41,11 +45,10 @@ def write(path: str | PathLike[str], record: Any) -> Path:
     DataError
         There is no such folder, or it cannot be written to; the record holds what no file can.
     """
-    target = Path(path)
+    target = _path(path)
     writer = Writer()
-    tree = writer.node(record)
+    tree = json.dumps(writer.node(record), separators=(",", ":"))
     writer.warn()
-    header = {"format": "betahat", "version": str(VERSION), "tree": json.dumps(tree, separators=(",", ":"))}
     if target.is_dir():
         raise DataError(f"{str(target)!r} is a folder; pass the name of a file in it.")
     place = target.resolve()
@@ -53,7 +56,7 @@ def write(path: str | PathLike[str], record: Any) -> Path:
         raise DataError(f"There is no folder {str(place.parent)!r}; make it first, or save elsewhere.")
     beside = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}")
     try:
-        save_file(writer.tensors, beside, header)
+        save_file(writer.tensors, beside, header(tree, writer.tensors))
         os.replace(beside, place)
     except (OSError, SafetensorError) as error:
         raise DataError(f"The results cannot be written to {str(target)!r} ({error}); save elsewhere.") from error
@@ -79,7 +82,7 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
     DataError
         There is no such file, it is no file of betahat's, it is damaged, or a newer betahat wrote it.
     """
-    source = Path(path)
+    source = _path(path)
     if not source.is_file():
         what = "is a folder" if source.is_dir() else "does not exist"
         raise DataError(f"The file {str(source)!r} {what}; pass what res.save(path) has written.")
@@ -92,10 +95,13 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
         ) from error
     try:
         with safe_open(source, framework="pt") as file:
-            header = file.metadata() or {}
-            _check(header, source)
+            digest, tree = _parts(file.metadata() or {}, source)
+            if digest != digest_of(tree, {name: file.get_tensor(name) for name in file.keys()}):  # noqa: SIM118
+                raise DataError(
+                    f"{str(source)!r} was changed after it was written, or is damaged; save the results again."
+                )
             reader = Reader({type_.__name__: type_ for type_ in known}, file.get_tensor, device)
-            return reader.value(json.loads(header["tree"]))
+            return reader.value(json.loads(tree))
     except DataError:
         raise
     except (SafetensorError, OSError) as error:
@@ -110,16 +116,41 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
         ) from error
 
 
-def _check(header: dict[str, str], source: Path) -> None:
-    if header.get("format") != "betahat" or "tree" not in header:
+def header(tree: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return what stands before the tensors: in one entry, as safetensors keeps no order of several."""
+    return {"betahat": f"{VERSION} {digest_of(tree, tensors)} {tree}"}
+
+
+def digest_of(tree: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of all that a file says: against accidents, as whoever changes a file on purpose changes it too."""
+    found = sha256(tree.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        content: Any = tensor.flatten().view(torch.uint8).numpy()
+        found.update(content)
+    return found.hexdigest()
+
+
+def _parts(metadata: dict[str, str], source: Path) -> tuple[str, str]:
+    """Return the digest and the tree of a version that can be read."""
+    version, _, rest = metadata.get("betahat", "").partition(" ")
+    digest, _, tree = rest.partition(" ")
+    if not re.fullmatch("[0-9]{1,6}", version):
         raise DataError(
             f"{str(source)!r} is a safetensors file without results of betahat; pass what res.save(path) has written."
         )
-    version = header.get("version", "")
-    if not version.isascii() or not version.isdigit() or len(version) > 6:
-        raise DataError(f"{str(source)!r} has no readable version of its format; save the results again.")
     if int(version) > VERSION:
         raise DataError(
             f"{str(source)!r} was written by a newer betahat (version {version} of the format, and this one reads up to {VERSION}); "
             "upgrade with pip install --upgrade betahat."
         )
+    return digest, tree
+
+
+def _path(path: Any) -> Path:
+    try:
+        return Path(os.fsdecode(path))
+    except TypeError as error:
+        raise OptionError(
+            f"The path is a {type(path).__name__}; pass the name of a file, such as 'results.betahat'."
+        ) from error

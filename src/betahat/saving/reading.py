@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of, made
+from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of, made, needed_of
 
 _DTYPE = re.compile(r"[<>|=][biufmM]\d{1,2}(\[\d{0,6}[a-zA-Z]{1,2}\])?")
 _EXTENSION = re.compile(r"str|string|object|boolean|U?Int(8|16|32|64)|Float(32|64)")
@@ -89,9 +89,9 @@ class Reader:
         name, given = node["record"], node["fields"]
         cls = self._class(name)
         names = fields_of(cls)
-        if names is None or not isinstance(given, dict) or set(given) != set(names):
+        if names is None or not isinstance(given, dict) or not needed_of(cls) <= set(given) <= set(names):
             raise UnreadableError(f"the fields of {name} are not those of this version")
-        values = {field: self.value(given[field]) for field in names}
+        values = {field: self.value(part) for field, part in given.items()}  # in the file's order, by which it counts
         hints = _hints(cls)
         for field, value in values.items():
             if not fits(value, hints.get(field, Any)):

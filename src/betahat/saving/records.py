@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, ClassVar
 
 # The kinds of nodes that another node may refer to, by the number of such nodes that were whole before.
@@ -31,6 +31,14 @@ def fields_of(cls: type) -> tuple[str, ...] | None:
     if issubclass(cls, Stored):
         return cls.stored
     return tuple(entry.name for entry in fields(cls) if _is_stored(entry)) if is_dataclass(cls) else None
+
+
+def needed_of(cls: type) -> frozenset[str]:
+    """Return the names of the fields of a record without which it cannot be made: a file of before may lack those with a default."""
+    names = frozenset(fields_of(cls) or ())
+    if not is_dataclass(cls):
+        return names
+    return names - {entry.name for entry in fields(cls) if (entry.default, entry.default_factory) != (MISSING, MISSING)}
 
 
 def made(cls: type, values: dict[str, Any]) -> Any:

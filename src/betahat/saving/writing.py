@@ -44,6 +44,7 @@ class Writer:
     def __init__(self) -> None:
         """Begin an empty file."""
         self.tensors: dict[str, Tensor] = {}
+        self._storages: set[int] = set()
         self._places: dict[int, int] = {}
         self._held: list[Any] = []
         self._left_out: list[str] = []
@@ -76,10 +77,11 @@ class Writer:
     def named(self, tensor: Tensor) -> str:
         """Take a contiguous tensor, and return the name it gets."""
         name = f"t{len(self.tensors)}"
-        shared = any(
-            tensor.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() for other in self.tensors.values()
-        )
-        self.tensors[name] = tensor.clone() if shared and tensor.numel() else tensor
+        storage = tensor.untyped_storage().data_ptr()
+        self.tensors[name] = (
+            tensor.clone() if storage in self._storages else tensor
+        )  # safetensors refuses shared memory
+        self._storages.add(storage)
         return name
 
     def content(self, content: bytes) -> str:

@@ -107,3 +107,23 @@ def test_it_is_written(short, tmp_path):
     path = tmp_path / "table.html"
     assert bh.regtable(short).to_html(path) == path.read_text(encoding="utf-8")
     assert bh.regtable(short)._repr_html_() == bh.regtable(short).to_html()
+
+
+@pytest.mark.parametrize("model", ["ols", "logit", "mnlogit"])
+def test_summaries_escape_names_and_are_statsmodels_own_otherwise(model):
+    rng = np.random.default_rng(4)
+    name = "<script>alert('&')</script>"
+    data = pd.DataFrame(rng.normal(size=(90, 2)), columns=[name, "x"])
+    y = pd.Series(np.arange(90) % (3 if model == "mnlogit" else 2), name="<img>")
+    fit = {"ols": bh.OLS, "logit": bh.Logit, "mnlogit": bh.MNLogit}[model](y, data).fit()
+    printed = [fit.summary(), fit.summary2(), *([fit.get_margeff().summary()] if model != "ols" else [])]
+    for summary in printed:
+        assert "<script" not in summary._repr_html_()
+        assert "<img" not in summary.as_html()
+        assert "&lt;script>alert('&amp;')" in summary.as_html()
+        assert name in str(summary)
+    plain = {"ols": bh.OLS, "logit": bh.Logit, "mnlogit": bh.MNLogit}[model](
+        y.rename("y"), data.set_axis(["a", "b"], axis=1)
+    ).fit()
+    for summary in (plain.summary(), plain.summary2()):
+        assert summary.as_html() == type(summary).__mro__[1].as_html(summary)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from statsmodels.iolib.summary import Summary, summary_params, table_extend
+from statsmodels.iolib.summary import summary_params, table_extend
+
+from betahat.inference.printed import Summary
 
 
 @dataclass(frozen=True)

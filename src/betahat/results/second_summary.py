@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from statsmodels.iolib.summary2 import Summary, summary_model, summary_params
+from statsmodels.iolib.summary2 import summary_model, summary_params
 
 from betahat.errors import OptionError
+from betahat.inference.printed import SecondSummary
 from betahat.results.base import Results
 
 
@@ -23,7 +24,7 @@ def second_summary(
     title: str | None,
     alpha: float,
     float_format: str,
-) -> Summary:
+) -> SecondSummary:
     """Lay out the model, its coefficients, further statistics and notes.
 
     Parameters
@@ -45,7 +46,7 @@ def second_summary(
     names = list(results.names) if xname is None else list(xname)
     if len(names) != len(results.names):
         raise OptionError(f"xname has {len(names)} names for {len(results.names)} parameters; pass one for each.")
-    summary = Summary()
+    summary = SecondSummary()
     summary.add_dict(model_part(results) | ({} if yname is None else {"Dependent Variable:": yname}), align="l")
     interval = results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy()
     columns = results.coefficient_table().T
@@ -59,9 +60,11 @@ def second_summary(
     return summary
 
 
-def equations_summary(results: Results, names: Sequence[str], count: int, alpha: float, float_format: str) -> Summary:
+def equations_summary(
+    results: Results, names: Sequence[str], count: int, alpha: float, float_format: str
+) -> SecondSummary:
     """Lay out the model and the coefficients of each of `count` equations, under the number that statsmodels gives them."""
-    summary = Summary()
+    summary = SecondSummary()
     summary.add_dict(model_part(results))
     blocks = np.split(results.coefficient_table(), count)
     intervals = np.split(results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy(), count)

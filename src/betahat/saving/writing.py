@@ -20,7 +20,7 @@ from torch import Tensor
 from betahat.data.formula import Formula
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.stored_formula import stored_formula
-from betahat.errors import BetahatWarning, DataError, listed
+from betahat.errors import BetahatWarning, DataError, listed, user_level
 from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of
 
 _KINDS = "biufmM"
@@ -71,7 +71,7 @@ class Writer:
             warnings.warn(
                 f"A file holds numbers and words, and these results hold other objects: {'; '.join(said)}.",
                 BetahatWarning,
-                stacklevel=4,
+                stacklevel=user_level(),
             )
 
     def named(self, tensor: Tensor) -> str:

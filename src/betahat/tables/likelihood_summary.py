@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from statsmodels.iolib.summary import Summary
 
 from betahat.errors import OptionError
+from betahat.inference.printed import Summary
 from betahat.tables.summary import Named
 
 Cells = Sequence[tuple[str, Sequence[str] | None]]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from statsmodels.iolib.summary import Summary
 
 from betahat.errors import OptionError
 from betahat.inference.diagnostics import ResidualDiagnostics
+from betahat.inference.printed import Summary
 
 _SLIM = (
     "Dep. Variable:",

@@ -1,4 +1,4 @@
-.PHONY: demo test lint format bench coverage gallery docs clean
+.PHONY: demo test cover lint format bench coverage gallery docs clean
 # Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
@@ -13,6 +13,9 @@ demo: $(READY)
 	$(BIN)/python examples/wages.py
 
 test: $(READY)
+	$(BIN)/python -m pytest
+
+cover: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: $(READY)

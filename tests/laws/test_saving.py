@@ -339,7 +339,7 @@ def test_objects_of_the_users_are_left_out_with_a_warning(tmp_path):
     loaded = bh.load(tmp_path / "r")
     agree(results, loaded)
     assert loaded.resid.index[1] == "(1+1j)"
-    with pytest.raises(bh.OptionError, match="no column of the data"):
+    with pytest.raises(bh.OptionError, match="no column of the model's data"):
         loaded.with_cov(bh.Cluster("thing"))
 
 

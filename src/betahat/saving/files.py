@@ -48,7 +48,7 @@ def write(path: str | PathLike[str], record: Any) -> Path:
     target = _path(path)
     writer = Writer()
     tree = json.dumps(writer.node(record), separators=(",", ":"))
-    writer.warn()
+    writer.say_what_is_missing()
     if target.is_dir():
         raise DataError(f"{str(target)!r} is a folder; pass the name of a file in it.")
     place = target.resolve()

@@ -60,7 +60,7 @@ class Writer:
             self._held.append(value)  # so that no other object gets its id
         return found
 
-    def warn(self) -> None:
+    def say_what_is_missing(self) -> None:
         """Say what could not be stored as it is."""
         said = []
         if self._left_out:

@@ -63,7 +63,7 @@ def coefplot(
     ----------
     results : Results, sequence or mapping of them
         One marker each.
-    cov : str, estimator or sequence of them, optional
+    cov : str, estimator, sequence or mapping of them, optional
         The covariance of each, repeated as in `regtable`; None takes the results as they are.
     labels : sequence of str, optional
         What the legend calls them; None takes the keys of a mapping, names the covariances of one model, and numbers models.
@@ -136,7 +136,7 @@ def plot_cov(
     ----------
     result : Results
         The model.
-    covariances : sequence of str or estimator
+    covariances : sequence or mapping of str or estimator
         As in `compare`.
     relative : bool
         Whether standard errors are drawn as multiples of those of the first covariance, which is then the line at 1; otherwise they are

@@ -24,9 +24,8 @@ def render_markdown(layout: Layout) -> str:
 def render_typst(layout: Layout) -> str:
     """Return a figure of Typst."""
     text = _converted(render_for_pandoc(layout), "typst")
-    return re.sub(
-        r"\[(?=([-+/=]+|\d+\.) )", r"[\\", text
-    )  # at the beginning of a cell, these would make a list or a heading
+    # at the beginning of a cell, these would make a list or a heading
+    return re.sub(r"\[(?=([-+/=]+|\d+\.) )", r"[\\", text)
 
 
 def write_docx(layout: Layout, path: Path) -> None:

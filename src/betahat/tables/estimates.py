@@ -12,7 +12,7 @@ from betahat.covariance.names import CovType
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Fit
 from betahat.inference.resampled import Method
-from betahat.tables.cells import Cell, Number
+from betahat.tables.cells import Cell, Number, is_whole
 
 # An attribute of the results, or a function of them; a mapping gives the rows their names.
 Statistic = str | Callable[[Any], Any]
@@ -75,10 +75,11 @@ def statistic_rows(
     OptionError
         A statistic that no result has.
     """
-    named: Mapping[str, Statistic]
     if isinstance(wanted, str) or not isinstance(wanted, Mapping | Sequence):
         raise OptionError(f"stats is {wanted!r}; pass a list of names, such as ['nobs', 'rsquared'].")
-    named = wanted if isinstance(wanted, Mapping) else {_LABELS.get(name, name): name for name in wanted}
+    named: Mapping[str, Statistic] = (
+        wanted if isinstance(wanted, Mapping) else {_LABELS.get(name, name): name for name in wanted}
+    )
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for label, statistic in named.items():
         if statistic == "goodness":
@@ -92,7 +93,7 @@ def value_cell(value: Any, shown: Number) -> Cell:
     """Return a cell of a number, a text, or nothing."""
     if value is None or isinstance(value, str | bool | np.bool_):
         return Cell("" if value is None else str(value))
-    if isinstance(value, _COUNTS):
+    if is_whole(value):
         return Cell(f"{value:,}")
     try:
         return Cell(shown(float(value)), decimal=True)
@@ -126,7 +127,6 @@ _LABELS = {
     "scale": "Residual variance",
     "ssr": "Residual sum of squares",
 }
-_COUNTS = (int, np.integer)
 
 
 def _values(results: Sequence[Estimates], statistic: Statistic) -> list[Any]:

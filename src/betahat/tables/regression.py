@@ -49,9 +49,9 @@ def regtable(
     ----------
     results : Results, iterable or mapping of them
         A column each, in this order. The keys of a mapping are heads.
-    cov : str, estimator, or sequence of them, optional
-        The covariance of each column; None, here or in the sequence, leaves a result its own. One model is repeated under several;
-        the shorter of models and covariances is repeated until they are as many.
+    cov : str, estimator, sequence or mapping of them, optional
+        The covariance of each column, the keys of a mapping its head; None, here or in the sequence, leaves a result its own. One model
+        is repeated under several; the shorter of models and covariances is repeated until they are as many.
     below : {"se", "t", "p", "ci"}, several of them, or None
         What stands below a coefficient, a row each: standard error, t or z statistic, p-value, confidence interval.
     alpha : float

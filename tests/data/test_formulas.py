@@ -243,3 +243,15 @@ def test_read_only_columns(frame):
     res = bh.ols("y ~ x + z", frame).fit()
     assert len(res.predict(frame.head(3))) == 3
     assert len(bh.ols("y ~ 0 + x", frame).fit().predict(frame.head(3))) == 3
+
+
+@pytest.mark.parametrize("rows", [3, 50, 51, 400])
+def test_a_vector_of_the_callers_has_a_value_for_each_row(rows):
+    """The order of the terms is known from the one evaluation, of all rows."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"y": rng.normal(size=rows), "g": ["a", "b", "c"] * (rows // 3) + ["a"] * (rows % 3)})
+    vector, series = rng.normal(size=rows), pd.Series(rng.normal(size=rows))
+    _, right = patsy.dmatrices("y ~ vector + g + series + np.abs(vector):g", data, return_type="dataframe")
+    model = bh.ols("y ~ vector + g + series + np.abs(vector):g", data)
+    assert model.exog_names == list(right.columns)
+    assert np.array_equal(model.exog, right)

@@ -42,8 +42,6 @@ from betahat.data.frame import (
 from betahat.data.sample import Origin
 from betahat.errors import DataError, FormulaError, counted, described, listed
 
-_SAMPLE = 50
-
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]
     """formulaic's reading of pandas, in which a boolean is a category of two levels, as in R and patsy."""
@@ -54,6 +52,20 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
     @override
     def _is_categorical(self, values: Any) -> bool:
         return is_bool_dtype(values) or bool(PandasMaterializer._is_categorical(self, values))
+
+    @override
+    def _cluster_terms(self, terms: Any, cluster_by: Any = None) -> list[Any]:
+        """Order the terms as patsy, and so statsmodels, does.
+
+        Terms are grouped by the numerical factors in them, terms without any first, then in order of appearance; within a
+        group by the number of factors (patsy, "How formulas work").
+        """
+        groups: dict[frozenset[str], list[Any]] = {frozenset(): []}
+        for term in terms:
+            kinds = {factor.expr: self.factor_cache[factor.expr].metadata.kind for factor in term.factors}
+            numerical = frozenset(name for name, kind in kinds.items() if kind is Factor.Kind.NUMERICAL)
+            groups.setdefault(numerical, []).append(term)
+        return [term for group in groups.values() for term in sorted(group, key=_degree)]
 
 
 @dataclass(frozen=True)
@@ -188,7 +200,6 @@ def read_formula(
     frame = frame.reset_index(drop=True)
     if not len(frame):
         raise DataError("The data are empty: there is no row; pass at least one.")
-    parsed = _in_statsmodels_order(parsed, frame, context, text)
     built = _evaluate(parsed, frame, context, text)
     left, right = built.lhs, built.rhs
     _check_sides(left, right, text)
@@ -351,39 +362,17 @@ def _resolves(name: str, context: Mapping[str, Any]) -> bool:
     return root in context or root in formulaic.transforms.TRANSFORMS
 
 
-def _in_statsmodels_order(parsed: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str) -> Any:
-    """Order the terms as patsy, and so statsmodels, does.
-
-    Terms are grouped by the numerical factors in them, terms without any first, then in order of
-    appearance; within a group by the number of factors (patsy, "How formulas work"). What is numerical
-    is known only once it is evaluated: a few rows tell.
-    """
-    terms = list(parsed.rhs)
-    few = frame.iloc[np.linspace(0, len(frame) - 1, min(len(frame), _SAMPLE)).astype(int)]
-    try:
-        sample = _evaluate(parsed, few, context, text, na_action="ignore")
-    except FormulaError:  # a spline, say, may need more rows
-        sample = _evaluate(parsed, frame, context, text, na_action="ignore")
-    kinds = {factor: kind for factor, (kind, _) in sample.rhs.model_spec.encoder_state.items()}
-    groups: dict[frozenset[str], list[Any]] = {frozenset(): []}
-    for term in terms:
-        numerical = frozenset(factor.expr for factor in term.factors if kinds.get(factor.expr) is Factor.Kind.NUMERICAL)
-        groups.setdefault(numerical, []).append(term)
-    ordered = [term for group in groups.values() for term in sorted(group, key=_degree)]
-    return formulaic.Formula(lhs=parsed.lhs, rhs=ordered, _ordering="none")
-
-
 def _degree(term: Any) -> int:
     return sum(factor.expr != "1" for factor in term.factors)
 
 
-def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str, **options: Any) -> Any:
+def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str) -> Any:
     with warnings.catch_warnings():
         # formulaic casts unseen categories in a way that pandas will refuse; the first warning is ours to raise.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Constructing a Categorical")
         try:
-            return spec.get_model_matrix(frame, context=context, materializer=_Materializer, **options)
+            return spec.get_model_matrix(frame, context=context, materializer=_Materializer)
         except DataMismatchWarning as error:
             unseen = re.search(r"\{(.*)\}", str(error))
             raise DataError(

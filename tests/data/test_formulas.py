@@ -250,7 +250,7 @@ def test_a_vector_of_the_callers_has_a_value_for_each_row(rows):
     """The order of the terms is known from the one evaluation, of all rows."""
     rng = np.random.default_rng(1)
     data = pd.DataFrame({"y": rng.normal(size=rows), "g": ["a", "b", "c"] * (rows // 3) + ["a"] * (rows % 3)})
-    vector, series = rng.normal(size=rows), pd.Series(rng.normal(size=rows))
+    vector, series = rng.normal(size=rows), pd.Series(rng.normal(size=rows))  # noqa: F841  in the formula
     _, right = patsy.dmatrices("y ~ vector + g + series + np.abs(vector):g", data, return_type="dataframe")
     model = bh.ols("y ~ vector + g + series + np.abs(vector):g", data)
     assert model.exog_names == list(right.columns)

@@ -22,7 +22,8 @@ import torch
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.materializers import PandasMaterializer
 from formulaic.parser import DefaultFormulaParser
-from formulaic.parser.types import Factor
+from formulaic.materializers.types import ClusterBy
+from formulaic.parser.types import Factor, Term
 from interface_meta import override
 from pandas.api.types import is_bool_dtype
 from torch import Tensor
@@ -54,7 +55,7 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
         return is_bool_dtype(values) or bool(PandasMaterializer._is_categorical(self, values))
 
     @override
-    def _cluster_terms(self, terms: Any, cluster_by: Any = None) -> list[Any]:
+    def _cluster_terms(self, terms: Sequence[Term], cluster_by: ClusterBy = ClusterBy.NONE) -> Sequence[Term]:
         """Order the terms as patsy, and so statsmodels, does.
 
         Terms are grouped by the numerical factors in them, terms without any first, then in order of appearance; within a

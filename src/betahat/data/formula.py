@@ -21,8 +21,8 @@ import patsy
 import torch
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.materializers import PandasMaterializer
-from formulaic.parser import DefaultFormulaParser
 from formulaic.materializers.types import ClusterBy
+from formulaic.parser import DefaultFormulaParser
 from formulaic.parser.types import Factor, Term
 from interface_meta import override
 from pandas.api.types import is_bool_dtype

@@ -245,7 +245,7 @@ def test_read_only_columns(frame):
     assert len(bh.ols("y ~ 0 + x", frame).fit().predict(frame.head(3))) == 3
 
 
-@pytest.mark.parametrize("rows", [3, 50, 51, 400])
+@pytest.mark.parametrize("rows", [9, 50, 51, 400])
 def test_a_vector_of_the_callers_has_a_value_for_each_row(rows):
     """The order of the terms is known from the one evaluation, of all rows."""
     rng = np.random.default_rng(1)

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from betahat.calculus.rows import Rows
 from betahat.data.groups import Groups
-from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, user_level
+from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
+from betahat.solvers.lengths import lengths, unit_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,8 @@ def clusterings(groups: Iterable[Groups]) -> tuple[Clustering, ...]:
     return tuple(Clustering(way.column, way.count) for way in groups)
 
 
+# Variances outside of these are rounded to fewer digits, to zero or to infinity.
+_SMALLEST, _LARGEST = 1e-300, 1e300
 # Rounding may leave a variance that is zero below zero.
 _ROUNDING = 1e-10
 
@@ -248,6 +251,28 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
             stacklevel=user_level(),
         )
     return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests)
+
+
+def check_held(fit: Fit, covariance: Covariance) -> None:
+    """Refuse variances that overflow or vanish although their roots, in Z's coordinates, do not."""
+    variances = covariance.matrix.diagonal()
+    held = (variances >= _SMALLEST) & (variances <= _LARGEST)
+    if bool(held.all()):
+        return
+    lost = torch.isinf(variances)
+    if covariance.core is not None:
+        size = covariance.core.abs().max()
+        core = covariance.core / size if covariance.core.ndim else torch.eye(fit.rank).to(size)
+        turned = unit_rows(fit.root)
+        shape = ((turned @ core) * turned).sum(1).clamp_min(0.0).sqrt()
+        squares = (shape / lengths(turned) * lengths(fit.root) * size.sqrt()).square()
+        lost |= ~held & (size > 0) & (shape > 0) & ~((squares >= _SMALLEST) & (squares <= _LARGEST))
+    if bool(lost.any()):
+        names = [fit.sample.names[i % fit.sample.width] for i in lost.nonzero().flatten().tolist()]
+        raise EstimationError(
+            f"The variance of the coefficients of {listed(list(dict.fromkeys(names)))} cannot be held in a number (it is beyond 1e300 or below "
+            "1e-300); change the unit of these columns, or of the dependent variable."
+        )
 
 
 def _plain_variances(fit: Fit) -> Tensor:

@@ -119,6 +119,9 @@ class HAC(Estimator):
         count, order = len(fit.sample.columns[0]) - int(self.prewhiten), int(self.prewhiten)
         if scores is None or not (isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)):
             return lag_weights(self.kernel, self.maxlags, self.bandwidth, count)
+        scores = scores / scores.abs().max().clamp_min(
+            torch.finfo(scores.dtype).tiny
+        )  # whose fourth powers need be held
         if self.bandwidth == "andrews":
             found = andrews(scores, self.kernel, weights)
         else:

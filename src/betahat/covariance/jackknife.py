@@ -82,15 +82,16 @@ class Jackknife(Estimator):
         if self.center == "mean":
             mean = times(steps, often).sum(0) / count
             steps = steps - mean
-        matrix = steps.mT @ times(steps, often)
-        matrix = matrix * ((count - 1.0) / count if self.correction else 1.0)
+        squares = steps.mT @ times(steps, often) * ((count - 1.0) / count if self.correction else 1.0)
+        core = None if self.refit and not _exact(fit) else squares
+        matrix = squares if core is None else fit.root @ core @ fit.root.mT
         if fit.objective.claim is Claim.LEAST_SQUARES and isinstance(fit.objective, LinearIndex):
             how = ""
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
         label, note = self._named(f"{what}{how}")
         df_tests = count - 1.0 if self.df_correction else None
-        return Covariance(matrix, label, note + penalised(fit), df_tests=df_tests, clusters=ways)
+        return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests, clusters=ways)
 
     def _named(self, how: str) -> tuple[str, str]:
         """Return a label and a sentence; statsmodels' own for what it has."""
@@ -104,7 +105,7 @@ class Jackknife(Estimator):
 
 
 def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
-    """Return (G, k) b(-g) - b, up to the sign."""
+    """Return (G, k) b(-g) - b by refits, or (G, r) in Z's coordinates, up to the sign."""
     if refit and not _exact(fit):
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
         left_out = [rows[groups.codes == g] for g in range(groups.count)]
@@ -115,11 +116,11 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
             f"Without some cluster of {groups.name} a coefficient cannot be estimated, a dummy of its own say, so that the jackknife is not "
             "defined; leave that column out, or use Cluster(kind='CR3'), which is right for the other coefficients."
         )
-    return adjusted.scores @ fit.root.mT
+    return adjusted.scores
 
 
 def _row_steps(fit: Fit, refit: bool) -> tuple[Tensor, Tensor | None]:
-    """Return (n, k) b(-i) - b, up to the sign, and how often each row counts."""
+    """Return (n, k) b(-i) - b by refits, or (n, r) in Z's coordinates, up to the sign, and how often each row counts."""
     sample = fit.sample
     counts = sample.counts
     if refit and not _exact(fit):
@@ -145,7 +146,7 @@ def _row_steps(fit: Fit, refit: bool) -> tuple[Tensor, Tensor | None]:
         inside: Tensor = torch.linalg.solve(inner, hats @ scores[:, :, None])
         return scores + (hats.mT @ inside)[:, :, 0]
 
-    return fit.map_rows(step) @ fit.root.mT, counts
+    return fit.map_rows(step), counts
 
 
 # Where I - H is within 1e-10 of singular, a row alone fixes a direction.

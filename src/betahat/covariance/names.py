@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from betahat.covariance.base import Covariance, with_distribution
+from betahat.covariance.base import Covariance, check_held, with_distribution
 from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster, Correction, Kind
@@ -232,7 +232,7 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
     Raises
     ------
     EstimationError
-        It is no `Covariance`, or its matrix has the wrong shape.
+        It is no `Covariance`, or its matrix has the wrong shape, or variances that no number can hold.
     """
     check_use_t(use_t)
     covariance = estimator(fit)
@@ -247,6 +247,7 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
         raise EstimationError(
             f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
         )
+    check_held(fit, covariance)
     return with_distribution(replace(covariance, matrix=matrix.to(fit.params)), fit, use_t)
 
 

@@ -50,7 +50,8 @@ class OPG(Estimator):
                 "The scores' outer products are singular, so that OPG has no inverse: some rows' scores are collinear; use "
                 "'nonrobust' or 'HC0'."
             )
-        inverse = torch.cholesky_inverse(lower) / scale / scale[:, None] * fit.dispersion.square()
+        scale = fit.dispersion / scale
+        inverse = torch.cholesky_inverse(lower) * scale * scale[:, None]
         note = "Standard Errors are from the outer product of the gradients (OPG)"
         return Covariance(fit.root @ inverse @ fit.root.mT, "OPG", note, core=inverse)
 

@@ -16,6 +16,7 @@ from betahat.resampling.refits import Replicates
 from betahat.resampling.resamplers import Resampler
 from betahat.resampling.weights import Scheme
 from betahat.resampling.wild import Statistics, WildClusters, wild_statistics
+from betahat.solvers.lengths import lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class WildTest:
 
     def _statistics(self, row: Tensor) -> tuple[Statistics, Tensor]:
         turned = self.fit.root.mT @ row
-        length = torch.linalg.vector_norm(turned)
+        length = lengths(turned[None])[0]
         if not bool(length > 0):
             raise EstimationError("The restriction is on no coefficient that is estimated; test one that is.")
         key = tuple(row.tolist())
@@ -113,6 +114,7 @@ class Resampled(Resampling):
     def acceleration(self, jacobian: Tensor) -> Tensor:
         """Return (m,) the acceleration of g(b), from the influence of the units."""
         lines = self._influence @ (jacobian @ self.fit.root).mT
+        lines = lines / lines.abs().amax(0)  # whose cubes need be held
         return lines.pow(3).sum(0) / (6.0 * lines.square().sum(0).pow(1.5))
 
     def pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:

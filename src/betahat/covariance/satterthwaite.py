@@ -10,6 +10,7 @@ from torch import Tensor
 
 from betahat.covariance.base import SmallSample
 from betahat.data.progress import progress
+from betahat.solvers.lengths import unit_rows
 
 # An eigenvalue of I - H within 1e-10 of zero: the cluster alone fixes that direction.
 _FIXED = 1e-10
@@ -85,7 +86,7 @@ class Adjusted(SmallSample):
         Bell and McCaffrey (2002), Survey Methodology 28(2). Pustejovsky and Tipton (2018), JBES 36(4).
         """
         step = max(1, _NUMBERS // self.reach[:, :, 0].numel())
-        return torch.cat([self._t_df(part) for part in torch.split(matrix @ self.root, step)])
+        return torch.cat([self._t_df(part) for part in torch.split(unit_rows(matrix @ self.root), step)])
 
     def _t_df(self, directions: Tensor) -> Tensor:
         v = self.reach @ directions.mT
@@ -103,7 +104,7 @@ class Adjusted(SmallSample):
         ----------
         Pustejovsky and Tipton (2018), JBES 36(4), equation 15 with Zhang's (2012) degrees of freedom.
         """
-        directions = matrix @ self.root
+        directions = unit_rows(matrix @ self.root)
         own, v = self._parts(directions)
         expected = own.sum(0) + torch.einsum("gps,pq,gqt->st", v, self.middle, v)
         spectrum, vectors = torch.linalg.eigh(expected)

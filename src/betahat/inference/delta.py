@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ from torch import Tensor
 from betahat.covariance.base import Covariance, Resampling
 from betahat.data.container import Container, to_numpy
 from betahat.errors import EstimationError, OptionError, listed
-from betahat.inference.coefficients import interval, standard_errors
+from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
+from betahat.solvers.lengths import lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,8 @@ class Delta:
         (m, k) dg/db.
     matrix : Tensor
         (m, m) J V J'.
+    errors : Tensor
+        (m,) the standard errors.
     df : float or None
         Degrees of freedom; None is the normal distribution.
     container : Container
@@ -101,6 +105,7 @@ class Delta:
     estimates: Tensor
     jacobian: Tensor
     matrix: Tensor
+    errors: Tensor
     df: Df
     container: Container
     replicated: Replicated | None = None
@@ -113,17 +118,17 @@ class Delta:
     @property
     def bse(self) -> Any:
         """(m,) the standard errors, sqrt(diag(J V J')); a number where g returns one."""
-        return self._hand_out(standard_errors(self.matrix))
+        return self._hand_out(self.errors)
 
     @property
     def statistic(self) -> Any:
         """(m,) g(b) / standard error: the test of g = 0."""
-        return self._hand_out(self.estimates / standard_errors(self.matrix))
+        return self._hand_out(self.estimates / self.errors)
 
     @property
     def pvalue(self) -> Any:
         """(m,) its two-sided p-value."""
-        return self._hand_out(two_sided(self.estimates / standard_errors(self.matrix), self.df))
+        return self._hand_out(two_sided(self.estimates / self.errors, self.df))
 
     def cov(self) -> Any:
         """Return (m, m) J V J'.
@@ -198,14 +203,13 @@ class Delta:
         pandas.DataFrame
             (m, 6).
         """
-        error = standard_errors(self.matrix)
-        bounds = interval(self.estimates, error, alpha, self.df)
-        statistic = self.estimates / error
+        bounds = interval(self.estimates, self.errors, alpha, self.df)
+        statistic = self.estimates / self.errors
         letter = "z" if self.df is None else "t"
         return pd.DataFrame(
             {
                 "estimate": to_numpy(self.estimates),
-                "std err": to_numpy(error),
+                "std err": to_numpy(self.errors),
                 letter: to_numpy(statistic),
                 f"P>|{letter}|": to_numpy(two_sided(statistic, self.df)),
                 "Conf. Int. Low": to_numpy(bounds[:, 0]),
@@ -219,7 +223,7 @@ class Delta:
 
     def _bounds(self, alpha: float, method: Method | None) -> Tensor:
         if method is None:
-            return interval(self.estimates, standard_errors(self.matrix), alpha, self.df)
+            return interval(self.estimates, self.errors, alpha, self.df)
         return self._replicates(f"method={method!r}").interval(method, alpha)
 
     def _replicates(self, what: str) -> Replicated:
@@ -306,13 +310,13 @@ def delta_method(
     estimates = flat.detach()
     if covariance is None or covariance.draws is None:
         half = jacobian @ factor
-        return Delta(estimates, jacobian, half @ half.mT, df_of(jacobian), container)
+        return Delta(estimates, jacobian, half @ half.mT, lengths(half), df_of(jacobian), container)
     replicated = replicated_function(
         covariance, lambda vector: of_vector(vector).reshape(-1).to(torch.float64), estimates, jacobian
     )
     moved = replicated.draws - replicated.draws.mean(0)
     matrix = moved.mT @ moved / (len(moved) - _lost_degrees(covariance))
-    return Delta(estimates, jacobian, matrix, covariance.df, container, replicated)
+    return Delta(estimates, jacobian, matrix, replicated.errors, covariance.df, container, replicated)
 
 
 def replicated_function(
@@ -348,7 +352,7 @@ def replicated_function(
 
     return Replicated(
         estimates,
-        values.std(0, correction=_lost_degrees(covariance)),
+        lengths((values - values.mean(0)).mT) / math.sqrt(len(values) - _lost_degrees(covariance)),
         values,
         lambda: known().variances(jacobian, _mapped(torch.func.jacrev(function), draws)),
         lambda: known().acceleration(jacobian),

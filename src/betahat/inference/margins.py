@@ -20,6 +20,7 @@ from betahat.errors import DataError, EstimationError, OptionError, listed
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import two_sided
 from betahat.inference.effects_table import effects_summary
+from betahat.solvers.lengths import lengths
 
 _AT = ("overall", "mean", "median", "zero", "all")
 _METHODS = {"dydx": "dy/dx", "eyex": "d(lny)/d(lnx)", "dyex": "dy/d(lnx)", "eydx": "d(lny)/dx"}
@@ -282,7 +283,7 @@ def marginal_effects(
     average, jacobian = _averaged(effects, params, points, offset, counts)
     spread = jacobian.movedim(1, 0).reshape(-1, len(params)) @ factor  # outcome by outcome
     covariance = spread @ spread.mT
-    errors = covariance.diagonal().sqrt().reshape(average.shape[1], -1).mT
+    errors = lengths(spread).reshape(average.shape[1], -1).mT
     return Margins(
         average, errors, covariance, names, response.outcomes, {"at": at, "method": method}, response, container
     )

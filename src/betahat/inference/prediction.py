@@ -14,6 +14,7 @@ from betahat.data.container import Container, to_numpy
 from betahat.errors import DataError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
+from betahat.solvers.lengths import lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +23,8 @@ class Prediction:
 
     Attributes
     ----------
-    means, variances : Tensor
-        (m,) x'b and x'V x.
+    means, errors : Tensor
+        (m,) x'b and the root of x'V x.
     noise : Tensor
         () or (m,) the variance of a new observation about its mean.
     df : float or None
@@ -35,7 +36,7 @@ class Prediction:
     """
 
     means: Tensor
-    variances: Tensor
+    errors: Tensor
     noise: Tensor
     df: Df
     container: Container
@@ -54,7 +55,7 @@ class Prediction:
     @property
     def var_pred_mean(self) -> Any:
         """(m,) x'V x."""
-        return self.container.plain(self.variances)
+        return self.container.plain(self.errors.square())
 
     @property
     def var_resid(self) -> Any:
@@ -64,7 +65,7 @@ class Prediction:
     @property
     def se_mean(self) -> Any:
         """(m,) the standard error of the mean."""
-        return self.container.plain(self.variances.sqrt())
+        return self.container.plain(self.errors)
 
     @property
     def se(self) -> Any:
@@ -74,7 +75,7 @@ class Prediction:
     @property
     def se_obs(self) -> Any:
         """(m,) the standard error of a new observation."""
-        return self.container.plain((self.variances + self.noise).sqrt())
+        return self.container.plain(self._errors_of(True))
 
     def conf_int(self, obs: bool = False, alpha: float = 0.05) -> Any:
         """Return (m, 2) intervals of the mean, or with `obs` of a new observation.
@@ -115,7 +116,7 @@ class Prediction:
         return pd.DataFrame(
             {
                 "mean": to_numpy(self.means),
-                "mean_se": to_numpy(self.variances.sqrt()),
+                "mean_se": to_numpy(self.errors),
                 "mean_ci_lower": mean[:, 0],
                 "mean_ci_upper": mean[:, 1],
                 "obs_ci_lower": obs[:, 0],
@@ -129,8 +130,10 @@ class Prediction:
         return str(self.summary_frame())
 
     def _bounds(self, obs: bool, alpha: float) -> Tensor:
-        variance = self.variances + self.noise if obs else self.variances
-        return interval(self.means, variance.sqrt(), alpha, self.df)
+        return interval(self.means, self._errors_of(obs), alpha, self.df)
+
+    def _errors_of(self, obs: bool) -> Tensor:
+        return torch.hypot(self.errors, self.noise.sqrt()) if obs else self.errors
 
 
 def predict_mean(exog: Tensor, params: Tensor) -> Tensor:
@@ -169,9 +172,9 @@ def predict(
         (m,) the labels of the rows.
     """
     means = predict_mean(exog, params)
-    variances = gather(lambda block: (block.columns[0] @ factor).square().sum(1), exog)
+    errors = gather(lambda block: lengths(block.columns[0] @ factor), exog)
     scaled = noise if weights is None else noise / weights.to(torch.float64)
-    return Prediction(means, variances, scaled, df, container, labels)
+    return Prediction(means, errors, scaled, df, container, labels)
 
 
 def check_width(exog: Tensor, width: int) -> None:

@@ -20,6 +20,7 @@ from betahat.inference.likelihood import log_likelihood
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.softmax import Softmax
+from betahat.solvers.lengths import lengths
 
 
 def means(fit: Fit) -> Tensor:
@@ -206,7 +207,7 @@ def predict_response(
     """
     index = gather(lambda block: block.columns[0] @ fit.params, exog)
     index = index if offset is None else index + offset
-    error = gather(lambda block: torch.linalg.vector_norm(block.columns[0] @ factor, dim=1), exog)
+    error = gather(lambda block: lengths(block.columns[0] @ factor), exog)
     objective = fit.objective
     assert isinstance(objective, LinearIndex)
     if linear:

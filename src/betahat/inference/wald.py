@@ -16,6 +16,7 @@ from betahat.data.container import Container, to_numpy
 from betahat.errors import EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, chi2_tail, f_tail, two_sided
+from betahat.solvers.lengths import lengths
 
 # Restrictions that agree to 1e-12 of their standard errors are one restriction.
 _SINGULAR = 1e-12
@@ -310,7 +311,7 @@ def quadratic(gap: Tensor, factor: Tensor) -> tuple[float, int]:
     EstimationError
         The gap does not lie in the range of F: no parameters satisfy all the restrictions.
     """
-    scale = torch.linalg.vector_norm(factor, dim=1)
+    scale = lengths(factor)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     left, values, _ = torch.linalg.svd(factor / scale[:, None], full_matrices=False)
     held = values > _SINGULAR * values[0]

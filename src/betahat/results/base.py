@@ -41,6 +41,7 @@ from betahat.plots.coefficients import coefplot
 from betahat.plots.rows import plot_diagnostics
 from betahat.saving.files import write
 from betahat.saving.records import Stored
+from betahat.solvers.lengths import lengths
 
 
 @dataclass(frozen=True)
@@ -829,8 +830,7 @@ class Results(ABC):
     def _errors_of(self, matrix: Tensor, cov_p: Any = None) -> Tensor:
         """(J,) standard errors of R b; single ones are defined where the covariance has no root, and joint tests are not."""
         try:
-            errors: Tensor = torch.linalg.vector_norm(matrix @ self._factor_of(cov_p), dim=1)
-            return errors
+            return lengths(matrix @ self._factor_of(cov_p))
         except EstimationError:
             variances = ((matrix @ self._matrix(cov_p)) * matrix).sum(1)
             if bool((variances <= 0).any()):

@@ -24,6 +24,7 @@ from betahat.inference.response import ResponsePrediction
 from betahat.objectives.base import Claim
 from betahat.objectives.own import Route
 from betahat.results.base import UnstoredModel, VectorResults
+from betahat.solvers.lengths import lengths
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -213,8 +214,7 @@ class GeneralResults(VectorResults):
 
         def error_of(columns: tuple[Tensor, ...]) -> Tensor:
             jacobian = row_jacobian(lambda at, rows: outputs(at, rows).reshape(-1, 1), params, columns, self.view.route)
-            errors: Tensor = torch.linalg.vector_norm(jacobian[:, 0] @ self._factor, dim=1)
-            return errors
+            return lengths(jacobian[:, 0] @ self._factor)
 
         held = not tensors
         error = error_of(()) if held else gather(lambda block: error_of(block.columns), *tensors, rows=self.view.rows)

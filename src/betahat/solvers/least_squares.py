@@ -129,7 +129,7 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
     if not design.small:
         products, _ = design.moments
         scale = products.diagonal().sqrt()
-        if bool((scale > _SMALLEST).all()) and certified(products / scale / scale[:, None]):
+        if _plain_sizes(scale) and certified(products / scale / scale[:, None]):
             return tuple(range(design.width)), None
     triangle = _tsqr(lambda x, y: x, replace(design, offset=None, counts=None))
     _check_scale(design.names, triangle.abs().amax(0))
@@ -153,10 +153,9 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     scale = products.diagonal().sqrt()
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
-    sound = (scale > _SMALLEST) & (scale < _LARGEST)
     size = float((moments / scale).abs().max())  # at most the length of y, whose square must be held as well
-    held = size == 0 or _SMALLEST < size < _LARGEST
-    if bool(failed) or not held or not bool(sound.all()) or not certified(scaled):
+    held = size == 0 or _SMALLEST < size**2 < _LARGEST
+    if bool(failed) or not held or not _plain_sizes(scale) or not certified(scaled):
         return None
     triangle = lower.mT * scale
     root = inverse_triangle(triangle)
@@ -175,6 +174,12 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     if bool(gain <= _STATIONARY * loss):
         return replace(found, sums=dict(zip(also, sums, strict=True)))
     return replace(found, params=start + step, loss=loss - 0.5 * gain)
+
+
+def _plain_sizes(scale: Tensor) -> bool:
+    """Tell whether fourth powers of columns of these lengths, of which a meat is a sum, neither overflow nor vanish."""
+    squares = scale.square()
+    return bool(((squares > _SMALLEST) & (squares < _LARGEST)).all())
 
 
 def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:

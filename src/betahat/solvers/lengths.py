@@ -1,0 +1,26 @@
+"""Lengths of rows of any size: their squares would overflow beyond 1e154, and vanish below 1e-162."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def lengths(rows: Tensor) -> Tensor:
+    """Return (m,) the lengths of (m, r) rows."""
+    scale = _sizes(rows)
+    found: Tensor = torch.linalg.vector_norm(rows / scale[:, None], dim=1) * scale
+    return found
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Return (m, r) rows brought to a size near one, by powers of two, which change no digit."""
+    return rows / _sizes(rows)[:, None]
+
+
+def _sizes(rows: Tensor) -> Tensor:
+    """Return (m,) powers of two near the largest number of each row; one for a row of zeros."""
+    largest = rows.abs().amax(1)
+    usual = (largest > 0) & torch.isfinite(largest)
+    powers: Tensor = torch.where(usual, largest / torch.frexp(largest).mantissa, 1.0)
+    return powers

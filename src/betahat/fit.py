@@ -204,13 +204,18 @@ class Fit:
 
     @property
     def df_resid(self) -> float:
-        """Residual degrees of freedom, n - r; n counts all numbers of a least squares fit of several outputs."""
-        return float(self.numbers - self.rank)
+        """Residual degrees of freedom, n - r; of m outputs, each an equation of its own, those of one, n - r / m."""
+        return float(self.nobs - self.rank / self.outputs)
 
     @property
     def numbers(self) -> float:
-        """n, or of a least squares fit of several outputs the count of all their numbers."""
-        return self.fact("numbers", lambda: _numbers(self.problem))
+        """n, or n m of m outputs that are equations of their own."""
+        return self.fact("numbers", lambda: self.problem.numbers)
+
+    @property
+    def outputs(self) -> float:
+        """m, the equations that the coefficients are shared out to in degrees of freedom; 1 but for modules of several outputs."""
+        return self.numbers / self.nobs
 
     @property
     def df_model(self) -> float:
@@ -237,8 +242,11 @@ class Fit:
 
     @cached_property
     def dispersion(self) -> Tensor:
-        """() the factor of the classical covariance: s^2 = RSS / (n - r) for least squares, 1 for a likelihood."""
-        return dispersion(self.objective.claim, self.loss, self.df_resid)
+        """() the factor of the classical covariance: s^2 = RSS / (n - r) for least squares, 1 for a likelihood.
+
+        Of several outputs it is the mean of their variances, RSS / (n m - r).
+        """
+        return dispersion(self.objective.claim, self.loss, float(self.numbers - self.rank))
 
     @property
     def point(self) -> Point:
@@ -658,7 +666,7 @@ def _fit_at(
     loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
     root, triangle, sound = _root(problem, local, bread, rank)
     if bread is Bread.OPG:  # the scores of the log-likelihood are those of the loss over the dispersion
-        factor = dispersion(problem.objective.claim, loss, float(_numbers(problem) - root.shape[1])).sqrt()
+        factor = dispersion(problem.objective.claim, loss, float(problem.numbers - root.shape[1])).sqrt()
         root, triangle = root * factor, triangle / factor
     return Fit(
         problem,
@@ -685,14 +693,6 @@ def _certificate(problem: Problem, params: Tensor, triangle: Tensor) -> float | 
             "twice differentiable, or whose output is not the same at every call."
         )
     return found
-
-
-def _numbers(problem: Problem) -> float:
-    """Return how many numbers are explained: the rows, or for least squares of several outputs all of theirs."""
-    sample, objective = problem.sample, problem.objective
-    if isinstance(objective, ModelLoss) and objective.claim is Claim.LEAST_SQUARES:
-        return sample.columns[-1].numel()
-    return sample.nobs
 
 
 def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tuple[Tensor, Tensor, bool]:

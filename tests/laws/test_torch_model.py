@@ -853,13 +853,6 @@ def test_a_mean_and_its_variance():
     assert res.names == ("constant", "mean.weight[0,0]", "mean.weight[0,1]", "mean.bias")
 
 
-def test_least_squares_of_several_outputs_is_that_of_all_their_numbers():
-    y = torch.cat([_real(1), _real(2)], 1)
-    res = bh.TorchModel(nn.Linear(3, 2, bias=False), nn.MSELoss(), X3, y).fit()
-    stacked = bh.OLS(y.mT.reshape(-1), torch.block_diag(X3, X3)).fit()
-    _same_covariance(res.cov_params(), stacked.cov_params())
-
-
 def test_least_squares_of_several_outputs_has_the_sandwich_of_its_rows():
     y = torch.cat([_real(1), _real(2)], 1)
     res = bh.TorchModel(nn.Linear(3, 2, bias=False), nn.MSELoss(), X3, y).fit("HC0")

@@ -18,7 +18,7 @@ from betahat.calculus.autodiff import (
     value_and_gradient,
 )
 from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, root_of_counts, rows_of, times
-from betahat.data.blocks import Block, gram
+from betahat.data.blocks import Block, gram, product
 from betahat.data.sample import Batch
 from betahat.errors import EstimationError, OptionError
 from betahat.objectives.own import ModelLoss, RowLoss
@@ -226,13 +226,54 @@ class OutputRows(Rows):
 
         St. Laurent and Cook (1992), JASA 87, call it the tangent plane leverage.
         """
-        if self.at.bread is Bread.OPG or self.jacobian.shape[1] != 1:
+        self._check_leverage()
+        if self.jacobian.shape[1] != 1:
             raise EstimationError(
-                "Leverage is defined for a model with one output and a bread of second derivatives; use HC0 or HC1."
+                "A row of several outputs has a matrix of leverages, not a number; use HC0 to HC5 or clusters, which know it."
             )
         expected = self.at.bread is Bread.EXPECTED
         curvature = self._curvature(Bread.EXPECTED if expected else Bread.GAUSS_NEWTON)[:, 0, 0]
         return curvature * (self.jacobian[:, 0] @ self.at.root).square().sum(1)
+
+    def _check_leverage(self) -> None:
+        if self.at.bread is Bread.OPG or not (self.jacobian.shape[1] == 1 or self.objective.loss.elementwise):
+            raise EstimationError(
+                "Leverage is defined for a model with one output, or whose loss adds up that of each output, and a bread of second "
+                "derivatives; use HC0 or HC1."
+            )
+
+    @property
+    def largest_leverage(self) -> Tensor:
+        """(b,) the leverage, or the largest eigenvalue of H = P P', P the (m, r) hat rows."""
+        self._check_leverage()
+        return self.leverage if self.jacobian.shape[1] == 1 else self._hat_spectrum[0][:, -1]
+
+    def adjusted_meat(self, adjust: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the meat of scores whose residuals are multiplied by `adjust(h)`, of several outputs by `adjust(H)`.
+
+        With the whitened residuals e a row's score in Z's coordinates is P'e, so that P' f(PP') e = f(P'P) P'e: what is added to it is
+        P' (f - 1)/h (PP') P P'e.
+        """
+        self._check_leverage()
+        if self.jacobian.shape[1] == 1:
+            return self.meat(adjust(self.leverage))
+        assert not self.at.well_conditioned, "products of a module's columns are never certified"
+        (values, turned), scores = self._hat_spectrum, product(self.scores(), self.at.root)
+        there = values > _ROUNDING
+        slope = torch.where(there, (adjust(values) - 1.0) / torch.where(there, values, 1.0), 0.0)
+        added = torch.einsum("bmr,bm->br", turned, slope * torch.einsum("bmr,br->bm", turned, scores))
+        return gram(scores + added, root_of_counts(self.counts))
+
+    @cached_property
+    def _hat_spectrum(self) -> tuple[Tensor, Tensor]:
+        """(b, m) the eigenvalues of H, ascending, and (b, m, r) the hat rows turned by the eigenvectors."""
+        hats = self.hat_rows
+        values, vectors = torch.linalg.eigh(hats @ hats.mT)
+        return values, vectors.mT @ hats
+
+    def errors(self) -> Tensor:
+        """Return (b, m) f - y."""
+        return (self._output - self.columns[-1]).reshape(len(self), -1)
 
     @property
     def hat_rows(self) -> Tensor:
@@ -271,7 +312,7 @@ class OutputRows(Rows):
 
     def residuals(self) -> Tensor:
         """Return (b m,) f - y: with `whitened` the linearised least squares problem."""
-        return (self._output - self.columns[-1]).flatten()
+        return self.errors().flatten()
 
     def _curvature(self, bread: Bread) -> Tensor:
         """Return (b, m, m) l'' or E(l'')."""

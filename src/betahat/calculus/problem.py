@@ -62,6 +62,15 @@ class Problem:
     penalty: Penalty | None = None
     back: Tensor | None = None
 
+    @property
+    def numbers(self) -> float:
+        """n, or n m of a module of m outputs whose losses add up: how many numbers are explained."""
+        objective, sample = self.objective, self.sample
+        if not isinstance(objective, ModelLoss) or not objective.loss.elementwise:
+            return sample.nobs
+        target = sample.columns[-1]
+        return sample.nobs * (target.numel() // len(target))
+
     def rows(self, block: Block, at: Point) -> Rows:
         """Return the rows of a block at a point.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import singledispatch
@@ -109,6 +110,26 @@ class Rows(ABC):
     @abstractmethod
     def hat_rows(self) -> Tensor:
         """(b, m, r) H = W Z with W'W a row's share of the information: H H' is its block of the hat matrix, (m, m)."""
+
+    @property
+    def largest_leverage(self) -> Tensor:
+        """(b,) the leverage, or of several outputs the largest eigenvalue of a row's block of the hat matrix."""
+        return self.leverage
+
+    def adjusted_meat(self, adjust: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the meat of scores whose residuals are multiplied by `adjust(h)`, h the leverage.
+
+        Parameters
+        ----------
+        adjust : callable
+            Maps leverages to factors, elementwise; of several outputs it is taken of the eigenvalues of a row's block of the hat matrix.
+
+        Returns
+        -------
+        Tensor
+            (k, k) or (r, r), as `meat`.
+        """
+        return self.meat(adjust(self.leverage))
 
     @abstractmethod
     def information(self, bread: Bread) -> Tensor:

@@ -308,6 +308,15 @@ def check_unpenalised(fit: Fit, what: str) -> None:
         raise EstimationError(f"{what} does not know the penalty; use 'HC0' or 'nonrobust', which do.")
 
 
+def check_one_variance(fit: Fit, what: str) -> None:
+    """Refuse a covariance that takes the errors of several outputs to be of one variance and uncorrelated."""
+    if fit.objective.claim is Claim.LEAST_SQUARES and fit.outputs > 1:
+        raise EstimationError(
+            f"{what} takes the errors of all {fit.outputs:.0f} outputs to have one variance and no correlation, which a squared error does not "
+            "say of them; use 'nonrobust', which estimates both, or 'HC0'."
+        )
+
+
 def penalised(fit: Fit) -> str:
     """Return the sentence that a penalty adds to a note."""
     return (

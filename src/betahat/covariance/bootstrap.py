@@ -334,7 +334,7 @@ class Plan:
         jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
         clusters, nobs = float(self.units), float(fit.nobs)
         factor = (clusters - 1.0) / clusters
-        factor = factor if crv3 else (nobs - 1.0) / (nobs - fit.rank) / factor
+        factor = factor if crv3 else (nobs - 1.0) / fit.df_resid / factor
         sample = WildClusters(self.hats.grams, self.hats.sums, jackknifed, crv3, options.null, factor)
         return WildTest(fit, sample, self.signs, self.seed, self.reps)
 

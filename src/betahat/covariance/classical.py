@@ -8,7 +8,10 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from betahat.calculus.general import OutputRows
+from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, penalised, sandwich
+from betahat.data.blocks import gram
 from betahat.errors import EstimationError, OptionError
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
@@ -22,7 +25,8 @@ class Classical(Estimator):
     """The classical covariance s^2 A^-1.
 
     For least squares s^2 = RSS / (n - k) and A^-1 = (X'WX)^-1, with t tests on n - k degrees of freedom: what R's
-    `lm` and statsmodels' "nonrobust" print. For a likelihood s^2 is 1 and the tests are normal. With a penalty it is
+    `lm` and statsmodels' "nonrobust" print. Errors of several outputs have a covariance S = E'E / (n - k), k coefficients to an output:
+    A^-1 (sum of J'SJ) A^-1, J a row's (m, k) derivatives, which of a linear model is R's S (x) (X'X)^-1. For a likelihood s^2 is 1 and the tests are normal. With a penalty it is
     A^-1 H A^-1, H the information without the penalty.
 
     Raises
@@ -52,6 +56,8 @@ class Classical(Estimator):
                 f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, where classical standard "
                 "errors mean nothing; fit with polish=True, train further, or pass the penalty= that they were trained with."
             )
+        if claim is Claim.LEAST_SQUARES and fit.outputs > 1:
+            return _of_several_outputs(fit)
         scale = fit.dispersion
         df = fit.df_resid if claim is Claim.LEAST_SQUARES else None
         if fit.problem.penalty is not None:
@@ -107,6 +113,66 @@ class FixedScale(Estimator):
         note = "Standard Errors are based on fixed scale"
         core = torch.full_like(fit.dispersion, self.scale)
         return Covariance(self.scale * fit.bread, "fixed scale", note, noise=self.scale, core=core)
+
+
+def _of_several_outputs(fit: Fit) -> Covariance:
+    """Return A^-1 (sum of J'SJ) A^-1, S the covariance of the outputs' errors."""
+    note = "Standard Errors assume that the errors' covariance, estimated from all outputs, is the same in every row"
+    half = torch.linalg.cholesky_ex(error_covariance(fit))[
+        0
+    ].mT  # of errors without spread zeros, as their variances are
+    (core,) = fit.problem.total(lambda rows: (gram((half @ _hats(rows)).flatten(0, 1)),), fit.point)
+    matrix = fit.root @ core @ fit.root.mT
+    return Covariance(matrix, "nonrobust", note + penalised(fit), fit.df_resid, robust=False, core=core)
+
+
+def error_covariance(fit: Fit) -> Tensor:
+    """Return (m, m) S = E'E of the outputs' errors, each entry over the root of both outputs' n - k_j.
+
+    k_j is output j's share of the coefficients: the sum of its leverages, which of a linear equation is the number of its own.
+
+    Raises
+    ------
+    EstimationError
+        An output has as many coefficients as rows.
+
+    References
+    ----------
+    Zellner (1962), JASA 57(298). R: ``estVar`` of an `lm` of several responses; ``systemfit`` by "geomean".
+    """
+    products, share = error_products(fit), fit.sum_rows(_leverage_sums)
+    left = float(fit.nobs) - share * (fit.rank / share.sum())
+    spent = (left < 0.5).nonzero().flatten().tolist()
+    if spent:
+        raise EstimationError(
+            f"Output {spent[0]} has as many coefficients as rows, so that nothing is left to estimate its errors' variance from; use 'HC0', "
+            "or fewer parameters."
+        )
+    return products / (left * left[:, None]).sqrt()
+
+
+def error_products(fit: Fit) -> Tensor:
+    """Return (m, m) E'E of the errors of a least squares fit of several outputs."""
+    return fit.sum_rows(_error_products)
+
+
+def _error_products(rows: Rows) -> Tensor:
+    errors = _outputs(rows).errors()
+    return gram(errors, root_of_counts(rows.counts))
+
+
+def _leverage_sums(rows: Rows) -> Tensor:
+    return times(_hats(rows).square().sum(2), rows.counts).sum(0)
+
+
+def _hats(rows: Rows) -> Tensor:
+    """Return (b, m, r) J Z."""
+    return _outputs(rows).jacobian @ rows.at.root
+
+
+def _outputs(rows: Rows) -> OutputRows:
+    assert isinstance(rows, OutputRows), "only a module has several outputs"
+    return rows
 
 
 def _unpenalised(fit: Fit) -> Tensor:

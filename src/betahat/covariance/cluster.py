@@ -157,7 +157,7 @@ class Cluster(Estimator):
         """Return the kind whose factor is meant, and whether all ways share the smallest number of clusters."""
         if self.correction is None:
             return self.kind, self.multiway == "min"
-        linear = fit.objective.claim is Claim.LEAST_SQUARES
+        linear = fit.objective.claim is Claim.LEAST_SQUARES and fit.outputs == 1  # sandwich takes HC0 of an mlm
         return "CR1S" if linear or self.correction == "fixest" else "CR1", self.correction != "sandwich"
 
 
@@ -285,15 +285,15 @@ def _warn_of_fixed(groups: Groups, which: str) -> None:
 
 def _factor(kind: Kind, count: int, fit: Fit) -> float:
     """Return the factor of a kind, of `count` clusters."""
-    nobs, width = float(fit.nobs), fit.rank
+    nobs, width = float(fit.nobs), fit.rank / fit.outputs
     if kind == "CR1p" and count <= width:
         raise EstimationError(
-            f"CR1p divides by G - k, and there are {count} clusters for {width} coefficients; use CR1 or CR2."
+            f"CR1p divides by G - k, and there are {count} clusters for {width:g} coefficients; use CR1 or CR2."
         )
     return {
         "CR1": count / (count - 1.0),
         "CR1p": count / (count - width) if count > width else 1.0,
-        "CR1S": count / (count - 1.0) * (nobs - 1.0) / (nobs - width),
+        "CR1S": count / (count - 1.0) * (nobs - 1.0) / fit.df_resid,
         "jackknife": (count - 1.0) / count,
     }.get(kind, 1.0)
 

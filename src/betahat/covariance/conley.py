@@ -96,7 +96,7 @@ class Conley(Estimator):
         order = torch.argsort(latitude, stable=True)
         core = self._pairs(scores[order], latitude[order], longitude[order])
         if self.correction:
-            core = core * (fit.nobs / (fit.nobs - fit.rank))
+            core = core * (fit.nobs / fit.df_resid)
         unit = " km" if self.distance == "great-circle" else ""
         note = f"Standard Errors are robust to spatial correlation within {float(self.cutoff):g}{unit} (Conley, {self.kernel} kernel)"
         return of_core(fit, core, "Conley", note)

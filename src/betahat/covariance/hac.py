@@ -108,7 +108,7 @@ class HAC(Estimator):
             core = lagged_products([whole], weights)
             core = core if half is None else half @ core @ half.mT
         if self.correction:
-            core = core * (fit.nobs / (fit.nobs - fit.rank))
+            core = core * (fit.nobs / fit.df_resid)
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""

@@ -26,10 +26,11 @@ class Meat:
 
     def __call__(self, rows: Rows) -> Tensor:
         """Sum over a block."""
-        if self.power == 0:
-            return rows.meat()
-        slack = 1.0 - rows.leverage
-        return rows.meat(slack.rsqrt() if self.power == 1 else slack.reciprocal())
+        return rows.meat() if self.power == 0 else rows.adjusted_meat(self._factor)
+
+    def _factor(self, leverage: Tensor) -> Tensor:
+        slack = 1.0 - leverage
+        return slack.rsqrt() if self.power == 1 else slack.reciprocal()
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Discounted:
     Attributes
     ----------
     mean : float
-        The mean leverage, k / n.
+        The mean leverage, k / n; of m outputs k / (n m).
     caps : tuple of float
         One for each summand.
     share : float
@@ -52,13 +53,15 @@ class Discounted:
 
     def __call__(self, rows: Rows) -> Tensor:
         """Sum over a block."""
-        leverage = rows.leverage
+        return rows.adjusted_meat(self._factor)
+
+    def _factor(self, leverage: Tensor) -> Tensor:
         delta = sum((leverage / self.mean).clamp_max(cap) for cap in self.caps)
-        return rows.meat((1.0 - leverage) ** (-0.5 * self.share * delta))
+        return (1.0 - leverage) ** (-0.5 * self.share * delta)
 
 
 def _highest_leverage(rows: Rows) -> Tensor:
-    return (rows.leverage > 1.0 - _FULL_LEVERAGE).sum()
+    return (rows.largest_leverage > 1.0 - _FULL_LEVERAGE).sum()
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class HC1(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return n / (n - k) times HC0."""
-        return _covariance(fit, fit.sum_rows(Meat(0)) * (fit.nobs / (fit.nobs - fit.rank)), "HC1")
+        return _covariance(fit, fit.sum_rows(Meat(0)) * (fit.nobs / fit.df_resid), "HC1")
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
@@ -202,7 +205,7 @@ class HC4(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
         _check_leverage(fit, "HC4")
-        return _covariance(fit, fit.sum_rows(Discounted(fit.rank / fit.nobs, (4.0,), 1.0)), "HC4", leveraged=True)
+        return _covariance(fit, fit.sum_rows(Discounted(fit.rank / fit.numbers, (4.0,), 1.0)), "HC4", leveraged=True)
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,9 @@ class HC4m(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
         _check_leverage(fit, "HC4m")
-        return _covariance(fit, fit.sum_rows(Discounted(fit.rank / fit.nobs, (1.0, 1.5), 1.0)), "HC4m", leveraged=True)
+        return _covariance(
+            fit, fit.sum_rows(Discounted(fit.rank / fit.numbers, (1.0, 1.5), 1.0)), "HC4m", leveraged=True
+        )
 
 
 @dataclass(frozen=True)
@@ -256,8 +261,8 @@ class HC5(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^(d / 2)) A^-1."""
         _check_leverage(fit, "HC5")
-        mean = fit.rank / fit.nobs
-        highest = fit.once("highest leverage", lambda: float(fit.map_rows(lambda rows: rows.leverage).max()))
+        mean = fit.rank / fit.numbers
+        highest = fit.once("highest leverage", lambda: float(fit.map_rows(lambda rows: rows.largest_leverage).max()))
         return _covariance(
             fit, fit.sum_rows(Discounted(mean, (max(4.0, 0.7 * highest / mean),), 0.5)), "HC5", leveraged=True
         )
@@ -270,7 +275,7 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
 
 def _check_leverage(fit: Fit, label: str) -> None:
     if bool(fit.sum_rows(_highest_leverage)):
-        leverage = fit.map_rows(lambda rows: rows.leverage)
+        leverage = fit.map_rows(lambda rows: rows.largest_leverage)
         rows = torch.nonzero(leverage > 1.0 - _FULL_LEVERAGE).flatten().tolist()
         if isinstance(fit.objective, ModelLoss) and not fit.objective.affine:
             raise EstimationError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised
+from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_one_variance, check_unpenalised
 from betahat.covariance.hc import Meat
 from betahat.errors import EstimationError
 from betahat.fit import Fit
@@ -41,6 +41,7 @@ class OPG(Estimator):
         """Return (sum s s')^-1."""
         check_likelihood(fit, "the inverse of its scores' outer products")
         check_unpenalised(fit, "OPG")
+        check_one_variance(fit, "OPG")
         meat = fit.sum_rows(Meat(0))
         core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
         scale = core.diagonal().sqrt()

@@ -278,9 +278,9 @@ def _other(kernel: KernelName, lags: str) -> str:
 
 
 def _factor(correction: Correction | None, count: int, fit: Fit) -> float:
-    nobs, width = float(fit.nobs), fit.rank
+    nobs = float(fit.nobs)
     if correction is None:
         return 1.0
     if correction == "hac":
-        return nobs / (nobs - width)
-    return count / (count - 1.0) * (nobs - 1.0) / (nobs - width)
+        return nobs / fit.df_resid
+    return count / (count - 1.0) * (nobs - 1.0) / fit.df_resid

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from betahat.calculus.general import OutputRows
 from betahat.calculus.index import IndexRows
 from betahat.calculus.rows import Rows, times
+from betahat.covariance.classical import error_products
 from betahat.data.design import Design
 from betahat.errors import EstimationError, OptionError
 from betahat.fit import Fit
@@ -38,8 +40,16 @@ def log_likelihood(fit: Fit) -> float:
 def _log_likelihood(fit: Fit) -> float:
     sample = fit.sample
     weights = sample.weights if isinstance(sample, Design) else None
+    claim = fit.objective.claim
+    if claim is Claim.LEAST_SQUARES and fit.outputs > 1:
+        return _of_several_outputs(error_products(fit), float(fit.nobs))
     loss = fit.loss + fit.sum_rows(_constant)
-    return float(log_likelihood_of(fit.objective.claim, loss, fit.numbers, weights))
+    return float(log_likelihood_of(claim, loss, float(fit.nobs), weights))
+
+
+def _of_several_outputs(products: Tensor, nobs: float) -> float:
+    """Return that of errors from one normal distribution, its covariance at the maximum, E'E / n."""
+    return -0.5 * nobs * (len(products) * (math.log(2.0 * math.pi) + 1.0) + float(torch.logdet(products / nobs)))
 
 
 def _constant(rows: Rows) -> Tensor:

@@ -144,7 +144,7 @@ class TorchModel:
         self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
         self._output = output[:1]
         self._problem = self._build(output)
-        check_size(self._problem.sample.nobs, len(self.names))
+        check_size(self._problem.numbers, len(self.names))
 
     def fit(
         self,
@@ -194,6 +194,11 @@ class TorchModel:
         check_polish(polish)
         claim, penalty = self._problem.objective.claim, self._problem.penalty
         check_general_options(kind, rank, claim, penalty)
+        if kind is Bread.OPG and claim is Claim.LEAST_SQUARES and self._problem.numbers > self._problem.sample.nobs:
+            raise OptionError(
+                "bread='opg' takes the errors of all outputs to have one variance and no correlation, which a squared error does not say of "
+                "them; pass bread='observed'."
+            )
         if kind is Bread.EXPECTED:
             self._loss.objective.expected_curvature(
                 self._output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor
@@ -36,7 +36,15 @@ class Objective(ABC):
 
 
 class OutputLoss(Objective):
-    """A loss l(eta, y) of a model's output eta, which is all that it knows of the parameters."""
+    """A loss l(eta, y) of a model's output eta, which is all that it knows of the parameters.
+
+    Attributes
+    ----------
+    elementwise : bool
+        Whether the loss of a row with several outputs is the sum of each output's own, so that each is an equation.
+    """
+
+    elementwise: ClassVar[bool]
 
     @abstractmethod
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
@@ -64,6 +72,8 @@ class LinearIndex(OutputLoss):
     With it go scores -l' x, information sum of l'' x x' and leverage l'' x'A^-1 x, so that a subclass
     states l, -l' and l'' and nothing else.
     """
+
+    elementwise = True
 
     @abstractmethod
     def residual(self, index: Tensor, target: Tensor) -> Tensor:

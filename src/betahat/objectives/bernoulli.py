@@ -94,6 +94,7 @@ class Probability(OutputLoss):
     """The loss -y log p - (1 - y) log(1 - p) of a probability p, that of ``nn.BCELoss``."""
 
     claim = Claim.LIKELIHOOD
+    elementwise = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""

@@ -61,6 +61,7 @@ class GaussianMeanVariance(OutputLoss):
     floor: float = 1e-6
 
     claim = Claim.LIKELIHOOD
+    elementwise = False
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""

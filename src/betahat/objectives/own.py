@@ -39,6 +39,8 @@ class OwnLoss(OutputLoss):
     declared: Claim
     by_row: bool
 
+    elementwise = False
+
     @property
     def claim(self) -> Claim:
         """What the user says of it."""

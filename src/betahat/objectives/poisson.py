@@ -58,6 +58,7 @@ class PoissonMean(OutputLoss):
     floor: float = 1e-8
 
     claim = Claim.LIKELIHOOD
+    elementwise = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) mu - y log(mu + eps)."""

@@ -18,6 +18,7 @@ class Softmax(OutputLoss):
     """
 
     claim = Claim.LIKELIHOOD
+    elementwise = False
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""
@@ -46,6 +47,7 @@ class LogProbabilities(OutputLoss):
     """The loss -eta_y of (b, J) log-probabilities, that of ``nn.NLLLoss``."""
 
     claim = Claim.LIKELIHOOD
+    elementwise = False
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""

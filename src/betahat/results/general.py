@@ -379,7 +379,7 @@ class GeneralResults(VectorResults):
     def _tensors(self) -> Mapping[str, tuple[int, torch.Size]]:
         return self.view.tensors
 
-    _learned = ("llf",)
+    _learned = ("llf", "df_resid")
 
     def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
         """Let the module or the loss go as well, which is code."""

@@ -13,6 +13,7 @@ from betahat.data.design import Design
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, listed
 from betahat.objectives.base import Claim, dispersion
+from betahat.objectives.own import ModelLoss
 from betahat.solvers.triangles import inverse_triangle
 
 # A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum. The rounding of a sum grows with its terms,
@@ -80,6 +81,8 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     check_finite_start(here)
     exact = _CONVERGED * max(1.0, float(problem.sample.nobs) / _ROWS)
     tolerance = exact if cheap or len(start) <= _COSTLY else _CONVERGED_COSTLY
+    if _linear_in_several(problem):  # an output may be too small to show in a decrement that all share
+        tolerance = 0.0
     floor = max(_FLAT**2, rounding(problem, here))
     last = float("inf")
     for iteration in progress(range(_ITERATIONS), "Newton"):
@@ -94,6 +97,12 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
             return Optimum(here, decrement, iteration, converged=decrement < max(_FLAT, floor))
         here, last = there, decrement
     return Optimum(here, decrement, _ITERATIONS, converged=False)
+
+
+def _linear_in_several(problem: Problem) -> bool:
+    """Tell whether several outputs are linear in the parameters, so that a step costs little."""
+    objective = problem.objective
+    return isinstance(objective, ModelLoss) and objective.affine and problem.numbers > problem.sample.nobs
 
 
 def newton_step(local: Local) -> Tensor:
@@ -120,7 +129,7 @@ def unit_scale(information: Tensor) -> Tensor:
 
 def noise(problem: Problem, local: Local) -> float:
     """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude."""
-    nobs, width = float(problem.sample.nobs), len(local.params)
+    nobs, width = float(problem.numbers), len(local.params)
     if problem.objective.claim is Claim.NONE:
         return max(abs(float(local.loss)), 1e-300) / nobs
     value = float(dispersion(problem.objective.claim, local.loss, max(nobs - width, 1.0)))

@@ -168,7 +168,10 @@ def _bca(of: Replicated, alpha: float) -> Tensor:
 def _sup_t(of: Replicated, alpha: float) -> Tensor:
     largest = ((of.draws - of.estimates).abs() / of.errors).amax(1)
     rank = min(math.ceil((len(largest) + 1) * (1.0 - alpha)), len(largest))
-    return _around(of, largest.sort().values[rank - 1])
+    critical = largest.sort().values[rank - 1]
+    band, within = _around(of, critical), of.draws[largest <= critical]
+    # The draw at the edge defines the band, and b + c s may be rounded to either side of it.
+    return torch.stack([torch.minimum(band[:, 0], within.amin(0)), torch.maximum(band[:, 1], within.amax(0))], 1)
 
 
 _INTERVALS: dict[str, Callable[[Replicated, float], Tensor]] = {

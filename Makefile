@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/python examples/wages.py
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 cover: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term

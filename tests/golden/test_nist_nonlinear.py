@@ -125,15 +125,6 @@ def digits(name, found, quantity):
     return float(-np.log10(error.clip(10**-PRINTED))) if error < 1 else 0.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Threads gain nothing on such small data, and wait for each other on a busy machine: 10 s become 100."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_all_sets_are_there():
     assert list(SETS) == golden.NAMES.split()
     assert [len(SETS[name]["y"]) for name in SETS] == [SETS[name]["n"] for name in SETS]

@@ -154,7 +154,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
     size = float((moments / scale).abs().max())  # at most the length of y, whose square must be held as well
-    held = size == 0 or _SMALLEST < size**2 < _LARGEST
+    held = size == 0 or _SMALLEST < size * size < _LARGEST  # inf, where size**2 would raise
     if bool(failed) or not held or not _plain_sizes(scale) or not certified(scaled):
         return None
     triangle = lower.mT * scale

@@ -14,6 +14,7 @@ from torch import Tensor
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import block_rows, blocks
+from betahat.data.container import cached_copy, hands_out_copies
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
 from betahat.errors import EstimationError, counted, listed
@@ -94,6 +95,7 @@ class Diagnostics:
     dtype: str = "torch.float64"
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Fit:
     """An objective at its optimum on a sample.
@@ -235,12 +237,12 @@ class Fit:
         """The constant column, if there is one."""
         return self.fact("constant", lambda: self.design.constant)
 
-    @cached_property
+    @cached_copy
     def bread(self) -> Tensor:
         """(k, k) A^-1: (X'WX)^-1 for least squares."""
         return self.root @ self.root.mT
 
-    @cached_property
+    @cached_copy
     def dispersion(self) -> Tensor:
         """() the factor of the classical covariance: s^2 = RSS / (n - r) for least squares, 1 for a likelihood.
 
@@ -292,7 +294,7 @@ class Fit:
         """
         if term not in self.sums:
             (self.sums[term],) = self.problem.total(lambda rows: (term(rows),), self.point)
-        found: Tensor = self.sums[term]
+        found: Tensor = self.sums[term].clone()  # an estimator may work on it in place
         return found
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -314,6 +316,21 @@ class Fit:
             self.sums[key] = compute()
         found: T = self.sums[key]
         return found
+
+    def known(self, function: Callable[[Fit], T]) -> T:
+        """Return `function` of this fit, which is called once.
+
+        Parameters
+        ----------
+        function : callable
+            Hashable; maps a `Fit` to what is kept.
+
+        Returns
+        -------
+        object
+            What `function` returned.
+        """
+        return self.once(function, lambda: function(self))
 
     def fact(self, name: str, compute: Callable[[], T]) -> T:
         """Return a number of the data that stays when the rows go.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows
+from betahat.data.container import hands_out_copies
 from betahat.data.groups import Groups
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
@@ -19,6 +20,7 @@ from betahat.solvers.least_squares import RowSum
 from betahat.solvers.lengths import lengths, unit_rows
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Covariance:
     """A covariance of the parameters and the inference that goes with it.

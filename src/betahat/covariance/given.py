@@ -65,7 +65,7 @@ class Given(Estimator):
             )
         if bool((matrix.diagonal() < 0).any()):
             raise OptionError("The covariance has a negative variance on its diagonal; pass one without.")
-        return Covariance(matrix, self.label, "Standard Errors are by a covariance that was given")
+        return Covariance(matrix.clone(), self.label, "Standard Errors are by a covariance that was given")
 
 
 def _check_labels(matrix: Any, names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import SmallSample
+from betahat.data.container import hands_out_copies
 from betahat.data.progress import progress
 from betahat.solvers.lengths import unit_rows
 
@@ -48,6 +49,7 @@ class ClusterHats:
     root: Tensor
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Adjusted(SmallSample):
     """Adjusted clusters: a contrast c takes the residuals of cluster g with weights a_g = A_g'W_g X_g A^-1 c = K_g u, u = Z'c.

@@ -1,11 +1,11 @@
-"""What goes in decides what comes out: the one place that turns tensors into a user's objects."""
+"""What goes in decides what comes out: the one place that hands results out, each time a copy that may be worked on in place."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,68 @@ from torch import Tensor
 from betahat.errors import DataError
 
 Names = Callable[[], Sequence[str]]
+T = TypeVar("T")
+
+
+class _Copied:
+    """A field of a record: reading it gives a copy of what is kept."""
+
+    def __init__(self, name: str) -> None:
+        """Take the name that it is kept under."""
+        self.name = name
+
+    def __get__(self, record: Any, owner: type) -> Any:
+        """Return a copy."""
+        return self if record is None else copied(record.__dict__[self.name])
+
+    def __set__(self, record: Any, value: Any) -> None:
+        """Keep a value, which only the record's own `__init__` does, since it is frozen."""
+        record.__dict__[self.name] = value.view() if isinstance(value, pd.Index) else value
+
+
+def hands_out_copies(cls: type[T]) -> type[T]:
+    """Let those fields of a frozen record be read as copies that hold tensors, frames or mappings: what one does to them changes no answer."""
+    for entry in fields(cls):  # type: ignore[arg-type]
+        if str(entry.type) == "Any" or any(kind in str(entry.type) for kind in _CHANGEABLE):
+            setattr(cls, entry.name, _Copied(entry.name))
+    return cls
+
+
+# What annotations call things that can be changed in place; Df is a number or a tensor.
+_CHANGEABLE = ("Tensor", "Df", "DataFrame", "Index", "Mapping")
+
+
+class _CachedCopy(property):
+    """A property that is computed once, and read as a copy each time."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Remember where it is kept."""
+        self.name = name
+
+    def __get__(self, record: Any, owner: type | None = None) -> Any:
+        """Return a copy."""
+        if record is None:
+            return self
+        if self.name not in record.__dict__:
+            assert self.fget is not None
+            record.__dict__[self.name] = self.fget(record)
+        return copied(record.__dict__[self.name])
+
+
+def cached_copy(function: Callable[[Any], T]) -> T:
+    """Make a property that is computed once, and read as a copy each time."""
+    made: Any = _CachedCopy(function)
+    found: T = made
+    return found
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of what can be changed in place, and anything else itself."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, pd.Index):
+        return value.view()  # whose name alone can be changed
+    return value.copy() if isinstance(value, np.ndarray | pd.DataFrame | pd.Series | dict | list) else value
 
 
 class Container(ABC):
@@ -104,6 +166,7 @@ class Arrays(Container):
         return None
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Frames(Container):
     """Any dataframe or a formula in, labelled pandas objects out.
@@ -155,5 +218,5 @@ def to_tensor(values: Any, like: Tensor) -> Tensor:
 
 def _labelled(values: Tensor, index: Any, columns: Any) -> pd.Series | pd.DataFrame:
     if values.ndim == 1:
-        return pd.Series(to_numpy(values), index=index)
-    return pd.DataFrame(to_numpy(values), index=index, columns=columns)
+        return pd.Series(to_numpy(values), index=index, copy=False)
+    return pd.DataFrame(to_numpy(values), index=index, columns=columns, copy=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, times
+from betahat.data.container import cached_copy, hands_out_copies
 from betahat.data.design import Design
 from betahat.errors import EstimationError
 from betahat.fit import Fit
@@ -23,6 +23,7 @@ from betahat.objectives.own import ModelLoss
 _ALONE = 1e-10
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Cases:
     """The rows of a fit.
@@ -73,17 +74,17 @@ class Cases:
         """Whether there are two values of y only."""
         return isinstance(_output_loss(self.fit), Logistic | Normit)
 
-    @cached_property
+    @cached_copy
     def leverage(self) -> Tensor:
         """(n,) h, the share of a row in its own fitted value, under the bread in use."""
         return self.fit.map_rows(lambda rows: rows.leverage)
 
-    @cached_property
+    @cached_copy
     def standardized(self) -> Tensor:
         """(n,) e / (s sqrt(1 - h)), s^2 the dispersion; NaN where h is 1."""
         return self._standardized(self.residuals)
 
-    @cached_property
+    @cached_copy
     def standardized_deviance(self) -> Tensor:
         """(n,) the same of `deviance`."""
         return self._standardized(self.deviance)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Resampling
-from betahat.data.container import Container, to_numpy
+from betahat.data.container import Container, hands_out_copies, to_numpy
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, two_sided
@@ -80,6 +80,7 @@ class Parameters:
         return len(self.view.names)
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Delta:
     """A function of the parameters, with its standard error.

@@ -40,12 +40,12 @@ class Influence:
         """Say of what it is the influence."""
         return f"<Influence of {self.fit.nobs} rows on {self._width} coefficients; see summary_frame()>"
 
-    @cached_property
+    @property
     def hat_matrix_diag(self) -> Any:
         """(n,) leverage h = w x'(X'WX)^-1 x."""
         return self._rows(self._leverage)
 
-    @cached_property
+    @property
     def resid_press(self) -> Any:
         """(n,) e / (1 - h), a row's residual from the fit without it."""
         return self._rows(self._resid / (1 - self._leverage))
@@ -55,17 +55,17 @@ class Influence:
         """The sum of squared `resid_press`."""
         return float(((self._resid / (1 - self._leverage)) ** 2).sum())
 
-    @cached_property
+    @property
     def influence(self) -> Any:
         """(n,) e h / (1 - h), the change of a fitted value."""
         return self._rows(self._resid * self._odds)
 
-    @cached_property
+    @property
     def hat_diag_factor(self) -> Any:
         """(n,) h / (1 - h)."""
         return self._rows(self._odds)
 
-    @cached_property
+    @property
     def resid_studentized_internal(self) -> Any:
         """(n,) e / (s sqrt(1 - h))."""
         return self._rows(self._internal)
@@ -75,65 +75,65 @@ class Influence:
         """The same as `resid_studentized_internal`."""
         return self.resid_studentized_internal
 
-    @cached_property
+    @property
     def resid_studentized_external(self) -> Any:
         """(n,) e / (s_(i) sqrt(1 - h)), s_(i) from the fit without the row."""
         return self._rows(self._external)
 
-    @cached_property
+    @property
     def sigma2_not_obsi(self) -> Any:
         """(n,) s_(i)^2, the variance of the errors from the fit without the row."""
         return self._rows(self._sigma2_without)
 
-    @cached_property
+    @property
     def cooks_distance(self) -> tuple[Any, Any]:
         """(n,) Cook's distance t^2 h / ((1 - h) k), t studentised internally, and its place in F(k, n - k)."""
         distance = self._cooks
         tail = special.fdtrc(self._width, self.fit.df_resid, to_numpy(distance))
         return self._rows(distance), self._rows(to_tensor(tail, distance))
 
-    @cached_property
+    @property
     def dffits(self) -> tuple[Any, float]:
         """(n,) change of the fitted value in standard errors, and the threshold 2 sqrt(k / n)."""
         return self._rows(self._dffits), self._threshold
 
-    @cached_property
+    @property
     def dffits_internal(self) -> tuple[Any, float]:
         """(n,) `dffits` with s in the place of s_(i), and the threshold 2 sqrt(k / n)."""
         return self._rows(self._dffits_internal), self._threshold
 
-    @cached_property
+    @property
     def dfbeta(self) -> Any:
         """(n, k) b less the b of the fit without the row: A^-1 x e / (1 - h)."""
         return self._rows(self._changes, self.fit.design.names)
 
-    @cached_property
+    @property
     def dfbetas(self) -> Any:
         """(n, k) `dfbeta` in standard errors s_(i) sqrt((A^-1)_jj)."""
         return self._rows(self._scaled_changes, self.fit.design.names)
 
-    @cached_property
+    @property
     def params_not_obsi(self) -> Any:
         """(n, k) the coefficients of the fits without a row."""
         return self._rows(self.fit.params - self._changes, self.fit.design.names)
 
-    @cached_property
+    @property
     def cov_ratio(self) -> Any:
         """(n,) det of the classical covariance without the row, over det with it."""
         return self._rows(self._determinant_ratio)
 
-    @cached_property
+    @property
     def det_cov_params_not_obsi(self) -> Any:
         """(n,) the determinant of the classical covariance without the row."""
         determinant = torch.linalg.slogdet(self._sigma2 * self.fit.bread).logabsdet.exp()
         return self._rows(self._determinant_ratio * determinant)
 
-    @cached_property
+    @property
     def resid_var(self) -> Any:
         """(n,) s^2 (1 - h)."""
         return self._rows(self._sigma2 * (1 - self._leverage))
 
-    @cached_property
+    @property
     def resid_std(self) -> Any:
         """(n,) s sqrt(1 - h)."""
         return self._rows((self._sigma2 * (1 - self._leverage)).sqrt())
@@ -169,7 +169,7 @@ class Influence:
         tuple of Tensor
             (n,) and (n,).
         """
-        return self._external, two_sided(self._external, self.fit.df_resid - 1)
+        return self._external.clone(), two_sided(self._external, self.fit.df_resid - 1)
 
     @cached_property
     def _leverage(self) -> Tensor:

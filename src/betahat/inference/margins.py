@@ -14,7 +14,7 @@ from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
 from betahat.data.blocks import Block, blocks
-from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
 from betahat.data.progress import progress
 from betahat.errors import DataError, EstimationError, OptionError, listed
 from betahat.inference.coefficients import interval
@@ -58,6 +58,7 @@ class Response:
     outcomes: tuple[str, ...]
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Margins:
     """Marginal effects, with statsmodels' names.

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from betahat.data.blocks import gather
-from betahat.data.container import Container, to_numpy
+from betahat.data.container import Container, hands_out_copies, to_numpy
 from betahat.errors import DataError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.solvers.lengths import lengths
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """Predicted means with their variances, with statsmodels' names.

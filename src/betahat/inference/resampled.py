@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from betahat.data.container import hands_out_copies
 from betahat.errors import BootstrapWarning, EstimationError, OptionError, listed, user_level
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, quantile
@@ -19,6 +20,7 @@ Method = Literal["normal", "percentile", "basic", "studentized", "bca", "sup-t"]
 Tail = Literal["symmetric", "equal"]
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Replicated:
     """An estimate of m numbers and its replicates.

@@ -12,7 +12,7 @@ from torch import Tensor
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, times
 from betahat.data.blocks import gather
-from betahat.data.container import Container, to_numpy
+from betahat.data.container import Container, hands_out_copies, to_numpy
 from betahat.fit import Fit, fit_index
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
@@ -97,6 +97,7 @@ class _PredictionTable:
         return torch.zeros(4, dtype=weights.dtype, device=weights.device).index_add_(0, cells, weights).reshape(2, 2)
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class ResponsePrediction:
     """Predictions with standard errors by the delta method, with statsmodels' names.

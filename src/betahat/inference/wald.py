@@ -12,7 +12,7 @@ import torch
 from statsmodels.stats.contrast import ContrastResults as StatsmodelsContrast
 from torch import Tensor
 
-from betahat.data.container import Container, to_numpy
+from betahat.data.container import Container, hands_out_copies, to_numpy
 from betahat.errors import EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, chi2_tail, f_tail, two_sided
@@ -24,6 +24,7 @@ _SINGULAR = 1e-12
 _CONTRADICTION = 1e-6
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class TTest:
     """t or z tests of single restrictions, with statsmodels' names.
@@ -203,6 +204,7 @@ class WaldTest:
     __repr__ = summary
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class TermTests:
     """Wald tests of a model's terms.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.problem import Local
 from betahat.data.blocks import blocks
+from betahat.data.container import hands_out_copies
 from betahat.data.design import Design
 from betahat.data.progress import progress
 from betahat.errors import EstimationError
@@ -51,6 +52,7 @@ _FALLS = 0.8
 _PIECE = 2**18
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Replicates:
     """What the estimates of some replicates are.

@@ -62,7 +62,8 @@ class Results(ABC):
     """A fit under one covariance, with statsmodels' names.
 
     Vectors and matrices come out as the data went in: labelled pandas objects, NumPy arrays, or tensors on
-    their device. Results never change: `with_cov` returns others, which share the fit.
+    their device. Results never change: `with_cov` returns others, which share the fit, and what is handed out is a copy, which may be
+    worked on in place. Tensors of rows that went in are not copied; inside of `fit.design` they are the user's own.
 
     Attributes
     ----------

@@ -176,14 +176,14 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     # the rows
 
-    @cached_property
+    @property
     def fittedvalues(self) -> Any:
         """(n,) x'b, without the offset, as in statsmodels."""
-        values = fitted_values(self.fit)
+        values = self.fit.known(fitted_values)
         offset = self.fit.design.offset
         return self._container.present_rows(values if offset is None else values - offset)
 
-    @cached_property
+    @property
     def resid_response(self) -> Any:
         """(n,) y - E(y)."""
         return self._container.present_rows(self._error)
@@ -193,20 +193,20 @@ class DiscreteResults(MaximumLikelihoodResults):
         """The same as `resid_response`."""
         return self.resid_response
 
-    @cached_property
+    @property
     def resid_pearson(self) -> Any:
         """(n,) y - E(y) over the root of Var(y)."""
-        return self._container.present_rows(self._error / variances(self.fit).sqrt())
+        return self._container.present_rows(self._error / self.fit.known(variances).sqrt())
 
-    @cached_property
+    @property
     def resid_generalized(self) -> Any:
         """(n,) the derivative of the log-likelihood with respect to the index."""
-        return self._container.present_rows(generalized_residuals(self.fit))
+        return self._container.present_rows(self.fit.known(generalized_residuals))
 
-    @cached_property
+    @property
     def resid_dev(self) -> Any:
         """(n,) deviance residuals, the signed roots of each row's part of the deviance."""
-        return self._container.present_rows(deviance_residuals(self.fit))
+        return self._container.present_rows(self.fit.known(deviance_residuals))
 
     @cached_property
     def cases(self) -> Cases:
@@ -458,7 +458,7 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     @property
     def _error(self) -> Tensor:
-        return self.fit.design.endog.to(torch.float64) - means(self.fit)
+        return self.fit.design.endog.to(torch.float64) - self.fit.known(means)
 
     @property
     def _tensors(self) -> Mapping[str, Any]:
@@ -502,17 +502,17 @@ class MultinomialResults(MaximumLikelihoodResults):
         """(r - 1) (J - 1), r the rank of the regressors: one column counts as the constant, as in statsmodels."""
         return float(self.fit.rank - len(self.fit.equations))
 
-    @cached_property
+    @property
     def fittedvalues(self) -> Any:
         """(n, J - 1) the linear indices."""
         return self._container.present_rows(self._indices(self.fit.design.exog))
 
-    @cached_property
+    @property
     def resid_response(self) -> Any:
         """(n, J) indicators of the classes less their probabilities."""
         return self._container.present_rows(self._indicators - self._probabilities(self.fit.design.exog))
 
-    @cached_property
+    @property
     def resid_misclassified(self) -> Any:
         """(n,) 1 where the class of highest probability is not the one observed."""
         predicted = self._probabilities(self.fit.design.exog).argmax(1)

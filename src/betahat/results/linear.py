@@ -65,25 +65,25 @@ class LinearResults(VectorResults):
 
     # the rows
 
-    @cached_property
+    @property
     def fittedvalues(self) -> Any:
         """(n,) x'b."""
-        return self._container.present_rows(fitted_values(self.fit))
+        return self._container.present_rows(self.fit.known(fitted_values))
 
-    @cached_property
+    @property
     def resid(self) -> Any:
         """(n,) y - x'b."""
-        return self._container.present_rows(plain_residuals(self.fit))
+        return self._container.present_rows(self.fit.known(plain_residuals))
 
-    @cached_property
+    @property
     def wresid(self) -> Any:
         """(n,) sqrt(w) (y - x'b)."""
-        return self._container.present_rows(whitened_residuals(self.fit))
+        return self._container.present_rows(self.fit.known(whitened_residuals))
 
-    @cached_property
+    @property
     def resid_pearson(self) -> Any:
         """(n,) `wresid` over s; `wresid` itself, with a warning, where the fit is exact."""
-        resid = whitened_residuals(self.fit)
+        resid = self.fit.known(whitened_residuals)
         if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
             warnings.warn(
                 "All residuals are zero up to rounding, so they are returned unscaled; use resid.",
@@ -517,7 +517,7 @@ class LinearResults(VectorResults):
 
     @cached_property
     def _residual_diagnostics(self) -> Any:
-        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(whitened_residuals(self.fit)))
+        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(self.fit.known(whitened_residuals)))
 
     @cached_property
     def _overall(self) -> WaldTest:

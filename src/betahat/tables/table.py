@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from betahat.data.container import hands_out_copies
 from betahat.errors import OptionError
 from betahat.tables.cells import Layout
 from betahat.tables.documents import render_markdown, render_typst, write_docx
@@ -15,6 +16,7 @@ from betahat.tables.latex import Fit, LatexOptions, LatexStyle, render_latex
 from betahat.tables.text import render_text
 
 
+@hands_out_copies
 @dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """A table of estimates, as `regtable` and `compare` return it.

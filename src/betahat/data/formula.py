@@ -5,10 +5,11 @@ formulaic evaluates the formula; patsy, which statsmodels brings along, reads li
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import ismodule
@@ -21,15 +22,16 @@ import patsy
 import torch
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.materializers import PandasMaterializer
-from formulaic.materializers.types import ClusterBy
-from formulaic.parser import DefaultFormulaParser
+from formulaic.materializers.types import ClusterBy, FactorValues
 from formulaic.parser.types import Factor, Term
+from formulaic.utils.variables import Variable
 from interface_meta import override
 from pandas.api.types import is_bool_dtype
 from torch import Tensor
 
-from betahat.data.container import Frames, to_tensor
+from betahat.data.container import Frames, to_numpy, to_tensor
 from betahat.data.design import Design
+from betahat.data.expressions import Scope, names_in, value_of
 from betahat.data.frame import (
     Beside,
     Device,
@@ -40,8 +42,10 @@ from betahat.data.frame import (
     read_weights,
     to_pandas,
 )
+from betahat.data.grammar import Parser
 from betahat.data.sample import Origin
-from betahat.errors import DataError, FormulaError, counted, described, listed
+from betahat.data.transforms import KNOWN
+from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed
 
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]
@@ -53,6 +57,46 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
     @override
     def _is_categorical(self, values: Any) -> bool:
         return is_bool_dtype(values) or bool(PandasMaterializer._is_categorical(self, values))
+
+    @property
+    def _scope(self) -> Scope:
+        return Scope(self.data, self.context, KNOWN)
+
+    @override
+    def _lookup(self, name: str) -> tuple[Any, set[Variable]]:
+        if name in self.data:
+            return self._checked(self.data[name], name), {Variable(name, roles=("value",), source="data")}
+        if name in self.context:
+            return self._checked(self.context[name], name), {Variable(name, roles=("value",), source="context")}
+        return self._evaluate(name, None, None)
+
+    @override
+    def _evaluate(self, expr: str, metadata: Any, spec: Any) -> tuple[Any, set[Variable]]:
+        value, columns = value_of(expr, self._scope, {} if spec is None else spec.transform_state, spec)
+        return self._checked(value, expr), {Variable(name, roles=("value",), source="data") for name in columns}
+
+    def _checked(self, value: Any, name: str) -> Any:
+        """Refuse what is not a value for each row, or one for all."""
+        if isinstance(value, Tensor):
+            value = to_numpy(value)
+        elif isinstance(value, list | tuple | pd.Index) or _is_foreign(value):
+            value = np.asarray(value)
+        if callable(value) or ismodule(value) or value is None or isinstance(value, str):
+            raise FormulaError(f"{name!r} is {described(value)}, where a column or a number is wanted")
+        rows = _rows_of(value)
+        if rows not in (None, self.nrows):
+            raise FormulaError(
+                f"{name!r} has {counted(rows, 'value')} and the data {counted(self.nrows, 'row')}; pass one for each row"
+            )
+        if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(self.data.index):
+            raise FormulaError(
+                f"the rows of {name!r} have other labels than those of the data; put them into its order"
+            )
+        if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OUS":
+            return pd.Series(value, self.data.index)
+        if not isinstance(value, FactorValues) and rows is not None and is_bool_dtype(value) and np.ndim(value) == 1:
+            return pd.Series(pd.Categorical(value, categories=[False, True]), self.data.index)
+        return value
 
     @override
     def _cluster_terms(self, terms: Sequence[Term], cluster_by: ClusterBy = ClusterBy.NONE) -> Sequence[Term]:
@@ -67,6 +111,23 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
             numerical = frozenset(name for name, kind in kinds.items() if kind is Factor.Kind.NUMERICAL)
             groups.setdefault(numerical, []).append(term)
         return [term for group in groups.values() for term in sorted(group, key=_degree)]
+
+
+def _is_foreign(value: Any) -> bool:
+    """Tell whether a value is a column of another library than NumPy or pandas."""
+    return getattr(value, "__array__", None) is not None and not type(value).__module__.startswith(
+        ("numpy", "pandas", "formulaic")
+    )
+
+
+def _rows_of(value: Any) -> int | None:
+    """Return how many rows a value has; None of a single number."""
+    if isinstance(value, FactorValues):
+        value = value.__wrapped__
+    if isinstance(value, Mapping):
+        return max((rows for part in value.values() if (rows := _rows_of(part)) is not None), default=None)
+    shape = np.shape(value)
+    return shape[0] if shape else None
 
 
 @dataclass(frozen=True)
@@ -115,8 +176,13 @@ class Formula:
     def categorical_variables(self) -> set[str]:
         """The names in factors that are categories."""
         kinds = {expression: kind for expression, (kind, _) in self.spec.encoder_state.items()}
-        categories = [expression for expression, kind in kinds.items() if kind is Factor.Kind.CATEGORICAL]
-        return {str(name) for expression in categories for name in formulaic.Formula(expression).required_variables}
+        return {
+            str(name)
+            for factor in self.spec.factors
+            if kinds.get(factor.expr) is Factor.Kind.CATEGORICAL
+            for name in names_of([factor])
+            if name not in KNOWN and name not in vars(builtins)
+        }
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the regressors of new data from the stored state.
@@ -143,7 +209,7 @@ class Formula:
 def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame) -> pd.DataFrame:
     """Return (m, k) the regressors of new data; a row with a missing value is NaN throughout."""
     frame = data.reset_index(drop=True)
-    _check_variables(spec.required_variables, frame, context, text)
+    _check_variables(spec.factors, (), frame, context, text)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DataMismatchWarning)
         built = _evaluate(spec, frame, context, text)
@@ -191,13 +257,13 @@ def read_formula(
     """
     check_options(missing, device, dtype, hasconst)
     parsed = _parse(text)
-    variables = parsed.required_variables
+    factors = [factor for side in (parsed.lhs, parsed.rhs) for term in side for factor in term.factors]
     given = dict((beside or Beside()).items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     frame = to_pandas(data, " ".join([text, *columns.values()]))
-    _check_variables({*variables, *columns.values()}, frame, context, text, data)
-    context = {name: value for name, value in context.items() if name not in frame.columns}
+    _check_variables(factors, columns.values(), frame, context, text, data)
     labels = frame.index
+    context = _beside_columns(context, frame)
     frame = frame.reset_index(drop=True)
     if not len(frame):
         raise DataError("The data are empty: there is no row; pass at least one.")
@@ -205,7 +271,7 @@ def read_formula(
     left, right = built.lhs, built.rhs
     _check_sides(left, right, text)
     kept = right.index
-    _check_rows(frame, len(kept), variables, text, missing)
+    _check_rows(frame, len(kept), names_of(factors), text, missing)
     target = torch.get_default_device() if device is None else torch.device(device)
     positions = torch.tensor(kept.to_numpy(), device=target)
     exog = _to_device(right.to_numpy(dtype=float), target, dtype)
@@ -320,10 +386,10 @@ def _parse(text: str) -> Any:
             f"A formula is a string such as 'y ~ x', and {described(text)} came; for arrays use bh.OLS(endog, exog)."
         )
     try:
-        tokens = DefaultFormulaParser().get_tokens(text)
+        tokens = Parser().get_tokens(text)
         power = any(token.kind.value == "operator" and token.token in ("**", "^") for token in tokens)
-        parsed = formulaic.Formula(text, _ordering="degree" if power else "none")
-    except FormulaicError as error:
+        parsed = formulaic.Formula(text, _parser=Parser(), _ordering="degree" if power else "none")
+    except (FormulaicError, FormulaError, RecursionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise FormulaError(
             f"The formula {text!r} cannot be read: {reason}; write it in the manner of 'y ~ x1 + C(group)'."
@@ -337,18 +403,55 @@ def _parse(text: str) -> Any:
     return parsed
 
 
-def _check_variables(wanted: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str, data: Any = None) -> None:
-    absent = sorted(
-        str(name) for name in wanted if str(name) not in frame.columns and not _resolves(str(name), context)
-    )
+def names_of(factors: Iterable[Factor]) -> set[str]:
+    """Return the names that factors look up, of columns or of others."""
+    names: set[str] = set()
+    for factor in factors:
+        if factor.eval_method is Factor.EvalMethod.PYTHON:
+            names |= names_in(factor.expr)
+        elif factor.eval_method is Factor.EvalMethod.LOOKUP:
+            names.add(factor.expr)
+    return names
+
+
+def _check_variables(
+    factors: Iterable[Factor],
+    others: Iterable[str],
+    frame: pd.DataFrame,
+    context: Mapping[str, Any],
+    text: str,
+    data: Any = None,
+) -> None:
+    """Refuse names that nobody has, before anything is evaluated."""
+    looked_up = {factor.expr for factor in factors if factor.eval_method is Factor.EvalMethod.LOOKUP}
+    known = {*map(str, frame.columns), *context}
+    absent = {name for name in looked_up if name not in known and _root(name) not in known}
+    absent |= names_of(factors) - looked_up - known - KNOWN.keys() - vars(builtins).keys()
+    absent |= {*others} - known
     if not absent:
         return
     columns = _columns(data, frame)
-    close = [match for name in absent for match in difflib.get_close_matches(name, columns, n=1)]
+    close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
     hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
     raise FormulaError(
-        f"The formula {text!r} names {listed(absent)}, which neither the data nor the caller have; {hint}"
+        f"The formula {text!r} names {listed(sorted(absent))}, which neither the data nor the caller have; {hint}"
     )
+
+
+def _root(name: str) -> str:
+    """Return what stands before the first dot of a name, such as day of day.dt.month."""
+    return name.partition(".")[0]
+
+
+def _beside_columns(context: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the caller's variables that a formula may mean: where a column has the name, what is called or a module."""
+    taken = set(map(str, frame.columns))
+    meant = {name: value for name, value in context.items() if name not in taken or callable(value) or ismodule(value)}
+    for name, value in meant.items():
+        if isinstance(value, pd.Series | pd.DataFrame) and len(value) == len(frame):
+            check_index(repr(name), value.index, frame.index, "the data")
+            meant[name] = value.reset_index(drop=True)
+    return meant
 
 
 def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
@@ -356,11 +459,6 @@ def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
         return [str(name) for name in data]
     columns: Any = getattr(data, "column_names", None) or getattr(data, "columns", frame.columns)
     return [str(name) for name in columns]
-
-
-def _resolves(name: str, context: Mapping[str, Any]) -> bool:
-    root = name.split(".", maxsplit=1)[0]
-    return root in context or root in formulaic.transforms.TRANSFORMS
 
 
 def _degree(term: Any) -> int:
@@ -386,10 +484,14 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
                 raise DataError(
                     f"{other[1]!r} is of another kind in the new data than in the fit, text instead of numbers say; convert it."
                 ) from error
+            cause = error.__cause__
+            reason = str(cause) if isinstance(cause, BetahatError) else _plain(error)
             raise FormulaError(
-                f"The formula {text!r} cannot be evaluated: {_plain(error)}; check its names and functions against the data."
+                f"The formula {text!r} cannot be evaluated: {reason}; check its names and functions against the data."
             ) from error
-        except TypeError as error:
+        except BetahatError:
+            raise
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             dates = [name for name in frame.columns if frame[name].dtype.kind in "mM"]
             reason = f"{listed(dates)} are dates or spans of time" if dates else _plain(error)
             raise FormulaError(

@@ -16,6 +16,7 @@ from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedT
 from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
 
+from betahat.data.expressions import former_keys
 from betahat.data.formula import Formula, rebuilt
 from betahat.data.frame import to_pandas
 from betahat.data.harmless import MODULES, functions_of, harm, is_numpys, names_of
@@ -157,13 +158,22 @@ class StoredFormula:
             formula=formulaic.Formula(terms, _ordering="none"),
             output="pandas",
             structure=structure,
-            transform_state=deepcopy(self.learnt),
+            transform_state=self._learnt(),
             encoder_state={
                 expression: (Factor.Kind(factor.encoded), deepcopy(factor.learnt))
                 for expression, factor in self.factors.items()
                 if factor.encoded is not None
             },
         )
+
+    def _learnt(self) -> dict[str, Any]:
+        """Return what was learnt, by the keys of today: in files of before, names in backticks had lost these."""
+        calls = [expression for expression, factor in self.factors.items() if factor.method == "python"]
+        former = {old: new for expression in calls for old, new in former_keys(expression).items()}
+        return {
+            key if key in former.values() else former.get(key, key): deepcopy(state)
+            for key, state in self.learnt.items()
+        }
 
     def _refuse(self, what: str) -> NoReturn:
         raise FormulaError(

@@ -1,0 +1,137 @@
+"""The grammar of formulas: formulaic's operators between expressions that are read as patsy reads them."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from formulaic.parser import DefaultFormulaParser
+from formulaic.parser.types import Token
+from formulaic.parser.utils import insert_tokens_after, merge_operator_tokens, replace_tokens
+
+from betahat.data.expressions import spelled
+from betahat.errors import FormulaError
+
+_PIECES = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<operator>%in%|\*\*|(?!//)[~|+\-*/:^])
+      | (?P<string>(?i:[rbuf]{0,2})(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
+      | (?P<name>`[^`]+`|[^\W\d][\w.]*)
+      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      | (?P<open>[(\[{])
+      | (?P<close>[)\]}])
+      | (?P<other>//|[^"'`])""",
+    re.VERBOSE,
+)
+_CLOSED_BY = {"(": ")", "[": "]", "{": "}"}
+_ONE = Token("1", kind="value")
+_PLUS, _MINUS = Token("+", kind="operator"), Token("-", kind="operator")
+
+
+class Parser(DefaultFormulaParser):
+    """formulaic's parser, for which what stands between two operators is one expression of Python."""
+
+    def get_tokens_from_formula(self, formula: str, *, context: MutableMapping[str, Any]) -> list[Token]:
+        """Split a formula, with the constant that it does not write.
+
+        Raises
+        ------
+        FormulaError
+            A bracket or a quotation mark that is not closed, or what is no expression.
+        """
+        context["__formulaic_variables_used_lhs__"] = []
+        tokens = replace_tokens(_tokens(formula), "0", [_MINUS, _ONE], kind=Token.Kind.VALUE)
+        tokens = insert_tokens_after(
+            tokens, "~", [_ONE], kind=Token.Kind.OPERATOR, join_operator="+", no_join_for_operators={"+", "-"}
+        )
+        return list(merge_operator_tokens(tokens, symbols={"+", "-"}))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def ends_operand(self) -> bool:
+        return self.kind in ("string", "number", "close") or (self.kind == "name" and not keyword.iskeyword(self.text))
+
+    @property
+    def begins_operand(self) -> bool:
+        return self.kind in ("string", "number") or (self.kind == "name" and not keyword.iskeyword(self.text))
+
+
+def _pieces(formula: str) -> list[_Piece]:
+    pieces, place = [], 0
+    while place < len(formula):
+        match = _PIECES.match(formula, place)
+        if match is None:
+            raise FormulaError("a quotation mark or a backtick is not closed")
+        if match.lastgroup != "space":
+            pieces.append(_Piece(str(match.lastgroup), match[0], place))
+        place = match.end()
+    return pieces
+
+
+def _tokens(formula: str) -> Iterator[Token]:
+    operand: list[_Piece] = []
+    closers: list[str] = []  # of brackets within the operand
+    for piece in _pieces(formula):
+        if closers:
+            operand.append(piece)
+            if piece.kind == "open":
+                closers.append(_CLOSED_BY[piece.text])
+            elif piece.kind == "close":
+                if piece.text != closers.pop():
+                    raise FormulaError(f"a bracket is closed by another, {piece.text!r}")
+        elif (
+            piece.kind == "operator"
+            or piece.kind == "close"
+            or (piece.kind == "open" and _begins_group(piece, operand))
+        ):
+            yield from _operand(formula, operand)
+            operand = []
+            kind = "operator" if piece.kind == "operator" else "context"
+            yield _token(piece.text.strip("%"), kind, formula, piece.start, piece.start + len(piece.text))
+        else:
+            if operand and operand[-1].ends_operand and piece.begins_operand:
+                raise FormulaError(f"there is no operator between {operand[-1].text!r} and {piece.text!r}")
+            operand.append(piece)
+            if piece.kind == "open":
+                closers.append(_CLOSED_BY[piece.text])
+    if closers:
+        raise FormulaError(f"a bracket is not closed: {closers[-1]!r} is missing")
+    yield from _operand(formula, operand)
+
+
+def _begins_group(piece: _Piece, operand: list[_Piece]) -> bool:
+    """Tell whether a bracket groups terms; otherwise it calls, takes an item, or belongs to an expression."""
+    return piece.text == "(" and not operand
+
+
+def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:
+    if not pieces:
+        return
+    first, last = pieces[0], pieces[-1]
+    start, stop = first.start, last.start + len(last.text)
+    text = formula[start:stop]
+    if len(pieces) > 1:
+        if first.text == "{" and last.text == "}":
+            text = text[1:-1]
+        yield _token(spelled(text), "python", formula, start, stop)
+    elif first.kind == "name":
+        yield _token(text.strip("`"), "name", formula, start, stop)
+    elif text == ".":
+        yield _token(text, "operator", formula, start, stop)
+    elif first.kind in ("number", "string"):
+        yield _token(text, "value", formula, start, stop)
+    else:
+        raise FormulaError(f"{text!r} is no name, number or operator")
+
+
+def _token(text: str, kind: str, formula: str, start: int, stop: int) -> Token:
+    return Token(text, kind=kind, source=formula, source_start=start, source_end=stop - 1)

@@ -1,0 +1,141 @@
+"""The transformations that every formula knows: formulaic's, with patsy's contrasts, and centres that skip missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import patsy
+from formulaic.materializers.types import FactorValues
+from formulaic.transforms import TRANSFORMS
+from formulaic.transforms import C as formulaic_c
+from formulaic.transforms.contrasts import Contrasts
+from formulaic.utils.stateful_transforms import stateful_transform
+from pandas.api.types import is_bool_dtype
+from patsy.contrasts import code_contrast_matrix
+
+from betahat.errors import FormulaError
+
+
+@dataclass
+class PatsyContrasts(Contrasts):  # type: ignore[misc]
+    """patsy's coding of a category, whose numbers and names statsmodels prints.
+
+    Attributes
+    ----------
+    contrast : object
+        A contrast of patsy's, its class, a matrix of a row for each level, or an object with patsy's two methods.
+    """
+
+    FACTOR_FORMAT = FACTOR_FORMAT_REDUCED = "{name}{field}"
+
+    contrast: Any
+
+    def coded(self, levels: Sequence[Hashable], reduced_rank: bool) -> patsy.ContrastMatrix:
+        """Return the coding matrix with the names of its columns."""
+        try:
+            found = code_contrast_matrix(not reduced_rank, list(levels), self.contrast)
+        except patsy.PatsyError as error:
+            raise FormulaError(f"{str(error).splitlines()[0]}; the levels are {list(levels)!r:.200}") from error
+        if len(found.matrix) != len(levels):
+            raise FormulaError(
+                f"the contrasts have {len(found.matrix)} rows for {len(levels)} levels; give one row for each"
+            )
+        return found
+
+    @Contrasts.override
+    def _get_coding_matrix(self, levels: Sequence[Hashable], reduced_rank: bool = True, sparse: bool = False) -> Any:
+        return self.coded(levels, reduced_rank).matrix
+
+    @Contrasts.override
+    def get_coding_column_names(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Sequence[Hashable]:
+        """Return patsy's suffixes."""
+        return list(self.coded(levels, reduced_rank).column_suffixes)
+
+    @Contrasts.override
+    def get_coefficient_row_names(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Sequence[Hashable]:
+        """Return the suffixes, which is what there is."""
+        return self.get_coding_column_names(levels, reduced_rank)
+
+    @Contrasts.override
+    def get_drop_field(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Hashable:
+        """Drop nothing: each rank has a coding of its own."""
+        return None
+
+
+def categories(data: Any, contrast: Any = None, levels: Any = None, spans_intercept: bool = True) -> FactorValues:
+    """Mark a column as categories, ``C(g, contrast, levels)``: patsy's contrasts, a matrix, or formulaic's."""
+    if not (contrast is None or isinstance(contrast, Contrasts | Mapping) or _is_formulaics(contrast)):
+        contrast = PatsyContrasts(contrast)
+    if levels is None and not isinstance(data, FactorValues) and is_bool_dtype(data):
+        levels = [False, True]
+    return formulaic_c(data, contrast, levels=levels, spans_intercept=spans_intercept)
+
+
+def _is_formulaics(contrast: Any) -> bool:
+    return isinstance(contrast, type) and issubclass(contrast, Contrasts)
+
+
+@stateful_transform
+def scale(
+    data: Any, center: Any = True, scale: Any = True, ddof: float = 1, _state: dict[str, Any] | None = None
+) -> np.ndarray:
+    """Subtract the mean and divide by the standard deviation, both of the values that are there, as R's ``scale``."""
+    state: dict[str, Any] = {} if _state is None else _state
+    values = np.array(data, dtype=float)
+    state.setdefault("ddof", ddof)
+    if "center" not in state:
+        state["center"] = _learnt(center, lambda: _mean(values, 0))
+    if state["center"] is not None:
+        values = values - state["center"]
+    if "scale" not in state:
+        state["scale"] = _learnt(scale, lambda: np.sqrt(_mean(values**2, state["ddof"])))
+    return values if state["scale"] is None else values / state["scale"]
+
+
+def _mean(values: np.ndarray, ddof: float) -> Any:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nansum(values, axis=0) / ((~np.isnan(values)).sum(0) - ddof)
+
+
+def _learnt(given: Any, learn: Callable[[], Any]) -> Any:
+    if isinstance(given, bool):
+        return learn() if given else None
+    return np.array(given)
+
+
+@stateful_transform
+def center(data: Any, _state: dict[str, Any] | None = None) -> Any:
+    """Subtract the mean of the values that are there."""
+    return scale(data, scale=False, _state=_state)
+
+
+@stateful_transform
+def standardize(
+    x: Any, center: Any = True, rescale: Any = True, ddof: float = 0, _state: dict[str, Any] | None = None
+) -> Any:
+    """Subtract the mean and divide by the standard deviation with n: patsy's name and default."""
+    return scale(x, center=center, scale=rescale, ddof=ddof, _state=_state)
+
+
+@stateful_transform
+def quoted(variable: str, _context: Any = None) -> Any:
+    """Return a column by its name, ``Q("two words")``."""
+    return _context.columns[variable]
+
+
+KNOWN: Mapping[str, Any] = {
+    **TRANSFORMS,
+    "C": categories,
+    "Q": quoted,
+    "scale": scale,
+    "center": center,
+    "standardize": standardize,
+    "Treatment": patsy.Treatment,
+    "Poly": patsy.Poly,
+    "Sum": patsy.Sum,
+    "Helmert": patsy.Helmert,
+    "Diff": patsy.Diff,
+}

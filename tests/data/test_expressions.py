@@ -181,16 +181,16 @@ def test_what_transformations_learn_is_told_apart_by_names():
 
 
 def test_formulas_draw_no_random_numbers():
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     bh.ols("y ~ np.log(`two words`) + two_words", FRAME.assign(two_words=FRAME["x"])).fit().predict(
         FRAME.assign(two_words=FRAME["x"])
     )
-    assert np.array_equal(before, np.random.get_state()[1])
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
 VECTORS = {
     "array": lambda: FRAME["z"].to_numpy() ** 2,
-    "list": lambda: (FRAME["z"] ** 2).tolist(),
+    "list": (FRAME["z"] ** 2).tolist,
     "tensor": lambda: torch.tensor(FRAME["z"].to_numpy()) ** 2,
     "series": lambda: FRAME["z"] ** 2,
     "polars": lambda: pl.Series(FRAME["z"].to_numpy() ** 2),
@@ -220,7 +220,7 @@ def test_a_series_of_the_callers_has_the_datas_labels():
 def test_vectors_of_another_length():
     vector = np.arange(81.0)  # noqa: F841
     for formula in ("y ~ vector", "y ~ x + np.abs(vector)", "vector ~ x", "y ~ np.arange(3)"):
-        with pytest.raises(bh.FormulaError, match="(81|3) values and the data 80 rows"):
+        with pytest.raises(bh.FormulaError, match=r"(81|3) values and the data 80 rows"):
             bh.ols(formula, FRAME)
     inside = np.arange(80.0)  # noqa: F841
     with pytest.raises(bh.FormulaError, match="'inside' has 80 values and the data 3 rows"):

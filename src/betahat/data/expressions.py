@@ -167,12 +167,12 @@ def value_of(code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any
             used.add(name)
         node.id = f"_{use}_{node.id}"
         found[node.id] = value
-    for place, (call, node) in enumerate(calls.items()):
-        if getattr(_head(node.func, found), "__is_stateful_transform__", False):
-            given = {"_state": state.setdefault(call, {}), "_context": scope, "_metadata": None, "_spec": spec}
+    for place, (key, call) in enumerate(calls.items()):
+        if getattr(_head(call.func, found), "__is_stateful_transform__", False):
+            given = {"_state": state.setdefault(key, {}), "_context": scope, "_metadata": None, "_spec": spec}
             for option, value in given.items():
                 found[f"{option}_{place}"] = value
-                node.keywords.append(ast.keyword(option, ast.Name(f"{option}_{place}", ast.Load())))
+                call.keywords.append(ast.keyword(option, ast.Name(f"{option}_{place}", ast.Load())))
     code_of = compile(ast.fix_missing_locations(tree), "<formula>", "eval")
     return eval(code_of, found), used
 
@@ -188,7 +188,7 @@ def _key(call: ast.Call, aliases: Mapping[str, str]) -> str:
     text = ast.unparse(call).replace("\n", " ")
     for alias, name in aliases.items():
         if alias != name:
-            text = re.sub(rf"\b{alias}\b", lambda _, name=name: f"`{name}`", text)
+            text = f"`{name}`".join(re.split(rf"\b{alias}\b", text))
     return text
 
 

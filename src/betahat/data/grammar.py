@@ -31,7 +31,7 @@ _ONE = Token("1", kind="value")
 _PLUS, _MINUS = Token("+", kind="operator"), Token("-", kind="operator")
 
 
-class Parser(DefaultFormulaParser):
+class Parser(DefaultFormulaParser):  # type: ignore[misc]
     """formulaic's parser, for which what stands between two operators is one expression of Python."""
 
     def get_tokens_from_formula(self, formula: str, *, context: MutableMapping[str, Any]) -> list[Token]:
@@ -85,14 +85,9 @@ def _tokens(formula: str) -> Iterator[Token]:
             operand.append(piece)
             if piece.kind == "open":
                 closers.append(_CLOSED_BY[piece.text])
-            elif piece.kind == "close":
-                if piece.text != closers.pop():
-                    raise FormulaError(f"a bracket is closed by another, {piece.text!r}")
-        elif (
-            piece.kind == "operator"
-            or piece.kind == "close"
-            or (piece.kind == "open" and _begins_group(piece, operand))
-        ):
+            elif piece.kind == "close" and piece.text != closers.pop():
+                raise FormulaError(f"a bracket is closed by another, {piece.text!r}")
+        elif piece.kind in ("operator", "close") or (piece.text == "(" and not operand):
             yield from _operand(formula, operand)
             operand = []
             kind = "operator" if piece.kind == "operator" else "context"
@@ -106,11 +101,6 @@ def _tokens(formula: str) -> Iterator[Token]:
     if closers:
         raise FormulaError(f"a bracket is not closed: {closers[-1]!r} is missing")
     yield from _operand(formula, operand)
-
-
-def _begins_group(piece: _Piece, operand: list[_Piece]) -> bool:
-    """Tell whether a bracket groups terms; otherwise it calls, takes an item, or belongs to an expression."""
-    return piece.text == "(" and not operand
 
 
 def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:

@@ -10,9 +10,9 @@ import numpy as np
 import patsy
 from formulaic.materializers.types import FactorValues
 from formulaic.transforms import TRANSFORMS
-from formulaic.transforms import C as formulaic_c
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_transform
+from interface_meta import override
 from pandas.api.types import is_bool_dtype
 from patsy.contrasts import code_contrast_matrix
 
@@ -45,21 +45,21 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
             )
         return found
 
-    @Contrasts.override
+    @override
     def _get_coding_matrix(self, levels: Sequence[Hashable], reduced_rank: bool = True, sparse: bool = False) -> Any:
         return self.coded(levels, reduced_rank).matrix
 
-    @Contrasts.override
+    @override
     def get_coding_column_names(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Sequence[Hashable]:
         """Return patsy's suffixes."""
         return list(self.coded(levels, reduced_rank).column_suffixes)
 
-    @Contrasts.override
+    @override
     def get_coefficient_row_names(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Sequence[Hashable]:
         """Return the suffixes, which is what there is."""
-        return self.get_coding_column_names(levels, reduced_rank)
+        return list(self.coded(levels, reduced_rank).column_suffixes)
 
-    @Contrasts.override
+    @override
     def get_drop_field(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Hashable:
         """Drop nothing: each rank has a coding of its own."""
         return None
@@ -71,14 +71,13 @@ def categories(data: Any, contrast: Any = None, levels: Any = None, spans_interc
         contrast = PatsyContrasts(contrast)
     if levels is None and not isinstance(data, FactorValues) and is_bool_dtype(data):
         levels = [False, True]
-    return formulaic_c(data, contrast, levels=levels, spans_intercept=spans_intercept)
+    return TRANSFORMS["C"](data, contrast, levels=levels, spans_intercept=spans_intercept)
 
 
 def _is_formulaics(contrast: Any) -> bool:
     return isinstance(contrast, type) and issubclass(contrast, Contrasts)
 
 
-@stateful_transform
 def scale(
     data: Any, center: Any = True, scale: Any = True, ddof: float = 1, _state: dict[str, Any] | None = None
 ) -> np.ndarray:
@@ -106,13 +105,11 @@ def _learnt(given: Any, learn: Callable[[], Any]) -> Any:
     return np.array(given)
 
 
-@stateful_transform
 def center(data: Any, _state: dict[str, Any] | None = None) -> Any:
     """Subtract the mean of the values that are there."""
     return scale(data, scale=False, _state=_state)
 
 
-@stateful_transform
 def standardize(
     x: Any, center: Any = True, rescale: Any = True, ddof: float = 0, _state: dict[str, Any] | None = None
 ) -> Any:
@@ -120,7 +117,6 @@ def standardize(
     return scale(x, center=center, scale=rescale, ddof=ddof, _state=_state)
 
 
-@stateful_transform
 def quoted(variable: str, _context: Any = None) -> Any:
     """Return a column by its name, ``Q("two words")``."""
     return _context.columns[variable]
@@ -129,10 +125,10 @@ def quoted(variable: str, _context: Any = None) -> Any:
 KNOWN: Mapping[str, Any] = {
     **TRANSFORMS,
     "C": categories,
-    "Q": quoted,
-    "scale": scale,
-    "center": center,
-    "standardize": standardize,
+    "Q": stateful_transform(quoted),
+    "scale": stateful_transform(scale),
+    "center": stateful_transform(center),
+    "standardize": stateful_transform(standardize),
     "Treatment": patsy.Treatment,
     "Poly": patsy.Poly,
     "Sum": patsy.Sum,

@@ -161,8 +161,8 @@ class Fit:
 
     @property
     def sample(self) -> Sample:
-        """The rows."""
-        return self.problem.sample
+        """The rows; some of large data are compared with what they were."""
+        return self.problem.sample.checked()
 
     @property
     def design(self) -> Design:
@@ -173,7 +173,7 @@ class Fit:
         EstimationError
             The model is a torch module or a loss of its own, which has no regressors.
         """
-        sample = self.problem.sample
+        sample = self.problem.sample.checked(whole=True)
         if isinstance(sample, Removed):
             refuse_rows()
         if not isinstance(sample, Design):
@@ -293,6 +293,7 @@ class Fit:
             (...), the shape of a term.
         """
         if term not in self.sums:
+            self.check_data()
             (self.sums[term],) = self.problem.total(lambda rows: (term(rows),), self.point)
         found: Tensor = self.sums[term].clone()  # an estimator may work on it in place
         return found
@@ -351,6 +352,15 @@ class Fit:
         found: T = self.facts[name]
         return found
 
+    def check_data(self) -> None:
+        """Refuse large tensors and arrays, which are not copied, if any bit of them has changed since they were read.
+
+        Raises
+        ------
+        DataError
+        """
+        self.problem.sample.checked(whole=True)
+
     def without_rows(self) -> Fit:
         """Return the fit with its facts, and without the rows; a loss or a penalty that is code goes as well.
 
@@ -379,6 +389,7 @@ class Fit:
         Tensor
             What it returns of the next block.
         """
+        self.check_data()
         return self.problem.each(function, self.point)
 
     def each_in(self, order: Tensor, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
@@ -396,6 +407,7 @@ class Fit:
         Tensor
             What it returns of the next block.
         """
+        self.check_data()
         sample = self.sample
         width = sum(column[:1].numel() for column in sample.columns)
         for places in torch.split(order, sample.block_rows or block_rows(width, order.device)):
@@ -439,6 +451,7 @@ class Fit:
         Tensor
             (n, ...), in the order of the data.
         """
+        self.check_data()
         return self.problem.gather(function, self.point)
 
 

@@ -49,7 +49,7 @@ def test_attributes_that_scripts_read(both, frame):
         assert (data.ynames, data.xnames, data.param_names) == (expected.ynames, expected.xnames, expected.param_names)
         assert (ours.model.endog_names, ours.model.exog_names) == (theirs.model.endog_names, theirs.model.exog_names)
         assert list(data.row_labels) == list(expected.row_labels)
-        assert data.frame is frame
+        assert data.frame.equals(frame)
         np.testing.assert_array_equal(data.orig_exog, expected.orig_exog)
         np.testing.assert_array_equal(np.ravel(data.orig_endog), np.ravel(expected.orig_endog))
         assert ours.k_constant == theirs.k_constant

@@ -13,6 +13,7 @@ from torch import Tensor
 from betahat.calculus.rows import Rows
 from betahat.data.container import hands_out_copies
 from betahat.data.groups import Groups
+from betahat.data.kept import keep_labels
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
@@ -286,6 +287,12 @@ def _plain_variances(fit: Fit) -> Tensor:
 
 def _meat(rows: Rows) -> Tensor:
     return rows.meat()
+
+
+def keep_given(estimator: Estimator, *options: str) -> None:
+    """Copy labels that an estimator was made with, so that it stays what it is when they are changed in place."""
+    for option in options:
+        object.__setattr__(estimator, option, keep_labels(getattr(estimator, option)))
 
 
 def check_flags(estimator: Estimator, *options: str) -> None:

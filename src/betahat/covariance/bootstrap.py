@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from betahat.covariance.base import Covariance, Estimator, check_flags, clusterings, penalised
+from betahat.covariance.base import Covariance, Estimator, check_flags, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of
 from betahat.covariance.leverage import whitened_hats
 from betahat.covariance.replicates import Resampled, WildTest
@@ -157,6 +157,7 @@ class Bootstrap(Estimator):
             if getattr(self, option) not in values:
                 raise OptionError(f"{option} is {getattr(self, option)!r}; use one of {listed(values)}.")
         check_flags(self, "null")
+        keep_given(self, "clusters", "time")
         self._check_options_of_kind()
 
     def _check_options_of_kind(self) -> None:

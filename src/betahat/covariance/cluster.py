@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, clusterings, penalised
+from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
 from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
@@ -112,6 +112,7 @@ class Cluster(Estimator):
             raise OptionError(
                 f"correction={self.correction!r} replaces the factor of CR1S; pass no kind beside it, and not {self.kind!r}."
             )
+        keep_given(self, "groups")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Add the covariances of the ways and of their intersections."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, check_flags, of_core
+from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
 from betahat.covariance.hac import refuse_counts
 from betahat.data.groups import read_numbers
 from betahat.data.progress import progress
@@ -84,6 +84,7 @@ class Conley(Estimator):
             or not 0.0 < float(self.cutoff) < math.inf
         ):
             raise OptionError(f"cutoff is {self.cutoff!r}; pass a positive distance, in kilometres for degrees.")
+        keep_given(self, "latitude", "longitude")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the products of near rows."""

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.data.container import to_tensor
 from betahat.errors import OptionError, listed
 from betahat.fit import Fit
@@ -45,6 +45,10 @@ class Given(Estimator):
 
     matrix: Any
     label: str = "given"
+
+    def __post_init__(self) -> None:
+        """Keep the matrix as it is."""
+        keep_given(self, "matrix")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Check the matrix, and take it."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
-from betahat.covariance.base import Clustering, Covariance, Estimator, check_flags, clusterings, penalised
+from betahat.covariance.base import Clustering, Covariance, Estimator, check_flags, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import full
 from betahat.data.groups import Groups
@@ -66,6 +66,7 @@ class Jackknife(Estimator):
         if self.center not in ("mean", "estimate"):
             raise OptionError(f"center is {self.center!r}; use 'mean' or 'estimate'.")
         check_flags(self, "refit", "correction", "df_correction")
+        keep_given(self, "clusters")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the squares of the steps to the fits without each group."""

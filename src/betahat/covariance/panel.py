@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, check_flags, of_core
+from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
 from betahat.covariance.cluster import group_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
@@ -77,6 +77,7 @@ class DriscollKraay(Estimator):
         _check(self.maxlags, self.bandwidth, self.correction)
         check_flags(self, "df_correction")
         object.__setattr__(self, "kernel", kernel_name(self.kernel))
+        keep_given(self, "time")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the lagged products of the periods' scores."""
@@ -138,6 +139,7 @@ class PanelNeweyWest(Estimator):
         _check(self.maxlags, self.bandwidth, self.correction)
         check_flags(self, "df_correction")
         object.__setattr__(self, "kernel", kernel_name(self.kernel))
+        keep_given(self, "panel", "time")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the lagged products of all units, each followed by as many empty periods as there are lags."""
@@ -194,6 +196,7 @@ class PanelCorrected(Estimator):
     def __post_init__(self) -> None:
         """Refuse unknown options."""
         check_flags(self, "pairwise")
+        keep_given(self, "panel", "time")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Estimate the units' covariance, and weight the periods' cross products by it."""

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from betahat.data.blocks import Block, gather, gram, total
 from betahat.data.container import Container, to_numpy
+from betahat.data.kept import SMALL
 from betahat.data.sample import Origin
 from betahat.errors import DataError, EstimationError, counted, listed
 
 # Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
-_SMALL = 2**18
+_SMALL = SMALL
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,27 @@ class Design:
         Design
         """
         return self._cut(slice(None, None, step))
+
+    def checked(self, *, whole: bool = False) -> Design:
+        """Return the design, whose memory nobody has written on since it was read.
+
+        Parameters
+        ----------
+        whole : bool
+            Whether every bit is looked at, which takes a tenth of X'X, or some rows.
+
+        Returns
+        -------
+        Design
+
+        Raises
+        ------
+        DataError
+            Large tensors or arrays, which are not copied, were changed in place.
+        """
+        if self.given is not None:
+            self.given.check(whole=whole)
+        return self
 
     def take(self, rows: Tensor) -> Design:
         """Keep some of the rows, by their positions; they have no origin.

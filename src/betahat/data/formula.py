@@ -10,7 +10,7 @@ import difflib
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import ismodule
 from typing import Any
@@ -292,7 +292,7 @@ def read_formula(
         names=tuple(str(name) for name in right.columns),
         hasconst=hasconst,
         drop=missing == "drop",
-        origin=Origin(data, len(frame), None if len(kept) == len(frame) else positions),
+        origin=replace(Origin.of(data, len(frame)), kept=None if len(kept) == len(frame) else positions),
         terms=_terms(right.model_spec),
     )
     return design, Formula(text, right.model_spec, context)

@@ -23,6 +23,7 @@ from betahat.data.design import (
     check_size,
     check_weights,
 )
+from betahat.data.kept import keep_tensors
 from betahat.data.sample import Origin
 from betahat.errors import DataError, OptionError, counted, described, listed
 
@@ -126,16 +127,18 @@ def read_design(
     for name, column in read.items():
         if column is not None:
             check_index(name, column.index, x.index)
+    named = [("endog", y.values), ("exog", x.values), *vectors.items()]
+    (endog_kept, exog_kept, *beside_kept), seals = keep_tensors(named)
     return assemble(
-        y.values,
-        x.values,
-        vectors,
+        endog_kept,
+        exog_kept,
+        dict(zip(vectors, beside_kept, strict=True)),
         container=_container(y, x),
         endog_name=y.names[0] if y.names else "y",
         names=x.names,
         hasconst=hasconst,
         drop=missing == "drop",
-        origin=Origin(exog if x.names else None, len(x.values)),
+        origin=Origin.of(exog if x.names else None, len(x.values), seals),
     )
 
 
@@ -158,7 +161,7 @@ def assemble(
         if whole is not None:
             endog, exog = endog[whole], exog[whole]
             vectors = {name: vector[whole] for name, vector in vectors.items()}
-            origin = replace(origin, kept=whole if origin.kept is None else origin.kept[whole])
+            origin = replace(origin, kept=whole if origin.kept is None else origin.kept[whole], seals=())
             if isinstance(container, Frames):
                 container = Frames(container.rows[whole.cpu().numpy()])
             if not len(whole):

@@ -187,6 +187,7 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
         raise OptionError(
             f"{option}={name!r} is no column of the model's data; {hint}; a vector with an entry for each row will do, too."
         )
+    sample.origin.check_column(name)
     return data[name] if isinstance(data, Mapping) else to_pandas(data, name)[name]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from betahat.data.blocks import Block
 from betahat.data.container import Container
+from betahat.data.kept import Seal, keep_columns
 from betahat.errors import DataError, listed
 
 
@@ -22,15 +23,49 @@ class Origin:
     ----------
     data : object
         The user's dataframe, or dict of columns, in which groups and times are looked up by name; None where there is none.
+        It is kept as it was, so that nothing that happens to the user's own reaches it.
     rows : int
         How many rows it has.
     kept : Tensor or None
         (n,) the positions of the rows in use; None means all.
+    columns : dict of str to Seal
+        Seals of columns of `data` whose memory is the user's, by name; under "" that of a whole frame.
+    seals : tuple of Seal
+        Those of the tensors in use whose memory is the user's.
     """
 
     data: Any
     rows: int
     kept: Tensor | None = None
+    columns: dict[str, Seal] = field(default_factory=dict, metadata={"stored": False})
+    seals: tuple[Seal, ...] = field(default=(), metadata={"stored": False})
+
+    @classmethod
+    def of(cls, data: Any, rows: int, seals: tuple[Seal, ...] = ()) -> Origin:
+        """Keep the user's data."""
+        kept, columns = keep_columns(data)
+        return cls(kept, rows, None, columns, seals)
+
+    def check(self, *, whole: bool = False) -> None:
+        """Refuse tensors that were written on since they were read: some of their rows are compared, or all of their bits.
+
+        Raises
+        ------
+        DataError
+        """
+        for seal in self.seals:
+            seal.check(whole=whole)
+
+    def check_column(self, name: str) -> None:
+        """Refuse a column of the data that was written on.
+
+        Raises
+        ------
+        DataError
+        """
+        for label in ("", name):
+            if label in self.columns:
+                self.columns[label].check(whole=True)
 
 
 class Sample(Protocol):
@@ -81,6 +116,10 @@ class Sample(Protocol):
         """(n,) frequency weights: how often each row counts; None is once."""
         ...
 
+    def checked(self, *, whole: bool = False) -> Sample:
+        """Return the sample, whose memory nobody has written on since it was read."""
+        ...
+
     def take(self, rows: Tensor) -> Sample:
         """Keep some of the rows, by their positions."""
         ...
@@ -110,8 +149,8 @@ class Batch:
         The target's name.
     nobs : int
         n.
-    data : object
-        The user's data, in which groups and times are looked up by name.
+    given : Origin or None
+        Where the rows come from; None says that they are all there is.
     block_rows : int or None
         The rows in a block; n where the rows cannot be told apart.
     counts : Tensor or None
@@ -123,19 +162,25 @@ class Batch:
     container: Container
     endog_name: str
     nobs: float
-    data: Any = None
+    given: Origin | None = None
     block_rows: int | None = None
     counts: Tensor | None = None
 
     @property
     def origin(self) -> Origin:
         """The user's data, of which all rows are in use."""
-        return Origin(self.data, len(self.columns[0]))
+        return Origin(None, len(self.columns[0])) if self.given is None else self.given
 
     @property
     def width(self) -> int:
         """k, the number of parameters."""
         return len(self.names)
+
+    def checked(self, *, whole: bool = False) -> Batch:
+        """Return the batch, whose memory nobody has written on since it was read."""
+        if self.given is not None:
+            self.given.check(whole=whole)
+        return self
 
     def take(self, rows: Tensor) -> Batch:
         """Keep some of the rows, by their positions; they have no origin.
@@ -150,7 +195,7 @@ class Batch:
         Batch
         """
         return replace(
-            self, columns=tuple(column[rows] for column in self.columns), counts=None, nobs=len(rows), data=None
+            self, columns=tuple(column[rows] for column in self.columns), counts=None, nobs=len(rows), given=None
         )
 
     def counted(self, counts: Tensor) -> Batch:
@@ -257,6 +302,10 @@ class Removed:
     def counts(self) -> Tensor | None:
         """Refuse: there are no rows."""
         refuse_rows()
+
+    def checked(self, *, whole: bool = False) -> Removed:
+        """Return itself: there are no rows to change."""
+        return self
 
     def take(self, rows: Tensor) -> Sample:
         """Refuse: there are no rows."""

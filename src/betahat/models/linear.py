@@ -100,7 +100,8 @@ class OLS(LinearModel):
 
     Notes
     -----
-    Arrays and tensors are not copied: do not change them while their results are in use.
+    Results do not follow the data: what is small, up to 262,144 numbers, is copied, and so are dataframes as far as they share memory. Large
+    arrays and tensors are not copied, and a question about rows that were changed in place since is a `DataError`.
 
     References
     ----------

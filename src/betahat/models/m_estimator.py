@@ -20,7 +20,8 @@ from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.design import check_size
 from betahat.data.frame import check_index, read_columns
-from betahat.data.sample import Batch
+from betahat.data.kept import keep_tensors
+from betahat.data.sample import Batch, Origin
 from betahat.errors import DataError, OptionError, counted, described, listed
 from betahat.fit import fit_general
 from betahat.models.module import parameter_names
@@ -106,8 +107,12 @@ class MEstimator:
         self.row_loss = row_loss
         self._start, self._tensors, device = _read_params(params)
         check_memory(len(self._start), FEWEST_ROWS, device)
-        self._data = data
-        self._columns, self._keys, self._container = _read_data(data, device)
+        read, self._keys, self._container = _read_data(data, device)
+        columns, seals = keep_tensors(
+            [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
+        )
+        self._columns = tuple(columns)
+        self._origin = Origin.of(data, len(columns[0]), seals)
         self.names = parameter_names(self._tensors) if names is None else read_names(names)
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
             raise OptionError(
@@ -210,7 +215,7 @@ class MEstimator:
         width = len(self._start) + sum(column[:1].numel() for column in self._columns)
         rows = rows_in_block(width)
         nobs = len(self._columns[0])
-        sample = Batch(self._columns, self.names, self._container, "loss", nobs, self._data, rows)
+        sample = Batch(self._columns, self.names, self._container, "loss", nobs, self._origin, rows)
         return Problem(RowLoss(self._losses, claim, self._route), sample, self._penalty)
 
 

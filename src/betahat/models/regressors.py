@@ -133,7 +133,7 @@ class RegressorModel(Stored, ABC):
         """The data, in tensors."""
         if isinstance(self.sample, Removed):
             refuse_rows()
-        return self.sample
+        return self.sample.checked()
 
     @property
     def endog(self) -> Any:

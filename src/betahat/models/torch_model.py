@@ -17,6 +17,7 @@ from betahat.data.blocks import gather
 from betahat.data.container import Frames
 from betahat.data.design import Design, check_size
 from betahat.data.frame import check_index
+from betahat.data.kept import keep_tensors
 from betahat.data.sample import Batch, Origin, Sample
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import Fit, fit_general, fit_least_squares
@@ -135,6 +136,9 @@ class TorchModel:
         check_values([*labelled_inputs(self._inputs.tensors), ("target", given)])
         self._inputs, output = call_once(free, self._inputs, inputs)
         matched = matching_target(loss, output, given)
+        (*tensors, matched), seals = keep_tensors([*labelled_inputs(self._inputs.tensors), ("target", matched)])
+        self._inputs = replace(self._inputs, tensors=tuple(tensors))
+        self._origin = Origin.of(self._inputs.data, len(matched), seals)
         self._loss: ReadLoss = read_loss(loss, output, matched, likelihood)
         self._free = replace(free, row_shape=output.shape[1:]) if self._inputs.tensors else free
         if self._inputs.tensors:
@@ -342,7 +346,7 @@ class TorchModel:
             objective = replace(objective, route=surer)
         columns = (*inputs, self._target)
         sample: Sample = Batch(
-            columns, self.names, self._container, self.endog_name, nobs, self._inputs.data, rows if apart else nobs
+            columns, self.names, self._container, self.endog_name, nobs, self._origin, rows if apart else nobs
         )
         return Problem(objective, sample, self._penalty)
 
@@ -374,7 +378,7 @@ class TorchModel:
             self.endog_name,
             self.names,
             offset=offset if there and not gaussian else None,
-            given=Origin(self._inputs.data, len(target)),
+            given=self._origin,
         )
 
     @property

@@ -141,7 +141,7 @@ class GeneralResults(VectorResults):
     def resid(self) -> Any:
         """(n, ...) target less mean, of a model whose target has the mean's shape."""
         with torch.no_grad():
-            output = self._outputs()(self.fit.params, self.view.inputs)
+            output = self._outputs()(self.fit.params, self._given.inputs)
         mean = output if self.view.mean is None else self.view.mean(output)
         if self.view.target is None or self.view.target.shape != mean.shape:
             raise EstimationError("The target has another shape than the mean, a class say, so there is no residual.")
@@ -153,7 +153,7 @@ class GeneralResults(VectorResults):
         if self.view.outputs is None or self.view.mean is None:
             raise no_cases("a row loss shows no output; use TorchModel, whose outputs and targets are known")
         with torch.no_grad():
-            output = self.view.outputs(self.fit.params, self.view.inputs)
+            output = self.view.outputs(self.fit.params, self._given.inputs)
             return output_cases(self.fit, output, self.view.mean(output), self.view.target)
 
     def predict(self, inputs: Any = None, which: str = "output") -> Any:
@@ -260,7 +260,7 @@ class GeneralResults(VectorResults):
     @property
     def response(self) -> Response:
         """What marginal effects and predictions are of: the mean of a module with one (n, p) input."""
-        outputs, view = self._outputs(), self.view
+        outputs, view = self._outputs(), self._given
         if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
             raise EstimationError(
                 "Marginal effects need one (n, p) input of numbers with a point; this module takes others."
@@ -395,9 +395,15 @@ class GeneralResults(VectorResults):
             )
         return self.view.outputs
 
+    @property
+    def _given(self) -> ModelView:
+        """The view of inputs and target that nobody has written on."""
+        self.fit.check_data()
+        return self.view
+
     def _inputs(self, inputs: Any) -> tuple[tuple[Tensor, ...], Container]:
         if inputs is None:
-            return self.view.inputs, self._container
+            return self._given.inputs, self._container
         read = self.model.read_inputs(inputs)
         return read.tensors, self._container if read.container is None else read.container
 

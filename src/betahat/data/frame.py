@@ -253,8 +253,8 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
         by_name = all(isinstance(label, str) for label in data.index)
         data = data.to_frame().T.infer_objects() if by_name else data.to_frame()
     if isinstance(data, pd.DataFrame):
-        _check_unique(data, "data")
-        return data if text is None else data[[name for name in data.columns if str(name) in text]]
+        data = named_by_words(data, "data")
+        return data if text is None else data[[name for name in data.columns if name in text]]
     frame = _narwhals(data, "data")
     if isinstance(frame, nw.Series):
         frame = frame.to_frame()
@@ -383,9 +383,9 @@ def _array(values: Any, label: str, device: Device, dtype: torch.dtype | None) -
 def _read_frame(
     data: Any, label: str, device: Device, dtype: torch.dtype | None, wanted: Sequence[str] | None
 ) -> Columns:
-    if isinstance(data, pd.DataFrame) and wanted is not None:
-        lookup = {str(name): name for name in data.columns}
-        data = data[[lookup[name] for name in wanted]] if set(wanted) <= set(lookup) else data
+    if isinstance(data, pd.DataFrame):
+        data = named_by_words(data, label)
+        data = data[list(wanted)] if wanted is not None and set(wanted) <= set(data.columns) else data
     frame = _narwhals(data, label)
     if isinstance(frame, np.ndarray):
         return Columns(_array(frame, label, device, dtype))
@@ -395,7 +395,7 @@ def _read_frame(
     index = nw.maybe_get_index(frame)
     names: tuple[str, ...] | None
     if is_series:
-        names = (str(frame.name),) if frame.name not in (None, "") else None
+        names = (word_of(frame.name),) if frame.name not in (None, "") else None
         schema = {label if names is None else names[0]: frame.dtype}
     else:
         names = tuple(str(name) for name in frame.columns)
@@ -418,9 +418,31 @@ def _read_frame(
     return Columns(_array(array, label, device, dtype), names, rows)
 
 
+def named_by_words(data: pd.DataFrame, label: str) -> pd.DataFrame:
+    """Give the columns of a frame of pandas names that are words; numbers, dates and levels become words.
+
+    Raises
+    ------
+    DataError
+        Two columns share a name.
+    """
+    words = (
+        data.columns if all(isinstance(name, str) for name in data.columns) else pd.Index(map(word_of, data.columns))
+    )
+    if not words.is_unique:
+        twice = sorted(set(words[words.duplicated()]))
+        raise DataError(
+            f"Columns of {label} share a name: {listed(twice)}; rename them, so that tests and tables can tell them apart."
+        )
+    return data if words is data.columns else data.set_axis(words, axis=1)
+
+
+def word_of(label: Any) -> str:
+    """Write a column's label as statsmodels does: levels are joined by _, and empty ones left out."""
+    return "_".join(str(level) for level in label if str(level)) if isinstance(label, tuple) else str(label)
+
+
 def _narwhals(data: Any, label: str) -> Any:
-    if isinstance(data, pd.DataFrame):
-        _check_unique(data, label)
     try:
         return nw.from_native(data, eager_only=True, allow_series=True)
     except TypeError as error:
@@ -430,14 +452,6 @@ def _narwhals(data: Any, label: str) -> Any:
             f"{label} is {described(data)}, which betahat cannot read; pass a tensor, an array, "
             "or an eager dataframe of pandas, polars or pyarrow (a lazy one after .collect())."
         ) from error
-
-
-def _check_unique(data: pd.DataFrame, label: str) -> None:
-    if not data.columns.is_unique:
-        twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
-        raise DataError(
-            f"Columns of {label} share a name: {listed(twice)}; rename them, so that tests and tables can tell them apart."
-        )
 
 
 def _numeric(series: Any) -> np.ndarray:

@@ -253,8 +253,8 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
         by_name = all(isinstance(label, str) for label in data.index)
         data = data.to_frame().T.infer_objects() if by_name else data.to_frame()
     if isinstance(data, pd.DataFrame):
-        data = named_by_words(data, "data")
-        return data if text is None else data[[name for name in data.columns if name in text]]
+        named = named_by_words(data, "data")
+        return named if text is None else named[[name for name in named.columns if name in text]]
     frame = _narwhals(data, "data")
     if isinstance(frame, nw.Series):
         frame = frame.to_frame()

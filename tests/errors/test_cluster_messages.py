@@ -235,7 +235,11 @@ BOOTSTRAP = [
 
 WARNINGS = [
     Case("few clusters of pairs", lambda d: _f(d, bh.Bootstrap(99, clusters="town")), bh.ClusterWarning, ("'town'", "4 clusters", "kind='wild'")),
-    Case("few signs", lambda d: _f(d, bh.Bootstrap(99, "wild", clusters="town")), bh.ClusterWarning, ("16 signs", "webb")),
+    Case("few signs", lambda d: _f(d, bh.Bootstrap(99, "wild", clusters="town")), bh.ClusterWarning, ("4 clusters", "0.125", "one in 8 draws", "multiplier='webb'")),
+    Case("few signs, no null", lambda d: _f(d, bh.Bootstrap(99, "wild", clusters="town", null=False)), bh.ClusterWarning, ("0.125", "null=True")),
+    Case("few weights", lambda d: _f(d, bh.Bootstrap(99, "wild", clusters="town", multiplier="mammen")), bh.ClusterWarning, ("0.0153", "multiplier='webb'")),
+    Case("few weights, no null", lambda d: _f(d, bh.Bootstrap(99, "wild", clusters="town", multiplier="normal", null=False)), bh.ClusterWarning, ("too often", "null=True")),
+    Case("two clusters", lambda d: bh.OLS(d.y, d.x).fit(bh.Bootstrap(99, "wild", clusters=np.arange(60) % 2, multiplier="webb")), bh.ClusterWarning, ("0.0556", "one in 18 draws", "kind='CR2'")),
     Case("some replicates fail", lambda d: bh.OLS(d.y, np.column_stack([d.x, np.arange(60) < 2])).fit(bh.Bootstrap(99, seed=1)), bh.BootstrapWarning, ("99 replicates", "left out", "'bayesian'")),
     Case("few clusters", lambda d: _f(d, bh.Cluster("town")), bh.ClusterWarning, ("'town'", "4 clusters", "CR2")),
     Case("few clusters, two ways", lambda d: _f(d, bh.Cluster(["firm", "year"])), bh.ClusterWarning, ("'year'", "5 clusters")),

@@ -303,6 +303,7 @@ WARNINGS = [
     Case("a likelihood ratio under HC1", lambda d: _fit(d, "HC1").compare_lr_test(bh.ols("y ~ educ", d.frame).fit()), bh.RobustTestWarning, ("wald_test",)),
     Case("few replicates", lambda d: _bootstrap(d).conf_int(0.01, method="percentile"), bh.BootstrapWarning, ("19 replicates", "more reps")),
     Case("an exact fit", lambda d: bh.OLS(d.x @ [1.0, 2.0, 3.0], d.x).fit().resid_pearson, bh.BetahatWarning, ("unscaled",)),
+    Case("a perfect fit", lambda d: bh.OLS(d.x @ [1.0, 2.0, 3.0], d.x).fit("HC3"), bh.BetahatWarning, ("perfect fit", "follows from a regressor")),
     Case("collinear columns", lambda d: bh.OLS(d.y, d.x[:, [0, 1, 1]]).fit(), bh.CollinearityWarning, ("depend",)),
     Case("collinear columns of Logit", lambda d: bh.Logit(d.frame["yes"], d.x[:, [0, 1, 1]]).fit(), bh.CollinearityWarning, ("depend",)),
     Case("far from the optimum", lambda d: _net(d).fit("HC0", polish=False), bh.ConvergenceWarning, ("standard errors from the optimum",)),
@@ -365,10 +366,13 @@ def test_no_folder_for_a_table(capsys):
 
 
 def test_an_exact_fit_is_summarised_in_silence():
-    """The residuals are zero, of which scipy has much to say and a user nothing to do."""
+    """The residuals are zero, which the fit has said; scipy has more to say, and a user nothing to do."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        bh.OLS(np.ones(24), _given().x).fit().summary()
+        warnings.filterwarnings("ignore", "The residuals are zero")
+        res = bh.OLS(np.ones(24), _given().x).fit()
+        warnings.simplefilter("error")
+        res.summary()
 
 
 def test_names_are_different():

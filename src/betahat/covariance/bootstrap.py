@@ -61,6 +61,10 @@ Kind = Literal[
 _SOME_FAIL, _MOST_FAIL = 0.05, 0.5
 # Fewer clusters than this spread less than those they were drawn from; fewer signs leave p-values coarse.
 _FEW, _FEW_SIGNS = 10, 6
+# The probability of Mammen's rarer value.
+_RARE = (math.sqrt(5.0) - 1.0) / (2.0 * math.sqrt(5.0))
+# No test at this level can come out of p-values that are coarser.
+_LEVEL = 0.05
 _LARGEST_SEED = 2**63
 
 
@@ -111,7 +115,8 @@ class Bootstrap(Estimator):
     BootstrapWarning
         More than a twentieth of the replicates fail: they have lost a direction, or do not converge, and are left out.
     ClusterWarning
-        So few clusters that they are too alike when they are drawn again, or that their signs leave p-values coarse.
+        So few clusters that they are too alike when they are drawn again, or that the weights of "wild" leave p-values coarse: the sentence says
+        what the smallest above zero is.
 
     References
     ----------
@@ -442,11 +447,36 @@ def _warn_of_few(plan: Plan) -> None:
         return
     if not wild:
         sentence = "so few that what is resampled from them is too alike and intervals are too short; use kind='wild', whose tests know it."
-    elif plan.options.multiplier == "rademacher":
-        sentence = f"and {2**groups.count} signs in all, so that p-values are coarse; use multiplier='webb'."
-    else:
+        warnings.warn(f"{groups.name} has {groups.count} clusters, {sentence}", ClusterWarning, stacklevel=user_level())
         return
-    warnings.warn(f"{groups.name} has {groups.count} clusters, {sentence}", ClusterWarning, stacklevel=user_level())
+    multiplier, remedy = plan.options.multiplier, "multiplier='webb'"
+    if not plan.options.null:
+        remedy = "null=True and multiplier='webb', since tests that draw from the estimate know less of few clusters"
+    elif multiplier == "webb":
+        remedy = "Cluster(kind='CR2'), whose degrees of freedom know it"
+    least = _least_pvalue(multiplier, groups.count)
+    if plan.options.null and (least == 0.0 or (multiplier == "webb" and least < _LEVEL)):
+        return
+    coarse = (
+        f"no p-value lies between 0 and {least:.3g} (one in {round(1.0 / least)} draws of {multiplier} weights), and one of zero says no more "
+        "than that it is below this"
+        if least
+        else "the tests reject too often"
+    )
+    warnings.warn(
+        f"{groups.name} has {groups.count} clusters, so few that {coarse}; use {remedy}.",
+        ClusterWarning,
+        stacklevel=user_level(),
+    )
+
+
+def _least_pvalue(multiplier: Multiplier, clusters: int) -> float:
+    """Return the smallest p-value above zero: the probability of the rarest |t*|, which opposite weights share."""
+    if (
+        multiplier == "mammen"
+    ):  # all clusters but one have the rarer value; all of them would be proportional to the sample
+        return (1.0 - _RARE) * math.pow(_RARE, clusters - 1)
+    return {"rademacher": math.ldexp(2.0, -clusters), "webb": 2.0 * math.pow(6.0, -clusters), "normal": 0.0}[multiplier]
 
 
 def _check_failures(found: Replicates) -> int:

@@ -16,8 +16,10 @@ from betahat.models.regressors import (
     caller,
     check_rank_option,
     design_of_formula,
+    fitted_length,
     row_sums,
     warn_collinear,
+    warn_perfect,
 )
 from betahat.results.linear import LinearResults
 from betahat.solvers.least_squares import Rank
@@ -67,11 +69,14 @@ class LinearModel(RegressorModel, ABC):
         -----
         CollinearityWarning
             Columns are collinear; the warning names them.
+        BetahatWarning
+            The residuals are zero up to rounding.
         """
         check_rank_option(rank)
         estimator = resolve(cov_type, cov_kwds)
         fit = fit_least_squares(self.design, rank, row_sums(estimator))
         warn_collinear(fit, rank, self.design.width)
+        warn_perfect(fit, fitted_length(fit))
         return LinearResults(self, fit, covariance_of(fit, estimator, use_t))
 
 

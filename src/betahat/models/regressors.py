@@ -21,10 +21,12 @@ from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Beside, read_columns
 from betahat.data.sample import Removed, refuse_rows
 from betahat.data.stored_formula import StoredFormula
-from betahat.errors import CollinearityWarning, DataError, OptionError, listed, user_level
+from betahat.errors import BetahatWarning, CollinearityWarning, DataError, OptionError, listed, user_level
 from betahat.fit import Fit
+from betahat.objectives.base import Claim
 from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank
+from betahat.solvers.lengths import lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +247,30 @@ def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
     warnings.warn(
         f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=user_level()
     )
+
+
+def warn_perfect(fit: Fit, size: Tensor) -> None:
+    """Warn where residuals are rounding errors of numbers of this length, (): all that follows from their variance is noise."""
+    if fit.objective.claim is not Claim.LEAST_SQUARES:
+        return
+    if not bool((2.0 * fit.loss).sqrt() <= _ROUNDING * size):
+        return
+    warnings.warn(
+        "The residuals are zero up to rounding, an essentially perfect fit, so that standard errors, tests and intervals are rounding errors as "
+        "well; see whether the dependent variable is constant, or follows from a regressor.",
+        BetahatWarning,
+        stacklevel=user_level(),
+    )
+
+
+# Residuals of perfect fits of 10 to 100,000 rows were at most five units in the last place, with condition 1e6.
+_ROUNDING = 16 * torch.finfo(torch.float64).eps
+
+
+def fitted_length(fit: Fit) -> Tensor:
+    """Return () the length of the largest of a linear model's terms x_j b_j, or of their sum."""
+    terms = fit.triangle * fit.params
+    return torch.cat([lengths(terms.mT), lengths(terms.sum(1)[None])]).max()
 
 
 def check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:

@@ -38,11 +38,12 @@ from betahat.models.options import (
     warn_far,
 )
 from betahat.models.probes import call_once, check_rows_apart, few_rows, first_linear, held_route, is_affine
-from betahat.models.regressors import check_columns
+from betahat.models.regressors import check_columns, warn_perfect
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss, Route
 from betahat.results.general import GeneralResults, ModelView
+from betahat.solvers.lengths import lengths
 from betahat.solvers.memory import check_memory
 
 # A Jacobian that is kept, n x k, replaces X: it may take a gigabyte.
@@ -210,6 +211,7 @@ class TorchModel:
         plain = claim is Claim.NONE or penalty is not None
         estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
         fit = self._fitted(kind, polish, rank)
+        warn_perfect(fit, lengths(self._target.reshape(1, -1).to(torch.float64))[0])
         if not polish:
             warn_far(fit, self._free.start, self._loss.units)
         covariance = covariance_of(fit, estimator, use_t)

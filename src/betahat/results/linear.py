@@ -57,6 +57,10 @@ class Model(Protocol):
         ...
 
 
+# Taking off its mean leaves of a constant some units in its last place, squared.
+_ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearResults(VectorResults):
     """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `Results`."""
@@ -125,14 +129,19 @@ class LinearResults(VectorResults):
         return self.centered_tss if self.k_constant else self.uncentered_tss
 
     @property
+    def _still(self) -> bool:
+        """Whether endog does not vary: its total sum of squares is rounding error."""
+        return self._tss <= _ROUNDING * self.uncentered_tss
+
+    @property
     def ess(self) -> float:
         """The explained sum of squares: total, centered if there is a constant, less residual."""
         return self._tss - self.ssr
 
     @property
     def rsquared(self) -> float:
-        """1 - RSS / TSS, TSS centered if there is a constant."""
-        return 1.0 - _ratio(self.ssr, self._tss)
+        """1 - RSS / TSS, TSS centered if there is a constant; NaN where endog is constant, too."""
+        return math.nan if self._still else 1.0 - _ratio(self.ssr, self._tss)
 
     @property
     def rsquared_adj(self) -> float:
@@ -141,8 +150,8 @@ class LinearResults(VectorResults):
 
     @property
     def mse_model(self) -> float:
-        """The explained sum of squares over its degrees of freedom."""
-        return _ratio(self.ess, self.df_model) if self.df_model else math.nan
+        """The explained sum of squares over its degrees of freedom; NaN where there is nothing to explain."""
+        return _ratio(self.ess, self.df_model) if self.df_model and not self._still else math.nan
 
     @property
     def mse_resid(self) -> float:

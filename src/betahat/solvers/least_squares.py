@@ -41,6 +41,8 @@ _DEPENDENT = 1e-12
 # A step that would move the fitted values by less than 1e-13 of the residuals is not taken, so that sums of
 # that pass are sums at the estimate; after a longer step they are taken anew when they are asked for.
 _STATIONARY = 1e-26
+# Residuals of so small a share of y may be Householder's rounding, which grows with the rows; a step more leaves y's own.
+_NOISE = 1e-11
 # The squares of columns, and their inverses, must neither overflow nor vanish.
 _SMALLEST, _LARGEST = 1e-140, 1e140
 # Householder's method loses log10(inflation) of its sixteen digits, inflation being the largest root of an
@@ -173,7 +175,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     gain = gradient @ step
     if bool(gain <= _STATIONARY * loss):
         return replace(found, sums=dict(zip(also, sums, strict=True)))
-    return replace(found, params=start + step, loss=loss - 0.5 * gain)
+    return replace(found, params=start + step, loss=(loss - 0.5 * gain).clamp_min(0.0))
 
 
 def _plain_sizes(scale: Tensor) -> bool:
@@ -202,6 +204,10 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
         return _refined(design, params, root, triangle, torch.linalg.vector_norm(whole, dim=0))
     # R's last corner is the residuals' length, too; the residuals themselves have half a digit more.
     (loss,) = total(lambda block: (_loss(block, params),), *design.columns)
+    if bool((2.0 * loss).sqrt() <= _NOISE * torch.linalg.vector_norm(whole[:, width])):
+        (gradient,) = total(lambda block: (_gradient(block, params),), *design.columns)
+        params = params + root @ (root.mT @ gradient)
+        (loss,) = total(lambda block: (_loss(block, params),), *design.columns)
     return Solution(params, root, triangle, kept, loss, "tsqr")
 
 
@@ -209,6 +215,12 @@ def _loss(block: Block, params: Tensor) -> Tensor:
     x, y, *weights = block.columns
     error = y - x @ params
     return 0.5 * (error @ (weights[0] * error if weights else error))
+
+
+def _gradient(block: Block, params: Tensor) -> Tensor:
+    x, y, *weights = block.columns
+    error = y - x @ params
+    return cross(x, weights[0] * error if weights else error)
 
 
 def _check_scale(names: Sequence[str], norms: Tensor) -> None:

@@ -6,7 +6,9 @@ import sys
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads of small problems only wait for each other
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch is imported: threads of small problems only wait for each other
 
 import pytest
 

@@ -159,7 +159,7 @@ LOSSES = [
     Case("a loss by its name", lambda d: _t(d, loss="mse"), bh.OptionError, ("'mse'", "nn.MSELoss()")),
     Case("a class for a loss", lambda d: _t(d, loss=nn.MSELoss), bh.OptionError, ("class MSELoss", "MSELoss()")),
     Case("root mean square", lambda d: _t(d, loss=lambda o, t: F.mse_loss(o, t).sqrt()), bh.OptionError, ("neither the sum nor the mean", "penalty=")),
-    Case("class weights", lambda d: _t(d, nn.Linear(2, 3), nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2, 3])), y=d.m), bh.OptionError, ("class weights", "CrossEntropyLoss")),
+    Case("a weighted mean", lambda d: _t(d, nn.Linear(2, 3), lambda o, t: F.cross_entropy(o, t, weight=torch.tensor([1.0, 2, 3]).double()), y=d.m), bh.OptionError, ("weighted mean", "times its weight")),
     Case("a penalty inside", lambda d: _t(d, loss=lambda o, t: F.mse_loss(o, t, reduction="sum") + d.net.weight.square().sum()), bh.OptionError, ("penalty=",)),
     Case("a loss of floats", lambda d: _t(d, loss=lambda o, t: float(F.mse_loss(o, t))), bh.DataError, ("float", "tensor")),
     Case("a loss of two numbers", lambda d: _t(d, loss=lambda o, t: torch.stack([o.sum(), t.sum()])), bh.DataError, ("(2,)", "one number")),

@@ -60,6 +60,18 @@ def _row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route
     return torch.stack(flat).reshape(*output.shape, len(params))
 
 
+def mapped_rows(function: RowFunction, params: Tensor, columns: Columns) -> Tensor:
+    """Return (b, ...) what a row-wise function gives of batches of one row, as `row_jacobian` calls it by VMAP."""
+
+    def single(*row: Tensor) -> Tensor:
+        return function(params, tuple(part[None] for part in row))[0]
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # as in `row_jacobian`
+        rows: Tensor = torch.func.vmap(single)(*columns)
+    return rows
+
+
 def working_route(function: RowFunction, params: Tensor, columns: Columns) -> Route:
     """Return the first rung that gives what a plain backward pass gives, on a few rows."""
     with torch.enable_grad():

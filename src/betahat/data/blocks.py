@@ -107,6 +107,20 @@ def gather(function: Callable[[Block], Tensor], *columns: Tensor, rows: int | No
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def gather_spread(function: Callable[[Block], Tensor], *columns: Tensor, rows: int) -> Tensor:
+    """Concatenate like `gather`, of at least two blocks with every so many-th row: no row has its neighbours or its place."""
+    nobs = columns[0].shape[0]
+    step = min(max(2, -(-nobs // max(rows, 1))), max(nobs, 1))
+    parts = [
+        function(Block(start, tuple(_float64(column[start::step]) for column in columns)))
+        for start in progress(range(step), "rows")
+    ]
+    found = parts[0].new_empty(nobs, *parts[0].shape[1:])
+    for start, part in enumerate(parts):
+        found[start::step] = part
+    return found
+
+
 def gram(x: Tensor, scale: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
     """Return Z'Z of Z = [x * scale | beside] by batched products.
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+import functools
+import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from betahat.errors import DataError, OptionError, described
+from betahat.data.blocks import gather_spread, total
+from betahat.errors import DataError, OptionError, counted, described
+from betahat.models.options import PROBED_ROWS, few_places, reason_of
+from betahat.models.probes import AGREE, same_rows
 from betahat.objectives.base import Claim, OutputLoss, row_sums
 from betahat.objectives.bernoulli import Logistic, Probability
 from betahat.objectives.gaussian import Gaussian, GaussianMeanVariance
@@ -21,8 +27,6 @@ from betahat.objectives.poisson import PoissonLog, PoissonMean
 from betahat.objectives.softmax import LogProbabilities, Softmax
 
 _SAMPLE = 512
-# Sums in another order agree to rounding; what does not add up is off by far more.
-_ADDS_UP = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +48,8 @@ class ReadLoss:
     units: float
 
 
-def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None) -> ReadLoss:
-    """Recognise a loss, and find out by trying whether it adds rows or averages them.
+def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None, rows: int) -> ReadLoss:
+    """Recognise a loss, or find out by trying how it is taken of single rows, and check that on all of them.
 
     Parameters
     ----------
@@ -55,11 +59,13 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         (n, ...) of the module at its parameters.
     likelihood : bool, optional
         What the user says of it; None believes a recognised loss to be one, and no other.
+    rows : int
+        The rows in a block.
 
     Raises
     ------
     OptionError, DataError
-        The loss of all rows is neither the sum nor the mean of the losses of its parts.
+        The loss of all rows is no multiple of the sum of the losses of single rows.
     """
     if not callable(loss):
         raise OptionError(
@@ -71,23 +77,29 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     if likelihood and known is not None and known.claim is Claim.NONE:
         known = None  # a density of the user's, whose scale is the loss's own
     name = type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", type(loss).__name__)
-    call = _caller_of(loss)
-    few = min(len(output), _SAMPLE)
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    shake = 0.9 + 0.1 * torch.rand(output[:few].shape, generator=generator, dtype=torch.float64).to(output.device)
-    trial, of = output[:few].detach() * shake, target[:few]
-    value = _try(call, trial, of, name)
-    by_row = value.ndim > 0 and len(value) == few and few > 1
-    _check_rows(call, trial, of, value, by_row, name)
-    reduction = "none" if by_row else _reduction(call, trial, of, value, name)
-    if known is None or likelihood is False:
-        claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
-        function, rowwise = (known.losses, True) if known is not None else _by_rows(call, trial, of, by_row)
-        objective: OutputLoss = OwnLoss(function, claim, rowwise)
-    else:
-        objective = known
+    user = UserLoss(_caller_of(loss), name, output, target)
+    places = few_places(len(output), _SAMPLE, output.device)
+    trial, of = _shaken(output[places], 0), target[places]
+    value = user(trial, of)
+    by_row = value.ndim > 0 and len(value) == len(places) > 1
+    _check_shape(value, by_row, name)
+    if by_row:
+        _check_alone(user, trial, of, value)
+    elif len(places) > 2:
+        user(trial[:2], of[:2])  # what holds a number for each row does not take two
+    if known is not None:
         _check_range(known, target)
-    return ReadLoss(objective, name, _units(objective, call, trial, of, reduction, len(output)))
+        objective: OutputLoss = OwnLoss(known.losses, Claim.NONE, True) if likelihood is False else known
+        share = len(output) / len(places) if _reduction(loss) == "mean" else 1.0
+        return ReadLoss(objective, name, share * _units(known, user, trial, of))
+    if _kind(loss) is not None:
+        user_rows = replace(user, call=_without_reduction(loss))
+        _check_alone(user_rows, trial, of, user_rows(trial, of))
+        function, rowwise = user_rows.call, True
+    else:
+        function, rowwise = _by_rows(user.call, trial, of, by_row)
+    own = OwnLoss(function, Claim.LIKELIHOOD if likelihood else Claim.NONE, rowwise)
+    return ReadLoss(own, name, _checked_units(own, user, by_row, rows))
 
 
 def _check_range(objective: OutputLoss, target: Tensor) -> None:
@@ -114,7 +126,7 @@ def matching_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
         )
     kind = _kind(loss)
     if kind in ("cross_entropy", "nll_loss"):
-        return _class_target(output, target)
+        return _class_target(loss, output, target)
     if kind is None:
         return target.to(torch.float64) if target.is_floating_point() else target
     target = target.to(torch.float64)
@@ -127,24 +139,31 @@ def matching_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
     )
 
 
-def _class_target(output: Tensor, target: Tensor) -> Tensor:
-    if output.ndim != 2:
+def _class_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    if output.ndim < 2:
         raise DataError(
             f"The module's output has shape {tuple(output.shape)}; a loss of classes needs (n, J), a column for each class."
         )
-    if target.ndim == 2 and target.shape == output.shape and target.is_floating_point():
+    if target.shape == output.shape and target.is_floating_point():
         return target.to(torch.float64)
-    target = target if target.is_floating_point() else target.long()
-    flat = target.reshape(len(target), -1)
-    if flat.shape[1] != 1 or bool((flat != flat.round()).any()):
+    shape = (output.shape[0], *output.shape[2:])
+    if target.numel() != math.prod(shape) or (target.is_floating_point() and bool((target != target.round()).any())):
         raise DataError(
             f"The target has shape {tuple(target.shape)}; a loss of classes needs (n,) classes 0, 1, ..., or (n, J) probabilities."
         )
-    codes = flat[:, 0].long()
-    if bool((codes < 0).any()) or bool((codes >= output.shape[1]).any()):
+    codes = target.reshape(shape).long()
+    ignored = codes == (vars(loss)["ignore_index"] if isinstance(loss, nn.Module) else -100)
+    used = codes[~ignored]
+    idle = int(ignored.reshape(len(codes), -1).all(1).sum())
+    if idle:
         raise DataError(
-            f"The target has classes from {int(codes.min())} to {int(codes.max())} and the module {output.shape[1]} outputs; classes "
-            "are 0, 1, ..., J - 1: leave out rows of an ignored class."
+            f"{counted(idle, 'row')} of the target have only the class that ignore_index leaves out, and would count as observations; "
+            "leave them out of inputs and target."
+        )
+    if bool((used < 0).any()) or bool((used >= output.shape[1]).any()):
+        raise DataError(
+            f"The target has classes from {int(used.min())} to {int(used.max())} and the module {output.shape[1]} outputs; classes "
+            "are 0, 1, ..., J - 1."
         )
     return codes
 
@@ -203,60 +222,91 @@ def _recognised(loss: Any, output: Tensor, target: Tensor) -> OutputLoss | None:
     return makers.get(_kind(loss), lambda: None)()
 
 
+def _reduction(loss: Any) -> str:
+    """Return the reduction of a recognised loss; torch's functions average."""
+    return str(vars(loss)["reduction"]) if isinstance(loss, nn.Module) else "mean"
+
+
+def _without_reduction(loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return one of torch's losses of each row: what it sums, and divides by what does not depend on the output."""
+    if not isinstance(loss, nn.Module):
+        return functools.partial(loss, reduction="none")
+    twin = copy.deepcopy(loss)
+    twin.reduction = "none"  # type: ignore[assignment]
+    return _caller_of(twin)
+
+
 def _caller_of(loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
     if _kind(loss) == "gaussian_nll_loss":
         return lambda output, target: loss(output[..., 0], target, output[..., 1])
-    call: Callable[[Tensor, Tensor], Tensor] = (
-        copy.deepcopy(loss).to(torch.float64) if isinstance(loss, nn.Module) else loss
-    )
-    return call
+    if not isinstance(loss, nn.Module):
+        function: Callable[[Tensor, Tensor], Tensor] = loss
+        return function
+    twin: Callable[[Tensor, Tensor], Tensor] = copy.deepcopy(loss).to(torch.float64).requires_grad_(False)
+    return twin
 
 
-def _try(call: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, name: str) -> Tensor:
-    try:
-        value = call(output, target)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+@dataclass(frozen=True, eq=False)
+class UserLoss:
+    """A user's loss, called with whatever rows, and the sentences for what it may do.
+
+    Attributes
+    ----------
+    call : callable
+        (output, target) -> loss.
+    name : str
+        What a sentence calls it.
+    output, target : Tensor
+        (n, ...) all rows.
+    """
+
+    call: Callable[[Tensor, Tensor], Tensor]
+    name: str
+    output: Tensor
+    target: Tensor
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of some rows."""
+        try:
+            with torch.enable_grad():
+                value = self.call(output, target)
+        except Exception as error:
+            if len(output) < len(self.output) and self._takes_all():
+                self.refuse_held()
+            raise DataError(
+                f"{self.name} cannot be taken of an output of shape {tuple(output.shape)} and a target of shape {tuple(target.shape)} "
+                f"({reason_of(error)}); pass a loss of output and target, and a target that it understands."
+            ) from error
+        if not isinstance(value, Tensor):
+            raise DataError(f"{self.name} returned {described(value)}; a loss must return a tensor.")
+        if value.requires_grad:
+            raise OptionError(
+                f"{self.name} depends on parameters beyond the module's output, as a penalty inside a loss does, and they "
+                "would not be moved; pass a penalty as penalty=, and other parameters as those of the module."
+            )
+        return value
+
+    def refuse_held(self) -> NoReturn:
+        """Refuse a loss that holds weights of all rows."""
         raise DataError(
-            f"{name} cannot be taken of an output of shape {tuple(output.shape)} and a target of shape {tuple(target.shape)} "
-            f"({str(error).splitlines()[0]}); pass a loss of output and target, and a target that it understands."
-        ) from error
-    if not isinstance(value, Tensor):
-        raise DataError(f"{name} returned {described(value)}; a loss must return a tensor.")
-    return value.detach()
-
-
-def _reduction(
-    call: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, whole: Tensor, name: str
-) -> str:
-    """Split the rows unevenly: the loss adds, or it averages, or it is refused."""
-    if whole.numel() != 1:
-        raise DataError(
-            f"{name} returned a tensor of shape {tuple(whole.shape)}; it must return one number, or one for each row."
+            f"{self.name} holds a tensor with a number for each of the {len(self.output)} rows, such as weight=, and rows are "
+            "taken apart; pass it beside the target, as target=torch.column_stack([y, w]), and a loss that takes target[:, :1] "
+            "and target[:, 1:]."
         )
-    if not bool(torch.isfinite(whole).all()):
+
+    def _takes_all(self) -> bool:
+        try:
+            self.call(self.output, self.target)
+        except Exception:  # whatever a user's function raises
+            return False
+        return True
+
+
+def _check_shape(value: Tensor, by_row: bool, name: str) -> None:
+    if value.numel() != 1 and not by_row:
         raise DataError(
-            f"{name} is {float(whole)} at the module's parameters; it must be finite: look for overflow, or train it again."
+            f"{name} returned a tensor of shape {tuple(value.shape)}; it must return one number, or one for each row."
         )
-    if len(output) < 2:
-        return "sum"
-    cut = max(1, len(output) // 3)
-    first, second = (_try(call, output[part], target[part], name) for part in (slice(0, cut), slice(cut, None)))
-    share = cut / len(output)
-    scale = float(whole.abs() + first.abs() + second.abs()) + 1e-300
-    if abs(float(whole - first - second)) <= _ADDS_UP * scale:
-        return "sum"
-    if abs(float(whole - share * first - (1.0 - share) * second)) <= _ADDS_UP * scale:
-        return "mean"
-    if output.ndim != target.ndim and output.numel() == target.numel():
-        raise DataError(
-            f"The output has shape {tuple(output.shape)} and the target {tuple(target.shape)}, so that {name} compares each row with every "
-            "other; pass a target of the shape of the output."
-        )
-    raise OptionError(
-        f"The loss ({name}) of all rows is neither the sum nor the mean of that of its parts, so rows have no scores (a root of a mean, a "
-        "mean with class weights, or a loss that holds a penalty does that); pass a loss that adds or averages rows, with reduction='sum' say, and a "
-        "penalty as penalty=."
-    )
 
 
 def _by_rows(
@@ -278,34 +328,100 @@ def _by_rows(
     return call, False
 
 
-def _check_rows(
-    call: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, value: Tensor, by_row: bool, name: str
-) -> None:
-    """Refuse a loss that compares each row with every other, as broadcasting (n, 1) against (n,) does."""
-    if len(output) < 2:
-        return
-    alone = row_sums(_try(call, output[:1], target[:1], name).reshape(1, -1))
-    together = row_sums(value.reshape(len(value), -1))[:1] if by_row else alone
-    crossed = output.shape != target.shape and output.numel() == target.numel() and output.ndim != target.ndim
-    if by_row and not torch.allclose(alone, together, rtol=1e-9, atol=1e-12):
-        raise DataError(
-            f"The loss of a row depends on other rows: the output has shape {tuple(output.shape)} and the target "
-            f"{tuple(target.shape)}"
-            f"{', so that torch compares each row with every other: pass a target of the shape of the output.' if crossed else '; pass a loss of single rows.'}"
-        )
+def _check_alone(user: UserLoss, output: Tensor, target: Tensor, together: Tensor) -> None:
+    """Refuse a loss of rows that gives a row alone another loss, as broadcasting (n, 1) against (n,) does."""
+    for i in few_places(len(output), PROBED_ROWS, output.device).tolist():
+        alone = user(output[i : i + 1], target[i : i + 1])
+        if alone.ndim > 0 and len(alone) != 1:
+            user.refuse_held()
+        if not same_rows(row_sums(together[i : i + 1].reshape(1, -1)), row_sums(alone.reshape(1, -1))):
+            raise _rows_mix(user)
 
 
-def _units(
-    objective: OutputLoss,
-    call: Callable[[Tensor, Tensor], Tensor],
-    output: Tensor,
-    target: Tensor,
-    reduction: str,
-    nobs: int,
-) -> float:
-    """Return what one unit of the user's loss of all rows is in the objective's sum: from two outputs' differences."""
+def _rows_mix(user: UserLoss) -> DataError:
+    """Return the error of a loss of mixed rows."""
+    return _crossed(user) or DataError(
+        "The loss of a row depends on other rows or on its place; pass a loss that takes single rows, and what else it needs of each "
+        "row as further columns of the target."
+    )
+
+
+def _crossed(user: UserLoss) -> DataError | None:
+    """Return the error of (n, 1) against (n,), where torch compares each row with every other, if a target of the output's shape is the cure."""
+    output, target = user.output[:2], user.target[:2]
+    if output.ndim == target.ndim or output.numel() != target.numel() or len(output) < 2:
+        return None
+    target = target.reshape(output.shape)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, of shapes that broadcast
+            whole, *parts = (float(user.call(output[rows], target[rows]).sum()) for rows in ([0, 1], [0], [1]))
+    except Exception:  # whatever a user's function raises
+        return None
+    gap = min(abs(whole - sum(parts)), abs(2.0 * whole - sum(parts)))
+    if not gap <= AGREE * sum(map(abs, parts)):
+        return None
+    return DataError(
+        f"The output has shape {tuple(user.output.shape)} and the target {tuple(user.target.shape)}, so that torch compares each row "
+        "with every other and the loss is no sum over rows; pass a target of the shape of the output."
+    )
+
+
+def _units(objective: OutputLoss, user: UserLoss, output: Tensor, target: Tensor) -> float:
+    """Return what one unit of a recognised loss is in the objective's sum: from two outputs' differences, free of constants."""
     other = 0.8 * output
     ours = float(objective.losses(output, target).sum() - objective.losses(other, target).sum())
-    theirs = float(call(output, target).sum() - call(other, target).sum())
-    ratio = ours / theirs if theirs else 1.0
-    return ratio * nobs / len(output) if reduction == "mean" else ratio
+    theirs = float(user(output, target).sum() - user(other, target).sum())
+    return ours / theirs if theirs else 1.0
+
+
+def _checked_units(own: OwnLoss, user: UserLoss, by_row: bool, rows: int) -> float:
+    """Compare a loss of all rows with that of the rows, and return what one unit of it is in their sum.
+
+    At two outputs, as the user would call it and in blocks: what depends only on the target, such as the sum of the class
+    weights that torch divides by, is the same factor at both.
+    """
+    theirs, ours, sizes = [], [], []
+    for seed in (1, 2):
+        output = _shaken(user.output, seed)
+        whole = user(output, user.target)
+        _check_shape(whole, by_row, user.name)
+        if by_row:
+            apart = gather_spread(lambda block: _each(user(*block.columns)), output, user.target, rows=rows)
+            if not same_rows(_each(whole), apart):
+                raise _rows_mix(user)
+        summed, size = total(lambda block: _sums(own.losses(*block.columns)), output, user.target, rows=rows)
+        if not bool(torch.isfinite(whole).all()) or not bool(torch.isfinite(summed)):
+            raise DataError(
+                f"{user.name} is {float(whole.sum())} at the module's parameters or near them; it must be finite: look for overflow, "
+                "or train it again."
+            )
+        theirs.append(float(whole.sum()))
+        ours.append(float(summed))
+        sizes.append(float(size))
+    one, other = (0, 1) if abs(theirs[0]) >= abs(theirs[1]) else (1, 0)
+    factor = ours[one] / theirs[one] if theirs[one] else 1.0
+    if factor > 0.0 and abs(ours[other] - factor * theirs[other]) <= AGREE * (
+        sizes[other] + factor * abs(theirs[other])
+    ):
+        return factor
+    raise _crossed(user) or OptionError(
+        f"The loss ({user.name}) of all rows is neither the sum nor the mean of that of single rows, so rows have no scores (a root "
+        "of a mean, a weighted mean, a statistic of all rows or a penalty inside does that); return the loss of each row, "
+        "times its weight where there is one, and pass a penalty as penalty=."
+    )
+
+
+def _each(values: Tensor) -> Tensor:
+    return row_sums(values.reshape(len(values), -1))
+
+
+def _sums(losses: Tensor) -> tuple[Tensor, Tensor]:
+    return losses.detach().sum(), losses.detach().abs().sum()
+
+
+def _shaken(output: Tensor, seed: int) -> Tensor:
+    """Return outputs somewhat nearer to zero, each by another share, which stay in the range of whatever they are; zeros move up."""
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    draws = torch.rand(output.shape, generator=generator, dtype=torch.float64, device="cpu").to(output.device)
+    return torch.where(output == 0, 0.1 * draws, output.detach() * (1.0 - (0.1 if seed == 0 else 0.4) * draws))

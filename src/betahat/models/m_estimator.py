@@ -11,11 +11,13 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from betahat.calculus.autodiff import working_route
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.blocks import total
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.design import check_size
@@ -27,7 +29,6 @@ from betahat.fit import fit_general
 from betahat.models.module import parameter_names
 from betahat.models.options import (
     FEWEST_ROWS,
-    PROBED_ROWS,
     BreadName,
     Tensors,
     by_name,
@@ -41,12 +42,25 @@ from betahat.models.options import (
     user_code,
     warn_far,
 )
+from betahat.models.probes import AGREE, apart, draws, few_rows, same_rows
 from betahat.objectives.base import Claim
-from betahat.objectives.own import RowLoss
+from betahat.objectives.own import Route, RowLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.memory import check_memory
 
-_ROWS_AGREE = 1e-9
+_ROWS_MIX = (
+    "A row's loss depends on other rows or on its place, so that single rows have no scores; write row_loss so that row i of its "
+    "result uses row i of the data alone, summing over the last dimension and not over rows, and pass statistics of all rows "
+    "as data."
+)
+# What gives another thing of a row's single number than of a column of them.
+_REDUCE = {
+    "sum", "mean", "prod", "amax", "amin", "max", "min", "aminmax", "std", "var", "std_mean", "var_mean",
+    "median", "nanmedian", "nansum", "nanmean", "quantile", "nanquantile", "mode", "logsumexp", "softmax",
+    "log_softmax", "softmin", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "norm", "linalg_norm",
+    "linalg_vector_norm", "vector_norm", "normalize", "layer_norm", "sort", "argsort", "argmax", "argmin", "topk",
+    "kthvalue", "roll", "flip", "count_nonzero",
+}  # fmt: skip
 
 
 class MEstimator:
@@ -121,7 +135,7 @@ class MEstimator:
             )
         self._losses = _as_batch(_calling(row_loss, self._tensors, self._keys), self._start, self._columns)
         self._claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
-        few = tuple(column[:PROBED_ROWS] for column in self._columns)
+        few = few_rows(self._columns)
         with user_code(
             "row_loss has no gradient", "write it with torch operations on p['name'] and d['name'] throughout"
         ):
@@ -129,6 +143,7 @@ class MEstimator:
             if not self._losses(probe, few).requires_grad:
                 raise TypeError("its result does not depend on the parameters through torch")
             self._route = working_route(lambda theta, rows: self._losses(theta, rows)[:, None], self._start, few)
+        _check_all_rows(self._losses, self._start, self._columns, self._route, self._rows)
         self._penalty = read_penalty(penalty, self._tensors, 1.0, self._start)
         check_size(len(self._columns[0]), len(self._start))
 
@@ -211,11 +226,13 @@ class MEstimator:
         """Name the parameters and the size."""
         return f"<MEstimator: {len(self.names)} parameters, n = {len(self._columns[0])}>"
 
+    @property
+    def _rows(self) -> int:
+        return rows_in_block(len(self._start) + sum(column[:1].numel() for column in self._columns))
+
     def _problem(self, claim: Claim) -> Problem:
-        width = len(self._start) + sum(column[:1].numel() for column in self._columns)
-        rows = rows_in_block(width)
         nobs = len(self._columns[0])
-        sample = Batch(self._columns, self.names, self._container, "loss", nobs, self._origin, rows)
+        sample = Batch(self._columns, self.names, self._container, "loss", nobs, self._origin, self._rows)
         return Problem(RowLoss(self._losses, claim, self._route), sample, self._penalty)
 
 
@@ -292,7 +309,9 @@ class RowLosses:
     params_first : bool
         Whether the first argument is the dict of parameters, and the others are columns by name.
     single : bool
-        Whether the function is of a single row.
+        Whether the function is called with single rows.
+    summed : bool
+        Whether it gives one number for all rows.
     """
 
     function: Callable[..., Any]
@@ -301,6 +320,7 @@ class RowLosses:
     names: tuple[str, ...]
     params_first: bool
     single: bool = False
+    summed: bool = False
 
     def call(self, params: Tensor, columns: tuple[Tensor, ...]) -> Any:
         """Return what the function returns."""
@@ -354,22 +374,17 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
     DataError
         It is of neither, or a row's loss depends on other rows.
     """
-    places = torch.linspace(0, len(columns[0]) - 1, min(len(columns[0]), PROBED_ROWS)).long().to(columns[0].device)
-    few, rows = tuple(column[places] for column in columns), len(places)
-    noise = torch.randn(len(start), generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(start)
-    shaken = start + 0.01 * noise * (1.0 + start.abs())
+    few = few_rows(columns)
+    rows, shaken = len(few[0]), _shaken(start)
     remedy = "it must return a loss for each row, by torch operations on p['name'] and d['name']"
     whole = _tried(losses, shaken, few)
     if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
         if _same_alone(losses, shaken, few, whole.reshape(-1)):
             return losses
         single = replace(losses, single=True)
-        if _moves(single, shaken, few):
+        if _is_of_one_row(losses, shaken, few) and _moves(single, shaken, few):
             return single
-        raise DataError(
-            "A row's loss depends on other rows, so that single rows have no scores; write row_loss so that row i of its result "
-            "uses row i of the data alone, summing over the last dimension and not over rows."
-        )
+        raise DataError(_ROWS_MIX)
     if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows:
         raise DataError(
             f"row_loss gave a tensor of shape {tuple(whole.shape)} for {rows} rows, as where (n, 1) meets (n,) and each row is compared "
@@ -380,14 +395,78 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
             raise TypeError(f"it returned {described(whole)}")
         mapped = replace(losses, single=True)(shaken, few)
     if isinstance(whole, Tensor) and whole.numel() == 1 and rows > 1:
-        together, apart = float(whole.detach()), mapped.detach()
-        size = float(apart.abs().sum()) + 1e-300
-        if min(abs(together - float(apart.sum())), abs(together - float(apart.mean())) * rows) > _ROWS_AGREE * size:
-            raise DataError(
-                "row_loss gave one number for all rows, which is neither the sum nor the mean of what it gives for single rows; "
-                f"{remedy}, and a penalty as penalty=."
-            )
+        _check_number(whole, mapped.sum(), mapped.abs().sum(), rows)
+        return replace(losses, single=True, summed=True)
     return replace(losses, single=True)
+
+
+def _check_all_rows(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...], route: Route, rows: int) -> None:
+    """Compare the loss of all rows, as the user would call it, with that of the rows in blocks: few rows may not show a weight."""
+    params, nobs = _shaken(start), len(columns[0])
+    if losses.summed:
+        whole = _called(losses, params, columns)
+        summed, size = total(lambda block: _sums(losses(params, block.columns)), *columns, rows=rows)
+        _check_number(whole, summed, size, nobs)
+    elif not losses.single:
+        whole = _called(losses, params, columns)
+        if whole.numel() != nobs or not same_rows(whole.reshape(-1), apart(losses, params, columns, route, rows)):
+            raise DataError(_ROWS_MIX)
+
+
+def _called(losses: RowLosses, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
+    with (
+        torch.no_grad(),
+        user_code(f"row_loss fails for all {len(columns[0])} rows", "it must take any number of rows"),
+    ):
+        whole: Tensor = losses.call(params, columns)
+    return whole
+
+
+def _sums(values: Tensor) -> tuple[Tensor, Tensor]:
+    return values.detach().sum(), values.detach().abs().sum()
+
+
+def _check_number(whole: Tensor, summed: Tensor, size: Tensor, rows: int) -> None:
+    """Refuse one number for all rows that is neither their sum nor their mean; what is not finite is told by the solver."""
+    together, added, scale = float(whole.detach().sum()), float(summed.detach()), float(size.detach())
+    if min(abs(together - added), abs(together * rows - added)) > AGREE * (scale + 1e-300):
+        raise DataError(
+            "row_loss gave one number for all rows, which is neither the sum nor the mean of what it gives for single rows, as "
+            "where weights are divided by their sum or a statistic of all rows is in it; return a loss for each row, by torch "
+            "operations on p['name'] and d['name'], times its weight where there is one, and pass a penalty as penalty=."
+        )
+
+
+def _shaken(start: Tensor) -> Tensor:
+    return start + 0.01 * draws(start, 1) * (1.0 + start.abs())
+
+
+class _Reductions(TorchFunctionMode):
+    """Notes whether something is summed, averaged or ordered that a function of a single row would leave alone."""
+
+    idle = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Look at the first argument of a reduction: one number, or data without parameters."""
+        first = args[0] if args else None
+        pair = len(args) > 1 and isinstance(args[1], Tensor)
+        if isinstance(first, Tensor) and not pair and getattr(func, "__name__", "") in _REDUCE:
+            self.idle = self.idle or first.numel() == 1 or not first.requires_grad
+        return func(*args, **(kwargs or {}))
+
+
+def _is_of_one_row(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:
+    """Tell whether a function that mixes rows was written for a single one: it sums over what the parameters have entered.
+
+    y - y.mean() and x / x.abs().amax(0) can be taken of a single row, and mean something else there.
+    """
+    leaf = params.detach().requires_grad_(True)
+    with _Reductions() as seen, torch.enable_grad():
+        alone = _tried(losses, leaf, tuple(part[0] for part in few))
+    batch = _tried(losses, params, tuple(part[:1] for part in few))
+    if not isinstance(alone, Tensor) or not isinstance(batch, Tensor) or alone.numel() != 1 or batch.numel() != 1:
+        return False
+    return not seen.idle and same_rows(alone.detach().reshape(1), batch.detach().reshape(1))
 
 
 def _moves(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:
@@ -406,8 +485,7 @@ def _same_alone(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...], toge
     alone = [_tried(losses, params, tuple(part[i : i + 1] for part in few)) for i in range(len(few[0]))]
     if not all(isinstance(one, Tensor) and one.numel() == 1 for one in alone):
         return False
-    joined = torch.cat([one.reshape(1) for one in alone])
-    return bool(((together - joined).abs() <= _ROWS_AGREE * (1.0 + joined.abs())).all())
+    return same_rows(torch.cat([one.reshape(1) for one in alone]), together)
 
 
 def _tried(losses: Callable[..., Any], params: Tensor, columns: tuple[Tensor, ...]) -> Any:

@@ -34,6 +34,11 @@ def rows_in_block(numbers: int) -> int:
     return min(max(_BLOCK // max(numbers, 1), FEWEST_ROWS), _MOST_ROWS)
 
 
+def few_places(nobs: int, count: int, device: torch.device) -> Tensor:
+    """Return (count,) positions of rows from first to last, since data may be sorted; all where there are no more."""
+    return torch.linspace(0, nobs - 1, min(nobs, count), dtype=torch.float64, device=device).round().long()
+
+
 def read_bread(bread: str) -> Bread:
     """Turn the name of a bread into the option."""
     if bread not in get_args(BreadName):
@@ -87,8 +92,12 @@ def user_code(what: str, remedy: str) -> Iterator[None]:
     except BetahatError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else ""
-        raise DataError(f"{what} ({type(error).__name__}: {reason[:150]}); {remedy}.") from error
+        raise DataError(f"{what} ({type(error).__name__}: {reason_of(error)}); {remedy}.") from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return str(error).splitlines()[0][:150] if str(error) else type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from betahat.calculus.autodiff import row_jacobian
+from betahat.calculus.autodiff import mapped_rows, row_jacobian
+from betahat.data.blocks import gather, gather_spread
 from betahat.errors import DataError
 from betahat.models.inputs import Inputs
 from betahat.models.module import Functional
-from betahat.models.options import PROBED_ROWS, user_code
+from betahat.models.options import PROBED_ROWS, few_places, user_code
 from betahat.objectives.own import Route
 
 # Derivatives that agree to ten digits at three points do not depend on the parameters.
@@ -25,6 +26,14 @@ _AS_FORWARD = (
     "attributes or buffers of the module, since it is called in float64"
 )
 _AS_NUMBERS = "tensors of whole numbers stay whole, as indices have to; pass inputs.double() where they are quantities"
+
+# Sums in another order agree to rounding; what depends on other rows is off by far more.
+AGREE = 1e-9
+
+_ROWS_MIX = (
+    "A row's output depends on the other rows of the batch, as with batch statistics, a softmax over the batch or "
+    "a random layer, so that single rows have no scores; make forward() work row by row."
+)
 
 RowFunction = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 
@@ -69,8 +78,7 @@ def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:
         Scores of single rows would have no meaning.
     """
     few = few_rows(inputs)
-    generator = torch.Generator().manual_seed(1)
-    noise = torch.randn(len(free.start), generator=generator, dtype=torch.float64).to(free.start)
+    noise = draws(free.start, 1)
     for params in (free.start, free.start + 0.1 * noise * (1.0 + free.start.abs())):
         with torch.no_grad():
             whole = free(params, few)
@@ -81,12 +89,40 @@ def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:
                     f"The module cannot be called with a single row ({str(error).splitlines()[0]}), which scores need; make "
                     "forward() work for any number of rows."
                 ) from error
-        far = (whole - alone).abs() > 1e-9 * (1.0 + whole.abs())
+        far = (whole - alone).abs() > AGREE * (1.0 + whole.abs())
         if bool(far.any()) or bool((torch.isnan(whole) != torch.isnan(alone)).any()):
-            raise DataError(
-                "A row's output depends on the other rows of the batch, as with batch statistics, a softmax over the batch or "
-                "a random layer, so that single rows have no scores; make forward() work row by row."
-            )
+            raise DataError(_ROWS_MIX)
+
+
+def outputs_apart(
+    function: RowFunction, start: Tensor, inputs: tuple[Tensor, ...], whole: Tensor, route: Route, rows: int
+) -> Tensor:
+    """Return (n, m) the outputs of all rows taken apart, at the start, after comparing them with those of one batch.
+
+    A few rows show no dependence through a group that they do not share. Outputs that are all alike show nothing, and are
+    taken at other parameters too.
+    """
+    alone = apart(function, start, inputs, route, rows)
+    if not _same_outputs(whole.reshape(alone.shape), alone):
+        raise DataError(_ROWS_MIX)
+    if bool((alone == alone[:1]).all()):
+        moved = start + 0.1 * draws(start, 4) * (1.0 + start.abs())
+        with torch.no_grad():
+            there = function(moved, inputs)
+        if bool(torch.isfinite(there).all()) and not _same_outputs(there, apart(function, moved, inputs, route, rows)):
+            raise DataError(_ROWS_MIX)
+    return alone
+
+
+def _same_outputs(whole: Tensor, alone: Tensor) -> bool:
+    gap, size = (whole - alone).abs().amax(), whole.abs().amax()
+    return bool(gap <= AGREE * (1.0 + size))
+
+
+def draws(like: Tensor, seed: int) -> Tensor:
+    """Return (k,) normal draws that are the same at every call."""
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return torch.randn(len(like), generator=generator, dtype=torch.float64, device="cpu").to(like)
 
 
 def first_linear(free: Functional, inputs: Inputs) -> str | None:
@@ -153,8 +189,21 @@ def held_route(function: RowFunction, start: Tensor) -> Route:
 
 
 def few_rows(columns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return a few rows from first to last, since data may be sorted."""
-    return tuple(
-        part[torch.linspace(0, len(part) - 1, min(len(part), PROBED_ROWS), device=part.device).long()]
-        for part in columns
-    )
+    """Return a few rows from first to last."""
+    return tuple(part[few_places(len(part), PROBED_ROWS, part.device)] for part in columns)
+
+
+def apart(function: RowFunction, params: Tensor, columns: tuple[Tensor, ...], route: Route, rows: int) -> Tensor:
+    """Return (n, ...) what a function gives of all rows one by one, where scores take them so, or far from their neighbours."""
+    if route is Route.VMAP:
+        return gather(lambda block: mapped_rows(function, params, block.columns), *columns, rows=rows)
+    with torch.no_grad():
+        return gather_spread(lambda block: function(params, block.columns), *columns, rows=rows)
+
+
+def same_rows(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two computations of (n, ...) numbers agree up to rounding, or are not finite alike."""
+    if one.shape != other.shape:
+        return False
+    near = (one - other).abs() <= AGREE * (1.0 + one.abs())
+    return bool((near | (one == other) | (one.isnan() & other.isnan())).all())

@@ -37,7 +37,15 @@ from betahat.models.options import (
     user_code,
     warn_far,
 )
-from betahat.models.probes import call_once, check_rows_apart, few_rows, first_linear, held_route, is_affine
+from betahat.models.probes import (
+    call_once,
+    check_rows_apart,
+    few_rows,
+    first_linear,
+    held_route,
+    is_affine,
+    outputs_apart,
+)
 from betahat.models.regressors import check_columns, warn_perfect
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.objectives.gaussian import Gaussian
@@ -140,7 +148,8 @@ class TorchModel:
         (*tensors, matched), seals = keep_tensors([*labelled_inputs(self._inputs.tensors), ("target", matched)])
         self._inputs = replace(self._inputs, tensors=tuple(tensors))
         self._origin = Origin.of(self._inputs.data, len(matched), seals)
-        self._loss: ReadLoss = read_loss(loss, output, matched, likelihood)
+        self._rows = rows_in_block(len(free.start) + sum(part[:1].numel() for part in tensors))
+        self._loss: ReadLoss = read_loss(loss, output, matched, likelihood, self._rows)
         self._free = replace(free, row_shape=output.shape[1:]) if self._inputs.tensors else free
         if self._inputs.tensors:
             check_rows_apart(self._free, self._inputs.tensors)
@@ -334,11 +343,11 @@ class TorchModel:
         route = working_route(flat, free.start, few_rows(inputs)) if apart else held_route(flat, free.start)
         self._route = route
         affine = is_affine(flat, free.start, inputs, route)
-        rows = rows_in_block(width + sum(part[:1].numel() for part in inputs))
-        nobs = len(self._target)
+        rows, nobs = self._rows, len(self._target)
+        value = outputs_apart(flat, free.start, inputs, output, route, rows) if apart else output.reshape(nobs, -1)
         single = output.numel() == len(output)
         if affine and single and isinstance(loss, LinearIndex) and nobs * width <= _KEPT_JACOBIAN:
-            design = self._linear_design(flat, route, rows)
+            design = self._linear_design(flat, value[:, 0], route, rows)
             if design is not None:
                 return Problem(loss, design, self._penalty)
         objective = ModelLoss(Outputs(free), loss, affine, route)
@@ -353,7 +362,7 @@ class TorchModel:
         return Problem(objective, sample, self._penalty)
 
     def _linear_design(
-        self, flat: Callable[[Tensor, tuple[Tensor, ...]], Tensor], route: Route, rows: int
+        self, flat: Callable[[Tensor, tuple[Tensor, ...]], Tensor], value: Tensor, route: Route, rows: int
     ) -> Design | None:
         """Return the regressors of a module that is linear in its parameters: its Jacobian; None where it is not."""
         free, inputs = self._free, self._inputs.tensors
@@ -362,10 +371,9 @@ class TorchModel:
             if inputs:
                 jacobian = gather(lambda b: row_jacobian(flat, free.start, b.columns, route)[:, 0], *inputs, rows=rows)
                 offset = gather(lambda b: flat(zero, b.columns)[:, 0], *inputs, rows=rows)
-                value = gather(lambda b: flat(free.start, b.columns)[:, 0], *inputs, rows=rows)
             else:
                 jacobian = row_jacobian(flat, free.start, (), route)[:, 0]
-                offset, value = flat(zero, ())[:, 0], flat(free.start, ())[:, 0]
+                offset = flat(zero, ())[:, 0]
         gap = (jacobian @ free.start + offset - value).abs().max()
         if bool(gap > 1e-9 * (1.0 + value.abs().max())):
             return None

@@ -26,7 +26,9 @@ from betahat.solvers.least_squares import (
     Rank,
     RowSum,
     column_rank,
+    column_relation,
     has_implicit_constant,
+    idle_directions,
     least_squares,
     minimum_norm_map,
 )
@@ -48,6 +50,8 @@ _DOWNWARD = 1e-7
 _UNCERTAIN = 1e-5
 # Where the whole size of a parameter moves the fit 1e-12 times as much as another's, rounding hides it.
 _IDLE = 1e-12
+# Null directions of a Hessian by loops have entries of rounding below this share of the largest.
+_FAINT = 1e-7
 # A large sample starts from the optimum of every so many rows.
 _SAMPLE_ROWS = 2**15
 
@@ -132,6 +136,9 @@ class Fit:
         Sums over rows, and what else was asked for, that are known already; `sum_rows` and `once` add to it.
     facts : dict
         Numbers of the data that are known already, and stay when the rows go; `fact` adds to it.
+    idle : Tensor or None
+        (columns of `given`, d) the directions in which the coefficients of one equation move and no fitted value does, where columns
+        are dependent.
     """
 
     problem: Problem
@@ -149,6 +156,7 @@ class Fit:
     certificate: float | None = None
     sums: dict[Any, Any] = field(default_factory=dict, repr=False, metadata={"stored": False})
     facts: dict[str, Any] = field(default_factory=dict, repr=False)
+    idle: Tensor | None = None
 
     def __repr__(self) -> str:
         """Name the objective, the size and the route."""
@@ -203,6 +211,16 @@ class Fit:
     def rank(self) -> int:
         """The number of independent parameters, r."""
         return self.root.shape[1]
+
+    @cached_property
+    def unidentified(self) -> Tensor:
+        """(k, d) the directions in which the parameters move and no fitted value does; no column where all are identified."""
+        width, rank = self.root.shape
+        if width == rank:
+            return self.root.new_zeros(width, 0)
+        if self.idle is not None:
+            return _repeated(self.idle, max(len(self.equations), 1))
+        return _complement(self.root, torch.linalg.vector_norm(self.triangle, dim=0))
 
     @property
     def df_resid(self) -> float:
@@ -484,6 +502,7 @@ def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ())
         given=design,
         kept=solution.kept,
         sums=solution.sums,
+        idle=solution.idle,
     )
 
 
@@ -545,10 +564,13 @@ def fit_index(
         triangle=found.triangle @ _repeated(right, count),
         well_conditioned=False,
     )
-    if whole or rank == "drop":
+    if whole:
         return fit
-    spread = _repeated(minimum_norm_map(triangle, kept), count)
-    relation = torch.linalg.solve(spread.mT @ spread, spread.mT)
+    relation = column_relation(triangle, kept)
+    fit = replace(fit, idle=idle_directions(relation, kept))
+    if rank == "drop":
+        return fit
+    relation, spread = _repeated(relation, count), _repeated(minimum_norm_map(relation), count)
     return replace(
         fit,
         problem=Problem(objective, design),
@@ -752,6 +774,16 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
     held = spectrum > _NULL * spectrum[-1]
     triangle = (vectors * spectrum.clamp_min(0.0).sqrt()).mT
     return vectors[:, held] * spectrum[held].rsqrt(), triangle, False
+
+
+def _complement(root: Tensor, sizes: Tensor) -> Tensor:
+    """Return (k, k - r) N with Z'N = 0, found in parameters that are measured by the `sizes` of their columns."""
+    sizes = torch.where(sizes > 0, sizes, torch.ones_like(sizes))
+    scaled = root / sizes[:, None]
+    left = torch.linalg.svd(scaled / torch.linalg.vector_norm(scaled, dim=0), full_matrices=True)[0]
+    idle = left[:, root.shape[1] :]
+    idle = torch.where(idle.abs() > _FAINT * idle.abs().amax(0), idle, torch.zeros_like(idle))
+    return idle / sizes[:, None]
 
 
 def _full_rank(triangle: Tensor) -> bool:

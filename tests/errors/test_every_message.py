@@ -269,8 +269,10 @@ RESULTS = [
     Case("t_test: use_t", lambda d: _fit(d).t_test("educ", use_t="no"), bh.OptionError, ("'no'", "True")),
     Case("t_test: a column left out", lambda d: _collinear(d).t_test("twice = 0"), bh.EstimationError, ("'twice'", "collinear")),
     Case("f_test: a contradiction", lambda d: _fit(d).f_test("educ = 0, educ = 1"), bh.EstimationError, ("contradict", "test fewer")),
-    Case("f_test: no covariance", lambda d: _fit(d).with_cov(np.ones((3, 3)) * 2 - np.eye(3)).f_test(np.eye(3)), bh.EstimationError, ("positive semi-definite", "another covariance")),
-    Case("t_test: no covariance", lambda d: _fit(d).with_cov(np.ones((3, 3)) * 2 - np.eye(3)).t_test("educ = exper"), bh.EstimationError, ("positive semi-definite", "another covariance")),
+    Case("t_test: a function that is not identified", lambda d: _collinear(d, "pinv").t_test("twice = 0"), bh.EstimationError, ("'twice'", "collinear", "rank='drop'")),
+    Case("f_test: functions that are not identified", lambda d: _collinear(d, "pinv").f_test("Intercept = 0, twice = 0"), bh.EstimationError, ("'twice'", "collinear", "rank='drop'")),
+    Case("delta: a function that is not identified", lambda d: _collinear(d, "pinv").delta(lambda p: p["educ"] + p["twice"]), bh.EstimationError, ("'educ', 'twice'", "collinear", "rank='drop'")),
+    Case("compare_lm_test: a row's dummy", lambda d: bh.OLS(d.y, _dummy(d)).fit("HC0").compare_lm_test(bh.OLS(d.y, d.x).fit(), use_lr=True), bh.EstimationError, ("singular", "use wald_test")),
     Case("t_test: degrees of freedom of single coefficients", lambda d: _fit(d, Own(df=torch.tensor([3.0, 4.0, 5.0]))).t_test("educ = exper"), bh.EstimationError, ("single coefficients", "use_t=False")),
     Case("t_test: nothing by the wild bootstrap", lambda d: _bootstrap(d, "wild", clusters="town").t_test(np.zeros((1, 3))), bh.EstimationError, ("no coefficient", "test one")),
     Case("wald_test_terms: a name for a list", lambda d: _fit(d).wald_test_terms(combine_terms="educ"), bh.OptionError, ("'educ'", "list")),
@@ -297,6 +299,10 @@ RESULTS = [
 ]  # fmt: skip
 
 WARNINGS = [
+    Case("f_test: no covariance", lambda d: _fit(d).with_cov(np.ones((3, 3)) * 2 - np.eye(3)).f_test(np.eye(3)), bh.ClusterWarning, ("positive semi-definite", "no joint test")),
+    Case("t_test: no variance", lambda d: _fit(d).with_cov(np.ones((3, 3)) * 2 - np.eye(3)).t_test("educ = exper"), bh.ClusterWarning, ("1 restriction", "NaN")),
+    Case("wald_test_terms: not identified", lambda d: _collinear(d, "pinv").wald_test_terms(), bh.ClusterWarning, ("'educ', 'twice'", "collinear")),
+    Case("predict: not identified", lambda d: _collinear(d, "pinv").predict({"educ": [1.0, 2.0], "twice": [2.0, 5.0]}), bh.CollinearityWarning, ("1 prediction", "no standard error")),
     Case("HAC that is no covariance", lambda d: _fit(d, bh.HAC(5, kernel="truncated")), bh.ClusterWarning, ("Bartlett",)),
     Case("two ways that are no covariance", lambda d: _two_ways(2).fit(_WAYS), bh.ClusterWarning, ("psd='repair'",)),
     Case("a nested test under HC1", lambda d: _fit(d, "HC1").compare_f_test(bh.ols("y ~ educ", d.frame).fit()), bh.RobustTestWarning, ("homoskedastic", "wald_test")),
@@ -312,10 +318,10 @@ WARNINGS = [
 ALL = (*DATA, *COVARIANCES, *MODELS, *RESULTS, *WARNINGS)
 
 
-def _collinear(d):
+def _collinear(d, rank="drop"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bh.CollinearityWarning)
-        return bh.ols("y ~ educ + twice", d.frame.assign(twice=2 * d.frame["educ"])).fit(rank="drop")
+        return bh.ols("y ~ educ + twice", d.frame.assign(twice=2 * d.frame["educ"])).fit(rank=rank)
 
 
 def _provoked(case):

@@ -53,6 +53,9 @@ class Covariance:
         What intervals and tests may ask of `draws`.
     clusters : tuple of Clustering
         The ways in which rows belong together, for tables; none where rows are independent.
+    rounding : Tensor or None
+        (r, r) B beside the core C: a linear function R b whose variance t'C t is below t'B t, t = Z'R, has none, since what the sums left of
+        it is rounding. None where no function is.
     """
 
     matrix: Tensor
@@ -67,6 +70,7 @@ class Covariance:
     small_sample: SmallSample | None = None
     resampling: Resampling | None = None
     clusters: tuple[Clustering, ...] = ()
+    rounding: Tensor | None = None
 
 
 @dataclass(frozen=True)

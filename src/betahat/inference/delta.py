@@ -17,6 +17,7 @@ from betahat.errors import EstimationError, OptionError, listed
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
+from betahat.inference.variances import Variances, over
 from betahat.solvers.lengths import lengths
 
 
@@ -124,12 +125,12 @@ class Delta:
     @property
     def statistic(self) -> Any:
         """(m,) g(b) / standard error: the test of g = 0."""
-        return self._hand_out(self.estimates / self.errors)
+        return self._hand_out(over(self.estimates, self.errors))
 
     @property
     def pvalue(self) -> Any:
         """(m,) its two-sided p-value."""
-        return self._hand_out(two_sided(self.estimates / self.errors, self.df))
+        return self._hand_out(two_sided(over(self.estimates, self.errors), self.df))
 
     def cov(self) -> Any:
         """Return (m, m) J V J'.
@@ -205,7 +206,7 @@ class Delta:
             (m, 6).
         """
         bounds = interval(self.estimates, self.errors, alpha, self.df)
-        statistic = self.estimates / self.errors
+        statistic = over(self.estimates, self.errors)
         letter = "z" if self.df is None else "t"
         return pd.DataFrame(
             {
@@ -242,7 +243,7 @@ class Delta:
 def delta_method(
     function: Callable[[Parameters], Any],
     params: Tensor,
-    factor: Tensor,
+    variances: Variances,
     df_of: Callable[[Tensor], Df],
     view: View,
     container: Container,
@@ -254,8 +255,8 @@ def delta_method(
     ----------
     function : callable
         g; maps `Parameters` to a number or a vector, by torch operations.
-    params, factor : Tensor
-        (k,) b and (k, r) F with F F' = V.
+    params, variances : Tensor, Variances
+        (k,) b and V.
     df_of : callable
         (J, k) the Jacobian -> degrees of freedom for tests and intervals.
     view : View
@@ -310,8 +311,8 @@ def delta_method(
         )
     estimates = flat.detach()
     if covariance is None or covariance.draws is None:
-        half = jacobian @ factor
-        return Delta(estimates, jacobian, half @ half.mT, lengths(half), df_of(jacobian), container)
+        matrix = variances.covariance(jacobian)
+        return Delta(estimates, jacobian, matrix, variances.errors(jacobian), df_of(jacobian), container)
     replicated = replicated_function(
         covariance, lambda vector: of_vector(vector).reshape(-1).to(torch.float64), estimates, jacobian
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -16,11 +17,12 @@ from torch import Tensor
 from betahat.data.blocks import Block, blocks
 from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
 from betahat.data.progress import progress
-from betahat.errors import DataError, EstimationError, OptionError, listed
+from betahat.errors import CollinearityWarning, DataError, EstimationError, OptionError, listed, user_level
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import two_sided
 from betahat.inference.effects_table import effects_summary
-from betahat.solvers.lengths import lengths
+from betahat.inference.identified import identified
+from betahat.inference.variances import Variances, over
 
 _AT = ("overall", "mean", "median", "zero", "all")
 _METHODS = {"dydx": "dy/dx", "eyex": "d(lny)/d(lnx)", "dyex": "dy/d(lnx)", "eydx": "d(lny)/dx"}
@@ -110,12 +112,12 @@ class Margins:
     @property
     def tvalues(self) -> Any:
         """(p,) or (p, J) effects over standard errors."""
-        return self.container.plain(_single(self.effects / self._errors))
+        return self.container.plain(_single(over(self.effects, self._errors)))
 
     @property
     def pvalues(self) -> Any:
         """(p,) or (p, J) two-sided p-values by the normal distribution."""
-        return self.container.plain(_single(two_sided(self.effects / self._errors, None)))
+        return self.container.plain(_single(two_sided(over(self.effects, self._errors), None)))
 
     def conf_int(self, alpha: float = 0.05) -> Any:
         """Return (p, 2) or (p, 2, J) intervals of coverage 1 - alpha.
@@ -156,7 +158,7 @@ class Margins:
             As in `conf_int`.
         """
         bounds = self._bounds(alpha)
-        statistic = self.effects / self._errors
+        statistic = over(self.effects, self._errors)
         parts = (self.effects, self._errors, statistic, two_sided(statistic, None), bounds[:, 0], bounds[:, 1])
         table = np.column_stack([to_numpy(part).ravel(order="F") for part in parts])
         heads = [_METHODS[self.options["method"]], "Std. Err.", "z", "Pr(>|z|)", "Conf. Int. Low", "Cont. Int. Hi."]
@@ -182,7 +184,7 @@ class Margins:
         OptionError
             As in `conf_int`.
         """
-        statistic = self.effects / self._errors
+        statistic = over(self.effects, self._errors)
         return effects_summary(
             model=self.response.model,
             endog_name=self.response.endog_name,
@@ -215,7 +217,8 @@ class Margins:
 def marginal_effects(
     response: Response,
     params: Tensor,
-    factor: Tensor,
+    variances: Variances,
+    idle: Tensor,
     container: Container,
     *,
     at: str,
@@ -230,8 +233,10 @@ def marginal_effects(
     ----------
     response : Response
         The mean, and where it is looked at.
-    params, factor : Tensor
-        (k,) b and (k, r) F with F F' = V.
+    params, variances : Tensor, Variances
+        (k,) b and V.
+    idle : Tensor
+        (k, d) the directions that the data do not identify.
     container : Container
         How arrays are handed out.
     at : {"overall", "mean", "median", "zero", "all"}
@@ -282,9 +287,19 @@ def marginal_effects(
             found = effects(params, points, offset).detach()
         return Margins(found, None, None, names, response.outcomes, {"at": at, "method": method}, response, container)
     average, jacobian = _averaged(effects, params, points, offset, counts)
-    spread = jacobian.movedim(1, 0).reshape(-1, len(params)) @ factor  # outcome by outcome
-    covariance = spread @ spread.mT
-    errors = lengths(spread).reshape(average.shape[1], -1).mT
+    rows = jacobian.movedim(1, 0).reshape(-1, len(params))  # outcome by outcome
+    known = identified(idle, rows)
+    if not bool(known.all()):
+        bad = (~known).reshape(average.shape[1], -1).any(0)
+        which = listed(name for name, lost in zip(names, bad.tolist(), strict=True) if lost)
+        warnings.warn(
+            f"The data do not identify the effect of {which}: columns are collinear, so that it depends on how the coefficients were chosen, "
+            "and it has no standard error.",
+            CollinearityWarning,
+            stacklevel=user_level(),
+        )
+    covariance = torch.where(known & known[:, None], variances.covariance(rows), torch.nan)
+    errors = torch.where(known, variances.errors(rows), torch.nan).reshape(average.shape[1], -1).mT
     return Margins(
         average, errors, covariance, names, response.outcomes, {"at": at, "method": method}, response, container
     )

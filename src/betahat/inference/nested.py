@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.data.blocks import cross, gram, total
-from betahat.errors import DataError, RobustTestWarning, user_level
+from betahat.errors import DataError, EstimationError, RobustTestWarning, user_level
 from betahat.fit import Fit
 from betahat.inference.distribution import chi2_tail, f_tail
 from betahat.inference.likelihood import log_likelihood
@@ -20,6 +20,8 @@ from betahat.inference.likelihood import log_likelihood
 _ORTHOGONAL = 1e-6
 # Residuals below 1e-10 of endog are rounding error, whose direction means nothing.
 _EXACT = 1e-20
+# In Z's coordinates scores have one variance but for heteroskedasticity; rounding leaves 1e-16 of a standard deviation, times |y| / |e|.
+_STILL = 1e-10
 
 
 class Comparison(NamedTuple):
@@ -80,15 +82,21 @@ def compare_lm(full: Fit, restricted: Fit, *, robust: bool, demean: bool, use_lr
     """
     _check_nested(full, restricted)
     nobs = full.nobs
-    summed, products = _score_sums(full.design.exog, _residuals(restricted))
+    summed, products = _score_sums(full, _residuals(restricted))
     mean = summed / nobs
     if not robust:
-        spread = full.triangle.mT @ full.triangle * (2.0 * restricted.loss / nobs**2)
+        spread = torch.eye(len(mean)).to(mean) * (2.0 * restricted.loss / nobs**2)
     elif use_lr:
-        spread = _score_sums(full.design.exog, _residuals(full))[1] / nobs
+        spread = _score_sums(full, _residuals(full))[1] / nobs
     else:
         spread = products / nobs - torch.outer(mean, mean) * demean
-    statistic = float(nobs * (mean @ torch.linalg.solve(spread, mean)))
+    lower, failed = torch.linalg.cholesky_ex(spread)
+    if bool(failed) or bool(lower.diagonal().min() <= _STILL * lower.diagonal().max()):
+        raise EstimationError(
+            "The scores' variance is singular, as where a row alone fixes a coefficient, so that there is no test by it; use wald_test."
+        )
+    turned = torch.linalg.solve_triangular(lower, mean[:, None], upper=False)[:, 0]
+    statistic = float(nobs * (turned @ turned))
     df_diff = restricted.df_resid - full.df_resid
     return Comparison(statistic, chi2_tail(statistic, df_diff), df_diff)
 
@@ -97,9 +105,10 @@ def _residuals(fit: Fit) -> Tensor:
     return fit.map_rows(lambda rows: index_rows(rows).residual)
 
 
-def _score_sums(exog: Tensor, residual: Tensor) -> tuple[Tensor, ...]:
-    """Return the sums of s and of s s' over the rows, s = x times `residual`."""
-    return total(lambda block: (cross(*block.columns), gram(*block.columns)), exog, residual)
+def _score_sums(full: Fit, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of s and of s s' over the rows, s = Z'x times `residual`, Z as all columns may be collinear."""
+    summed, products = total(lambda block: (cross(*block.columns), gram(*block.columns)), full.design.exog, residual)
+    return full.root.mT @ summed, full.root.mT @ products @ full.root
 
 
 def _check_nested(full: Fit, restricted: Fit) -> None:

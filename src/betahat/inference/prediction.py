@@ -14,7 +14,7 @@ from betahat.data.container import Container, hands_out_copies, to_numpy
 from betahat.errors import DataError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
-from betahat.solvers.lengths import lengths
+from betahat.inference.variances import Variances
 
 
 @hands_out_copies
@@ -146,12 +146,13 @@ def predict_mean(exog: Tensor, params: Tensor) -> Tensor:
 def predict(
     exog: Tensor,
     params: Tensor,
-    factor: Tensor,
+    variances: Variances,
     noise: Tensor,
     weights: Tensor | None,
     df: Df,
     container: Container,
     labels: Any,
+    known: Tensor | None = None,
 ) -> Prediction:
     """Predict at (m, k) regressors.
 
@@ -159,8 +160,8 @@ def predict(
     ----------
     exog : Tensor
         (m, k).
-    params, factor : Tensor
-        (k,) b and (k, r) F with F F' = V.
+    params, variances : Tensor, Variances
+        (k,) b and V.
     noise : Tensor
         () the variance of an observation of weight one.
     weights : Tensor or None
@@ -171,9 +172,12 @@ def predict(
         How arrays are handed out.
     labels : sequence or None
         (m,) the labels of the rows.
+    known : Tensor or None
+        (m,) whether the data identify the prediction; it has no variance otherwise.
     """
     means = predict_mean(exog, params)
-    errors = gather(lambda block: lengths(block.columns[0] @ factor), exog)
+    errors = gather(lambda block: variances.errors(block.columns[0]), exog)
+    errors = errors if known is None else torch.where(known, errors, torch.nan)
     scaled = noise if weights is None else noise / weights.to(torch.float64)
     return Prediction(means, errors, scaled, df, container, labels)
 

@@ -17,10 +17,10 @@ from betahat.fit import Fit, fit_index
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.inference.likelihood import log_likelihood
+from betahat.inference.variances import Variances
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.softmax import Softmax
-from betahat.solvers.lengths import lengths
 
 
 def means(fit: Fit) -> Tensor:
@@ -183,11 +183,12 @@ def predict_response(
     fit: Fit,
     exog: Tensor,
     offset: Tensor | None,
-    factor: Tensor,
+    variances: Variances,
     df: Df,
     linear: bool,
     container: Container,
     labels: Any,
+    known: Tensor | None = None,
 ) -> ResponsePrediction:
     """Predict the mean, or the linear index, at (m, k) regressors.
 
@@ -197,18 +198,21 @@ def predict_response(
         Of a model of one index.
     exog, offset : Tensor
         (m, k), and (m,) or None.
-    factor : Tensor
-        (k, r) F with F F' = V.
+    variances : Variances
+        V.
     df : float or None
         Degrees of freedom.
     linear : bool
         The index in the place of the mean.
     container, labels
         As in `ResponsePrediction`.
+    known : Tensor or None
+        (m,) whether the data identify the prediction; it has no standard error otherwise.
     """
     index = gather(lambda block: block.columns[0] @ fit.params, exog)
     index = index if offset is None else index + offset
-    error = gather(lambda block: lengths(block.columns[0] @ factor), exog)
+    error = gather(lambda block: variances.errors(block.columns[0]), exog)
+    error = error if known is None else torch.where(known, error, torch.nan)
     objective = fit.objective
     assert isinstance(objective, LinearIndex)
     if linear:

@@ -16,7 +16,9 @@ from betahat.data.container import Container, hands_out_copies, to_numpy
 from betahat.errors import EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, chi2_tail, f_tail, two_sided
-from betahat.solvers.lengths import lengths
+from betahat.inference.identified import rank_of
+from betahat.inference.variances import Variances, over
+from betahat.solvers.lengths import lengths, sizes_of
 
 # Restrictions that agree to 1e-12 of their standard errors are one restriction.
 _SINGULAR = 1e-12
@@ -176,6 +178,8 @@ class WaldTest:
         Degrees of freedom of the denominator; for chi-squared the number of restrictions, as in statsmodels.
     distribution : {"F", "chi2"}
         The reference distribution.
+    reason : str
+        Why there is no statistic, where it is NaN.
     """
 
     statistic: float
@@ -183,6 +187,7 @@ class WaldTest:
     df_num: float
     df_denom: float
     distribution: str
+    reason: str = ""
 
     @property
     def fvalue(self) -> float:
@@ -254,19 +259,21 @@ def t_test(params: Tensor, errors: Tensor, df: Df, matrix: Tensor, values: Tenso
         How arrays are handed out.
     """
     effects = matrix @ params
-    statistics = (effects - values) / errors
+    statistics = over(effects - values, errors)
     return TTest(effects, errors, statistics, two_sided(statistics, df), df, container)
 
 
-def wald_test(params: Tensor, factor: Tensor, df_resid: float, matrix: Tensor, values: Tensor, use_f: bool) -> WaldTest:
+def wald_test(
+    params: Tensor, variances: Variances, df_resid: float, matrix: Tensor, values: Tensor, use_f: bool
+) -> WaldTest:
     """Test the restrictions jointly: W = (R b - q)' (R V R')^-1 (R b - q), chi-squared; F = W / J.
 
-    Restrictions that repeat each other, or have no variance, do not count in J.
+    Restrictions that repeat each other do not count in J. Where R V R' has a lower rank than they, there is no statistic.
 
     Parameters
     ----------
-    params, factor : Tensor
-        (k,) b and (k, r) F with F F' = V.
+    params, variances : Tensor, Variances
+        (k,) b and V.
     df_resid : float
         The denominator's degrees of freedom, of F.
     matrix, values : Tensor
@@ -274,11 +281,34 @@ def wald_test(params: Tensor, factor: Tensor, df_resid: float, matrix: Tensor, v
     use_f : bool
         F, or chi-squared.
     """
-    statistic, rank = quadratic(matrix @ params - values, matrix @ factor)
+    sizes = sizes_of(matrix)
+    matrix, values = matrix / sizes[:, None], values / sizes
+    count = rank_of(matrix, variances.root)
+    half = variances.half(matrix)
+    if half is None:
+        return undefined(
+            count,
+            df_resid,
+            use_f,
+            "their covariance is not positive semi-definite, so that no joint test of them is defined",
+        )
+    statistic, rank = quadratic(matrix @ params - values, half, variances.noise(matrix), count)
+    if rank < count:
+        why = (
+            f"their covariance has the rank {rank} only, so that {'no' if count == 1 else 'no joint'} test of them is defined; clusters allow "
+            "one restriction less than there are, and none on what a cluster alone fixes"
+        )
+        return undefined(count, df_resid, use_f, why)
     if use_f:
         value = statistic / rank if rank else float("nan")
         return WaldTest(value, f_tail(value, rank, df_resid), float(rank), df_resid, "F")
     return WaldTest(statistic, chi2_tail(statistic, rank), float(rank), float(rank), "chi2")
+
+
+def undefined(count: int, df_resid: float, use_f: bool, why: str) -> WaldTest:
+    """Return the test without a statistic of `count` restrictions, and why."""
+    nothing, kind = float("nan"), "F" if use_f else "chi2"
+    return WaldTest(nothing, nothing, float(count), df_resid if use_f else float(count), kind, why)
 
 
 def approximate_hotelling(test: WaldTest, eta: float) -> WaldTest:
@@ -302,31 +332,45 @@ def approximate_hotelling(test: WaldTest, eta: float) -> WaldTest:
     return WaldTest(value, f_tail(value, test.df_num, left), test.df_num, left, "F")
 
 
-def quadratic(gap: Tensor, factor: Tensor) -> tuple[float, int]:
+def quadratic(gap: Tensor, factor: Tensor, noise: Tensor, count: int) -> tuple[float, int]:
     """Return gap' (F F')^- gap and the rank of F, (J, r), whose rows are scaled to unit length first.
 
     The form does not depend on the choice of the inverse as long as the gap lies in the range of F. Singular
     values of F lose half the digits that eigenvalues of F F' do.
 
+    Parameters
+    ----------
+    gap, factor : Tensor
+        (J,) and (J, r).
+    noise : Tensor
+        (J, J) what is rounding in F F': a direction whose variance is below its own has none.
+    count : int
+        The rank of the restrictions.
+
     Raises
     ------
     EstimationError
-        The gap does not lie in the range of F: no parameters satisfy all the restrictions.
+        The gap does not lie in the range of F although that has their rank: no parameters satisfy all the restrictions.
     """
     scale = lengths(factor)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    scale = torch.where(scale > noise.diagonal().sqrt(), scale, torch.inf)
     left, values, _ = torch.linalg.svd(factor / scale[:, None], full_matrices=False)
-    held = values > _SINGULAR * values[0]
+    drowned = ((left.mT @ (noise / scale / scale[:, None])) * left.mT).sum(1).sqrt()
+    held = (values > _SINGULAR * values[:1]) & (values > drowned)
+    rank = int(held.sum())
     scaled, left = gap / scale, left[:, held]
     inside = left.mT @ scaled
+    if rank < count:
+        return float("nan"), rank
     outside = torch.linalg.vector_norm(scaled - left @ inside)
-    if bool(outside > _CONTRADICTION * (1.0 + torch.linalg.vector_norm(scaled))):
+    unmoved = gap[torch.isinf(scale)]
+    if bool(outside > _CONTRADICTION * (1.0 + torch.linalg.vector_norm(scaled))) or bool((unmoved != 0).any()):
         raise EstimationError(
-            "The restrictions contradict each other, one without any parameter in it is false, or their covariance has too low a rank "
-            "for so many (clusters allow one less than there are), so no joint test of them is defined; test fewer."
+            "The restrictions contradict each other, or one without any parameter in it is false, so no joint test of them is defined; "
+            "test fewer."
         )
     parts = inside / values[held]
-    return float(parts @ parts), int(held.sum())
+    return float(parts @ parts), rank
 
 
 def _as_statsmodels(values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,22 +27,39 @@ from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
 from betahat.data.sample import Removed
-from betahat.errors import BetahatError, EstimationError, OptionError, listed
+from betahat.errors import BetahatError, ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Diagnostics, Fit
 from betahat.inference.cases import Cases
-from betahat.inference.coefficients import covariance_factor, interval, square_root, standard_errors
+from betahat.inference.coefficients import interval
 from betahat.inference.delta import Delta, Parameters, View, delta_method, replicated_function
 from betahat.inference.distribution import Df, two_sided
+from betahat.inference.identified import (
+    check_identified,
+    identified,
+    identified_part,
+    refuse_unidentified,
+    tested_part,
+    warn_unidentified,
+)
 from betahat.inference.likelihood import information_criterion, log_likelihood
 from betahat.inference.margins import Response
 from betahat.inference.prediction import check_width
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
-from betahat.inference.wald import TermTests, TTest, WaldTest, approximate_hotelling, identity_rows, t_test, wald_test
+from betahat.inference.variances import Variances, over
+from betahat.inference.wald import (
+    TermTests,
+    TTest,
+    WaldTest,
+    approximate_hotelling,
+    identity_rows,
+    t_test,
+    undefined,
+    wald_test,
+)
 from betahat.plots.coefficients import coefplot
 from betahat.plots.rows import plot_diagnostics
 from betahat.saving.files import write
 from betahat.saving.records import Stored
-from betahat.solvers.lengths import lengths
 
 
 @dataclass(frozen=True)
@@ -509,13 +527,25 @@ class Results(ABC):
         FormulaError
             Restrictions that cannot be read; the message lists the parameters.
         EstimationError
-            A restriction on a column that was left out as collinear, or a covariance that is none.
+            A restriction on a column that was left out as collinear, or one that the data do not identify, as columns are collinear.
+
+        Warns
+        -----
+        ClusterWarning
+            A restriction has no variance under the covariance: its test is NaN.
         """
         check_use_t(use_t)
         matrix, values = self._restrictions(r_matrix)
+        check_identified(self.fit.unidentified, matrix, self._estimated)
         df: Df = self._df_of(matrix) if use_t is None or self.cov.small_sample is not None else self._df_denom
         df = None if use_t is False else df
-        found = t_test(self.fit.params, self._errors_of(matrix, cov_p), df, matrix, values, self._container)
+        errors = self._variances_by(cov_p).errors(matrix)
+        none = counted(int((~(errors > 0)).sum()), "restriction")
+        if bool((~(errors > 0)).any()):
+            _warn_of(
+                f"{none} of {len(matrix)} have no variance under this covariance, and so no test: their statistics are NaN."
+            )
+        found = t_test(self.fit.params, errors, df, matrix, values, self._container)
         own = None if cov_p is not None else self._own_pvalues(matrix, values)
         if own is None:
             return found
@@ -566,10 +596,21 @@ class Results(ABC):
         FormulaError
             Restrictions that cannot be read.
         EstimationError
-            Restrictions that contradict each other, or a covariance of too low a rank for so many.
+            Restrictions that contradict each other, or that the data do not identify.
+
+        Warns
+        -----
+        ClusterWarning
+            The covariance has too low a rank for so many restrictions: the statistic is NaN, and `reason` says why.
         """
         matrix, values = self._restrictions(r_matrix)
-        return self._joint(matrix, values, self._factor_of(cov_p), self.use_t if use_f is None else use_f)
+        part = tested_part(self.fit.unidentified, matrix, values, self.fit.root)
+        if part is None:
+            refuse_unidentified(self.fit.unidentified, matrix, self._estimated)
+        found = self._joint(*part, self.use_t if use_f is None else use_f, cov_p)
+        if found.reason:
+            _warn_of(f"There is no joint test of these restrictions: {found.reason}.")
+        return found
 
     def wald_test_terms(
         self,
@@ -577,7 +618,7 @@ class Results(ABC):
         extra_constraints: Sequence[tuple[str, Any]] | None = None,
         combine_terms: Sequence[str] | None = None,
     ) -> TermTests:
-        """Test each term of the formula, or each column where there is none.
+        """Test each term of the formula, or each column where there is none; of collinear columns the part that the data identify.
 
         Parameters
         ----------
@@ -596,10 +637,15 @@ class Results(ABC):
         ------
         OptionError, FormulaError
             A part that no term has, or restrictions that cannot be read.
+
+        Warns
+        -----
+        ClusterWarning
+            A term has no test, since the covariance has too low a rank for it, or the data do not identify it: its row is NaN.
         """
         terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
-        tests: list[tuple[str, Any]] = [
-            (name, self._rows_of(columns))
+        tests = [
+            (name, self._test_of_columns(columns))
             for name, columns in terms.items()
             if columns and (len(columns) > 1 or not skip_single)
         ]
@@ -611,11 +657,13 @@ class Results(ABC):
             together = [column for name, columns in terms.items() if part in name for column in columns]
             if not together:
                 raise OptionError(f"No term has {part!r} in its name; the terms are {listed(terms, limit=30)}.")
-            tests.append((part, self._rows_of(together)))
+            tests.append((part, self._test_of_columns(together)))
         if not all(isinstance(extra, tuple | list) and len(extra) == 2 for extra in extra_constraints or ()):
             raise OptionError(f"extra_constraints is {extra_constraints!r}; pass pairs, such as [('name', 'x1 = x2')].")
-        tests += extra_constraints or []
-        found = [self.wald_test(restriction) for _, restriction in tests]
+        tests += [(name, self._test_of(*self._restrictions(extra))) for name, extra in extra_constraints or ()]
+        found = [test for _, test in tests]
+        for why in dict.fromkeys(test.reason for test in found if test.reason):
+            _warn_of(f"There is no test of {listed(name for name, test in tests if test.reason == why)}: {why}.")
         table = pd.DataFrame(
             {
                 "statistic": [test.statistic for test in found],
@@ -654,7 +702,9 @@ class Results(ABC):
         0.357143
         """
         view = View(self.names, self._kept, self._tensors)
-        return delta_method(function, self.fit.params, self._factor, self._df_of, view, self._container, self.cov)
+        found = delta_method(function, self.fit.params, self._variances, self._df_of, view, self._container, self.cov)
+        check_identified(self.fit.unidentified, found.jacobian, self._estimated)
+        return found
 
     # tables
 
@@ -818,29 +868,19 @@ class Results(ABC):
         return self.names
 
     @cached_property
-    def _errors(self) -> Tensor:
-        return standard_errors(self.cov.matrix)
+    def _variances(self) -> Variances:
+        return Variances(self.fit.root, self.cov.core, self.cov.matrix, self.cov.rounding)
+
+    def _variances_by(self, cov_p: Any) -> Variances:
+        return self._variances if cov_p is None else Variances(self.fit.root, None, self._matrix(cov_p))
 
     @cached_property
-    def _factor(self) -> Tensor:
-        return covariance_factor(self.fit.root, self.cov.core, self.cov.matrix)
-
-    def _factor_of(self, cov_p: Any) -> Tensor:
-        return self._factor if cov_p is None else square_root(self._matrix(cov_p))
-
-    def _errors_of(self, matrix: Tensor, cov_p: Any = None) -> Tensor:
-        """(J,) standard errors of R b; single ones are defined where the covariance has no root, and joint tests are not."""
-        try:
-            return lengths(matrix @ self._factor_of(cov_p))
-        except EstimationError:
-            variances = ((matrix @ self._matrix(cov_p)) * matrix).sum(1)
-            if bool((variances <= 0).any()):
-                raise
-            return variances.sqrt()
+    def _errors(self) -> Tensor:
+        return self._variances.coefficients.sqrt()
 
     @cached_property
     def _statistics(self) -> Tensor:
-        return self.fit.params / self._errors
+        return over(self.fit.params, self._errors)
 
     @cached_property
     def _pvalues(self) -> Tensor:
@@ -894,14 +934,29 @@ class Results(ABC):
         known = self.cov.df if isinstance(self.cov.df, float | int) else self.cov.df_tests
         return self.df_resid if known is None else known
 
-    def _joint(self, matrix: Tensor, values: Tensor, factor: Tensor, use_f: bool) -> WaldTest:
+    def _joint(self, matrix: Tensor, values: Tensor, use_f: bool, cov_p: Any = None) -> WaldTest:
         """Test R b = q jointly, by the degrees of freedom that the covariance knows."""
         small = self.cov.small_sample if use_f else None
-        test = wald_test(self.fit.params, factor, self._df_denom, matrix, values, use_f)
-        own = self._own_pvalues(matrix, values) if len(matrix) == 1 and factor is self._factor else None
+        test = wald_test(self.fit.params, self._variances_by(cov_p), self._df_denom, matrix, values, use_f)
+        own = self._own_pvalues(matrix, values) if len(matrix) == 1 and cov_p is None and not test.reason else None
         if own is not None:
             return replace(test, pvalue=float(own))
-        return test if small is None else approximate_hotelling(test, small.f_df(matrix))
+        return test if small is None or test.reason else approximate_hotelling(test, small.f_df(matrix))
+
+    def _test_of(self, matrix: Tensor, values: Tensor) -> WaldTest:
+        """Test restrictions jointly, NaN where the data do not identify them."""
+        part = tested_part(self.fit.unidentified, matrix, values, self.fit.root)
+        if part is None:
+            return undefined(len(matrix), self._df_denom, self.use_t, _UNIDENTIFIED)
+        return self._joint(*part, self.use_t)
+
+    def _test_of_columns(self, columns: Sequence[int]) -> WaldTest:
+        """Test that coefficients are zero, of collinear columns the combinations of them that the data identify."""
+        rows = self._restrictions(identity_rows(columns, len(self.names), self.fit.params))[0]
+        part = identified_part(self.fit.unidentified, rows)
+        if not len(part):
+            return undefined(0, self._df_denom, self.use_t, _UNIDENTIFIED)
+        return self._joint(part @ rows, torch.zeros_like(part[:, 0]), self.use_t)
 
     @property
     def _kept(self) -> tuple[int, ...]:
@@ -975,8 +1030,11 @@ class Results(ABC):
     def _still_there(self, columns: Sequence[int]) -> list[int]:
         return [column for column in columns if column in self._kept]
 
-    def _rows_of(self, columns: Sequence[int]) -> Tensor:
-        return identity_rows(columns, len(self.names), self.fit.params)
+    @property
+    def _estimated(self) -> list[str]:
+        """(k,) the names of the coefficients that were not left out."""
+        names = self.names
+        return [names[i] for i in self._kept]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -1008,11 +1066,32 @@ def intervals_of(results: Results, values: Tensor) -> Any:
     return results._container.present(results._expand(values), results._names, [0, 1])
 
 
-def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple[Tensor, Container]:
-    """Read (m, k) regressors of new data, without the columns that the fit left out, and the container of their rows."""
+def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple[Tensor, Container, Tensor | None]:
+    """Read regressors of new data.
+
+    Returns
+    -------
+    regressors : Tensor
+        (m, k), without the columns that the fit left out.
+    container : Container
+        That of their rows.
+    known : Tensor or None
+        (m,) whether the data of the fit identify the prediction, where they do not identify every one.
+    """
     regressors, container = results.model.new_regressors(exog, transform)
-    width = results.fit.given.width
+    fit, width, known = results.fit, results.fit.given.width, None
     check_width(regressors, width)
-    if results.fit.sample.width < width:
-        regressors = regressors[:, list(results.fit.kept)]
-    return regressors.to(results.fit.params.device), container
+    regressors = regressors.to(fit.params.device)
+    if fit.idle is not None:
+        known = identified(fit.idle, regressors)
+        warn_unidentified(known, container.row_labels)
+    if fit.sample.width < width:
+        regressors = regressors[:, list(fit.kept)]
+    return regressors, container, known
+
+
+_UNIDENTIFIED = "columns are collinear, so that the data do not identify it"
+
+
+def _warn_of(sentence: str) -> None:
+    warnings.warn(sentence, ClusterWarning, stacklevel=user_level())

@@ -141,7 +141,8 @@ class MaximumLikelihoodResults(Results, ABC):
         return marginal_effects(
             self.response,
             self.fit.params,
-            self._factor,
+            self._variances,
+            self.fit.unidentified,
             self._container,
             at=at,
             method=method,
@@ -266,9 +267,17 @@ class DiscreteResults(MaximumLikelihoodResults):
         """
         if which not in _WHICH:
             raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
-        regressors, shift, container = self._at(exog, transform, offset, exposure)
+        regressors, shift, container, known = self._at(exog, transform, offset, exposure)
         found = predict_response(
-            self.fit, regressors, shift, self._factor, self._df_of(regressors), which == "linear", container, None
+            self.fit,
+            regressors,
+            shift,
+            self._variances,
+            self._df_of(regressors),
+            which == "linear",
+            container,
+            None,
+            known,
         ).values
         if which == "var" and isinstance(self.fit.objective, Logistic | Normit):
             found = found * (1.0 - found)
@@ -305,14 +314,22 @@ class DiscreteResults(MaximumLikelihoodResults):
         """
         if which not in ("mean", "linear"):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
-        regressors, shift, container = self._at(exog, transform, offset, exposure)
+        regressors, shift, container, known = self._at(exog, transform, offset, exposure)
         labels = container.row_labels if row_labels is None else list(row_labels)
         if labels is not None and len(labels) != len(regressors):
             raise OptionError(
                 f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
             )
         return predict_response(
-            self.fit, regressors, shift, self._factor, self._df_of(regressors), which == "linear", container, labels
+            self.fit,
+            regressors,
+            shift,
+            self._variances,
+            self._df_of(regressors),
+            which == "linear",
+            container,
+            labels,
+            known,
         )
 
     # tables
@@ -464,16 +481,19 @@ class DiscreteResults(MaximumLikelihoodResults):
     def _tensors(self) -> Mapping[str, Any]:
         return {}
 
-    def _at(self, exog: Any, transform: bool, offset: Any, exposure: Any) -> tuple[Tensor, Tensor | None, Container]:
-        """Return the regressors, the offset and the container of a prediction."""
+    def _at(
+        self, exog: Any, transform: bool, offset: Any, exposure: Any
+    ) -> tuple[Tensor, Tensor | None, Container, Tensor | None]:
+        """Return the regressors, the offset and the container of a prediction, and which rows are identified."""
+        known: Tensor | None = None
         if exog is None:
             design = self.fit.design
             regressors, container, shift = design.exog, design.container, design.offset
         else:
-            regressors, container = new_regressors(self, exog, transform)
+            regressors, container, known = new_regressors(self, exog, transform)
             shift = None
         if offset is None and exposure is None:
-            return regressors, shift, container
+            return regressors, shift, container, known
         if exog is None:
             raise OptionError(
                 "offset and exposure of the data of the fit are those of the fit; pass exog as well to predict under others."
@@ -488,7 +508,7 @@ class DiscreteResults(MaximumLikelihoodResults):
                     "exposure has values of zero or less, and its logarithm is taken; pass positive numbers."
                 )
             given = given + rates.log()
-        return regressors, given, container
+        return regressors, given, container, known
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -550,7 +570,7 @@ class MultinomialResults(MaximumLikelihoodResults):
         if exog is None:
             regressors, container = self.fit.design.exog, self._container
         else:
-            regressors, container = new_regressors(self, exog, transform)
+            regressors, container, _ = new_regressors(self, exog, transform)
         if which == "linear":
             return container.present_rows(torch.nn.functional.pad(self._indices(regressors), (1, 0)))
         return container.present_rows(self._probabilities(regressors))

@@ -19,12 +19,12 @@ from betahat.data.sample import Removed, refuse_rows
 from betahat.errors import EstimationError, OptionError
 from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
+from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
 from betahat.objectives.base import Claim
 from betahat.objectives.own import Route
 from betahat.results.base import UnstoredModel, VectorResults
-from betahat.solvers.lengths import lengths
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -214,12 +214,15 @@ class GeneralResults(VectorResults):
 
         def error_of(columns: tuple[Tensor, ...]) -> Tensor:
             jacobian = row_jacobian(lambda at, rows: outputs(at, rows).reshape(-1, 1), params, columns, self.view.route)
-            return lengths(jacobian[:, 0] @ self._factor)
+            known = identified(self.fit.unidentified, jacobian[:, 0])
+            return torch.where(known, self._variances.errors(jacobian[:, 0]), torch.nan)
 
         held = not tensors
         error = error_of(()) if held else gather(lambda block: error_of(block.columns), *tensors, rows=self.view.rows)
         df = self._df
         labels = container.row_labels
+        if self.fit.unidentified.shape[1]:
+            warn_unidentified(~torch.isnan(error), labels)
         return ResponsePrediction(found, error, lambda alpha: interval(found, error, alpha, df), container, labels)
 
     def get_margeff(
@@ -246,7 +249,8 @@ class GeneralResults(VectorResults):
         return marginal_effects(
             self.response,
             self.fit.params,
-            self._factor,
+            self._variances,
+            self.fit.unidentified,
             self._container,
             at=at,
             method=method,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.sample import Removed
-from betahat.errors import BetahatWarning, EstimationError, OptionError, listed, user_level
+from betahat.errors import BetahatWarning, OptionError, listed, user_level
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
     condition_number,
@@ -305,7 +305,7 @@ class LinearResults(VectorResults):
         """
         if exog is None:
             return self.fittedvalues
-        regressors, container = new_regressors(self, exog, transform)
+        regressors, container, _ = new_regressors(self, exog, transform)
         return container.present_rows(predict_mean(regressors, self.fit.params))
 
     def get_prediction(
@@ -336,9 +336,9 @@ class LinearResults(VectorResults):
         if exog is None:
             design = self.fit.design
             regressors, container = design.exog, design.container
-            weights = design.weights if weights is None else weights
+            weights, known = design.weights if weights is None else weights, None
         else:
-            regressors, container = new_regressors(self, exog, transform)
+            regressors, container, known = new_regressors(self, exog, transform)
         given = None if weights is None else to_tensor(weights, self.fit.params)
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
             raise OptionError(
@@ -357,7 +357,15 @@ class LinearResults(VectorResults):
                 f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
             )
         return predict(
-            regressors, self.fit.params, self._factor, noise, given, self._df_of(regressors), container, labels
+            regressors,
+            self.fit.params,
+            self._variances,
+            noise,
+            given,
+            self._df_of(regressors),
+            container,
+            labels,
+            known,
         )
 
     def get_influence(self) -> Influence:
@@ -538,10 +546,7 @@ class LinearResults(VectorResults):
         if (self.k_constant and constant is None) or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.sample.width, self.fit.params)
-        try:
-            return self._joint(rows, torch.zeros_like(rows[:, 0]), self._factor, use_f=True)
-        except EstimationError:  # fewer clusters than slopes, say: a summary is still due, without this test
-            return WaldTest(math.nan, math.nan, float(len(rows)), self._df_denom, "F")
+        return self._joint(rows, torch.zeros_like(rows[:, 0]), use_f=True)
 
     _learned = ("llf", "k_constant", "_squares", "_spectrum", "_residual_diagnostics")
 

@@ -72,6 +72,8 @@ class Solution:
         Whether sums of products of the columns themselves keep their digits: the Gram route's certificate.
     sums : dict
         Row sums that were taken along in the refinement pass.
+    idle : Tensor or None
+        (k, d) the directions in which coefficients move and no fitted value does; None where there are none.
     """
 
     params: Tensor
@@ -82,6 +84,7 @@ class Solution:
     route: str
     well_conditioned: bool = False
     sums: dict[RowSum, Tensor] = field(default_factory=dict)
+    idle: Tensor | None = None
 
 
 def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Solution:
@@ -195,8 +198,10 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
             "Every regressor is zero in every row, so nothing can be estimated; pass columns that vary."
         )
     if len(kept) < width:
-        reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept)
-        return reduced if rank == "drop" else _minimum_norm(reduced, triangle)
+        relation = column_relation(triangle, kept)
+        idle = idle_directions(relation, kept)
+        reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept, idle=idle)
+        return reduced if rank == "drop" else _minimum_norm(reduced, triangle, relation)
     root = inverse_triangle(triangle)
     params = root @ moments
     norms = torch.linalg.vector_norm(triangle, dim=0)
@@ -234,26 +239,41 @@ def _check_scale(names: Sequence[str], norms: Tensor) -> None:
     )
 
 
-def _minimum_norm(reduced: Solution, triangle: Tensor) -> Solution:
+def _minimum_norm(reduced: Solution, triangle: Tensor, relation: Tensor) -> Solution:
     """Spread the solution for the independent columns over all of them, with the least sum of squares.
 
     X = X_kept T, T = [I | R11^-1 R12], so that b = T+ b_kept with T+ = T'(TT')^-1. Row by row T+ keeps its
     digits, whatever the columns' scales; the singular vectors of R do not.
     """
-    spread = minimum_norm_map(triangle, reduced.kept)
+    spread = minimum_norm_map(relation)
     return replace(reduced, params=spread @ reduced.params, root=spread @ reduced.root, triangle=triangle)
 
 
-def minimum_norm_map(triangle: Tensor, independent: tuple[int, ...]) -> Tensor:
-    """Return (k, r) T+, which spreads coefficients of the independent columns over all, with least sum of squares."""
+def column_relation(triangle: Tensor, independent: tuple[int, ...]) -> Tensor:
+    """Return (r, k) T with X = X_kept T."""
     kept = list(independent)
     left, right = torch.linalg.qr(triangle[:, kept])
-    relation = torch.linalg.solve_triangular(right, left.mT @ triangle, upper=True)
+    relation: Tensor = torch.linalg.solve_triangular(right, left.mT @ triangle, upper=True)
     shares = relation.abs() * torch.linalg.vector_norm(triangle[:, kept], dim=0)[:, None]
     relation[shares <= _DEPENDENT * shares.amax(0)] = 0.0  # rounding of a column that has no part in the relation
     relation[:, kept] = torch.eye(len(kept), dtype=triangle.dtype, device=triangle.device)
+    return relation
+
+
+def minimum_norm_map(relation: Tensor) -> Tensor:
+    """Return (k, r) T+, which spreads coefficients of the independent columns over all, with least sum of squares."""
     spread: Tensor = torch.linalg.solve(relation @ relation.mT, relation).mT
     return spread
+
+
+def idle_directions(relation: Tensor, independent: tuple[int, ...]) -> Tensor:
+    """Return (k, k - r) N with X N = 0, a column for each dependent one: [-T; I]."""
+    width = relation.shape[1]
+    others = [column for column in range(width) if column not in independent]
+    idle = torch.zeros(width, len(others)).to(relation)
+    idle[list(independent)] = -relation[:, others]
+    idle[others] = torch.eye(len(others)).to(relation)
+    return idle
 
 
 def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, norms: Tensor) -> Solution:

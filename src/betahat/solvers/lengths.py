@@ -8,17 +8,17 @@ from torch import Tensor
 
 def lengths(rows: Tensor) -> Tensor:
     """Return (m,) the lengths of (m, r) rows."""
-    scale = _sizes(rows)
+    scale = sizes_of(rows)
     found: Tensor = torch.linalg.vector_norm(rows / scale[:, None], dim=1) * scale
     return found
 
 
 def unit_rows(rows: Tensor) -> Tensor:
     """Return (m, r) rows brought to a size near one, by powers of two, which change no digit."""
-    return rows / _sizes(rows)[:, None]
+    return rows / sizes_of(rows)[:, None]
 
 
-def _sizes(rows: Tensor) -> Tensor:
+def sizes_of(rows: Tensor) -> Tensor:
     """Return (m,) powers of two near the largest number of each row; one for a row of zeros."""
     largest = rows.abs().amax(1)
     usual = (largest > 0) & torch.isfinite(largest)

@@ -11,7 +11,7 @@ from betahat.covariance.names import CovType
 from betahat.errors import OptionError, described
 from betahat.tables.cells import Block, Cell, Layout, Line, number_format, plain
 from betahat.tables.columns import read_columns
-from betahat.tables.estimates import Estimates, full_name
+from betahat.tables.estimates import Estimates, full_name, unidentified_note
 from betahat.tables.stars import Stars, read_stars
 from betahat.tables.table import Table
 from betahat.tables.terms import Rename, Terms, choose, renamed
@@ -91,7 +91,7 @@ def compare(
             Line("N", (Cell(f"{round(results.nobs):,}"), *blanks)),
             Line(measure, (Cell(shown(value), decimal=True), *blanks)),
         ),
-        notes=("Standard errors in parentheses.",),
+        notes=("Standard errors in parentheses.", *unidentified_note([results])),
         marks_note=marks.note,
     )
     return Table(pd.DataFrame(numbers, columns=["coef", *columns.covariances], index=names), layout)

@@ -57,6 +57,17 @@ class Estimates(Protocol):
         ...
 
 
+def unidentified_note(results: Sequence[Estimates]) -> list[str]:
+    """Return the sentence that names the coefficients which collinear columns leave to the choice of minimum norm."""
+    names = dict.fromkeys(
+        name
+        for result in results
+        for (_, name), moves in zip(result.equation_terms, result.fit.unidentified.any(1).tolist(), strict=False)
+        if moves
+    )
+    return [f"Not identified, as columns are collinear: {', '.join(names)} (minimum norm)."] if names else []
+
+
 def statistic_rows(
     results: Sequence[Estimates], wanted: Statistics, shown: Number
 ) -> list[tuple[str, tuple[Cell, ...]]]:

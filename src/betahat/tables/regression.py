@@ -12,7 +12,15 @@ import pandas as pd
 from betahat.errors import OptionError, counted, described, listed
 from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
 from betahat.tables.columns import CovTypes, Results, read_columns
-from betahat.tables.estimates import DEFAULT, Estimates, Statistics, full_name, statistic_rows, value_cell
+from betahat.tables.estimates import (
+    DEFAULT,
+    Estimates,
+    Statistics,
+    full_name,
+    statistic_rows,
+    unidentified_note,
+    value_cell,
+)
 from betahat.tables.stars import Marks, Stars, read_stars
 from betahat.tables.table import Table
 from betahat.tables.terms import Rename, Terms, choose, matched, renamed
@@ -137,7 +145,7 @@ def regtable(
             *_extra(extra or {}, len(columns), shown),
             *(Line(label, cells) for label, cells in statistic_rows(columns, stats, shown)),
         ),
-        notes=(*_note(chosen, columns, alpha), *_sentences(notes)),
+        notes=(*_note(chosen, columns, alpha), *unidentified_note(columns), *_sentences(notes)),
         marks_note=marks.note,
     )
     return Table(_frame(columns, rows, chosen, alpha, labels), layout)

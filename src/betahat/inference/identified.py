@@ -34,6 +34,8 @@ def identified(idle: Tensor, rows: Tensor) -> Tensor:
 def identified_part(idle: Tensor, rows: Tensor) -> Tensor:
     """Return (q, J) W, the combinations of (J, k) restrictions that the data identify: W R N = 0."""
     whole = torch.eye(len(rows)).to(rows)
+    if not idle.shape[1]:
+        return whole
     moved, sizes = rows @ idle, rows.abs() @ idle.abs()
     moved = torch.where(moved.abs() > _CANCELS * sizes, moved, torch.zeros_like(moved))
     reach = lengths(moved)

@@ -20,8 +20,8 @@ from betahat.inference.likelihood import log_likelihood
 _ORTHOGONAL = 1e-6
 # Residuals below 1e-10 of endog are rounding error, whose direction means nothing.
 _EXACT = 1e-20
-# In Z's coordinates scores have one variance but for heteroskedasticity; rounding leaves 1e-16 of a standard deviation, times |y| / |e|.
-_STILL = 1e-10
+# A sum of products has no digit of what is below 1e-16 of its terms, and so of a standard deviation below 1e-8.
+_STILL = 1e-7
 
 
 class Comparison(NamedTuple):

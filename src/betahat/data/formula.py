@@ -41,10 +41,12 @@ from betahat.data.frame import (
     check_options,
     read_weights,
     to_pandas,
+    word_of,
 )
 from betahat.data.grammar import Parser
 from betahat.data.sample import Origin
 from betahat.data.transforms import KNOWN
+from betahat.data.vectors import check_vector, vector_of
 from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed
 
 
@@ -205,16 +207,27 @@ class Formula:
         frame = to_pandas(data, self.text)
         return rebuilt(self.text, self.spec, self.context, frame)
 
+    def vector(self, text: str, data: Any, option: str) -> Any:
+        """Return (m,) a column of new data by its name, or the value of an expression of columns."""
+        return new_vector(text, data, self.context, option)
+
 
 def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame) -> pd.DataFrame:
     """Return (m, k) the regressors of new data; a row with a missing value is NaN throughout."""
     frame = data.reset_index(drop=True)
-    _check_variables(spec.factors, (), frame, context, text)
+    _check_variables(spec.factors, frame, context, text)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DataMismatchWarning)
         built = _evaluate(spec, frame, context, text)
     table: pd.DataFrame = built.reindex(frame.index).astype(float).set_axis(data.index)
     return table
+
+
+def new_vector(text: str, data: Any, context: Mapping[str, Any], option: str) -> Any:
+    """Return (m,) a column of new data by its name, or the value of an expression of columns."""
+    frame = to_pandas(data, text)
+    check_vector(text, _columns(data, frame), context, option)
+    return vector_of(text, frame.reset_index(drop=True), context, option)
 
 
 def read_formula(
@@ -237,7 +250,7 @@ def read_formula(
     data : dataframe or mapping
         pandas, polars, pyarrow or a dict of columns.
     beside : Beside, optional
-        Weights, offset and exposure: a column's name, or as many numbers as `data` has rows.
+        Weights, offset and exposure: a column's name, an expression of columns, or as many numbers as `data` has rows.
     context : mapping
         The names, outside the data, that the formula may use: the caller's variables.
     hasconst, missing, device, dtype
@@ -261,7 +274,9 @@ def read_formula(
     given = dict((beside or Beside()).items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     frame = to_pandas(data, " ".join([text, *columns.values()]))
-    _check_variables(factors, columns.values(), frame, context, text, data)
+    _check_variables(factors, frame, context, text, data)
+    for name, column in columns.items():
+        check_vector(column, _columns(data, frame), context, name)
     labels = frame.index
     context = _beside_columns(context, frame)
     frame = frame.reset_index(drop=True)
@@ -280,7 +295,8 @@ def read_formula(
     for name, value in given.items():
         column = columns.get(name)
         label = name if column is None else f"{name} column {column!r}"
-        read = _read_beside(value if column is None else frame[column].to_numpy(), label, labels, target)
+        values = value if column is None else vector_of(column, frame, context, name)
+        read = _read_beside(values, label, labels, target)
         if read is not None:
             vectors[name] = read[positions]
     design = assemble(
@@ -416,7 +432,6 @@ def names_of(factors: Iterable[Factor]) -> set[str]:
 
 def _check_variables(
     factors: Iterable[Factor],
-    others: Iterable[str],
     frame: pd.DataFrame,
     context: Mapping[str, Any],
     text: str,
@@ -427,7 +442,6 @@ def _check_variables(
     known = {*map(str, frame.columns), *context}
     absent = {name for name in looked_up if name not in known and _root(name) not in known}
     absent |= names_of(factors) - looked_up - known - KNOWN.keys() - vars(builtins).keys()
-    absent |= {*others} - known
     if not absent:
         return
     columns = _columns(data, frame)
@@ -458,7 +472,7 @@ def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
     if isinstance(data, Mapping):
         return [str(name) for name in data]
     columns: Any = getattr(data, "column_names", None) or getattr(data, "columns", frame.columns)
-    return [str(name) for name in columns]
+    return [word_of(name) for name in columns]
 
 
 def _degree(term: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import narwhals as nw
 import numpy as np
@@ -217,14 +217,25 @@ def read_weights(
     if weights is None:
         return None
     if isinstance(weights, str):
-        raise DataError(
-            f"{label} is {weights!r}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
-            f"use a formula, such as bh.{'wls' if label == 'weights' else 'poisson'}('y ~ x', data, {label}={weights!r})."
-        )
+        refuse_name(weights, label)
     if isinstance(weights, Real) or (isinstance(weights, Tensor | np.ndarray) and weights.ndim == 0):
         return Columns(torch.full((exog.shape[0],), float(weights), dtype=torch.float64, device=exog.device))
     read = _single(read_columns(weights, label, device, dtype), label)
     return read if read.is_tensor else replace(read, values=read.values.to(exog.device))
+
+
+def refuse_name(name: str, label: str) -> NoReturn:
+    """Say that a model without a formula knows no columns by name.
+
+    Raises
+    ------
+    DataError
+        Always.
+    """
+    raise DataError(
+        f"{label} is {name!r}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
+        f"use a formula, such as bh.{'wls' if label == 'weights' else 'poisson'}('y ~ x', data, {label}={name!r})."
+    )
 
 
 def to_pandas(data: Any, text: str | None) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
 
 from betahat.data.expressions import former_keys
-from betahat.data.formula import Formula, rebuilt
+from betahat.data.formula import Formula, new_vector, rebuilt
 from betahat.data.frame import to_pandas
 from betahat.data.harmless import MODULES, functions_of, harm, is_numpys, names_of
 from betahat.errors import FormulaError
@@ -134,6 +134,10 @@ class StoredFormula:
         except (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             self._refuse(self.text)
         return rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
+
+    def vector(self, text: str, data: Any, option: str) -> Any:
+        """Return (m,) a column of new data by its name, or the value of an expression of columns, which is the user's own."""
+        return new_vector(text, data, {**self.context, **MODULES, **functions_of(self.functions)}, option)
 
     def _spec(self) -> ModelSpec:
         factors = {

@@ -450,7 +450,8 @@ def logit(formula: str, data: Any, **options: Any) -> Logit:
     formula, data
         As in `ols`.
     **options
-        offset, exposure, weights and freq_weights as in `Logit`: a column's name, or as many numbers as `data` has rows;
+        offset, exposure, weights and freq_weights as in `Logit`: a column's name, an expression such as ``np.log(e)``, or
+        as many numbers as `data` has rows;
         hasconst, missing ("drop" by default), device and dtype as in `ols`.
 
     Returns

@@ -293,7 +293,7 @@ def wls(
     formula, data, hasconst, missing, device, dtype
         As in `ols`.
     weights : str, array_like or float
-        A column's name, or as many weights as `data` has rows.
+        A column's name, an expression such as ``1 / variance``, or as many weights as `data` has rows.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from betahat.covariance.base import Covariance, Estimator
 from betahat.data.container import Container, Frames
 from betahat.data.design import Design
 from betahat.data.formula import Formula, read_formula
-from betahat.data.frame import Beside, read_columns
+from betahat.data.frame import Beside, read_columns, refuse_name
 from betahat.data.sample import Removed, refuse_rows
 from betahat.data.stored_formula import StoredFormula
 from betahat.errors import BetahatWarning, CollinearityWarning, DataError, OptionError, listed, user_level
@@ -113,6 +113,24 @@ class RegressorModel(Stored, ABC):
         if read.index is not None and len(read.index) == len(values):
             return values, Frames(read.index)
         return values, self.sample.container.relabelled(range(len(values)))
+
+    def new_vector(self, values: Any, exog: Any, option: str) -> Any:
+        """Read a vector beside new regressors: of a formula's data, a name or an expression will do.
+
+        Parameters
+        ----------
+        values : object
+            What was given.
+        exog : dataframe or mapping
+            The new data.
+        option : str
+            What it is called in a sentence.
+        """
+        if not isinstance(values, str):
+            return values
+        if self.source is None:
+            refuse_name(values, option)
+        return self.source.vector(values, exog, option)
 
     def without_rows(self, rows: Removed) -> Self:
         """Return the model without its data.
@@ -210,7 +228,12 @@ def design_of_formula(
         raise OptionError(
             f"{model}.from_formula does not know {listed(unknown)}; its options are {listed([*common, *known])}."
         )
-    words = set(re.findall(r"[^\W\d]\w*", formula)) if isinstance(formula, str) else set()
+    words = {
+        word
+        for text in (formula, *options.values())
+        if isinstance(text, str)
+        for word in re.findall(r"[^\W\d]\w*", text)
+    }
     context = {word: names[word] for word in words if word in names}
     beside = Beside(**{name: value for name, value in options.items() if name not in common})
     return read_formula(formula, data, beside, context=context, **{k: v for k, v in options.items() if k in common})

@@ -54,6 +54,10 @@ class Model(Protocol):
         """Read regressors for a prediction."""
         ...
 
+    def new_vector(self, values: Any, exog: Any, option: str) -> Any:
+        """Read a vector beside new regressors."""
+        ...
+
     def without_rows(self, rows: Removed) -> Self:
         """Return the model without its data."""
         ...
@@ -253,8 +257,9 @@ class DiscreteResults(MaximumLikelihoodResults):
             Whether new data go through the formula.
         which : {"mean", "linear", "var"}
             E(y), x'b + offset, or Var(y).
-        offset, exposure : array_like, optional
-            (m,) of the new data; without them there is none. Of the data of the fit they are those of the fit.
+        offset, exposure : str or array_like, optional
+            (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
+            the fit they are those of the fit.
 
         Returns
         -------
@@ -500,9 +505,9 @@ class DiscreteResults(MaximumLikelihoodResults):
             )
         given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
         if offset is not None:
-            given = given + _one_each(offset, given, "offset")
+            given = given + _one_each(self.model.new_vector(offset, exog, "offset"), given, "offset")
         if exposure is not None:
-            rates = _one_each(exposure, given, "exposure")
+            rates = _one_each(self.model.new_vector(exposure, exog, "exposure"), given, "exposure")
             if bool((rates <= 0).any()):
                 raise DataError(
                     "exposure has values of zero or less, and its logarithm is taken; pass positive numbers."

@@ -52,6 +52,10 @@ class Model(Protocol):
         """Read regressors for a prediction."""
         ...
 
+    def new_vector(self, values: Any, exog: Any, option: str) -> Any:
+        """Read a vector beside new regressors."""
+        ...
+
     def without_rows(self, rows: Removed) -> Model:
         """Return the model without its data."""
         ...
@@ -317,8 +321,8 @@ class LinearResults(VectorResults):
         ----------
         exog, transform
             As in `predict`.
-        weights : array_like, optional
-            (m,) weights of the new observations; one if not given.
+        weights : str or array_like, optional
+            (m,) weights of the new observations, of a formula's data by name too; one if not given.
         row_labels : sequence, optional
             (m,) labels for `summary_frame`.
 
@@ -339,6 +343,7 @@ class LinearResults(VectorResults):
             weights, known = design.weights if weights is None else weights, None
         else:
             regressors, container, known = new_regressors(self, exog, transform)
+            weights = self.model.new_vector(weights, exog, "weights")
         given = None if weights is None else to_tensor(weights, self.fit.params)
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
             raise OptionError(

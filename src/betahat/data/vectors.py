@@ -1,0 +1,54 @@
+"""Weights, offsets and exposures by name: a column of the data, or an expression of columns."""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from betahat.data.expressions import Scope, names_in, value_of
+from betahat.data.transforms import KNOWN
+from betahat.errors import BetahatError, FormulaError, listed
+
+
+def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option: str) -> Any:
+    """Return (n,) the column of a name, or the value of an expression such as ``np.log(e)``; one number may stand for all."""
+    if text in frame.columns:
+        return frame[text].to_numpy()
+    try:
+        value, _ = value_of(text, Scope(frame, context, KNOWN), {}, None)
+        return np.asarray(value)
+    except BetahatError:
+        raise
+    except Exception as error:  # whatever the user's functions raise
+        raise FormulaError(
+            f"{option}={text!r} cannot be evaluated ({type(error).__name__}: {error}); pass a column's name or the numbers."
+        ) from error
+
+
+def check_vector(text: str, columns: Sequence[str], context: Mapping[str, Any], option: str) -> None:
+    """Refuse what is neither a column nor an expression of known names, before anything is evaluated.
+
+    Raises
+    ------
+    FormulaError
+        It names what neither the data nor the caller have.
+    """
+    if text in columns:
+        return
+    try:
+        absent = names_in(text) - {*columns} - context.keys() - KNOWN.keys() - vars(builtins).keys()
+    except FormulaError as error:
+        raise FormulaError(
+            f"{option}={text!r} is no column of the data and no expression; the columns are {listed(columns, limit=12)}."
+        ) from error
+    if absent:
+        close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
+        hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
+        raise FormulaError(
+            f"{option}={text!r} names {listed(sorted(absent))}, which neither the data nor the caller have; {hint}"
+        )

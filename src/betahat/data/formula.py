@@ -275,8 +275,8 @@ def read_formula(
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     frame = to_pandas(data, " ".join([text, *columns.values()]))
     _check_variables(factors, frame, context, text, data)
-    for name, column in columns.items():
-        check_vector(column, _columns(data, frame), context, name)
+    for option, expression in columns.items():
+        check_vector(expression, _columns(data, frame), context, option)
     labels = frame.index
     context = _beside_columns(context, frame)
     frame = frame.reset_index(drop=True)

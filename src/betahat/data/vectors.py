@@ -20,7 +20,7 @@ def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option
     if text in frame.columns:
         return frame[text].to_numpy()
     try:
-        value, _ = value_of(text, Scope(frame, context, KNOWN), {}, None)
+        value, _ = value_of(text, Scope(dict(frame.items()), context, KNOWN), {}, None)
         return np.asarray(value)
     except BetahatError:
         raise

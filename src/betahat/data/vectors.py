@@ -20,7 +20,9 @@ def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option
     if text in frame.columns:
         return frame[text].to_numpy()
     try:
-        value, _ = value_of(text, Scope(dict(frame.items()), context, KNOWN), {}, None)
+        value, _ = value_of(
+            text, Scope({str(name): column for name, column in frame.items()}, context, KNOWN), {}, None
+        )
         return np.asarray(value)
     except BetahatError:
         raise

@@ -125,6 +125,16 @@ class RegressorModel(Stored, ABC):
             The new data.
         option : str
             What it is called in a sentence.
+
+        Returns
+        -------
+        object
+            The values.
+
+        Raises
+        ------
+        DataError, FormulaError
+            There is no formula, or no such column.
         """
         if not isinstance(values, str):
             return values

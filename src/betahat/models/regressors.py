@@ -128,8 +128,8 @@ class RegressorModel(Stored, ABC):
 
         Returns
         -------
-        object
-            The values.
+        array_like
+            (m,), or one number.
 
         Raises
         ------

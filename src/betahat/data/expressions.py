@@ -18,10 +18,12 @@ from typing import Any
 import patsy
 from patsy.tokens import pretty_untokenize, python_tokenize
 
-from betahat.errors import FormulaError
-
 _STRING = r"(?i:[rbuf]{0,2})(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
 _QUOTED = re.compile(rf"{_STRING}|`([^`]*)`")
+
+
+class ReasonError(Exception):
+    """Why an expression cannot be read or evaluated; who knows the whole formula makes a sentence of it."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class Scope:
 
         Raises
         ------
-        FormulaError
+        ReasonError
             Nobody has the name.
         """
         layers = [self.columns, self.context, self.functions, vars(builtins)]
         found = [layer[name] for layer in layers if name in layer]
         if not found:
-            raise FormulaError(f"{name!r} is neither in the data nor one of the caller's variables")
+            raise ReasonError(f"{name!r} is neither in the data nor one of the caller's variables")
         match use:
             case "called":
                 return next((value for value in found if callable(value)), found[0])
@@ -90,7 +92,7 @@ def spelled(code: str) -> str:
 
     Raises
     ------
-    FormulaError
+    ReasonError
         It is no expression of Python.
     """
     plain, aliases = unquoted(code)
@@ -98,7 +100,7 @@ def spelled(code: str) -> str:
     try:
         pieces = [(kind, _quoted(text, aliases)) for kind, text, _ in python_tokenize(plain)]
     except patsy.PatsyError as error:
-        raise FormulaError(f"{code!r} is no expression of Python") from error
+        raise ReasonError(f"{code!r} is no expression of Python") from error
     return str(pretty_untokenize(pieces))
 
 
@@ -112,14 +114,14 @@ def parsed(plain: str) -> ast.Expression:
 
     Raises
     ------
-    FormulaError
+    ReasonError
         It is no expression of Python.
     """
     try:
         return ast.parse(plain, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error).partition(" (<")[0]
-        raise FormulaError(f"{plain[:200]!r} is no expression of Python ({reason})") from error
+        raise ReasonError(f"{plain[:200]!r} is no expression of Python ({reason})") from error
 
 
 def names_in(code: str) -> set[str]:

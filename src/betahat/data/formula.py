@@ -31,7 +31,7 @@ from torch import Tensor
 
 from betahat.data.container import Frames, to_numpy, to_tensor
 from betahat.data.design import Design
-from betahat.data.expressions import Scope, names_in, value_of
+from betahat.data.expressions import ReasonError, Scope, names_in, value_of
 from betahat.data.frame import (
     Beside,
     Device,
@@ -84,16 +84,14 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
         elif isinstance(value, list | tuple | pd.Index) or _is_foreign(value):
             value = np.asarray(value)
         if callable(value) or ismodule(value) or value is None or isinstance(value, str):
-            raise FormulaError(f"{name!r} is {described(value)}, where a column or a number is wanted")
+            raise ReasonError(f"{name!r} is {described(value)}, where a column or a number is wanted")
         rows = _rows_of(value)
         if rows not in (None, self.nrows):
-            raise FormulaError(
+            raise ReasonError(
                 f"{name!r} has {counted(rows, 'value')} and the data {counted(self.nrows, 'row')}; pass one for each row"
             )
         if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(self.data.index):
-            raise FormulaError(
-                f"the rows of {name!r} have other labels than those of the data; put them into its order"
-            )
+            raise ReasonError(f"the rows of {name!r} have other labels than those of the data; put them into its order")
         if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OUS":
             return pd.Series(value, self.data.index)
         if not isinstance(value, FactorValues) and rows is not None and is_bool_dtype(value) and np.ndim(value) == 1:
@@ -405,7 +403,7 @@ def _parse(text: str) -> Any:
         tokens = Parser().get_tokens(text)
         power = any(token.kind.value == "operator" and token.token in ("**", "^") for token in tokens)
         parsed = formulaic.Formula(text, _parser=Parser(), _ordering="degree" if power else "none")
-    except (FormulaicError, FormulaError, RecursionError) as error:
+    except (FormulaicError, ReasonError, RecursionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise FormulaError(
             f"The formula {text!r} cannot be read: {reason}; write it in the manner of 'y ~ x1 + C(group)'."
@@ -499,13 +497,13 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
                     f"{other[1]!r} is of another kind in the new data than in the fit, text instead of numbers say; convert it."
                 ) from error
             cause = error.__cause__
-            reason = str(cause) if isinstance(cause, BetahatError) else _plain(error)
+            reason = str(cause) if isinstance(cause, BetahatError | ReasonError) else _plain(error)
             raise FormulaError(
                 f"The formula {text!r} cannot be evaluated: {reason}; check its names and functions against the data."
             ) from error
         except BetahatError:
             raise
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
+        except (ReasonError, TypeError, ValueError, LookupError, AttributeError) as error:
             dates = [name for name in frame.columns if frame[name].dtype.kind in "mM"]
             reason = f"{listed(dates)} are dates or spans of time" if dates else _plain(error)
             raise FormulaError(

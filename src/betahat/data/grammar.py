@@ -12,8 +12,7 @@ from formulaic.parser import DefaultFormulaParser
 from formulaic.parser.types import Token
 from formulaic.parser.utils import insert_tokens_after, merge_operator_tokens, replace_tokens
 
-from betahat.data.expressions import spelled
-from betahat.errors import FormulaError
+from betahat.data.expressions import ReasonError, spelled
 
 _PIECES = re.compile(
     r"""(?P<space>\s+)
@@ -39,7 +38,7 @@ class Parser(DefaultFormulaParser):  # type: ignore[misc]
 
         Raises
         ------
-        FormulaError
+        ReasonError
             A bracket or a quotation mark that is not closed, or what is no expression.
         """
         context["__formulaic_variables_used_lhs__"] = []
@@ -70,7 +69,7 @@ def _pieces(formula: str) -> list[_Piece]:
     while place < len(formula):
         match = _PIECES.match(formula, place)
         if match is None:
-            raise FormulaError("a quotation mark or a backtick is not closed")
+            raise ReasonError("a quotation mark or a backtick is not closed")
         if match.lastgroup != "space":
             pieces.append(_Piece(str(match.lastgroup), match[0], place))
         place = match.end()
@@ -86,7 +85,7 @@ def _tokens(formula: str) -> Iterator[Token]:
             if piece.kind == "open":
                 closers.append(_CLOSED_BY[piece.text])
             elif piece.kind == "close" and piece.text != closers.pop():
-                raise FormulaError(f"a bracket is closed by another, {piece.text!r}")
+                raise ReasonError(f"a bracket is closed by another, {piece.text!r}")
         elif piece.kind in ("operator", "close") or (piece.text == "(" and not operand):
             yield from _operand(formula, operand)
             operand = []
@@ -94,12 +93,12 @@ def _tokens(formula: str) -> Iterator[Token]:
             yield _token(piece.text.strip("%"), kind, formula, piece.start, piece.start + len(piece.text))
         else:
             if operand and operand[-1].ends_operand and piece.begins_operand:
-                raise FormulaError(f"there is no operator between {operand[-1].text!r} and {piece.text!r}")
+                raise ReasonError(f"there is no operator between {operand[-1].text!r} and {piece.text!r}")
             operand.append(piece)
             if piece.kind == "open":
                 closers.append(_CLOSED_BY[piece.text])
     if closers:
-        raise FormulaError(f"a bracket is not closed: {closers[-1]!r} is missing")
+        raise ReasonError(f"a bracket is not closed: {closers[-1]!r} is missing")
     yield from _operand(formula, operand)
 
 
@@ -120,7 +119,7 @@ def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:
     elif first.kind in ("number", "string"):
         yield _token(text, "value", formula, start, stop)
     else:
-        raise FormulaError(f"{text!r} is no name, number or operator")
+        raise ReasonError(f"{text!r} is no name, number or operator")
 
 
 def _token(text: str, kind: str, formula: str, start: int, stop: int) -> Token:

@@ -16,7 +16,7 @@ from interface_meta import override
 from pandas.api.types import is_bool_dtype
 from patsy.contrasts import code_contrast_matrix
 
-from betahat.errors import FormulaError
+from betahat.data.expressions import ReasonError
 
 
 @dataclass
@@ -38,9 +38,9 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
         try:
             found = code_contrast_matrix(not reduced_rank, list(levels), self.contrast)
         except patsy.PatsyError as error:
-            raise FormulaError(f"{str(error).splitlines()[0]}; the levels are {list(levels)!r:.200}") from error
+            raise ReasonError(f"{str(error).splitlines()[0]}; the levels are {list(levels)!r:.200}") from error
         if len(found.matrix) != len(levels):
-            raise FormulaError(
+            raise ReasonError(
                 f"the contrasts have {len(found.matrix)} rows for {len(levels)} levels; give one row for each"
             )
         return found

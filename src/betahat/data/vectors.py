@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from betahat.data.expressions import Scope, names_in, value_of
+from betahat.data.expressions import ReasonError, Scope, names_in, value_of
 from betahat.data.transforms import KNOWN
 from betahat.errors import BetahatError, FormulaError, listed
 
@@ -44,7 +44,7 @@ def check_vector(text: str, columns: Sequence[str], context: Mapping[str, Any], 
         return
     try:
         absent = names_in(text) - {*columns} - context.keys() - KNOWN.keys() - vars(builtins).keys()
-    except FormulaError as error:
+    except ReasonError as error:
         raise FormulaError(
             f"{option}={text!r} is no column of the data and no expression; the columns are {listed(columns, limit=12)}."
         ) from error

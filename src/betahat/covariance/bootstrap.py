@@ -15,7 +15,8 @@ from typing import Any, Literal
 import torch
 
 from betahat.covariance.base import Covariance, Estimator, check_flags, clusterings, keep_given, penalised
-from betahat.covariance.cluster import group_of
+from betahat.covariance.cluster import group_of, time_of
+from betahat.covariance.hac import warn_of_order
 from betahat.covariance.leverage import whitened_hats
 from betahat.covariance.replicates import Resampled, WildTest
 from betahat.covariance.satterthwaite import ClusterHats
@@ -229,7 +230,7 @@ class Plan:
     @cached_property
     def times(self) -> Groups | None:
         """The times."""
-        return None if self.options.time is None else group_of(self.fit, self.options.time, "time")
+        return None if self.options.time is None else time_of(self.fit, self.options.time)
 
     @property
     def together(self) -> Groups | None:
@@ -286,6 +287,8 @@ class Plan:
     @cached_property
     def length(self) -> float:
         """The length of blocks."""
+        if self.together is None:
+            warn_of_order(self.fit, "A bootstrap of blocks")
         given, stationary = self.options.block_length, self.options.kind == "stationary"
         if given is None:
             return self._own_length

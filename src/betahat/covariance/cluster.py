@@ -17,6 +17,7 @@ from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
+from betahat.data.times import check_order
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
@@ -179,6 +180,13 @@ def group_of(fit: Fit, given: Any, option: str) -> Groups:
     if len(ways) != 1:
         raise OptionError(f"{option} has {len(ways)} columns; pass one.")
     return ways[0]
+
+
+def time_of(fit: Fit, given: Any) -> Groups:
+    """Read the periods of the rows, as `groups_of`, in the order of time."""
+    times = group_of(fit, given, "time")
+    check_order(times)
+    return times
 
 
 def _counting(fit: Fit, groups: Groups) -> Groups:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import value_and_gradient
 from betahat.calculus.rows import Rows
-from betahat.covariance.base import Covariance, Estimator, check_flags, of_core
+from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
+from betahat.covariance.cluster import time_of
 from betahat.covariance.kernels import (
     KernelName,
     andrews,
@@ -24,13 +28,18 @@ from betahat.covariance.kernels import (
 )
 from betahat.data.blocks import product
 from betahat.data.design import Design
-from betahat.errors import EstimationError, OptionError
+from betahat.data.times import calendar
+from betahat.errors import ClusterWarning, DataError, EstimationError, OptionError, counted, user_level
 from betahat.fit import Fit
+from betahat.solvers.memory import check_numbers_fit
+
+# A calendar may have so many periods for each that has a row.
+_SPARSE = 1000
 
 
 @dataclass(frozen=True)
 class HAC(Estimator):
-    """A^-1 (w_0 Gamma_0 + sum of w_j (Gamma_j + Gamma_j')) A^-1, Gamma_j = sum of s_t s_(t-j)' over scores in the order of rows.
+    """A^-1 (w_0 Gamma_0 + sum of w_j (Gamma_j + Gamma_j')) A^-1, Gamma_j = sum of s_t s_(t-j)' over scores in the order of time.
 
     Attributes
     ----------
@@ -45,10 +54,19 @@ class HAC(Estimator):
         The order of the vector autoregression that scores are filtered by first; 0 is none.
     correction : bool
         Whether to multiply by n / (n - k).
+    time : str or vector or None
+        The period of each row, a column's name or a label: numbers, dates, periods. Lags are then distances in time, so that a period that
+        is missing breaks its pairs and no others. None takes the rows in their order.
 
     Raises
     ------
-    OptionError, EstimationError
+    DataError, OptionError, EstimationError
+        Two rows of one period; gaps beside a bandwidth by a rule or prewhitening, which need every period.
+
+    Warns
+    -----
+    ClusterWarning
+        There is no `time`, and the data's index of dates is not in order.
 
     Examples
     --------
@@ -76,6 +94,7 @@ class HAC(Estimator):
     bandwidth: float | Literal["newey-west", "andrews"] | None = None
     prewhiten: int = 0
     correction: bool = False
+    time: Any = None
 
     def __post_init__(self) -> None:
         """Refuse unknown options."""
@@ -86,25 +105,32 @@ class HAC(Estimator):
         if not isinstance(self.prewhiten, Integral) or self.prewhiten < 0:
             raise OptionError(f"prewhiten is {self.prewhiten!r}; pass the order of an autoregression, 0 or more.")
         check_flags(self, "correction")
+        keep_given(self, "time")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the lagged products of the scores."""
         refuse_counts(fit, "HAC")
         rule = isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)
+        series = series_in_time(fit, self.time)
         if not rule and not self.prewhiten:
-            weights, lags = self._weights(fit, None, _constant_free(fit))
+            weights, lags = self._weights(series, None, _constant_free(fit))
             mean = _mean_score(fit) if fit.well_conditioned else _mean_score(fit) @ fit.root
-            each = fit.each(_plain_scores if fit.well_conditioned else _rotated)
+            each = series.each(fit, _plain_scores if fit.well_conditioned else _rotated)
             meat = lagged_products(
-                (scores - mean for scores in each) if fit.problem.penalty is not None else each, weights
+                (scores - mean * there for scores, there in each)
+                if fit.problem.penalty is not None
+                else (scores for scores, _ in each),
+                weights,
             )
             core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
         else:
+            series.check_whole()
             scores = fit.once("rotated scores", lambda: fit.map_rows(_rotated)) - _mean_score(fit) @ fit.root
+            scores = scores if series.order is None else scores[series.order]
             whole, half = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
             # a vector autoregression turns with the coordinates, and a rule for the bandwidth looks at the columns' own
             own = whole @ (fit.root.mT @ fit.triangle.mT) @ fit.triangle
-            weights, lags = self._weights(fit, own, _constant_free(fit))
+            weights, lags = self._weights(series, own, _constant_free(fit))
             core = lagged_products([whole], weights)
             core = core if half is None else half @ core @ half.mT
         if self.correction:
@@ -112,13 +138,16 @@ class HAC(Estimator):
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""
-        return of_core(fit, core, "HAC", note + white)
+        return of_core(fit, core, "HAC", note + white + series.note)
 
-    def _weights(self, fit: Fit, scores: Tensor | None, weights: Tensor) -> tuple[Tensor, str]:
+    def _weights(self, series: Series, scores: Tensor | None, weights: Tensor) -> tuple[Tensor, str]:
         """Return the lags' weights, and a word on them."""
-        count, order = len(fit.sample.columns[0]) - int(self.prewhiten), int(self.prewhiten)
+        count, order = series.periods - int(self.prewhiten), int(self.prewhiten)
         if scores is None or not (isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)):
-            return lag_weights(self.kernel, self.maxlags, self.bandwidth, count)
+            plain = self.maxlags is None and self.bandwidth is None
+            return lag_weights(
+                self.kernel, default_lags(series.rows - order) if plain else self.maxlags, self.bandwidth, count
+            )
         scores = scores / scores.abs().max().clamp_min(
             torch.finfo(scores.dtype).tiny
         )  # whose fourth powers need be held
@@ -129,6 +158,111 @@ class HAC(Estimator):
         if isinstance(self.maxlags, str):
             return lag_weights(self.kernel, int(found), None, count)
         return lag_weights(self.kernel, None, found, count)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Rows in the order of time.
+
+    Attributes
+    ----------
+    rows : int
+        n.
+    periods : int
+        From the first to the last, those without a row included.
+    name : str
+        What to call the time in a sentence.
+    order : Tensor or None
+        (n,) the rows' positions in the order of time, where it is another than theirs.
+    places : Tensor or None
+        (n,) each row's period, from 0, where some have no row.
+    """
+
+    rows: int
+    periods: int
+    name: str = "time"
+    order: Tensor | None = None
+    places: Tensor | None = None
+
+    @property
+    def note(self) -> str:
+        """What a summary says of gaps."""
+        missing = self.periods - self.rows
+        return f", with {counted(missing, 'period')} of time without a row" if missing else ""
+
+    def each(self, fit: Fit, function: Callable[[Rows], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `function(rows)` of blocks in the order of time, zero in periods without a row, and (b, 1) which periods have one."""
+        if self.places is not None:
+            there = torch.zeros(self.periods, 1, dtype=torch.float64, device=self.places.device)
+            check_numbers_fit(self.periods * fit.rank, "The periods, those without a row included,", there.device)
+            yield fit.sum_groups(self.places, self.periods, function), there.index_fill_(0, self.places, 1.0)
+            return
+        for values in fit.each(function) if self.order is None else fit.each_in(self.order, function):
+            yield values, torch.ones_like(values[:, :1])
+
+    def check_whole(self) -> None:
+        """Refuse gaps where every period is needed."""
+        if self.places is not None:
+            raise EstimationError(
+                f"{self.name} skips periods, and a bandwidth by a rule, or prewhitening, needs every one; pass maxlags= or bandwidth= as a "
+                "number, or leave time out to take the rows as they follow each other."
+            )
+
+
+def series_in_time(fit: Fit, given: Any) -> Series:
+    """Return the rows in the order of `time`, with the periods between them; None takes them in their own.
+
+    Raises
+    ------
+    DataError
+        Two rows of one period; periods that are hardly ever neighbours.
+    """
+    rows = len(fit.sample.columns[0])
+    if given is None:
+        warn_of_order(fit, "HAC")
+        return Series(rows, rows)
+    times = time_of(fit, given)
+    if times.count < rows:
+        first = times.labels[int(times.sizes.argmax())]
+        raise DataError(
+            f"{times.name} has several rows in one period, {first} for one, and HAC is of one series; use DriscollKraay, which adds up the rows "
+            "of a period, or PanelNeweyWest for the series of several units."
+        )
+    order = None if bool((times.codes.diff() == 1).all()) else torch.argsort(times.codes)
+    found = calendar(times.labels)
+    if found is None:
+        return Series(rows, rows, times.name, order)
+    places = (found.places - found.places[0]) // found.step
+    periods = int(places[-1]) + 1
+    if periods == rows:
+        return Series(rows, rows, times.name, order)
+    if periods > _SPARSE * rows:
+        raise DataError(
+            f"{times.name} has {rows} periods on a calendar of {periods}, so that hardly any are neighbours; pass periods of regular length, "
+            "such as days, or leave time out to take the rows as they follow each other."
+        )
+    return Series(rows, periods, times.name, None, torch.as_tensor(places).to(times.codes.device)[times.codes])
+
+
+def warn_of_order(fit: Fit, what: str, units: Tensor | None = None) -> None:
+    """Warn where rows are taken in their order, within each unit, and the data's index of dates is in another."""
+    labels = fit.sample.container.row_labels
+    if not isinstance(labels, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex):
+        return
+    moved = torch.as_tensor(labels.asi8.copy())
+    if units is not None:
+        order = torch.argsort(units.cpu(), stable=True)
+        same = units.cpu()[order].diff() == 0
+        moves = moved[order].diff()[same]
+    else:
+        moves = moved.diff()
+    if bool((moves > 0).any()) and bool((moves < 0).any()):
+        warnings.warn(
+            f"{what} takes the rows in their order, and the dates in the data's index have another; pass time=, such as time=data.index, or "
+            "sort the data.",
+            ClusterWarning,
+            stacklevel=user_level(),
+        )
 
 
 def check_lags(maxlags: Any, bandwidth: Any) -> None:

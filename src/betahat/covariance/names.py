@@ -75,8 +75,9 @@ def _hac(
     use_correction: bool = False,
     bandwidth: float | Literal["newey-west", "andrews"] | None = None,
     prewhiten: int = 0,
+    time: Any = None,
 ) -> HAC:
-    return HAC(maxlags, kernel, bandwidth, prewhiten, use_correction)
+    return HAC(maxlags, kernel, bandwidth, prewhiten, use_correction, time)
 
 
 def _hac_panel(
@@ -87,6 +88,11 @@ def _hac_panel(
     use_correction: Literal["hac", "cluster", False] = "hac",
     df_correction: bool | None = True,
 ) -> PanelNeweyWest:
+    if groups is None and time is None:
+        raise OptionError(
+            "groups and time are None; pass the units, or the periods of units that follow each other, a column's name or a label for each "
+            "row, in cov_kwds={'groups': ..., 'time': ...}."
+        )
     return PanelNeweyWest(groups, time, maxlags, kernel, None, use_correction or None, df_correction is not False)
 
 

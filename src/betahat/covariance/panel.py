@@ -6,17 +6,19 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import rotated_scores
 from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
-from betahat.covariance.cluster import group_of
-from betahat.covariance.hac import check_lags, lag_weights, refuse_counts
+from betahat.covariance.cluster import group_of, time_of
+from betahat.covariance.hac import check_lags, lag_weights, refuse_counts, warn_of_order
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
 from betahat.covariance.leverage import rotated_sums
-from betahat.data.groups import Groups, gaps
+from betahat.data.groups import Groups
+from betahat.data.times import gaps
 from betahat.errors import ClusterWarning, DataError, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Fit
 from betahat.solvers.memory import check_numbers_fit
@@ -95,8 +97,8 @@ class PanelNeweyWest(Estimator):
 
     Attributes
     ----------
-    panel : str or vector
-        The units.
+    panel : str or vector or None
+        The units. None, beside `time`, begins another where time falls from one row to the next.
     time : str or vector or None
         The periods; None takes each unit's rows in their order. Lags count the periods that occur in the data, so that a
         period that a unit lacks breaks its pairs.
@@ -144,7 +146,7 @@ class PanelNeweyWest(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the lagged products of all units, each followed by as many empty periods as there are lags."""
         refuse_counts(fit, "A panel's HAC")
-        units = group_of(fit, self.panel, "panel")
+        units = self._units(fit)
         places, periods = _places(fit, units, self.time)
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, periods)
         first = places.new_full((units.count,), periods).scatter_reduce_(0, units.codes, places, "amin")
@@ -156,6 +158,20 @@ class PanelNeweyWest(Estimator):
         core = _factor(self.correction, units.count, fit) * lagged_products([series], weights)
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){_other(self.kernel, lags)}"
         return of_core(fit, core, "hac-panel", note, units.count - 1.0 if self.df_correction else None)
+
+    def _units(self, fit: Fit) -> Groups:
+        """Return the units; without `panel`, rows between which time does not fall are one."""
+        if self.panel is not None or self.time is None:
+            return group_of(fit, self.panel, "panel")
+        times = time_of(fit, self.time)
+        codes = torch.nn.functional.pad((times.codes.diff() < 0).cumsum(0), (1, 0))
+        count = int(codes[-1]) + 1
+        if count == 1:
+            raise EstimationError(
+                f"{times.name} never falls from one row to the next, so that there is one unit only; pass the units too, or use HAC with time= "
+                "for one series."
+            )
+        return Groups(codes, count, "panel, told by time,", "", pd.RangeIndex(count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +259,7 @@ def _check(maxlags: Any, bandwidth: Any, correction: Any) -> None:
 
 
 def _times(fit: Fit, given: Any) -> Groups:
-    times = group_of(fit, given, "time")
+    times = time_of(fit, given)
     skipped = gaps(times)
     if skipped:
         warnings.warn(
@@ -257,6 +273,7 @@ def _times(fit: Fit, given: Any) -> Groups:
 def _places(fit: Fit, units: Groups, time: Any) -> tuple[Tensor, int]:
     """Return (n,) each row's period, and their number; refuse two rows in one cell."""
     if time is None:
+        warn_of_order(fit, "A panel's HAC", units.codes)
         order = torch.argsort(units.codes, stable=True)
         starts = units.sizes.cumsum(0) - units.sizes
         places = torch.empty_like(order)

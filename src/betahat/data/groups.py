@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +36,8 @@ class Groups:
         What to call it in a table: the column's name, or nothing where a vector has none.
     labels : pandas.Index
         (count,) the labels, sorted.
+    declared : pandas.Index or None
+        (count,) the labels in the order of an unordered category's levels.
     """
 
     codes: Tensor
@@ -44,6 +45,7 @@ class Groups:
     name: str
     column: str
     labels: pd.Index
+    declared: pd.Index | None = None
 
     @property
     def sizes(self) -> Tensor:
@@ -100,22 +102,6 @@ def intersection(groups: Sequence[Groups]) -> Groups:
         joint, labels = _numbered(joint * other.count + other.codes)
     count = len(labels)
     return Groups(joint, count, " and ".join(group.name for group in groups), "", pd.RangeIndex(count))
-
-
-def gaps(times: Groups) -> list[Any]:
-    """Return the labels after which whole-number times skip one; none for other labels."""
-    labels = times.labels
-    if isinstance(labels, pd.PeriodIndex):
-        steps = pd.Index(labels.asi8)
-    elif pd.api.types.is_float_dtype(labels.dtype) and bool((labels == np.floor(labels)).all()):
-        steps = labels.astype(np.int64)
-    else:
-        steps = labels
-    if not pd.api.types.is_integer_dtype(steps.dtype):
-        return []
-    return [
-        label for label, (before, after) in zip(labels, itertools.pairwise(steps), strict=False) if after != before + 1
-    ]
 
 
 def _columns(sample: Sample, given: Any, option: str) -> list[tuple[Any, str, str]]:
@@ -193,7 +179,7 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
 
 def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
     """Give numbers to the labels of the rows in use."""
-    device = sample.columns[0].device
+    device, declared = sample.columns[0].device, None
     series = values if isinstance(values, Tensor | pd.Series) else pd.Series(np.asarray(values).reshape(-1))
     if isinstance(values, pd.Series):
         _check_labels(sample, values, name)
@@ -204,6 +190,9 @@ def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
     else:
         places = _in_use(sample, torch.arange(len(series)), name).cpu().numpy()
         found, labels = _factorized(series.iloc[places], name)
+        if isinstance(series.dtype, pd.CategoricalDtype) and not series.dtype.ordered:
+            levels = series.dtype.categories
+            declared = levels[levels.isin(labels)]
         codes = torch.as_tensor(found, dtype=torch.int64, device=device)
     missing = (codes < 0).nonzero().flatten().tolist()
     if missing:
@@ -211,7 +200,7 @@ def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
             f"{name} is missing in {counted(len(missing), 'row')} (labelled {sample.row_names(missing)}); fill the labels in, or leave "
             "those rows out of the data."
         )
-    return Groups(codes, len(labels), name, column, pd.Index(labels))
+    return Groups(codes, len(labels), name, column, pd.Index(labels), declared)
 
 
 def _numbered(values: Tensor) -> tuple[Tensor, np.ndarray]:

@@ -42,12 +42,31 @@ class Origin:
 
     @classmethod
     def of(cls, data: Any, rows: int, seals: tuple[Seal, ...] = ()) -> Origin:
-        """Keep the user's data."""
+        """Keep the user's data.
+
+        Parameters
+        ----------
+        data : object
+            A dataframe, a series, a mapping of columns, or None.
+        rows : int
+            How many rows it has.
+        seals : tuple of Seal
+            Of the tensors in use.
+
+        Returns
+        -------
+        Origin
+        """
         kept, columns = keep_columns(data)
         return cls(kept, rows, None, columns, seals)
 
     def check(self, *, whole: bool = False) -> None:
-        """Refuse tensors that were written on since they were read: some of their rows are compared, or all of their bits.
+        """Refuse tensors that were written on since they were read.
+
+        Parameters
+        ----------
+        whole : bool
+            Whether every bit is looked at, or some rows.
 
         Raises
         ------
@@ -58,6 +77,11 @@ class Origin:
 
     def check_column(self, name: str) -> None:
         """Refuse a column of the data that was written on.
+
+        Parameters
+        ----------
+        name : str
+            The column's.
 
         Raises
         ------
@@ -177,7 +201,22 @@ class Batch:
         return len(self.names)
 
     def checked(self, *, whole: bool = False) -> Batch:
-        """Return the batch, whose memory nobody has written on since it was read."""
+        """Return the batch, whose memory nobody has written on since it was read.
+
+        Parameters
+        ----------
+        whole : bool
+            Whether every bit is looked at, or some rows.
+
+        Returns
+        -------
+        Batch
+
+        Raises
+        ------
+        DataError
+            Large tensors or arrays, which are not copied, were changed in place.
+        """
         if self.given is not None:
             self.given.check(whole=whole)
         return self
@@ -304,7 +343,17 @@ class Removed:
         refuse_rows()
 
     def checked(self, *, whole: bool = False) -> Removed:
-        """Return itself: there are no rows to change."""
+        """Return itself: there are no rows to change.
+
+        Parameters
+        ----------
+        whole : bool
+            Without a meaning here.
+
+        Returns
+        -------
+        Removed
+        """
         return self
 
     def take(self, rows: Tensor) -> Sample:

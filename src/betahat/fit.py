@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,13 +12,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Local, Problem
-from betahat.calculus.rows import Bread, Point, Rows
+from betahat.calculus.rows import Bread, Point, Rows, times
 from betahat.data.blocks import block_rows, blocks
 from betahat.data.container import cached_copy, hands_out_copies
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
-from betahat.errors import EstimationError, counted, listed
+from betahat.errors import ConvergenceWarning, EstimationError, counted, listed, user_level
 from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss, RowLoss, Unstored, UnstoredPenalty
@@ -33,7 +35,7 @@ from betahat.solvers.least_squares import (
     minimum_norm_map,
 )
 from betahat.solvers.levenberg_marquardt import levenberg_marquardt
-from betahat.solvers.newton import Optimum, newton, newton_step, noise, parameters_along, unit_scale
+from betahat.solvers.newton import Optimum, newton, newton_step, noise, parameters_along, unit_scale, why_stopped
 from betahat.solvers.quasi_newton import quasi_newton
 from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
 
@@ -52,6 +54,8 @@ _UNCERTAIN = 1e-5
 _IDLE = 1e-12
 # Null directions of a Hessian by loops have entries of rounding below this share of the largest.
 _FAINT = 1e-7
+# A decrement of 1e-6 is a thousandth of a standard error.
+_THOUSANDTH = 1e-6
 # A large sample starts from the optimum of every so many rows.
 _SAMPLE_ROWS = 2**15
 
@@ -544,18 +548,17 @@ def fit_index(
     whole = len(kept) == design.width
     reduced = design if whole else design.select(kept)
     problem, count = Problem(objective, reduced), max(len(equations), 1)
-    first = torch.zeros(reduced.width * count, dtype=torch.float64, device=design.exog.device)
     if triangle is None:
-        first = _sample_start(problem, first) if start is None else start
+        first = _sample_start(problem, count) if start is None else start
         return _newton_fit(problem, first, bread, design, kept, equations)
     right = triangle if whole else triangle_of(triangle[:, list(kept)])
     back = _repeated(inverse_triangle(right), count)
-    if start is not None and whole:
-        first = _repeated(right, count) @ start
     orthonormal = replace(
         reduced, exog=reduced.exog.to(torch.float64) @ inverse_triangle(right), given_names=reduced.names
     )
-    found = _newton_fit(Problem(objective, orthonormal, back=back), first, bread, design, kept, equations)
+    turned = Problem(objective, orthonormal, back=back)
+    first = _first(turned, count) if start is None or not whole else _repeated(right, count) @ start
+    found = _newton_fit(turned, first, bread, design, kept, equations)
     fit = replace(
         found,
         problem=problem,
@@ -617,9 +620,9 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
         lost = not path.converged or not bool(path.local.information.any())
         if lost and isinstance(problem.objective, LinearIndex):
             # An untrained linear module may start where all probabilities are 0 or 1, and no digit of the curvature is left.
-            path = newton(problem, torch.zeros_like(params), cheap=True)
+            path = newton(problem, _first(problem, 1), cheap=True)
         path = replace(path, iterations=path.iterations + steps)
-        _check_converged(path)
+        _check_converged(problem, path)
     return _fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), (), rank)
 
 
@@ -670,7 +673,7 @@ def refit_on(fit: Fit, sample: Sample) -> Tensor:
     problem = Problem(fit.objective, part, fit.problem.penalty)
     path = newton(problem, start, cheap=isinstance(fit.objective, LinearIndex))
     _check_minimum(problem, path.local)
-    _check_converged(path)
+    _check_converged(problem, path)
     return path.local.params if back is None else back @ path.local.params
 
 
@@ -693,7 +696,7 @@ def _newton_fit(
     problem: Problem, start: Tensor, bread: Bread, given: Sample, kept: tuple[int, ...], equations: tuple[str, ...]
 ) -> Fit:
     path = newton(problem, start, cheap=True)
-    _check_converged(path)
+    _check_converged(problem, path)
     return _fit_at(problem, path, bread, "newton", given, kept, equations)
 
 
@@ -714,6 +717,7 @@ def _fit_at(
     rank: Rank | None = None,
 ) -> Fit:
     _check_minimum(problem, path.local)
+    _warn_near(path)
     local = path.local if bread is Bread.OBSERVED else problem.evaluate(path.local.params, bread)
     loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
     root, triangle, sound = _root(problem, local, bread, rank)
@@ -800,7 +804,7 @@ def _check_moves(problem: Problem, local: Local, scale: Tensor) -> None:
     names = [problem.sample.names[i] for i in idle.nonzero().flatten().tolist()]
     raise EstimationError(
         f"The loss does not depend on {listed(names)} at {'these values' if len(names) > 1 else 'this value'}, so it says nothing "
-        "about them. Start elsewhere, fix them with requires_grad_(False), or leave them out of params=[...]."
+        "about them. Start elsewhere, fix them with requires_grad_(False), leave them out of params=[...], or add a penalty=."
     )
 
 
@@ -829,7 +833,7 @@ def _check_minimum(problem: Problem, local: Local) -> None:
         names = parameters_along(problem, vectors[:, :1] / scale[:, None], scale)
         raise EstimationError(
             f"This is not a minimum: the loss curves downward along {names} (the scaled Hessian has an eigenvalue of "
-            f"{float(spectrum[0]):.3g}). Train the model further, start elsewhere, or fit with polish=True."
+            f"{float(spectrum[0]):.3g}). Start elsewhere, add a penalty=, or fit with polish=True where the parameters were taken as given."
         )
 
 
@@ -842,26 +846,71 @@ def _null_sentence(problem: Problem, scaled: Tensor, scale: Tensor) -> str:
     )
 
 
-def _sample_start(problem: Problem, zero: Tensor) -> Tensor:
+def _sample_start(problem: Problem, count: int) -> Tensor:
     """Return the optimum of a sample of rows, where there are so many that it saves steps."""
     design = problem.sample
     assert isinstance(design, Design)
     every = design.rows // _SAMPLE_ROWS
     if every < 4:
-        return zero
-    part = design.every(every)
+        return _first(problem, count)
+    part = Problem(problem.objective, design.every(every))
+    first = _first(part, count)
     try:
-        path = newton(Problem(problem.objective, part), zero, cheap=True)
+        path = newton(part, first, cheap=True)
     except EstimationError:  # a rare category may separate the sample and not the data
+        return first
+    return path.local.params if path.converged and bool(torch.isfinite(path.local.params).all()) else first
+
+
+def _first(problem: Problem, count: int) -> Tensor:
+    """Return zeros, or one step of weighted least squares from an index near each target, whichever has the lower loss.
+
+    The step goes along with the units of y, of weights, offsets and exposures, from which zeros may be too far.
+
+    References
+    ----------
+    McCullagh and Nelder (1989), Generalized Linear Models, section 2.5.
+    """
+    objective, design = problem.objective, problem.sample
+    assert isinstance(design, Design)
+    zero = torch.zeros(design.width * count, dtype=torch.float64, device=design.exog.device)
+    if not isinstance(objective, LinearIndex):
         return zero
-    return path.local.params if path.converged and bool(torch.isfinite(path.local.params).all()) else zero
+    scale = times(torch.ones_like(zero[:1]).expand(design.rows), design.weights, design.counts)
+    mean = (scale * design.endog).sum() / scale.sum()
+    at = Point(zero, zero[:0])
+    information, moments = problem.total(lambda rows: index_rows(rows).first_step(mean), at)
+    step = newton_step(Local(zero, mean, -moments, information))
+    if not bool(torch.isfinite(step).all()):
+        return zero
+    near, far = problem.loss(step), problem.loss(zero)
+    return step if bool(torch.isfinite(near)) and not bool(near > far) else zero
 
 
-def _check_converged(path: Optimum) -> None:
+def _check_converged(problem: Problem, path: Optimum) -> None:
     if not path.converged:
         raise EstimationError(
-            f"The solver stopped after {path.iterations} steps at a distance of {path.decrement**0.5:.2g} standard errors from "
-            "an optimum. Start nearer to it, scale the data, or train the module further."
+            f"The solver stopped after {counted(path.iterations, 'step')} at a distance of {path.decrement**0.5:.2g} standard errors from "
+            f"an optimum. {why_stopped(problem, path)}"
+        )
+
+
+def _warn_near(path: Optimum) -> None:
+    """Warn of an optimum that is near enough for standard errors, and was not reached."""
+    distance = f"The parameters are {path.decrement**0.5:.2g} standard errors from the optimum"
+    if path.converged and path.decrement > _THOUSANDTH:
+        warnings.warn(
+            f"{distance}, as near as rounding lets them come: standard errors are smaller than the parameters' last digits. Change the units of "
+            "the target, or of the inputs.",
+            ConvergenceWarning,
+            stacklevel=user_level(),
+        )
+    elif path.converged and path.limited:
+        warnings.warn(
+            f"{distance}, where the solver stopped after {counted(path.iterations, 'step')}: it is near enough for standard errors, but the loss "
+            "is nearly flat there. A penalty=, or fewer parameters, would make it certain.",
+            ConvergenceWarning,
+            stacklevel=user_level(),
         )
 
 

@@ -102,6 +102,11 @@ class ClassRows(Rows):
         """Return the sum of s s' factor^2."""
         return meat_of_scores(self, factor)
 
+    def curvatures(self) -> Tensor:
+        """Return () the sum of w p_j (1 - p_j), the mean over the classes after the first."""
+        mean = torch.softmax(self.index, 1)[:, 1:]
+        return times((mean * (1.0 - mean)).mean(1), self.weights, self.counts).sum()
+
     def information(self, bread: Bread) -> Tensor:
         """Return the sum of w (diag(p) - p p') (x) x x', or of s s'."""
         if bread is Bread.OPG:

@@ -100,6 +100,10 @@ class LossRows(Rows):
             )
         return (self._jacobian @ self.at.root)[:, None]
 
+    def curvatures(self) -> Tensor:
+        """Return zero: they are not known."""
+        return self.at.params.new_zeros(())
+
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the Hessian of the summed loss, J'J of residuals sqrt(2 l), or the sum of s s'."""
         rows = self.whitened(bread)
@@ -287,6 +291,10 @@ class OutputRows(Rows):
         half = spectrum.clamp_min(0.0).sqrt()[:, :, None] * vectors.mT
         rows: Tensor = half @ (self.jacobian @ self.at.root)
         return rows
+
+    def curvatures(self) -> Tensor:
+        """Return zero: they are not known."""
+        return self.at.params.new_zeros(())
 
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the Hessian of the summed loss, the sum of J' l'''' J or J' E(l'') J, or of s s'."""

@@ -115,6 +115,19 @@ class IndexRows(Rows):
                 residual = residual.mul_(factor)
         return residual @ self.rotated
 
+    def curvatures(self) -> Tensor:
+        """Return () the sum of w l''."""
+        curvature = self._counted_curvature(self.at.bread)
+        return self.at.params.new_tensor(float(len(self))) if curvature is None else curvature.sum()
+
+    def first_step(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (k, k) the information and (k,) X'W(eta + r / l'' - offset) at the objective's start, r the residual there."""
+        index = self.objective.start(self.y, mean)
+        curvature = self.objective.curvature(index, self.y)
+        step = self.objective.residual(index, self.y) + times(index - self.index, curvature)
+        scale = times(torch.ones_like(index), curvature, self.weights, self.counts)
+        return weighted_gram(self.x, scale), cross(self.x, times(step, self.weights, self.counts))
+
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the sum of w l'' x x', of w E(l'') x x', or of s s'."""
         if bread is Bread.OPG:

@@ -33,12 +33,15 @@ class Local:
         (k,).
     information : Tensor
         (k, k) the matrix whose inverse is the bread, the penalty's curvature included.
+    curvatures : Tensor or None
+        () the sum of w l'' over the rows; zero or None where it is not known.
     """
 
     params: Tensor
     loss: Tensor
     gradient: Tensor
     information: Tensor
+    curvatures: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +158,14 @@ class Problem:
         -------
         Local
         """
-        loss, gradient, information = self.total(
-            lambda rows: (_summed(rows), rows.gradient(), rows.information(bread)), _bare(params)
+        loss, gradient, information, curvatures = self.total(
+            lambda rows: (_summed(rows), rows.gradient(), rows.information(bread), rows.curvatures()), _bare(params)
         )
         if self.penalty is not None:
             value, slope = value_and_gradient(self.penalty, params)
             loss, gradient = loss + value, gradient + slope
             information = information + hessian_matrix(self.penalty, params)
-        return Local(params, loss, gradient, information)
+        return Local(params, loss, gradient, information, curvatures)
 
     def loss(self, params: Tensor) -> Tensor:
         """Return () the sum of the losses, and the penalty.

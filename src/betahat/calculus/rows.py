@@ -132,6 +132,16 @@ class Rows(ABC):
         return self.meat(adjust(self.leverage))
 
     @abstractmethod
+    def curvatures(self) -> Tensor:
+        """Return () the sum of w d2l/deta2, which says in what units the loss curves; zero where it is not known.
+
+        Returns
+        -------
+        Tensor
+            ().
+        """
+
+    @abstractmethod
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the matrix whose inverse is the bread.
 

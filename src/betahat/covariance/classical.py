@@ -51,7 +51,7 @@ class Classical(Estimator):
         note = "Standard Errors assume that the covariance matrix of the errors is correctly specified."
         claim = fit.objective.claim
         check_likelihood(fit, "its Hessian alone")
-        if fit.path is not None and fit.path.decrement > _FAR:
+        if fit.path is not None and not fit.path.converged and fit.path.decrement > _FAR:
             raise EstimationError(
                 f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, where classical standard "
                 "errors mean nothing; fit with polish=True, train further, or pass the penalty= that they were trained with."

@@ -84,6 +84,10 @@ class LinearIndex(OutputLoss):
         """Return (n,) d2l/deta2; None means one, for every row."""
 
     @abstractmethod
+    def start(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (n,) where a solver looks first: the index of a mean half way from () that of all rows to each target."""
+
+    @abstractmethod
     def variance(self, index: Tensor) -> Tensor | None:
         """Return (n,) Var(y) given eta, up to a factor; None means the same for every row."""
 

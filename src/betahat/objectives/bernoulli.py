@@ -37,8 +37,11 @@ class Logistic(LinearIndex):
 
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return p (1 - p): the link is canonical."""
-        mean = torch.sigmoid(output)
-        return mean * (1.0 - mean)
+        return torch.sigmoid(output) * torch.sigmoid(-output)  # 1 - p has no digit left where p rounds to 1
+
+    def start(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return the logit of (y + mean) / 2."""
+        return torch.logit(0.5 * target + 0.5 * mean)
 
     def variance(self, index: Tensor) -> Tensor:
         """Return p (1 - p)."""
@@ -79,6 +82,11 @@ class Normit(LinearIndex):
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return phi(eta)^2 / (Phi(eta) Phi(-eta))."""
         return _hazard(output) * _hazard(-output)
+
+    def start(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return the probit of (y + mean) / 2."""
+        probit: Tensor = torch.special.ndtri(0.5 * target + 0.5 * mean)
+        return probit
 
     def variance(self, index: Tensor) -> Tensor:
         """Return Phi(eta) Phi(-eta)."""

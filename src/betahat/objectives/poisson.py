@@ -32,6 +32,10 @@ class PoissonLog(LinearIndex):
         """Return (n,) e^eta."""
         return torch.exp(index)
 
+    def start(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return log((y + mean) / 2)."""
+        return torch.log(0.5 * target + 0.5 * mean)
+
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return e^eta: the link is canonical."""
         return torch.exp(output)

@@ -137,7 +137,7 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
         if _plain_sizes(scale) and certified(products / scale / scale[:, None]):
             return tuple(range(design.width)), None
     triangle = _tsqr(lambda x, y: x, replace(design, offset=None, counts=None))
-    _check_scale(design.names, triangle.abs().amax(0))
+    _check_scale(design, design.names, triangle.abs().amax(0))
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
@@ -191,7 +191,7 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
     triangle, moments = whole[:width, :width], whole[:width, width]
-    _check_scale((*design.names, design.endog_name), whole.abs().amax(0))
+    _check_scale(design, (*design.names, design.endog_name), whole.abs().amax(0))
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
@@ -228,14 +228,15 @@ def _gradient(block: Block, params: Tensor) -> Tensor:
     return cross(x, weights[0] * error if weights else error)
 
 
-def _check_scale(names: Sequence[str], norms: Tensor) -> None:
+def _check_scale(design: Design, names: Sequence[str], norms: Tensor) -> None:
     sizes = zip(names, norms.tolist(), strict=True)
     bad = [name for name, size in sizes if size != 0 and not _SMALLEST <= size <= _LARGEST]
     if not bad:
         return
+    weights = "" if design.weights is None else ", or divide the weights by their mean"
     raise EstimationError(
         f"The values in {listed(bad)} are so large or so small that their squares cannot be held (beyond 1e140 or below "
-        "1e-140 in all); change the unit of measurement."
+        f"1e-140 in all{', times the weights' if weights else ''}); change the unit of measurement{weights}."
     )
 
 

@@ -24,6 +24,13 @@ _COSTLY, _CONVERGED_COSTLY = 50, 1e-16
 # Below this the loss cannot tell two points apart any more, and only the gradient can.
 _FLAT = 1e-6
 _ITERATIONS = 100
+# A slope that has lost a tenth of itself within this many standard errors has jumped.
+_NEAR, _JUMP = 1e-5, 0.9
+# A squared distance in standard errors is one in the index times the curvature of all rows: with a curvature below a thousandth
+# for each, of tiny weights or counts, the former is small before the latter is.
+_SOFT = 1e-3
+# An index of up to a thousand is rounded by 1e3 eps, which a decrement feels squared and times the curvature.
+_INDEX_ROUNDING = 100.0 * (1e3 * torch.finfo(torch.float64).eps) ** 2
 # Where the loss falls forever, each step is as long as the last and the parameters grow like their number.
 _GROWTH = 1e-3
 # Scaled to a unit diagonal, an eigenvalue below 1e-12 is rounding error of a sum of products.
@@ -43,13 +50,16 @@ class Optimum:
     iterations : int
         The steps taken.
     converged : bool
-        Whether the decrement is as small as rounding allows.
+        Whether the decrement is as small as rounding allows, or below a thousandth of a standard error.
+    limited : bool
+        Whether the steps ran out.
     """
 
     local: Local
     decrement: float
     iterations: int
     converged: bool
+    limited: bool = False
 
 
 def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
@@ -88,7 +98,9 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     for iteration in progress(range(_ITERATIONS), "Newton"):
         step = newton_step(here)
         decrement = abs(float(step @ here.gradient)) / noise(problem, here)
-        if decrement <= tolerance or (decrement < floor and decrement > 0.25 * last):
+        curvature = _curvature(problem, here)
+        floor = max(floor, len(start) * _INDEX_ROUNDING * curvature)
+        if decrement <= tolerance * min(curvature / _SOFT, 1.0) or (decrement < floor and decrement > 0.25 * last):
             return Optimum(here, decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
             check_recession(problem, here.params, step)
@@ -96,13 +108,47 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
         if there is None:
             return Optimum(here, decrement, iteration, converged=decrement < max(_FLAT, floor))
         here, last = there, decrement
-    return Optimum(here, decrement, _ITERATIONS, converged=False)
+    return Optimum(here, decrement, _ITERATIONS, converged=decrement < _FLAT, limited=True)
+
+
+def _curvature(problem: Problem, local: Local) -> float:
+    """Return the mean of w l'' over the rows, which units of y and of weights multiply; one where it is not known."""
+    return 1.0 if local.curvatures is None else float(local.curvatures) / float(problem.sample.nobs) or 1.0
 
 
 def _linear_in_several(problem: Problem) -> bool:
     """Tell whether several outputs are linear in the parameters, so that a step costs little."""
     objective = problem.objective
     return isinstance(objective, ModelLoss) and objective.affine and problem.numbers > problem.sample.nobs
+
+
+def why_stopped(problem: Problem, path: Optimum) -> str:
+    """Say what keeps a solver from the optimum, and what helps: a kink, a flat valley, or rounding.
+
+    At a kink the slope along the next step jumps within 1e-5 standard errors, where the curvature tells of no change.
+    """
+    local, step, far = path.local, newton_step(path.local), path.decrement**0.5
+    if isinstance(problem.sample, Design):
+        return "Start nearer to it, bring the columns to similar sizes, or look for rows that lie far from all others."
+    before = float(local.gradient @ step)
+    after = float(problem.value_and_gradient(local.params + min(_NEAR / far, 1.0) * step)[1] @ step)
+    along = parameters_along(problem, step[:, None], unit_scale(local.information))
+    network = isinstance(problem.objective, ModelLoss)
+    smaller = "or estimate fewer parameters" + (", such as the last layer, by params=[...]" if network else "")
+    if not after < _JUMP * before:
+        return (
+            f"The loss has a kink there along {along}, as ReLU, abs, max or clamp have where a row lies on the edge, so that more training does "
+            f"not help, and there is no Hessian. Use a smooth activation or loss (nn.Softplus, nn.SiLU, nn.Tanh, nn.HuberLoss), {smaller}."
+        )
+    if path.limited:
+        return (
+            f"The loss falls ever more slowly along {along}: a flat valley, as where units of a network do each other's work or saturate, "
+            f"in which more training goes on without end. Add a penalty=, such as 0.01, take fewer units, {smaller}."
+        )
+    return (
+        "No step lowers the loss, as where rounding hides it: look for operations of the module in single precision or with random numbers, bring "
+        f"inputs and target to similar sizes, add a penalty=, {smaller}."
+    )
 
 
 def newton_step(local: Local) -> Tensor:
@@ -177,9 +223,12 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     length, unit = torch.linalg.vector_norm, _units(problem, len(params))
     if problem.penalty is not None or bool(length(step * unit) < _GROWTH * length(params * unit)):
         return
-    near, far = losses(params), losses(params + 100.0 * step)
-    if not bool(torch.isfinite(far).all()) or bool((far > near + 1e-6 * (1.0 + near.abs())).any()):
-        return
+    here = losses(params)
+    for steps in (100.0, 200.0):  # a hundred fall a long way before a count of 1e-9 is felt
+        there, size = losses(params + steps * step), here.abs()
+        if not bool(torch.isfinite(there).all()) or bool((there > here + 1e-6 * (size.mean() + size)).any()):
+            return
+        here = there
     names = parameters_along(problem, step[:, None])
     sign = "" if isinstance(problem.sample, Design) else ", or the loss has the wrong sign"
     raise EstimationError(

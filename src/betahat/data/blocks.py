@@ -1,7 +1,7 @@
 """The row-block engine: everything large is a sum over rows, and only this file loops over rows.
 
 A block is small enough for a CPU's cache and large on a GPU. Blocks depend on the data's shape
-alone, and their sums are added in row order, so a result is the same bit for bit on every run.
+alone, and their sums are added in row order, so a result is the same bit for bit on every run with as many threads.
 """
 
 from __future__ import annotations

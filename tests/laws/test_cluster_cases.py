@@ -106,7 +106,7 @@ def test_factors_count_rows_of_several_outputs():
     module = nn.Linear(3, 2).double()
     res = bh.TorchModel(module, nn.MSELoss(), x, x @ torch.randn(3, 2).double() + torch.randn(40, 2).double()).fit()
     ratio = np.asarray(res.with_cov("HC1").cov_params()) / np.asarray(res.with_cov("HC0").cov_params())
-    _same(ratio, np.full((8, 8), 40 / (40 - 8)))
+    _same(ratio, np.full((8, 8), 40 / (40 - 4)))  # each equation has four coefficients, as in R's lm(cbind(y1, y2) ~ x)
 
 
 @pytest.mark.filterwarnings(IGNORED)

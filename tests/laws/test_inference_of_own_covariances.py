@@ -65,11 +65,10 @@ def test_delta_under_drop_goes_by_the_users_positions(res):
 def test_what_is_handed_out_is_a_copy(res):
     influence, prediction, test = res.get_influence(), res.get_prediction(), res.t_test("x = z")
     before = influence.summary_frame(), prediction.conf_int(), float(test.pvalue), res.cov_params()
-    influence.hat_matrix_diag[:] = 0
-    prediction.predicted_mean[:] = 0
-    test.effect[:] = 0
-    params, covariance = res.params, res.cov_params()
-    params[:], covariance.iloc[:] = 0, 0
+    for found in (influence.hat_matrix_diag, prediction.predicted_mean, test.effect, res.params):
+        found[:] = 0
+    covariance = res.cov_params()
+    covariance.iloc[:] = 0
     pd.testing.assert_frame_equal(influence.summary_frame(), before[0])
     np.testing.assert_array_equal(prediction.conf_int(), before[1])
     assert float(test.pvalue) == before[2]

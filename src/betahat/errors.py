@@ -4,7 +4,10 @@ import functools
 import importlib
 import os
 import sys
+from numbers import Number
 from types import FrameType, ModuleType
+
+import numpy as np
 
 _HOME = os.path.dirname(__file__) + os.sep
 
@@ -102,6 +105,17 @@ def described(value: object) -> str:
     """
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
+def is_flag(value: object) -> bool:
+    """Tell whether a value says yes or no: True, False, or the numbers 1 and 0 that are equal to them.
+
+    Examples
+    --------
+    >>> is_flag(True), is_flag(0), is_flag("yes"), is_flag([True])
+    (True, True, False, False)
+    """
+    return isinstance(value, Number | np.bool_) and value in (True, False)
 
 
 def counted(number: int, noun: str) -> str:

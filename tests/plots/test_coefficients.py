@@ -112,10 +112,13 @@ def test_standard_errors_are_multiples_of_the_firsts(frame):
 def test_an_interval_without_an_end_has_an_arrow_to_the_frame():
     class Endless:
         names, cov_type, equation_terms = ("a", "b"), "wild", (("", "a"), ("", "b"))
-        cov, fit = types.SimpleNamespace(clusters=()), None
+        cov, fit = types.SimpleNamespace(clusters=(), options=(), asked_t=None), None
         endog_name = nobs = use_t = goodness = None
 
         def with_cov(self, cov_type):
+            return self
+
+        def with_use_t(self, use_t):
             return self
 
         def coefficient_table(self):

@@ -383,7 +383,7 @@ def test_compare_takes_heads_and_the_options_of_regtable(long):
 
 def test_equal_covariances_are_told_apart(long):
     table = bh.compare(long, [bh.Cluster("state"), bh.Cluster("year"), bh.HAC(1), bh.HAC(2), "HC1"])
-    assert list(table.to_frame()) == ["coef", "cluster by state", "cluster by year", "HAC #3", "HAC #4", "HC1"]
+    assert list(table.to_frame()) == ["coef", "cluster by state", "cluster by year", "HAC, 1 lag", "HAC, 2 lags", "HC1"]
 
 
 def test_the_keys_of_covariances_are_heads(short, long):

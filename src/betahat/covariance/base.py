@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows
+from betahat.covariance.told import Told
 from betahat.data.container import hands_out_copies
 from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
@@ -56,6 +57,12 @@ class Covariance:
     rounding : Tensor or None
         (r, r) B beside the core C: a linear function R b whose variance t'C t is below t'B t, t = Z'R, has none, since what the sums left of
         it is rounding. None where no function is.
+    asked_t : bool or None
+        What the user said of t tests, which stays when the covariance is switched; None is nothing.
+    own_df, own_small_sample
+        What `df` and `small_sample` are where nothing is asked for.
+    options : tuple of (str, str)
+        The estimator's options in words, for tables that have several covariances of one name.
     """
 
     matrix: Tensor
@@ -71,6 +78,10 @@ class Covariance:
     resampling: Resampling | None = None
     clusters: tuple[Clustering, ...] = ()
     rounding: Tensor | None = None
+    asked_t: bool | None = None
+    own_df: float | Tensor | None = None
+    own_small_sample: SmallSample | None = None
+    options: Told = ()
 
 
 @dataclass(frozen=True)
@@ -343,9 +354,12 @@ def penalised(fit: Fit) -> str:
 
 def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:
     """Set t with n - r degrees of freedom, or the normal distribution; None leaves the estimator's own."""
+    if covariance.asked_t is not None:
+        covariance = replace(covariance, df=covariance.own_df, small_sample=covariance.own_small_sample)
+    covariance = replace(covariance, asked_t=use_t, own_df=covariance.df, own_small_sample=covariance.small_sample)
     if use_t is None:
         return covariance
     if not use_t:
         return replace(covariance, df=None, small_sample=None)
-    own = fit.df_resid if covariance.df_tests is None else covariance.df_tests
-    return replace(covariance, df=own if covariance.df is None else covariance.df)
+    plain = fit.df_resid if covariance.df_tests is None else covariance.df_tests
+    return replace(covariance, df=plain if covariance.df is None else covariance.df)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from betahat.covariance.kernels import (
     weights_of_bandwidth,
     weights_of_lags,
 )
+from betahat.covariance.told import told_option
 from betahat.data.blocks import product
 from betahat.data.design import Design
 from betahat.data.times import calendar
@@ -138,7 +139,7 @@ class HAC(Estimator):
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""
-        return of_core(fit, core, "HAC", note + white + series.note)
+        return with_lags(of_core(fit, core, "HAC", note + white + series.note), self, weights)
 
     def _weights(self, series: Series, scores: Tensor | None, weights: Tensor) -> tuple[Tensor, str]:
         """Return the lags' weights, and a word on them."""
@@ -263,6 +264,13 @@ def warn_of_order(fit: Fit, what: str, units: Tensor | None = None) -> None:
             ClusterWarning,
             stacklevel=user_level(),
         )
+
+
+def with_lags(covariance: Covariance, estimator: Any, weights: Tensor) -> Covariance:
+    """Say how many lags there are, where the estimator's own options do not."""
+    if estimator.bandwidth is not None or isinstance(estimator.maxlags, Integral):
+        return covariance
+    return replace(covariance, options=(("maxlags", told_option("maxlags", len(weights) - 1)),))
 
 
 def check_lags(maxlags: Any, bandwidth: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +25,8 @@ from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
 from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
-from betahat.errors import EstimationError, OptionError, described, listed
+from betahat.covariance.told import told_options
+from betahat.errors import EstimationError, OptionError, described, is_flag, listed
 from betahat.fit import Fit
 
 Factory = Callable[..., Callable[[Fit], Covariance]]
@@ -186,7 +188,15 @@ def register_covariance(name: str, factory: Factory) -> None:
     _NAMES[name] = factory
 
 
-def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Callable[[Fit], Covariance]:
+@dataclass(frozen=True)
+class Choice:
+    """A covariance as the user wants it: an estimator, and t or normal tests; None takes those asked for before, else its own."""
+
+    estimator: Callable[[Fit], Covariance]
+    use_t: bool | None
+
+
+def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t: bool | None) -> Choice:
     """Turn what the user wrote as `cov_type` into an estimator.
 
     Parameters
@@ -194,12 +204,13 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
     cov_type : str, callable or matrix
         A name, in any letter case, an estimator, or a (k, k) covariance.
     cov_kwds : mapping, optional
-        The options of the named estimator.
+        The options of the named estimator; "use_t" may stand among them, as in statsmodels.
+    use_t : bool, optional
+        t or normal tests.
 
     Returns
     -------
-    callable
-        Maps a `Fit` to a `Covariance`.
+    Choice
 
     Raises
     ------
@@ -209,6 +220,7 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
     if cov_kwds is not None and not isinstance(cov_kwds, Mapping):
         raise OptionError(f"cov_kwds is {cov_kwds!r}; pass a dict of options, such as {{'groups': 'firm'}}.")
     options = dict(cov_kwds or {})
+    choose = partial(Choice, use_t=_read_use_t(use_t, options))
     if cov_type is None:
         cov_type = "nonrobust"
     if _is_matrix(cov_type):
@@ -220,10 +232,21 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None) -> Cal
             raise OptionError(f"cov_type is {cov_type!r}; pass a name or an estimator, such as {hint}.")
         if options:
             raise OptionError(f"cov_kwds goes with a name; give the options {listed(options)} to the estimator itself.")
-        return cov_type
+        return choose(cov_type)
     factory = _lookup(cov_type)
     _check_options(cov_type, factory, options)
-    return factory(**options)
+    return choose(factory(**options))
+
+
+def _read_use_t(use_t: bool | None, options: dict[str, Any]) -> bool | None:
+    """Take `use_t` from where the user put it: beside the options, or among them."""
+    among = options.pop("use_t", None)
+    for value in (use_t, among):
+        check_use_t(value)
+    if use_t is not None and among is not None and use_t != among:
+        raise OptionError(f"use_t is {use_t!r}, and {among!r} in cov_kwds; pass one of them.")
+    chosen = among if use_t is None else use_t
+    return None if chosen is None else bool(chosen)
 
 
 def _is_matrix(given: Any) -> bool:
@@ -232,7 +255,7 @@ def _is_matrix(given: Any) -> bool:
     return given.ndim == 2 if isinstance(given, arrays) else isinstance(given, list | tuple) and np.ndim(given) == 2
 
 
-def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool | None) -> Covariance:
+def covariance_of(fit: Fit, choice: Choice) -> Covariance:
     """Apply an estimator, and check what one that is not ours returns.
 
     Raises
@@ -240,8 +263,7 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
     EstimationError
         It is no `Covariance`, or its matrix has the wrong shape, or variances that no number can hold.
     """
-    check_use_t(use_t)
-    covariance = estimator(fit)
+    covariance = choice.estimator(fit)
     if not isinstance(covariance, Covariance):
         raise EstimationError(
             f"The estimator returned a value of type {type(covariance).__name__}; it must return bh.Covariance(matrix, label, note, df)."
@@ -254,12 +276,14 @@ def covariance_of(fit: Fit, estimator: Callable[[Fit], Covariance], use_t: bool 
             f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
         )
     check_held(fit, covariance)
-    return with_distribution(replace(covariance, matrix=matrix.to(fit.params)), fit, use_t)
+    options = {**dict(told_options(choice.estimator)), **dict(covariance.options)}
+    told = replace(covariance, matrix=matrix.to(fit.params), options=tuple(options.items()))
+    return with_distribution(told, fit, choice.use_t)
 
 
 def check_use_t(use_t: bool | None) -> None:
     """Refuse what is neither yes, no nor None."""
-    if use_t not in (None, True, False):
+    if use_t is not None and not is_flag(use_t):
         raise OptionError(f"use_t is {use_t!r}; use True for t, False for the normal distribution, or None.")
 
 

@@ -14,7 +14,7 @@ from betahat.calculus.index import index_rows
 from betahat.calculus.rows import rotated_scores
 from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
 from betahat.covariance.cluster import group_of, time_of
-from betahat.covariance.hac import check_lags, lag_weights, refuse_counts, warn_of_order
+from betahat.covariance.hac import check_lags, lag_weights, refuse_counts, warn_of_order, with_lags
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
 from betahat.covariance.leverage import rotated_sums
 from betahat.data.groups import Groups
@@ -88,7 +88,9 @@ class DriscollKraay(Estimator):
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, times.count)
         core = _factor(self.correction, times.count, fit) * lagged_products([rotated_sums(fit, times)], weights)
         note = f"Driscoll and Kraay Standard Errors are robust to cluster correlation (HAC-Groupsum){_other(self.kernel, lags)}"
-        return of_core(fit, core, "hac-groupsum", note, times.count - 1.0 if self.df_correction else None)
+        return with_lags(
+            of_core(fit, core, "hac-groupsum", note, times.count - 1.0 if self.df_correction else None), self, weights
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +159,9 @@ class PanelNeweyWest(Estimator):
         series = fit.sum_groups(begin[units.codes] + places, int(room[-1]), rotated_scores)
         core = _factor(self.correction, units.count, fit) * lagged_products([series], weights)
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){_other(self.kernel, lags)}"
-        return of_core(fit, core, "hac-panel", note, units.count - 1.0 if self.df_correction else None)
+        return with_lags(
+            of_core(fit, core, "hac-panel", note, units.count - 1.0 if self.df_correction else None), self, weights
+        )
 
     def _units(self, fit: Fit) -> Groups:
         """Return the units; without `panel`, rows between which time does not fall are one."""

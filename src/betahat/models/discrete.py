@@ -155,8 +155,9 @@ class DiscreteModel(RegressorModel, ABC):
         CollinearityWarning
             Columns are collinear.
         """
+        choice = resolve(cov_type, cov_kwds, use_t)
         fit = _fit(self.design, self.objective, bread, rank, (), start_params, disp, options)
-        return DiscreteResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
+        return DiscreteResults(self, fit, covariance_of(fit, choice))
 
 
 class Logit(DiscreteModel):
@@ -438,8 +439,9 @@ class MNLogit(RegressorModel):
         EstimationError
             Separated classes, no degree of freedom left, no regressor that varies.
         """
+        choice = resolve(cov_type, cov_kwds, use_t)
         fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params, disp, options)
-        return MultinomialResults(self, fit, covariance_of(fit, resolve(cov_type, cov_kwds), use_t))
+        return MultinomialResults(self, fit, covariance_of(fit, choice))
 
 
 def logit(formula: str, data: Any, **options: Any) -> Logit:

@@ -73,11 +73,11 @@ class LinearModel(RegressorModel, ABC):
             The residuals are zero up to rounding.
         """
         check_rank_option(rank)
-        estimator = resolve(cov_type, cov_kwds)
-        fit = fit_least_squares(self.design, rank, row_sums(estimator))
+        choice = resolve(cov_type, cov_kwds, use_t)
+        fit = fit_least_squares(self.design, rank, row_sums(choice.estimator))
         warn_collinear(fit, rank, self.design.width)
         warn_perfect(fit, fitted_length(fit))
-        return LinearResults(self, fit, covariance_of(fit, estimator, use_t))
+        return LinearResults(self, fit, covariance_of(fit, choice))
 
 
 class OLS(LinearModel):

@@ -187,7 +187,7 @@ class MEstimator:
         claim = Claim.LEAST_SQUARES if kind is Bread.GAUSS_NEWTON else self._claim
         check_general_options(kind, rank, claim, self._penalty)
         plain = claim is Claim.NONE or self._penalty is not None
-        estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
+        choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
         problem = self._problem(claim)
         fit = fit_general(problem, self._start, kind, polish=polish, rank=rank)
         if not polish:
@@ -205,7 +205,7 @@ class MEstimator:
             rows=FEWEST_ROWS,
             mean=None,
         )
-        return GeneralResults(self, fit, covariance_of(fit, estimator, use_t), view)
+        return GeneralResults(self, fit, covariance_of(fit, choice), view)
 
     @property
     def endog_names(self) -> str:

@@ -218,12 +218,12 @@ class TorchModel:
                 self._output
             )  # refused before the work starts, where it is not known
         plain = claim is Claim.NONE or penalty is not None
-        estimator = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds)
+        choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
         fit = self._fitted(kind, polish, rank)
         warn_perfect(fit, lengths(self._target.reshape(1, -1).to(torch.float64))[0])
         if not polish:
             warn_far(fit, self._free.start, self._loss.units)
-        covariance = covariance_of(fit, estimator, use_t)
+        covariance = covariance_of(fit, choice)
         if update_module:
             write_back(self.module, self._free.tensors, fit.params)
         return GeneralResults(self, fit, covariance, self._view)

@@ -48,6 +48,7 @@ def coefplot(
     results: Results,
     *,
     cov: CovTypes | None = None,
+    use_t: bool | None = None,
     labels: Sequence[str] | None = None,
     keep: Terms | None = None,
     drop: Terms | None = None,
@@ -65,6 +66,8 @@ def coefplot(
         One marker each.
     cov : str, estimator, sequence or mapping of them, optional
         The covariance of each, repeated as in `regtable`; None takes the results as they are.
+    use_t : bool, optional
+        Intervals by t, or by the normal distribution; None leaves each its own.
     labels : sequence of str, optional
         What the legend calls them; None takes the keys of a mapping, names the covariances of one model, and numbers models.
     keep, drop, order : str, re.Pattern or sequence of them, optional
@@ -103,7 +106,7 @@ def coefplot(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['const', 'x1']
     """
-    columns = read_columns(results, cov, "coefplot")
+    columns = read_columns(results, cov, use_t, "coefplot")
     models = columns.results
     names, levels = _chosen(models, keep, drop, order), _levels(alpha)
     captions = _captions(_called(columns, cov), labels)
@@ -164,7 +167,7 @@ def plot_cov(
         raise OptionError(
             f"plot_cov needs one result, as .fit() returns it, and {described(result)} came; coefplot draws several models."
         )
-    columns = read_columns(result, covariances, "plot_cov")
+    columns = read_columns(result, covariances, None, "plot_cov")
     models = columns.results
     if len(models) < 2 and relative:
         raise OptionError("plot_cov needs two covariances or more, such as ['nonrobust', 'HC3'].")

@@ -20,7 +20,7 @@ import torch
 from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
-from betahat.covariance.base import Covariance
+from betahat.covariance.base import Covariance, with_distribution
 from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
 from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, to_numpy, to_tensor
@@ -332,9 +332,10 @@ class Results(ABC):
         cov_type : str or estimator
             A name, such as "HC3", or an estimator, such as ``bh.HC3()``.
         cov_kwds : mapping, optional
-            The options of a named estimator.
+            The options of a named estimator; "use_t" may stand among them.
         use_t : bool, optional
-            t or normal tests; None takes the estimator's own: t for "nonrobust", normal for the others.
+            t or normal tests. None goes on with what was asked for before, in `fit` or `with_cov`; where nothing was, it takes the
+            estimator's own: for least squares t for "nonrobust", the normal distribution for the others.
 
         Returns
         -------
@@ -352,7 +353,36 @@ class Results(ABC):
         >>> res.with_cov("HC1").cov_type
         'HC1'
         """
-        return replace(self, cov=covariance_of(self.fit, resolve(cov_type, cov_kwds), use_t))
+        choice = resolve(cov_type, cov_kwds, use_t)
+        asked = self.cov.asked_t if choice.use_t is None else choice.use_t
+        return replace(self, cov=covariance_of(self.fit, replace(choice, use_t=asked)))
+
+    def with_use_t(self, use_t: bool | None) -> Self:
+        """Return the same results with tests by t, or by the normal distribution.
+
+        Parameters
+        ----------
+        use_t : bool or None
+            None takes the covariance's own.
+
+        Returns
+        -------
+        Results
+
+        Raises
+        ------
+        OptionError
+            Another value.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit("HC1")
+        >>> res.use_t, res.with_use_t(True).use_t
+        (False, True)
+        """
+        check_use_t(use_t)
+        return replace(self, cov=with_distribution(self.cov, self.fit, use_t))
 
     def get_robustcov_results(self, cov_type: CovType = "HC1", use_t: bool | None = None, **cov_kwds: Any) -> Self:
         """Return the same fit under another covariance: `with_cov` in statsmodels' spelling.

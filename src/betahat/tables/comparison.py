@@ -21,6 +21,7 @@ def compare(
     results: Estimates,
     covariances: Sequence[CovType] | Mapping[str, CovType],
     *,
+    use_t: bool | None = None,
     keep: Terms | None = None,
     drop: Terms | None = None,
     order: Terms | None = None,
@@ -37,7 +38,7 @@ def compare(
         The model; what it has been computed for one covariance serves the others.
     covariances : sequence or mapping of str or estimator
         As `cov_type`; the keys of a mapping are heads: ``{"robust": "HC1", "by firm": bh.Cluster("firm")}``.
-    keep, drop, order, rename, stars, digits, significant
+    use_t, keep, drop, order, rename, stars, digits, significant
         As in `regtable`.
 
     Returns
@@ -64,7 +65,7 @@ def compare(
         raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
     if not isinstance(results, Estimates):
         raise OptionError(f"compare needs results, as .fit() returns them, and {described(results)} came.")
-    columns = read_columns(results, covariances, "compare")
+    columns = read_columns(results, covariances, use_t, "compare")
     tables = [result.coefficient_table() for result in columns.results]
     every = [full_name(key) for key in results.equation_terms]
     places = [i for name in choose(every, keep, drop, order) for i, own in enumerate(every) if own == name]

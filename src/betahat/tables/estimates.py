@@ -48,6 +48,10 @@ class Estimates(Protocol):
         """Return the same fit under another covariance."""
         ...
 
+    def with_use_t(self, use_t: bool | None) -> Estimates:
+        """Return the same results with tests by t, or by the normal distribution."""
+        ...
+
     def coefficient_table(self) -> np.ndarray:
         """Return (k, 4) coefficient, standard error, statistic and p-value."""
         ...
@@ -69,13 +73,15 @@ def unidentified_note(results: Sequence[Estimates]) -> list[str]:
 
 
 def statistic_rows(
-    results: Sequence[Estimates], wanted: Statistics, shown: Number
+    results: Sequence[Estimates], kinds: Sequence[str], wanted: Statistics, shown: Number
 ) -> list[tuple[str, tuple[Cell, ...]]]:
     """Return a row for each statistic, its cells empty in the columns that do not have it.
 
     Parameters
     ----------
     results : sequence
+    kinds : sequence of str
+        What their covariances are called.
     wanted : sequence of str, or mapping
         See `regtable`.
     shown : callable
@@ -96,7 +102,7 @@ def statistic_rows(
         if statistic == "goodness":
             rows += _goodness_rows(results, shown)
         elif statistic != "clusters" or any(result.cov.clusters for result in results):
-            rows.append((str(label), tuple(value_cell(value, shown) for value in _values(results, statistic))))
+            rows.append((str(label), tuple(value_cell(value, shown) for value in _values(results, kinds, statistic))))
     return rows
 
 
@@ -140,11 +146,13 @@ _LABELS = {
 }
 
 
-def _values(results: Sequence[Estimates], statistic: Statistic) -> list[Any]:
+def _values(results: Sequence[Estimates], kinds: Sequence[str], statistic: Statistic) -> list[Any]:
     if not isinstance(statistic, str):
         if not callable(statistic):
             raise OptionError(f"stats has {statistic!r}; pass names of statistics, or functions of a result.")
         return [statistic(result) for result in results]
+    if statistic == "cov_type":
+        return list(kinds)
     known = {"nobs": _nobs, "clusters": _clusters}
     if statistic in known:
         return [known[statistic](result) for result in results]

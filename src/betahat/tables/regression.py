@@ -33,6 +33,7 @@ def regtable(
     results: Results,
     *,
     cov: CovTypes | None = None,
+    use_t: bool | None = None,
     below: Below | Sequence[Below] | None = "se",
     alpha: float = 0.05,
     stars: Stars = True,
@@ -60,6 +61,8 @@ def regtable(
     cov : str, estimator, sequence or mapping of them, optional
         The covariance of each column, the keys of a mapping its head; None, here or in the sequence, leaves a result its own. One model
         is repeated under several; the shorter of models and covariances is repeated until they are as many.
+    use_t : bool, optional
+        t or normal tests, of all columns; None leaves each its own.
     below : {"se", "t", "p", "ci"}, several of them, or None
         What stands below a coefficient, a row each: standard error, t or z statistic, p-value, confidence interval.
     alpha : float
@@ -128,7 +131,7 @@ def regtable(
     Standard errors in parentheses.
     * p<0.1, ** p<0.05, *** p<0.01
     """
-    read = read_columns(results, cov, "regtable")
+    read = read_columns(results, cov, use_t, "regtable")
     columns, names = read.results, read.names
     marks = read_stars(stars)
     chosen = _below(below)
@@ -143,7 +146,7 @@ def regtable(
         body=_body(columns, rows, chosen, alpha, shown, marks),
         foot=(
             *_extra(extra or {}, len(columns), shown),
-            *(Line(label, cells) for label, cells in statistic_rows(columns, stats, shown)),
+            *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
         ),
         notes=(*_note(chosen, columns, alpha), *unidentified_note(columns), *_sentences(notes)),
         marks_note=marks.note,

@@ -159,7 +159,7 @@ def value_of(code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any
     """
     plain, aliases = unquoted(code)
     tree = parsed(plain)
-    calls = {_key(node, aliases): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    calls = {key_of(node, aliases): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found: dict[str, Any] = {"__builtins__": {}}
     used = set()
     for node, use in list(_uses(tree)):
@@ -183,10 +183,11 @@ def former_keys(code: str) -> dict[str, str]:
     """Return the keys of an expression's calls by those in files of before, where names in backticks had lost these."""
     plain, aliases = unquoted(code)
     calls = [node for node in ast.walk(parsed(plain)) if isinstance(node, ast.Call)]
-    return {_key(node, {}): _key(node, aliases) for node in calls}
+    return {key_of(node, {}): key_of(node, aliases) for node in calls}
 
 
-def _key(call: ast.Call, aliases: Mapping[str, str]) -> str:
+def key_of(call: ast.Call, aliases: Mapping[str, str]) -> str:
+    """Return the key under which a call keeps what it has learnt."""
     text = ast.unparse(call).replace("\n", " ")
     for alias, name in aliases.items():
         if alias != name:

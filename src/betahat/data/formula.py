@@ -70,6 +70,8 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
             return self._checked(self.data[name], name), {Variable(name, roles=("value",), source="data")}
         if name in self.context:
             return self._checked(self.context[name], name), {Variable(name, roles=("value",), source="context")}
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ReasonError(f"{name!r} is neither in the data nor one of the caller's variables")
         return self._evaluate(name, None, None)
 
     @override

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from formulaic.parser.types import Factor, Term
 from betahat.data.expressions import former_keys
 from betahat.data.formula import Formula, new_vector, rebuilt
 from betahat.data.frame import to_pandas
-from betahat.data.harmless import MODULES, functions_of, harm, is_numpys, names_of
+from betahat.data.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
 from betahat.errors import FormulaError
 
 
@@ -121,19 +122,50 @@ class StoredFormula:
             The formula calls what is neither betahat's nor NumPy's: a file is never a reason to run code.
         """
         frame = to_pandas(data, self.text)
-        for lost in self.lost:
-            if lost in self.factors or not lost.isidentifier():
-                self._refuse(lost)
-        names = names_of(frame, self.context, self.functions, self.lost)
-        for expression, factor in self.factors.items():
-            refused = harm(expression, names) if factor.method == Factor.EvalMethod.PYTHON.value else None
-            if refused is not None:
-                self._refuse(refused)
+        self._check(names_of(frame, self.context, self.functions, self.lost))
         try:
             spec = self._spec()
         except (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             self._refuse(self.text)
         return rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
+
+    def _check(self, names: Names) -> None:
+        """Refuse what is not known to be harmless, and what makes more columns than the file has names for."""
+        for lost in self.lost:
+            if lost in self.factors or not lost.isidentifier():
+                self._refuse(lost)
+        try:
+            for expression, factor in self.factors.items():
+                _made(expression, factor, names, {})
+            learnt = self._learnt()  # for which the expressions are parsed
+            made = {expression: _made(expression, factor, names, learnt) for expression, factor in self.factors.items()}
+        except HarmError as error:
+            self._refuse(str(error))
+        for term in self.terms:
+            for expression in term.factors:
+                if expression not in made or self._width(expression, made, False) > len(term.columns) + 1:
+                    self._refuse(expression)
+            columns = 0
+            for part in term.parts:
+                if not all(expression in term.factors for expression, _ in part.factors):
+                    self._refuse(" : ".join(term.factors))
+                columns += math.prod(self._width(expression, made, reduced) for expression, reduced in part.factors)
+            if columns > len(term.columns):
+                self._refuse(" : ".join(term.factors))
+
+    def _width(self, expression: str, made: Mapping[str, Made], reduced: bool) -> int:
+        """Return how many columns a factor makes."""
+        factor = self.factors[expression]
+        levels = None
+        if factor.encoded == Factor.Kind.CATEGORICAL.value:
+            known = factor.learnt.get("categories")
+            if not isinstance(known, list | tuple):
+                self._refuse(expression)
+            levels = len(known)
+        try:
+            return made[expression].width(levels, reduced)
+        except HarmError as error:
+            self._refuse(str(error))
 
     def vector(self, text: str, data: Any, option: str) -> Any:
         """Return (m,) a column of new data by its name, or the value of an expression of columns, which is the user's own."""
@@ -184,6 +216,17 @@ class StoredFormula:
             f"The formula {self.text!r} was loaded from a file and holds {what!r}, which is no computation that betahat knows to be "
             "harmless, so it is not evaluated; build the regressors yourself and pass them with transform=False, or fit again."
         )
+
+
+def _made(expression: str, factor: StoredFactor, names: Names, learnt: Mapping[str, Any]) -> Made:
+    """Return what a factor makes; a name is one of the data's or of the user's numbers."""
+    if factor.method == Factor.EvalMethod.PYTHON.value:
+        return made_by(expression, names, learnt)
+    if factor.method == Factor.EvalMethod.LOOKUP.value and not (
+        expression in names.columns or (names.is_value(expression) and expression in names.numbers)
+    ):
+        raise HarmError(expression[:200])
+    return Made()
 
 
 def stored_formula(formula: Formula) -> StoredFormula:

@@ -65,8 +65,11 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
         return None
 
 
-def categories(data: Any, contrast: Any = None, levels: Any = None, spans_intercept: bool = True) -> FactorValues:
-    """Mark a column as categories, ``C(g, contrast, levels)``: patsy's contrasts, a matrix, or formulaic's."""
+def categories(
+    data: Any, contrast: Any = None, levels: Any = None, spans_intercept: bool = True, contrasts: Any = None
+) -> FactorValues:
+    """Mark a column as categories, ``C(g, contrast, levels)``: patsy's contrasts, a matrix, or formulaic's, which calls them contrasts."""
+    contrast = contrasts if contrast is None else contrast
     if not (contrast is None or isinstance(contrast, Contrasts | Mapping) or _is_formulaics(contrast)):
         contrast = PatsyContrasts(contrast)
     if levels is None and not isinstance(data, FactorValues) and is_bool_dtype(data):

@@ -18,7 +18,9 @@ SECONDS, BYTES = 5.0, 20e6
 
 N = 60
 R = np.random.default_rng(0)
-FRAME = pd.DataFrame({"x": R.normal(size=N), "z": R.uniform(1.0, 2.0, N), "c": R.choice(["a", "b", "c"], N), "g": np.arange(N) % 12})
+FRAME = pd.DataFrame(
+    {"x": R.normal(size=N), "z": R.uniform(1.0, 2.0, N), "c": R.choice(["a", "b", "c"], N), "g": np.arange(N) % 12}
+)
 FRAME["two words"] = R.normal(size=N)
 FRAME["y"] = FRAME.x + R.normal(size=N)
 NEW = FRAME.drop(columns="y").head(50)
@@ -33,8 +35,12 @@ def factor(levels=None, method="python"):
 def formula(factors, terms=None, learnt=None, context=None):
     """Return a formula as a file may hold it; each term is the product of some factors and has one column."""
     terms = [tuple(factors)] if terms is None else terms
-    made = tuple(StoredTerm(term, (StoredPart(tuple((f, False) for f in term), 1.0),), (":".join(term),)) for term in terms)
-    return StoredFormula("y ~ x + z + c + g + `two words`", factors, made, learnt or {}, context or {}, {}, (), ("x",), ())
+    made = tuple(
+        StoredTerm(term, (StoredPart(tuple((f, False) for f in term), 1.0),), (":".join(term),)) for term in terms
+    )
+    return StoredFormula(
+        "y ~ x + z + c + g + `two words`", factors, made, learnt or {}, context or {}, {}, (), ("x",), ()
+    )
 
 
 def number(expression, **given):
@@ -83,9 +89,7 @@ HOSTILE = {
     "a polynomial of a spline": lambda: number("poly(center(poly(x, 100)), 100)"),
     "splines that are held at once": lambda: number("+".join(f"(poly(x, 900) * {i}" for i in range(40)) + ")" * 40),
     "a sum of splines": lambda: number("+".join(["poly(x, 900)"] * 40)),
-    "terms without columns": lambda: replace(
-        number("poly(x, 900)"), terms=(StoredTerm(("poly(x, 900)",), (), ()),)
-    ),
+    "terms without columns": lambda: replace(number("poly(x, 900)"), terms=(StoredTerm(("poly(x, 900)",), (), ()),)),
     "parts without a term": lambda: replace(
         number("x"), terms=(StoredTerm(("x",), (StoredPart((("poly(x, 900)", False),), 1.0),), ("x",)),)
     ),
@@ -98,9 +102,12 @@ HOSTILE = {
     "levels of contrasts in brackets": lambda: category("I(C(c, Diff))", columns=len(MANY)),
     "levels by the option": lambda: category("C(c, contrasts=contr.poly)", columns=len(MANY)),
     "levels of the user's": lambda: category("C(c, levels=many)", ("a", "b"), context={"many": list(MANY)}),
-    "no levels": lambda: replace(category("C(c)"), factors={"C(c)": StoredFactor("python", "unknown", "categorical", {})}),
+    "no levels": lambda: replace(
+        category("C(c)"), factors={"C(c)": StoredFactor("python", "unknown", "categorical", {})}
+    ),
     "levels that are a word": lambda: replace(
-        category("C(c)"), factors={"C(c)": StoredFactor("python", "unknown", "categorical", {"categories": "a" * 10_000})}
+        category("C(c)"),
+        factors={"C(c)": StoredFactor("python", "unknown", "categorical", {"categories": "a" * 10_000})},
     ),
     "a product of levels": lambda: formula({"C(c)": factor(MANY[:100]), "C(g)": factor(MANY[:100])}),
     "a wide matrix of contrasts": lambda: category("C(c, m)", ("a", "b"), context={"m": np.ones((2, 5000))}),
@@ -158,15 +165,52 @@ def test_a_small_file_makes_nothing_large(name):
 
 
 HARMLESS = [
-    *("bs(x, df=5)", "bs(x, df=5, degree=2)", "bs(x, df=6, include_intercept=True)", "bs(x, knots=[-0.5, 0.5])", "bs(x)"),
-    *("bs(x, 4) + bs(z, knots=knots)", "0 + bs(x, df=6, include_intercept=True)", "bs(x, df=df)", "bs(x, degree=1, df=3)"),
+    *(
+        "bs(x, df=5)",
+        "bs(x, df=5, degree=2)",
+        "bs(x, df=6, include_intercept=True)",
+        "bs(x, knots=[-0.5, 0.5])",
+        "bs(x)",
+    ),
+    *(
+        "bs(x, 4) + bs(z, knots=knots)",
+        "0 + bs(x, df=6, include_intercept=True)",
+        "bs(x, df=df)",
+        "bs(x, degree=1, df=3)",
+    ),
     *("cr(x, df=5)", "cc(x, df=5)", "cs(x, df=4)", "cr(x, df=5, constraints='center')", "cr(z, knots=[1.2, 1.5])"),
     *("poly(x, 4)", "poly(x, degree=4, raw=True)", "poly(x)", "np.exp(poly(x, 2))", "center(poly(x, 3))"),
     *("center(x) + scale(np.log(z)) + standardize(x)", "scale(x, center=False)", "center(`two words`) * bs(x, df=4)"),
-    *("C(c) * C(g)", "c:C(g, Sum)", "0 + C(g, Poly):x", "C(c, Treatment('b')):bs(x, df=3)", "C(g, contr.helmert) + c:z"),
-    *("C(c, Diff) * poly(x, 2)", "C(c, matrix)", "0 + C(c, matrix)", "C(c, levels=['c', 'b', 'a'])", "C(c, levels=order)"),
-    *("C(c, contrasts=contr.sum)", "C(c, contrast=Sum)", "c + x:c", "0 + c + x:c + g:c", "(x > 0):z", "(x > 0) * c", "C(x > 0)"),
-    *("abs(x) + round(z, 1) + I(x * float(2))", "Q('two words') + lag(x)", "I(x - x - x - z)", "I(2 * (3 + x))", "x**3 + {x**9}"),
+    *(
+        "C(c) * C(g)",
+        "c:C(g, Sum)",
+        "0 + C(g, Poly):x",
+        "C(c, Treatment('b')):bs(x, df=3)",
+        "C(g, contr.helmert) + c:z",
+    ),
+    *(
+        "C(c, Diff) * poly(x, 2)",
+        "C(c, matrix)",
+        "0 + C(c, matrix)",
+        "C(c, levels=['c', 'b', 'a'])",
+        "C(c, levels=order)",
+    ),
+    *(
+        "C(c, contrasts=contr.sum)",
+        "C(c, contrast=Sum)",
+        "c + x:c",
+        "0 + c + x:c + g:c",
+        "(x > 0):z",
+        "(x > 0) * c",
+        "C(x > 0)",
+    ),
+    *(
+        "abs(x) + round(z, 1) + I(x * float(2))",
+        "Q('two words') + lag(x)",
+        "I(x - x - x - z)",
+        "I(2 * (3 + x))",
+        "x**3 + {x**9}",
+    ),
     *("np.where(c == 'a', x, 0)", "C(np.where(x > 0, 'up', 'down'))", "I(x + " + "+".join(["z"] * 200) + ")"),
 ]
 

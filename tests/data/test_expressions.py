@@ -241,7 +241,7 @@ def test_vectors_of_another_length():
         ("y ~ x >", "no expression of Python"),
         ("y ~ np.log(x,,z)", "no expression of Python"),
         ("y ~ x + ?", "neither|no name"),
-        ("y ~ x.", "no expression of Python"),
+        ("y ~ x.", "neither in the data"),
         ("y ~ np", "a module"),
         ("y ~ len", "names 'len'"),
         ("y ~ I(len)", "a builtin_function"),

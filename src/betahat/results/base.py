@@ -280,7 +280,8 @@ class Results(ABC):
     def save(self, path: str | PathLike[str], remove_data: bool = False) -> Path:
         """Write the results to one file of numbers and words, which `betahat.load` reads without running any code.
 
-        The file is in the safetensors format. A file that is there is replaced once the new one is whole. Of a formula what
+        The file is in the safetensors format. A file that is there is replaced once the new one is whole, and may be read and written
+        by whom it was before; a link leads to its file. Of a formula what
         its transformations learnt is kept, and of a dataframe all its columns. Modules, losses, penalties and estimators are code,
         and are not stored: the results of `TorchModel` and `MEstimator` are written as `remove_data` returns them.
 
@@ -299,7 +300,7 @@ class Results(ABC):
         Raises
         ------
         DataError
-            There is no such folder, it cannot be written to, or the results hold an object of the user's own.
+            There is no such folder, it cannot be written to, it is a device or a pipe, or the results hold an object of the user's own.
 
         Warns
         -----

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from os import PathLike
@@ -43,7 +44,7 @@ def write(path: str | PathLike[str], record: Any) -> Path:
     Raises
     ------
     DataError
-        There is no such folder, or it cannot be written to; the record holds what no file can.
+        There is no such folder, or it cannot be written to; it is no file; the record holds what no file can.
     """
     target = _path(path)
     writer = Writer()
@@ -51,12 +52,23 @@ def write(path: str | PathLike[str], record: Any) -> Path:
     writer.say_what_is_missing()
     if target.is_dir():
         raise DataError(f"{str(target)!r} is a folder; pass the name of a file in it.")
-    place = target.resolve()
+    try:
+        place = target.resolve()
+    except (OSError, RuntimeError) as error:  # links that go round in a circle
+        raise DataError(f"{str(target)!r} is a link that leads nowhere ({error}); save elsewhere.") from error
     if not place.parent.is_dir():
         raise DataError(f"There is no folder {str(place.parent)!r}; make it first, or save elsewhere.")
+    if target.exists() and not (
+        target.is_file() and place.exists()
+    ):  # what an open file's link resolves to may be gone
+        raise DataError(f"{str(target)!r} is a device, a pipe or a socket and no file; save elsewhere.")
+    if place.exists() and not os.access(place, os.W_OK):
+        raise DataError(f"{str(target)!r} may only be read; save elsewhere, or let it be written to.")
     beside = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}")
     try:
-        save_file(writer.tensors, beside, header(tree, writer.tensors))
+        mode = _mode(place, beside)
+        save_file(writer.tensors, beside, header(tree, writer.tensors))  # which only its owner may read
+        beside.chmod(mode)
         os.replace(beside, place)
     except (OSError, SafetensorError) as error:
         raise DataError(f"The results cannot be written to {str(target)!r} ({error}); save elsewhere.") from error
@@ -84,7 +96,7 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
     """
     source = _path(path)
     if not source.is_file():
-        what = "is a folder" if source.is_dir() else "does not exist"
+        what = "is a folder" if source.is_dir() else "is no regular file" if source.exists() else "does not exist"
         raise DataError(f"The file {str(source)!r} {what}; pass what res.save(path) has written.")
     try:
         torch.empty(0, device=device or "cpu")
@@ -129,6 +141,14 @@ def digest_of(tree: str, tensors: Mapping[str, Tensor]) -> str:
         content: Any = tensor.flatten().view(torch.uint8).numpy()
         found.update(content)
     return found.hexdigest()
+
+
+def _mode(place: Path, beside: Path) -> int:
+    """Return who may read and write a file: as before, or as any new file is made."""
+    if place.exists():
+        return stat.S_IMODE(place.stat().st_mode)
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return stat.S_IMODE(beside.stat().st_mode)
 
 
 def _parts(metadata: dict[str, str], source: Path) -> tuple[str, str]:

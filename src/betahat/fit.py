@@ -202,8 +202,14 @@ class Fit:
         return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
 
     @property
+    def coefficients(self) -> tuple[str, ...]:
+        """(k,) the names of the parameters that are estimated."""
+        columns = self.sample.names
+        return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
+
+    @property
     def width(self) -> int:
-        """The number of those names, which it does not take to know."""
+        """The number of `names`, which it does not take to know."""
         return self.given.width * max(len(self.equations), 1)
 
     @property

@@ -286,9 +286,9 @@ def check_held(fit: Fit, covariance: Covariance) -> None:
         squares = (shape / lengths(turned) * lengths(fit.root) * size.sqrt()).square()
         lost |= ~held & (size > 0) & (shape > 0) & ~((squares >= _SMALLEST) & (squares <= _LARGEST))
     if bool(lost.any()):
-        names = [fit.sample.names[i % fit.sample.width] for i in lost.nonzero().flatten().tolist()]
+        names = [fit.coefficients[i] for i in lost.nonzero().flatten().tolist()]
         raise EstimationError(
-            f"The variance of the coefficients of {listed(list(dict.fromkeys(names)))} cannot be held in a number (it is beyond 1e300 or below "
+            f"The variance of the coefficients of {listed(names)} cannot be held in a number (it is beyond 1e300 or below "
             "1e-300); change the unit of these columns, or of the dependent variable."
         )
 

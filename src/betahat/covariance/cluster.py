@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
-from betahat.covariance.leverage import full, half, rotated_sums, score_sums
+from betahat.covariance.fixed import fixed_coefficients
+from betahat.covariance.leverage import full, half, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
@@ -31,8 +32,6 @@ _FEW = 10
 _NEGATIVE = 1e-12
 # Variances that differ by more than this leave the smaller no digit in the larger's eigenvectors.
 _SPREAD = 1e-12
-# Sums of scores that cancel do so to rounding, and to the optimum's tolerance, of the largest.
-_STILL = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +127,8 @@ class Cluster(Estimator):
             for chosen in itertools.combinations(ways, size):
                 groups = fit.once(chosen, partial(_joint, chosen))
                 meat, adjusted = _meat(fit, groups, kind, self.target)
-                if size == 1 and adjusted is None:
-                    _check_fixed(fit, groups, meat)
+                if adjusted.fixed if adjusted is not None else size == 1:
+                    _warn_of_fixed(fit, groups, adjusted)
                 part = _factor(kind, smallest if shared else groups.count, fit) * meat
                 core = core + part if size % 2 else core - part
         matrix = fit.root @ core @ fit.root.mT
@@ -269,24 +268,25 @@ def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Ad
     else:
         meat = gram(score_sums(fit, groups))
         return fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat, None
-    if adjusted.fixed:
-        _warn_of_fixed(groups, counted(adjusted.fixed, "cluster"))
     return gram(adjusted.scores), adjusted
 
 
-def _check_fixed(fit: Fit, groups: Groups, core: Tensor) -> None:
-    """Warn of directions that no cluster's scores have: one where a single cluster varies, as all scores sum to zero."""
-    vectors = torch.linalg.eigh(core).eigenvectors
-    sums = torch.linalg.vector_norm(rotated_sums(fit, groups) @ vectors, dim=0)
-    still = int((sums < _STILL * sums.max()).sum()) - max(fit.rank - groups.count + 1, 0)
-    if still > 0:
-        _warn_of_fixed(groups, f"at least {counted(still, 'cluster')}")
-
-
-def _warn_of_fixed(groups: Groups, which: str) -> None:
+def _warn_of_fixed(fit: Fit, groups: Groups, adjusted: Adjusted | None) -> None:
+    """Warn of coefficients that one cluster alone fixes."""
+    names = fixed_coefficients(fit, groups)
+    if not names and adjusted is None:
+        return
+    which = (
+        f"the coefficient of {listed(names)}"
+        if len(names) == 1
+        else f"the coefficients of {listed(names)}"
+        if names
+        else "a coefficient"
+    )
     warnings.warn(
-        f"A coefficient that one cluster of {groups.name} alone fixes ({which}), such as the cluster's own dummy, has a standard error that "
-        "says nothing; those of the others are right. Report only these, as of fixed effects, or join clusters.",
+        f"One cluster of {groups.name} alone fixes {which}, as it does its own dummy, or the effect of a treatment that no other cluster has, so "
+        "that the standard error says nothing and tests reject too often; those of the others are right. Report only these, as of fixed "
+        "effects, or join clusters.",
         ClusterWarning,
         stacklevel=user_level(),
     )

@@ -107,6 +107,8 @@ def clusterings(groups: Iterable[Groups]) -> tuple[Clustering, ...]:
 
 # Variances outside of these are rounded to fewer digits, to zero or to infinity.
 _SMALLEST, _LARGEST = 1e-300, 1e300
+# A matrix that was rounded when it was printed is symmetric to the digits that were.
+_SYMMETRIC = 1e-6
 # Rounding may leave a variance that is zero below zero.
 _ROUNDING = 1e-10
 
@@ -350,6 +352,15 @@ def penalised(fit: Fit) -> str:
             ". The estimate is penalised: standard errors show its variance, and not the bias that the penalty brings."
         )
     )
+
+
+def matrix_flaw(matrix: Tensor) -> str | None:
+    """Say why a (k, k) matrix is no covariance: values that are not finite, no symmetry, a negative variance."""
+    if not bool(torch.isfinite(matrix).all()):
+        return "has values that are not finite"
+    if bool(((matrix - matrix.mT).abs() > _SYMMETRIC * matrix.diagonal().abs().max()).any()):
+        return "is not symmetric"
+    return "has a negative variance on its diagonal" if bool((matrix.diagonal() < 0).any()) else None
 
 
 def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:

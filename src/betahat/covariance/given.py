@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
 
-from betahat.covariance.base import Covariance, Estimator, keep_given
+from betahat.covariance.base import Covariance, Estimator, keep_given, matrix_flaw
 from betahat.data.container import to_tensor
 from betahat.errors import OptionError, listed
 from betahat.fit import Fit
@@ -62,13 +61,9 @@ class Given(Estimator):
             raise OptionError(
                 f"The covariance has shape {tuple(matrix.shape)}; pass ({width}, {width}), a row for each coefficient."
             )
-        scale = matrix.diagonal().abs().max()
-        if not bool(torch.isfinite(matrix).all()) or bool(((matrix - matrix.mT).abs() > _SYMMETRIC * scale).any()):
-            raise OptionError(
-                "The covariance has values that are not finite, or is not symmetric; pass a symmetric matrix of numbers."
-            )
-        if bool((matrix.diagonal() < 0).any()):
-            raise OptionError("The covariance has a negative variance on its diagonal; pass one without.")
+        flaw = matrix_flaw(matrix)
+        if flaw is not None:
+            raise OptionError(f"The covariance {flaw}; pass a symmetric matrix of numbers without negative variances.")
         return Covariance(matrix.clone(), self.label, "Standard Errors are by a covariance that was given")
 
 
@@ -82,7 +77,3 @@ def _check_labels(matrix: Any, names: Sequence[str]) -> None:
                 f"The covariance is labelled {listed(labels)}, and the coefficients are {listed(names)}; bring its rows and columns into "
                 "their order, with .loc say, or pass an array."
             )
-
-
-# A matrix that was rounded when it was printed is symmetric to the digits that were.
-_SYMMETRIC = 1e-6

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from betahat.covariance.base import Covariance, check_held, with_distribution
+from betahat.covariance.base import Covariance, check_held, matrix_flaw, with_distribution
 from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster, Correction, Kind
@@ -275,6 +275,12 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
         raise EstimationError(
             f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
         )
+    if not isinstance(choice.estimator, _OURS):
+        flaw = "is complex" if matrix.is_complex() else matrix_flaw(matrix.to(fit.params))
+        if flaw is not None:
+            raise EstimationError(
+                f"The estimator's matrix {flaw}; it must be a symmetric matrix of numbers without negative variances."
+            )
     check_held(fit, covariance)
     options = {**dict(told_options(choice.estimator)), **dict(covariance.options)}
     told = replace(covariance, matrix=matrix.to(fit.params), options=tuple(options.items()))
@@ -314,6 +320,11 @@ def _has_defaults(factory: Factory) -> bool:
     return all(option.default is not option.empty for option in inspect.signature(factory).parameters.values())
 
 
+# Estimators that say themselves which variances there are not.
+_OURS = (
+    *(Bootstrap, Classical, Cluster, Conley, DriscollKraay, FixedScale, HAC, HC0, HC1, HC2, HC3, HC4, HC4m, HC5),
+    *(Jackknife, OPG, PanelCorrected, PanelNeweyWest),
+)
 # Where every option has a default, no options are right options, which saves a look at the signature.
 _BUILT_IN_FACTORIES = frozenset(factory for factory in _NAMES.values() if _has_defaults(factory))
 _BUILT_IN = {name.lower(): factory.__name__ for name, factory in _NAMES.items()} | {

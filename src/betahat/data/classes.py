@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from betahat.data.container import check_real, holds_complex
 from betahat.data.frame import to_pandas
 from betahat.errors import DataError, FormulaError, listed
 
@@ -37,8 +39,13 @@ def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
         flat = endog.detach().reshape(len(endog), -1)
         if flat.shape[1] != 1:
             raise DataError(f"endog has {flat.shape[1]} columns; pass one column of classes.")
-        levels, codes = torch.unique(flat[:, 0], return_inverse=True)
-        return codes.to(torch.float64), tuple(levels.tolist())
+        column = flat[:, 0]
+        check_real(column, "endog: a column")
+        there = ~torch.isnan(column)
+        levels, inverse = torch.unique(column[there], return_inverse=True)
+        _check_levels(levels.tolist())
+        missing = torch.full(column.shape, torch.nan, dtype=torch.float64, device=column.device)
+        return missing.masked_scatter_(there, inverse.to(torch.float64)), tuple(levels.tolist())
     series = endog if isinstance(endog, pd.Series) else _series(endog)
     codes, levels = _factorize(series)
     if isinstance(endog, np.ndarray | list | tuple):
@@ -92,8 +99,19 @@ def _series(endog: Any) -> pd.Series:
     return frame.iloc[:, 0]
 
 
+def _check_levels(levels: Any) -> None:
+    """Refuse infinity, which is no class."""
+    if any(isinstance(level, float) and math.isinf(level) for level in levels):
+        raise DataError(
+            "endog has infinite values, which are no classes; replace them, or make them missing with missing='drop'."
+        )
+
+
 def _factorize(series: pd.Series) -> tuple[np.ndarray, tuple[Any, ...]]:
+    if series.dtype.kind in "cO" and holds_complex(series.to_numpy()):
+        raise DataError("endog: a column of complex numbers came; pass classes: whole numbers, text or a category.")
     category = series.astype("category").cat
+    _check_levels(category.categories)
     codes = category.codes.to_numpy().astype(float)
     codes[codes < 0] = np.nan
     return codes, tuple(level.item() if isinstance(level, np.generic) else level for level in category.categories)

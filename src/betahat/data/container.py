@@ -206,12 +206,40 @@ def to_numpy(values: Tensor) -> np.ndarray:
     return values.detach().cpu().numpy()
 
 
+def check_real(values: Tensor | np.ndarray, what: str) -> None:
+    """Refuse complex numbers, dates and spans of time where real numbers are expected, before a part of them is dropped."""
+    if values.is_complex() if isinstance(values, Tensor) else holds_complex(values):
+        raise DataError(
+            f"{what} of complex numbers came; betahat needs real ones: pass the real part, or both parts on their own."
+        )
+    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
+        raise DataError(f"{what} of dates or spans of time came; pass numbers, such as days.")
+
+
+def holds_complex(values: np.ndarray) -> bool:
+    """Tell whether an array holds complex numbers, as its type or as objects."""
+    kind = values.dtype.kind
+    return kind == "c" or (
+        kind == "O" and any(isinstance(value, complex | np.complexfloating) for value in values.flat)
+    )
+
+
+def real_array(values: Any, what: str) -> np.ndarray:
+    """Return real numbers of any kind as a float64 array, a copy; what numpy cannot convert is its ValueError or TypeError."""
+    array = np.asarray(values)
+    check_real(array, what)
+    return np.array(array, dtype=float)
+
+
 def to_tensor(values: Any, like: Tensor) -> Tensor:
-    """Put numbers of any kind into float64 on the device of `like`."""
+    """Put real numbers of any kind into float64 on the device of `like`."""
     if isinstance(values, Tensor):
+        check_real(values, "A tensor")
         return values.detach().to(like.device, torch.float64)
     try:
-        return torch.as_tensor(np.array(values, dtype=float), device=like.device)
+        return torch.as_tensor(real_array(values, "An array"), device=like.device)
+    except DataError:
+        raise
     except (ValueError, TypeError) as error:
         raise DataError(f"{values!r} came where numbers were expected; pass an array of numbers.") from error
 

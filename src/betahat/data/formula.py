@@ -60,6 +60,15 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]
     def _is_categorical(self, values: Any) -> bool:
         return is_bool_dtype(values) or bool(PandasMaterializer._is_categorical(self, values))
 
+    @override
+    def _encode_numerical(
+        self, values: Any, metadata: Any, encoder_state: dict[str, Any], spec: Any, drop_rows: Sequence[int]
+    ) -> Any:
+        if getattr(getattr(values, "dtype", None), "kind", "") in ("c", "m", "M"):
+            what = "complex" if values.dtype.kind == "c" else "dates or spans of time"
+            raise ReasonError(f"its values are {what}, and real numbers are needed, such as days or real parts")
+        return PandasMaterializer._encode_numerical(self, values, metadata, encoder_state, spec, drop_rows)
+
     @property
     def _scope(self) -> Scope:
         return Scope(self.data, self.context, KNOWN)

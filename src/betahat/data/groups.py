@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from betahat.data.container import check_real, holds_complex, real_array
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.sample import Sample
 from betahat.errors import DataError, OptionError, counted, listed
@@ -85,7 +86,11 @@ def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
         raise OptionError(f"{option} has {len(columns)} columns; pass one.")
     values, name, _ = columns[0]
     try:
-        read = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=float))
+        what = f"{name}: a vector"
+        read = values if isinstance(values, Tensor) else torch.from_numpy(real_array(values, what))
+        check_real(read, what)
+    except DataError:
+        raise
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is not numeric; pass numbers.") from error
     read = _in_use(sample, read.to(device=sample.columns[0].device, dtype=torch.float64), name)
@@ -185,6 +190,7 @@ def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
         _check_labels(sample, values, name)
     if isinstance(series, pd.Series) and isinstance(series.dtype, np.dtype) and series.dtype.kind == "i":
         series = torch.from_numpy(np.array(series, dtype=np.int64))
+    _check_labels_real(series, name)
     if isinstance(series, Tensor):
         codes, labels = _numbered(_in_use(sample, series.to(device).reshape(-1), name))
     else:
@@ -239,6 +245,16 @@ def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:
         there = f"{rows} rows" if rows == sample.origin.rows else f"{sample.origin.rows} rows, {rows} of them in use"
         raise DataError(f"{name} has {counted(len(values), 'label')} and the data {there}; pass one for each row.")
     return values
+
+
+def _check_labels_real(values: Tensor | pd.Series, name: str) -> None:
+    """Refuse complex labels, of which nobody knows the order."""
+    if (
+        values.is_complex()
+        if isinstance(values, Tensor)
+        else values.dtype.kind in "cO" and holds_complex(values.to_numpy())
+    ):
+        raise DataError(f"{name} has complex labels; pass real numbers, text or dates.")
 
 
 def _check_labels(sample: Sample, values: pd.Series, name: str) -> None:

@@ -54,6 +54,10 @@ def check_order(times: Groups) -> None:
     """
     text = _text(times.labels)
     if text is None:
+        if pd.api.types.is_float_dtype(times.labels.dtype) and not bool(
+            np.isfinite(times.labels.to_numpy(dtype=float)).all()
+        ):
+            raise DataError(f"{times.name} has infinite values; pass the periods, or leave those rows out of the data.")
         return
     readings = list(_readings(text))
     if not readings and times.declared is not None and list(times.declared) != text:

@@ -16,6 +16,7 @@ from interface_meta import override
 from pandas.api.types import is_bool_dtype
 from patsy.contrasts import code_contrast_matrix
 
+from betahat.data.container import real_array
 from betahat.data.expressions import ReasonError
 
 
@@ -86,7 +87,7 @@ def scale(
 ) -> np.ndarray:
     """Subtract the mean and divide by the standard deviation, both of the values that are there, as R's ``scale``."""
     state: dict[str, Any] = {} if _state is None else _state
-    values = np.array(data, dtype=float)
+    values = real_array(data, "A column")
     state.setdefault("ddof", ddof)
     if "center" not in state:
         state["center"] = _learnt(center, lambda: _mean(values, 0))
@@ -125,12 +126,18 @@ def quoted(variable: str, _context: Any = None) -> Any:
     return _context.columns[variable]
 
 
+def poly(x: Any, degree: int = 1, raw: bool = False, _state: dict[str, Any] | None = None) -> Any:
+    """Return formulaic's polynomials, of real numbers."""
+    return TRANSFORMS["poly"](real_array(x, "A column"), degree, raw, _state=_state)
+
+
 KNOWN: Mapping[str, Any] = {
     **TRANSFORMS,
     "C": categories,
     "Q": stateful_transform(quoted),
     "scale": stateful_transform(scale),
     "center": stateful_transform(center),
+    "poly": stateful_transform(poly),
     "standardize": stateful_transform(standardize),
     "Treatment": patsy.Treatment,
     "Poly": patsy.Poly,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.blocks import total
-from betahat.data.container import Arrays, Container, Frames
+from betahat.data.container import Arrays, Container, Frames, check_real
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.design import check_size
 from betahat.data.frame import check_index, read_columns
@@ -243,11 +244,12 @@ def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.devi
     pieces, tensors, begin = [], {}, 0
     for name, value in params.items():
         try:
+            check_real(value if isinstance(value, Tensor) else np.asarray(value), f"params[{name!r}]: an array")
             piece = torch.as_tensor(value, dtype=torch.float64, device=device).detach()
+        except DataError:
+            raise
         except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(f"params[{name!r}] is {value!r}; pass numbers.") from error
-        if isinstance(value, Tensor) and value.is_complex():
-            raise DataError(f"params[{name!r}] is complex; betahat needs real numbers: pass real and imaginary parts.")
         if not piece.numel() or not bool(torch.isfinite(piece).all()):
             raise DataError(f"params[{name!r}] is empty or not finite; pass starting values that are.")
         pieces.append(piece.flatten())

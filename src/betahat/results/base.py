@@ -20,7 +20,7 @@ import torch
 from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, with_distribution
+from betahat.covariance.base import Covariance, matrix_flaw, with_distribution
 from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
 from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, to_numpy, to_tensor
@@ -1041,7 +1041,11 @@ class Results(ABC):
             raise OptionError(
                 f"cov_p has shape {tuple(given.shape)}; pass one row and one column for each of the {len(self.names)} parameters."
             )
-        return given[list(self._kept)][:, list(self._kept)]
+        given = given[list(self._kept)][:, list(self._kept)]
+        flaw = matrix_flaw(given)
+        if flaw is not None:
+            raise OptionError(f"cov_p {flaw}; pass a symmetric matrix of numbers without negative variances.")
+        return given
 
     def _restrictions(self, restrictions: Any) -> tuple[Tensor, Tensor]:
         matrix, values = read_restrictions(restrictions, self.names, self.fit.params)

@@ -98,6 +98,37 @@ def test_mistakes_are_one_sentence(frame, arguments, says, tmp_path, capsys, mon
     assert says in printed.err
 
 
+CODE = [
+    *("pd.read_pickle('x.pkl')", "sys.exit(3)", "sys.exit(3)(x)", "Path('made').touch()", "Path('made').touch().nothing()"),
+    *("open('made', 'w')", "__import__('os').mkdir('made')", "main(['wage ~ x', 'wages.csv'])", "x.to_csv('made')", "listed", "np"),
+    *("Q(open('made', 'w'))", "I(Path)", "read_table", "np.save('made', x)", "(lambda: x)()", "[open('made', 'w') for i in x]"),
+    *("bs(x, df=10**9)", "np.ones(10**10)", "x + `sys`", "options", "warnings", "x.values", "pd", "C(x, Path)"),
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+@pytest.mark.parametrize("formula", ["wage ~ {}", "{} ~ x", "wage ~ x + {} + z", "wage ~ {} x"])
+@pytest.mark.parametrize("model", ["ols", "mnlogit"])
+def test_formulas_run_no_code(frame, code, formula, model, tmp_path, capsys, monkeypatch):
+    """Neither Python's nor betahat's own, whether the formula is good otherwise or not."""
+    monkeypatch.chdir(tmp_path)
+    frame.to_csv("wages.csv", index=False)
+    assert main([formula.format(code), "wages.csv", "--model", model]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"betahat: [^\n]*\.\n", printed.err), printed.err
+    assert [path.name for path in tmp_path.iterdir()] == ["wages.csv"]
+
+
+def test_formulas_compute(frame, tmp_path, capsys):
+    path = tmp_path / "wages.csv"
+    frame.to_csv(path, index=False)
+    formula = "np.log(wage + 99) ~ bs(x, df=4) + C(state % 3, Sum) + (x > 0) + abs(x):center(wage) + np.where(x > 1, x, 0)"
+    assert main([formula, str(path)]) == 0
+    res = bh.ols(formula, pd.read_csv(path)).fit()
+    _same(capsys.readouterr().out, f"{res.summary()}\n")
+
+
 def test_it_runs_as_a_module(frame, tmp_path):
     path = tmp_path / "wages.csv"
     frame.to_csv(path, index=False)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.names import CovType
+from betahat.data.plain import check_plain
 from betahat.errors import BetahatError, BetahatWarning, DataError, OptionError, listed
 from betahat.models.discrete import logit, mnlogit, poisson, probit
 from betahat.models.linear import ols
@@ -63,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.latex and not Path(options.latex).absolute().parent.is_dir():
         raise OptionError(f"There is no folder for {options.latex!r}; make it first, or write the table elsewhere.")
-    model = _MODELS[options.model](options.formula, read_table(Path(options.data)))
+    data = read_table(Path(options.data))
+    check_plain(options.formula, data)
+    model = _MODELS[options.model](options.formula, data)
     covariances: list[CovType] = list(options.cov)
     if options.cluster:
         covariances.append(Cluster(options.cluster))

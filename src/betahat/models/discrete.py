@@ -94,7 +94,7 @@ class DiscreteModel(RegressorModel, ABC):
         Parameters
         ----------
         formula, data, **options
-            As in `logit`.
+            As in `logit`; the formula is code.
 
         Returns
         -------
@@ -390,7 +390,7 @@ class MNLogit(RegressorModel):
         Parameters
         ----------
         formula, data, **options
-            As in `mnlogit`.
+            As in `mnlogit`; the formula is code.
 
         Returns
         -------
@@ -450,7 +450,7 @@ def logit(formula: str, data: Any, **options: Any) -> Logit:
     Parameters
     ----------
     formula, data
-        As in `ols`.
+        As in `ols`; the formula is code.
     **options
         offset, exposure, weights and freq_weights as in `Logit`: a column's name, an expression such as ``np.log(e)``, or
         as many numbers as `data` has rows;
@@ -483,7 +483,7 @@ def probit(formula: str, data: Any, **options: Any) -> Probit:
     Parameters
     ----------
     formula, data, **options
-        As in `logit`.
+        As in `logit`; the formula is code.
 
     Returns
     -------
@@ -503,7 +503,7 @@ def poisson(formula: str, data: Any, **options: Any) -> Poisson:
     Parameters
     ----------
     formula, data, **options
-        As in `logit`.
+        As in `logit`; the formula is code.
 
     Returns
     -------
@@ -525,7 +525,7 @@ def mnlogit(formula: str, data: Any, **options: Any) -> MNLogit:
     Parameters
     ----------
     formula, data, **options
-        As in `logit`.
+        As in `logit`; the formula is code.
 
     Returns
     -------

@@ -140,7 +140,7 @@ class OLS(LinearModel):
         Parameters
         ----------
         formula, data
-            As in `ols`.
+            As in `ols`; the formula is code.
         **options
             hasconst, missing, device and dtype, as in `ols`.
 
@@ -213,7 +213,7 @@ class WLS(LinearModel):
         Parameters
         ----------
         formula, data
-            As in `ols`.
+            As in `ols`; the formula is code.
         **options
             weights, hasconst, missing, device and dtype, as in `wls`.
 
@@ -245,7 +245,8 @@ def ols(
     ----------
     formula : str
         Such as ``np.log(wage) ~ educ + I(exper**2) + C(region)``. A constant is included unless ``- 1`` is
-        written. Functions and variables of the caller may be used.
+        written. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so pass none
+        that you would not run.
     data : dataframe or mapping
         pandas, polars, pyarrow or a dict of columns.
     hasconst, device, dtype
@@ -291,7 +292,7 @@ def wls(
     Parameters
     ----------
     formula, data, hasconst, missing, device, dtype
-        As in `ols`.
+        As in `ols`; the formula is code.
     weights : str, array_like or float
         A column's name, an expression such as ``1 / variance``, or as many weights as `data` has rows.
 

@@ -10,7 +10,7 @@ import ast
 import builtins
 import keyword
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from inspect import ismodule
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import patsy
 from patsy.tokens import pretty_untokenize, python_tokenize
 
+_READ = "_read"
 _STRING = r"(?i:[rbuf]{0,2})(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
 _QUOTED = re.compile(rf"{_STRING}|`([^`]*)`")
 
@@ -76,7 +77,7 @@ def unquoted(code: str) -> tuple[str, dict[str, str]]:
         if name is None:
             return match[0]
         alias = name
-        if not name.isidentifier() or keyword.iskeyword(name):
+        if not is_plain(name):
             alias = re.sub(r"\W", "_", name)
             alias = f"_{alias}" if not alias or alias[0].isdigit() or keyword.iskeyword(alias) else alias
             while aliases.get(alias, name) != name or re.search(rf"(?<!\w){alias}(?!\w)", code):
@@ -85,6 +86,16 @@ def unquoted(code: str) -> tuple[str, dict[str, str]]:
         return f" {alias} "
 
     return _QUOTED.sub(identifier, code).strip(), aliases
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a name needs no backticks."""
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def bare(name: str) -> str:
+    """Return a name without the backticks around it."""
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == "`" else name
 
 
 def spelled(code: str) -> str:
@@ -136,7 +147,9 @@ def names_in(code: str) -> set[str]:
     return names
 
 
-def value_of(code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any) -> tuple[Any, set[str]]:
+def value_of(
+    code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any, read: Callable[[Any], Any]
+) -> tuple[Any, set[str]]:
     """Evaluate an expression.
 
     Parameters
@@ -149,6 +162,8 @@ def value_of(code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any
         What transformations have learnt, by their calls; they learn what is not there yet.
     spec : formulaic.ModelSpec
         For the transformations.
+    read : callable
+        How a vector enters, of the data, the caller or an intermediate step.
 
     Returns
     -------
@@ -159,8 +174,8 @@ def value_of(code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any
     """
     plain, aliases = unquoted(code)
     tree = parsed(plain)
-    calls = {key_of(node, aliases): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    found: dict[str, Any] = {"__builtins__": {}}
+    calls = [(key_of(node, aliases), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found: dict[str, Any] = {"__builtins__": {}, _READ: read}
     used = set()
     for node, use in list(_uses(tree)):
         name = aliases.get(node.id, node.id)
@@ -168,15 +183,26 @@ def value_of(code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any
         if name in scope.columns and value is scope.columns[name]:
             used.add(name)
         node.id = f"_{use}_{node.id}"
-        found[node.id] = value
-    for place, (key, call) in enumerate(calls.items()):
+        found[node.id] = read(value)
+    for place, (key, call) in enumerate(calls):
         if getattr(_head(call.func, found), "__is_stateful_transform__", False):
             given = {"_state": state.setdefault(key, {}), "_context": scope, "_metadata": None, "_spec": spec}
             for option, value in given.items():
                 found[f"{option}_{place}"] = value
                 call.keywords.append(ast.keyword(option, ast.Name(f"{option}_{place}", ast.Load())))
-    code_of = compile(ast.fix_missing_locations(tree), "<formula>", "eval")
+    code_of = compile(ast.fix_missing_locations(_Reader().visit(tree)), "<formula>", "eval")
     return eval(code_of, found), used
+
+
+class _Reader(ast.NodeTransformer):
+    """Has what a call, an attribute or an item is read."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Have a node read, after those in it."""
+        ast.NodeTransformer.generic_visit(self, node)
+        if isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
+            return ast.Call(ast.Name(_READ, ast.Load()), [node], [])
+        return node
 
 
 def former_keys(code: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import builtins
 import difflib
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -20,18 +19,14 @@ import numpy as np
 import pandas as pd
 import patsy
 import torch
-from formulaic.errors import DataMismatchWarning, FormulaicError
-from formulaic.materializers import PandasMaterializer
-from formulaic.materializers.types import ClusterBy, FactorValues
-from formulaic.parser.types import Factor, Term
-from formulaic.utils.variables import Variable
-from interface_meta import override
-from pandas.api.types import is_bool_dtype
+from formulaic.errors import FormulaicError
+from formulaic.model_spec import ModelSpec
+from formulaic.parser.types import Factor
 from torch import Tensor
 
-from betahat.data.container import Frames, to_numpy, to_tensor
+from betahat.data.container import Frames, to_tensor
 from betahat.data.design import Design
-from betahat.data.expressions import ReasonError, Scope, names_in, value_of
+from betahat.data.expressions import ReasonError, bare, names_in
 from betahat.data.frame import (
     Beside,
     Device,
@@ -44,101 +39,14 @@ from betahat.data.frame import (
     word_of,
 )
 from betahat.data.grammar import Parser
+from betahat.data.levels import UnseenError
+from betahat.data.matrix import Materializer, OtherKindError, term_names
 from betahat.data.sample import Origin
 from betahat.data.transforms import KNOWN
 from betahat.data.vectors import check_vector, vector_of
 from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed
 
-
-class _Materializer(PandasMaterializer):  # type: ignore[misc]
-    """formulaic's reading of pandas, in which a boolean is a category of two levels, as in R and patsy."""
-
-    REGISTER_NAME = "betahat"
-    REGISTER_INPUTS = ()
-
-    @override
-    def _is_categorical(self, values: Any) -> bool:
-        return is_bool_dtype(values) or bool(PandasMaterializer._is_categorical(self, values))
-
-    @override
-    def _encode_numerical(
-        self, values: Any, metadata: Any, encoder_state: dict[str, Any], spec: Any, drop_rows: Sequence[int]
-    ) -> Any:
-        if getattr(getattr(values, "dtype", None), "kind", "") in ("c", "m", "M"):
-            what = "complex" if values.dtype.kind == "c" else "dates or spans of time"
-            raise ReasonError(f"its values are {what}, and real numbers are needed, such as days or real parts")
-        return PandasMaterializer._encode_numerical(self, values, metadata, encoder_state, spec, drop_rows)
-
-    @property
-    def _scope(self) -> Scope:
-        return Scope(self.data, self.context, KNOWN)
-
-    @override
-    def _lookup(self, name: str) -> tuple[Any, set[Variable]]:
-        if name in self.data:
-            return self._checked(self.data[name], name), {Variable(name, roles=("value",), source="data")}
-        if name in self.context:
-            return self._checked(self.context[name], name), {Variable(name, roles=("value",), source="context")}
-        if not all(part.isidentifier() for part in name.split(".")):
-            raise ReasonError(f"{name!r} is neither in the data nor one of the caller's variables")
-        return self._evaluate(name, None, None)
-
-    @override
-    def _evaluate(self, expr: str, metadata: Any, spec: Any) -> tuple[Any, set[Variable]]:
-        value, columns = value_of(expr, self._scope, {} if spec is None else spec.transform_state, spec)
-        return self._checked(value, expr), {Variable(name, roles=("value",), source="data") for name in columns}
-
-    def _checked(self, value: Any, name: str) -> Any:
-        """Refuse what is not a value for each row, or one for all."""
-        if isinstance(value, Tensor):
-            value = to_numpy(value)
-        elif isinstance(value, list | tuple | pd.Index) or _is_foreign(value):
-            value = np.asarray(value)
-        if callable(value) or ismodule(value) or value is None or isinstance(value, str):
-            raise ReasonError(f"{name!r} is {described(value)}, where a column or a number is wanted")
-        rows = _rows_of(value)
-        if rows not in (None, self.nrows):
-            raise ReasonError(
-                f"{name!r} has {counted(rows, 'value')} and the data {counted(self.nrows, 'row')}; pass one for each row"
-            )
-        if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(self.data.index):
-            raise ReasonError(f"the rows of {name!r} have other labels than those of the data; put them into its order")
-        if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OUS":
-            return pd.Series(value, self.data.index)
-        if not isinstance(value, FactorValues) and rows is not None and is_bool_dtype(value) and np.ndim(value) == 1:
-            return pd.Series(pd.Categorical(value, categories=[False, True]), self.data.index)
-        return value
-
-    @override
-    def _cluster_terms(self, terms: Sequence[Term], cluster_by: ClusterBy = ClusterBy.NONE) -> Sequence[Term]:
-        """Order the terms as patsy, and so statsmodels, does.
-
-        Terms are grouped by the numerical factors in them, terms without any first, then in order of appearance; within a
-        group by the number of factors (patsy, "How formulas work").
-        """
-        groups: dict[frozenset[str], list[Any]] = {frozenset(): []}
-        for term in terms:
-            kinds = {factor.expr: self.factor_cache[factor.expr].metadata.kind for factor in term.factors}
-            numerical = frozenset(name for name, kind in kinds.items() if kind is Factor.Kind.NUMERICAL)
-            groups.setdefault(numerical, []).append(term)
-        return [term for group in groups.values() for term in sorted(group, key=_degree)]
-
-
-def _is_foreign(value: Any) -> bool:
-    """Tell whether a value is a column of another library than NumPy or pandas."""
-    return getattr(value, "__array__", None) is not None and not type(value).__module__.startswith(
-        ("numpy", "pandas", "formulaic")
-    )
-
-
-def _rows_of(value: Any) -> int | None:
-    """Return how many rows a value has; None of a single number."""
-    if isinstance(value, FactorValues):
-        value = value.__wrapped__
-    if isinstance(value, Mapping):
-        return max((rows for part in value.values() if (rows := _rows_of(part)) is not None), default=None)
-    shape = np.shape(value)
-    return shape[0] if shape else None
+_NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -181,7 +89,7 @@ class Formula:
     def variables(self) -> list[str]:
         """The names on the right-hand side, columns or the caller's, in the order in which they occur."""
         right = self.text.partition("~")[2]
-        return sorted(map(str, self.spec.required_variables), key=right.find)
+        return sorted(map(str, self.spec.variables_by_source.get("data", ())), key=right.find)
 
     @property
     def categorical_variables(self) -> set[str]:
@@ -225,9 +133,7 @@ def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame
     """Return (m, k) the regressors of new data; a row with a missing value is NaN throughout."""
     frame = data.reset_index(drop=True)
     _check_variables(spec.factors, frame, context, text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DataMismatchWarning)
-        built = _evaluate(spec, frame, context, text)
+    built = _evaluate(spec, frame, context, text)
     table: pd.DataFrame = built.reindex(frame.index).astype(float).set_axis(data.index)
     return table
 
@@ -352,8 +258,8 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
         values = to_tensor(restrictions[1], like).reshape(-1)
     elif isinstance(restrictions, str | Mapping) or _all_strings(restrictions):
         try:
-            wanted = restrictions if isinstance(restrictions, str | Mapping) else list(restrictions)
-            read = patsy.DesignInfo(list(names)).linear_constraint(wanted)
+            known, wanted = _told_from_numbers(restrictions, names)
+            read = patsy.DesignInfo(known).linear_constraint(wanted)
         except (patsy.PatsyError, ValueError, KeyError, IndexError) as error:
             raise FormulaError(
                 f"The restriction {restrictions!r} cannot be read ({_reason(error)}); the parameters are {listed(names, limit=30)}."
@@ -373,6 +279,28 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
     if not bool(torch.isfinite(matrix).all() and torch.isfinite(values).all()):
         raise FormulaError("The restrictions have missing or infinite values; pass a number for each parameter.")
     return matrix, values
+
+
+def _told_from_numbers(restrictions: Any, names: Sequence[str]) -> tuple[list[str], Any]:
+    """Put names that are numbers into backticks, and their places in restrictions; what stands alone after = is a number."""
+    numbers = [name for name in names if _NUMBER.fullmatch(name) and f"`{name}`" not in names]
+    if not numbers:
+        return list(names), restrictions if isinstance(restrictions, str | Mapping) else list(restrictions)
+    words = sorted(set(names) - set(numbers), key=len, reverse=True)
+    pattern = re.compile("|".join([*map(re.escape, words), rf"(?<![\w.`]){_NUMBER.pattern}(?![\w.`])"]))
+
+    def write(text: str) -> str:
+        def name_of(found: re.Match[str]) -> str:
+            before, after = text[: found.start()].rstrip(), text[found.end() :].lstrip()
+            alone = before.endswith("=") and after[:1] in ("", ",")
+            return found[0] if alone or found[0] not in numbers else f"`{found[0]}`"
+
+        return pattern.sub(name_of, text)
+
+    known = [f"`{name}`" if name in numbers else name for name in names]
+    if isinstance(restrictions, Mapping):
+        return known, {write(str(name)): value for name, value in restrictions.items()}
+    return known, write(restrictions) if isinstance(restrictions, str) else [write(part) for part in restrictions]
 
 
 def _restriction_matrix(given: Any, like: Tensor) -> Tensor:
@@ -435,7 +363,7 @@ def names_of(factors: Iterable[Factor]) -> set[str]:
         if factor.eval_method is Factor.EvalMethod.PYTHON:
             names |= names_in(factor.expr)
         elif factor.eval_method is Factor.EvalMethod.LOOKUP:
-            names.add(factor.expr)
+            names.add(bare(factor.expr))
     return names
 
 
@@ -447,7 +375,7 @@ def _check_variables(
     data: Any = None,
 ) -> None:
     """Refuse names that nobody has, before anything is evaluated."""
-    looked_up = {factor.expr for factor in factors if factor.eval_method is Factor.EvalMethod.LOOKUP}
+    looked_up = {bare(factor.expr) for factor in factors if factor.eval_method is Factor.EvalMethod.LOOKUP}
     known = {*map(str, frame.columns), *context}
     absent = {name for name in looked_up if name not in known and _root(name) not in known}
     absent |= names_of(factors) - looked_up - known - KNOWN.keys() - vars(builtins).keys()
@@ -484,42 +412,38 @@ def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
     return [word_of(name) for name in columns]
 
 
-def _degree(term: Any) -> int:
-    return sum(factor.expr != "1" for factor in term.factors)
-
-
 def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str) -> Any:
-    with warnings.catch_warnings():
-        # formulaic casts unseen categories in a way that pandas will refuse; the first warning is ours to raise.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message="Constructing a Categorical")
-        try:
-            return spec.get_model_matrix(frame, context=context, materializer=_Materializer)
-        except DataMismatchWarning as error:
-            unseen = re.search(r"\{(.*)\}", str(error))
-            raise DataError(
-                f"The new data have categories that the fit of {text!r} did not see: {_levels(unseen, error)}; "
-                "leave those rows out, or fit with data that have them."
-            ) from error
-        except FormulaicError as error:
-            other = re.search(r"Term `(.*?)` has generated columns that are inconsistent", str(error))
-            if other:
-                raise DataError(
-                    f"{other[1]!r} is of another kind in the new data than in the fit, text instead of numbers say; convert it."
-                ) from error
-            cause = error.__cause__
-            reason = str(cause) if isinstance(cause, BetahatError | ReasonError) else _plain(error)
-            raise FormulaError(
-                f"The formula {text!r} cannot be evaluated: {reason}; check its names and functions against the data."
-            ) from error
-        except BetahatError:
-            raise
-        except (ReasonError, TypeError, ValueError, LookupError, AttributeError) as error:
-            dates = [name for name in frame.columns if frame[name].dtype.kind in "mM"]
-            reason = f"{listed(dates)} are dates or spans of time" if dates else _plain(error)
-            raise FormulaError(
-                f"The formula {text!r} cannot be evaluated: {reason}; write numbers, such as days, or categories, C(...)."
-            ) from error
+    try:
+        return Materializer(frame, context).columns(spec)
+    except UnseenError as error:
+        known = f"the fit of {text!r} did not see" if isinstance(spec, ModelSpec) else f"the levels in {text!r} lack"
+        raise DataError(
+            f"The data have categories that {known}: {_values(error.args[0])}; leave those rows out, or fit with data that have them."
+        ) from error
+    except OtherKindError as error:
+        raise DataError(
+            f"{error.args[0]!r} is of another kind in the new data than in the fit, text instead of numbers say; convert it."
+        ) from error
+    except FormulaicError as error:
+        cause = error.__cause__
+        reason = str(cause) if isinstance(cause, BetahatError | ReasonError) else _plain(error)
+        raise FormulaError(
+            f"The formula {text!r} cannot be evaluated: {reason}; check its names and functions against the data."
+        ) from error
+    except BetahatError:
+        raise
+    except (ReasonError, TypeError, ValueError, LookupError, AttributeError) as error:
+        dates = [name for name in frame.columns if frame[name].dtype.kind in "mM"]
+        reason = f"{listed(dates)} are dates or spans of time" if dates else _plain(error)
+        raise FormulaError(
+            f"The formula {text!r} cannot be evaluated: {reason}; write numbers, such as days, or categories, C(...)."
+        ) from error
+
+
+def _values(values: Sequence[Any]) -> str:
+    """Show values for a sentence, words in quotation marks."""
+    shown = ", ".join(repr(value.item() if isinstance(value, np.generic) else value) for value in values[:8])
+    return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} more"
 
 
 def _check_sides(left: pd.DataFrame, right: pd.DataFrame, text: str) -> None:
@@ -539,10 +463,6 @@ def _check_rows(frame: pd.DataFrame, kept: int, variables: Any, text: str, missi
         raise DataError(
             f"No row is left: every row has a missing value in a variable of {text!r}; fill some in or leave a variable out."
         )
-
-
-def _levels(unseen: re.Match[str] | None, error: Exception) -> str:
-    return re.sub(r"np\.\w+\((.*?)\)", r"\1", unseen[1]) if unseen else str(error)
 
 
 def _refuse_missing(frame: pd.DataFrame, rows: int, variables: Any) -> None:
@@ -572,11 +492,9 @@ def _read_beside(values: Any, label: str, labels: pd.Index, device: torch.device
 
 
 def _terms(spec: Any) -> dict[str, list[int]]:
-    names = list(spec.column_names)
-    return {
-        "Intercept" if str(part.term) == "1" else str(part.term): [names.index(column) for column in part.columns]
-        for part in spec.structure
-    }
+    places = iter(range(len(spec.column_names)))
+    names = term_names([part.term for part in spec.structure])
+    return {name: [next(places) for _ in part.columns] for name, part in zip(names, spec.structure, strict=True)}
 
 
 def _to_device(values: np.ndarray, device: torch.device, dtype: torch.dtype | None) -> Tensor:

@@ -265,12 +265,20 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
         data = data.to_frame().T.infer_objects() if by_name else data.to_frame()
     if isinstance(data, pd.DataFrame):
         named = named_by_words(data, "data")
-        return named if text is None else named[[name for name in named.columns if name in text]]
+        return named if text is None else _formula_columns(named, text)
     frame = _narwhals(data, "data")
     if isinstance(frame, nw.Series):
         frame = frame.to_frame()
     chosen = [name for name in frame.columns if text is None or name in text]
     return pd.DataFrame({name: _pandas_column(frame[name]) for name in chosen}, index=pd.RangeIndex(len(frame)))
+
+
+def _formula_columns(data: pd.DataFrame, text: str) -> pd.DataFrame:
+    """Return the columns that occur in a formula, Arrow's dictionaries as categories."""
+    chosen = data[[name for name in data.columns if name in text]]
+    encoded = [name for name, kind in chosen.dtypes.items() if str(kind).startswith("dictionary<")]
+    made = {str(name): _pandas_column(nw.from_native(chosen[name], series_only=True)) for name in encoded}
+    return chosen.assign(**made)
 
 
 def is_frame(data: Any) -> bool:
@@ -473,9 +481,11 @@ def _numeric(series: Any) -> np.ndarray:
 
 def _pandas_column(series: Any) -> Any:
     kind = series.dtype
+    if kind.is_integer():
+        missing = series.is_null().to_numpy()
+        return pd.arrays.IntegerArray(series.fill_null(0).to_numpy(), missing) if missing.any() else series.to_numpy()
     if kind.is_numeric():
-        exact = kind.is_integer() and not series.is_null().any()
-        return series.to_numpy() if exact else _numeric(series)
+        return _numeric(series)
     if kind in (nw.Categorical, nw.Enum):
         text = series.cast(nw.String)
         return pd.Categorical(text.to_list(), categories=_categories(series, text))
@@ -486,8 +496,11 @@ def _categories(series: Any, text: Any) -> list[str]:
     """Return a category's levels in their own order; polars' Categorical has that of appearance."""
     if series.dtype == nw.Enum:
         return list(series.dtype.categories)
-    if series.implementation.is_pyarrow():
-        return list(series.to_native().unify_dictionaries().chunk(0).dictionary.to_pylist())
+    native = series.to_native()
+    arrow: Any = native.array if isinstance(native, pd.Series) else native
+    if series.implementation.is_pyarrow() or str(native.dtype).startswith("dictionary<"):
+        whole = arrow.__arrow_array__() if isinstance(native, pd.Series) else arrow
+        return list(whole.unify_dictionaries().chunk(0).dictionary.to_pylist())
     return list(text.drop_nulls().unique(maintain_order=True).to_list())
 
 

@@ -12,7 +12,7 @@ from formulaic.parser import DefaultFormulaParser
 from formulaic.parser.types import Token
 from formulaic.parser.utils import insert_tokens_after, merge_operator_tokens, replace_tokens
 
-from betahat.data.expressions import ReasonError, spelled
+from betahat.data.expressions import ReasonError, bare, is_plain, spelled
 
 _PIECES = re.compile(
     r"""(?P<space>\s+)
@@ -113,7 +113,8 @@ def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:
             text = text[1:-1]
         yield _token(spelled(text), "python", formula, start, stop)
     elif first.kind == "name":
-        yield _token(text.strip("`"), "name", formula, start, stop)
+        # A name that must be quoted stays so, or `1` were the constant, and `a:b` the product of a and b.
+        yield _token(bare(text) if is_plain(bare(text)) else text, "name", formula, start, stop)
     elif text == ".":
         yield _token(text, "operator", formula, start, stop)
     elif first.kind in ("number", "string"):

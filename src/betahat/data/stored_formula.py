@@ -17,7 +17,7 @@ from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedT
 from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
 
-from betahat.data.expressions import former_keys
+from betahat.data.expressions import bare, former_keys
 from betahat.data.formula import Formula, new_vector, rebuilt
 from betahat.data.frame import to_pandas
 from betahat.data.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
@@ -222,8 +222,9 @@ def _made(expression: str, factor: StoredFactor, names: Names, learnt: Mapping[s
     """Return what a factor makes; a name is one of the data's or of the user's numbers."""
     if factor.method == Factor.EvalMethod.PYTHON.value:
         return made_by(expression, names, learnt)
+    name = bare(expression)
     if factor.method == Factor.EvalMethod.LOOKUP.value and not (
-        expression in names.columns or (names.is_value(expression) and expression in names.numbers)
+        name in names.columns or (names.is_value(name) and name in names.numbers)
     ):
         raise HarmError(expression[:200])
     return Made()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import patsy
 from formulaic.materializers.types import FactorValues
 from formulaic.transforms import TRANSFORMS
@@ -18,6 +19,7 @@ from patsy.contrasts import code_contrast_matrix
 
 from betahat.data.container import real_array
 from betahat.data.expressions import ReasonError
+from betahat.data.levels import coded
 
 
 @dataclass
@@ -75,7 +77,17 @@ def categories(
         contrast = PatsyContrasts(contrast)
     if levels is None and not isinstance(data, FactorValues) and is_bool_dtype(data):
         levels = [False, True]
-    return TRANSFORMS["C"](data, contrast, levels=levels, spans_intercept=spans_intercept)
+    values = pd.Series(data) if isinstance(data, np.ndarray | pd.Categorical | pd.Index | list) else data
+    made = TRANSFORMS["C"](values, contrast, levels=levels, spans_intercept=spans_intercept)
+    encode = made.__formulaic_metadata__.encoder
+
+    def encoder(
+        values: Any, reduced_rank: bool, drop_rows: Sequence[int], encoder_state: dict[str, Any], model_spec: Any
+    ) -> Any:
+        used = coded(values, encoder_state.get("categories") if levels is None else levels, drop_rows)
+        return encode(used, reduced_rank, [], encoder_state, model_spec)
+
+    return FactorValues(made, encoder=encoder)
 
 
 def _is_formulaics(contrast: Any) -> bool:

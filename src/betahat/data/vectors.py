@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from betahat.data.expressions import ReasonError, Scope, names_in, value_of
+from betahat.data.expressions import ReasonError, Scope, names_in
+from betahat.data.reading import evaluated, number
 from betahat.data.transforms import KNOWN
 from betahat.errors import BetahatError, FormulaError, listed
 
@@ -18,11 +19,10 @@ from betahat.errors import BetahatError, FormulaError, listed
 def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option: str) -> Any:
     """Return (n,) the column of a name, or the value of an expression such as ``np.log(e)``; one number may stand for all."""
     if text in frame.columns:
-        return frame[text].to_numpy()
+        return number(frame[text]).to_numpy()
+    scope = Scope({str(name): column for name, column in frame.items()}, context, KNOWN)
     try:
-        value, _ = value_of(
-            text, Scope({str(name): column for name, column in frame.items()}, context, KNOWN), {}, None
-        )
+        value, _ = evaluated(text, scope, {}, None, lambda value: False)
         return np.asarray(value)
     except BetahatError:
         raise

@@ -1,0 +1,356 @@
+"""The columns that a formula makes, without one that takes the place of another: formulaic's algebra of terms on our own expressions."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import ismodule
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic.materializers import PandasMaterializer
+from formulaic.materializers.types import EvaluatedFactor, FactorValues, ScopedTerm
+from formulaic.materializers.types.enums import ClusterBy
+from formulaic.materializers.types.factor_values import FactorValuesMetadata
+from formulaic.model_matrix import ModelMatrix
+from formulaic.model_spec import EncodedTermStructure, ModelSpec
+from formulaic.parser.types import Factor, Term
+from formulaic.utils.variables import Variable
+from interface_meta import override
+from pandas.api.types import is_bool_dtype, is_object_dtype, is_string_dtype
+from torch import Tensor
+
+from betahat.data.container import to_numpy
+from betahat.data.expressions import ReasonError, Scope, bare, is_plain
+from betahat.data.levels import coded
+from betahat.data.reading import evaluated, label, number
+from betahat.data.transforms import KNOWN
+from betahat.errors import counted, described
+
+CONSTANT = "Intercept"
+_TRUTH = pd.CategoricalDtype([False, True])
+
+
+class OtherKindError(Exception):
+    """Values are text where the fit had numbers, or make other columns than they did; its argument is what made them."""
+
+
+class Materializer(PandasMaterializer):  # type: ignore[misc]
+    """formulaic's reading of pandas, with our own evaluation of expressions, categories and names of columns.
+
+    A boolean is a category of two levels, as in R and patsy, and so is every kind of text.
+
+    Parameters
+    ----------
+    data : DataFrame
+        (n, ...) the columns.
+    context : mapping
+        The caller's names.
+    """
+
+    REGISTER_NAME = "betahat"
+    REGISTER_INPUTS = ()
+
+    @override
+    def _init(self) -> None:
+        self._known: dict[str, Factor.Kind] = {}
+        self._scope = Scope(_Columns(self.data), self.context, KNOWN)
+
+    def columns(self, spec: Any) -> Any:
+        """Build the matrices of a formula, or that of one which knows the data of the fit."""
+        if isinstance(spec, ModelSpec):
+            self._known = {expression: kind for expression, (kind, _) in spec.encoder_state.items()}
+        return self.get_model_matrix(spec)
+
+    @override
+    def _is_categorical(self, values: Any) -> bool:
+        if isinstance(values, FactorValues):
+            return values.__formulaic_metadata__.kind is Factor.Kind.CATEGORICAL or self._is_text(values.__wrapped__)
+        return self._is_text(values)
+
+    @staticmethod
+    def _is_text(values: Any) -> bool:
+        """Tell whether values are of a type whose values are categories."""
+        kind = getattr(values, "dtype", None)
+        if kind is None:
+            return False
+        known = is_bool_dtype(kind) or is_object_dtype(kind) or is_string_dtype(kind)
+        return known or isinstance(kind, pd.CategoricalDtype | pd.IntervalDtype)
+
+    @override
+    def _evaluate_factor(self, factor: Factor, spec: ModelSpec, drop_rows: set[int]) -> EvaluatedFactor:
+        evaluated = PandasMaterializer._evaluate_factor(self, factor, spec, drop_rows)
+        known = self._known.get(factor.expr)
+        if known is Factor.Kind.NUMERICAL and evaluated.metadata.kind is Factor.Kind.CATEGORICAL:
+            raise OtherKindError(factor.expr)
+        return evaluated
+
+    @override
+    def _lookup(self, name: str) -> tuple[Any, set[Variable]]:
+        plain = bare(name)
+        layer = next((layer for layer in ("columns", "context") if plain in getattr(self._scope, layer)), None)
+        if layer is None:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ReasonError(f"{plain!r} is neither in the data nor one of the caller's variables")
+            return self._evaluate(name, None, None)
+        values = getattr(self._scope, layer)[plain]
+        value = number(values)
+        value = label(values) if self._wants_labels(name)(value) else value
+        source = "data" if layer == "columns" else layer
+        return self._as_known(name, self._checked(value, name)), {Variable(plain, roles=("value",), source=source)}
+
+    @override
+    def _evaluate(self, expr: str, metadata: Any, spec: Any) -> tuple[Any, set[Variable]]:
+        state = {} if spec is None else spec.transform_state
+        value, columns = evaluated(expr, self._scope, state, spec, self._wants_labels(expr))
+        names = {Variable(name, roles=("value",), source="data") for name in columns}
+        return self._as_known(expr, self._checked(value, expr)), names
+
+    def _checked(self, value: Any, name: str) -> Any:
+        """Refuse what is not a value for each row, or one for all."""
+        if isinstance(value, Tensor):
+            value = to_numpy(value)
+        elif isinstance(value, list | tuple | pd.Index) or _is_foreign(value):
+            value = np.asarray(value)
+        if callable(value) or ismodule(value) or value is None or isinstance(value, str):
+            raise ReasonError(f"{name!r} is {described(value)}, where a column or a number is wanted")
+        rows = _rows_of(value)
+        if rows not in (None, self.nrows):
+            raise ReasonError(
+                f"{name!r} has {counted(rows, 'value')} and the data {counted(self.nrows, 'row')}; pass one for each row"
+            )
+        if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(self.data.index):
+            raise ReasonError(f"the rows of {name!r} have other labels than those of the data; put them into its order")
+        if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OUS":
+            return pd.Series(value, self.data.index)
+        if not isinstance(value, FactorValues) and rows is not None and is_bool_dtype(value) and np.ndim(value) == 1:
+            return pd.Series(pd.Categorical(value, dtype=_TRUTH), self.data.index)
+        return value
+
+    def _wants_labels(self, expression: str) -> Callable[[Any], bool]:
+        """Return what tells whether the values of an expression are a category: the fit knows."""
+        if self._known.get(expression) is Factor.Kind.CATEGORICAL:
+            return lambda values: True
+        return self._is_categorical
+
+    def _as_known(self, expression: str, value: Any) -> Any:
+        """Return values as vectors of pandas, and of the kind that they had in the fit where that is no matter of their type."""
+        known = self._known.get(expression)
+        if isinstance(value, FactorValues):
+            return value
+        if isinstance(value, list | pd.Index | pd.Categorical) or (isinstance(value, np.ndarray) and value.ndim == 1):
+            value = pd.Series(value)
+        if known is Factor.Kind.CATEGORICAL:
+            return FactorValues(value, kind=known, spans_intercept=True)
+        is_truth = known is Factor.Kind.NUMERICAL and isinstance(value, pd.Series) and value.dtype == _TRUTH
+        return value.astype(float) if is_truth else value
+
+    @override
+    def _cluster_terms(self, terms: Sequence[Term], cluster_by: ClusterBy = ClusterBy.NONE) -> Sequence[Term]:
+        """Order the terms as patsy, and so statsmodels, does.
+
+        Terms are grouped by the numerical factors in them, terms without any first, then in order of appearance; within a
+        group by the number of factors (patsy, "How formulas work").
+        """
+        groups: dict[frozenset[str], list[Any]] = {frozenset(): []}
+        for term in terms:
+            kinds = {factor.expr: self.factor_cache[factor.expr].metadata.kind for factor in term.factors}
+            numerical = frozenset(name for name, kind in kinds.items() if kind is Factor.Kind.NUMERICAL)
+            groups.setdefault(numerical, []).append(term)
+        return [term for group in groups.values() for term in sorted(group, key=_degree)]
+
+    @override
+    def _encode_categorical(
+        self,
+        values: Any,
+        metadata: Any,
+        encoder_state: dict[str, Any],
+        spec: ModelSpec,
+        drop_rows: Sequence[int],
+        reduced_rank: bool = False,
+    ) -> Any:
+        used = FactorValues(coded(values, encoder_state.get("categories"), drop_rows), metadata=metadata)
+        return PandasMaterializer._encode_categorical(self, used, metadata, encoder_state, spec, [], reduced_rank)
+
+    @override
+    def _encode_numerical(
+        self, values: Any, metadata: Any, encoder_state: dict[str, Any], spec: Any, drop_rows: Sequence[int]
+    ) -> Any:
+        if getattr(getattr(values, "dtype", None), "kind", "") in ("c", "m", "M"):
+            what = "complex" if values.dtype.kind == "c" else "dates or spans of time"
+            raise ReasonError(f"its values are {what}, and real numbers are needed, such as days or real parts")
+        return PandasMaterializer._encode_numerical(self, values, metadata, encoder_state, spec, drop_rows)
+
+    @override
+    def _flatten_encoded_evaled_factor(self, name: str, values: FactorValues[Any]) -> dict[str, Any]:
+        if not isinstance(values, dict):
+            return {name: values}
+        known = getattr(values, "__formulaic_metadata__", FactorValuesMetadata())
+        flat: dict[str, Any] = {}
+        for field, value in values.items():
+            if not (isinstance(field, str) and field.startswith("__")):
+                inner = known.get_format().format(name=name, field=field)
+                if inner in flat:  # the number 1 and the word "1", say
+                    inner = known.get_format().format(name=name, field=repr(field))
+                flat.update(self._flatten_encoded_evaled_factor(inner, value))
+        return flat
+
+    @override
+    def _build_model_matrix(self, spec: ModelSpec, drop_rows: Sequence[int]) -> ModelMatrix[pd.DataFrame]:
+        if spec.structure:
+            made = [(s.term, [part.rehydrate(self.factor_cache) for part in s.scoped_terms]) for s in spec.structure]
+        else:
+            terms = self._cluster_terms(spec.formula, cluster_by=spec.cluster_by)
+            made = [(term, list(parts)) for term, parts in self._get_scoped_terms(terms, spec.ensure_full_rank)]
+        built = [[column for part in parts for column in self._columns(part, spec, drop_rows)] for _, parts in made]
+        names = iter(distinct([column.names for columns in built for column in columns]))
+        structure = [
+            EncodedTermStructure(
+                term, [part.copy(without_values=True) for part in parts], [next(names) for _ in columns]
+            )
+            for (term, parts), columns in zip(made, built, strict=True)
+        ]
+        if spec.structure:
+            _check_structure(structure, spec.structure)
+        else:
+            spec = spec.update(structure=structure)
+        values = {
+            name: column.values
+            for part, columns in zip(structure, built, strict=True)
+            for name, column in zip(part.columns, columns, strict=True)
+        }
+        rows = self.data.index.delete(drop_rows) if drop_rows else self.data.index
+        return ModelMatrix(pd.DataFrame(values, index=rows, copy=False), spec=spec)
+
+    def _columns(self, part: ScopedTerm, spec: ModelSpec, drop_rows: Sequence[int]) -> list[_Column]:
+        """Return the products of the columns of a part's factors; those of the first factor change fastest, as in R and patsy."""
+        if not part.factors:
+            ones = np.ones(self.nrows - len(drop_rows))
+            return [_Column((CONSTANT, CONSTANT), part.scale * ones)]
+        factors = []
+        for scoped in part.factors:
+            encoded = self._encode_evaled_factor(scoped.factor, spec, drop_rows, reduced_rank=scoped.reduced)
+            factors.append([_Column(_names(scoped.factor.factor, name), values) for name, values in encoded.items()])
+        scale = "" if part.scale == 1 else f"{part.scale:g}:"
+        return [
+            _Column(
+                (":".join(c.names[0] for c in product[::-1]), scale + ":".join(c.names[1] for c in product[::-1])),
+                _product([column.values for column in product], part.scale),
+            )
+            for product in itertools.product(*reversed(factors))
+        ]
+
+
+def _is_foreign(value: Any) -> bool:
+    """Tell whether a value is a column of another library than NumPy or pandas."""
+    return getattr(value, "__array__", None) is not None and not type(value).__module__.startswith(
+        ("numpy", "pandas", "formulaic")
+    )
+
+
+def _rows_of(value: Any) -> int | None:
+    """Return how many rows a value has; None of a single number."""
+    if isinstance(value, FactorValues):
+        value = value.__wrapped__
+    if isinstance(value, Mapping):
+        return max((rows for part in value.values() if (rows := _rows_of(part)) is not None), default=None)
+    shape = np.shape(value)
+    return shape[0] if shape else None
+
+
+class _Columns(Mapping[str, Any]):
+    """The columns of a frame, each the same object whenever it is asked for."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame, self._known = frame, dict[str, Any]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known:
+            self._known[name] = self._frame[name]
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._frame.columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frame.columns)
+
+    def __len__(self) -> int:
+        return self._frame.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """A column of a formula.
+
+    Attributes
+    ----------
+    names : (str, str)
+        Its name, and that with quotation marks where a name is the data's own, for where the first is another column's.
+    values : vector
+        (n,) numbers.
+    """
+
+    names: tuple[str, str]
+    values: Any
+
+
+def distinct(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a name for each pair of a plain and a quoted one: the plain one, unless another has it, and never one twice."""
+    often = Counter(plain for plain, _ in names)
+    chosen = [plain if often[plain] == 1 else quoted for plain, quoted in names]
+    known, taken = set(chosen), set[str]()
+    for i, name in enumerate(chosen):
+        if name in taken:
+            chosen[i] = next(other for n in itertools.count(2) if (other := f"{name}.{n}") not in known)
+            known.add(chosen[i])
+        taken.add(chosen[i])
+    return chosen
+
+
+def term_names(terms: Sequence[Term]) -> list[str]:
+    """Return a name for each term."""
+    pairs = []
+    for term in terms:
+        factors = [_names(factor, factor.expr) for factor in term.factors]
+        plain, quoted = (":".join(parts) for parts in zip(*factors, strict=True))
+        pairs.append((CONSTANT, CONSTANT) if plain == quoted == "1" else (plain, quoted))
+    return distinct(pairs)
+
+
+def _names(factor: Factor, name: str) -> tuple[str, str]:
+    """Return a factor's column's name without and with quotation marks; it begins with the factor's expression."""
+    if factor.eval_method is not Factor.EvalMethod.LOOKUP:
+        return name, name
+    column, rest = bare(factor.expr), name.removeprefix(factor.expr)
+    needs = not is_plain(column) or column == CONSTANT
+    return column + rest, (f"`{column}`" if needs else column) + rest
+
+
+def _product(factors: Sequence[Any], scale: float) -> Any:
+    """Return (n,) the product of vectors and a number."""
+    doubles = [_double(values) for values in factors]
+    product = doubles[0] if scale == 1 else scale * doubles[0]
+    for values in doubles[1:]:
+        product = product * values
+    return product
+
+
+def _double(values: Any) -> Any:
+    if isinstance(values, pd.Series):
+        return values.to_numpy(dtype=float, na_value=np.nan)
+    return np.asarray(values, dtype=float)
+
+
+def _degree(term: Term) -> int:
+    return sum(factor.expr != "1" for factor in term.factors)
+
+
+def _check_structure(made: Sequence[EncodedTermStructure], known: Sequence[EncodedTermStructure]) -> None:
+    """Refuse columns that are not those of the fit."""
+    for new, old in zip(made, known, strict=True):
+        if list(new.columns) != list(old.columns):
+            raise OtherKindError(":".join(factor.expr for factor in old.term.factors))

@@ -99,9 +99,29 @@ def test_mistakes_are_one_sentence(frame, arguments, says, tmp_path, capsys, mon
 
 
 CODE = [
-    *("pd.read_pickle('x.pkl')", "sys.exit(3)", "sys.exit(3)(x)", "Path('made').touch()", "Path('made').touch().nothing()"),
-    *("open('made', 'w')", "__import__('os').mkdir('made')", "main(['wage ~ x', 'wages.csv'])", "x.to_csv('made')", "listed", "np"),
-    *("Q(open('made', 'w'))", "I(Path)", "read_table", "np.save('made', x)", "(lambda: x)()", "[open('made', 'w') for i in x]"),
+    *(
+        "pd.read_pickle('x.pkl')",
+        "sys.exit(3)",
+        "sys.exit(3)(x)",
+        "Path('made').touch()",
+        "Path('made').touch().nothing()",
+    ),
+    *(
+        "open('made', 'w')",
+        "__import__('os').mkdir('made')",
+        "main(['wage ~ x', 'wages.csv'])",
+        "x.to_csv('made')",
+        "listed",
+        "np",
+    ),
+    *(
+        "Q(open('made', 'w'))",
+        "I(Path)",
+        "read_table",
+        "np.save('made', x)",
+        "(lambda: x)()",
+        "[open('made', 'w') for i in x]",
+    ),
     *("bs(x, df=10**9)", "np.ones(10**10)", "x + `sys`", "options", "warnings", "x.values", "pd", "C(x, Path)"),
 ]
 
@@ -123,7 +143,9 @@ def test_formulas_run_no_code(frame, code, formula, model, tmp_path, capsys, mon
 def test_formulas_compute(frame, tmp_path, capsys):
     path = tmp_path / "wages.csv"
     frame.to_csv(path, index=False)
-    formula = "np.log(wage + 99) ~ bs(x, df=4) + C(state % 3, Sum) + (x > 0) + abs(x):center(wage) + np.where(x > 1, x, 0)"
+    formula = (
+        "np.log(wage + 99) ~ bs(x, df=4) + C(state % 3, Sum) + (x > 0) + abs(x):center(wage) + np.where(x > 1, x, 0)"
+    )
     assert main([formula, str(path)]) == 0
     res = bh.ols(formula, pd.read_csv(path)).fit()
     _same(capsys.readouterr().out, f"{res.summary()}\n")

@@ -78,6 +78,12 @@ def _dummy(d):
     return np.column_stack([d.x, np.eye(24)[:, -1]])
 
 
+def _periods(d):
+    """A regressor about its means by period, and the periods' dummies, so that these hold nothing of its slope."""
+    dummies = np.eye(6)[np.arange(24) % 6]
+    return np.column_stack([d.x[:, 1] - dummies @ (dummies.T @ d.x[:, 1]) / 4, dummies])
+
+
 def _cauchy(output, target):
     return torch.log1p((output - target) ** 2)
 
@@ -216,7 +222,7 @@ COVARIANCES = [
     Case("CR2 of an index by outer products", lambda d: _logit(d, bread="opg").with_cov(bh.Cluster(d.groups, "CR2")), bh.EstimationError, ("opg",)),
     Case("CR2 of a module by outer products", lambda d: _net(d, module=Curve(), y=d.ty[:, None].abs()).fit(bread="opg").with_cov(bh.Cluster(d.groups, "CR2")), bh.EstimationError, ("opg",)),
     Case("CR2 of a loss that is not convex", lambda d: _net(d, _cauchy).fit("HC0").with_cov(bh.Cluster(d.groups, "CR2")), bh.EstimationError, ("CR1",)),
-    Case("HAC with a negative variance", lambda d: _fit(d, bh.HAC(12, kernel="truncated")), bh.EstimationError, ("negative variance", "Bartlett")),
+    Case("no variance at all", lambda d: _fit(d, bh.HAC(23, kernel="truncated")), bh.EstimationError, ("no coefficient a variance", "Bartlett")),
     Case("OPG of a penalty", lambda d: _net(d, nn.BCEWithLogitsLoss(), y=d.yes, penalty=0.1).fit("OPG"), bh.EstimationError, ("penalty", "'HC0'")),
     Case("OPG of a row's dummy", lambda d: bh.OLS(d.y, _dummy(d)).fit("OPG"), bh.EstimationError, ("singular", "'HC0'")),
     Case("classical of a loss that the penalty turns", lambda d: _m(d, lambda b, y: -0.1 * (y - b) ** 2, likelihood=True, penalty=lambda p: 10 * p["b"] ** 2).fit("nonrobust"), bh.EstimationError, ("penalty", "'HC0'")),
@@ -303,6 +309,8 @@ WARNINGS = [
     Case("t_test: no variance", lambda d: _fit(d).with_cov(np.ones((3, 3)) * 2 - np.eye(3)).t_test("educ = exper"), bh.ClusterWarning, ("1 restriction", "NaN")),
     Case("wald_test_terms: not identified", lambda d: _collinear(d, "pinv").wald_test_terms(), bh.ClusterWarning, ("'educ', 'twice'", "collinear")),
     Case("predict: not identified", lambda d: _collinear(d, "pinv").predict({"educ": [1.0, 2.0], "twice": [2.0, 5.0]}), bh.CollinearityWarning, ("1 prediction", "no standard error")),
+    Case("HAC with a negative variance", lambda d: _fit(d, bh.HAC(12, kernel="truncated")), bh.ClusterWarning, ("not positive semi-definite", "no variance", "Bartlett")),
+    Case("periods' own dummies", lambda d: bh.OLS(d.y, _periods(d)).fit(bh.DriscollKraay(np.arange(24) % 6, 0)), bh.ClusterWarning, ("'x2', 'x3'", "no variance", "report only these")),
     Case("HAC that is no covariance", lambda d: _fit(d, bh.HAC(5, kernel="truncated")), bh.ClusterWarning, ("Bartlett",)),
     Case("two ways that are no covariance", lambda d: _two_ways(2).fit(_WAYS), bh.ClusterWarning, ("psd='repair'",)),
     Case("a nested test under HC1", lambda d: _fit(d, "HC1").compare_f_test(bh.ols("y ~ educ", d.frame).fit()), bh.RobustTestWarning, ("homoskedastic", "wald_test")),

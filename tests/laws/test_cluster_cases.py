@@ -74,8 +74,8 @@ def test_two_ways_that_are_no_covariance_in_any_unit():
     y, g, t = a + b + r.normal(size=60), r.integers(0, 6, 60), r.integers(0, 6, 60)
     for scale in (1.0, 1e-7):
         model = bh.OLS(y, np.c_[np.ones(60), a * scale, b])
-        with pytest.raises(bh.EstimationError, match="psd='repair'"):
-            model.fit(bh.Cluster([g, t], kind="CR0"))
+        with pytest.warns(bh.ClusterWarning, match="psd='repair'"):
+            assert np.isnan(model.fit(bh.Cluster([g, t], kind="CR0")).bse).any()
     assert np.isfinite(bh.OLS(y, np.c_[np.ones(60), a, b]).fit(bh.Cluster([g, t], kind="CR0", psd="repair")).bse).all()
     with pytest.raises(bh.EstimationError, match="similar sizes"):
         model.fit(bh.Cluster([g, t], kind="CR0", psd="repair"))
@@ -240,7 +240,7 @@ def test_scores_that_sum_to_zero_together_have_no_variance(estimator):
     rng = np.random.default_rng(6)
     x = bh.add_constant(rng.normal(size=(40, 2)))
     res = bh.OLS(x.sum(1) + rng.normal(size=40), x).fit()
-    with pytest.raises(bh.EstimationError, match="variances of zero"):
+    with pytest.raises(bh.EstimationError, match="no coefficient a variance"):
         res.with_cov(estimator)
 
 
@@ -252,7 +252,8 @@ def test_a_periods_own_dummy_has_no_variance_and_the_others_have_theirs():
     x -= dummies @ (dummies.T @ x) / 10
     y = x + rng.normal(size=60)
     res = bh.OLS(y, np.column_stack([x, dummies])).fit()
-    with pytest.warns(bh.ClusterWarning, match="6 variances of zero"):
+    with pytest.warns(bh.ClusterWarning, match="gives 'x2', 'x3', 'x4', 'x5', 'x6', 'x7' no variance"):
         bse = res.with_cov(bh.DriscollKraay(period, 0)).bse
+    assert np.isnan(bse[1:]).all()
     meat = sum((x[period == t] @ res.resid[period == t]) ** 2 for t in range(6))
     np.testing.assert_allclose(bse[0] ** 2, meat / (x @ x) ** 2 * 6 / 5 * 59 / 53, rtol=1e-10)

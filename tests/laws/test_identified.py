@@ -63,7 +63,7 @@ def test_an_empty_cell_as_in_the_fit_without_it(cells):
     assert row.df_denom == len(cells) - 5
 
 
-@pytest.mark.filterwarnings("ignore:There is no test of 'b'")
+@pytest.mark.filterwarnings("ignore:There is no test of:betahat.ClusterWarning")
 @pytest.mark.parametrize("empty", ["au", "av", "bu", "bv", "cu", "cv"])
 def test_any_empty_cell(empty):
     """Minimum norm moves in two directions of the interaction where the data know one, unless the empty cell is that of a column."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,12 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Rows
 from betahat.covariance.told import Told
 from betahat.data.container import hands_out_copies
 from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
-from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed, user_level
+from betahat.errors import EstimationError, OptionError, listed
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
@@ -231,46 +229,8 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
         (r, r) C.
     label, note, df_tests
         As in `Covariance`.
-
-    Raises
-    ------
-    EstimationError
-        A variance is negative, or all are zero.
-
-    Warns
-    -----
-    ClusterWarning
-        A variance is zero, or joint tests are not defined.
     """
-    matrix = fit.root @ core @ fit.root.mT
-    plain, variances = _plain_variances(fit), matrix.diagonal()  # the former are the scale of rounding
-    zero = variances.abs() < _ROUNDING * plain
-    if bool(zero.all()):
-        raise EstimationError(
-            f"{label} gives variances of zero: all rows are together, and their scores sum to zero; use fewer lags, a smaller cutoff or the "
-            "Bartlett kernel."
-        )
-    if bool((variances < -_ROUNDING * plain).any()):
-        raise EstimationError(
-            f"{label} gives a negative variance, as sums whose weights make no positive semi-definite matrix may on few data; use the "
-            "Bartlett, Parzen or quadratic-spectral kernel, fewer lags or a smaller cutoff."
-        )
-    if bool(zero.any()):
-        warnings.warn(
-            f"{label} gives {counted(int(zero.sum()), 'variance')} of zero, of coefficients whose scores sum to zero among the rows that are "
-            "together, such as a period's own dummy; their standard errors say nothing.",
-            ClusterWarning,
-            stacklevel=user_level(),
-        )
-    spectrum = torch.linalg.eigvalsh(core)
-    if bool(spectrum[0] < -_ROUNDING * spectrum[-1].abs()):
-        warnings.warn(
-            f"{label} is not positive semi-definite on these data, so that joint tests are not defined; use the Bartlett, Parzen or "
-            "quadratic-spectral kernel, fewer lags or a smaller cutoff.",
-            ClusterWarning,
-            stacklevel=user_level(),
-        )
-    return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests)
+    return Covariance(fit.root @ core @ fit.root.mT, label, note + penalised(fit), core=core, df_tests=df_tests)
 
 
 def check_held(fit: Fit, covariance: Covariance) -> None:
@@ -293,17 +253,6 @@ def check_held(fit: Fit, covariance: Covariance) -> None:
             f"The variance of the coefficients of {listed(names)} cannot be held in a number (it is beyond 1e300 or below "
             "1e-300); change the unit of these columns, or of the dependent variable."
         )
-
-
-def _plain_variances(fit: Fit) -> Tensor:
-    """(k,) the variances of the sandwich with the plain meat of the scores, HC0."""
-    meat = fit.sum_rows(_meat)
-    core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
-    return ((fit.root @ core) * fit.root).sum(1)
-
-
-def _meat(rows: Rows) -> Tensor:
-    return rows.meat()
 
 
 def keep_given(estimator: Estimator, *options: str) -> None:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
+from betahat.covariance.defined import plain_core
 from betahat.covariance.fixed import fixed_coefficients
-from betahat.covariance.leverage import full, half, score_sums
+from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
@@ -32,6 +33,10 @@ _FEW = 10
 _NEGATIVE = 1e-12
 # Variances that differ by more than this leave the smaller no digit in the larger's eigenvectors.
 _SPREAD = 1e-12
+# A repaired covariance has directions without variance to rounding.
+_SINGULAR = 1e-10
+# Sums of scores that cancel do so to rounding, and to the optimum's tolerance, of the largest.
+_STILL = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +62,8 @@ class Cluster(Estimator):
         The factor of another package instead of that of `kind` CR1S.
     psd : {"repair"} or None
         What becomes of several ways whose sum is not positive semi-definite: negative eigenvalues are set to zero, and
-        the note says so; None is an error if a variance is negative, and a warning otherwise.
+        the note says so. Dummies for all clusters of a way are set right apart from the other coefficients, which keep the numbers
+        of the regression that has partialled them out. None warns: coefficients without a variance have the standard error NaN.
     df_correction : bool
         Whether tests by t and F take G - 1 degrees of freedom (statsmodels) or n - k.
 
@@ -143,7 +149,7 @@ class Cluster(Estimator):
             clusters=clusterings(ways),
         )
         if len(ways) > 1:
-            return _of_several(found, self.psd)
+            return _repaired(fit, found, ways) if self.psd == "repair" else found
         if adjusted is None or kind == "jackknife":
             return found
         identity = torch.eye(len(matrix)).to(matrix)
@@ -307,37 +313,73 @@ def _factor(kind: Kind, count: int, fit: Fit) -> float:
     }.get(kind, 1.0)
 
 
-def _of_several(found: Covariance, psd: str | None) -> Covariance:
-    """Repair, or name, a sum of several ways that is no covariance: found in Z's coordinates, where units do not matter."""
+def _repaired(fit: Fit, found: Covariance, ways: tuple[Groups, ...]) -> Covariance:
+    """Set negative eigenvalues of V to zero, as Cameron, Gelbach and Miller (2011) and R's sandwich do, where there are any.
+
+    Dummies that absorb a way are apart: of the other coefficients, f, V_ff is what the regression without the dummies' part has, and is
+    repaired, or not, by itself; of the dummies, d, it is V_dd - K V_ff K', K = V_df V_ff^-1, that is.
+    """
     core = found.core
     assert core is not None
-    spectrum = torch.linalg.eigvalsh(core)
+    spectrum = torch.linalg.eigvalsh(core)  # in Z's coordinates, where units do not matter
     if bool(spectrum[0] >= -_NEGATIVE * spectrum[-1].abs()):
         return found
-    if psd == "repair":
-        return _repaired(found)
-    if bool((found.matrix.diagonal() <= 0).any()):
-        raise EstimationError(
-            "The sum over the ways of clustering is not positive semi-definite, and a variance is negative; pass psd='repair', which says so "
-            "in the note, or cluster in one way."
-        )
-    warnings.warn(
-        "The sum over the ways of clustering is not positive semi-definite, so that joint tests may not be defined; pass psd='repair'.",
-        ClusterWarning,
-        stacklevel=user_level(),
-    )
-    return found
-
-
-def _repaired(found: Covariance) -> Covariance:
-    """Set V's negative eigenvalues to zero, as Cameron, Gelbach and Miller (2011) and R's sandwich do."""
-    spectrum, vectors = torch.linalg.eigh(found.matrix)
-    repaired = (vectors * spectrum.clamp_min(0.0)) @ vectors.mT
-    sizes = found.matrix.diagonal().abs()
-    if bool((repaired.diagonal() <= 0).any()) or bool(sizes.min() < _SPREAD * sizes.max()):
+    matrix, absorbed = found.matrix, _absorbed(fit, ways)
+    absorbed = torch.zeros_like(absorbed) if bool(absorbed.all()) else absorbed
+    free, dummies = (~absorbed).nonzero().flatten(), absorbed.nonzero().flatten()
+    block, count = _clipped(matrix[free][:, free])
+    sizes = matrix.diagonal()[free].abs()
+    if count and (bool((block.diagonal() <= 0).any()) or bool(sizes.min() < _SPREAD * sizes.max())):
         raise EstimationError(
             "The repair sets eigenvalues to zero, which depends on the regressors' units, and these differ so much that rounding would "
             "decide; bring them to similar sizes, or cluster in one way."
         )
-    note = f"{found.note}. Not positive semi-definite: {counted(int((spectrum < 0).sum()), 'negative eigenvalue')} set to zero"
+    repaired = matrix.clone()
+    repaired[free[:, None], free] = block
+    if len(dummies):
+        gain = matrix[dummies][:, free] @ _pseudo_inverse(block)
+        cross = gain @ block
+        rest, more = _clipped(matrix[dummies][:, dummies] - cross @ gain.mT)
+        count += more
+        repaired[dummies[:, None], dummies] = rest + cross @ gain.mT
+        repaired[dummies[:, None], free] = cross
+        repaired[free[:, None], dummies] = cross.mT
+    note = f"{found.note}. Not positive semi-definite: {counted(count, 'negative eigenvalue')} set to zero"
     return replace(found, matrix=repaired, note=note, core=None)
+
+
+def _clipped(matrix: Tensor) -> tuple[Tensor, int]:
+    """Set negative eigenvalues to zero, and count them, where the matrix has any at a unit diagonal; else it stays what it is."""
+    scale = matrix.diagonal().abs().sqrt()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    shape = torch.linalg.eigvalsh(matrix / scale / scale[:, None])
+    if bool(shape[0] >= -_NEGATIVE * shape[-1].abs()):
+        return matrix, 0
+    spectrum, vectors = torch.linalg.eigh(matrix)
+    return (vectors * spectrum.clamp_min(0.0)) @ vectors.mT, int((spectrum < 0).sum())
+
+
+def _pseudo_inverse(matrix: Tensor) -> Tensor:
+    """Return the inverse of a positive semi-definite matrix in the directions that it has, at a unit diagonal."""
+    scale = matrix.diagonal().sqrt()
+    spectrum, vectors = torch.linalg.eigh(matrix / scale / scale[:, None])
+    held = spectrum > _SINGULAR * spectrum[-1]
+    inverse: Tensor = (vectors[:, held] / spectrum[held]) @ vectors[:, held].mT / scale / scale[:, None]
+    return inverse
+
+
+def _absorbed(fit: Fit, ways: tuple[Groups, ...]) -> Tensor:
+    """Return (k,) whether a coefficient belongs to dummies for all clusters of a way, the constant among them.
+
+    The scores of such a column sum to zero in every cluster of that way, and as many columns have such sums as there are clusters, or
+    one less where another way's dummies add up to the constant.
+    """
+    absorbed = torch.zeros(len(fit.params), dtype=torch.bool, device=fit.params.device)
+    turn = fit.root.mT @ fit.triangle.mT @ fit.triangle  # Z's s to s
+    plain = ((turn.mT @ plain_core(fit)) * turn.mT).sum(1).sqrt()
+    for way in ways:
+        sums = (rotated_sums(fit, way) @ turn).abs().amax(0)
+        still = sums <= _STILL * plain
+        if int(still.sum()) >= (way.count - 1) * max(len(fit.equations), 1):
+            absorbed |= still
+    return absorbed

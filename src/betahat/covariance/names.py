@@ -18,6 +18,7 @@ from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster, Correction, Kind
 from betahat.covariance.conley import Conley
+from betahat.covariance.defined import defined
 from betahat.covariance.given import Given
 from betahat.covariance.hac import HAC
 from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
@@ -261,7 +262,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
     Raises
     ------
     EstimationError
-        It is no `Covariance`, or its matrix has the wrong shape, or variances that no number can hold.
+        It is no `Covariance`, or its matrix has the wrong shape, or variances that no number can hold, or none.
     """
     covariance = choice.estimator(fit)
     if not isinstance(covariance, Covariance):
@@ -284,7 +285,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
     check_held(fit, covariance)
     options = {**dict(told_options(choice.estimator)), **dict(covariance.options)}
     told = replace(covariance, matrix=matrix.to(fit.params), options=tuple(options.items()))
-    return with_distribution(told, fit, choice.use_t)
+    return with_distribution(defined(fit, told), fit, choice.use_t)
 
 
 def check_use_t(use_t: bool | None) -> None:

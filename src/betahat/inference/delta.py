@@ -318,7 +318,8 @@ def delta_method(
     )
     moved = replicated.draws - replicated.draws.mean(0)
     matrix = moved.mT @ moved / (len(moved) - _lost_degrees(covariance))
-    return Delta(estimates, jacobian, matrix, replicated.errors, covariance.df, container, replicated)
+    errors = torch.where(torch.isnan(variances.errors(jacobian)), torch.nan, replicated.errors)
+    return Delta(estimates, jacobian, matrix, errors, covariance.df, container, replicated)
 
 
 def replicated_function(

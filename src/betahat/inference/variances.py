@@ -8,8 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from betahat.inference.coefficients import covariance_factor, square_root
 from betahat.solvers.lengths import lengths, sizes_of
+from betahat.solvers.roots import square_root
 
 # What a matrix of doubles says of a variance is lost below 1e-16 of the terms that cancel in it, and of its root below 1e-8.
 _CANCELLED = 1e-8
@@ -39,7 +39,12 @@ class Variances:
     @cached_property
     def factor(self) -> Tensor | None:
         """(k, q) F with F F' = V, through which collinear coefficients keep their digits; None of an indefinite V."""
-        return covariance_factor(self.root, self.core, self.matrix, self.rounding)
+        if self.core is None:
+            return square_root(self.matrix)
+        if self.core.ndim == 0:
+            return self.root * self.core.sqrt()
+        half = square_root(self.core, self.rounding)
+        return None if half is None else self.root @ half
 
     @cached_property
     def coefficients(self) -> Tensor:

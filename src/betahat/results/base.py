@@ -583,8 +583,7 @@ class Results(ABC):
         return replace(found, pvalues=own, inverted=partial(self._inverted, matrix))
 
     def _inverted(self, matrix: Tensor, alpha: float) -> Tensor:
-        assert self.cov.resampling is not None
-        bounds = self.cov.resampling.interval(matrix, alpha)
+        bounds = self._own_interval(matrix, alpha)
         assert bounds is not None
         return bounds
 
@@ -919,16 +918,23 @@ class Results(ABC):
         return two_sided(self._statistics, self.cov.df) if own is None else own
 
     def _own_pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:
-        """(J,) p-values of single restrictions, where the covariance has tests of its own."""
-        resampling = self.cov.resampling
-        return None if resampling is None else resampling.pvalues(matrix, values)
+        """(J,) p-values of single restrictions, where the covariance has tests of its own; NaN of those without a variance."""
+        own = None if self.cov.resampling is None else self.cov.resampling.pvalues(matrix, values)
+        return None if own is None else torch.where(torch.isnan(self._variances.errors(matrix)), torch.nan, own)
+
+    def _own_interval(self, matrix: Tensor, alpha: float) -> Tensor | None:
+        """(J, 2) intervals by inverting these tests."""
+        own = None if self.cov.resampling is None else self.cov.resampling.interval(matrix, alpha)
+        return (
+            None if own is None else torch.where(torch.isnan(self._variances.errors(matrix))[:, None], torch.nan, own)
+        )
 
     def _bounds(self, alpha: float, method: Method | None = None) -> Tensor:
         """(k, 2) intervals of the coefficients."""
         if method is not None:
             return self._replicated(f"method={method!r}").interval(method, alpha)
         plain = interval(self.fit.params, self._errors, alpha, self.cov.df)
-        own = None if self.cov.resampling is None else self.cov.resampling.interval(self._identity, alpha)
+        own = self._own_interval(self._identity, alpha)
         return plain if own is None else own
 
     @property

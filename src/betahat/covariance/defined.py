@@ -1,0 +1,103 @@
+"""Which coefficients have a variance under a covariance: sums of scores may cancel to rounding, or to less than nothing."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.rows import Rows
+from betahat.covariance.base import Covariance
+from betahat.data.sample import Removed
+from betahat.errors import ClusterWarning, EstimationError, listed, user_level
+from betahat.fit import Fit
+from betahat.objectives.base import Claim
+from betahat.solvers.roots import square_root
+
+# A variance below this share of what the same scores have as single rows is what cancelling left of it: scores sum to zero to 1e-16 of them,
+# times |y| / |e|, and at an optimum to 1e-12.
+_CANCELLED = 1e-10
+# Least squares residuals have the rounding of y; others are zero to the solver's tolerance.
+_RESIDUAL, _SOLVED = 1e3 * torch.finfo(torch.float64).eps, 1e-10
+# In a perfect fit all residuals are rounding, and no direction has less of a variance than others.
+_PERFECT = 1e-4
+# Where no direction's variance is below this share of the largest, none is rounding, and no row need be looked at.
+_SOUND = 1e-8
+
+
+def defined(fit: Fit, covariance: Covariance) -> Covariance:
+    """Return the covariance with what is rounding in it, and name the coefficients that it gives no variance.
+
+    Raises
+    ------
+    EstimationError
+        It gives none a variance.
+
+    Warns
+    -----
+    ClusterWarning
+        It gives some none, or is not positive semi-definite.
+    """
+    core, variances = covariance.core, covariance.matrix.diagonal()
+    rounding = None if core is None or core.ndim == 0 else _rounding(fit, core)
+    none = variances < 0
+    if rounding is not None:
+        none |= variances < ((fit.root @ rounding) * fit.root).sum(1)
+    label = covariance.label
+    if bool(none.all()):
+        raise EstimationError(
+            f"{label} gives no coefficient a variance: all rows are together and their scores sum to zero, or the sum is negative; use fewer "
+            "lags, a smaller cutoff or the Bartlett kernel, or cluster otherwise."
+        )
+    if bool(none.any()):
+        which = listed(name for name, lost in zip(fit.coefficients, none.tolist(), strict=True) if lost)
+        negative = bool((variances < 0).any()) and (
+            rounding is None or core is None or square_root(core, rounding) is None
+        )
+        why = (
+            f"is not positive semi-definite on these data, and gives {which} no variance: the sum over ways of clustering, or over neighbours, is "
+            "negative. Their standard errors and tests are NaN, and all others stand; psd='repair' is for several ways, the Bartlett, Parzen or "
+            "quadratic-spectral kernel, fewer lags or a smaller cutoff for neighbours"
+            if negative
+            else f"gives {which} no variance: their scores sum to zero among the rows that are together, as with a dummy for these rows. Their "
+            "standard errors and tests are NaN, and all others stand; report only these"
+        )
+        warnings.warn(f"{label} {why}.", ClusterWarning, stacklevel=user_level())
+    elif rounding is not None and core is not None and square_root(core, rounding) is None:
+        warnings.warn(
+            f"{label} is not positive semi-definite on these data, so that joint tests may not be defined; use psd='repair' for several ways of "
+            "clustering, and the Bartlett, Parzen or quadratic-spectral kernel, fewer lags or a smaller cutoff for neighbours.",
+            ClusterWarning,
+            stacklevel=user_level(),
+        )
+    return replace(covariance, rounding=rounding)
+
+
+def plain_core(fit: Fit) -> Tensor:
+    """Return (r, r) the meat of the scores as single rows, HC0's, in Z's coordinates."""
+    meat = fit.sum_rows(_meat)
+    return fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
+
+
+def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
+    """Return (r, r) what is rounding in a core; None where nothing is."""
+    squares = fit.objective.claim is Claim.LEAST_SQUARES
+    scale = (fit.loss.abs() / fit.nobs if fit.objective.claim is Claim.NONE else fit.dispersion).clamp_min(0.0)
+    size = torch.maximum(core.diagonal().max(), scale)
+    if squares:
+        fitted = fit.triangle @ fit.params
+        floor = torch.minimum(_RESIDUAL**2 * (fitted @ fitted + 2.0 * fit.loss) / fit.nobs, _PERFECT**2 * scale)
+    else:
+        floor = _SOLVED**2 * scale
+    eye = torch.eye(len(core)).to(core)
+    if not bool(torch.linalg.cholesky_ex(core - (_SOUND * size + floor) * eye).info):
+        return None
+    if isinstance(fit.sample, Removed):
+        return floor * eye
+    return _CANCELLED * plain_core(fit) + floor * eye
+
+
+def _meat(rows: Rows) -> Tensor:
+    return rows.meat()

@@ -37,6 +37,7 @@ from betahat.solvers.least_squares import (
 from betahat.solvers.levenberg_marquardt import levenberg_marquardt
 from betahat.solvers.newton import Optimum, newton, newton_step, noise, parameters_along, unit_scale, why_stopped
 from betahat.solvers.quasi_newton import quasi_newton
+from betahat.solvers.slopes import check_gradient, check_hessian
 from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
 
 T = TypeVar("T")
@@ -609,13 +610,15 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
     -------
     Fit
     """
+    closed = isinstance(problem.objective, LinearIndex | Softmax)
+    if not closed or problem.penalty is not None:
+        check_gradient(problem, start)
     if not polish:
         local = problem.evaluate(start, Bread.OBSERVED)
         decrement = abs(float(newton_step(local) @ local.gradient)) / noise(problem, local)
         path, route = Optimum(local, decrement, 0, converged=False), "as given"
     else:
         params, steps, route = start, 0, "newton"
-        closed = isinstance(problem.objective, LinearIndex | Softmax)
         if problem.objective.claim is Claim.LEAST_SQUARES and problem.penalty is None and not closed:
             params, steps = levenberg_marquardt(problem, params)
             route = "levenberg-marquardt, newton"
@@ -754,6 +757,8 @@ def _certificate(problem: Problem, params: Tensor, triangle: Tensor) -> float | 
             f"Two computations of the Hessian differ by {found:.1g} of it, so neither can be trusted; look for a module that is not "
             "twice differentiable, or whose output is not the same at every call."
         )
+    if found is not None:
+        check_hessian(problem, params, triangle.mT @ triangle)
     return found
 
 

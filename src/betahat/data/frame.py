@@ -259,6 +259,7 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
             "dict of columns, or to a prediction the regressors themselves with transform=False."
         )
     if isinstance(data, Mapping):
+        check_together([(f"column {name!r} of the data", value) for name, value in data.items()])
         data = pd.DataFrame({name: [value] if np.ndim(value) == 0 else value for name, value in data.items()})
     if isinstance(data, pd.Series):
         by_name = all(isinstance(label, str) for label in data.index)
@@ -528,6 +529,16 @@ def check_index(label: str, index: pd.Index | None, exog: pd.Index | None, besid
         f"The indices of {label} and {beside} differ, so their rows may not belong together; align them first, "
         f"with {label}.loc[{beside}.index] say, or pass arrays."
     )
+
+
+def check_together(columns: Sequence[tuple[str, Any]]) -> None:
+    """Refuse series of pandas whose indices differ; what has no index, an array or a number, goes by position."""
+    labelled = [(label, values.index) for label, values in columns if isinstance(values, pd.Series | pd.DataFrame)]
+    for label, index in labelled[1:]:
+        if not index.equals(labelled[0][1]):
+            raise DataError(
+                f"The indices of {label} and {labelled[0][0]} differ, so their rows may not belong together; align them first, or pass arrays."
+            )
 
 
 def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:

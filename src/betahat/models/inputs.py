@@ -12,7 +12,7 @@ from torch import Tensor
 
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
-from betahat.data.frame import read_columns
+from betahat.data.frame import check_together, read_columns
 from betahat.errors import DataError, listed
 
 
@@ -56,9 +56,11 @@ def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None 
     if inputs is None:
         return Inputs((), None, None, None)
     if isinstance(inputs, Mapping):
+        check_together([(f"inputs[{name!r}]", value) for name, value in inputs.items()])
         read = [_one_input(value, f"inputs[{name!r}]", device) for name, value in inputs.items()]
         found = Inputs(tuple(part[0] for part in read), tuple(map(str, inputs)), None, _first_container(read), inputs)
     elif isinstance(inputs, tuple) or (isinstance(inputs, list) and any(isinstance(part, Tensor) for part in inputs)):
+        check_together([(f"inputs[{i}]", value) for i, value in enumerate(inputs)])
         read = [_one_input(value, f"inputs[{i}]", device) for i, value in enumerate(inputs)]
         found = Inputs(tuple(part[0] for part in read), None, None, _first_container(read))
     elif isinstance(inputs, Tensor) or (isinstance(inputs, np.ndarray) and inputs.ndim > 2):

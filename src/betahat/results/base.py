@@ -26,6 +26,7 @@ from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
+from betahat.data.frame import check_index
 from betahat.data.sample import Removed
 from betahat.errors import BetahatError, ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Diagnostics, Fit
@@ -1105,6 +1106,12 @@ def square_of(results: Results, values: Tensor) -> Any:
 def intervals_of(results: Results, values: Tensor) -> Any:
     """Hand out (k, 2) bounds, a row for each parameter."""
     return results._container.present(results._expand(values), results._names, [0, 1])
+
+
+def check_beside(values: Any, option: str, exog: Any, rows: Container) -> None:
+    """Refuse a series beside new regressors, or those of the fit, whose index is another than theirs; arrays have none."""
+    if isinstance(values, pd.Series | pd.DataFrame) and not isinstance(exog, np.ndarray | Tensor | list | tuple):
+        check_index(option, values.index, rows.row_labels)
 
 
 def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple[Tensor, Container, Tensor | None]:

@@ -39,7 +39,7 @@ from betahat.inference.response import (
 )
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.results.base import Results, intervals_of, new_regressors, square_of, vector_of
+from betahat.results.base import Results, check_beside, intervals_of, new_regressors, square_of, vector_of
 from betahat.results.second_summary import equations_summary, second_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
@@ -503,6 +503,8 @@ class DiscreteResults(MaximumLikelihoodResults):
             raise OptionError(
                 "offset and exposure of the data of the fit are those of the fit; pass exog as well to predict under others."
             )
+        for option, values in (("offset", offset), ("exposure", exposure)):
+            check_beside(values, option, exog, container)
         given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
         if offset is not None:
             given = given + _one_each(self.model.new_vector(offset, exog, "offset"), given, "offset")

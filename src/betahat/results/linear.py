@@ -40,7 +40,7 @@ from betahat.inference.wald import (
     WaldTest,
     identity_rows,
 )
-from betahat.results.base import VectorResults, new_regressors
+from betahat.results.base import VectorResults, check_beside, new_regressors
 from betahat.results.second_summary import numbered_notes, second_summary
 from betahat.tables.summary import Content, named_model, regression_summary
 
@@ -340,9 +340,11 @@ class LinearResults(VectorResults):
         if exog is None:
             design = self.fit.design
             regressors, container = design.exog, design.container
+            check_beside(weights, "weights", exog, container)
             weights, known = design.weights if weights is None else weights, None
         else:
             regressors, container, known = new_regressors(self, exog, transform)
+            check_beside(weights, "weights", exog, container)
             weights = self.model.new_vector(weights, exog, "weights")
         given = None if weights is None else to_tensor(weights, self.fit.params)
         if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:

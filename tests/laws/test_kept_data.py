@@ -234,7 +234,8 @@ def test_data_of_torch_models(make, rows):
     if rows > 60 and make is _network:
         pytest.skip("the fit of a large network takes long, and the data are kept in the same place")
     rng = np.random.default_rng(0)
-    x, y = torch.tensor(rng.normal(size=(rows, 2))), torch.tensor(rng.normal(size=(rows, 1)))
+    x = torch.tensor(rng.normal(size=(rows, 2)))
+    y = 2 * torch.tanh(x[:, :1] - 0.5) + torch.tensor(rng.normal(size=(rows, 1)))
     res = make(x, y).fit()
     asks = [lambda: res.with_cov("HC0").bse]
     asks += [] if make is _estimator else [res.predict, lambda: res.resid]

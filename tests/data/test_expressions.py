@@ -116,7 +116,8 @@ def test_contrasts_are_patsys(contrast, formula):
 @pytest.mark.parametrize(
     ("contrast", "reason"),
     [
-        ('Treatment("z")', "specified level 'z' not found"),
+        ('Treatment("z")', "there is no level 'z'"),
+        ("Treatment(5)", "there is no level 5"),
         ("np.eye(3)", "3 rows for 5 levels"),
         ("Poly([1, 2])", "does not match"),
     ],

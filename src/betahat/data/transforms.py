@@ -11,7 +11,7 @@ import pandas as pd
 import patsy
 from formulaic.materializers.types import FactorValues
 from formulaic.transforms import TRANSFORMS
-from formulaic.transforms.contrasts import Contrasts
+from formulaic.transforms.contrasts import Contrasts, TreatmentContrasts
 from formulaic.utils.stateful_transforms import stateful_transform
 from interface_meta import override
 from pandas.api.types import is_bool_dtype
@@ -49,6 +49,11 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
         return found
 
     @override
+    def _apply(self, dummies: Any, levels: Sequence[Hashable], reduced_rank: bool = True, sparse: bool = False) -> Any:
+        """Take the row of each level; a product with the indicators would be as many passes as there are levels."""
+        return self.coded(levels, reduced_rank).matrix[np.asarray(dummies).argmax(1)]
+
+    @override
     def _get_coding_matrix(self, levels: Sequence[Hashable], reduced_rank: bool = True, sparse: bool = False) -> Any:
         return self.coded(levels, reduced_rank).matrix
 
@@ -68,12 +73,40 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
         return None
 
 
+@dataclass
+class Indicators(TreatmentContrasts):  # type: ignore[misc]
+    """Indicators of every level but one, whose name, or whose place, is given as to patsy: columns of the indicators, and no matrix.
+
+    Attributes
+    ----------
+    base : object
+        The level, or its place; None is the first.
+    """
+
+    @override
+    def _find_base_index(self, levels: Sequence[Hashable]) -> int:
+        if self.base is None:
+            return 0
+        if self.base in levels:
+            return list(levels).index(self.base)
+        if isinstance(self.base, int) and -len(levels) <= self.base < len(levels):
+            return int(self.base % len(levels))
+        raise ReasonError(f"there is no level {self.base!r}; the levels are {list(levels)!r:.200}")
+
+    @override
+    def get_drop_field(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Hashable:
+        """Drop nothing: each rank has columns of its own."""
+        return None
+
+
 def categories(
     data: Any, contrast: Any = None, levels: Any = None, spans_intercept: bool = True, contrasts: Any = None
 ) -> FactorValues:
     """Mark a column as categories, ``C(g, contrast, levels)``: patsy's contrasts, a matrix, or formulaic's, which calls them contrasts."""
     contrast = contrasts if contrast is None else contrast
-    if not (contrast is None or isinstance(contrast, Contrasts | Mapping) or _is_formulaics(contrast)):
+    if contrast is patsy.Treatment or isinstance(contrast, patsy.Treatment):
+        contrast = Indicators(None if contrast is patsy.Treatment else contrast.reference)
+    elif not (contrast is None or isinstance(contrast, Contrasts | Mapping) or _is_formulaics(contrast)):
         contrast = PatsyContrasts(contrast)
     if levels is None and not isinstance(data, FactorValues) and is_bool_dtype(data):
         levels = [False, True]

@@ -1,5 +1,7 @@
 """Influence against the fit that it stands for: every row left out in turn, and the model fitted again."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -96,3 +98,94 @@ def test_outlier_test_is_the_t_of_a_dummy(sample):
     assert table["student_resid"].iloc[4] == pytest.approx(float(with_dummy.tvalues[-1]), rel=ROUNDING)
     assert table["unadj_p"].iloc[4] == pytest.approx(float(with_dummy.pvalues[-1]), rel=ROUNDING)
     assert table["bonf(p)"].iloc[4] == pytest.approx(min(1, 30 * float(with_dummy.pvalues[-1])), rel=ROUNDING)
+
+
+# a row that a coefficient fits exactly
+
+
+def _singletons(n=60, alone=20, level=0.0, weights=False):
+    """Some units with one row, each with a dummy: their leverage is one, but for rounding."""
+    rng = np.random.default_rng(11)
+    unit = np.r_[np.arange(alone), alone + np.arange(n - alone) % 4]
+    frame = pd.DataFrame({"unit": unit, "x": rng.normal(size=n)}, index=[f"r{i}" for i in range(n)])
+    frame["y"] = frame.x + unit / 7 + rng.normal(size=n) + level
+    frame["w"] = rng.uniform(0.3, 3.0, size=n) if weights else 1.0
+    return frame, unit < alone
+
+
+@pytest.mark.parametrize("level", [0.0, 1e7])
+@pytest.mark.parametrize("weights", [False, True])
+def test_rows_of_leverage_one(weights, level):
+    """Their measures are NaN, as R's are; those of the other rows are those of the fit without these and their dummies."""
+    frame, alone = _singletons(weights=weights, level=level)
+    res = bh.wls("y ~ x + C(unit)", frame, weights="w").fit() if weights else bh.ols("y ~ x + C(unit)", frame).fit()
+    rest = frame[~alone]
+    small = bh.wls("y ~ x + C(unit)", rest, weights="w").fit() if weights else bh.ols("y ~ x + C(unit)", rest).fit()
+    found, wanted = res.get_influence(), small.get_influence()
+    tolerance = {"rtol": 1e-8 if level == 0.0 else 1e-4, "atol": 1e-10 if level == 0.0 else 1e-4}
+    same = (
+        "resid_studentized_external",
+        "resid_studentized_internal",
+        "resid_press",
+        "hat_diag_factor",
+        "influence",
+        "sigma2_not_obsi",
+    )
+    for name in same:
+        values = getattr(found, name)
+        assert np.isnan(values).tolist() == alone.tolist(), name
+        np.testing.assert_allclose(values[~alone], getattr(wanted, name), **tolerance)
+    np.testing.assert_allclose(found.dfbeta["x"][~alone], wanted.dfbeta["x"], **tolerance)
+    np.testing.assert_allclose(found.dffits[0][~alone], wanted.dffits[0], **tolerance)
+    ratio = (alone.sum() + 5) / 5  # of the coefficients, which Cook's distance counts
+    np.testing.assert_allclose(found.cooks_distance[0][~alone] * ratio, wanted.cooks_distance[0], **tolerance)
+    for values in (
+        *found.cooks_distance,
+        found.dffits[0],
+        found.dffits_internal[0],
+        found.cov_ratio,
+        found.det_cov_params_not_obsi,
+    ):
+        assert np.isnan(values).tolist() == alone.tolist()
+    for values in (found.dfbeta, found.dfbetas, found.params_not_obsi):
+        assert np.isnan(values).all(axis=1).tolist() == alone.tolist()
+        assert np.isfinite(values[~alone]).all(axis=None)
+    assert np.isnan(found.ess_press)
+    np.testing.assert_array_equal(found.resid_var[alone], 0.0)
+    summary = found.summary_frame()
+    assert summary.drop(columns="hat_diag")[alone].isna().all(axis=None)
+    np.testing.assert_allclose(summary["hat_diag"][alone], 1.0, rtol=1e-12)
+    cases = res.cases
+    for values in (cases.standardized, cases.cooks_distance):
+        assert torch.isnan(values).tolist() == alone.tolist()
+    np.testing.assert_allclose(cases.cooks_distance[~alone], found.cooks_distance[0][~alone], **tolerance)
+    with pytest.warns(bh.BetahatWarning, match="20 rows of leverage one left out"):
+        assert len(res.plot_diagnostics()) == 4
+
+
+@pytest.mark.parametrize("method", ["bonf", "holm", "fdr_bh", "sidak"])
+def test_outliers_are_looked_for_in_the_other_rows(method):
+    frame, alone = _singletons(n=200, alone=120)
+    found = bh.ols("y ~ x + C(unit)", frame).fit().outlier_test(method)
+    wanted = bh.ols("y ~ x + C(unit)", frame[~alone]).fit().outlier_test(method)
+    assert found.index.tolist() == frame.index.tolist()
+    assert found[alone].isna().all(axis=None)
+    np.testing.assert_allclose(found[~alone], wanted, rtol=1e-8)
+
+
+def test_no_row_can_be_judged():
+    """One degree of freedom is left, and none without a row."""
+    frame = pd.DataFrame({"x": [1.0, 2.0, 4.0], "y": [1.0, 3.0, 2.0]})
+    assert bh.ols("y ~ x", frame).fit().outlier_test()["unadj_p"].isna().all()
+
+
+@pytest.mark.parametrize("model", ["logit", "probit", "poisson"])
+def test_the_rows_of_a_discrete_model(model):
+    """Leverage under the bread in use; an own dummy of a count has the leverage one."""
+    frame, alone = _singletons(n=100, alone=3)
+    frame["y"] = np.where(frame.y > 0, 2.0, 1.0) if model == "poisson" else (frame.y > frame.y.median()) * 1.0
+    if model != "poisson":
+        frame["unit"], alone = np.where(alone, 3, frame.unit), np.zeros(100, dtype=bool)
+    cases = getattr(bh, model)("y ~ x + C(unit)", frame).fit().cases
+    for values in (cases.standardized, cases.standardized_deviance, cases.cooks_distance):
+        assert torch.isnan(values).tolist() == alone.tolist()

@@ -9,6 +9,7 @@ from enum import Enum
 from functools import singledispatch
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from betahat.data.blocks import Block, gram, product
@@ -207,6 +208,16 @@ class Rows(ABC):
         Tensor
             (k, k) or (r, r).
         """
+
+
+# Where 1 - h is below 1e-10, six digits of it are rounding error, and so would be what is divided by it.
+ALONE = 1e-10
+
+
+def slack(leverage: Tensor) -> Tensor:
+    """Return 1 - h; NaN where h is one: a coefficient fits such a row exactly, and its residual says nothing."""
+    left = 1.0 - leverage
+    return torch.where(left < ALONE, torch.nan, left)
 
 
 def meat_of_scores(rows: Rows, factor: Tensor | None) -> Tensor:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Rows
+from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
 from betahat.errors import EstimationError, counted
 from betahat.fit import Fit
 from betahat.objectives.own import ModelLoss
 from betahat.solvers.least_squares import RowSum
-
-# Where 1 - h is below 1e-10, six digits of it are rounding error, and so would be the standard error.
-_FULL_LEVERAGE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Discounted:
 
 
 def _highest_leverage(rows: Rows) -> Tensor:
-    return (rows.largest_leverage > 1.0 - _FULL_LEVERAGE).sum()
+    return torch.isnan(slack(rows.largest_leverage)).sum()
 
 
 @dataclass(frozen=True)
@@ -276,7 +273,7 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
 def _check_leverage(fit: Fit, label: str) -> None:
     if bool(fit.sum_rows(_highest_leverage)):
         leverage = fit.map_rows(lambda rows: rows.largest_leverage)
-        rows = torch.nonzero(leverage > 1.0 - _FULL_LEVERAGE).flatten().tolist()
+        rows = torch.nonzero(torch.isnan(slack(leverage))).flatten().tolist()
         if isinstance(fit.objective, ModelLoss) and not fit.objective.affine:
             raise EstimationError(
                 f"{label} divides by 1 - leverage, and the one-step leverage is 1 or more in {counted(len(rows), 'row')} (labelled "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.index import index_rows
-from betahat.calculus.rows import Rows, times
+from betahat.calculus.rows import Rows, slack, times
 from betahat.data.container import cached_copy, hands_out_copies
 from betahat.data.design import Design
 from betahat.errors import EstimationError
@@ -18,9 +18,6 @@ from betahat.inference.response import excess_loss
 from betahat.objectives.base import Claim, LinearIndex, OutputLoss
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.own import ModelLoss
-
-# Below this share left to the other rows, a row's residual is rounding.
-_ALONE = 1e-10
 
 
 @hands_out_copies
@@ -91,16 +88,15 @@ class Cases:
 
     @property
     def cooks_distance(self) -> Tensor:
-        """(n,) Cook's distance, standardized^2 h / ((1 - h) k)."""
-        return self.standardized**2 * self.leverage / ((1.0 - self.leverage) * self.fit.rank)
+        """(n,) Cook's distance, standardized^2 h / ((1 - h) k); NaN where h is 1."""
+        return self.standardized**2 * self.leverage / (slack(self.leverage) * self.fit.rank)
 
     def _standardized(self, residuals: Tensor) -> Tensor:
         if not self.variance_known:
             raise EstimationError(
                 "The loss does not say what the variance of y is, so residuals cannot be standardised; plot_residuals shows them as they are."
             )
-        left = 1.0 - self.leverage
-        return residuals / (self.fit.dispersion * torch.where(left > _ALONE, left, torch.nan)).sqrt()
+        return residuals / (self.fit.dispersion * slack(self.leverage)).sqrt()
 
 
 def index_cases(fit: Fit) -> Cases:

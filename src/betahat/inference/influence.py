@@ -16,6 +16,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from betahat.calculus.rows import slack
 from betahat.data.container import to_numpy, to_tensor
 from betahat.fit import Fit
 from betahat.inference.distribution import two_sided
@@ -26,7 +27,8 @@ from betahat.inference.residuals import whitened_residuals
 class Influence:
     """Leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS, with statsmodels' names.
 
-    For WLS all of them are of the whitened rows, as R's `influence.measures` has them.
+    For WLS all of them are of the whitened rows, as R's `influence.measures` has them. A row of leverage one, which a coefficient
+    fits exactly, has no residual to judge it by, and no fit without it: what is divided by 1 - h is NaN there.
 
     Attributes
     ----------
@@ -48,12 +50,12 @@ class Influence:
     @property
     def resid_press(self) -> Any:
         """(n,) e / (1 - h), a row's residual from the fit without it."""
-        return self._rows(self._resid / (1 - self._leverage))
+        return self._rows(self._resid / self._slack)
 
     @cached_property
     def ess_press(self) -> float:
         """The sum of squared `resid_press`."""
-        return float(((self._resid / (1 - self._leverage)) ** 2).sum())
+        return float(((self._resid / self._slack) ** 2).sum())
 
     @property
     def influence(self) -> Any:
@@ -131,12 +133,12 @@ class Influence:
     @property
     def resid_var(self) -> Any:
         """(n,) s^2 (1 - h)."""
-        return self._rows(self._sigma2 * (1 - self._leverage))
+        return self._rows(self._sigma2 * self._slack.nan_to_num(0.0))
 
     @property
     def resid_std(self) -> Any:
         """(n,) s sqrt(1 - h)."""
-        return self._rows((self._sigma2 * (1 - self._leverage)).sqrt())
+        return self._rows((self._sigma2 * self._slack.nan_to_num(0.0)).sqrt())
 
     def summary_frame(self) -> pd.DataFrame:
         """Return DFBETAS and the six measures of a row, as statsmodels does.
@@ -175,6 +177,10 @@ class Influence:
     def _leverage(self) -> Tensor:
         return self.fit.map_rows(lambda rows: rows.leverage)
 
+    @property
+    def _slack(self) -> Tensor:
+        return slack(self._leverage)
+
     @cached_property
     def _resid(self) -> Tensor:
         return whitened_residuals(self.fit)
@@ -185,24 +191,24 @@ class Influence:
 
     @cached_property
     def _sigma2_without(self) -> Tensor:
-        left = 2.0 * self.fit.loss - self._resid**2 / (1 - self._leverage)
+        left = 2.0 * self.fit.loss - self._resid**2 / self._slack
         return left.clamp_min(0.0) / (self.fit.df_resid - 1)
 
     @cached_property
     def _internal(self) -> Tensor:
-        return self._resid / (self._sigma2 * (1 - self._leverage)).sqrt()
+        return self._resid / (self._sigma2 * self._slack).sqrt()
 
     @cached_property
     def _external(self) -> Tensor:
-        return self._resid / (self._sigma2_without * (1 - self._leverage)).sqrt()
+        return self._resid / (self._sigma2_without * self._slack).sqrt()
 
     @property
     def _determinant_ratio(self) -> Tensor:
-        return (self._sigma2_without / self._sigma2) ** self._width / (1 - self._leverage)
+        return (self._sigma2_without / self._sigma2) ** self._width / self._slack
 
     @property
     def _odds(self) -> Tensor:
-        return self._leverage / (1 - self._leverage)
+        return self._leverage / self._slack
 
     @property
     def _dffits(self) -> Tensor:
@@ -219,7 +225,7 @@ class Influence:
     @cached_property
     def _changes(self) -> Tensor:
         bread = self.fit.bread
-        scores = self.fit.map_rows(lambda rows: rows.scores((1 - rows.leverage).reciprocal()))
+        scores = self.fit.map_rows(lambda rows: rows.scores(slack(rows.leverage).reciprocal()))
         return scores @ bread
 
     @cached_property

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betahat.calculus.classes import ClassRows
 from betahat.calculus.index import index_rows
-from betahat.calculus.rows import Rows
+from betahat.calculus.rows import Rows, slack
 from betahat.errors import EstimationError
 from betahat.fit import Fit
 from betahat.objectives.base import Claim, LinearIndex, Objective
@@ -179,12 +179,12 @@ def _slack(rows: Rows, power: float) -> Tensor:
     """Return (b,) (1 - h)^-power."""
     if power == 0.0:
         return torch.ones(len(rows)).to(rows.at.params)
-    slack = 1.0 - rows.leverage
-    if bool((slack < 1e-10).any()):
+    left = slack(rows.leverage)
+    if bool(torch.isnan(left).any()):
         raise EstimationError(
             "A row has leverage 1: it alone fixes a coefficient, so that its residual cannot be divided by 1 - h; use residuals='raw'."
         )
-    return slack**-power
+    return left**-power
 
 
 def scaled_scores(rows: Rows, power: float) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import torch
 from statsmodels.iolib.summary import Summary
@@ -390,7 +391,7 @@ class LinearResults(VectorResults):
         return index_cases(self.fit)
 
     def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
-        """Test each row for being an outlier, by its externally studentised residual.
+        """Test each row for being an outlier, by its externally studentised residual; a row of leverage one has none, and is no test.
 
         Parameters
         ----------
@@ -411,13 +412,15 @@ class LinearResults(VectorResults):
         """
         check_alpha(alpha)
         student, tail = self.get_influence().outlier_tests()
+        plain = to_numpy(tail)
+        adjusted, there = np.full_like(plain, np.nan), np.isfinite(plain)
         try:
-            adjusted = multipletests(to_numpy(tail), method=method, alpha=alpha)[1]
+            adjusted[there] = multipletests(plain[there], method=method, alpha=alpha)[1]
         except ValueError as error:
             raise OptionError(
                 f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names, limit=20)}."
             ) from error
-        columns = {"student_resid": to_numpy(student), "unadj_p": to_numpy(tail), f"{method}(p)": adjusted}
+        columns = {"student_resid": to_numpy(student), "unadj_p": plain, f"{method}(p)": adjusted}
         return pd.DataFrame(columns, index=self._container.row_labels)
 
     # tables

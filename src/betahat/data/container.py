@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from betahat.data.modes import check_held, settled
 from betahat.errors import DataError
 
 Names = Callable[[], Sequence[str]]
@@ -235,7 +236,8 @@ def to_tensor(values: Any, like: Tensor) -> Tensor:
     """Put real numbers of any kind into float64 on the device of `like`."""
     if isinstance(values, Tensor):
         check_real(values, "A tensor")
-        return values.detach().to(like.device, torch.float64)
+        check_held(values, "A tensor")
+        return settled(values).detach().to(like.device, torch.float64)
     try:
         return torch.as_tensor(real_array(values, "An array"), device=like.device)
     except DataError:

@@ -15,6 +15,7 @@ from torch import Tensor
 from betahat.data.blocks import Block, gather, gram, total
 from betahat.data.container import Container, to_numpy
 from betahat.data.kept import SMALL
+from betahat.data.modes import check_held
 from betahat.data.sample import Origin
 from betahat.errors import DataError, EstimationError, counted, listed
 
@@ -319,9 +320,11 @@ def check_shapes(endog: Tensor, exog: Tensor, vectors: Mapping[str, Tensor], nam
     """
     for label, values in (("endog", endog), *vectors.items()):
         if values.device != exog.device:
+            target = values.device if exog.device.type == "meta" else exog.device
             raise DataError(
-                f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(exog.device)!r}) say."
+                f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(target)!r}) say."
             )
+        check_held(exog, "exog")
         if values.shape[0] != exog.shape[0]:
             raise DataError(
                 f"{label} has {values.shape[0]} rows and exog has {exog.shape[0]}; pass as many rows of one as of the other."

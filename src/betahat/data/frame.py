@@ -24,6 +24,7 @@ from betahat.data.design import (
     check_weights,
 )
 from betahat.data.kept import keep_tensors
+from betahat.data.modes import settled
 from betahat.data.sample import Origin
 from betahat.errors import DataError, OptionError, counted, described, listed
 
@@ -354,6 +355,8 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
     if device is None:
         return
     try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("its tensors hold no numbers")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
@@ -363,6 +366,7 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
 
 
 def _tensor(values: Tensor, label: str, device: Device, dtype: torch.dtype | None) -> Tensor:
+    values = settled(values)
     if values.is_complex():
         raise DataError(
             f"{label} is complex; betahat needs real numbers: pass its real part, or real and imaginary parts as two columns."

@@ -17,6 +17,7 @@ from betahat.data.classes import class_formula, class_name, read_classes
 from betahat.data.container import to_tensor
 from betahat.data.design import Design
 from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import Fit, fit_index
 from betahat.models.options import BreadName, read_bread
@@ -38,6 +39,7 @@ M = TypeVar("M", bound="DiscreteModel")
 _VECTORS = ("offset", "exposure", "weights", "freq_weights")
 
 
+@in_ordinary_mode
 class DiscreteModel(RegressorModel, ABC):
     """What Logit, Probit and Poisson share: the fit.
 
@@ -325,6 +327,7 @@ class Poisson(DiscreteModel):
             raise DataError("endog is 0 in every row, so that no mean is positive; pass counts of which some are.")
 
 
+@in_ordinary_mode
 class MNLogit(RegressorModel):
     """Multinomial logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.frame import check_together, read_columns
+from betahat.data.modes import check_held, settled
 from betahat.errors import DataError, listed
 
 
@@ -107,11 +108,12 @@ def _one_input(value: Any, label: str, device: torch.device) -> tuple[Tensor, Co
         return read.values.to(torch.float64), Arrays() if read.index is None else Frames(read.index)
     if value.device != device:
         raise DataError(f"{label} is on {value.device} and the module on {device}; move one with .to({str(device)!r}).")
+    check_held(value, label)
     if value.is_complex():
         raise DataError(f"{label} is complex; betahat needs real numbers: pass real and imaginary parts as columns.")
     if value.ndim == 0:
         raise DataError(f"{label} is a single number; pass a row for each observation.")
-    detached = value.detach()
+    detached = settled(value).detach()
     return detached.to(torch.float64) if value.is_floating_point() else detached, TensorContainer()
 
 

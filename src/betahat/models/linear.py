@@ -10,6 +10,7 @@ import torch
 
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.modes import in_ordinary_mode
 from betahat.fit import fit_least_squares
 from betahat.models.regressors import (
     RegressorModel,
@@ -27,6 +28,7 @@ from betahat.solvers.least_squares import Rank
 M = TypeVar("M", bound="LinearModel")
 
 
+@in_ordinary_mode
 class LinearModel(RegressorModel, ABC):
     """What OLS and WLS share: the fit."""
 
@@ -80,6 +82,7 @@ class LinearModel(RegressorModel, ABC):
         return LinearResults(self, fit, covariance_of(fit, choice))
 
 
+@in_ordinary_mode
 class OLS(LinearModel):
     """Ordinary least squares: minimise sum (y - x'b)^2.
 
@@ -156,6 +159,7 @@ class OLS(LinearModel):
         return _from_formula(cls, formula, data, options, caller(2))
 
 
+@in_ordinary_mode
 class WLS(LinearModel):
     """Weighted least squares: minimise sum w (y - x'b)^2.
 

@@ -24,6 +24,7 @@ from betahat.data.container import Tensors as TensorContainer
 from betahat.data.design import check_size
 from betahat.data.frame import check_index, read_columns
 from betahat.data.kept import keep_tensors
+from betahat.data.modes import check_held, in_ordinary_mode, settled
 from betahat.data.sample import Batch, Origin
 from betahat.errors import DataError, OptionError, counted, described, listed
 from betahat.fit import fit_general
@@ -64,6 +65,7 @@ _REDUCE = {
 }  # fmt: skip
 
 
+@in_ordinary_mode
 class MEstimator:
     """M-estimation: minimise the sum over rows of a loss of parameters and data.
 
@@ -242,7 +244,10 @@ def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.devi
         raise OptionError(f"params is {params!r}; pass starting values by name, such as {{'beta': torch.zeros(3)}}.")
     device = next((value.device for value in params.values() if isinstance(value, Tensor)), torch.get_default_device())
     pieces, tensors, begin = [], {}, 0
-    for name, value in params.items():
+    for name, given in params.items():
+        value = settled(given) if isinstance(given, Tensor) else given
+        if isinstance(value, Tensor):
+            check_held(value, f"params[{name!r}]")
         try:
             check_real(value if isinstance(value, Tensor) else np.asarray(value), f"params[{name!r}]: an array")
             piece = torch.as_tensor(value, dtype=torch.float64, device=device).detach()
@@ -266,8 +271,9 @@ def _read_data(data: Mapping[str, Any], device: torch.device) -> tuple[tuple[Ten
     columns: list[Tensor] = []
     containers: list[Container] = []
     frames: list[tuple[str, pd.Index]] = []
-    for name, value in data.items():
+    for name, given in data.items():
         label = f"data[{name!r}]"
+        value = settled(given) if isinstance(given, Tensor) else given
         if isinstance(value, Tensor):
             if value.device != device:
                 raise DataError(

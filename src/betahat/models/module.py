@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from betahat.data.modes import settled
 from betahat.errors import DataError, OptionError, described, listed
 
 Tensors = Mapping[str, tuple[int, torch.Size]]
@@ -89,7 +90,7 @@ def functional(module: nn.Module, chosen: Sequence[str] | None) -> Functional:
         )
     free = _free_parameters(module, chosen)
     twin = _twin(module)
-    start = torch.cat([value.detach().to(torch.float64).flatten() for value in free.values()])
+    start = torch.cat([settled(value.detach()).to(torch.float64).flatten() for name, value in free.items()])
     tensors, begin = {}, 0
     for name, value in free.items():
         tensors[name] = (begin, value.shape)
@@ -145,7 +146,11 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
     devices = sorted({str(value.device) for value in free.values()})
     if len(devices) > 1:
         raise DataError(f"The parameters lie on several devices, {listed(devices)}; move the module to one.")
-    bad = [name for name, value in free.items() if not bool(torch.isfinite(value).all())]
+    if devices == ["meta"]:
+        raise DataError(
+            f"The parameters {listed(free)} are on meta, where tensors hold no numbers; call module.to_empty(device='cpu') and load its state."
+        )
+    bad = [name for name, value in free.items() if not bool(torch.isfinite(value.detach()).all())]
     if bad:
         raise DataError(f"The parameters {listed(bad)} have values that are not finite; train the module again.")
     return free

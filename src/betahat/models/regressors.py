@@ -19,6 +19,7 @@ from betahat.data.container import Container, Frames
 from betahat.data.design import Design
 from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Beside, read_columns, refuse_name
+from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import Removed, refuse_rows
 from betahat.data.stored_formula import StoredFormula
 from betahat.errors import BetahatWarning, CollinearityWarning, DataError, OptionError, listed, user_level
@@ -60,6 +61,7 @@ class ModelData:
         return self.xnames
 
 
+@in_ordinary_mode
 class RegressorModel(Stored, ABC):
     """A model of regressors, from arrays or from a formula.
 
@@ -105,6 +107,7 @@ class RegressorModel(Stored, ABC):
             return values, Frames(frame.index)
         device, given = self.sample.device, self.sample.given_names
         read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
+        check_held(read.values, "exog")
         if read.names is not None and given is not None and set(given) & set(read.names):
             check_columns(given, read.names)
         values = read.values
@@ -214,6 +217,7 @@ class RegressorModel(Stored, ABC):
         return f"<{type(self).__name__}: {self.endog_names} on {self.sample.width} columns, n = {self.sample.nobs}>"
 
 
+@ordinary
 def design_of_formula(
     formula: str, data: Any, options: dict[str, Any], known: Sequence[str], names: Mapping[str, Any], model: str
 ) -> tuple[Design, Formula]:

@@ -18,6 +18,7 @@ from betahat.data.container import Frames
 from betahat.data.design import Design, check_size
 from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
+from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch, Origin, Sample
 from betahat.errors import DataError, OptionError, counted, listed
 from betahat.fit import Fit, fit_general, fit_least_squares
@@ -69,6 +70,7 @@ class Outputs:
         return self.free(params, columns[:-1])
 
 
+@in_ordinary_mode
 class TorchModel:
     """Standard errors, tests and tables for a torch module and its loss.
 

@@ -27,6 +27,7 @@ from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
 from betahat.data.frame import check_index
+from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
 from betahat.errors import BetahatError, ClusterWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fit import Diagnostics, Fit
@@ -76,6 +77,7 @@ class UnstoredModel:
     name: str
 
 
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class Results(ABC):
     """A fit under one covariance, with statsmodels' names.
@@ -1079,6 +1081,7 @@ class Results(ABC):
         return [names[i] for i in self._kept]
 
 
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class VectorResults(Results, ABC):
     """Results whose parameters are one vector."""

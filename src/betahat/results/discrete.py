@@ -19,6 +19,7 @@ from torch import Tensor
 from betahat.calculus.rows import Bread
 from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
+from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
 from betahat.errors import DataError, OptionError, counted
 from betahat.inference.cases import Cases, index_cases, no_cases
@@ -72,6 +73,7 @@ class ClassModel(Model, Protocol):
     def equations(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class MaximumLikelihoodResults(Results, ABC):
     """What discrete models share: the comparison with the model of constants alone, and marginal effects."""
@@ -161,6 +163,7 @@ class MaximumLikelihoodResults(Results, ABC):
         return {"model": self.model.without_rows(rows)}
 
 
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class DiscreteResults(MaximumLikelihoodResults):
     """Results of Logit, Probit and Poisson, with statsmodels' names; what is shared is in `Results`."""
@@ -518,6 +521,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         return regressors, given, container, known
 
 
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class MultinomialResults(MaximumLikelihoodResults):
     """Results of MNLogit, with statsmodels' names and shapes: (k, J - 1), a column for each class but the first."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
+from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed, refuse_rows
 from betahat.errors import EstimationError, OptionError
 from betahat.inference.cases import Cases, no_cases, output_cases
@@ -79,6 +80,7 @@ class ModelView:
     mean: Callable[[Tensor], Tensor] | None
 
 
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralResults(VectorResults):
     """Results of a torch module or of a row loss; what is shared with other models is in `Results`.

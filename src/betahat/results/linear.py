@@ -18,6 +18,7 @@ from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
 from betahat.errors import BetahatWarning, OptionError, listed, user_level
 from betahat.inference.cases import Cases, index_cases
@@ -66,6 +67,7 @@ class Model(Protocol):
 _ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
 
 
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearResults(VectorResults):
     """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `Results`."""

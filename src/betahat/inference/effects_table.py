@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from statsmodels.iolib.summary import summary_params, table_extend
 
-from betahat.inference.printed import Summary
+from betahat.inference.printed import Summary, printed
 
 
 @dataclass(frozen=True)
@@ -70,5 +70,5 @@ def effects_summary(
             table.title = outcome
         table.insert_header_row(0, ["", head, "std err", "z", "P>|z|", f"[{alpha / 2}", f"{1 - alpha / 2}]"])
         tables.append(table)
-    summary.tables.append(tables[0] if len(tables) == 1 else table_extend(tables, keep_headers=True))
+    summary.tables.append(printed(tables[0] if len(tables) == 1 else table_extend(tables, keep_headers=True)))
     return summary

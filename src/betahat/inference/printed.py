@@ -1,17 +1,75 @@
-"""statsmodels' summaries, whose HTML escapes what it says: names may come from somebody else's file."""
+"""statsmodels' summaries, which print a user's texts as they are: names may come from somebody else's file."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import pandas as pd
 from statsmodels.iolib import summary, summary2
+from statsmodels.iolib.table import SimpleTable
+
+from betahat.data.printable import printable, printable_lines
+from betahat.errors import OptionError
+
+Change = Callable[[str], str]
+
+
+class PrintedTable(SimpleTable):  # type: ignore[misc]
+    """A table of statsmodels', in whose HTML and LaTeX names are no tags and no commands."""
+
+    def as_text(self, **fmt_dict: Any) -> str:
+        """Return the table as text.
+
+        Returns
+        -------
+        str
+        """
+        return str(SimpleTable.as_text(_changed(self, printable), **fmt_dict))
+
+    def as_html(self, **fmt_dict: Any) -> str:
+        """Return the table as HTML.
+
+        Returns
+        -------
+        str
+        """
+        return str(SimpleTable.as_html(_changed(self, _html), **fmt_dict))
+
+    def as_latex_tabular(self, center: bool = True, **fmt_dict: Any) -> str:
+        """Return the table as a tabular of LaTeX.
+
+        Returns
+        -------
+        str
+        """
+        return str(SimpleTable.as_latex_tabular(_changed(self, _latex), center, **fmt_dict))
 
 
 class Summary(summary.Summary):  # type: ignore[misc]
     """statsmodels' summary."""
 
+    def add_table_2cols(self, *given: Any, **options: Any) -> None:
+        """Add a table of names and values, as statsmodels does."""
+        summary.Summary.add_table_2cols(self, *given, **options)
+        self.tables[-1] = printed(self.tables[-1])
+
+    def add_table_params(self, *given: Any, **options: Any) -> None:
+        """Add a table of coefficients, as statsmodels does."""
+        summary.Summary.add_table_params(self, *given, **options)
+        self.tables[-1] = printed(self.tables[-1])
+
+    def as_text(self) -> str:
+        """Return the tables as text.
+
+        Returns
+        -------
+        str
+        """
+        return str(summary.Summary.as_text(self._with_notes(printable_lines)))
+
     def as_html(self) -> str:
         """Return the tables as HTML.
 
@@ -19,15 +77,37 @@ class Summary(summary.Summary):  # type: ignore[misc]
         -------
         str
         """
+        return str(summary.Summary.as_html(self._with_notes(_html_lines)))
+
+    def as_latex(self) -> str:
+        """Return the tables as LaTeX.
+
+        Returns
+        -------
+        str
+        """
+        return str(summary.Summary.as_latex(self._with_notes(_latex_text)))
+
+    def _with_notes(self, change: Change) -> summary.Summary:
+        """Return a summary of the same tables with changed notes."""
         safe = summary.Summary()
-        safe.tables = [_escaped(table) for table in self.tables]
-        safe.extra_txt = _text(self.extra_txt)
-        return str(safe.as_html())
+        safe.tables = self.tables
+        safe.extra_txt = None if self.extra_txt is None else change(self.extra_txt)
+        return safe
 
 
 class SecondSummary(summary2.Summary):  # type: ignore[misc]
     """statsmodels' second summary."""
 
+    def as_text(self) -> str:
+        """Return the tables as text.
+
+        Returns
+        -------
+        str
+        """
+        return str(summary2.Summary.as_text(self._changed(printable, printable)))
+
     def as_html(self) -> str:
         """Return the tables as HTML.
 
@@ -35,25 +115,109 @@ class SecondSummary(summary2.Summary):  # type: ignore[misc]
         -------
         str
         """
+        return str(summary2.Summary.as_html(self._changed(_html, _html_lines)))
+
+    def as_latex(self, label: str = "") -> str:
+        r"""Return a table of LaTeX.
+
+        Parameters
+        ----------
+        label : str
+            What ``\ref`` takes.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        OptionError
+            A label that LaTeX would refuse.
+        """
+        check_label(label or None)
+        return str(summary2.Summary.as_latex(self._changed(_latex, _latex_text), label))
+
+    def _changed(self, change: Change, notes: Change) -> summary2.Summary:
+        """Return a summary whose texts are changed."""
         safe = summary2.Summary()
-        safe.settings = self.settings
+        safe.settings, safe._merge_latex = self.settings, self._merge_latex
+        safe.title = None if self.title is None else notes(printable(self.title))
+        of_any = _of_any(change)
         safe.tables = [
-            table.rename(index=_text, columns=_text).map(_text) if isinstance(table, pd.DataFrame) else table
+            table.rename(index=of_any, columns=of_any).map(of_any) if isinstance(table, pd.DataFrame) else table
             for table in self.tables
         ]
-        safe.extra_txt = [_text(note) for note in self.extra_txt]
-        return str(safe.as_html())
+        safe.extra_txt = [notes(note) for note in self.extra_txt]
+        return safe
 
 
-def _escaped(table: Any) -> Any:
-    """Return a copy of a table of statsmodels' whose texts are escaped."""
-    safe = deepcopy(table)
-    safe.title = _text(safe.title)
-    for cell in (cell for row in safe for cell in row):
-        cell.data = _text(cell.data)
+def printed(table: SimpleTable) -> PrintedTable:
+    """Return a table of statsmodels' that escapes what it prints."""
+    safe: PrintedTable = deepcopy(table)
+    safe.__class__ = PrintedTable
     return safe
 
 
-def _text(value: Any) -> Any:
+def check_label(label: object) -> None:
+    """Refuse a label that LaTeX would refuse."""
+    if label is not None and not isinstance(label, str):
+        raise OptionError(f"label is {label!r}; pass a text.")
+    if label is not None and not re.fullmatch(r"[^\\{}%#&~^$\s,]+", label):
+        raise OptionError(f"label is {label!r}; pass letters, digits and any of ':-_./', such as 'tab:wages'.")
+
+
+def _changed(table: SimpleTable, change: Change) -> SimpleTable:
+    """Return the table with changed texts, or itself where none changes."""
+    of_any = _of_any(change)
+    title = of_any(table.title)
+    if title == table.title and all(of_any(cell.data) == cell.data for row in table for cell in row):
+        return table
+    safe = deepcopy(table)
+    safe.title = title
+    for row in safe:
+        row.table._colwidths = {}  # which are those of the texts before
+        for cell in row:
+            cell.data = of_any(cell.data)
+    safe._colwidths = {}
+    return safe
+
+
+def _of_any(change: Change) -> Callable[[Any], Any]:
+    return lambda value: change(value) if isinstance(value, str) else value
+
+
+def _html(text: str) -> str:
+    return _html_lines(printable(text))
+
+
+def _html_lines(text: str) -> str:
     """Escape what begins a tag or a character; statsmodels' own "P>|t|" stays, byte for byte."""
-    return value.replace("&", "&amp;").replace("<", "&lt;") if isinstance(value, str) else value
+    return printable_lines(text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+# What statsmodels leaves to LaTeX of a cell; # $ % & > _ | it escapes itself, so that none of them may stand here.
+_COMMANDS: dict[str, str | int | None] = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+}
+_ALL: dict[str, str | int | None] = {
+    **_COMMANDS,
+    **{letter: f"\\{letter}" for letter in "#$%&_"},
+    ">": "$>$",
+    "|": "$|$",
+}
+
+
+def _latex(text: str) -> str:
+    r"""Escape a cell; a bracket at its beginning would be an option of the \\ before it, unless it is that of an interval's head."""
+    escaped = printable(text).translate(str.maketrans(_COMMANDS))
+    return escaped if re.match(r"\[[\d.]*$|(?!\s*\[)", escaped) else escaped.replace("[", "{[}", 1)
+
+
+def _latex_text(text: str) -> str:
+    """Escape a title or notes, of which statsmodels escapes nothing."""
+    return printable_lines(text).translate(str.maketrans(_ALL))

@@ -17,6 +17,7 @@ from betahat.errors import EstimationError
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, chi2_tail, f_tail, two_sided
 from betahat.inference.identified import rank_of
+from betahat.inference.printed import printed
 from betahat.inference.variances import Variances, over
 from betahat.solvers.lengths import lengths, sizes_of
 
@@ -125,7 +126,7 @@ class TTest:
         -------
         statsmodels.iolib.summary.Summary
         """
-        return self._rendered().summary(xname=xname, alpha=alpha, title=title)
+        return printed(self._rendered().summary(xname=xname, alpha=alpha, title=title))
 
     def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
         """Return the table of constraints as a DataFrame, one row for each restriction.

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
+from betahat.data.printable import printable
 from betahat.errors import OptionError
 
 Number = Callable[[float], str]
@@ -37,6 +39,10 @@ class Cell:
     span: int = 1
     decimal: bool = False
 
+    def __post_init__(self) -> None:
+        """Show what has no look of its own, as in `printable`; and so below."""
+        _show(self, text=printable(self.text), marks=printable(self.marks))
+
     @property
     def printed(self) -> str:
         """Its text, with the minus signs of typography."""
@@ -57,6 +63,10 @@ class Line:
     name: str
     cells: tuple[Cell, ...]
 
+    def __post_init__(self) -> None:
+        """Show what has no look of its own."""
+        _show(self, name=printable(self.name))
+
 
 @dataclass(frozen=True)
 class Block:
@@ -64,6 +74,10 @@ class Block:
 
     title: str
     lines: tuple[Line, ...]
+
+    def __post_init__(self) -> None:
+        """Show what has no look of its own."""
+        _show(self, title=printable(self.title))
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,11 @@ class Layout:
     notes: tuple[str, ...]
     marks_note: str = ""
 
+    def __post_init__(self) -> None:
+        """Show what has no look of its own."""
+        notes = tuple(map(printable, self.notes))
+        _show(self, title=printable(self.title), notes=notes, marks_note=printable(self.marks_note))
+
     @property
     def columns(self) -> int:
         """How many columns there are beside the names of the rows."""
@@ -102,6 +121,13 @@ class Layout:
     def lines(self) -> tuple[Line, ...]:
         """The rows of the body and the foot."""
         return (*(line for block in self.body for line in block.lines), *self.foot)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that is printed."""
+        heads = [cell.text for cells in self.heads for cell in cells]
+        body = [text for line in self.lines for text in (line.name, *(cell.text + cell.marks for cell in line.cells))]
+        return (self.title, *heads, *(block.title for block in self.body), *body, *self.sentences)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -183,6 +209,11 @@ def _significant(value: float, digits: int) -> str:
 
 def _unsigned_zero(text: str) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
+
+
+def _show(record: object, **texts: Any) -> None:
+    for name, text in texts.items():
+        object.__setattr__(record, name, text)
 
 
 def _without_marks(line: Line) -> Line:

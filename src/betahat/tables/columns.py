@@ -8,6 +8,7 @@ from typing import Any
 
 from betahat.covariance.names import CovType
 from betahat.covariance.told import told_option
+from betahat.data.printable import whole
 from betahat.errors import OptionError, counted, described
 from betahat.tables.estimates import Estimates
 
@@ -61,8 +62,8 @@ def read_columns(results: Results, cov: CovTypes | None, use_t: bool | None, whe
         wrong = next((model for model in models if not isinstance(model, Estimates)), results)
         came = "an empty list" if isinstance(wrong, list) and not wrong else described(wrong)
         raise OptionError(f"{where} needs results, as .fit() returns them, such as [res1, res2], and {came} came.")
-    names = list(map(str, results)) if isinstance(results, Mapping) else []
-    called = list(map(str, cov)) if isinstance(cov, Mapping) else []
+    names = [whole(str(key)) for key in results] if isinstance(results, Mapping) else []
+    called = [whole(str(key)) for key in cov] if isinstance(cov, Mapping) else []
     wanted: list[Any] = (
         list(cov.values()) if isinstance(cov, Mapping) else list(cov) if isinstance(cov, list | tuple) else [cov]
     )

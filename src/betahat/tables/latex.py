@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pylatexenc.latexencode import RULE_DICT, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
 
+from betahat.data.printable import printable
 from betahat.errors import OptionError, listed
+from betahat.inference.printed import check_label
 from betahat.tables.cells import Block, Cell, Layout, Line
 
 Fit = Literal["resize", "landscape"]
@@ -86,11 +88,10 @@ class LatexOptions:
             raise OptionError(f"style is {self.style!r}; use one of {listed(STYLES)}, or a bh.LatexStyle.")
         if self.fit not in (None, "resize", "landscape"):
             raise OptionError(f"fit is {self.fit!r}; use 'resize', 'landscape' or None.")
-        for option, text in (("caption", self.caption), ("label", self.label), ("position", self.position)):
+        for option, text in (("caption", self.caption), ("position", self.position)):
             if text is not None and not isinstance(text, str):
                 raise OptionError(f"{option} is {text!r}; pass a text.")
-        if self.label is not None and not re.fullmatch(r"[^\\{}%#&~^$\s,]+", self.label):
-            raise OptionError(f"label is {self.label!r}; pass letters, digits and any of ':-_./', such as 'tab:wages'.")
+        check_label(self.label)
         if self.position is not None and not re.fullmatch(r"[htbpH!]+", self.position):
             raise OptionError(f"position is {self.position!r}; pass some of the letters of 'htbp!H', such as 'htbp'.")
 
@@ -106,10 +107,11 @@ def render_latex(layout: Layout, options: LatexOptions) -> str:
     style = options.style if isinstance(options.style, LatexStyle) else STYLES[options.style]
     layout = layout if style.marks else layout.without_marks()
     layout = layout if style.parentheses else _bare_numbers(layout)
-    packages = _packages(options, style)
+    packages = _packages(options, style, "".join([*layout.texts, options.caption or ""]))
     body = _float(layout, options, style) if options.floats else _alone(layout, options, style)
     if not options.standalone:
-        return f"% Needs \\usepackage{{{','.join(packages)}}}.\n{body}" if packages else body
+        fonts = "% Needs \\usepackage[T1]{fontenc}.\n" if _T1.search(body) else ""
+        return fonts + (f"% Needs \\usepackage{{{','.join(packages)}}}.\n" if packages else "") + body
     return (
         "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\IfFileExists{lmodern.sty}{\\usepackage{lmodern}}{}\n"
         + "\\usepackage[margin=2.5cm]{geometry}\n"
@@ -126,7 +128,7 @@ def escape_latex(text: str) -> str:
     >>> print(escape_latex("log_wage ~ 5% & β"))
     log\_wage {\textasciitilde} 5\% \& \ensuremath{\beta}
     """
-    composed = unicodedata.normalize("NFC", " ".join(text.split()))
+    composed = unicodedata.normalize("NFC", " ".join(printable(text).split()))
     parts = _ACCENTED.split(composed)  # text, letter, accent, text, ...
     escaped = "".join(
         _encoded(part) if i % 3 == 0 else rf"\ensuremath{{\{_ACCENTS[parts[i + 1]]}{{{_encoded(part)}}}}}"
@@ -146,12 +148,24 @@ _ACCENTS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar", "\u0307": "dot"
 _ACCENTED = re.compile(f"(.)([{''.join(_ACCENTS)}])")
 # A bracket at the beginning of a row would be an option of the \\ before it; a bar is a dash in LaTeX's first fonts, and a backtick
 # turns the mark before it over.
+_FIFTHS = ((1, 5), (2, 5), (3, 5), (4, 5), (1, 6), (5, 6), (1, 8), (3, 8), (5, 8), (7, 8))
 _OWN = {
     **{"[": "{[}", "]": "{]}", "|": r"{\textbar}", "`": r"{\textasciigrave}", "\u00b2": "$^2$", "\u00d7": r"$\times$"},
     # The encoder's own would need packages: those of amsmath and amssymb, and of Cyrillic fonts.
     **{"\u2011": "-", "\u2153": r"$\frac{1}{3}$", "\u2154": r"$\frac{2}{3}$", "\u2205": r"$\emptyset$"},
     **{"\u2a7d": r"$\leq$", "\u2a7e": r"$\geq$", "\u2266": r"$\leq$", "\u2267": r"$\geq$"},
     **{chr(letter): chr(letter) for letter in range(0x400, 0x530)},
+    # What the encoder does not know, or writes by packages that are rarely there.
+    **dict.fromkeys("\u2713\u2714\u2611", r"\ensuremath{\checkmark}"),
+    **dict.fromkeys("\u2717\u2718\u2715\u2716", r"$\times$"),
+    **{"\u2605": r"\ensuremath{\bigstar}", "\u2606": r"$\star$", "\u25cf": r"$\bullet$", "\u2022": r"$\bullet$"},
+    **{
+        "\u25b2": r"\ensuremath{\blacktriangle}",
+        "\u25bc": r"\ensuremath{\blacktriangledown}",
+        "\u2610": r"\ensuremath{\square}",
+    },
+    **{"\u25c6": r"\ensuremath{\blacklozenge}", "\u25c7": r"$\diamond$"},
+    **{chr(0x2155 + i): rf"$\frac{{{a}}}{{{b}}}$" for i, (a, b) in enumerate(_FIFTHS)},
 }
 _ENCODER: Any = UnicodeToLatexEncoder(
     conversion_rules=[
@@ -163,8 +177,27 @@ _ENCODER: Any = UnicodeToLatexEncoder(
 )
 
 
-def _packages(options: LatexOptions, style: LatexStyle) -> list[str]:
+# The letters whose commands are those of amssymb, and the commands of European letters that LaTeX's first fonts lack.
+_AMSSYMB = re.compile(
+    "["
+    r"\u03d2\u03f0\u03f6\u2035\u2102\u210c\u210d\u2111\u2115\u2119\u211a\u211c\u211d\u2124\u2128\u212d\u2136-"
+    r"\u2138\u219a\u219b\u219e\u21a0\u21a2\u21a3\u21ab-\u21ae\u21b0\u21b1\u21b6\u21b7\u21ba\u21bb\u21be"
+    r"\u21bf\u21c2-\u21c4\u21c6-\u21cb\u21cd-\u21cf\u21da\u21db\u21dd\u2201\u2204\u220e\u2214\u2216\u2221"
+    r"\u2222\u2224\u2226\u2234\u2235\u223d\u224a\u224e\u224f\u2251-\u2253\u2256\u2257\u225c\u2268\u2269"
+    r"\u226c\u226e-\u2277\u227e-\u2281\u2288-\u228b\u228f\u2290\u229a\u229b\u229d-\u22a1\u22a9\u22aa\u22ac-"
+    r"\u22af\u22b2-\u22b5\u22b8\u22ba\u22bb\u22c7\u22c9-\u22d4\u22d6\u22d7\u22da\u22db\u22de\u22df\u22e6"
+    r"\u22e7\u22e9-\u22ed\u2305\u231c-\u231f\u25a0\u25a1\u25aa\u25b4\u25b5\u25b8\u25be\u25bf\u25c2\u25ca"
+    r"\u266f\u27ff\u29eb\u2a85-\u2a8c\u2a95\u2a96\u2ab5-\u2aba\u2ac5\u2ac6\u2acb\u2acc"
+    r"\u2713\u2714\u2611\u2605\u25b2\u25bc\u2610\u25c6\U0001d504-\U0001d537]"
+)
+_T1 = re.compile(
+    r"\\(?:guillemot(?:left|right)|guilsingl(?:left|right)|quote(?:singl|dbl)base|D[HJ]|d[hj]|TH|th|NG|ng|k)\b"
+)
+
+
+def _packages(options: LatexOptions, style: LatexStyle, text: str) -> list[str]:
     wanted = {
+        "amssymb": _AMSSYMB.search(text) is not None,
         "siunitx": options.siunitx,
         "threeparttable": options.floats,
         "adjustbox": options.fit == "resize",

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from betahat.data.printable import whole
 from betahat.errors import OptionError, counted, described, listed
 from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
 from betahat.tables.columns import CovTypes, Results, read_columns
@@ -277,7 +278,7 @@ def _grouped(
     if equations != [""]:
         raise OptionError("The equations are groups already; leave groups out.")
     names = [name for _, name in keys]
-    found = [(str(title), set(matched("groups", terms, names))) for title, terms in groups.items()]
+    found = [(whole(str(title)), set(matched("groups", terms, names))) for title, terms in groups.items()]
     members = [name for _, chosen in found for name in chosen]
     twice = [name for name in dict.fromkeys(members) if members.count(name) > 1]
     if twice:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from betahat.data.printable import whole
 from betahat.errors import OptionError, listed
 
 Term = str | re.Pattern[str]
@@ -95,11 +96,11 @@ def renamed(name: str, rename: Rename | None) -> str:
             f"rename needs a mapping of names to names, such as {{'educ': 'Education'}}, and {rename!r} came."
         )
     if name in rename:
-        return rename[name]
+        return whole(rename[name])
     for key, replacement in rename.items():
         if not isinstance(key, str):
             name = _pattern("rename", key).sub(replacement, name)
-    return name
+    return whole(name)
 
 
 def _stands_for(option: str, term: Term, name: str) -> bool:

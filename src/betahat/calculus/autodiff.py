@@ -6,13 +6,13 @@ over the parameters, block by block: a fifth of the time and a twentieth of the 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from betahat.data.progress import progress
+from betahat.data.quiet import quiet
 from betahat.objectives.own import Route
 
 Columns = tuple[Tensor, ...]
@@ -33,8 +33,7 @@ def row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route:
     route : Route
         Which rung; VMAP calls the function with batches of one row.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of speed and of what it deprecates inside itself
+    with quiet():  # torch warns of its own speed, and of what it deprecates inside itself
         return _row_jacobian(function, params, columns, route)
 
 
@@ -66,8 +65,7 @@ def mapped_rows(function: RowFunction, params: Tensor, columns: Columns) -> Tens
     def single(*row: Tensor) -> Tensor:
         return function(params, tuple(part[None] for part in row))[0]
 
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # as in `row_jacobian`
+    with quiet(), torch.no_grad():
         rows: Tensor = torch.func.vmap(single)(*columns)
     return rows
 
@@ -102,8 +100,7 @@ def stacked_gradients(total: Callable[[Tensor, Tensor], Tensor], params: Tensor,
 
     All at once by `vmap(grad)`; one after the other where the function cannot be mapped.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in `row_jacobian`
+    with quiet():
         try:
             found: Tensor = torch.func.vmap(torch.func.grad(total))(params, factors)
             return found.detach()

@@ -134,7 +134,7 @@ def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame
     frame = data.reset_index(drop=True)
     _check_variables(spec.factors, frame, context, text)
     built = _evaluate(spec, frame, context, text)
-    table: pd.DataFrame = built.reindex(frame.index).astype(float).set_axis(data.index)
+    table: pd.DataFrame = built.reindex(frame.index).set_axis(data.index)
     return table
 
 

@@ -278,9 +278,9 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
 def _formula_columns(data: pd.DataFrame, text: str) -> pd.DataFrame:
     """Return the columns that occur in a formula, Arrow's dictionaries as categories."""
     chosen = data[[name for name in data.columns if name in text]]
-    encoded = [name for name, kind in chosen.dtypes.items() if str(kind).startswith("dictionary<")]
-    made = {str(name): _pandas_column(nw.from_native(chosen[name], series_only=True)) for name in encoded}
-    return chosen.assign(**made)
+    encoded = [str(name) for name in chosen.columns if str(chosen[name].dtype).startswith("dictionary<")]
+    made = {name: _pandas_column(nw.from_native(chosen[name], series_only=True)) for name in encoded}
+    return chosen.assign(**made) if made else chosen
 
 
 def is_frame(data: Any) -> bool:

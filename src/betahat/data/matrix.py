@@ -172,7 +172,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         drop_rows: Sequence[int],
         reduced_rank: bool = False,
     ) -> Any:
-        used = FactorValues(coded(values, encoder_state.get("categories"), drop_rows), metadata=metadata)
+        used = FactorValues(coded(values, None, drop_rows, encoder_state), metadata=metadata)
         return PandasMaterializer._encode_categorical(self, used, metadata, encoder_state, spec, [], reduced_rank)
 
     @override

@@ -117,7 +117,7 @@ def categories(
     def encoder(
         values: Any, reduced_rank: bool, drop_rows: Sequence[int], encoder_state: dict[str, Any], model_spec: Any
     ) -> Any:
-        used = coded(values, encoder_state.get("categories") if levels is None else levels, drop_rows)
+        used = coded(values, levels, drop_rows, encoder_state)
         return encode(used, reduced_rank, [], encoder_state, model_spec)
 
     return FactorValues(made, encoder=encoder)

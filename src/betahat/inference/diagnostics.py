@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from statsmodels.stats.stattools import durbin_watson, jarque_bera
 from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
+from betahat.data.quiet import quiet
 from betahat.fit import Fit
 
 # R's smallest singular value has a relative error of about 1e-16 times the condition, so to a condition of
@@ -47,8 +47,7 @@ class ResidualDiagnostics:
 def residual_diagnostics(wresid: Tensor) -> ResidualDiagnostics:
     """Describe (n,) whitened residuals."""
     resid = to_numpy(wresid)
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # scipy's, of residuals that are all zero
+    with np.errstate(all="ignore"), quiet():  # scipy warns of residuals that are all the same
         omnibus, omnibus_pvalue = stats.normaltest(resid) if len(resid) >= 8 else (np.nan, np.nan)
         bera, bera_pvalue, skew, kurtosis = jarque_bera(resid)
         watson = durbin_watson(resid)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from betahat.data.blocks import gather_spread, total
+from betahat.data.quiet import quiet
 from betahat.errors import DataError, OptionError, counted, described
 from betahat.models.options import PROBED_ROWS, few_places, reason_of
 from betahat.models.probes import AGREE, same_rows
@@ -353,8 +353,7 @@ def _crossed(user: UserLoss) -> DataError | None:
         return None
     target = target.reshape(output.shape)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own, of shapes that broadcast
+        with quiet():  # torch warns of shapes that broadcast
             whole, *parts = (float(user.call(output[rows], target[rows]).sum()) for rows in ([0, 1], [0], [1]))
     except Exception:  # whatever a user's function raises
         return None

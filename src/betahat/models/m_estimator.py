@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from betahat.data.design import check_size
 from betahat.data.frame import check_index, read_columns
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held, in_ordinary_mode, settled
+from betahat.data.quiet import quiet
 from betahat.data.sample import Batch, Origin
 from betahat.errors import DataError, OptionError, counted, described, listed
 from betahat.fit import fit_general
@@ -480,8 +480,7 @@ def _is_of_one_row(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -
 def _moves(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:
     """Tell whether the function of single rows works, and each of them depends on the parameters."""
     leaf = params.detach().requires_grad_(True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         mapped = _tried(losses.__call__, leaf, few)
     if not isinstance(mapped, Tensor) or not mapped.requires_grad:
         return False

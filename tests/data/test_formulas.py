@@ -1,5 +1,7 @@
 """Formulas: the design that patsy makes for statsmodels, the caller's names, new data, every dataframe."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import patsy
@@ -255,3 +257,21 @@ def test_a_vector_of_the_callers_has_a_value_for_each_row(rows):
     model = bh.ols("y ~ vector + g + series + np.abs(vector):g", data)
     assert model.exog_names == list(right.columns)
     assert np.array_equal(model.exog, right)
+
+
+@pytest.mark.parametrize(
+    "left", ["y - x", "y**2", "y + x", "-y", "y:x", "y*x", "y/x", "(y - x)", "y - 1", "np.log(x) - z", "y^2", "y + 0"]
+)
+def test_arithmetic_on_the_left_is_refused(frame, left):
+    """patsy takes it for terms, R for numbers; with I it is R's, in statsmodels too."""
+    with pytest.raises(bh.FormulaError, match=rf"write I\({re.escape(left)}\)"):
+        bh.ols(f"{left} ~ z", frame)
+
+
+@pytest.mark.parametrize(
+    "left", ["I(y - x)", "I(y**2)", "y", "(y)", "np.log(x)", "I(-y)", "`a b`", "Q('a b')", "x.diff()", "x // 2"]
+)
+def test_what_may_stand_on_the_left(frame, left):
+    model = bh.ols(f"{left} ~ z", frame)
+    expected = patsy.dmatrices(f"{'Q(chr(97) + chr(32) + chr(98))' if '`' in left else left} ~ z", frame)[0]
+    np.testing.assert_allclose(model.endog, expected[:, 0], rtol=ROUNDING)

@@ -353,7 +353,19 @@ def _parse(text: str) -> Any:
         raise FormulaError(
             f"The formula {text!r} has several parts, split by |; write one, with fixed effects as C(group)."
         )
+    _check_left(tokens, text)
     return parsed
+
+
+def _check_left(tokens: Sequence[Any], text: str) -> None:
+    """Refuse operators on the left-hand side, where patsy takes them for those of terms, and R for arithmetic."""
+    end = next(i for i, token in enumerate(tokens) if token.token == "~")
+    if any(token.kind.value == "operator" for token in tokens[:end]):
+        left = text[: tokens[end].source_start].strip()
+        raise FormulaError(
+            f"The left-hand side {left!r} of {text!r} would be read as terms, as the right-hand side is, and not computed; "
+            f"write I({left}) for the number that it is in R."
+        )
 
 
 def names_of(factors: Iterable[Factor]) -> set[str]:

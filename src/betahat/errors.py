@@ -9,6 +9,7 @@ from types import FrameType, ModuleType
 
 import numpy as np
 
+_SHOWN = 40
 _HOME = os.path.dirname(__file__) + os.sep
 
 
@@ -116,6 +117,29 @@ def is_flag(value: object) -> bool:
     (True, True, False, False)
     """
     return isinstance(value, Number | np.bool_) and value in (True, False)
+
+
+def check_flag(name: str, value: object, *, none: bool = False) -> None:
+    """Refuse what is neither yes nor no, instead of going by its truth: "no" is true.
+
+    Raises
+    ------
+    OptionError
+    """
+    if not (is_flag(value) or (none and value is None)):
+        raise OptionError(f"{name} is {shown(value)}; use True or False{', or None' if none else ''}.")
+
+
+def shown(value: object) -> str:
+    """Return a value for a sentence, or its type where it takes more than some words.
+
+    Examples
+    --------
+    >>> shown("no"), shown(list(range(99)))
+    ("'no'", 'a list')
+    """
+    text = repr(value)
+    return text if len(text) <= _SHOWN and "\n" not in text else described(value)
 
 
 def counted(number: int, noun: str) -> str:

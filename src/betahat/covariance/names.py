@@ -27,7 +27,7 @@ from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
 from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
 from betahat.covariance.told import told_options
-from betahat.errors import EstimationError, OptionError, described, is_flag, listed
+from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown
 from betahat.fit import Fit
 
 Factory = Callable[..., Callable[[Fit], Covariance]]
@@ -291,7 +291,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
 def check_use_t(use_t: bool | None) -> None:
     """Refuse what is neither yes, no nor None."""
     if use_t is not None and not is_flag(use_t):
-        raise OptionError(f"use_t is {use_t!r}; use True for t, False for the normal distribution, or None.")
+        raise OptionError(f"use_t is {shown(use_t)}; use True for t, False for the normal distribution, or None.")
 
 
 def _lookup(name: str) -> Factory:

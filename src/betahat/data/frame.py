@@ -26,7 +26,7 @@ from betahat.data.design import (
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import settled
 from betahat.data.sample import Origin
-from betahat.errors import DataError, OptionError, counted, described, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, described, listed
 
 Missing = Literal["none", "drop", "raise"]
 Device = torch.device | str | None
@@ -320,6 +320,7 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
     array([[1., 2.],
            [1., 3.]])
     """
+    check_flag("prepend", prepend)
     if has_constant not in ("skip", "add", "raise"):
         raise OptionError(f"has_constant is {has_constant!r}; use 'skip', 'add' or 'raise'.")
     columns = read_columns(data, "data", None, None)
@@ -346,8 +347,7 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
 
 def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasconst: bool | None) -> None:
     """Refuse a word that `missing` does not know, a device that is not there, a dtype that is no float."""
-    if hasconst not in (None, True, False):
-        raise OptionError(f"hasconst is {hasconst!r}; use True, False, or None to look for a constant.")
+    check_flag("hasconst", hasconst, none=True)
     if missing not in get_args(Missing):
         raise OptionError(f"missing is {missing!r}; use 'none' (missing values are an error), 'drop' or 'raise'.")
     if dtype not in (None, torch.float32, torch.float64):

@@ -17,7 +17,7 @@ from torch import Tensor
 from betahat.data.blocks import Block, blocks
 from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
 from betahat.data.progress import progress
-from betahat.errors import CollinearityWarning, DataError, EstimationError, OptionError, listed, user_level
+from betahat.errors import CollinearityWarning, DataError, EstimationError, OptionError, check_flag, listed, user_level
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import two_sided
 from betahat.inference.effects_table import effects_summary
@@ -262,8 +262,7 @@ def marginal_effects(
     if method not in _METHODS:
         raise OptionError(f"method is {method!r}; use one of {listed(_METHODS)}.")
     for option, value in (("dummy", dummy), ("count", count)):
-        if value not in (True, False):
-            raise OptionError(f"{option} is {value!r}; use True or False.")
+        check_flag(option, value)
     if (dummy or count) and method in ("dyex", "eyex"):
         raise OptionError(f"method {method!r} has no meaning for regressors of steps; use 'dydx' or 'eydx'.")
     if (dummy or count) and at in ("median", "zero"):

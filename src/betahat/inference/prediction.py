@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betahat.data.blocks import gather
 from betahat.data.container import Container, hands_out_copies, to_numpy
-from betahat.errors import DataError
+from betahat.errors import DataError, check_flag
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.inference.variances import Variances
@@ -98,6 +98,7 @@ class Prediction:
         OptionError
             `alpha` is not between 0 and 1.
         """
+        check_flag("obs", obs)
         return self.container.plain(self._bounds(obs, alpha))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from betahat.data.container import to_tensor
 from betahat.data.design import Design
 from betahat.data.frame import Beside, Device, Missing, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import DataError, OptionError, counted, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, listed
 from betahat.fit import Fit, fit_index
 from betahat.models.options import BreadName, read_bread
 from betahat.models.regressors import (
@@ -552,6 +552,7 @@ def _fit(
     disp: bool,
     options: Mapping[str, Any],
 ) -> Fit:
+    check_flag("disp", disp)
     if options:
         raise OptionError(
             f"fit does not take {listed(options)}: betahat solves by Newton's method to the last digit, or says why not; leave "

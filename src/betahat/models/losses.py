@@ -16,7 +16,7 @@ from torch.nn import functional
 from betahat.data.blocks import gather_spread, total
 from betahat.data.quiet import quiet
 from betahat.errors import DataError, OptionError, counted, described
-from betahat.models.options import PROBED_ROWS, few_places, reason_of
+from betahat.models.options import PLAIN, PROBED_ROWS, Manners, few_places, has_changed, kept_generators, reason_of
 from betahat.models.probes import AGREE, same_rows
 from betahat.objectives.base import Claim, OutputLoss, row_sums
 from betahat.objectives.bernoulli import Logistic, Probability
@@ -87,6 +87,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         _check_alone(user, trial, of, value)
     elif len(places) > 2:
         user(trial[:2], of[:2])  # what holds a number for each row does not take two
+    manners = _manners_of(user, trial, of)
     if known is not None:
         _check_range(known, target)
         objective: OutputLoss = OwnLoss(known.losses, Claim.NONE, True) if likelihood is False else known
@@ -98,6 +99,8 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         function, rowwise = user_rows.call, True
     else:
         function, rowwise = _by_rows(user.call, trial, of, by_row)
+    if manners != PLAIN:
+        function = Guarded(function, manners)
     own = OwnLoss(function, Claim.LIKELIHOOD if likelihood else Claim.NONE, rowwise)
     return ReadLoss(own, name, _checked_units(own, user, by_row, rows))
 
@@ -269,7 +272,7 @@ class UserLoss:
         """Return the loss of some rows."""
         try:
             with torch.enable_grad():
-                value = self.call(output, target)
+                value = self.call(output.clone(), target.clone())
         except Exception as error:
             if len(output) < len(self.output) and self._takes_all():
                 self.refuse_held()
@@ -296,10 +299,42 @@ class UserLoss:
 
     def _takes_all(self) -> bool:
         try:
-            self.call(self.output, self.target)
+            self.call(self.output.clone(), self.target.clone())
         except Exception:  # whatever a user's function raises
             return False
         return True
+
+
+@dataclass(frozen=True, eq=False)
+class Guarded:
+    """A loss that writes to what it is called with, or draws.
+
+    Attributes
+    ----------
+    call : callable
+        (output, target) -> loss.
+    manners : Manners
+        What it does beside computing.
+    """
+
+    call: Callable[[Tensor, Tensor], Tensor]
+    manners: Manners
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss, of copies."""
+        with self.manners.kept((output, target)) as given:
+            return self.call(*given)
+
+
+def _manners_of(user: UserLoss, output: Tensor, target: Tensor) -> Manners:
+    """Find out what a loss does beside computing."""
+    copies = output.clone(), target.clone()
+    with kept_generators() as moved:
+        value = user.call(*copies)
+        found = Manners(has_changed(copies, (output, target)), moved())
+        if found.draws and not torch.equal(value, user(output, target)):
+            raise DataError(f"{user.name} is random: two calls with the same output differ; take the draws out of it.")
+    return found
 
 
 def _check_shape(value: Tensor, by_row: bool, name: str) -> None:

@@ -26,17 +26,20 @@ from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held, in_ordinary_mode, settled
 from betahat.data.quiet import quiet
 from betahat.data.sample import Batch, Origin
-from betahat.errors import DataError, OptionError, counted, described, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, described, listed
 from betahat.fit import fit_general
 from betahat.models.module import parameter_names
 from betahat.models.options import (
     FEWEST_ROWS,
+    PLAIN,
     BreadName,
+    Manners,
     Tensors,
     by_name,
     check_general_options,
-    check_polish,
     check_values,
+    has_changed,
+    kept_generators,
     read_bread,
     read_names,
     read_penalty,
@@ -117,38 +120,8 @@ class MEstimator:
         names: Sequence[str] | None = None,
     ) -> None:
         """Read the data, and find out how the loss wants to be called."""
-        if not callable(row_loss):
-            raise OptionError(f"row_loss is {row_loss!r}; pass a function that returns the loss of each row.")
-        if likelihood not in (True, False, None):
-            raise OptionError(f"likelihood is {likelihood!r}; use True or False.")
-        self.row_loss = row_loss
-        self._start, self._tensors, device = _read_params(params)
-        check_memory(len(self._start), FEWEST_ROWS, device)
-        read, self._keys, self._container = _read_data(data, device)
-        columns, seals = keep_tensors(
-            [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
-        )
-        self._columns = tuple(columns)
-        self._origin = Origin.of(data, len(columns[0]), seals)
-        self.names = parameter_names(self._tensors) if names is None else read_names(names)
-        if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
-            raise OptionError(
-                f"names has {counted(len(self.names), 'name')}, {len(set(self.names))} of them different, for {len(self._start)} parameters; "
-                "pass a different one for each."
-            )
-        self._losses = _as_batch(_calling(row_loss, self._tensors, self._keys), self._start, self._columns)
-        self._claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
-        few = few_rows(self._columns)
-        with user_code(
-            "row_loss has no gradient", "write it with torch operations on p['name'] and d['name'] throughout"
-        ):
-            probe = self._start.clone().requires_grad_(True)
-            if not self._losses(probe, few).requires_grad:
-                raise TypeError("its result does not depend on the parameters through torch")
-            self._route = working_route(lambda theta, rows: self._losses(theta, rows)[:, None], self._start, few)
-        _check_all_rows(self._losses, self._start, self._columns, self._route, self._rows)
-        self._penalty = read_penalty(penalty, self._tensors, 1.0, self._start)
-        check_size(len(self._columns[0]), len(self._start))
+        with kept_generators():
+            self._read(row_loss, params, data, likelihood, penalty, names)
 
     def fit(
         self,
@@ -181,7 +154,7 @@ class MEstimator:
             As in `TorchModel.fit`; bread="expected", since a row loss shows no distribution.
         """
         kind = read_bread(bread)
-        check_polish(polish)
+        check_flag("polish", polish)
         if kind is Bread.EXPECTED:
             raise OptionError(
                 "bread='expected' needs the distribution of a model's output, which a row loss does not show; pass 'observed', "
@@ -228,6 +201,47 @@ class MEstimator:
     def __repr__(self) -> str:
         """Name the parameters and the size."""
         return f"<MEstimator: {len(self.names)} parameters, n = {len(self._columns[0])}>"
+
+    def _read(
+        self,
+        row_loss: Callable[..., Any],
+        params: Mapping[str, Any],
+        data: Mapping[str, Any],
+        likelihood: bool,
+        penalty: float | Callable[..., Any] | None,
+        names: Sequence[str] | None,
+    ) -> None:
+        if not callable(row_loss):
+            raise OptionError(f"row_loss is {row_loss!r}; pass a function that returns the loss of each row.")
+        check_flag("likelihood", likelihood, none=True)
+        self.row_loss = row_loss
+        self._start, self._tensors, device = _read_params(params)
+        check_memory(len(self._start), FEWEST_ROWS, device)
+        read, self._keys, self._container = _read_data(data, device)
+        columns, seals = keep_tensors(
+            [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
+        )
+        self._columns = tuple(columns)
+        self._origin = Origin.of(data, len(columns[0]), seals)
+        self.names = parameter_names(self._tensors) if names is None else read_names(names)
+        if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
+            raise OptionError(
+                f"names has {counted(len(self.names), 'name')}, {len(set(self.names))} of them different, for {len(self._start)} parameters; "
+                "pass a different one for each."
+            )
+        self._losses = _as_batch(_calling(row_loss, self._tensors, self._keys), self._start, self._columns)
+        self._claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
+        few = few_rows(self._columns)
+        with user_code(
+            "row_loss has no gradient", "write it with torch operations on p['name'] and d['name'] throughout"
+        ):
+            probe = self._start.clone().requires_grad_(True)
+            if not self._losses(probe, few).requires_grad:
+                raise TypeError("its result does not depend on the parameters through torch")
+            self._route = working_route(lambda theta, rows: self._losses(theta, rows)[:, None], self._start, few)
+        _check_all_rows(self._losses, self._start, self._columns, self._route, self._rows)
+        self._penalty = read_penalty(penalty, self._tensors, 1.0, self._start)
+        check_size(len(self._columns[0]), len(self._start))
 
     @property
     def _rows(self) -> int:
@@ -320,6 +334,8 @@ class RowLosses:
         Whether the function is called with single rows.
     summed : bool
         Whether it gives one number for all rows.
+    manners : Manners
+        What the function does beside computing.
     """
 
     function: Callable[..., Any]
@@ -329,10 +345,14 @@ class RowLosses:
     params_first: bool
     single: bool = False
     summed: bool = False
+    manners: Manners = PLAIN
 
     def call(self, params: Tensor, columns: tuple[Tensor, ...]) -> Any:
         """Return what the function returns."""
-        given, data = by_name(params, self.tensors), dict(zip(self.keys, columns, strict=True))
+        with self.manners.kept(columns) as rows:
+            return self._call(by_name(params, self.tensors), dict(zip(self.keys, rows, strict=True)))
+
+    def _call(self, given: dict[str, Tensor], data: dict[str, Tensor]) -> Any:
         if self.params_first:
             return self.function(given, **{name: data[name] for name in self.names})
         if self.names:
@@ -385,7 +405,18 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
     few = few_rows(columns)
     rows, shaken = len(few[0]), _shaken(start)
     remedy = "it must return a loss for each row, by torch operations on p['name'] and d['name']"
-    whole = _tried(losses, shaken, few)
+    copies, moving = tuple(column.clone() for column in few), shaken.clone()
+    with kept_generators() as moved:
+        whole = _tried(losses, moving, copies)
+        losses = replace(losses, manners=Manners(has_changed(copies, few), moved()))
+        again = _tried(losses, shaken.clone(), few) if losses.manners.draws else whole
+        if isinstance(whole, Tensor) and isinstance(again, Tensor) and not torch.equal(whole, again):
+            raise DataError("row_loss is random: two calls with the same data differ; take the draws out of it.")
+    if has_changed((moving,), (shaken,)):
+        raise DataError(
+            "row_loss changes the parameters, which would move the estimates; hold them in their range by a function of a free "
+            "parameter, such as exp()."
+        )
     if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
         if _same_alone(losses, shaken, few, whole.reshape(-1)):
             return losses

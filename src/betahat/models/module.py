@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from betahat.data.modes import settled
 from betahat.errors import DataError, OptionError, described, listed
+from betahat.models.options import PLAIN, Manners
 
 Tensors = Mapping[str, tuple[int, torch.Size]]
 
@@ -36,6 +37,10 @@ class Functional:
         The shape of a row's output; a batch of one row may have lost it to a squeeze.
     notes : tuple of str
         What the results are conditioned on.
+    manners : Manners
+        What forward() does beside computing.
+    written : tuple of str
+        The buffers that forward() writes to; each call begins with them as they were.
     """
 
     module: nn.Module
@@ -44,16 +49,21 @@ class Functional:
     keywords: tuple[str, ...] | None
     row_shape: torch.Size | None
     notes: tuple[str, ...]
+    manners: Manners = PLAIN
+    written: tuple[str, ...] = ()
 
     def __call__(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
         """Return the outputs, (b, ...), at (k,) parameters."""
         named = {
             name: params[begin : begin + shape.numel()].view(shape) for name, (begin, shape) in self.tensors.items()
         }
-        if self.keywords is None:
-            output = functional_call(self.module, named, inputs)
-        else:
-            output = functional_call(self.module, named, (), dict(zip(self.keywords, inputs, strict=True)))
+        if self.written:
+            named.update({name: self.module.get_buffer(name).clone() for name in self.written})
+        with self.manners.kept(inputs) as given:
+            if self.keywords is None:
+                output = functional_call(self.module, named, given)
+            else:
+                output = functional_call(self.module, named, (), dict(zip(self.keywords, given, strict=True)))
         output = _joined(output)
         if self.row_shape is None or not inputs:
             return output

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,12 +55,6 @@ def read_names(names: Iterable[Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def check_polish(polish: bool) -> None:
-    """Refuse what is neither yes nor no."""
-    if polish not in (True, False):
-        raise OptionError(f"polish is {polish!r}; use True, or False to take the parameters as they are.")
-
-
 def check_general_options(bread: Bread, rank: str | None, claim: Claim, penalty: Penalty | None) -> None:
     """Refuse a rank or a bread that a loss does not have."""
     if rank not in (None, "pinv"):
@@ -95,6 +91,69 @@ def user_code(what: str, remedy: str) -> Iterator[None]:
         raise DataError(f"{what} ({type(error).__name__}: {reason_of(error)}); {remedy}.") from error
 
 
+@dataclass(frozen=True)
+class Manners:
+    """What a user's code does beside computing, so that it is done to copies.
+
+    Attributes
+    ----------
+    writes : bool
+        Whether it changes what it is called with.
+    draws : bool
+        Whether it draws from the global generators.
+    """
+
+    writes: bool = False
+    draws: bool = False
+
+    @contextmanager
+    def kept(self, tensors: Iterable[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield what to call it with: copies, where it writes; generators are left where they were, where it draws."""
+        given = tuple(part.clone() for part in tensors) if self.writes else tuple(tensors)
+        with kept_generators() if self.draws else nullcontext():
+            yield given
+
+
+PLAIN = Manners()
+
+
+@contextmanager
+def kept_generators() -> Iterator[Callable[[], bool]]:
+    """Leave the global generators of torch, NumPy and Python where they were; yield what tells whether they have moved."""
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = torch.cuda.get_rng_state_all() if cuda else []
+    cpu, numbers, plain = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+
+    def moved() -> bool:
+        now = np.random.get_state(legacy=False)  # noqa: NPY002
+        same = torch.equal(torch.get_rng_state(), cpu) and random.getstate() == plain
+        same = same and all(map(torch.equal, torch.cuda.get_rng_state_all() if cuda else [], devices))
+        return not (same and _frozen(now) == _frozen(numbers))
+
+    try:
+        yield moved
+    finally:
+        torch.set_rng_state(cpu)
+        np.random.set_state(numbers)  # noqa: NPY002
+        random.setstate(plain)
+        if cuda:
+            torch.cuda.set_rng_state_all(devices)
+
+
+def _frozen(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _frozen(part) for name, part in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state
+
+
+def has_changed(now: Iterable[Tensor], before: Iterable[Tensor]) -> bool:
+    """Tell whether copies that a user's code was called with were written to, if only with the same numbers."""
+    return any(
+        (not part.is_inference() and bool(part._version)) or not torch.equal(part, old)
+        for part, old in zip(now, before, strict=True)
+    )
+
+
 def reason_of(error: Exception) -> str:
     """Return the first line of what an error says."""
     return str(error).splitlines()[0][:150] if str(error) else type(error).__name__
@@ -118,11 +177,13 @@ class OwnPenalty:
     function: Callable[..., Any]
     tensors: Tensors
     units: float
+    draws: bool = False
 
     def __call__(self, params: Tensor) -> Tensor:
         """Return () the penalty of (k,) parameters."""
-        with user_code("The penalty fails", f"it gets the parameters by name, which are {listed(self.tensors)}"):
-            value = self.function(by_name(params, self.tensors))
+        remedy = f"it gets the parameters by name, which are {listed(self.tensors)}"
+        with user_code("The penalty fails", remedy), Manners(True, self.draws).kept((params,)) as (copy,):
+            value = self.function(by_name(copy, self.tensors))
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise OptionError(
                 f"penalty returned {value!r}; it must return one number, by torch operations on p['name']."
@@ -153,8 +214,9 @@ def read_penalty(penalty: Any, tensors: Tensors, units: float, like: Tensor) -> 
         return None
     if callable(penalty):
         own = OwnPenalty(penalty, tensors, units)
-        own(like)
-        return own
+        with kept_generators() as moved:
+            own(like)
+            return replace(own, draws=moved())
     number = penalty.item() if isinstance(penalty, Tensor) and penalty.ndim == 0 else penalty
     if isinstance(number, bool) or not isinstance(number, Real) or not 0.0 <= float(number) < float("inf"):
         raise OptionError(

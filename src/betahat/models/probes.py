@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from betahat.calculus.autodiff import mapped_rows, row_jacobian
 from betahat.data.blocks import gather, gather_spread
-from betahat.errors import DataError
+from betahat.errors import DataError, listed
 from betahat.models.inputs import Inputs
 from betahat.models.module import Functional
-from betahat.models.options import PROBED_ROWS, few_places, user_code
+from betahat.models.options import PLAIN, PROBED_ROWS, Manners, few_places, has_changed, kept_generators, user_code
 from betahat.objectives.own import Route
 
 # Derivatives that agree to ten digits at three points do not depend on the parameters.
@@ -39,24 +39,51 @@ _ROWS_MIX = (
 RowFunction = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 
 
-def call_once(free: Functional, read: Inputs, inputs: Any) -> tuple[Inputs, Tensor]:
+def call_once(free: Functional, read: Inputs, inputs: Any) -> tuple[Functional, Inputs, Tensor]:
     """Call the module; where an array of whole numbers does not do as numbers with a point, try them as they are."""
     whole = read.tensors and not any(tensor.is_floating_point() for tensor in read.tensors)
     try:
-        return read, _first_output(
-            replace(free, keywords=read.keywords), read.tensors, _AS_NUMBERS if whole else _AS_FORWARD
-        )
+        free, output = _first_output(free, read.tensors, _AS_NUMBERS if whole else _AS_FORWARD)
+        return free, read, output
     except DataError:
         array = np.asarray(inputs) if isinstance(inputs, np.ndarray | list) else None
         if array is None or array.dtype.kind not in "iu":
             raise
     indices = replace(read, tensors=(torch.as_tensor(array.astype(np.int64), device=free.start.device),))
-    return indices, _first_output(free, indices.tensors)
+    free, output = _first_output(free, indices.tensors)
+    return free, indices, output
 
 
-def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _AS_FORWARD) -> Tensor:
-    with torch.no_grad(), user_code("The module cannot be called with the inputs", remedy):
-        output = free(free.start, inputs)
+def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _AS_FORWARD) -> tuple[Functional, Tensor]:
+    """Call the module with copies, and note what it writes to and whether it draws."""
+    copies, start, buffers = (
+        tuple(part.clone() for part in inputs),
+        free.start.clone(),
+        dict(free.module.named_buffers()),
+    )
+    before = {name: (buffer._version, buffer.clone()) for name, buffer in buffers.items()}
+    own = {name: (value, value._version) for name, value in _attributes(free.module)}
+    with kept_generators() as moved:
+        with torch.no_grad(), user_code("The module cannot be called with the inputs", remedy):
+            output = free(start, copies)
+        draws = moved()
+        if draws and not torch.equal(output, free(start, tuple(part.clone() for part in inputs)).detach()):
+            raise DataError(_ROWS_MIX)
+    if has_changed((start,), (free.start,)):
+        raise DataError(
+            "The module changes its parameters in forward(), which would move the estimates; hold them in their range by a "
+            "function of a free parameter, such as exp(), or by torch.nn.utils.parametrize."
+        )
+    changed = [name for name, (value, version) in own.items() if value._version != version]
+    if changed:
+        raise DataError(
+            f"The module changes its tensors {listed(changed)} at each call, so that no two calls are alike; let forward() work on "
+            "copies, .clone()."
+        )
+    written = tuple(name for name, buffer in buffers.items() if buffer._version != before[name][0])
+    for name in written:
+        buffers[name].copy_(before[name][1])
+    free = replace(free, manners=Manners(has_changed(copies, inputs), draws), written=written)
     rows = len(inputs[0]) if inputs else None
     if output.ndim == 0 or (rows is not None and len(output) != rows):
         raise DataError(
@@ -67,7 +94,15 @@ def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _A
         raise DataError(
             "The module's output has values that are not finite at its parameters; look for NaN in the inputs, or train it again."
         )
-    return output
+    return free, output
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors that a module keeps as plain attributes."""
+    for place, part in module.named_modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor):
+                yield f"{place}.{name}".lstrip("."), value
 
 
 def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:
@@ -130,7 +165,7 @@ def first_linear(free: Functional, inputs: Inputs) -> str | None:
     """Return the name of the linear layer that the dataframe's columns meet, by watching what it is called with."""
     if inputs.columns is None or len(inputs.tensors) != 1:
         return None
-    data = inputs.tensors[0][:PROBED_ROWS]
+    data = inputs.tensors[0][:PROBED_ROWS].clone()
     met: list[str] = []
     hooks = [
         part.register_forward_pre_hook(
@@ -140,7 +175,7 @@ def first_linear(free: Functional, inputs: Inputs) -> str | None:
         if isinstance(part, nn.Linear) and part.in_features == len(inputs.columns)
     ]
     with torch.no_grad():
-        free(free.start, (data,))
+        replace(free, manners=PLAIN)(free.start, (data,))
     for hook in hooks:
         hook.remove()
     return met[0] if met else None

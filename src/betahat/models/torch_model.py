@@ -20,7 +20,7 @@ from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch, Origin, Sample
-from betahat.errors import DataError, OptionError, counted, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, listed
 from betahat.fit import Fit, fit_general, fit_least_squares
 from betahat.models.inputs import Inputs, labelled_inputs, read_inputs, read_target
 from betahat.models.losses import ReadLoss, matching_target, read_loss
@@ -29,8 +29,8 @@ from betahat.models.options import (
     FEWEST_ROWS,
     BreadName,
     check_general_options,
-    check_polish,
     check_values,
+    kept_generators,
     read_bread,
     read_names,
     read_penalty,
@@ -130,37 +130,8 @@ class TorchModel:
         names: Sequence[str] | None = None,
     ) -> None:
         """Copy the module, read the data, and try what the loss does."""
-        if target is None:
-            raise DataError("There is no target; pass what the loss compares the output with as the fourth argument.")
-        if likelihood not in (None, True, False):
-            raise OptionError(f"likelihood is {likelihood!r}; use True, False, or None to go by the loss.")
-        self.module = module
-        free = functional(module, params)
-        device = free.start.device
-        self._inputs = read_inputs(inputs, device)
-        given, container, self.endog_name = read_target(target, device)
-        if isinstance(container, Frames) and isinstance(self._inputs.container, Frames):
-            check_index("target", container.rows, self._inputs.container.rows, "inputs")
-        self._container = self._inputs.container or container
-        free = replace(free, keywords=self._inputs.keywords)
-        check_memory(len(free.start), FEWEST_ROWS if self._inputs.tensors else len(given), device)
-        check_values([*labelled_inputs(self._inputs.tensors), ("target", given)])
-        self._inputs, output = call_once(free, self._inputs, inputs)
-        matched = matching_target(loss, output, given)
-        (*tensors, matched), seals = keep_tensors([*labelled_inputs(self._inputs.tensors), ("target", matched)])
-        self._inputs = replace(self._inputs, tensors=tuple(tensors))
-        self._origin = Origin.of(self._inputs.data, len(matched), seals)
-        self._rows = rows_in_block(len(free.start) + sum(part[:1].numel() for part in tensors))
-        self._loss: ReadLoss = read_loss(loss, output, matched, likelihood, self._rows)
-        self._free = replace(free, row_shape=output.shape[1:]) if self._inputs.tensors else free
-        if self._inputs.tensors:
-            check_rows_apart(self._free, self._inputs.tensors)
-        self._target = matched
-        self.names = _names(self._free, self._inputs, names)
-        self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
-        self._output = output[:1]
-        self._problem = self._build(output)
-        check_size(self._problem.numbers, len(self.names))
+        with kept_generators():
+            self._read(module, loss, inputs, target, params, penalty, likelihood, names)
 
     def fit(
         self,
@@ -207,7 +178,8 @@ class TorchModel:
             `polish=False` at parameters that are more than a thousandth of a standard error from the optimum.
         """
         kind = read_bread(bread)
-        check_polish(polish)
+        check_flag("polish", polish)
+        check_flag("update_module", update_module)
         claim, penalty = self._problem.objective.claim, self._problem.penalty
         check_general_options(kind, rank, claim, penalty)
         if kind is Bread.OPG and claim is Claim.LEAST_SQUARES and self._problem.numbers > self._problem.sample.nobs:
@@ -319,6 +291,49 @@ class TorchModel:
         return f"<TorchModel: {type(self.module).__name__} by {self._loss.name}, {len(self.names)} parameters, n = {len(self._target)}>"
 
     # private
+
+    def _read(
+        self,
+        module: nn.Module,
+        loss: Any,
+        inputs: Any,
+        target: Any,
+        params: Sequence[str] | None,
+        penalty: float | Callable[..., Any] | None,
+        likelihood: bool | None,
+        names: Sequence[str] | None,
+    ) -> None:
+        if target is None:
+            raise DataError("There is no target; pass what the loss compares the output with as the fourth argument.")
+        check_flag("likelihood", likelihood, none=True)
+        likelihood = None if likelihood is None else bool(likelihood)
+        self.module = module
+        free = functional(module, params)
+        device = free.start.device
+        self._inputs = read_inputs(inputs, device)
+        given, container, self.endog_name = read_target(target, device)
+        if isinstance(container, Frames) and isinstance(self._inputs.container, Frames):
+            check_index("target", container.rows, self._inputs.container.rows, "inputs")
+        self._container = self._inputs.container or container
+        free = replace(free, keywords=self._inputs.keywords)
+        check_memory(len(free.start), FEWEST_ROWS if self._inputs.tensors else len(given), device)
+        check_values([*labelled_inputs(self._inputs.tensors), ("target", given)])
+        free, self._inputs, output = call_once(free, self._inputs, inputs)
+        matched = matching_target(loss, output, given)
+        (*tensors, matched), seals = keep_tensors([*labelled_inputs(self._inputs.tensors), ("target", matched)])
+        self._inputs = replace(self._inputs, tensors=tuple(tensors))
+        self._origin = Origin.of(self._inputs.data, len(matched), seals)
+        self._rows = rows_in_block(len(free.start) + sum(part[:1].numel() for part in tensors))
+        self._loss: ReadLoss = read_loss(loss, output, matched, likelihood, self._rows)
+        self._free = replace(free, row_shape=output.shape[1:]) if self._inputs.tensors else free
+        if self._inputs.tensors:
+            check_rows_apart(self._free, self._inputs.tensors)
+        self._target = matched
+        self.names = _names(self._free, self._inputs, names)
+        self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
+        self._output = output[:1]
+        self._problem = self._build(output)
+        check_size(self._problem.numbers, len(self.names))
 
     def _fitted(self, bread: Bread, polish: bool, rank: Literal["pinv"] | None) -> Fit:
         problem = self._problem

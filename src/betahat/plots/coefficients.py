@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from betahat.covariance.names import CovType
-from betahat.errors import OptionError, counted, described
+from betahat.errors import OptionError, check_flag, counted, described
 from betahat.inference.resampled import Method
 from betahat.plots.canvas import DASHED, axes_of, matplotlib, plain_frame, style
 from betahat.tables.columns import Columns, CovTypes, Results, read_columns
@@ -167,6 +167,7 @@ def plot_cov(
         raise OptionError(
             f"plot_cov needs one result, as .fit() returns it, and {described(result)} came; coefplot draws several models."
         )
+    check_flag("relative", relative)
     columns = read_columns(result, covariances, None, "plot_cov")
     models = columns.results
     if len(models) < 2 and relative:

@@ -29,7 +29,16 @@ from betahat.data.formula import read_restrictions
 from betahat.data.frame import check_index
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
-from betahat.errors import BetahatError, ClusterWarning, EstimationError, OptionError, counted, listed, user_level
+from betahat.errors import (
+    BetahatError,
+    ClusterWarning,
+    EstimationError,
+    OptionError,
+    check_flag,
+    counted,
+    listed,
+    user_level,
+)
 from betahat.fit import Diagnostics, Fit
 from betahat.inference.cases import Cases
 from betahat.inference.coefficients import interval
@@ -321,6 +330,7 @@ class Results(ABC):
         >>> again.with_cov("HC3").bse == res.with_cov("HC3").bse
         array([ True,  True])
         """
+        check_flag("remove_data", remove_data)
         kept = self.remove_data() if remove_data or not self._storable else self
         return write(path, kept)
 
@@ -640,6 +650,7 @@ class Results(ABC):
         part = tested_part(self.fit.unidentified, matrix, values, self.fit.root)
         if part is None:
             refuse_unidentified(self.fit.unidentified, matrix, self._estimated)
+        check_flag("use_f", use_f, none=True)
         found = self._joint(*part, self.use_t if use_f is None else use_f, cov_p)
         if found.reason:
             _warn_of(f"There is no joint test of these restrictions: {found.reason}.")
@@ -676,6 +687,7 @@ class Results(ABC):
         ClusterWarning
             A term has no test, since the covariance has too low a rank for it, or the data do not identify it: its row is NaN.
         """
+        check_flag("skip_single", skip_single)
         terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
         tests = [
             (name, self._test_of_columns(columns))
@@ -1129,6 +1141,7 @@ def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple
     known : Tensor or None
         (m,) whether the data of the fit identify the prediction, where they do not identify every one.
     """
+    check_flag("transform", transform)
     regressors, container = results.model.new_regressors(exog, transform)
     fit, width, known = results.fit, results.fit.given.width, None
     check_width(regressors, width)

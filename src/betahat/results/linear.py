@@ -20,7 +20,7 @@ from torch import Tensor
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
-from betahat.errors import BetahatWarning, OptionError, listed, user_level
+from betahat.errors import BetahatWarning, OptionError, check_flag, listed, user_level
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
     condition_number,
@@ -261,6 +261,7 @@ class LinearResults(VectorResults):
         RobustTestWarning
             A covariance is robust.
         """
+        check_flag("large_sample", large_sample)
         if large_sample:
             return self.compare_lm_test(restricted, use_lr=True)
         return compare_lr(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
@@ -287,6 +288,8 @@ class LinearResults(VectorResults):
         DataError, OptionError
             The models are not nested.
         """
+        check_flag("demean", demean)
+        check_flag("use_lr", use_lr)
         return compare_lm(self.fit, _results(restricted).fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
 
     # predictions and influence
@@ -458,6 +461,7 @@ class LinearResults(VectorResults):
         OptionError
             Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
+        check_flag("slim", slim)
         return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
 
     def summary2(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from betahat.data.container import hands_out_copies
-from betahat.errors import OptionError
+from betahat.errors import OptionError, check_flag
 from betahat.tables.cells import Layout
 from betahat.tables.documents import render_markdown, render_typst, write_docx
 from betahat.tables.html import render_html
@@ -126,6 +126,8 @@ class Table:
         \multicolumn{2}{l}{\footnotesize * p\ensuremath{<}0.1, ** p\ensuremath{<}0.05, *** p\ensuremath{<}0.01} \\
         \end{tabular}
         """
+        check_flag("siunitx", siunitx)
+        check_flag("standalone", standalone)
         options = LatexOptions(style, siunitx, caption, label, position, fit, standalone)
         return _written(render_latex(self.layout, options), path)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
-from betahat.covariance.defined import plain_core
+from betahat.covariance.defined import score_sizes
 from betahat.covariance.fixed import fixed_coefficients
 from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
@@ -376,7 +376,7 @@ def _absorbed(fit: Fit, ways: tuple[Groups, ...]) -> Tensor:
     """
     absorbed = torch.zeros(len(fit.params), dtype=torch.bool, device=fit.params.device)
     turn = fit.root.mT @ fit.triangle.mT @ fit.triangle  # Z's s to s
-    plain = ((turn.mT @ plain_core(fit)) * turn.mT).sum(1).sqrt()
+    plain = ((turn.mT @ score_sizes(fit)) * turn.mT).sum(1).sqrt()
     for way in ways:
         sums = (rotated_sums(fit, way) @ turn).abs().amax(0)
         still = sums <= _STILL * plain

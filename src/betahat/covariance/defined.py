@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Rows
+from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Covariance
+from betahat.data.blocks import product
 from betahat.data.sample import Removed
 from betahat.errors import ClusterWarning, EstimationError, listed, user_level
 from betahat.fit import Fit
@@ -75,10 +76,11 @@ def defined(fit: Fit, covariance: Covariance) -> Covariance:
     return replace(covariance, rounding=rounding)
 
 
-def plain_core(fit: Fit) -> Tensor:
-    """Return (r, r) the meat of the scores as single rows, HC0's, in Z's coordinates."""
-    meat = fit.sum_rows(_meat)
-    return fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
+def score_sizes(fit: Fit) -> Tensor:
+    """Return (r, r), in Z's coordinates, a bound of the meat of the scores as single rows, by their squares: P <= k diag(P)."""
+    squares = fit.sum_rows(_squares)
+    spread = torch.diag(squares * len(squares))
+    return fit.root.mT @ spread @ fit.root if fit.well_conditioned else spread
 
 
 def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
@@ -96,8 +98,9 @@ def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
         return None
     if isinstance(fit.sample, Removed):
         return floor * eye
-    return _CANCELLED * plain_core(fit) + floor * eye
+    return _CANCELLED * score_sizes(fit) + floor * eye
 
 
-def _meat(rows: Rows) -> Tensor:
-    return rows.meat()
+def _squares(rows: Rows) -> Tensor:
+    scores = rows.scores() if rows.at.well_conditioned else product(rows.scores(), rows.at.root)
+    return times(scores.square(), rows.counts).sum(0)

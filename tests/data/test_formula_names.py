@@ -157,3 +157,14 @@ def test_a_number_in_a_restriction_is_no_column():
     np.testing.assert_allclose(
         spline.t_test("bs(b, df=3)[1] = 3").effect[0], spline.params["bs(b, df=3)[1]"], rtol=1e-14
     )
+
+
+def test_a_variable_of_the_caller_called_as_a_function_is(tmp_path):
+    """What is called is the function, after loading too."""
+    source = "C, center, np_ = 3.0, 2.0, 1.0; res = bh.ols('y ~ C(g) + center(a) + I(a * np_)', data).fit(rank='drop')"
+    names = {"bh": bh, "data": pd.DataFrame({"y": Y, "g": G, "a": A**2})}
+    with pytest.warns(bh.CollinearityWarning):
+        exec(source, names)
+    res = names["res"]
+    again = bh.load(res.save(tmp_path / "called.betahat"))
+    np.testing.assert_allclose(again.predict(names["data"]), res.fittedvalues, rtol=1e-12)

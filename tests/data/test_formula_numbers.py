@@ -216,6 +216,16 @@ def test_missing_whole_numbers(kind):
         bh.ols("wage ~ C(g) + educ", data, missing="raise")
 
 
+def test_a_column_of_gaps_alone():
+    """Of no type, it is as missing as one of numbers."""
+    data = pd.DataFrame({name: values.astype("int8") for name, values in integers().items()})
+    res = bh.ols("wage ~ educ*exper + C(g)", data).fit()
+    for gap in ([None, None], [np.nan, np.nan], [pd.NA, pd.NA], pd.array([None, None], dtype="Int8")):
+        for name in ("educ", "g"):
+            new = {"educ": [9, 10], "exper": [1, 2], "g": [1, 2]} | {name: gap}
+            assert np.isnan(res.predict(new)).all()
+
+
 def test_whole_numbers_too_large_for_64_bits_with_a_sign():
     ids = np.array([2**64 - 1, 2**64 - 2] * 20, dtype="uint64")
     data = pd.DataFrame({"y": np.arange(40.0), "id": ids})

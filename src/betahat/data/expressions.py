@@ -147,6 +147,12 @@ def names_in(code: str) -> set[str]:
     return names
 
 
+def values_in(code: str) -> set[str]:
+    """Return the names that stand for values in an expression, neither called nor before a dot."""
+    plain, aliases = unquoted(code)
+    return {aliases.get(node.id, node.id) for node, use in _uses(parsed(plain)) if use == "value"}
+
+
 def value_of(
     code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any, read: Callable[[Any], Any]
 ) -> tuple[Any, set[str]]:

@@ -1,6 +1,7 @@
-"""A formula and a dataframe become a `Design`: with stored_formula.py and harmless.py the only room that knows formulaic and patsy.
+"""A formula and a dataframe become a `Design`.
 
-formulaic evaluates the formula; patsy, which statsmodels brings along, reads linear restrictions.
+formulaic has the algebra of terms, and each expression is ours (grammar.py, expressions.py, reading.py, matrix.py); patsy, which
+statsmodels brings along, reads linear restrictions. No other room knows the two packages.
 """
 
 from __future__ import annotations

@@ -145,8 +145,10 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
             value = pd.Series(value)
         if known is Factor.Kind.CATEGORICAL:
             return FactorValues(value, kind=known, spans_intercept=True)
-        is_truth = known is Factor.Kind.NUMERICAL and isinstance(value, pd.Series) and value.dtype == _TRUTH
-        return value.astype(float) if is_truth else value
+        if known is Factor.Kind.NUMERICAL and isinstance(value, pd.Series):
+            is_gap = value.dtype == object and bool(value.isna().all())
+            return pd.Series(_double(value), value.index) if is_gap or value.dtype == _TRUTH else value
+        return value
 
     @override
     def _cluster_terms(self, terms: Sequence[Term], cluster_by: ClusterBy = ClusterBy.NONE) -> Sequence[Term]:

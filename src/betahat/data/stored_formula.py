@@ -17,7 +17,7 @@ from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedT
 from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
 
-from betahat.data.expressions import bare, former_keys
+from betahat.data.expressions import bare, former_keys, values_in
 from betahat.data.formula import Formula, new_vector, rebuilt
 from betahat.data.frame import to_pandas
 from betahat.data.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
@@ -240,10 +240,13 @@ def stored_formula(formula: Formula) -> StoredFormula:
     """
     spec = formula.spec
     lost: list[str] = []
+    values = {name for factor in spec.factors for name in _values(factor)}
     context: dict[str, Any] = {}
     functions: dict[str, str] = {}
     learnt: dict[str, Any] = {}
     for name, value in formula.context.items():
+        if name not in values and not callable(value) and not ismodule(value):
+            continue  # a variable of the caller's that is called as a function of ours is
         if is_numpys(value):
             functions[name] = value.__name__
         elif not (ismodule(value) and MODULES.get(name) is value):
@@ -274,6 +277,13 @@ def stored_formula(formula: Formula) -> StoredFormula:
     )
     variables, categories = tuple(formula.variables), tuple(sorted(formula.categorical_variables))
     return StoredFormula(formula.text, factors, terms, learnt, context, functions, tuple(lost), variables, categories)
+
+
+def _values(factor: Factor) -> set[str]:
+    """Return the names that stand for values in a factor."""
+    if factor.eval_method is Factor.EvalMethod.PYTHON:
+        return values_in(factor.expr)
+    return {bare(factor.expr), factor.expr.partition(".")[0]}
 
 
 def _keep(into: dict[str, Any], key: str, value: Any, name: str, lost: list[str]) -> None:

@@ -4,6 +4,7 @@
 """
 
 import re
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ MODULES = [
     Case("a pattern of nothing", lambda d: _t(d, params=["head.*"]), bh.OptionError, ("'head.*'", "'weight'", "'bias'")),
     Case("no pattern", lambda d: _t(d, params=[]), bh.OptionError, ("params=[]", "'weight'")),
     Case("an unknown pattern beside a known", lambda d: _t(d, params=["weight", "wieght"]), bh.OptionError, ("'wieght'", "'weight'")),
-    Case("cannot be copied", lambda d: _t(d, Held((d.x.clone().requires_grad_(True)) * 2), x=None), bh.DataError, ("copied", "detached")),
+    Case("cannot be copied", lambda d: _t(d, Held(threading.Lock()), x=None), bh.DataError, ("copied", "detached")),
     Case("forward fails", lambda d: _t(d, nn.Linear(3, 1)), bh.DataError, ("cannot be called", "inputs")),
     Case("forward has no inputs", lambda d: bh.TorchModel(d.net, nn.MSELoss(), None, d.y), bh.DataError, ("cannot be called", "inputs")),
     Case("forward takes two", lambda d: _t(d, x=(d.x, d.x)), bh.DataError, ("cannot be called", "tuple")),

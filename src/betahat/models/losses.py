@@ -16,7 +16,16 @@ from torch.nn import functional
 from betahat.data.blocks import gather_spread, total
 from betahat.data.quiet import quiet
 from betahat.errors import DataError, OptionError, counted, described
-from betahat.models.options import PLAIN, PROBED_ROWS, Manners, few_places, has_changed, kept_generators, reason_of
+from betahat.models.options import (
+    PLAIN,
+    PROBED_ROWS,
+    Manners,
+    few_places,
+    has_changed,
+    kept_generators,
+    reason_of,
+    user_code,
+)
 from betahat.models.probes import AGREE, same_rows
 from betahat.objectives.base import Claim, OutputLoss, row_sums
 from betahat.objectives.bernoulli import Logistic, Probability
@@ -88,6 +97,8 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     elif len(places) > 2:
         user(trial[:2], of[:2])  # what holds a number for each row does not take two
     manners = _manners_of(user, trial, of)
+    if known is None:
+        _check_moves(user, trial, of)
     if known is not None:
         _check_range(known, target)
         objective: OutputLoss = OwnLoss(known.losses, Claim.NONE, True) if likelihood is False else known
@@ -103,6 +114,16 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         function = Guarded(function, manners)
     own = OwnLoss(function, Claim.LIKELIHOOD if likelihood else Claim.NONE, rowwise)
     return ReadLoss(own, name, _checked_units(own, user, by_row, rows))
+
+
+def _check_moves(user: UserLoss, output: Tensor, target: Tensor) -> None:
+    """Refuse a loss that is cut off from the output."""
+    remedy = "write it with torch operations on the output, without detach(), item(), numpy() or comparisons alone"
+    with torch.enable_grad(), user_code(f"{user.name} has no gradient", remedy):
+        if not user.call(
+            output.detach().requires_grad_(True).clone(), target.clone()
+        ).requires_grad:  # it may work in place
+            raise TypeError("its result does not depend on the output through torch")
 
 
 def _check_range(objective: OutputLoss, target: Tensor) -> None:
@@ -282,6 +303,11 @@ class UserLoss:
             ) from error
         if not isinstance(value, Tensor):
             raise DataError(f"{self.name} returned {described(value)}; a loss must return a tensor.")
+        if not value.is_floating_point() or value.layout != torch.strided:
+            kind = "sparse" if value.layout != torch.strided else str(value.dtype)
+            raise DataError(
+                f"{self.name} returned a {kind} tensor; a loss must return dense real numbers with a point."
+            )
         if value.requires_grad:
             raise OptionError(
                 f"{self.name} depends on parameters beyond the module's output, as a penalty inside a loss does, and they "

@@ -47,7 +47,7 @@ from betahat.models.options import (
     user_code,
     warn_far,
 )
-from betahat.models.probes import AGREE, apart, draws, few_rows, same_rows
+from betahat.models.probes import AGREE, apart, check_differentiable, draws, few_rows, same_rows
 from betahat.objectives.base import Claim
 from betahat.objectives.own import Route, RowLoss
 from betahat.results.general import GeneralResults, ModelView
@@ -238,6 +238,7 @@ class MEstimator:
             probe = self._start.clone().requires_grad_(True)
             if not self._losses(probe, few).requires_grad:
                 raise TypeError("its result does not depend on the parameters through torch")
+            check_differentiable(self._losses, self._start, few, "row_loss", 2)
             self._route = working_route(lambda theta, rows: self._losses(theta, rows)[:, None], self._start, few)
         _check_all_rows(self._losses, self._start, self._columns, self._route, self._rows)
         self._penalty = read_penalty(penalty, self._tensors, 1.0, self._start)
@@ -417,6 +418,9 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
             "row_loss changes the parameters, which would move the estimates; hold them in their range by a function of a free "
             "parameter, such as exp()."
         )
+    if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
+        kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
+        raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense and real, with a point.")
     if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
         if _same_alone(losses, shaken, few, whole.reshape(-1)):
             return losses

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
@@ -11,12 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from betahat.data.modes import settled
 from betahat.errors import DataError, OptionError, described, listed
-from betahat.models.options import PLAIN, Manners
+from betahat.models.options import PLAIN, Manners, reason_of
 
 Tensors = Mapping[str, tuple[int, torch.Size]]
+
+# Which kernels torch may choose is a switch of the process: one thread at a time.
+_KERNELS = threading.RLock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,8 @@ class Functional:
         What forward() does beside computing.
     written : tuple of str
         The buffers that forward() writes to; each call begins with them as they were.
+    attention : bool
+        Whether scaled dot products are called for, whose fused kernels have no second derivative: the plain one is chosen.
     """
 
     module: nn.Module
@@ -51,9 +58,16 @@ class Functional:
     notes: tuple[str, ...]
     manners: Manners = PLAIN
     written: tuple[str, ...] = ()
+    attention: bool = False
 
     def __call__(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
         """Return the outputs, (b, ...), at (k,) parameters."""
+        if not self.attention:
+            return self._outputs(params, inputs)
+        with _KERNELS, sdpa_kernel(SDPBackend.MATH):
+            return self._outputs(params, inputs)
+
+    def _outputs(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
         named = {
             name: params[begin : begin + shape.numel()].view(shape) for name, (begin, shape) in self.tensors.items()
         }
@@ -167,15 +181,20 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
 
 
 def _twin(module: nn.Module) -> nn.Module:
+    derived = {id(value): value.detach().clone() for part in module.modules() for value in _derived(vars(part))}
     try:
-        twin = copy.deepcopy(module)
-    except (RuntimeError, TypeError, AttributeError) as error:
+        twin = copy.deepcopy(module, derived)
+    except Exception as error:  # whatever a __deepcopy__ of the user's raises
         raise DataError(
-            f"The module cannot be copied ({str(error).split('.')[0][:120]}), and betahat never works on your own; keep only parameters, "
+            f"The module cannot be copied ({reason_of(error)[:120]}), and betahat never works on your own; keep only parameters, "
             "buffers and detached tensors in it."
         ) from error
     twin = twin.to(torch.float64).eval()
     for part in twin.modules():
+        if isinstance(
+            part, nn.Embedding | nn.EmbeddingBag
+        ):  # of training: they change what is called a gradient, and no output
+            part.sparse = part.scale_grad_by_freq = False
         for name, value in list(vars(part).items()):
             converted = _float64(value)
             if converted is not value:
@@ -183,6 +202,16 @@ def _twin(module: nn.Module) -> nn.Module:
     for value in twin.parameters():
         value.requires_grad_(False)
     return twin
+
+
+def _derived(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors that were computed from others, which torch does not copy: weight_norm keeps its weight so, and a cache is one."""
+    if isinstance(value, Tensor):
+        if not value.is_leaf:
+            yield value
+    elif type(value) in (list, tuple, dict):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _derived(entry)
 
 
 def _float64(value: Any) -> Any:

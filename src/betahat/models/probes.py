@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from betahat.calculus.autodiff import mapped_rows, row_jacobian
+from betahat.calculus.autodiff import hessian_product, mapped_rows, row_jacobian, value_and_gradient
 from betahat.data.blocks import gather, gather_spread
+from betahat.data.quiet import quiet
 from betahat.errors import DataError, listed
 from betahat.models.inputs import Inputs
 from betahat.models.module import Functional
@@ -41,6 +43,23 @@ RowFunction = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 
 def call_once(free: Functional, read: Inputs, inputs: Any) -> tuple[Functional, Inputs, Tensor]:
     """Call the module; where an array of whole numbers does not do as numbers with a point, try them as they are."""
+    with _Calls() as calls:
+        free, read, output = _called(free, read, inputs)
+    return replace(free, attention=calls.attention), read, output
+
+
+class _Calls(TorchFunctionMode):
+    """Notes whether attention is called for."""
+
+    attention = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Look at a function's name, and call it."""
+        self.attention |= "attention" in getattr(func, "__name__", "")
+        return func(*args, **(kwargs or {}))
+
+
+def _called(free: Functional, read: Inputs, inputs: Any) -> tuple[Functional, Inputs, Tensor]:
     whole = read.tensors and not any(tensor.is_floating_point() for tensor in read.tensors)
     try:
         free, output = _first_output(free, read.tensors, _AS_NUMBERS if whole else _AS_FORWARD)
@@ -52,6 +71,15 @@ def call_once(free: Functional, read: Inputs, inputs: Any) -> tuple[Functional, 
     indices = replace(read, tensors=(torch.as_tensor(array.astype(np.int64), device=free.start.device),))
     free, output = _first_output(free, indices.tensors)
     return free, indices, output
+
+
+def _check_output(output: Tensor) -> None:
+    if output.is_nested or output.layout != torch.strided or not output.is_floating_point():
+        kind = "nested" if output.is_nested else "sparse" if output.layout != torch.strided else str(output.dtype)
+        raise DataError(
+            f"The module returned a {kind} tensor; it must return a dense one of real numbers with a point, scores or probabilities and not "
+            "classes or masks, so that the loss has derivatives."
+        )
 
 
 def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _AS_FORWARD) -> tuple[Functional, Tensor]:
@@ -66,6 +94,7 @@ def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _A
     with kept_generators() as moved:
         with torch.no_grad(), user_code("The module cannot be called with the inputs", remedy):
             output = free(start, copies)
+        _check_output(output)
         draws = moved()
         if draws and not torch.equal(output, free(start, tuple(part.clone() for part in inputs)).detach()):
             raise DataError(_ROWS_MIX)
@@ -103,6 +132,33 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         for name, value in vars(part).items():
             if isinstance(value, Tensor):
                 yield f"{place}.{name}".lstrip("."), value
+
+
+def check_differentiable(
+    losses: RowFunction, params: Tensor, columns: tuple[Tensor, ...], what: str, times: int
+) -> None:
+    """Take a first or a second derivative of a few rows' losses, so that what torch cannot do is said before any work.
+
+    Raises
+    ------
+    DataError
+        Kernels without a second derivative, sparse gradients, checkpoints, detached results.
+    """
+    remedy = "it must be made of torch operations that can, without detach(), checkpoint, sparse gradients or kernels of its own"
+    often = "" if times == 1 else " twice"
+
+    def total(theta: Tensor) -> Tensor:
+        return losses(theta, columns).sum()
+
+    with quiet(), user_code(f"{what} cannot be differentiated{often}", remedy):  # quiet as in `row_jacobian`
+        if times == 2:
+            hessian_product(total, params, torch.ones_like(params))
+            return
+        with torch.enable_grad():
+            moves = losses(params.detach().requires_grad_(True), columns).requires_grad
+        if not moves:
+            raise TypeError("its result does not depend on the parameters through torch")
+        value_and_gradient(total, params)
 
 
 def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:

@@ -40,6 +40,7 @@ from betahat.models.options import (
 )
 from betahat.models.probes import (
     call_once,
+    check_differentiable,
     check_rows_apart,
     few_rows,
     first_linear,
@@ -357,6 +358,13 @@ class TorchModel:
             result = free(params, columns)
             return result.reshape(len(result), -1)
 
+        outputs, columns = Outputs(free), (*inputs, self._target)
+        few = few_rows(columns) if apart else columns
+
+        def losses(params: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
+            return loss.losses(outputs(params, rows), rows[-1])
+
+        check_differentiable(losses, free.start, few, "The module with its loss", 1)
         route = working_route(flat, free.start, few_rows(inputs)) if apart else held_route(flat, free.start)
         self._route = route
         affine = is_affine(flat, free.start, inputs, route)
@@ -367,12 +375,11 @@ class TorchModel:
             design = self._linear_design(flat, value[:, 0], route, rows)
             if design is not None:
                 return Problem(loss, design, self._penalty)
-        objective = ModelLoss(Outputs(free), loss, affine, route)
+        check_differentiable(losses, free.start, few, "The module with its loss", 2)
+        objective = ModelLoss(outputs, loss, affine, route)
         if apart:
-            columns = few_rows((*inputs, self._target))
-            surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, columns)
+            surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, few)
             objective = replace(objective, route=surer)
-        columns = (*inputs, self._target)
         sample: Sample = Batch(
             columns, self.names, self._container, self.endog_name, nobs, self._origin, rows if apart else nobs
         )

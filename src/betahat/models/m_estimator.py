@@ -409,6 +409,9 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
     copies, moving = tuple(column.clone() for column in few), shaken.clone()
     with kept_generators() as moved:
         whole = _tried(losses, moving, copies)
+        if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
+            kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
+            raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense and real, with a point.")
         losses = replace(losses, manners=Manners(has_changed(copies, few), moved()))
         again = _tried(losses, shaken.clone(), few) if losses.manners.draws else whole
         if isinstance(whole, Tensor) and isinstance(again, Tensor) and not torch.equal(whole, again):
@@ -418,9 +421,6 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
             "row_loss changes the parameters, which would move the estimates; hold them in their range by a function of a free "
             "parameter, such as exp()."
         )
-    if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
-        kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
-        raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense and real, with a point.")
     if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
         if _same_alone(losses, shaken, few, whole.reshape(-1)):
             return losses

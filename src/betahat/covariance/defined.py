@@ -86,7 +86,9 @@ def score_sizes(fit: Fit) -> Tensor:
 def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     """Return (r, r) what is rounding in a core; None where nothing is."""
     squares = fit.objective.claim is Claim.LEAST_SQUARES
-    scale = (fit.loss.abs() / fit.nobs if fit.objective.claim is Claim.NONE else fit.dispersion).clamp_min(0.0)
+    scale = (fit.loss.abs() / fit.nobs if fit.objective.claim is Claim.NONE else fit.dispersion * _unit(fit)).clamp_min(
+        0.0
+    )
     size = torch.maximum(core.diagonal().max(), scale)
     if squares:
         fitted = fit.triangle @ fit.params
@@ -99,6 +101,12 @@ def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     if isinstance(fit.sample, Removed):
         return floor * eye
     return _CANCELLED * score_sizes(fit) + floor * eye
+
+
+def _unit(fit: Fit) -> float:
+    """Return the mean of w l'' over the rows where it is below one, of counts or weights in small units: scores' squares go by it."""
+    curvatures = None if fit.path is None else fit.path.local.curvatures
+    return 1.0 if curvatures is None else min(float(curvatures) / float(fit.nobs) or 1.0, 1.0)
 
 
 def _squares(rows: Rows) -> Tensor:

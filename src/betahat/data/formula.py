@@ -10,6 +10,7 @@ import builtins
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import ismodule
@@ -230,7 +231,9 @@ def read_formula(
     return design, Formula(text, right.model_spec, context)
 
 
-def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
+def read_restrictions(
+    restrictions: Any, names: Sequence[str], like: Tensor, others: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
     """Read linear restrictions R b = q.
 
     Parameters
@@ -241,6 +244,8 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
         (k,) the parameters' names.
     like : Tensor
         Gives the device.
+    others : sequence of str
+        (k,) other names of the same parameters, or none; a text is read by those that it can be read by.
 
     Returns
     -------
@@ -258,10 +263,14 @@ def read_restrictions(restrictions: Any, names: Sequence[str], like: Tensor) -> 
         matrix = _as_rows(to_tensor(restrictions[0], like))
         values = to_tensor(restrictions[1], like).reshape(-1)
     elif isinstance(restrictions, str | Mapping) or _all_strings(restrictions):
+        wanted = restrictions if isinstance(restrictions, str | Mapping) else list(restrictions)
         try:
             known, wanted = _told_from_numbers(restrictions, names)
             read = patsy.DesignInfo(known).linear_constraint(wanted)
         except (patsy.PatsyError, ValueError, KeyError, IndexError) as error:
+            with suppress(FormulaError):
+                if others:
+                    return read_restrictions(restrictions, others, like)
             raise FormulaError(
                 f"The restriction {restrictions!r} cannot be read ({_reason(error)}); the parameters are {listed(names, limit=30)}."
             ) from error

@@ -43,7 +43,7 @@ def _log_likelihood(fit: Fit) -> float:
     claim = fit.objective.claim
     if claim is Claim.LEAST_SQUARES and fit.outputs > 1:
         return _of_several_outputs(error_products(fit), float(fit.nobs))
-    loss = fit.loss + fit.sum_rows(_constant)
+    loss = fit.loss + fit.sum_rows(constant_of)
     return float(log_likelihood_of(claim, loss, float(fit.nobs), weights))
 
 
@@ -52,7 +52,7 @@ def _of_several_outputs(products: Tensor, nobs: float) -> float:
     return -0.5 * nobs * (len(products) * (math.log(2.0 * math.pi) + 1.0) + float(torch.logdet(products / nobs)))
 
 
-def _constant(rows: Rows) -> Tensor:
+def constant_of(rows: Rows) -> Tensor:
     """Return () what minus the log-likelihood of a block has beyond the loss."""
     if isinstance(rows, IndexRows):
         constant, factors = rows.objective.constant(rows.y), (rows.weights, rows.counts)
@@ -77,6 +77,7 @@ def information_criterion(criterion: str, llf: float, nobs: float, count: float)
     count : float
         k.
     """
+    criterion = str(criterion).lower()
     if criterion not in _CRITERIA:
         raise OptionError(f"The criterion {criterion!r} is unknown; use one of {', '.join(map(repr, _CRITERIA))}.")
     penalty = {

@@ -169,7 +169,7 @@ class WaldTest:
 
     Attributes
     ----------
-    statistic : float
+    statistic : float, or (1, 1) array
         The F or chi-squared statistic.
     pvalue : float
         Its upper tail.
@@ -183,7 +183,7 @@ class WaldTest:
         Why there is no statistic, where it is NaN.
     """
 
-    statistic: float
+    statistic: Any
     pvalue: float
     df_num: float
     df_denom: float
@@ -191,7 +191,7 @@ class WaldTest:
     reason: str = ""
 
     @property
-    def fvalue(self) -> float:
+    def fvalue(self) -> Any:
         """The statistic."""
         return self.statistic
 
@@ -225,6 +225,31 @@ class TermTests:
 
     table: pd.DataFrame
     distribution: str
+
+    @property
+    def statistic(self) -> np.ndarray:
+        """(T,) the F or chi-squared statistics."""
+        return self.table["statistic"].to_numpy(copy=True)
+
+    @property
+    def pvalues(self) -> np.ndarray:
+        """(T,) their upper tails."""
+        return self.table["pvalue"].to_numpy(copy=True)
+
+    @property
+    def df_constraints(self) -> np.ndarray:
+        """(T,) how many independent restrictions each term has."""
+        return self.table["df_constraint"].to_numpy(copy=True)
+
+    @property
+    def df_denom(self) -> np.ndarray:
+        """(T,) degrees of freedom of the denominator, of F."""
+        return self.table["df_denom"].to_numpy(copy=True)
+
+    @property
+    def col_names(self) -> list[str]:
+        """The column names of `summary_frame`."""
+        return list(self.summary_frame().columns)
 
     def summary_frame(self) -> pd.DataFrame:
         """Return the table under the column names that statsmodels prints.

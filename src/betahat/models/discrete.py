@@ -14,12 +14,13 @@ from torch import Tensor
 
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.classes import class_formula, class_name, read_classes
-from betahat.data.container import to_tensor
+from betahat.data.container import to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.frame import Beside, Device, Missing, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, check_flag, counted, listed
 from betahat.fit import Fit, fit_index
+from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.models.options import BreadName, read_bread
 from betahat.models.regressors import (
     RegressorModel,
@@ -40,7 +41,56 @@ _VECTORS = ("offset", "exposure", "weights", "freq_weights")
 
 
 @in_ordinary_mode
-class DiscreteModel(RegressorModel, ABC):
+class LikelihoodModel(RegressorModel, ABC):
+    """What models fitted by maximum likelihood say at parameters of one's own."""
+
+    def loglike(self, params: Any) -> float:
+        """Return the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like
+            Where, in the shape of the results' params.
+
+        Returns
+        -------
+        float
+        """
+        return log_likelihood_at(self._problem, self._read(params))
+
+    def score(self, params: Any) -> Any:
+        """Return (k,) the derivative of the log-likelihood, equation by equation.
+
+        Parameters
+        ----------
+        params : array_like
+            As in `loglike`.
+
+        Returns
+        -------
+        array
+            (k,).
+        """
+        return self._plain(score_at(self._problem, self._read(params)))
+
+    def hessian(self, params: Any) -> Any:
+        """Return (k, k) the second derivatives of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like
+            As in `loglike`.
+
+        Returns
+        -------
+        array
+            (k, k).
+        """
+        return self._plain(hessian_at(self._problem, self._read(params)))
+
+
+@in_ordinary_mode
+class DiscreteModel(LikelihoodModel, ABC):
     """What Logit, Probit and Poisson share: the fit.
 
     Attributes
@@ -108,6 +158,65 @@ class DiscreteModel(RegressorModel, ABC):
             In one sentence, before any work starts.
         """
         return _from_formula(cls, formula, data, options, caller(2))
+
+    @property
+    def df_model(self) -> float:
+        """R - 1: one column counts as the constant, as in statsmodels."""
+        return float(self.rank - 1)
+
+    @property
+    def df_resid(self) -> float:
+        """N - r."""
+        return self.nobs - self.rank
+
+    def predict(
+        self, params: Any, exog: Any = None, which: str = "mean", offset: Any = None, exposure: Any = None
+    ) -> Any:
+        """Return (m,) E(y), or the index.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) coefficients.
+        exog : array_like, optional
+            (m, k) regressors; None takes those of the data, with their offset.
+        which : {"mean", "linear"}
+            E(y), or x'b + offset.
+        offset, exposure : array_like, optional
+            (m,) of new regressors.
+
+        Returns
+        -------
+        array
+            (m,).
+
+        Raises
+        ------
+        OptionError
+            Another `which`.
+        """
+        _check_which(which)
+        shift = None if offset is None else to_tensor(offset, self._read(params))
+        if exposure is not None:
+            rates = to_tensor(exposure, self._read(params)).log()
+            shift = rates if shift is None else shift + rates
+        return self._means(params, exog, shift, which == "linear")
+
+    def get_distribution(self, params: Any, exog: Any = None, offset: Any = None, exposure: Any = None) -> Any:
+        """Return the distribution of the dependent variable, which `scipy.stats` freezes.
+
+        Parameters
+        ----------
+        params, exog, offset, exposure
+            As in `predict`.
+
+        Returns
+        -------
+        scipy.stats.rv_frozen
+            Of (m,) means.
+        """
+        means = to_numpy(torch.as_tensor(self.predict(params, exog, "mean", offset, exposure)))
+        return self.objective.distribution(means, 1.0)
 
     def fit(
         self,
@@ -328,7 +437,7 @@ class Poisson(DiscreteModel):
 
 
 @in_ordinary_mode
-class MNLogit(RegressorModel):
+class MNLogit(LikelihoodModel):
     """Multinomial logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
 
     Parameters
@@ -411,6 +520,47 @@ class MNLogit(RegressorModel):
         """(J - 1,) the equations' names, such as "y=2"."""
         return tuple(f"{self.sample.endog_name}={class_name(level)}" for level in self.levels[1:])
 
+    objective = Softmax()
+
+    @property
+    def df_model(self) -> float:
+        """(r - 1) (J - 1), r the rank of the regressors."""
+        return float((self.rank - 1) * self._equation_count)
+
+    @property
+    def df_resid(self) -> float:
+        """N - r (J - 1)."""
+        return self.nobs - self.rank * self._equation_count
+
+    @property
+    def _equation_count(self) -> int:  # type: ignore[override]
+        return len(self.levels) - 1
+
+    def predict(self, params: Any, exog: Any = None, which: str = "mean") -> Any:
+        """Return (m, J) probabilities, or the indices, zeros first.
+
+        Parameters
+        ----------
+        params : array_like
+            (k, J - 1) coefficients.
+        exog : array_like, optional
+            (m, k) regressors; None takes those of the data.
+        which : {"mean", "linear"}
+            Probabilities or indices.
+
+        Returns
+        -------
+        array
+            (m, J).
+
+        Raises
+        ------
+        OptionError
+            Another `which`.
+        """
+        _check_which(which)
+        return self._means(params, exog, None, which == "linear")
+
     def fit(
         self,
         cov_type: CovType | None = "nonrobust",
@@ -443,7 +593,7 @@ class MNLogit(RegressorModel):
             Separated classes, no degree of freedom left, no regressor that varies.
         """
         choice = resolve(cov_type, cov_kwds, use_t)
-        fit = _fit(self.design, Softmax(), bread, rank, self.equations, start_params, disp, options)
+        fit = _fit(self.design, self.objective, bread, rank, self.equations, start_params, disp, options)
         return MultinomialResults(self, fit, covariance_of(fit, choice))
 
 
@@ -607,6 +757,11 @@ def _classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tu
     if len(used) == len(levels):
         return design, levels
     return replace(design, endog=codes.to(torch.float64)), tuple(levels[int(code)] for code in used.tolist())
+
+
+def _check_which(which: str) -> None:
+    if which not in ("mean", "linear"):
+        raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
 
 
 def _in_use(design: Design) -> Tensor:

@@ -9,9 +9,11 @@ from typing import Any, Self, TypeVar
 import torch
 
 from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.container import to_numpy
 from betahat.data.frame import Beside, Device, Missing, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.fit import fit_least_squares
+from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.models.regressors import (
     RegressorModel,
     caller,
@@ -22,6 +24,7 @@ from betahat.models.regressors import (
     warn_collinear,
     warn_perfect,
 )
+from betahat.objectives.gaussian import Gaussian
 from betahat.results.linear import LinearResults
 from betahat.solvers.least_squares import Rank
 
@@ -31,6 +34,105 @@ M = TypeVar("M", bound="LinearModel")
 @in_ordinary_mode
 class LinearModel(RegressorModel, ABC):
     """What OLS and WLS share: the fit."""
+
+    objective = Gaussian()
+
+    @property
+    def df_model(self) -> float:
+        """R, less one if there is a constant."""
+        return float(self.rank - self.k_constant)
+
+    @property
+    def df_resid(self) -> float:
+        """N - r."""
+        return self.nobs - self.rank
+
+    def loglike(self, params: Any, scale: float | None = None) -> float:
+        """Return the normal log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) coefficients.
+        scale : float, optional
+            The errors' variance; None takes that of the residuals, RSS / n.
+
+        Returns
+        -------
+        float
+        """
+        return log_likelihood_at(self._problem, self._read(params), scale)
+
+    def score(self, params: Any, scale: float | None = None) -> Any:
+        """Return (k,) the derivative of `loglike`.
+
+        Parameters
+        ----------
+        params, scale
+            As in `loglike`.
+
+        Returns
+        -------
+        array
+            (k,).
+        """
+        return self._plain(score_at(self._problem, self._read(params), scale))
+
+    def hessian(self, params: Any, scale: float | None = None) -> Any:
+        """Return (k, k) the second derivatives of `loglike`.
+
+        Parameters
+        ----------
+        params, scale
+            As in `loglike`.
+
+        Returns
+        -------
+        array
+            (k, k).
+        """
+        return self._plain(hessian_at(self._problem, self._read(params), scale))
+
+    def predict(self, params: Any, exog: Any = None) -> Any:
+        """Return (m,) x'b.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) coefficients.
+        exog : array_like, optional
+            (m, k) regressors; None takes those of the data.
+
+        Returns
+        -------
+        array
+            (m,).
+        """
+        return self._means(params, exog, None)
+
+    def get_distribution(self, params: Any, scale: float, exog: Any = None, dist_class: Any = None) -> Any:
+        """Return the normal distribution of the dependent variable, which `scipy.stats` freezes.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) coefficients.
+        scale : float
+            The errors' variance.
+        exog : array_like, optional
+            As in `predict`.
+        dist_class : callable, optional
+            Another of `loc` and `scale`, the standard deviation.
+
+        Returns
+        -------
+        scipy.stats.rv_frozen
+            Of (m,) means.
+        """
+        means = to_numpy(torch.as_tensor(self.predict(params, exog)))
+        return (
+            self.objective.distribution(means, scale) if dist_class is None else dist_class(loc=means, scale=scale**0.5)
+        )
 
     def fit(
         self,

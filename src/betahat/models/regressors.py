@@ -9,13 +9,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.calculus.problem import Problem
 from betahat.covariance.base import Covariance, Estimator
-from betahat.data.container import Container, Frames
+from betahat.data.container import Container, Frames, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Beside, read_columns, refuse_name
@@ -24,9 +28,12 @@ from betahat.data.sample import Removed, refuse_rows
 from betahat.data.stored_formula import StoredFormula
 from betahat.errors import BetahatWarning, CollinearityWarning, DataError, OptionError, listed, user_level
 from betahat.fit import Fit
-from betahat.objectives.base import Claim
+from betahat.inference.at_params import means_at, scores_at
+from betahat.inference.prediction import check_width
+from betahat.objectives.base import Claim, LinearIndex
+from betahat.objectives.softmax import Softmax
 from betahat.saving.records import Stored
-from betahat.solvers.least_squares import Rank
+from betahat.solvers.least_squares import Rank, column_rank, has_implicit_constant
 from betahat.solvers.lengths import lengths
 
 
@@ -106,6 +113,8 @@ class RegressorModel(Stored, ABC):
             values = torch.tensor(frame.to_numpy(), device=self.sample.device)
             return values, Frames(frame.index)
         device, given = self.sample.device, self.sample.given_names
+        if isinstance(exog, Real) or (isinstance(exog, np.ndarray | Tensor) and exog.ndim == 0):
+            exog = exog.reshape(1) if isinstance(exog, Tensor) else [float(exog)]  # one row of a model of one column
         read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
         check_held(read.values, "exog")
         if read.names is not None and given is not None and set(given) & set(read.names):
@@ -206,6 +215,76 @@ class RegressorModel(Stored, ABC):
     def nobs(self) -> float:
         """n, the number of rows in use."""
         return float(self.sample.nobs)
+
+    # at parameters of one's own
+
+    @property
+    @abstractmethod
+    def objective(self) -> LinearIndex | Softmax:
+        """The loss of a row."""
+
+    @property
+    def k_constant(self) -> int:
+        """1 if a column, or a combination of columns, is constant."""
+        count = self.design.constant.count
+        return int(has_implicit_constant(self.design)) if count is None else count
+
+    @cached_property
+    def rank(self) -> int:
+        """The number of independent columns."""
+        return len(column_rank(self.design)[0])
+
+    @property
+    @abstractmethod
+    def df_model(self) -> float:
+        """Model degrees of freedom, as in the results."""
+
+    @property
+    @abstractmethod
+    def df_resid(self) -> float:
+        """Residual degrees of freedom, as in the results."""
+
+    def score_obs(self, params: Any) -> Any:
+        """Return (n, k) each row's derivative of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) where to take it, in the shape of the results' params.
+
+        Returns
+        -------
+        array
+            (n, k).
+        """
+        return self._plain(scores_at(self._problem, self._read(params)))
+
+    @property
+    def _problem(self) -> Problem:
+        return Problem(self.objective, self.design)
+
+    def _read(self, params: Any) -> Tensor:
+        """(k,) parameters in the shape of the results' params."""
+        read = to_tensor(params, torch.zeros((), dtype=torch.float64, device=self.design.device))
+        read = read.mT.reshape(-1) if read.ndim == 2 else read.reshape(-1)
+        width = self.design.width * self._equation_count
+        if len(read) != width:
+            raise OptionError(
+                f"params has shape {np.shape(params)}; pass one number for each of the {width} parameters."
+            )
+        return read
+
+    _equation_count = 1
+
+    def _plain(self, values: Tensor) -> Any:
+        return self.design.container.plain(values)
+
+    def _means(self, params: Any, exog: Any, offset: Tensor | None, linear: bool = False) -> Any:
+        """Predict at parameters: of the data, with their offset, or of (m, k) new regressors."""
+        regressors = self.design.exog if exog is None else self.new_regressors(exog, transform=False)[0]
+        check_width(regressors, self.design.width)
+        offset = self.design.offset if exog is None and offset is None else offset
+        return self._plain(means_at(self.objective, regressors, self._read(params), offset, linear))
 
     @property
     def formula(self) -> str | None:

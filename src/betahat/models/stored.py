@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import BinaryIO
 
 import torch
 
@@ -62,13 +63,13 @@ RECORDS: tuple[type, ...] = (
 )
 
 
-def load(path: str | PathLike[str], device: torch.device | str | None = None) -> Results:
+def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None = None) -> Results:
     """Read results that ``res.save(path)`` has written. Nothing in the file is run, whoever made it.
 
     Parameters
     ----------
-    path : str or path
-        The file.
+    path : str, path, or binary file
+        The file; one that is open is read to its end.
     device : torch.device or str, optional
         Where the tensors go; None is the CPU.
 

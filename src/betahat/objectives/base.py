@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,6 +91,10 @@ class LinearIndex(OutputLoss):
     @abstractmethod
     def variance(self, index: Tensor) -> Tensor | None:
         """Return (n,) Var(y) given eta, up to a factor; None means the same for every row."""
+
+    @abstractmethod
+    def distribution(self, mean: np.ndarray, scale: float) -> Any:
+        """Return scipy's frozen distribution of y with (n,) means, and an error's variance where there is one."""
 
 
 def dispersion(claim: Claim, loss: Tensor, df_resid: float) -> Tensor:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -51,6 +54,10 @@ class Logistic(LinearIndex):
         """Return p."""
         return torch.sigmoid(output)
 
+    def distribution(self, mean: np.ndarray, scale: float) -> Any:
+        """Return Bernoulli's distribution."""
+        return stats.bernoulli(mean)
+
 
 @dataclass(frozen=True)
 class Normit(LinearIndex):
@@ -95,6 +102,10 @@ class Normit(LinearIndex):
     def mean(self, output: Tensor) -> Tensor:
         """Return Phi(eta)."""
         return 0.5 * torch.erfc(-output / math.sqrt(2.0))  # torch.special.ndtr has no digit left at -8
+
+    def distribution(self, mean: np.ndarray, scale: float) -> Any:
+        """Return Bernoulli's distribution."""
+        return stats.bernoulli(mean)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
@@ -48,6 +51,10 @@ class Gaussian(LinearIndex):
     def mean(self, output: Tensor) -> Tensor:
         """Return the output itself."""
         return output
+
+    def distribution(self, mean: np.ndarray, scale: float) -> Any:
+        """Return the normal distribution."""
+        return stats.norm(mean, math.sqrt(scale))
 
 
 @dataclass(frozen=True)

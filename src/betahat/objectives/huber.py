@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,3 +64,7 @@ class Huber(LinearIndex):
     def mean(self, output: Tensor) -> Tensor:
         """Return the output, the centre of y."""
         return output
+
+    def distribution(self, mean: np.ndarray, scale: float) -> Any:
+        """Refuse: the loss is no distribution's."""
+        unknown_distribution()

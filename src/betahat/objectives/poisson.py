@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
@@ -47,6 +50,10 @@ class PoissonLog(LinearIndex):
     def mean(self, output: Tensor) -> Tensor:
         """Return e^eta."""
         return torch.exp(output)
+
+    def distribution(self, mean: np.ndarray, scale: float) -> Any:
+        """Return Poisson's distribution."""
+        return stats.poisson(mean)
 
 
 @dataclass(frozen=True)

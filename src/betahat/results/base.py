@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -289,7 +289,7 @@ class Results(ABC):
         assert isinstance(fit.given, Removed)
         return replace(self, fit=fit, cov=without_rows(self.cov, fit), **self._without_rows(fit.given))
 
-    def save(self, path: str | PathLike[str], remove_data: bool = False) -> Path:
+    def save(self, path: str | PathLike[str] | BinaryIO, remove_data: bool = False) -> Path | BinaryIO:
         """Write the results to one file of numbers and words, which `betahat.load` reads without running any code.
 
         The file is in the safetensors format. A file that is there is replaced once the new one is whole, and may be read and written
@@ -299,15 +299,15 @@ class Results(ABC):
 
         Parameters
         ----------
-        path : str or path
-            Where to; any ending will do.
+        path : str, path, or binary file
+            Where to; any ending will do. An open file, such as ``io.BytesIO()``, is written to from where it stands.
         remove_data : bool
             Leave the rows out, as `remove_data` does.
 
         Returns
         -------
         pathlib.Path
-            The file.
+            The file; or the open one.
 
         Raises
         ------
@@ -526,7 +526,7 @@ class Results(ABC):
         Parameters
         ----------
         crit : {"aic", "bic", "aicc", "hqic"}
-            -2 llf + 2 r; r log n; 2 r n / (n - r - 1); 2 r log log n in the place of 2 r.
+            In any letter case: -2 llf + 2 r; r log n; 2 r n / (n - r - 1); 2 r log log n in the place of 2 r.
         dk_params : float
             How many parameters to add to r, such as 1 for the variance.
 
@@ -600,13 +600,15 @@ class Results(ABC):
         assert bounds is not None
         return bounds
 
-    def f_test(self, r_matrix: Any, cov_p: Any = None) -> WaldTest:
+    def f_test(self, r_matrix: Any, cov_p: Any = None, *, scalar: bool = True) -> WaldTest:
         """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`.
 
         Parameters
         ----------
         r_matrix, cov_p
             As in `t_test`.
+        scalar : bool
+            As in `wald_test`.
 
         Returns
         -------
@@ -617,9 +619,11 @@ class Results(ABC):
         FormulaError, EstimationError
             As in `wald_test`.
         """
-        return self.wald_test(r_matrix, cov_p, use_f=True)
+        return self.wald_test(r_matrix, cov_p, use_f=True, scalar=scalar)
 
-    def wald_test(self, r_matrix: Any, cov_p: Any = None, use_f: bool | None = None) -> WaldTest:
+    def wald_test(
+        self, r_matrix: Any, cov_p: Any = None, use_f: bool | None = None, *, scalar: bool = True
+    ) -> WaldTest:
         """Test restrictions jointly; F where tests take t, chi-squared otherwise. `r_matrix` as in `t_test`.
 
         Parameters
@@ -628,6 +632,8 @@ class Results(ABC):
             As in `t_test`.
         use_f : bool, optional
             F = W / J with its degrees of freedom, or W by chi-squared; None is F where tests take t.
+        scalar : bool
+            False gives the statistic the shape (1, 1), as statsmodels' option of this name does.
 
         Returns
         -------
@@ -651,16 +657,18 @@ class Results(ABC):
         if part is None:
             refuse_unidentified(self.fit.unidentified, matrix, self._estimated)
         check_flag("use_f", use_f, none=True)
+        check_flag("scalar", scalar)
         found = self._joint(*part, self.use_t if use_f is None else use_f, cov_p)
         if found.reason:
             _warn_of(f"There is no joint test of these restrictions: {found.reason}.")
-        return found
+        return found if scalar else replace(found, statistic=np.full((1, 1), found.statistic))
 
     def wald_test_terms(
         self,
         skip_single: bool = False,
         extra_constraints: Sequence[tuple[str, Any]] | None = None,
         combine_terms: Sequence[str] | None = None,
+        scalar: bool = True,
     ) -> TermTests:
         """Test each term of the formula, or each column where there is none; of collinear columns the part that the data identify.
 
@@ -672,6 +680,8 @@ class Results(ABC):
             Further tests.
         combine_terms : sequence of str, optional
             Parts of terms' names; the terms with that part are tested together as well.
+        scalar : bool
+            False gives each statistic the shape (1, 1), as in `wald_test`.
 
         Returns
         -------
@@ -688,6 +698,7 @@ class Results(ABC):
             A term has no test, since the covariance has too low a rank for it, or the data do not identify it: its row is NaN.
         """
         check_flag("skip_single", skip_single)
+        check_flag("scalar", scalar)
         terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
         tests = [
             (name, self._test_of_columns(columns))
@@ -711,7 +722,7 @@ class Results(ABC):
             _warn_of(f"There is no test of {listed(name for name, test in tests if test.reason == why)}: {why}.")
         table = pd.DataFrame(
             {
-                "statistic": [test.statistic for test in found],
+                "statistic": [test.statistic if scalar else np.full((1, 1), test.statistic) for test in found],
                 "pvalue": [test.pvalue for test in found],
                 "df_constraint": [int(test.df_num) for test in found],
             },
@@ -1069,7 +1080,7 @@ class Results(ABC):
         return given
 
     def _restrictions(self, restrictions: Any) -> tuple[Tensor, Tensor]:
-        matrix, values = read_restrictions(restrictions, self.names, self.fit.params)
+        matrix, values = read_restrictions(restrictions, self.names, self.fit.params, self._other_names)
         touched = [name for name in self.aliased if bool(matrix[:, self.names.index(name)].any())]
         if touched:
             raise EstimationError(
@@ -1078,10 +1089,18 @@ class Results(ABC):
         return matrix[:, list(self._kept)], values
 
     @property
+    def _other_names(self) -> tuple[str, ...]:
+        """(k,) further names of the parameters, by which restrictions may call them; none for most models."""
+        return ()
+
+    @property
     def _terms(self) -> dict[str, list[int]]:
         given = self.fit.given
-        terms = given.terms if isinstance(given, Design | Removed) and not self.fit.equations else None
-        return {name: [i] for i, name in enumerate(self.names)} if terms is None else terms
+        terms = given.terms if isinstance(given, Design | Removed) else None
+        if terms is None:
+            terms = {name: [i] for i, name in enumerate(given.names)}
+        starts = range(0, len(self.names), given.width)  # of equations, where there are several: a term is in each
+        return {name: [start + column for start in starts for column in columns] for name, columns in terms.items()}
 
     def _still_there(self, columns: Sequence[int]) -> list[int]:
         return [column for column in columns if column in self._kept]

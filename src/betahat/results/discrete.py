@@ -24,6 +24,7 @@ from betahat.data.sample import Removed
 from betahat.errors import DataError, OptionError, counted
 from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
+from betahat.inference.likelihood_influence import LikelihoodInfluence
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.residuals import fitted_values
 from betahat.inference.response import (
@@ -38,6 +39,7 @@ from betahat.inference.response import (
     prediction_table,
     variances,
 )
+from betahat.inference.score_test import Hypothesis, ScoreTest, score_test
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.results.base import Results, check_beside, intervals_of, new_regressors, square_of, vector_of
@@ -115,8 +117,9 @@ class MaximumLikelihoodResults(Results, ABC):
 
     @property
     def mle_retvals(self) -> dict[str, Any]:
-        """How the solver ended: "converged" and "iterations"."""
-        return {"converged": self.converged, "iterations": self.fit.diagnostics.iterations}
+        """How the solver ended: "converged", "iterations", and "fcalls", the points looked at: the start, and one for each step."""
+        steps = self.fit.diagnostics.iterations
+        return {"converged": self.converged, "iterations": steps, "fcalls": steps + 1}
 
     @property
     def goodness(self) -> tuple[str, float]:
@@ -158,6 +161,78 @@ class MaximumLikelihoodResults(Results, ABC):
         )
 
     margins = get_margeff
+
+    def score_test(
+        self,
+        exog_extra: Any = None,
+        params_constrained: Any = None,
+        hypothesis: Hypothesis = "joint",
+        cov_type: str | None = None,
+        k_constraints: int | None = None,
+        r_matrix: Any = None,
+    ) -> ScoreTest:
+        """Test omitted variables, or restricted estimates, by the scores: a fit with them is not needed.
+
+        Parameters
+        ----------
+        exog_extra : array_like, optional
+            (n,) or (n, p) variables that were left out.
+        params_constrained : array_like, optional
+            Estimates that satisfy the restrictions, in the shape of `params`; None takes those of the fit.
+        hypothesis : {"joint", "separate"}
+            Chi-squared, or a standard normal number for each parameter.
+        cov_type : {"nonrobust", "HC0"}, optional
+            The information, or the scores' own variance; None takes that of the results.
+        k_constraints : int, optional
+            How many restrictions `params_constrained` satisfies.
+        r_matrix : array_like, optional
+            (J, k) these restrictions, which "HC0" needs.
+
+        Returns
+        -------
+        ScoreTest
+            With `statistic`, `pvalue` and `k_constraint`; it unpacks as statistic and p-value.
+
+        Raises
+        ------
+        OptionError
+            Another covariance, hypothesis, or number of rows or parameters; restrictions that are not told.
+        EstimationError
+            The variables are collinear.
+        """
+        wanted = self.cov_type if cov_type is None else cov_type
+        if wanted not in ("nonrobust", "HC0"):
+            raise OptionError(
+                f"The score test knows cov_type 'nonrobust' and 'HC0', and {wanted!r} came; pass one of them."
+            )
+        if hypothesis not in ("joint", "separate"):
+            raise OptionError(f"hypothesis is {hypothesis!r}; use 'joint' or 'separate'.")
+        params = self.fit.params if params_constrained is None else self._read_params(params_constrained)
+        restrictions = None if r_matrix is None else self._restrictions(r_matrix)[0]
+        extra = None if exog_extra is None else self._read_extra(exog_extra)
+        return score_test(self.fit, extra, params, restrictions, k_constraints, hypothesis, wanted == "HC0")
+
+    def _read_params(self, params: Any) -> Tensor:
+        """(k,) parameters in the shape of `params`."""
+        read = to_tensor(params, self.fit.params)
+        read = read.mT.reshape(-1) if read.ndim == 2 else read
+        if read.shape != self.fit.params.shape:
+            raise OptionError(
+                f"params_constrained has shape {np.shape(params)}; pass one number for each of the {len(self.fit.params)} parameters, in the "
+                "shape of params."
+            )
+        return read
+
+    def _read_extra(self, exog_extra: Any) -> Tensor:
+        """(n, p) variables that were left out."""
+        read = to_tensor(exog_extra, self.fit.params)
+        read = read[:, None] if read.ndim == 1 else read
+        if read.ndim != 2 or len(read) != self.fit.design.rows or not bool(torch.isfinite(read).all()):
+            raise OptionError(
+                f"exog_extra has shape {tuple(read.shape)}, or missing values; pass a number for each variable and each of the "
+                f"{self.fit.design.rows} rows in use."
+            )
+        return read
 
     def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
         return {"model": self.model.without_rows(rows)}
@@ -339,6 +414,43 @@ class DiscreteResults(MaximumLikelihoodResults):
             labels,
             known,
         )
+
+    def get_distribution(
+        self, exog: Any = None, transform: bool = True, offset: Any = None, exposure: Any = None
+    ) -> Any:
+        """Return the distribution of the dependent variable given the regressors, which `scipy.stats` freezes.
+
+        Parameters
+        ----------
+        exog, transform, offset, exposure
+            As in `predict`.
+
+        Returns
+        -------
+        scipy.stats.rv_frozen
+            Bernoulli's or Poisson's of (m,) means, with `mean`, `var`, `pmf`, `cdf` and `rvs`.
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
+        """
+        means = to_numpy(to_tensor(self.predict(exog, transform, "mean", offset, exposure), self.fit.params))
+        assert isinstance(self.fit.objective, LinearIndex)
+        return self.fit.objective.distribution(means, 1.0)
+
+    def get_influence(self) -> LikelihoodInfluence:
+        """Return leverage, studentised residuals, Cook's distance and changes of the estimates by one step, of each row.
+
+        Returns
+        -------
+        LikelihoodInfluence
+        """
+        return LikelihoodInfluence(self.fit, self.cov, self._errors, self._prediction_errors)
+
+    def _prediction_errors(self) -> Tensor:
+        """(n,) the standard errors of E(y)."""
+        return to_tensor(self.get_prediction().se, self.fit.params)
 
     # tables
 
@@ -713,6 +825,12 @@ class MultinomialResults(MaximumLikelihoodResults):
     # private
 
     _learned = ("llf", "llnull", "k_constant")
+
+    @property
+    def _other_names(self) -> tuple[str, ...]:
+        """(k (J - 1),) statsmodels' names of the parameters in restrictions, such as "y1_x" of class 1."""
+        names = self.fit.given.names
+        return tuple(f"y{class_name(level)}_{name}" for level in self.model.levels[1:] for name in names)
 
     @staticmethod
     def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:

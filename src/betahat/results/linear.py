@@ -177,7 +177,7 @@ class LinearResults(VectorResults):
         From the sums of squares under the classical covariance; otherwise a Wald test with the covariance
         in use, which is NaN where a constant is there only implicitly, as in statsmodels.
         """
-        return self._overall.statistic
+        return float(self._overall.statistic)
 
     @property
     def f_pvalue(self) -> float:

@@ -9,12 +9,15 @@ import secrets
 import stat
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from io import TextIOBase
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -27,29 +30,32 @@ from betahat.saving.writing import Writer
 VERSION = 1
 
 
-def write(path: str | PathLike[str], record: Any) -> Path:
-    """Write a record to a file, which is replaced once the new one is whole.
+def write(path: str | PathLike[str] | BinaryIO, record: Any) -> Path | BinaryIO:
+    """Write a record to a file, which is replaced once the new one is whole, or to one that is open.
 
     Parameters
     ----------
-    path : str or path
+    path : str, path, or binary file
         Where to.
     record : object
         A record of betahat's.
 
     Returns
     -------
-    pathlib.Path
+    pathlib.Path, or the open file
 
     Raises
     ------
     DataError
         There is no such folder, or it cannot be written to; it is no file; the record holds what no file can.
     """
-    target = _path(path)
+    into = _opened(path, "write")
+    target = None if into is not None else _path(path)
     writer = Writer()
     tree = json.dumps(writer.node(record), separators=(",", ":"))
     writer.say_what_is_missing()
+    if target is None:
+        return _write_to(into, save_bytes(writer.tensors, header(tree, writer.tensors)))
     if target.is_dir():
         raise DataError(f"{str(target)!r} is a folder; pass the name of a file in it.")
     try:
@@ -77,13 +83,13 @@ def write(path: str | PathLike[str], record: Any) -> Path:
     return target
 
 
-def read(path: str | PathLike[str], known: Iterable[type], device: torch.device | str | None) -> Any:
+def read(path: str | PathLike[str] | BinaryIO, known: Iterable[type], device: torch.device | str | None) -> Any:
     """Read a record from a file; nothing in it is run.
 
     Parameters
     ----------
-    path : str or path
-        What `write` wrote.
+    path : str, path, or binary file
+        What `write` wrote; an open file is read to its end.
     known : iterable of type
         The classes whose names the file may use.
     device : torch.device or str, optional
@@ -94,8 +100,9 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
     DataError
         There is no such file, it is no file of betahat's, it is damaged, or a newer betahat wrote it.
     """
-    source = _path(path)
-    if not source.is_file():
+    held = _opened(path, "read")
+    source = Path(getattr(held, "name", None) or "the open file") if held is not None else _path(path)
+    if held is None and not source.is_file():
         what = "is a folder" if source.is_dir() else "is no regular file" if source.exists() else "does not exist"
         raise DataError(f"The file {str(source)!r} {what}; pass what res.save(path) has written.")
     try:
@@ -106,14 +113,12 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
             f"device is {device!r}, where no tensor can go ({reason}); use 'cpu', or a device that is there."
         ) from error
     try:
-        with safe_open(source, framework="pt") as file:
-            digest, tree = _parts(file.metadata() or {}, source)
-            if digest != digest_of(tree, {name: file.get_tensor(name) for name in file.keys()}):  # noqa: SIM118
-                raise DataError(
-                    f"{str(source)!r} was changed after it was written, or is damaged; save the results again."
-                )
-            reader = Reader({type_.__name__: type_ for type_ in known}, file.get_tensor, device)
-            return reader.value(json.loads(tree))
+        metadata, tensors = _contents(source) if held is None else _contents_of(held)
+        digest, tree = _parts(metadata, source)
+        if digest != digest_of(tree, tensors):
+            raise DataError(f"{str(source)!r} was changed after it was written, or is damaged; save the results again.")
+        reader = Reader({type_.__name__: type_ for type_ in known}, tensors.__getitem__, device)
+        return reader.value(json.loads(tree))
     except DataError:
         raise
     except (SafetensorError, OSError) as error:
@@ -126,6 +131,37 @@ def read(path: str | PathLike[str], known: Iterable[type], device: torch.device 
             f"{str(source)!r} holds what this betahat does not save ({type(error).__name__}: {reason}); it is damaged, or was made by another "
             "version or by something else: save the results again."
         ) from error
+
+
+def _contents(source: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the header's metadata and the tensors of a file."""
+    with safe_open(source, framework="pt") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _contents_of(file: Any) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the same of an open file: eight bytes with the header's length, the header, and the tensors."""
+    content = None if isinstance(file, TextIOBase) else file.read()
+    if not isinstance(content, bytes):
+        raise DataError("The open file is one of text and no bytes; open it in binary mode, open(path, 'rb').")
+    tensors = load_bytes(content)  # which checks the lengths
+    found: dict[str, str] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    return found, tensors
+
+
+def _opened(path: Any, method: str) -> Any:
+    """Return a file that is open, or None of a path."""
+    return path if callable(getattr(path, method, None)) and not isinstance(path, PathLike) else None
+
+
+def _write_to(file: BinaryIO, content: bytes) -> BinaryIO:
+    try:
+        file.write(content)
+    except (OSError, TypeError, ValueError) as error:  # of a file for text, for reading, or closed
+        raise DataError(
+            f"The results cannot be written to the open file ({error}); open it in binary mode, open(path, 'wb')."
+        ) from error
+    return file
 
 
 def header(tree: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -1,0 +1,134 @@
+"""The score test, or Lagrange multiplier test: restrictions and omitted variables from the fit without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.problem import Problem
+from betahat.calculus.rows import Bread, times
+from betahat.data.container import hands_out_copies, to_numpy
+from betahat.errors import EstimationError, OptionError
+from betahat.fit import Fit
+from betahat.inference.at_params import scores_at
+from betahat.inference.distribution import chi2_tail, two_sided
+
+Hypothesis = Literal["joint", "separate"]
+
+# Sums of products lose half of sixteen digits; a column nearer than this to the span of the others is in it.
+_SINGULAR = 1e-7
+
+
+@hands_out_copies
+@dataclass(frozen=True, eq=False)
+class ScoreTest:
+    """A score test, with statsmodels' names; it unpacks as statistic and p-value.
+
+    Attributes
+    ----------
+    statistic, pvalue : float or array
+        Chi-squared of the joint hypothesis, or a standard normal number for each parameter.
+    distribution : {"chi2", "norm"}
+        The reference distribution.
+    k_constraint : int or None
+        The restrictions of the joint hypothesis.
+    """
+
+    statistic: Any
+    pvalue: Any
+    distribution: str
+    k_constraint: int | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the statistic and the p-value."""
+        return iter((self.statistic, self.pvalue))
+
+    def __getitem__(self, place: int) -> Any:
+        """Return the statistic or the p-value."""
+        return (self.statistic, self.pvalue)[place]
+
+    def __len__(self) -> int:
+        """Return two."""
+        return 2
+
+
+def score_test(
+    fit: Fit,
+    extra: Tensor | None,
+    params: Tensor,
+    restrictions: Tensor | None,
+    count: int | None,
+    hypothesis: Hypothesis,
+    robust: bool,
+) -> ScoreTest:
+    """Test that coefficients that are zero, or restricted, need not be: s'A^-1 s, or robust with the scores' own variance.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of a model of regressors, without a penalty.
+    extra : Tensor or None
+        (n, p) variables that were left out; None where `params` are restricted ones of this model.
+    params : Tensor
+        (k,) the restricted estimates.
+    restrictions : Tensor or None
+        (J, k) R, which the robust test without `extra` needs.
+    count : int or None
+        J, where there is no `extra`.
+    hypothesis : {"joint", "separate"}
+        One test, or one for each parameter.
+    robust : bool
+        Whether the scores' variance is their own, or the information.
+
+    References
+    ----------
+    Boos (1992), On generalized score tests, Am. Stat. 46(4).
+    """
+    problem = Problem(fit.objective, fit.design)
+    if extra is not None:
+        problem, params, restrictions = _with_extra(fit, extra, params)
+        count = len(restrictions)
+    local = problem.evaluate(params, Bread.OBSERVED)
+    score, information = -local.gradient, local.information
+    if hypothesis == "separate":
+        statistic = score / information.diagonal().sqrt()
+        return ScoreTest(to_numpy(statistic), to_numpy(two_sided(statistic, None)), "norm")
+    if count is None:
+        raise OptionError(
+            "k_constraints is None; pass how many restrictions params_constrained satisfies, or exog_extra."
+        )
+    scale = information.diagonal().sqrt()
+    lower, failed = torch.linalg.cholesky_ex(information / scale / scale[:, None])
+    if bool(failed) or not bool(lower.diagonal().min() > _SINGULAR):
+        raise EstimationError("The information is singular with these variables; leave out those that are collinear.")
+    lower = scale[:, None] * lower
+    step = torch.cholesky_solve(score[:, None], lower)
+    if not robust:
+        value = float(score @ step[:, 0])
+        return ScoreTest(value, chi2_tail(value, count), "chi2", count)
+    if restrictions is None:
+        raise OptionError("cov_type 'HC0' needs the restrictions; pass r_matrix, a row for each, or exog_extra.")
+    scores, counts, nobs = scores_at(problem, params), fit.sample.counts, float(fit.nobs)
+    centred = scores - times(scores, counts).sum(0) / nobs
+    spread = nobs / (nobs - 1.0) * centred.mT @ times(centred, counts)
+    across = torch.cholesky_solve(restrictions.mT, lower)
+    moved = restrictions @ step
+    value = float(moved[:, 0] @ torch.linalg.solve(across.mT @ spread @ across, moved)[:, 0])
+    return ScoreTest(value, chi2_tail(value, len(restrictions)), "chi2", len(restrictions))
+
+
+def _with_extra(fit: Fit, extra: Tensor, params: Tensor) -> tuple[Problem, Tensor, Tensor]:
+    """Return the problem with (n, p) further columns, its parameters with zeros for them, and the restrictions that these are zero."""
+    design, count, width = fit.design, max(len(fit.equations), 1), extra.shape[1]
+    names = (*design.names, *(f"extra {i}" for i in range(width)))
+    larger = replace(design, exog=torch.cat([design.exog.to(extra), extra], 1), given_names=names)
+    padded = torch.nn.functional.pad(params.reshape(count, -1), (0, width))
+    added = torch.zeros_like(padded, dtype=torch.bool)
+    added[:, -width:] = True
+    places = added.reshape(-1).nonzero().flatten()
+    restrictions = torch.eye(padded.numel()).to(params)[places]
+    return Problem(fit.objective, larger), padded.reshape(-1), restrictions

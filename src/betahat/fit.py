@@ -911,8 +911,8 @@ def _warn_near(path: Optimum) -> None:
     distance = f"The parameters are {path.decrement**0.5:.2g} standard errors from the optimum"
     if path.converged and path.decrement > _THOUSANDTH:
         warnings.warn(
-            f"{distance}, as near as rounding lets them come: standard errors are smaller than the parameters' last digits. Change the units of "
-            "the target, or of the inputs.",
+            f"{distance}, as near as rounding lets them come: residuals, or the standard errors themselves, are of its size, and have few correct "
+            "digits.",
             ConvergenceWarning,
             stacklevel=user_level(),
         )

@@ -112,6 +112,8 @@ class ResponsePrediction:
         How arrays are handed out.
     labels : sequence or None
         (m,) the rows' labels.
+    name : str
+        What the frame calls the values.
     """
 
     values: Tensor
@@ -119,6 +121,7 @@ class ResponsePrediction:
     bounds_of: Any
     container: Container
     labels: Any
+    name: str = "predicted"
 
     @property
     def predicted(self) -> Any:
@@ -166,7 +169,7 @@ class ResponsePrediction:
         bounds = to_numpy(self.bounds_of(alpha))
         return pd.DataFrame(
             {
-                "predicted": to_numpy(self.values),
+                self.name: to_numpy(self.values),
                 "se": to_numpy(self.errors),
                 "ci_lower": bounds[:, 0],
                 "ci_upper": bounds[:, 1],

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.frame import check_together, read_columns
 from betahat.data.modes import check_held, settled
-from betahat.errors import DataError, listed
+from betahat.errors import DataError, described, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,18 @@ def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None 
     if len(lengths) != 1 or 0 in lengths:
         raise DataError(f"The inputs have {listed(sorted(lengths))} rows; pass as many rows in each, and at least one.")
     return found
+
+
+def check_no_loader(value: Any, label: str) -> None:
+    """Refuse what hands out batches, in an order of its own."""
+    if isinstance(value, DataLoader | Dataset) or (isinstance(value, Iterator) and not isinstance(value, Tensor)):
+        rows = (
+            "[loader.dataset[i] for i in range(len(loader.dataset))]" if isinstance(value, DataLoader) else "the rows"
+        )
+        raise DataError(
+            f"{label} is {described(value)}, which hands out batches; pass tensors of all rows in one order, inputs and target, such as "
+            f"x, y = map(torch.stack, zip(*{rows})), or dataset.tensors of a TensorDataset."
+        )
 
 
 def read_target(target: Any, device: torch.device) -> tuple[Tensor, Container, str]:

@@ -22,7 +22,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch, Origin, Sample
 from betahat.errors import DataError, OptionError, check_flag, counted, listed
 from betahat.fit import Fit, fit_general, fit_least_squares
-from betahat.models.inputs import Inputs, labelled_inputs, read_inputs, read_target
+from betahat.models.inputs import Inputs, check_no_loader, labelled_inputs, read_inputs, read_target
 from betahat.models.losses import ReadLoss, matching_target, read_loss
 from betahat.models.module import Functional, functional, parameter_names, write_back
 from betahat.models.options import (
@@ -247,6 +247,7 @@ class TorchModel:
             raise DataError(
                 "The module holds its own data, so there are no inputs to exchange; call predict() without any."
             )
+        check_no_loader(inputs, "inputs")
         read = read_inputs(inputs, self._free.start.device, self._inputs.columns)
         if self._inputs.columns is not None and read.columns is not None:
             check_columns(self._inputs.columns, read.columns)
@@ -304,6 +305,8 @@ class TorchModel:
         likelihood: bool | None,
         names: Sequence[str] | None,
     ) -> None:
+        check_no_loader(inputs, "inputs")
+        check_no_loader(target, "target")
         if target is None:
             raise DataError("There is no target; pass what the loss compares the output with as the fourth argument.")
         check_flag("likelihood", likelihood, none=True)

@@ -177,55 +177,80 @@ class GeneralResults(VectorResults):
         OptionError, DataError, EstimationError
             Another `which`, inputs that do not fit, a row loss, which predicts nothing.
         """
+        _check_which(which)
         outputs = self._outputs()
         tensors, container = self._inputs(inputs)
         with torch.no_grad():
             found = outputs(self.fit.params, tensors).detach()
         if which == "mean" and self.view.mean is not None:
             found = self.view.mean(found)
-        elif which != "output":
-            raise OptionError(f"which is {which!r}; use 'output' or 'mean'.")
         return _presented(container, found)
 
-    def get_prediction(self, inputs: Any = None) -> ResponsePrediction:
-        """Return outputs, one for each row, with standard errors by the delta method.
+    def get_prediction(self, inputs: Any = None, which: str = "output") -> ResponsePrediction:
+        """Return predictions, one for each row, with standard errors by the delta method; on the same scale as `predict`.
 
         Parameters
         ----------
         inputs : object, optional
             As in `predict`.
+        which : {"output", "mean"}
+            The module's output, logits say, or what the loss takes E(y) to be, as `DiscreteResults.get_prediction` has it. Intervals
+            of the mean are those of the output, transformed.
 
         Returns
         -------
         ResponsePrediction
+            Its frame has the column "predicted", or "output" for an output that is not the mean itself.
 
         Raises
         ------
-        EstimationError, DataError
-            A module of several outputs, a row loss, or inputs that do not fit.
+        OptionError, EstimationError, DataError
+            Another `which`, a module of several outputs, a row loss, or inputs that do not fit.
         """
-        outputs = self._outputs()
+        _check_which(which)
+        outputs, mean = self._outputs(), self.view.mean
         tensors, container = self._inputs(inputs)
         with torch.no_grad():
-            value = outputs(self.fit.params, tensors)
+            output = outputs(self.fit.params, tensors)
+            expected = output if mean is None else mean(output)
+        value = expected if which == "mean" else output
         if value.numel() != len(value):
             raise EstimationError(
                 "The module has several outputs for a row; use delta for functions of the parameters."
             )
-        found, params = value.reshape(-1), self.fit.params
+        params = self.fit.params
 
-        def error_of(columns: tuple[Tensor, ...]) -> Tensor:
-            jacobian = row_jacobian(lambda at, rows: outputs(at, rows).reshape(-1, 1), params, columns, self.view.route)
+        def error_of(columns: tuple[Tensor, ...], transform: Callable[[Tensor], Tensor] | None) -> Tensor:
+            def predicted(at: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
+                found = outputs(at, rows)
+                return (found if transform is None else transform(found)).reshape(-1, 1)
+
+            jacobian = row_jacobian(predicted, params, columns, self.view.route)
             known = identified(self.fit.unidentified, jacobian[:, 0])
             return torch.where(known, self._variances.errors(jacobian[:, 0]), torch.nan)
 
-        held = not tensors
-        error = error_of(()) if held else gather(lambda block: error_of(block.columns), *tensors, rows=self.view.rows)
-        df = self._df
-        labels = container.row_labels
+        def errors(transform: Callable[[Tensor], Tensor] | None) -> Tensor:
+            if not tensors:
+                return error_of((), transform)
+            return gather(lambda block: error_of(block.columns, transform), *tensors, rows=self.view.rows)
+
+        through = mean if which == "mean" else None
+        single = through is not None and output.numel() == len(output)
+        error = errors(through)
+        of_output = errors(None) if single else error
+        df, labels = self._df, container.row_labels
         if self.fit.unidentified.shape[1]:
             warn_unidentified(~torch.isnan(error), labels)
-        return ResponsePrediction(found, error, lambda alpha: interval(found, error, alpha, df), container, labels)
+
+        def bounds(alpha: float) -> Tensor:
+            if not single or through is None:
+                return interval(value.reshape(-1), error, alpha, df)
+            ends = interval(output.reshape(-1), of_output, alpha, df)
+            return torch.stack([through(end.reshape(output.shape)).reshape(-1) for end in ends.unbind(1)], 1)
+
+        own = which == "output" and (expected.shape != output.shape or not torch.equal(expected, output))
+        name = "output" if own else "predicted"
+        return ResponsePrediction(value.reshape(-1), error, bounds, container, labels, name)
 
     def get_margeff(
         self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False
@@ -412,6 +437,11 @@ class GeneralResults(VectorResults):
             return self._given.inputs, self._container
         read = self.model.read_inputs(inputs)
         return read.tensors, self._container if read.container is None else read.container
+
+
+def _check_which(which: str) -> None:
+    if which not in ("output", "mean"):
+        raise OptionError(f"which is {which!r}; use 'output' or 'mean'.")
 
 
 def _presented(container: Container, values: Tensor) -> Any:

@@ -135,7 +135,7 @@ def _says(act):
     """Return what an attempt raises, as text; nothing where it goes well."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", bh.ConvergenceWarning)
+            warnings.simplefilter("ignore", bh.BetahatWarning)
             act()
     except bh.EstimationError as error:
         return str(error)
@@ -201,6 +201,31 @@ def test_kinks_noise_and_what_is_cut_without_loss_are_no_alarm(name, count):
     y = torch.tanh(x @ torch.tensor([1.0, -0.5]).double()) + 0.3 * _normal(count, seed=7)
     said = _says(lambda: bh.TorchModel(Net(FINE[name]), nn.MSELoss(), x, y).fit("HC0", polish=False))
     assert "derivative of" not in said, said
+
+
+@pytest.mark.parametrize("polish", [True, False])
+@pytest.mark.parametrize("offset", [1e4, 1e8, 1e12, 1e15])
+def test_large_numbers_are_no_alarm(offset, polish):
+    """Of residuals of 1 beside targets of 1e12, four digits are left."""
+    y = offset + D
+    for loss in (lambda o, t: (o - t).square().mean(), nn.MSELoss()):
+        for module in (nn.Linear(2, 1), nn.Sequential(nn.Linear(2, 1), nn.Tanh(), nn.Linear(1, 1))):
+            with torch.no_grad():
+                next(reversed(list(module.parameters()))).fill_(offset)
+            said = _says(lambda module=module, loss=loss: bh.TorchModel(module, loss, Z, y[:, None]).fit("HC0", polish=polish))  # fmt: skip
+            assert "derivative of" not in said, said
+    said = _says(
+        lambda: bh.MEstimator(
+            lambda p, d: (d["y"] - d["z"] @ p["b"] - p["a"]) ** 2, {"b": torch.zeros(2), "a": 0.0}, {"y": y, "z": Z}
+        ).fit("HC0", polish=polish)
+    )
+    assert "derivative of" not in said, said
+
+
+def test_a_cut_gradient_shows_far_from_the_optimum():
+    start = {"b": torch.tensor([0.3, 0.2]), "a": 0.1}
+    data = {"x": X, "y": 1e6 + T}
+    assert CUT in _says(lambda: bh.MEstimator(lambda p, d: (d["y"] - p["a"] - TRIPLED(d["x"] @ p["b"])) ** 2, start, data).fit())  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(4))

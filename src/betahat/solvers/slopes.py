@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -22,6 +23,8 @@ _AGREE = 1e-5
 _STEADY = 0.1
 # How many rows show the size of a score, and how many parameters are tried one by one to name the wrong ones.
 _ROWS, _NAMED = 64, 64
+# A step is so long that its change of the loss has six digits, and rounding is that of a sum, and some.
+_EPS, _SEEN, _MARGIN = torch.finfo(torch.float64).eps, 1e6, 64.0
 
 
 def check_gradient(problem: Problem, start: Tensor) -> None:
@@ -84,8 +87,11 @@ def _bending(
     def change(step: float) -> float:
         return float(problem.value_and_gradient(params + step * along)[1] @ across) - here
 
-    here, claimed = float(problem.value_and_gradient(params)[1] @ across), hessian @ along
-    return slope_beside(change, float(claimed @ across), float(claimed.abs() @ across.abs()))
+    value, gradient = problem.value_and_gradient(params)
+    here, claimed = float(gradient @ across), hessian @ along
+    return slope_beside(
+        change, float(claimed @ across), float(claimed.abs() @ across.abs()), _rounding(problem, float(value))
+    )
 
 
 def _unit(problem: Problem, start: Tensor) -> Tensor | None:
@@ -124,10 +130,27 @@ def _differing(
     value, gradient = problem.value_and_gradient(at)
     pieces = (gradient * along).nan_to_num()
     claimed, scale, middle = float(pieces.sum()), float(pieces.abs().sum()), float(value)
-    return slope_beside(lambda step: float(problem.loss(at + step * along)) - middle, claimed, scale)
+    # Far from an optimum a standard error by the scores is short, and the loss large: a longer step shows above its rounding.
+    longer = max(1.0, _SEEN * _EPS * abs(middle) / (_STEPS[0] * scale)) if scale > 0 and _finite(middle) else 1.0
+
+    def change(step: float) -> float:
+        return float(problem.loss(at + step * longer * along)) - middle
+
+    return slope_beside(change, longer * claimed, longer * scale, _rounding(problem, middle))
 
 
-def slope_beside(change: Callable[[float], float], claimed: float, scale: float) -> tuple[float, float] | None:
+def _rounding(problem: Problem, loss: float) -> float:
+    """Return what rounding leaves of a difference of two losses: of their sums, and of residuals of large numbers."""
+    columns = problem.sample.columns
+    read = columns[-1:] if isinstance(problem.objective, ModelLoss) else columns
+    largest = max((float(part.abs().max()) for part in read if part.is_floating_point()), default=0.0)
+    spread = math.sqrt(2.0 * len(columns[0]) * abs(loss))
+    return _MARGIN * _EPS * (abs(loss) + largest * spread)
+
+
+def slope_beside(
+    change: Callable[[float], float], claimed: float, scale: float, rounding: float
+) -> tuple[float, float] | None:
     """Compare a claimed slope with that of a function of a step, whose value at zero is zero; None where they agree or nothing can be said."""
     steady: list[float] = []
     for step in _STEPS:
@@ -136,6 +159,8 @@ def slope_beside(change: Callable[[float], float], claimed: float, scale: float)
         gap = abs(slope - claimed)
         if not _finite(gap) or gap <= _AGREE * scale:
             return None
+        if gap * step <= rounding:
+            continue
         if abs(right - left) <= _STEADY * gap:
             if any(abs(slope - other) <= _STEADY * gap for other in steady):
                 return claimed, slope

@@ -16,7 +16,7 @@ from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows, times
 from betahat.data.blocks import block_rows, blocks
-from betahat.data.container import cached_copy, hands_out_copies
+from betahat.data.container import cached_copy, hands_out_copies, held
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
 from betahat.errors import ConvergenceWarning, EstimationError, counted, listed, user_level
@@ -221,7 +221,7 @@ class Fit:
     @property
     def rank(self) -> int:
         """The number of independent parameters, r."""
-        return self.root.shape[1]
+        return int(held(self, "root").shape[1])
 
     @cached_property
     def unidentified(self) -> Tensor:
@@ -269,7 +269,8 @@ class Fit:
     @cached_copy
     def bread(self) -> Tensor:
         """(k, k) A^-1: (X'WX)^-1 for least squares."""
-        return self.root @ self.root.mT
+        root: Tensor = held(self, "root")
+        return root @ root.mT
 
     @cached_copy
     def dispersion(self) -> Tensor:
@@ -277,12 +278,12 @@ class Fit:
 
         Of several outputs it is the mean of their variances, RSS / (n m - r).
         """
-        return dispersion(self.objective.claim, self.loss, float(self.numbers - self.rank))
+        return dispersion(self.objective.claim, held(self, "loss"), float(self.numbers - self.rank))
 
     @property
     def point(self) -> Point:
         """Where rows are looked at."""
-        return Point(self.params, self.root, self.bread_kind, self.well_conditioned)
+        return Point(held(self, "params"), held(self, "root"), self.bread_kind, self.well_conditioned)
 
     @property
     def diagnostics(self) -> Diagnostics:

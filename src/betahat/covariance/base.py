@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from betahat.covariance.told import Told
-from betahat.data.container import hands_out_copies
+from betahat.data.container import hands_out_copies, held, replaced
 from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
 from betahat.errors import EstimationError, OptionError, listed
@@ -209,13 +209,14 @@ def sandwich(
     ----------
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
     """
-    width = fit.root.shape[0 if fit.well_conditioned else 1]
+    root: Tensor = held(fit, "root")
+    width = root.shape[0 if fit.well_conditioned else 1]
     if meat.shape != (width, width):
         raise EstimationError(
             f"The meat has shape {tuple(meat.shape)}; it must have shape ({width}, {width}), a sum of rows.meat(factor) over the rows."
         )
-    core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
-    return Covariance(fit.root @ core @ fit.root.mT, label, note, df, robust=robust, core=core)
+    core = root.mT @ meat @ root if fit.well_conditioned else meat
+    return Covariance(root @ core @ root.mT, label, note, df, robust=robust, core=core)
 
 
 def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | None = None) -> Covariance:
@@ -235,9 +236,9 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
 
 def check_held(fit: Fit, covariance: Covariance) -> None:
     """Refuse variances that overflow or vanish although their roots, in Z's coordinates, do not."""
-    variances = covariance.matrix.diagonal()
-    held = (variances >= _SMALLEST) & (variances <= _LARGEST)
-    if bool(held.all()):
+    variances = held(covariance, "matrix").diagonal()
+    usual = (variances >= _SMALLEST) & (variances <= _LARGEST)
+    if bool(usual.all()):
         return
     lost = torch.isinf(variances)
     if covariance.core is not None:
@@ -246,7 +247,7 @@ def check_held(fit: Fit, covariance: Covariance) -> None:
         turned = unit_rows(fit.root)
         shape = ((turned @ core) * turned).sum(1).clamp_min(0.0).sqrt()
         squares = (shape / lengths(turned) * lengths(fit.root) * size.sqrt()).square()
-        lost |= ~held & (size > 0) & (shape > 0) & ~((squares >= _SMALLEST) & (squares <= _LARGEST))
+        lost |= ~usual & (size > 0) & (shape > 0) & ~((squares >= _SMALLEST) & (squares <= _LARGEST))
     if bool(lost.any()):
         names = [fit.coefficients[i] for i in lost.nonzero().flatten().tolist()]
         raise EstimationError(
@@ -314,12 +315,14 @@ def matrix_flaw(matrix: Tensor) -> str | None:
 
 def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:
     """Set t with n - r degrees of freedom, or the normal distribution; None leaves the estimator's own."""
-    if covariance.asked_t is not None:
-        covariance = replace(covariance, df=covariance.own_df, small_sample=covariance.own_small_sample)
-    covariance = replace(covariance, asked_t=use_t, own_df=covariance.df, own_small_sample=covariance.small_sample)
-    if use_t is None:
+    if use_t is None and covariance.asked_t is None:
         return covariance
-    if not use_t:
-        return replace(covariance, df=None, small_sample=None)
-    plain = fit.df_resid if covariance.df_tests is None else covariance.df_tests
-    return replace(covariance, df=plain if covariance.df is None else covariance.df)
+    asked = covariance.asked_t is not None
+    df = covariance.own_df if asked else covariance.df
+    small_sample = covariance.own_small_sample if asked else covariance.small_sample
+    own = {"asked_t": use_t, "own_df": df, "own_small_sample": small_sample}
+    if use_t is False:
+        df = small_sample = None
+    elif use_t and df is None:
+        df = fit.df_resid if covariance.df_tests is None else covariance.df_tests
+    return replaced(covariance, df=df, small_sample=small_sample, **own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Covariance
 from betahat.data.blocks import product
+from betahat.data.container import held, replaced
 from betahat.data.sample import Removed
 from betahat.errors import ClusterWarning, EstimationError, listed, user_level
 from betahat.fit import Fit
@@ -24,7 +24,8 @@ _CANCELLED = 1e-10
 _RESIDUAL, _SOLVED = 1e3 * torch.finfo(torch.float64).eps, 1e-10
 # In a perfect fit all residuals are rounding, and no direction has less of a variance than others.
 _PERFECT = 1e-4
-# Where no direction's variance is below this share of the largest, none is rounding, and no row need be looked at.
+# Where no direction's variance is below this share of the largest, and below what a perfect fit leaves, none is rounding, and no row need
+# be looked at.
 _SOUND = 1e-8
 
 
@@ -41,7 +42,7 @@ def defined(fit: Fit, covariance: Covariance) -> Covariance:
     ClusterWarning
         It gives some none, or is not positive semi-definite.
     """
-    core, variances = covariance.core, covariance.matrix.diagonal()
+    core, variances = held(covariance, "core"), held(covariance, "matrix").diagonal()
     rounding = None if core is None or core.ndim == 0 else _rounding(fit, core)
     none = variances < 0
     if rounding is not None:
@@ -73,7 +74,7 @@ def defined(fit: Fit, covariance: Covariance) -> Covariance:
             ClusterWarning,
             stacklevel=user_level(),
         )
-    return replace(covariance, rounding=rounding)
+    return replaced(covariance, rounding=rounding)
 
 
 def score_sizes(fit: Fit) -> Tensor:
@@ -85,19 +86,19 @@ def score_sizes(fit: Fit) -> Tensor:
 
 def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     """Return (r, r) what is rounding in a core; None where nothing is."""
-    squares = fit.objective.claim is Claim.LEAST_SQUARES
-    scale = (fit.loss.abs() / fit.nobs if fit.objective.claim is Claim.NONE else fit.dispersion * _unit(fit)).clamp_min(
-        0.0
-    )
+    loss = held(fit, "loss")
+    none = fit.objective.claim is Claim.NONE
+    scale = (loss.abs() / fit.nobs if none else fit.dispersion * _unit(fit)).clamp_min(0.0)
     size = torch.maximum(core.diagonal().max(), scale)
-    if squares:
-        fitted = fit.triangle @ fit.params
-        floor = torch.minimum(_RESIDUAL**2 * (fitted @ fitted + 2.0 * fit.loss) / fit.nobs, _PERFECT**2 * scale)
+    sound = core - torch.diag_embed(((_SOUND + _PERFECT**2) * size).expand(len(core)))
+    if not bool(torch.linalg.cholesky_ex(sound).info):
+        return None
+    if fit.objective.claim is Claim.LEAST_SQUARES:
+        fitted = held(fit, "triangle") @ held(fit, "params")
+        floor = torch.minimum(_RESIDUAL**2 * (fitted @ fitted + 2.0 * loss) / fit.nobs, _PERFECT**2 * scale)
     else:
         floor = _SOLVED**2 * scale
     eye = torch.eye(len(core)).to(core)
-    if not bool(torch.linalg.cholesky_ex(core - (_SOUND * size + floor) * eye).info):
-        return None
     if isinstance(fit.sample, Removed):
         return floor * eye
     return _CANCELLED * score_sizes(fit) + floor * eye

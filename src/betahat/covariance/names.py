@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
 from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
 from betahat.covariance.told import told_options
+from betahat.data.container import held, replaced
 from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown
 from betahat.fit import Fit
 
@@ -269,7 +270,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
         raise EstimationError(
             f"The estimator returned a value of type {type(covariance).__name__}; it must return bh.Covariance(matrix, label, note, df)."
         )
-    matrix, width = covariance.matrix, len(fit.params)
+    matrix, width = held(covariance, "matrix"), len(held(fit, "params"))
     if not isinstance(matrix, torch.Tensor):
         raise EstimationError(f"The estimator's matrix is of type {type(matrix).__name__}; it must be a tensor.")
     if matrix.shape != (width, width):
@@ -284,7 +285,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
             )
     check_held(fit, covariance)
     options = {**dict(told_options(choice.estimator)), **dict(covariance.options)}
-    told = replace(covariance, matrix=matrix.to(fit.params), options=tuple(options.items()))
+    told = replaced(covariance, matrix=matrix.to(held(fit, "params")), options=tuple(options.items()))
     return with_distribution(defined(fit, told), fit, choice.use_t)
 
 

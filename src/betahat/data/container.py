@@ -43,6 +43,17 @@ def hands_out_copies(cls: type[T]) -> type[T]:
     return cls
 
 
+def held(record: Any, name: str) -> Any:
+    """Return what a record of copies keeps in a field, to be read at once and not handed out."""
+    return record.__dict__[name]
+
+
+def replaced(record: T, **changes: Any) -> T:
+    """Return a record of copies with other values in some fields, as `dataclasses.replace` does, and copy nothing."""
+    kept = {entry.name: record.__dict__[entry.name] for entry in fields(record)}  # type: ignore[arg-type]
+    return type(record)(**{**kept, **changes})
+
+
 # What annotations call things that can be changed in place; Df is a number or a tensor.
 _CHANGEABLE = ("Tensor", "Df", "DataFrame", "Index", "Mapping")
 

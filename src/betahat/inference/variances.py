@@ -50,7 +50,7 @@ class Variances:
     def coefficients(self) -> Tensor:
         """(k,) the variances of the coefficients; NaN of those that have none."""
         found = self.matrix.diagonal()
-        return torch.where((found < 0) | (found < self._floor_of_coefficients), torch.nan, found)
+        return torch.where(found < self._floor_of_coefficients, torch.nan, found)
 
     def errors(self, rows: Tensor) -> Tensor:
         """Return (J,) standard errors of (J, k) functions; NaN of those that have none."""
@@ -100,10 +100,10 @@ class Variances:
         return (_CANCELLED * rows.abs() @ self.matrix.diagonal().clamp_min(0.0).sqrt()).square()
 
     @cached_property
-    def _floor_of_coefficients(self) -> Tensor:
+    def _floor_of_coefficients(self) -> Tensor | float:
         if self.rounding is None:
-            return torch.zeros_like(self.matrix.diagonal())
-        return ((self.root @ self.rounding) * self.root).sum(1)
+            return 0.0
+        return ((self.root @ self.rounding) * self.root).sum(1).clamp_min(0.0)
 
 
 def over(gaps: Tensor, errors: Tensor) -> Tensor:

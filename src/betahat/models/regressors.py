@@ -19,7 +19,7 @@ from torch import Tensor
 
 from betahat.calculus.problem import Problem
 from betahat.covariance.base import Covariance, Estimator
-from betahat.data.container import Container, Frames, to_tensor
+from betahat.data.container import Container, Frames, held, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Beside, read_columns, refuse_name
@@ -369,7 +369,7 @@ def warn_perfect(fit: Fit, size: Tensor) -> None:
     """Warn where residuals are rounding errors of numbers of this length, (): all that follows from their variance is noise."""
     if fit.objective.claim is not Claim.LEAST_SQUARES:
         return
-    if not bool((2.0 * fit.loss).sqrt() <= _ROUNDING * size):
+    if not bool((2.0 * held(fit, "loss")).sqrt() <= _ROUNDING * size):
         return
     warnings.warn(
         "The residuals are zero up to rounding, an essentially perfect fit, so that standard errors, tests and intervals are rounding errors as "
@@ -385,8 +385,8 @@ _ROUNDING = 16 * torch.finfo(torch.float64).eps
 
 def fitted_length(fit: Fit) -> Tensor:
     """Return () the length of the largest of a linear model's terms x_j b_j, or of their sum."""
-    terms = fit.triangle * fit.params
-    return torch.cat([lengths(terms.mT), lengths(terms.sum(1)[None])]).max()
+    terms = held(fit, "triangle") * held(fit, "params")
+    return lengths(torch.cat([terms.mT, terms.sum(1)[None]])).max()
 
 
 def check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:

@@ -50,8 +50,10 @@ def held(record: Any, name: str) -> Any:
 
 def replaced(record: T, **changes: Any) -> T:
     """Return a record of copies with other values in some fields, as `dataclasses.replace` does, and copy nothing."""
-    kept = {entry.name: record.__dict__[entry.name] for entry in fields(record)}  # type: ignore[arg-type]
-    return type(record)(**{**kept, **changes})
+    found: T = object.__new__(type(record))
+    kept = {name: record.__dict__[name] for name in type(record).__dataclass_fields__}  # type: ignore[attr-defined]
+    found.__dict__.update(kept, **changes)
+    return found
 
 
 # What annotations call things that can be changed in place; Df is a number or a tensor.

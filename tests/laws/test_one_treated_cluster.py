@@ -148,3 +148,23 @@ def test_large_data_are_looked_at_here_and_there(monkeypatch, treated, rare):
     frame["late"] = where.astype(float) if rare else frame["d" if treated else "two"]
     model = bh.ols("y ~ late + x0 + x1 + x2 + x3 + x4 + x5", frame)
     assert _said(model, bh.Cluster("g")) == ({"late"} if treated else None)
+
+
+@pytest.mark.parametrize("numbers", [2**24, 0])
+@pytest.mark.parametrize("count", [7, 40])
+def test_many_dummies_and_means_taken_off(monkeypatch, numbers, count):
+    """The constant of data within clusters has scores in each, which sum to zero there: no cluster alone fixes it."""
+    monkeypatch.setattr("betahat.covariance.fixed._NUMBERS", numbers)
+    frame = _panel(count)
+    assert len(_said(bh.ols("y ~ x0 + C(g)", frame), bh.Cluster("g"))) == min(count, 8)
+    assert _said(bh.ols("y ~ late + x0 + x1", frame), bh.Cluster("g")) == {"late"}
+    within = frame - frame.groupby("g").transform("mean").assign(g=0) + frame.mean()
+    assert _said(bh.ols("y ~ x0 + x1", within.assign(g=frame["g"])), bh.Cluster("g")) is None
+
+
+@pytest.mark.parametrize("quiet", [1e-4, 1e-3, 1.0])
+def test_a_cluster_of_small_residuals(quiet):
+    frame = _panel(7)
+    frame["y"] = frame["y"] * np.where(frame["g"] == 2, quiet, 1.0)
+    model = bh.ols("y ~ d + late + " + " + ".join(f"x{i}" for i in range(6)), frame)
+    assert _said(model, bh.Cluster("g")) == {"d", "late"}

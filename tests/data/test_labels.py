@@ -85,3 +85,9 @@ def test_labels_that_become_the_same_word():
         bh.OLS(Y, pd.DataFrame({"1": X, 1: X**2}))
     with pytest.raises(bh.DataError, match="share a name: 'a_b'"):
         bh.ols("a_b ~ 1", pd.DataFrame({("a", "b"): X, ("a_b", ""): X**2}))
+
+
+def test_a_constant_beside_levels_is_a_whole_label():
+    # Part of a label is deprecated by pandas.
+    frame = pd.DataFrame([[0, 2], [3, 1], [5, 8]], columns=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)]))
+    assert list(bh.add_constant(frame).columns) == [("const", ""), ("a", 1), ("b", 2)]

@@ -422,7 +422,7 @@ def _beside_columns(context: Mapping[str, Any], frame: pd.DataFrame) -> dict[str
     meant = {name: value for name, value in context.items() if name not in taken or callable(value) or ismodule(value)}
     for name, value in meant.items():
         if isinstance(value, pd.Series | pd.DataFrame) and len(value) == len(frame):
-            check_index(repr(name), value.index, frame.index, "the data")
+            check_index(name, value.index, frame.index, "data")
             meant[name] = value.reset_index(drop=True)
     return meant
 
@@ -448,17 +448,15 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
         ) from error
     except FormulaicError as error:
         cause = error.__cause__
-        reason = str(cause) if isinstance(cause, BetahatError | ReasonError) else _plain(error)
+        reason = _plain(cause if isinstance(cause, BetahatError | ReasonError) else error)
         raise FormulaError(
             f"The formula {text!r} cannot be evaluated: {reason}; check its names and functions against the data."
         ) from error
     except BetahatError:
         raise
     except (ReasonError, TypeError, ValueError, LookupError, AttributeError) as error:
-        dates = [name for name in frame.columns if frame[name].dtype.kind in "mM"]
-        reason = f"{listed(dates)} are dates or spans of time" if dates else _plain(error)
         raise FormulaError(
-            f"The formula {text!r} cannot be evaluated: {reason}; write numbers, such as days, or categories, C(...)."
+            f"The formula {text!r} cannot be evaluated: {_plain(error)}; write real numbers, such as days, or categories, C(...)."
         ) from error
 
 

@@ -573,7 +573,8 @@ def _complete_rows(*columns: Tensor) -> Tensor | None:
 def _with_ones(data: Any, prepend: bool) -> Any:
     if isinstance(data, pd.Series | pd.DataFrame):
         frame = data.to_frame() if isinstance(data, pd.Series) else data.copy()
-        frame.insert(0 if prepend else frame.shape[1], "const", 1.0)
+        label = ("const", *[""] * (frame.columns.nlevels - 1)) if frame.columns.nlevels > 1 else "const"
+        frame.insert(0 if prepend else frame.shape[1], label, 1.0)
         return frame
     read = _narwhals(data, "data")
     native = read.to_frame() if isinstance(read, nw.Series) else read

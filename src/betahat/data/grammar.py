@@ -8,8 +8,8 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from formulaic.parser import DefaultFormulaParser
-from formulaic.parser.types import Token
+from formulaic.parser import DefaultFormulaParser, DefaultOperatorResolver
+from formulaic.parser.types import Operator, OrderedSet, Term, Token
 from formulaic.parser.utils import insert_tokens_after, merge_operator_tokens, replace_tokens
 
 from betahat.data.expressions import ReasonError, bare, is_plain, spelled
@@ -30,8 +30,39 @@ _ONE = Token("1", kind="value")
 _PLUS, _MINUS = Token("+", kind="operator"), Token("-", kind="operator")
 
 
+class _Operators(DefaultOperatorResolver):  # type: ignore[misc]
+    """formulaic's operators, with a power that costs what it makes: formulaic writes down every product of as many terms."""
+
+    @property
+    def operators(self) -> list[Operator]:
+        """Return the operators."""
+        return [
+            Operator(known.symbol, arity=2, precedence=known.precedence, associativity="right", to_terms=_power)
+            if known.symbol in ("**", "^")
+            else known
+            for known in DefaultOperatorResolver.operators.fget(self)
+        ]
+
+
+def _power(terms: OrderedSet[Term], exponent: OrderedSet[Term]) -> OrderedSet[Term]:
+    """Return the products of up to so many terms; where one more makes none that is new, there are no others."""
+    written = ":".join(factor.expr for term in exponent for factor in term.factors)
+    if not re.fullmatch("0*[1-9][0-9]*", written):
+        raise ReasonError(f"the exponent {written!r} is no whole number of one or more")
+    products, made = terms, 1
+    while made < int(written):
+        grown = OrderedSet(product * term for product in products for term in terms)
+        if list(grown) == list(products):
+            break
+        products, made = grown, made + 1
+    return products
+
+
 class Parser(DefaultFormulaParser):  # type: ignore[misc]
     """formulaic's parser, for which what stands between two operators is one expression of Python."""
+
+    def __init__(self) -> None:
+        DefaultFormulaParser.__init__(self, operator_resolver=_Operators())
 
     def get_tokens_from_formula(self, formula: str, *, context: MutableMapping[str, Any]) -> list[Token]:
         """Split a formula, with the constant that it does not write.

@@ -25,7 +25,7 @@ _ARGUMENTS = {
         for name in dir(np)
         if isinstance(f := getattr(np, name), np.ufunc) and f.nout == 1 and f.signature is None
     },
-    **{"np.where": 3, "np.clip": 3, "np.round": 2, "exp10": 1, "abs": 1, "float": 1},
+    **{"np.where": 3, "np.clip": 3, "np.round": 2, "abs": 1, "float": 1},
 }
 _WHERE = "np.where"
 _OPTIONS = frozenset({"decimals", "a_min", "a_max", "min", "max"})

@@ -20,7 +20,7 @@ from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
 from formulaic.utils.variables import Variable
 from interface_meta import override
-from pandas.api.types import is_bool_dtype, is_object_dtype, is_string_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
 from torch import Tensor
 
 from betahat.data.container import to_numpy
@@ -124,6 +124,11 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
             )
         if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(self.data.index):
             raise ReasonError(f"the rows of {name!r} have other labels than those of the data; put them into its order")
+        if not isinstance(value, FactorValues):
+            if isinstance(value, pd.DataFrame):
+                return _table([value.iloc[:, i] for i in range(value.shape[1])], name)
+            if isinstance(value, np.ndarray) and value.ndim == 2:
+                return _table(list(value.T), name)
         if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OUS":
             return pd.Series(value, self.data.index)
         if not isinstance(value, FactorValues) and rows is not None and is_bool_dtype(value) and np.ndim(value) == 1:
@@ -178,15 +183,6 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         return PandasMaterializer._encode_categorical(self, used, metadata, encoder_state, spec, [], reduced_rank)
 
     @override
-    def _encode_numerical(
-        self, values: Any, metadata: Any, encoder_state: dict[str, Any], spec: Any, drop_rows: Sequence[int]
-    ) -> Any:
-        if getattr(getattr(values, "dtype", None), "kind", "") in ("c", "m", "M"):
-            what = "complex" if values.dtype.kind == "c" else "dates or spans of time"
-            raise ReasonError(f"its values are {what}, and real numbers are needed, such as days or real parts")
-        return PandasMaterializer._encode_numerical(self, values, metadata, encoder_state, spec, drop_rows)
-
-    @override
     def _flatten_encoded_evaled_factor(self, name: str, values: FactorValues[Any]) -> dict[str, Any]:
         if not isinstance(values, dict):
             return {name: values}
@@ -235,6 +231,8 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         factors = []
         for scoped in part.factors:
             encoded = self._encode_evaled_factor(scoped.factor, spec, drop_rows, reduced_rank=scoped.reduced)
+            for values in encoded.values():
+                _check_real(values, scoped.factor.expr)
             factors.append([_Column(_names(scoped.factor.factor, name), values) for name, values in encoded.items()])
         scale = "" if part.scale == 1 else f"{part.scale:g}:"
         return [
@@ -251,6 +249,18 @@ def _is_foreign(value: Any) -> bool:
     return getattr(value, "__array__", None) is not None and not type(value).__module__.startswith(
         ("numpy", "pandas", "formulaic")
     )
+
+
+def _table(columns: Sequence[Any], name: str) -> np.ndarray:
+    """Return (n, m) the numbers of several columns, 0 and 1 for what is false or true; (n,) those of a single one."""
+    if not columns:
+        raise ReasonError(f"{name!r} has no columns")
+    numbers = [number(column) for column in columns]
+    for column in numbers:
+        _check_real(column, name)
+        if not is_numeric_dtype(column.dtype):
+            raise ReasonError(f"{name!r} has several columns, and not all of them are numbers; name them one by one")
+    return _double(numbers[0]) if len(numbers) == 1 else np.column_stack([_double(column) for column in numbers])
 
 
 def _rows_of(value: Any) -> int | None:
@@ -304,12 +314,14 @@ def distinct(names: Sequence[tuple[str, str]]) -> list[str]:
     """Return a name for each pair of a plain and a quoted one: the plain one, unless another has it, and never one twice."""
     often = Counter(plain for plain, _ in names)
     chosen = [plain if often[plain] == 1 else quoted for plain, quoted in names]
-    known, taken = set(chosen), set[str]()
+    known, next_of = set(chosen), dict[str, int]()
     for i, name in enumerate(chosen):
-        if name in taken:
-            chosen[i] = next(other for n in itertools.count(2) if (other := f"{name}.{n}") not in known)
+        if name in next_of:
+            chosen[i], next_of[name] = next(
+                (other, n + 1) for n in itertools.count(next_of[name]) if (other := f"{name}.{n}") not in known
+            )
             known.add(chosen[i])
-        taken.add(chosen[i])
+        next_of.setdefault(chosen[i], 2)
     return chosen
 
 
@@ -339,6 +351,13 @@ def _product(factors: Sequence[Any], scale: float) -> Any:
     for values in doubles[1:]:
         product = product * values
     return product
+
+
+def _check_real(values: Any, name: str) -> None:
+    """Refuse numbers that would lose a part, or whose size depends on a unit."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if kind in ("c", "m", "M"):
+        raise ReasonError(f"the values of {name!r} are {'complex' if kind == 'c' else 'dates or spans of time'}")
 
 
 def _double(values: Any) -> Any:

@@ -48,6 +48,8 @@ def number(values: Any) -> Any:
     """Return a vector of numbers in double precision, where what is missing is NaN; anything else as it is."""
     if not _is_narrow(values):
         return _truth(values)
+    if isinstance(values, pd.DataFrame):
+        return pd.concat([number(values.iloc[:, i]) for i in range(values.shape[1])], axis=1)
     if isinstance(values, np.ndarray):
         return values.astype(float)
     double = values.to_numpy(dtype=float, na_value=np.nan)
@@ -55,7 +57,9 @@ def number(values: Any) -> Any:
 
 
 def label(values: Any) -> Any:
-    """Return a vector of whole numbers with 64 bits each; anything else as it is."""
+    """Return a vector of whole numbers with 64 bits each, and of half precision in double, which pandas has levels of; anything else as it is."""
+    if _is_vector(values) and values.dtype == np.float16:
+        return number(values)
     if not (_is_vector(values) and is_integer_dtype(values.dtype)) or values.dtype in (np.int64, np.uint64):
         return _truth(values)
     if isinstance(values.dtype, np.dtype):
@@ -73,6 +77,8 @@ def _truth(values: Any) -> Any:
 
 def _is_narrow(values: Any) -> bool:
     """Tell whether there are real numbers in another type than double precision."""
+    if isinstance(values, pd.DataFrame) and not isinstance(values, FactorValues):
+        return any(_is_narrow(values.iloc[:, i]) for i in range(values.shape[1]))
     if not _is_vector(values) or values.dtype == np.float64 or is_bool_dtype(values.dtype):
         return False
     return _holds_decimals(values) or (is_numeric_dtype(values.dtype) and not is_complex_dtype(values.dtype))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -171,18 +172,23 @@ def quoted(variable: str, _context: Any = None) -> Any:
     return _context.columns[variable]
 
 
-def poly(x: Any, degree: int = 1, raw: bool = False, _state: dict[str, Any] | None = None) -> Any:
-    """Return formulaic's polynomials, of real numbers."""
-    return TRANSFORMS["poly"](real_array(x, "A column"), degree, raw, _state=_state)
+def _of_real_numbers(transform: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a transformation of formulaic's that takes real numbers alone."""
+
+    @wraps(transform)
+    def real(x: Any, *args: Any, **options: Any) -> Any:
+        return transform(real_array(x, "A column"), *args, **options)
+
+    return real
 
 
 KNOWN: Mapping[str, Any] = {
-    **TRANSFORMS,
+    **{name: transform for name, transform in TRANSFORMS.items() if name != "exp10"},  # which is the tenth power there
     "C": categories,
     "Q": stateful_transform(quoted),
     "scale": stateful_transform(scale),
     "center": stateful_transform(center),
-    "poly": stateful_transform(poly),
+    **{name: _of_real_numbers(TRANSFORMS[name]) for name in ("poly", "bs", "cr", "cs", "cc")},
     "standardize": stateful_transform(standardize),
     "Treatment": patsy.Treatment,
     "Poly": patsy.Poly,

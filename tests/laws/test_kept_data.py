@@ -36,6 +36,18 @@ FRAMES = {
     "dict of lists": _lists,
     "dict of series": lambda data: {name: pd.Series(column) for name, column in data.items()},
     "dict of tensors": lambda data: {name: torch.tensor(column) for name, column in data.items()},
+    "dict of pandas' arrays": lambda data: {name: pd.array(column) for name, column in data.items()},
+}
+VECTORS = {
+    "pandas' arrays": pd.array,
+    "text of pandas'": lambda column: pd.array(column, dtype="string") if column.dtype.kind == "U" else column,
+    "categories": lambda column: pd.Categorical(column) if column.dtype.kind == "U" else column,
+    "arrow's arrays": pa.array,
+    "arrow's chunks": lambda column: pa.chunked_array([pa.array(column)]),
+    "polars": pl.Series,
+    "pandas": pd.Series,
+    "indices": pd.Index,
+    "tuples": lambda column: tuple(column.tolist()),
 }
 
 
@@ -350,3 +362,14 @@ def test_a_large_frame_is_not_copied():
         expected = res.with_cov(bh.Cluster("firm")).bse
         _write_on(frame, "firm")
         np.testing.assert_array_equal(res.with_cov(bh.Cluster("firm")).bse, expected)
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_vectors_of_any_kind_are_kept_and_stored(vector, tmp_path):
+    plain = {"y": np.array([1.0, 2, 4, 3, 5, 9]), "x": np.array([1.0, 2, 2, 3, 5, 4]), "f": np.array(list("aabbcc"))}
+    by_firm = bh.Cluster("f", kind="CR2")
+    expected = bh.ols("y ~ x", plain).fit(by_firm).bse
+    res = bh.ols("y ~ x", {name: VECTORS[vector](column) for name, column in plain.items()}).fit()
+    res.save(tmp_path / "res.bh")
+    for found in (res, bh.load(tmp_path / "res.bh")):
+        np.testing.assert_array_equal(found.with_cov(by_firm).bse, expected)

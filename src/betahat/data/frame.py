@@ -288,6 +288,12 @@ def is_frame(data: Any) -> bool:
     return isinstance(nw.from_native(data, eager_only=True, pass_through=True), nw.DataFrame)
 
 
+def is_series(data: Any) -> bool:
+    """Tell whether an object is one column of a dataframe that can be read."""
+    read = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
+    return isinstance(read, nw.Series)
+
+
 def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", "add", "raise"] = "skip") -> Any:
     """Add a column of ones, called "const" in a dataframe, and return what came in: same kind, same device.
 

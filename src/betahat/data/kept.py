@@ -118,7 +118,9 @@ def _keep_column(label: str, values: Any) -> tuple[Any, Seal | None]:
         return values, Seal(label, values, _some(values), None)
     if isinstance(values, list | tuple):
         return list(values), None
-    return _keep_frame(label, values)
+    read = nw.from_native(values, eager_only=True, allow_series=True, pass_through=True)
+    is_array = not isinstance(read, nw.DataFrame | nw.Series) and np.ndim(values) == 1  # of pandas' or arrow's, a range
+    return _keep_frame(label, pd.Series(values) if is_array else values)
 
 
 def _keep_frame(label: str, data: Any) -> tuple[Any, Seal | None]:

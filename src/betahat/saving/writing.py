@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.formula import Formula
-from betahat.data.frame import is_frame, to_pandas
+from betahat.data.frame import is_frame, is_series, to_pandas
 from betahat.data.stored_formula import stored_formula
 from betahat.errors import BetahatWarning, DataError, listed, user_level
 from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of
@@ -153,6 +153,8 @@ def tree(value: Any, writer: Writer) -> Any:
         return {"record": cls.__name__, "fields": {name: writer.node(getattr(value, name)) for name in names}}
     if is_frame(value):
         return tree(to_pandas(value, None), writer)
+    if is_series(value):
+        return tree(to_pandas(value, None).iloc[:, 0], writer)
     raise DataError(
         f"These results hold a {cls.__name__}, which is code or an object of your own, and a file holds numbers and words; switch to a "
         "covariance of betahat's with with_cov, or use pickle."

@@ -127,7 +127,7 @@ def check_flag(name: str, value: object, *, none: bool = False) -> None:
     OptionError
     """
     if not (is_flag(value) or (none and value is None)):
-        raise OptionError(f"{name} is {shown(value)}; use True or False{', or None' if none else ''}.")
+        raise OptionError(f"{name} is {shown(value)}; use {'True, False or None' if none else 'True or False'}.")
 
 
 def shown(value: object) -> str:

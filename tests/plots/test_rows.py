@@ -254,12 +254,14 @@ def test_a_loss_without_a_variance_shows_residuals_only(frame):
         bh.plot_leverage(res)
 
 
+@pytest.mark.filterwarnings("ignore:The residuals are zero")
 def test_an_exact_fit_has_nothing_to_standardise():
     res = bh.OLS([0.0, 0.0, 0.0], np.ones((3, 1))).fit()
     with pytest.raises(bh.EstimationError, match="the fit is exact"):
         bh.plot_qq(res)
 
 
+@pytest.mark.filterwarnings("ignore:The residuals are zero")
 def test_rounding_errors_are_not_drawn_as_residuals(frame):
     exact = bh.OLS(2.0 + 3.0 * frame["a"], bh.add_constant(frame[["a"]])).fit()
     for draw in (bh.plot_residuals, bh.plot_diagnostics):

@@ -4,6 +4,7 @@ The other files of this folder hold the common mistakes; here is the rest, so th
 nothing that the package says has never been read. ``python tests/errors/test_every_message.py`` prints the sentences.
 """
 
+import random
 import re
 import tempfile
 import warnings
@@ -119,7 +120,7 @@ class Restless(nn.Module):
 
     def forward(self, x):
         change = self.b - self.b.detach()
-        return (x @ self.b)[:, None].exp() + 0.01 * torch.rand(()) * change.square().sum()
+        return (x @ self.b)[:, None].exp() + 0.01 * random.SystemRandom().random() * change.square().sum()
 
 
 class Held(nn.Module):

@@ -121,6 +121,8 @@ def _print(value):
         return value.tobytes()
     if isinstance(value, pd.Series | pd.DataFrame):
         return value.to_csv(), str(value.index.name), str(getattr(value, "name", ""))
+    if type(value).__module__.startswith("scipy"):
+        return value.mean().tobytes()  # a distribution, whose own words are its place in memory
     return "" if callable(value) else str(value)
 
 

@@ -243,7 +243,9 @@ class TermTests:
 
     @property
     def df_denom(self) -> np.ndarray:
-        """(T,) degrees of freedom of the denominator, of F."""
+        """(T,) degrees of freedom of F's denominator; infinite of chi-squared."""
+        if "df_denom" not in self.table:
+            return np.full(len(self.table), np.inf)
         return self.table["df_denom"].to_numpy(copy=True)
 
     @property

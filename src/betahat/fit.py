@@ -777,7 +777,8 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
     if not bool(local.information.any()):
         raise EstimationError(
             "The loss has no curvature at all, so its Hessian gives no standard error: an absolute loss or a quantile's has "
-            "none, nor has nn.NLLLoss in its outputs. Use a smooth loss, such as nn.HuberLoss() or nn.MSELoss(), or another bread."
+            "none, nor has nn.NLLLoss in its outputs, nor a sigmoid far from zero. Use a smooth loss, such as nn.HuberLoss() or "
+            "nn.MSELoss(), other starting values, or another bread."
         )
     spectrum, vectors = torch.linalg.eigh(scaled)
     held = spectrum > _NULL * spectrum[-1]

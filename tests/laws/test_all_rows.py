@@ -156,6 +156,8 @@ LOSSES = {
     "weighted mean": (Logits, _weighted_mean, CLASSES, "neither the sum nor the mean"),
     "weighted mean of torch's function": (Logits, lambda o, t: F.cross_entropy(o, t, weight=WEIGHTS), CLASSES, "neither the sum nor the mean"),
     "a root": (lambda: nn.Linear(2, 1), lambda o, t: F.mse_loss(o[:, 0], t).sqrt(), Y, "neither the sum nor the mean"),
+    "over the standard deviation": (lambda: nn.Linear(2, 1), lambda o, t: ((t / t.std() - o[:, 0]) ** 2).mean(), Y, "neither the sum nor the mean"),
+    "over the total": (lambda: nn.Linear(2, 1), lambda o, t: ((t - o[:, 0]) ** 2).sum() / ((t - t.mean()) ** 2).sum(), Y, "neither the sum nor the mean"),
     "less the mean": (lambda: nn.Linear(2, 1), lambda o, t: ((t - t.mean() - o[:, 0]) ** 2).mean(), Y, "neither the sum nor the mean"),
     "by rows, less the mean": (lambda: nn.Linear(2, 1), lambda o, t: (t - t.mean() - o[:, 0]) ** 2, Y, "depends on other rows"),
     "over the largest": (lambda: nn.Linear(2, 1), lambda o, t: (t / t.abs().amax(0) - o[:, 0]) ** 2, Y, "depends on other rows"),
@@ -192,6 +194,10 @@ ROW_LOSSES = {
     "summed so far": lambda p, d: ((d["y"] - d["x"] @ p["b"]) ** 2).cumsum(0),
     "less the row before": lambda p, d: (d["y"] - p["a"] * d["y"].roll(1) - d["x"] @ p["b"]) ** 2,
     "less the group's mean": lambda p, d: (d["y"] - _of_groups(d["y"], d["g"]) - d["x"] @ p["b"]) ** 2,
+    "less the mean of a group of many": lambda p, d: (d["y"] - _of_groups(d["y"], d["g"] % 5) - d["x"] @ p["b"] - p["a"]) ** 2,
+    "over the size of a group": lambda p, d: (d["y"] - d["x"] @ p["b"]) ** 2 / torch.bincount(d["g"].reshape(-1) % 5)[d["g"] % 5],
+    "less the first row": lambda p, d: (d["y"] - (d["x"] - d["x"][0]) @ p["b"] - p["a"]) ** 2,
+    "a variance": lambda p, d: (d["y"] - d["x"] @ p["b"]).var(),
     "a root": lambda p, d: ((d["y"] - d["x"] @ p["b"]) ** 2).mean().sqrt(),
 }  # fmt: skip
 
@@ -204,6 +210,35 @@ def test_a_loss_that_is_no_sum_over_rows_is_refused_by_an_m_estimator(name):
     start = {"b": torch.zeros(2), "a": 0.0}
     with pytest.raises(bh.DataError, match=r"other rows|neither the sum nor the mean"):
         bh.MEstimator(ROW_LOSSES[name], start, {"x": X, "y": Y, "w": weights, "g": GROUPS})
+
+
+def _logits(p, d):
+    return F.pad(d["x"] @ p["b"], (1, 0))
+
+
+SINGLE = {
+    "the class's entry": lambda p, d: -torch.log_softmax(_logits(p, d), 0)[d["y"]],
+    "the class's entry of the last dimension": lambda p, d: -_logits(p, d).log_softmax(-1)[d["y"]],
+    "a sum over classes": lambda p, d: _logits(p, d).logsumexp(0) - (_logits(p, d) * F.one_hot(d["y"], 3)).sum(),
+    "torch's": lambda p, d: F.cross_entropy(_logits(p, d), d["y"]),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_loss_of_the_class_of_a_single_row_is_mapped(name):
+    data, start = {"x": X, "y": CLASSES}, {"b": torch.zeros(2, 2)}
+    whole = bh.MEstimator(lambda p, d: F.cross_entropy(_logits(p, d), d["y"], reduction="none"), start, data).fit()
+    single = bh.MEstimator(SINGLE[name], start, data).fit()
+    torch.testing.assert_close(single.params, whole.params, rtol=ROUNDING, atol=ROUNDING)
+    torch.testing.assert_close(single.bse, whole.bse, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_a_value_out_of_a_row_is_mapped():
+    """x[0] is the first row of a batch and the one column of a single row."""
+    data, start = {"x": X[:, :1], "y": Y}, {"b": torch.zeros(1), "a": 0.0}
+    whole = bh.MEstimator(lambda p, d: (d["y"] - d["x"][:, 0] * p["b"] - p["a"]) ** 2, start, data).fit()
+    single = bh.MEstimator(lambda p, d: (d["y"] - d["x"][0] * p["b"][0] - p["a"]) ** 2, start, data).fit()
+    torch.testing.assert_close(single.params, whole.params, rtol=ROUNDING, atol=ROUNDING)
 
 
 class Groups(nn.Module):

@@ -114,6 +114,26 @@ def test_separation_is_seen_in_any_unit(scale):
         bh.Poisson(y, x).fit()
 
 
+def _saturated(offset):
+    """Return a Logit's model by the loss of its rows, which has lost its curvature where it starts."""
+    y, x = torch.as_tensor(TARGETS["Logit"]), torch.as_tensor(X)
+
+    def loss(b, x, y):
+        return nn.functional.binary_cross_entropy_with_logits(x @ b + offset, y, reduction="none")
+
+    return bh.MEstimator(loss, {"b": torch.zeros(3)}, {"x": x, "y": y}, likelihood=True)
+
+
+@pytest.mark.parametrize("offset", [30.0, -30.0, -50.0, -60.0])
+def test_a_saturated_loss_of_ones_own_finds_its_way(offset):
+    _same(_saturated(offset).fit(), _model("Logit").fit(), -offset)
+
+
+def test_where_saturation_leaves_no_way_it_is_said():
+    with pytest.raises(bh.EstimationError, match=r"hardly a curvature .* as where sigmoids saturate"):
+        _saturated(-200.0).fit()
+
+
 # networks
 
 

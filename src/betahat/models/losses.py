@@ -377,7 +377,8 @@ def _by_rows(
     if by_row:
         return call, True
     try:
-        OwnLoss(call, Claim.NONE, False).losses(output[:2], target[:2])
+        with quiet():  # torch warns of the standard deviation of a single row
+            OwnLoss(call, Claim.NONE, False).losses(output[:2], target[:2])
     except (RuntimeError, NotImplementedError, ValueError):
 
         def looped(out: Tensor, of: Tensor) -> Tensor:
@@ -419,7 +420,7 @@ def _crossed(user: UserLoss) -> DataError | None:
     except Exception:  # whatever a user's function raises
         return None
     gap = min(abs(whole - sum(parts)), abs(2.0 * whole - sum(parts)))
-    if not gap <= AGREE * sum(map(abs, parts)):
+    if not (math.isfinite(gap) and gap <= AGREE * sum(map(abs, parts))):
         return None
     return DataError(
         f"The output has shape {tuple(user.output.shape)} and the target {tuple(user.target.shape)}, so that torch compares each row "
@@ -450,8 +451,9 @@ def _checked_units(own: OwnLoss, user: UserLoss, by_row: bool, rows: int) -> flo
             apart = gather_spread(lambda block: _each(user(*block.columns)), output, user.target, rows=rows)
             if not same_rows(_each(whole), apart):
                 raise _rows_mix(user)
-        summed, size = total(lambda block: _sums(own.losses(*block.columns)), output, user.target, rows=rows)
-        if not bool(torch.isfinite(whole).all()) or not bool(torch.isfinite(summed)):
+        with quiet():  # as in `_by_rows`
+            summed, size = total(lambda block: _sums(own.losses(*block.columns)), output, user.target, rows=rows)
+        if not bool(torch.isfinite(whole).all()):
             raise DataError(
                 f"{user.name} is {float(whole.sum())} at the module's parameters or near them; it must be finite: look for overflow, "
                 "or train it again."
@@ -461,7 +463,7 @@ def _checked_units(own: OwnLoss, user: UserLoss, by_row: bool, rows: int) -> flo
         sizes.append(float(size))
     one, other = (0, 1) if abs(theirs[0]) >= abs(theirs[1]) else (1, 0)
     factor = ours[one] / theirs[one] if theirs[one] else 1.0
-    if factor > 0.0 and abs(ours[other] - factor * theirs[other]) <= AGREE * (
+    if 0.0 < factor < math.inf and abs(ours[other] - factor * theirs[other]) <= AGREE * (
         sizes[other] + factor * abs(theirs[other])
     ):
         return factor

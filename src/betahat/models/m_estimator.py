@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -428,12 +429,12 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
         if _is_of_one_row(losses, shaken, few) and _moves(single, shaken, few):
             return single
         raise DataError(_ROWS_MIX)
-    if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows:
+    if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows and not _picks(losses, shaken, few, whole):
         raise DataError(
             f"row_loss gave a tensor of shape {tuple(whole.shape)} for {rows} rows, as where (n, 1) meets (n,) and each row is compared "
             f"with every other; {remedy}."
         )
-    with user_code(f"row_loss fails for {rows} rows", remedy):
+    with quiet(), user_code(f"row_loss fails for {rows} rows", remedy):  # torch warns of the variance of a single row
         if not isinstance(whole, Exception | Tensor):
             raise TypeError(f"it returned {described(whole)}")
         mapped = replace(losses, single=True)(shaken, few)
@@ -470,9 +471,11 @@ def _sums(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_number(whole: Tensor, summed: Tensor, size: Tensor, rows: int) -> None:
-    """Refuse one number for all rows that is neither their sum nor their mean; what is not finite is told by the solver."""
+    """Refuse one number for all rows that is neither their sum nor their mean; where it is not finite, the solver tells."""
     together, added, scale = float(whole.detach().sum()), float(summed.detach()), float(size.detach())
-    if min(abs(together - added), abs(together * rows - added)) > AGREE * (scale + 1e-300):
+    if not math.isfinite(together):
+        return
+    if not min(abs(together - added), abs(together * rows - added)) <= AGREE * (scale + 1e-300):
         raise DataError(
             "row_loss gave one number for all rows, which is neither the sum nor the mean of what it gives for single rows, as "
             "where weights are divided by their sum or a statistic of all rows is in it; return a loss for each row, by torch "
@@ -485,31 +488,52 @@ def _shaken(start: Tensor) -> Tensor:
 
 
 class _Reductions(TorchFunctionMode):
-    """Notes whether something is summed, averaged or ordered that a function of a single row would leave alone."""
+    """Notes what a function of a single row does, and one of a column of rows would do otherwise.
+
+    Attributes
+    ----------
+    idle : bool
+        Whether something is summed, averaged or ordered that such a function would leave alone: one number, or data without
+        parameters.
+    used : bool
+        Whether it sums all of what the parameters have entered, or takes one value out of a row.
+    """
 
     idle = False
+    used = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Look at the first argument of a reduction: one number, or data without parameters."""
-        first = args[0] if args else None
-        pair = len(args) > 1 and isinstance(args[1], Tensor)
-        if isinstance(first, Tensor) and not pair and getattr(func, "__name__", "") in _REDUCE:
-            self.idle = self.idle or first.numel() == 1 or not first.requires_grad
+        """Look at the first argument of a reduction."""
+        first, second = (*args, None, None)[:2]
+        name = getattr(func, "__name__", "")
+        if isinstance(first, Tensor) and not isinstance(second, Tensor):
+            if name in _REDUCE:
+                dims = (kwargs or {}).get("dim", second)
+                self.idle |= first.numel() == 1 or not first.requires_grad
+                self.used |= first.requires_grad and not (isinstance(dims, int) and dims < 0)
+            elif name == "__getitem__":
+                self.used |= isinstance(second, int) and not first.requires_grad
         return func(*args, **(kwargs or {}))
 
 
 def _is_of_one_row(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:
     """Tell whether a function that mixes rows was written for a single one: it sums over what the parameters have entered.
 
-    y - y.mean() and x / x.abs().amax(0) can be taken of a single row, and mean something else there.
+    y - y.mean(), x / x.abs().amax(0) and y - means[group] can be taken of a single row, and mean something else there.
     """
-    leaf = params.detach().requires_grad_(True)
+    leaf, row = params.detach().requires_grad_(True), tuple(part[0] for part in few)
     with _Reductions() as seen, torch.enable_grad():
-        alone = _tried(losses, leaf, tuple(part[0] for part in few))
+        alone = _tried(losses, leaf, row)
     batch = _tried(losses, params, tuple(part[:1] for part in few))
     if not isinstance(alone, Tensor) or not isinstance(batch, Tensor) or alone.numel() != 1 or batch.numel() != 1:
         return False
-    return not seen.idle and same_rows(alone.detach().reshape(1), batch.detach().reshape(1))
+    return seen.used and not seen.idle and same_rows(alone.detach().reshape(1), batch.detach().reshape(1))
+
+
+def _picks(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...], whole: Tensor) -> bool:
+    """Tell whether a matrix of a batch is one number of a single row, as of losses[y], which takes a row's class or a batch's rows."""
+    one = _tried(losses, params, tuple(part[0] for part in few))
+    return whole.shape[:2] != (len(few[0]),) * 2 and isinstance(one, Tensor) and one.numel() == 1
 
 
 def _moves(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:

@@ -24,6 +24,8 @@ _COSTLY, _CONVERGED_COSTLY = 50, 1e-16
 # Below this the loss cannot tell two points apart any more, and only the gradient can.
 _FLAT = 1e-6
 _ITERATIONS = 100
+# The shortest step that is tried; and from beyond so many standard errors, curvature is lost, as where sigmoids saturate.
+_SHORTEST, _LOST = 1e-12, 1e6
 # A slope that has lost a tenth of itself within this many standard errors has jumped.
 _NEAR, _JUMP = 1e-5, 0.9
 # A squared distance in standard errors is one in the index times the curvature of all rows: with a curvature below a thousandth
@@ -123,7 +125,7 @@ def _linear_in_several(problem: Problem) -> bool:
 
 
 def why_stopped(problem: Problem, path: Optimum) -> str:
-    """Say what keeps a solver from the optimum, and what helps: a kink, a flat valley, or rounding.
+    """Say what keeps a solver from the optimum, and what helps: lost curvature, a kink, a flat valley, or rounding.
 
     At a kink the slope along the next step jumps within 1e-5 standard errors, where the curvature tells of no change.
     """
@@ -135,6 +137,8 @@ def why_stopped(problem: Problem, path: Optimum) -> str:
     along = parameters_along(problem, step[:, None], unit_scale(local.information))
     network = isinstance(problem.objective, ModelLoss)
     smaller = "or estimate fewer parameters" + (", such as the last layer, by params=[...]" if network else "")
+    if far > _LOST:
+        return f"There is hardly a curvature along {along}, as where sigmoids saturate: start where they do not, {smaller}."
     if not after < _JUMP * before:
         return (
             f"The loss has a kink there along {along}, as ReLU, abs, max or clamp have where a row lies on the edge, so that more training does "
@@ -260,10 +264,14 @@ def _units(problem: Problem, width: int) -> Tensor:
 
 
 def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, cheap: bool) -> Local | None:
-    """Take the longest of the steps 1, 1/4, ... that lowers the loss; None where there is none."""
+    """Take the longest of the steps 1, 1/4, ... that lowers the loss; None where there is none.
+
+    Where sigmoids saturate there is hardly a curvature, and a step of many standard errors.
+    """
+    shortest = _SHORTEST / max(1.0, min(decrement, 1e60) ** 0.5)
     allowed = 1e-13 * here.loss.abs() + _rounding_of_squares(problem, here)
     length = 1.0
-    while length > 1e-12:
+    while length > shortest:
         params = here.params + length * step
         if cheap or decrement < _FLAT or _lower(problem.loss(params), here.loss, allowed):
             there = problem.evaluate(params if cheap else _settled(problem, here, params, decrement), Bread.OBSERVED)

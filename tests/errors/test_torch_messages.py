@@ -244,7 +244,7 @@ M_ESTIMATORS = [
     Case("M: a matrix", lambda d: _m(d, lambda p, r: (r["y"] - r["x"] @ p["beta"]) ** 2), bh.DataError, ("row",)),
     Case("M: depends on rows", lambda d: _m(d, lambda p, r: (r["y"][:, 0] - (r["x"] @ p["beta"]).mean()) ** 2), bh.DataError, ("other rows", "row i")),
     Case("M: names", lambda d: _m(d, names=["a"]), bh.OptionError, ("1", "2 parameters")),
-    Case("M: likelihood", lambda d: _m(d, likelihood="no"), bh.OptionError, ("'no'", "True or False")),
+    Case("M: likelihood", lambda d: _m(d, likelihood="no"), bh.OptionError, ("'no'", "True, False or None")),
     Case("M: penalty", lambda d: _m(d, penalty=-1), bh.OptionError, ("-1", "zero or more")),
     Case("M: bread", lambda d: _m(d).fit(bread="nls"), bh.OptionError, ("'nls'", "'gauss-newton'")),
     Case("M: expected bread", lambda d: _m(d).fit(bread="expected"), bh.OptionError, ("expected", "TorchModel")),

@@ -33,13 +33,14 @@ def _panel(count, seed=0):
     return frame
 
 
-def _said(model, estimator):
+def _said(model, estimator, sentence="tests reject too often"):
     """Return the names that the warnings have, or None if there is none."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(cov_type=estimator)
     found = [str(warning.message) for warning in caught if "alone fixes" in str(warning.message)]
     assert len(found) <= 1
+    assert all(sentence in text for text in found)
     return (
         set(re.findall(r"'([^']*)'", re.search(r"the coefficients? of (.*?), as it does", found[0])[1]))
         if found
@@ -136,6 +137,22 @@ def _linear(frame, right):
 @pytest.mark.parametrize("formula", ["y ~ d + x0", FORMULAS[-7]])
 def test_every_kind(formula, kind):
     assert _said(bh.ols(formula, _panel(7)), bh.Cluster("g", kind=kind)) == {"d"}
+
+
+@pytest.mark.parametrize("formula", ["y ~ d + x0", "y ~ two + x0", "y ~ x0 + C(t)"])
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        ("wild", {}, "tests hardly ever reject"),  # of 150 true nulls at 5% none with one of 12 clusters treated
+        ("wild", {"null": False}, "tests reject too often"),  # 58%
+        ("score", {}, "tests reject too often"),  # 67%
+        ("bayesian", {}, "tests reject too often"),  # 69%, as by CR1S
+    ],
+)
+def test_every_bootstrap_by_clusters(kind, options, sentence, formula):
+    estimator = bh.Bootstrap(20, kind, clusters="g", seed=1, **options)
+    expected = {"d"} if "~ d" in formula else None
+    assert _said(bh.ols(formula, _panel(12)), estimator, sentence) == expected
 
 
 @pytest.mark.parametrize("treated", [True, False])

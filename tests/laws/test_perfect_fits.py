@@ -87,3 +87,10 @@ def test_torch_models_say_so(module, covariance):
     model = bh.TorchModel(net, nn.MSELoss(), x, y)
     with pytest.warns(bh.BetahatWarning, match=SENTENCE):
         model.fit(covariance)
+
+
+@pytest.mark.parametrize("y", [np.full(60, 3.0), np.exp(np.arange(60.0) / 60)])
+@pytest.mark.parametrize("covariance", ["HC1", bh.Cluster(np.arange(60) % 12), bh.HAC(2)])
+def test_sandwiches_of_counts_that_are_fitted_perfectly(covariance, y):
+    with pytest.raises(bh.EstimationError, match="no coefficient a variance: the fit is perfect, or"):
+        bh.Poisson(y, bh.add_constant(np.arange(60.0)[:, None] / 60)).fit(covariance)

@@ -82,9 +82,23 @@ GOOD = {
 def test_text_in_another_order_than_time_is_refused(kind, labels):
     res = bh.ols("y ~ x", _panel(BAD[labels])).fit()
     with pytest.raises(
-        bh.DataError, match=r"time 't' is text, which is sorted letter by letter, .*convert it, with pd\.to_"
+        bh.DataError, match=r"time 't' is text, which is sorted letter by letter, .*convert (it|them), with pd\.to_"
     ):
         res.with_cov(_kinds("t")[kind])
+
+
+@pytest.mark.parametrize(
+    ("labels", "remedy"),
+    [
+        ("numbers", r"; convert it, with pd\.to_numeric\."),
+        ("waves", r"; take the numbers out of it, with \.str\.extract in pandas"),
+        ("quarters first", "whole numbers or periods"),
+    ],
+)
+def test_the_remedy_is_one_that_works(labels, remedy):
+    """pd.to_numeric reads '10' and not 'wave 10'."""
+    with pytest.raises(bh.DataError, match=remedy):
+        bh.ols("y ~ x", _panel(BAD[labels])).fit(bh.DriscollKraay("t", 2))
 
 
 @pytest.mark.parametrize("labels", GOOD)

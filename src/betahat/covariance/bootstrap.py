@@ -16,6 +16,7 @@ import torch
 
 from betahat.covariance.base import Covariance, Estimator, check_flags, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of, time_of
+from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.hac import warn_of_order
 from betahat.covariance.leverage import whitened_hats
 from betahat.covariance.replicates import Resampled, WildTest
@@ -117,7 +118,7 @@ class Bootstrap(Estimator):
         More than a twentieth of the replicates fail: they have lost a direction, or do not converge, and are left out.
     ClusterWarning
         So few clusters that they are too alike when they are drawn again, or that the weights of "wild" leave p-values coarse: the sentence says
-        what the smallest above zero is.
+        what the smallest above zero is. One cluster alone fixes a coefficient, as with one treated cluster.
 
     References
     ----------
@@ -185,6 +186,7 @@ class Bootstrap(Estimator):
         kind = _KINDS[self.kind]
         plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else int(self.seed))
         _warn_of_few(plan)
+        _warn_of_fixed(plan)
         resampler = kind.make(plan)
         found = resampler.refits()
         failed = _check_failures(found)
@@ -471,6 +473,14 @@ def _warn_of_few(plan: Plan) -> None:
         ClusterWarning,
         stacklevel=user_level(),
     )
+
+
+def _warn_of_fixed(plan: Plan) -> None:
+    """Warn of coefficients that one cluster alone fixes, whatever the weights of the clusters."""
+    if plan.groups is None:
+        return
+    restricted = plan.options.kind == "wild" and plan.options.null
+    warn_of_fixed(plan.fit, plan.groups, tests="tests hardly ever reject" if restricted else "tests reject too often")
 
 
 def _least_pvalue(multiplier: Multiplier, clusters: int) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
 from betahat.covariance.defined import score_sizes
-from betahat.covariance.fixed import fixed_coefficients
+from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.leverage import full, half, rotated_sums, score_sums
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
@@ -134,7 +134,7 @@ class Cluster(Estimator):
                 groups = fit.once(chosen, partial(_joint, chosen))
                 meat, adjusted = _meat(fit, groups, kind, self.target)
                 if adjusted.fixed if adjusted is not None else size == 1:
-                    _warn_of_fixed(fit, groups, adjusted)
+                    warn_of_fixed(fit, groups, known=adjusted is not None)
                 part = _factor(kind, smallest if shared else groups.count, fit) * meat
                 core = core + part if size % 2 else core - part
         matrix = fit.root @ core @ fit.root.mT
@@ -275,27 +275,6 @@ def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Ad
         meat = gram(score_sums(fit, groups))
         return fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat, None
     return gram(adjusted.scores), adjusted
-
-
-def _warn_of_fixed(fit: Fit, groups: Groups, adjusted: Adjusted | None) -> None:
-    """Warn of coefficients that one cluster alone fixes."""
-    names = fixed_coefficients(fit, groups)
-    if not names and adjusted is None:
-        return
-    which = (
-        f"the coefficient of {listed(names)}"
-        if len(names) == 1
-        else f"the coefficients of {listed(names)}"
-        if names
-        else "a coefficient"
-    )
-    warnings.warn(
-        f"One cluster of {groups.name} alone fixes {which}, as it does its own dummy, or the effect of a treatment that no other cluster has, so "
-        "that the standard error says nothing and tests reject too often; those of the others are right. Report only these, as of fixed "
-        "effects, or join clusters.",
-        ClusterWarning,
-        stacklevel=user_level(),
-    )
 
 
 def _factor(kind: Kind, count: int, fit: Fit) -> float:

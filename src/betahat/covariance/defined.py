@@ -50,8 +50,9 @@ def defined(fit: Fit, covariance: Covariance) -> Covariance:
     label = covariance.label
     if bool(none.all()):
         raise EstimationError(
-            f"{label} gives no coefficient a variance: all rows are together and their scores sum to zero, or the sum is negative; use fewer "
-            "lags, a smaller cutoff or the Bartlett kernel, or cluster otherwise."
+            f"{label} gives no coefficient a variance: the fit is perfect, or all rows are together and their scores sum to zero, or the sum is "
+            "negative; see whether the dependent variable follows from the regressors, use fewer lags, a smaller cutoff or the Bartlett kernel, or "
+            "cluster otherwise."
         )
     if bool(none.any()):
         which = listed(name for name, lost in zip(fit.coefficients, none.tolist(), strict=True) if lost)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from betahat.calculus.rows import Rows, rotated_scores
 from betahat.covariance.leverage import rotated_sums
 from betahat.data.blocks import group_grams
 from betahat.data.groups import Groups
+from betahat.errors import ClusterWarning, listed, user_level
 from betahat.fit import Fit
 from betahat.solvers.lengths import lengths
 
@@ -24,6 +27,27 @@ _PART = 1e-6
 _LOOKED_AT = 2**14
 # Clusters' products of so many numbers are taken at once.
 _NUMBERS = 2**24
+
+
+def warn_of_fixed(fit: Fit, groups: Groups, *, known: bool = False, tests: str = "tests reject too often") -> None:
+    """Warn of coefficients that one cluster alone fixes: whether there are some may be known, and what their tests do."""
+    names = fixed_coefficients(fit, groups)
+    if not names and not known:
+        return
+    which = (
+        f"the coefficient of {listed(names)}"
+        if len(names) == 1
+        else f"the coefficients of {listed(names)}"
+        if names
+        else "a coefficient"
+    )
+    warnings.warn(
+        f"One cluster of {groups.name} alone fixes {which}, as it does its own dummy, or the effect of a treatment that no other cluster has, so "
+        f"that the standard error says nothing and {tests}; those of the others are right. Report only these, as of fixed effects, or join "
+        "clusters.",
+        ClusterWarning,
+        stacklevel=user_level(),
+    )
 
 
 def fixed_coefficients(fit: Fit, groups: Groups) -> list[str]:

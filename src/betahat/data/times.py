@@ -22,6 +22,11 @@ _DAY = re.compile(r"(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?")
 _ISO = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?)?")
 _YEAR = re.compile(r"1\d{3}|2\d{3}")
 _YEAR_AND_PART = re.compile(r"\d{4}\.\d{1,2}")
+_REMEDIES = {
+    "dates": "convert it, with pd.to_datetime, or make it whole numbers or periods",
+    "numbers": "convert it, with pd.to_numeric",
+    "numbered": "take the numbers out of it, with .str.extract in pandas, and convert them, with pd.to_numeric",
+}
 # As many business days may be holidays in a row.
 _HOLIDAYS = 5
 
@@ -69,10 +74,10 @@ def check_order(times: Groups) -> None:
         for i, (before, after) in enumerate(itertools.pairwise(keys)):
             if after < before or (whole and after == before):
                 first, second = text[i : i + 2]
-                remedy = "pd.to_numeric" if kind == "numbers" else "pd.to_datetime, or make it whole numbers or periods"
+                remedy = _REMEDIES[kind if kind == "dates" or _numbers(text) else "numbered"]
                 raise DataError(
                     f"{times.name} is text, which is sorted letter by letter, {first!r} before {second!r}, and as {kind} these have another "
-                    f"order; convert it, with {remedy}."
+                    f"order; {remedy}."
                 )
 
 

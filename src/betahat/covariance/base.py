@@ -237,9 +237,10 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
 def check_held(fit: Fit, covariance: Covariance) -> None:
     """Refuse variances that overflow or vanish although their roots, in Z's coordinates, do not."""
     variances = held(covariance, "matrix").diagonal()
-    usual = (variances >= _SMALLEST) & (variances <= _LARGEST)
-    if bool(usual.all()):
+    low, high = variances.aminmax()
+    if float(low) >= _SMALLEST and float(high) <= _LARGEST:
         return
+    usual = (variances >= _SMALLEST) & (variances <= _LARGEST)
     lost = torch.isinf(variances)
     if covariance.core is not None:
         size = covariance.core.abs().max()

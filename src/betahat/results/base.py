@@ -23,7 +23,7 @@ from torch import Tensor
 from betahat.covariance.base import Covariance, matrix_flaw, with_distribution
 from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
 from betahat.covariance.replicates import without_rows
-from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.container import Container, held, to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.formula import read_restrictions
 from betahat.data.frame import check_index
@@ -925,7 +925,7 @@ class Results(ABC):
 
     @cached_property
     def _variances(self) -> Variances:
-        return Variances(self.fit.root, self.cov.core, self.cov.matrix, self.cov.rounding)
+        return Variances(held(self.fit, "root"), *(held(self.cov, name) for name in ("core", "matrix", "rounding")))
 
     def _variances_by(self, cov_p: Any) -> Variances:
         return self._variances if cov_p is None else Variances(self.fit.root, None, self._matrix(cov_p))

@@ -2,10 +2,13 @@
 
 import functools
 import importlib
+import math
 import os
 import sys
-from numbers import Number
+from collections.abc import Iterable, Mapping
+from numbers import Number, Real
 from types import FrameType, ModuleType
+from typing import TypeGuard
 
 import numpy as np
 
@@ -140,6 +143,58 @@ def shown(value: object) -> str:
     """
     text = repr(value)
     return text if len(text) <= _SHOWN and "\n" not in text else described(value)
+
+
+def is_one_of(value: object, choices: Iterable[object]) -> bool:
+    """Tell whether a value of any kind is one of the choices; an array or a list is none.
+
+    Examples
+    --------
+    >>> is_one_of("a", ("a", None)), is_one_of(None, ("a", None)), is_one_of(["a"], ("a", None))
+    (True, True, False)
+    """
+    plain = isinstance(value, str | int | np.bool_)
+    return any(value is choice or (plain and value == choice) for choice in choices)
+
+
+def check_number(**numbers: object) -> None:
+    """Refuse options, by their names, that are no finite numbers."""
+    for option, value in numbers.items():
+        if not is_number(value):
+            raise OptionError(f"{option} is {value!r}; pass a number.")
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a value is one finite number, which float64 holds.
+
+    Examples
+    --------
+    >>> is_number(1), is_number(np.float32(0.5)), is_number(True), is_number("1"), is_number(10**400)
+    (True, True, False, False, False)
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def texts_of(option: str, given: object, count: int, what: str) -> list[str]:
+    """Return names that the user gave, one for each of so many things; labels that are no texts are written as such."""
+    came = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping) else None
+    if came is None or not all(isinstance(name, str | Number) for name in came):
+        raise OptionError(f"{option} is {given!r}; pass a list of {counted(count, 'name')}, one for each {what}.")
+    if len(came) != count:
+        raise OptionError(f"{option} has {counted(len(came), 'name')} for {counted(count, what)}; pass one for each.")
+    return list(map(str, came))
+
+
+def text_of(option: str, given: object) -> str | None:
+    """Return a text that the user gave, or nothing; numbers are written as texts."""
+    if given is None or isinstance(given, str | Number):
+        return None if given is None else str(given)
+    raise OptionError(f"{option} is {given!r}; pass a text.")
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.told import Told
-from betahat.data.container import hands_out_copies, held, replaced
+from betahat.data.container import hands_out_copies, held, replaced, to_tensor
 from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
-from betahat.errors import EstimationError, OptionError, listed
+from betahat.errors import EstimationError, described, listed
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
@@ -209,8 +209,13 @@ def sandwich(
     ----------
     Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
     """
+    if not isinstance(fit, Fit) or not isinstance(meat, Tensor):
+        raise EstimationError(
+            f"sandwich needs the fit that an estimator is called with, and a meat, a tensor; {described(fit)} and {described(meat)} came."
+        )
     root: Tensor = held(fit, "root")
     width = root.shape[0 if fit.well_conditioned else 1]
+    meat = to_tensor(meat, root)
     if meat.shape != (width, width):
         raise EstimationError(
             f"The meat has shape {tuple(meat.shape)}; it must have shape ({width}, {width}), a sum of rows.meat(factor) over the rows."
@@ -261,13 +266,6 @@ def keep_given(estimator: Estimator, *options: str) -> None:
     """Copy labels that an estimator was made with, so that it stays what it is when they are changed in place."""
     for option in options:
         object.__setattr__(estimator, option, keep_labels(getattr(estimator, option)))
-
-
-def check_flags(estimator: Estimator, *options: str) -> None:
-    """Refuse values other than True and False."""
-    for option in options:
-        if getattr(estimator, option) not in (True, False):
-            raise OptionError(f"{option} is {getattr(estimator, option)!r}; use True or False.")
 
 
 def check_likelihood(fit: Fit, what: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from betahat.covariance.base import Covariance, Estimator, check_flags, clusterings, keep_given, penalised
+from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of, time_of
 from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.hac import warn_of_order
@@ -22,7 +22,17 @@ from betahat.covariance.leverage import whitened_hats
 from betahat.covariance.replicates import Resampled, WildTest
 from betahat.covariance.satterthwaite import ClusterHats
 from betahat.data.groups import Groups
-from betahat.errors import BootstrapWarning, ClusterWarning, EstimationError, OptionError, counted, listed, user_level
+from betahat.errors import (
+    BootstrapWarning,
+    ClusterWarning,
+    EstimationError,
+    OptionError,
+    check_flag,
+    counted,
+    is_one_of,
+    listed,
+    user_level,
+)
 from betahat.fit import Fit
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.block_length import block_lengths
@@ -43,6 +53,7 @@ from betahat.resampling.weights import (
     Subsample,
 )
 from betahat.resampling.wild import WildClusters
+from betahat.solvers.memory import check_numbers_fit
 
 Kind = Literal[
     "pairs",
@@ -148,11 +159,11 @@ class Bootstrap(Estimator):
 
     def __post_init__(self) -> None:
         """Refuse unknown options, and options that the kind has not."""
-        if self.kind not in _KINDS:
+        if not is_one_of(self.kind, _KINDS):
             close = difflib.get_close_matches(str(self.kind), _KINDS, n=1)
             hint = f", did you mean {close[0]!r}?" if close else "."
             raise OptionError(f"kind is {self.kind!r}{hint} The kinds are {listed(_KINDS, limit=20)}.")
-        if (_whole_number(self.reps) or 0) < 2:
+        if not 2 <= (_whole_number(self.reps) or 0) < _LARGEST_SEED:
             raise OptionError(f"reps is {self.reps!r}; pass a whole number of replicates of 2 or more, such as 999.")
         seed = 0 if self.seed is None else _whole_number(self.seed)
         if seed is None or not 0 <= seed < _LARGEST_SEED:
@@ -161,9 +172,9 @@ class Bootstrap(Estimator):
             )
         known = {"multiplier": MULTIPLIERS, "residuals": ("raw", "HC2", "HC3"), "variant": ("11", "13", "31", "33")}
         for option, values in known.items():
-            if getattr(self, option) not in values:
+            if not is_one_of(getattr(self, option), values):
                 raise OptionError(f"{option} is {getattr(self, option)!r}; use one of {listed(values)}.")
-        check_flags(self, "null")
+        check_flag("null", self.null)
         keep_given(self, "clusters", "time")
         self._check_options_of_kind()
 
@@ -187,6 +198,7 @@ class Bootstrap(Estimator):
         plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else int(self.seed))
         _warn_of_few(plan)
         _warn_of_fixed(plan)
+        check_numbers_fit(self.reps * fit.rank, f"{self.reps:,} replicates", fit.params.device, "take fewer reps")
         resampler = kind.make(plan)
         found = resampler.refits()
         failed = _check_failures(found)

@@ -20,7 +20,7 @@ from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.data.times import check_order
-from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, listed, user_level
+from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 
@@ -112,7 +112,7 @@ class Cluster(Estimator):
             "df_correction": (True, False),
         }
         for option, values in known.items():
-            if getattr(self, option) not in values:
+            if not is_one_of(getattr(self, option), values):
                 raise OptionError(f"{option} is {getattr(self, option)!r}; use one of {listed(values)}.")
         if self.correction is not None and self.kind != "CR1S":
             raise OptionError(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
+from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
 from betahat.covariance.hac import refuse_counts
 from betahat.data.groups import read_numbers
 from betahat.data.progress import progress
-from betahat.errors import DataError, OptionError, counted
+from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of
 from betahat.fit import Fit
 
 # The radius of the sphere in kilometres, and what a degree of latitude is at least: R's fixest takes these.
@@ -73,16 +72,12 @@ class Conley(Estimator):
 
     def __post_init__(self) -> None:
         """Refuse unknown options."""
-        if self.kernel not in ("uniform", "bartlett"):
+        if not is_one_of(self.kernel, ("uniform", "bartlett")):
             raise OptionError(f"kernel is {self.kernel!r}; use 'uniform' or 'bartlett'.")
-        check_flags(self, "correction")
-        if self.distance not in ("great-circle", "planar"):
+        check_flag("correction", self.correction)
+        if not is_one_of(self.distance, ("great-circle", "planar")):
             raise OptionError(f"distance is {self.distance!r}; use 'great-circle' (degrees) or 'planar'.")
-        if (
-            isinstance(self.cutoff, bool)
-            or not isinstance(self.cutoff, Real)
-            or not 0.0 < float(self.cutoff) < math.inf
-        ):
+        if not is_number(self.cutoff) or not self.cutoff > 0.0:
             raise OptionError(f"cutoff is {self.cutoff!r}; pass a positive distance, in kilometres for degrees.")
         keep_given(self, "latitude", "longitude")
 

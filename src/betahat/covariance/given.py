@@ -46,7 +46,9 @@ class Given(Estimator):
     label: str = "given"
 
     def __post_init__(self) -> None:
-        """Keep the matrix as it is."""
+        """Refuse a label that is no text; keep the matrix as it is."""
+        if not isinstance(self.label, str):
+            raise OptionError(f"label is {self.label!r}; pass a text.")
         keep_given(self, "matrix")
 
     def __call__(self, fit: Fit) -> Covariance:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal
 
 import pandas as pd
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from betahat.calculus.autodiff import value_and_gradient
 from betahat.calculus.rows import Rows
-from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
+from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
 from betahat.covariance.cluster import time_of
 from betahat.covariance.kernels import (
     KernelName,
@@ -30,7 +30,16 @@ from betahat.covariance.told import told_option
 from betahat.data.blocks import product
 from betahat.data.design import Design
 from betahat.data.times import calendar
-from betahat.errors import ClusterWarning, DataError, EstimationError, OptionError, counted, user_level
+from betahat.errors import (
+    ClusterWarning,
+    DataError,
+    EstimationError,
+    OptionError,
+    check_flag,
+    counted,
+    is_number,
+    user_level,
+)
 from betahat.fit import Fit
 from betahat.solvers.memory import check_numbers_fit
 
@@ -105,7 +114,7 @@ class HAC(Estimator):
             object.__setattr__(self, "prewhiten", int(self.prewhiten))
         if not isinstance(self.prewhiten, Integral) or self.prewhiten < 0:
             raise OptionError(f"prewhiten is {self.prewhiten!r}; pass the order of an autoregression, 0 or more.")
-        check_flags(self, "correction")
+        check_flag("correction", self.correction)
         keep_given(self, "time")
 
     def __call__(self, fit: Fit) -> Covariance:
@@ -277,12 +286,12 @@ def check_lags(maxlags: Any, bandwidth: Any) -> None:
     """Refuse lags and bandwidths that are none."""
     if maxlags is not None and bandwidth is not None:
         raise OptionError("maxlags and bandwidth were both given, and each says how far lags go; pass one.")
-    whole = isinstance(maxlags, Integral) and not isinstance(maxlags, bool) and int(maxlags) >= 0
+    whole = isinstance(maxlags, Integral) and is_number(maxlags) and int(maxlags) >= 0
     if not whole and maxlags is not None and not (isinstance(maxlags, str) and maxlags == "newey-west"):
         raise OptionError(f"maxlags is {maxlags!r}; pass a whole number of lags, 0 or more, or 'newey-west'.")
     if isinstance(bandwidth, str) and bandwidth not in ("newey-west", "andrews"):
         raise OptionError(f"bandwidth is {bandwidth!r}; pass a number, 'newey-west' or 'andrews'.")
-    number = isinstance(bandwidth, Real) and 0.0 <= float(bandwidth) < float("inf")
+    number = is_number(bandwidth) and bandwidth >= 0.0
     if bandwidth is not None and not isinstance(bandwidth, str) and not number:
         raise OptionError(f"bandwidth is {bandwidth!r}; pass a number of zero or more, 'newey-west' or 'andrews'.")
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
-from betahat.covariance.base import Clustering, Covariance, Estimator, check_flags, clusterings, keep_given, penalised
+from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import full
 from betahat.data.groups import Groups
 from betahat.data.progress import progress
-from betahat.errors import EstimationError, OptionError
+from betahat.errors import EstimationError, OptionError, check_flag, is_one_of
 from betahat.fit import Fit, refit_without
 from betahat.objectives.base import Claim, LinearIndex
 
@@ -63,9 +63,11 @@ class Jackknife(Estimator):
 
     def __post_init__(self) -> None:
         """Refuse unknown options."""
-        if self.center not in ("mean", "estimate"):
+        if not is_one_of(self.center, ("mean", "estimate")):
             raise OptionError(f"center is {self.center!r}; use 'mean' or 'estimate'.")
-        check_flags(self, "refit", "correction", "df_correction")
+        check_flag("refit", self.refit)
+        check_flag("correction", self.correction)
+        check_flag("df_correction", self.df_correction)
         keep_given(self, "clusters")
 
     def __call__(self, fit: Fit) -> Covariance:

@@ -10,7 +10,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from betahat.errors import EstimationError, OptionError, listed
+from betahat.errors import EstimationError, OptionError, is_one_of, listed
 
 KernelName = Literal["bartlett", "parzen", "quadratic-spectral", "tukey-hanning", "truncated"]
 
@@ -72,7 +72,7 @@ _ALIASES = {"uniform": "truncated", "qs": "quadratic-spectral", "quadratic spect
 def kernel_name(name: str) -> KernelName:
     """Return a kernel's own name, or refuse one that nobody knows."""
     wanted = _ALIASES.get(name.lower(), name.lower()) if isinstance(name, str) else name
-    if wanted not in _KERNELS:
+    if not is_one_of(wanted, _KERNELS):
         raise OptionError(f"kernel is {name!r}; use one of {listed(get_args(KernelName))}.")
     return cast(KernelName, wanted)
 

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -254,7 +255,11 @@ def _read_use_t(use_t: bool | None, options: dict[str, Any]) -> bool | None:
 def _is_matrix(given: Any) -> bool:
     """Tell whether what was given as `cov_type` holds numbers."""
     arrays = torch.Tensor | np.ndarray | pd.DataFrame
-    return given.ndim == 2 if isinstance(given, arrays) else isinstance(given, list | tuple) and np.ndim(given) == 2
+    return (
+        given.ndim == 2
+        if isinstance(given, arrays)
+        else isinstance(given, list | tuple) and all(isinstance(row, list | tuple) for row in given) and bool(given)
+    )
 
 
 def covariance_of(fit: Fit, choice: Choice) -> Covariance:
@@ -265,14 +270,24 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
     EstimationError
         It is no `Covariance`, or its matrix has the wrong shape, or variances that no number can hold, or none.
     """
+    if not callable(choice.estimator):
+        raise EstimationError(
+            f"The factory made {described(choice.estimator)}; it must make a function of a fit, such as an estimator."
+        )
     covariance = choice.estimator(fit)
     if not isinstance(covariance, Covariance):
         raise EstimationError(
             f"The estimator returned a value of type {type(covariance).__name__}; it must return bh.Covariance(matrix, label, note, df)."
         )
-    matrix, width = held(covariance, "matrix"), len(held(fit, "params"))
-    if not isinstance(matrix, torch.Tensor):
-        raise EstimationError(f"The estimator's matrix is of type {type(matrix).__name__}; it must be a tensor.")
+    matrix, params, df = held(covariance, "matrix"), held(fit, "params"), held(covariance, "df")
+    width = len(params)
+    if not isinstance(matrix, torch.Tensor) or matrix.layout != torch.strided:
+        came = "sparse" if isinstance(matrix, torch.Tensor) else f"of type {type(matrix).__name__}"
+        raise EstimationError(f"The estimator's matrix is {came}; it must be a tensor, and a dense one.")
+    if not (df is None or isinstance(df, Real) or (isinstance(df, torch.Tensor) and df.shape == params.shape)):
+        raise EstimationError(
+            f"The estimator's df is {df!r}; it must be a number, (k,) of them, or None for the normal distribution."
+        )
     if matrix.shape != (width, width):
         raise EstimationError(
             f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
@@ -319,7 +334,11 @@ def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None
 
 
 def _has_defaults(factory: Factory) -> bool:
-    return all(option.default is not option.empty for option in inspect.signature(factory).parameters.values())
+    try:
+        options = inspect.signature(factory).parameters.values()
+    except ValueError:  # a type of Python's own
+        return False
+    return all(option.default is not option.empty for option in options)
 
 
 # Estimators that say themselves which variances there are not.

@@ -12,14 +12,24 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, check_flags, keep_given, of_core
+from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
 from betahat.covariance.cluster import group_of, time_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts, warn_of_order, with_lags
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
 from betahat.covariance.leverage import rotated_sums
 from betahat.data.groups import Groups
 from betahat.data.times import gaps
-from betahat.errors import ClusterWarning, DataError, EstimationError, OptionError, counted, listed, user_level
+from betahat.errors import (
+    ClusterWarning,
+    DataError,
+    EstimationError,
+    OptionError,
+    check_flag,
+    counted,
+    is_one_of,
+    listed,
+    user_level,
+)
 from betahat.fit import Fit
 from betahat.solvers.memory import check_numbers_fit
 
@@ -77,7 +87,7 @@ class DriscollKraay(Estimator):
     def __post_init__(self) -> None:
         """Refuse unknown options."""
         _check(self.maxlags, self.bandwidth, self.correction)
-        check_flags(self, "df_correction")
+        check_flag("df_correction", self.df_correction)
         object.__setattr__(self, "kernel", kernel_name(self.kernel))
         keep_given(self, "time")
 
@@ -141,7 +151,7 @@ class PanelNeweyWest(Estimator):
     def __post_init__(self) -> None:
         """Refuse unknown options."""
         _check(self.maxlags, self.bandwidth, self.correction)
-        check_flags(self, "df_correction")
+        check_flag("df_correction", self.df_correction)
         object.__setattr__(self, "kernel", kernel_name(self.kernel))
         keep_given(self, "panel", "time")
 
@@ -215,7 +225,7 @@ class PanelCorrected(Estimator):
 
     def __post_init__(self) -> None:
         """Refuse unknown options."""
-        check_flags(self, "pairwise")
+        check_flag("pairwise", self.pairwise)
         keep_given(self, "panel", "time")
 
     def __call__(self, fit: Fit) -> Covariance:
@@ -258,7 +268,7 @@ def _check(maxlags: Any, bandwidth: Any, correction: Any) -> None:
             f"maxlags={maxlags!r} and bandwidth={bandwidth!r}: a panel has no automatic rule; pass a number."
         )
     check_lags(maxlags, bandwidth)
-    if correction not in ("cluster", "hac", None):
+    if not is_one_of(correction, ("cluster", "hac", None)):
         raise OptionError(f"correction is {correction!r}; use 'cluster', 'hac' or None.")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from betahat.data.container import check_real, holds_complex
 from betahat.data.frame import to_pandas
+from betahat.data.modes import check_held
 from betahat.errors import DataError, FormulaError, listed
 
 _CODES = "betahat_classes"
@@ -36,6 +37,9 @@ def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
     if endog is None:
         raise DataError("endog is None; pass a column of classes.")
     if isinstance(endog, Tensor):
+        check_held(endog, "endog")
+        if endog.ndim == 0:
+            raise DataError("endog is a single number; pass a column of classes.")
         flat = endog.detach().reshape(len(endog), -1)
         if flat.shape[1] != 1:
             raise DataError(f"endog has {flat.shape[1]} columns; pass one column of classes.")
@@ -88,7 +92,10 @@ def class_name(level: Any) -> str:
 
 def _series(endog: Any) -> pd.Series:
     if isinstance(endog, np.ndarray | list | tuple):
-        array = np.asarray(endog)
+        try:
+            array = np.asarray(endog)
+        except ValueError as error:
+            raise DataError("endog has rows of different lengths; pass one column of classes.") from error
         array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
         if array.ndim != 1:
             raise DataError(f"endog has shape {array.shape}; pass one column of classes.")

@@ -248,14 +248,14 @@ def real_array(values: Any, what: str) -> np.ndarray:
 def to_tensor(values: Any, like: Tensor) -> Tensor:
     """Put real numbers of any kind into float64 on the device of `like`."""
     if isinstance(values, Tensor):
-        check_real(values, "A tensor")
         check_held(values, "A tensor")
+        check_real(values, "A tensor")
         return settled(values).detach().to(like.device, torch.float64)
     try:
         return torch.as_tensor(real_array(values, "An array"), device=like.device)
     except DataError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{values!r} came where numbers were expected; pass an array of numbers.") from error
 
 

@@ -267,7 +267,7 @@ def read_restrictions(
         try:
             known, wanted = _told_from_numbers(restrictions, names)
             read = patsy.DesignInfo(known).linear_constraint(wanted)
-        except (patsy.PatsyError, ValueError, KeyError, IndexError) as error:
+        except (patsy.PatsyError, ValueError, TypeError, KeyError, IndexError) as error:
             with suppress(FormulaError):
                 if others:
                     return read_restrictions(restrictions, others, like)

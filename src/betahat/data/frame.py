@@ -24,9 +24,9 @@ from betahat.data.design import (
     check_weights,
 )
 from betahat.data.kept import keep_tensors
-from betahat.data.modes import settled
+from betahat.data.modes import check_dense, check_held, settled
 from betahat.data.sample import Origin
-from betahat.errors import DataError, OptionError, check_flag, counted, described, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, described, is_number, is_one_of, listed
 
 Missing = Literal["none", "drop", "raise"]
 Device = torch.device | str | None
@@ -220,7 +220,9 @@ def read_weights(
     if isinstance(weights, str):
         refuse_name(weights, label)
     if isinstance(weights, Real) or (isinstance(weights, Tensor | np.ndarray) and weights.ndim == 0):
-        return Columns(torch.full((exog.shape[0],), float(weights), dtype=torch.float64, device=exog.device))
+        if not is_number(number := weights.item() if isinstance(weights, Tensor | np.ndarray) else weights):
+            raise DataError(f"{label} is {weights!r}; pass a number, or one for each row.")
+        return Columns(torch.full((exog.shape[0],), float(number), dtype=torch.float64, device=exog.device))
     read = _single(read_columns(weights, label, device, dtype), label)
     return read if read.is_tensor else replace(read, values=read.values.to(exog.device))
 
@@ -255,13 +257,10 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
         NaN and null are both missing.
     """
     if isinstance(data, np.ndarray | Tensor | list):
-        raise DataError(
-            f"A formula needs its variables by name, and data of type {type(data).__name__} came; pass a dataframe or a "
-            "dict of columns, or to a prediction the regressors themselves with transform=False."
-        )
+        raise _nameless(data)
     if isinstance(data, Mapping):
         check_together([(f"column {name!r} of the data", value) for name, value in data.items()])
-        data = pd.DataFrame({name: [value] if np.ndim(value) == 0 else value for name, value in data.items()})
+        data = _frame_of_columns(data)
     if isinstance(data, pd.Series):
         by_name = all(isinstance(label, str) for label in data.index)
         data = data.to_frame().T.infer_objects() if by_name else data.to_frame()
@@ -269,10 +268,45 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
         named = named_by_words(data, "data")
         return named if text is None else _formula_columns(named, text)
     frame = _narwhals(data, "data")
+    if isinstance(frame, np.ndarray):
+        raise _nameless(data)
     if isinstance(frame, nw.Series):
         frame = frame.to_frame()
     chosen = [name for name in frame.columns if text is None or name in text]
     return pd.DataFrame({name: _pandas_column(frame[name]) for name in chosen}, index=pd.RangeIndex(len(frame)))
+
+
+def _nameless(data: Any) -> DataError:
+    return DataError(
+        f"A formula needs its variables by name, and data of type {type(data).__name__} came; pass a dataframe or a "
+        "dict of columns, or to a prediction the regressors themselves with transform=False."
+    )
+
+
+def _frame_of_columns(data: Mapping[Any, Any]) -> pd.DataFrame:
+    """Put a dict of columns together, single values being columns of one row."""
+    columns = {name: _column(name, value) for name, value in data.items()}
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        told = ", ".join(f"{name!r} ({len(column)})" for name, column in list(columns.items())[:8])
+        raise DataError(f"The columns of the data have different lengths: {told}; pass as many values in each.")
+    return pd.DataFrame(columns)
+
+
+def _column(name: Any, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        check_held(value, f"column {name!r} of the data")
+        value = value.detach().cpu()
+        value = value.double().numpy() if value.is_floating_point() else value.numpy()
+    try:
+        dimensions = np.ndim(value)
+    except ValueError as error:
+        raise DataError(
+            f"column {name!r} of the data has rows of different lengths; pass one value for each row."
+        ) from error
+    if dimensions > 1:
+        raise DataError(f"column {name!r} of the data has {dimensions} dimensions; pass one value for each row.")
+    return [value] if dimensions == 0 else value
 
 
 def _formula_columns(data: pd.DataFrame, text: str) -> pd.DataFrame:
@@ -327,9 +361,10 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
            [1., 3.]])
     """
     check_flag("prepend", prepend)
-    if has_constant not in ("skip", "add", "raise"):
+    if not is_one_of(has_constant, ("skip", "add", "raise")):
         raise OptionError(f"has_constant is {has_constant!r}; use 'skip', 'add' or 'raise'.")
     columns = read_columns(data, "data", None, None)
+    check_held(columns.values, "data")
     values = columns.values if columns.values.ndim == 2 else columns.values[:, None]
     if not len(values):
         raise DataError("data is empty: it has no row; pass at least one.")
@@ -354,9 +389,9 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
 def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasconst: bool | None) -> None:
     """Refuse a word that `missing` does not know, a device that is not there, a dtype that is no float."""
     check_flag("hasconst", hasconst, none=True)
-    if missing not in get_args(Missing):
+    if not is_one_of(missing, get_args(Missing)):
         raise OptionError(f"missing is {missing!r}; use 'none' (missing values are an error), 'drop' or 'raise'.")
-    if dtype not in (None, torch.float32, torch.float64):
+    if not is_one_of(dtype, (None, torch.float32, torch.float64)):
         raise OptionError(f"dtype is {dtype}; the data are kept in torch.float64 or torch.float32.")
     if device is None:
         return
@@ -364,7 +399,7 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
         if torch.device(device).type == "meta":
             raise RuntimeError("its tensors hold no numbers")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(
             f"device {device!r} cannot be used ({reason}); pass 'cpu', or 'cuda' where there is one."
@@ -372,13 +407,12 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
 
 
 def _tensor(values: Tensor, label: str, device: Device, dtype: torch.dtype | None) -> Tensor:
+    check_dense(values, label)
     values = settled(values)
     if values.is_complex():
         raise DataError(
             f"{label} is complex; betahat needs real numbers: pass its real part, or real and imaginary parts as two columns."
         )
-    if values.is_sparse or values.layout != torch.strided:
-        raise DataError(f"{label} is a sparse tensor; pass {label}.to_dense().")
     wanted = dtype or (values.dtype if values.is_floating_point() else torch.float64)
     return values.detach().to(device=device, dtype=wanted) if device is not None else values.detach().to(wanted)
 

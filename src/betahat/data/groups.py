@@ -14,6 +14,7 @@ from torch import Tensor
 
 from betahat.data.container import check_real, holds_complex, real_array
 from betahat.data.frame import is_frame, to_pandas
+from betahat.data.modes import check_held
 from betahat.data.sample import Sample
 from betahat.errors import DataError, OptionError, counted, listed
 
@@ -88,6 +89,7 @@ def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
     try:
         what = f"{name}: a vector"
         read = values if isinstance(values, Tensor) else torch.from_numpy(real_array(values, what))
+        check_held(read, what)
         check_real(read, what)
     except DataError:
         raise
@@ -185,6 +187,8 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
 def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
     """Give numbers to the labels of the rows in use."""
     device, declared = sample.columns[0].device, None
+    if isinstance(values, Tensor):
+        check_held(values, name)
     series = values if isinstance(values, Tensor | pd.Series) else pd.Series(np.asarray(values).reshape(-1))
     if isinstance(values, pd.Series):
         _check_labels(sample, values, name)
@@ -239,6 +243,8 @@ def _factorized(series: pd.Series, name: str) -> tuple[np.ndarray, Any]:
 def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:
     """Take the rows in use, of a vector that is as long as they are or as the original data."""
     rows, kept = len(sample.columns[0]), sample.origin.kept
+    if values.ndim == 0:
+        raise DataError(f"{name} is a single value; pass one for each row.")
     if len(values) == sample.origin.rows:
         return values if kept is None else values[kept.to(values.device)]
     if len(values) != rows:

@@ -57,9 +57,18 @@ def _same_kind(member: property, function: Callable[[Any], Any], cls: type, name
 
 
 def check_held(values: Tensor, label: str) -> None:
-    """Refuse a tensor on meta."""
+    """Refuse a tensor that does not hold its numbers one by one: sparse, quantized, or on meta."""
+    check_dense(values, label)
     if values.device.type == "meta":
         raise DataError(f"{label} is on meta, where tensors hold no numbers; pass one that does.")
+
+
+def check_dense(values: Tensor, label: str) -> None:
+    """Refuse a tensor that is sparse or quantized."""
+    if values.layout != torch.strided:
+        raise DataError(f"{label} is a sparse tensor; pass it as .to_dense().")
+    if values.is_quantized:
+        raise DataError(f"{label} is a quantized tensor; pass it as .dequantize().")
 
 
 def settled(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Resampling
-from betahat.data.container import Container, hands_out_copies, to_numpy
+from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, two_sided
@@ -167,7 +167,10 @@ class Delta:
         OptionError
             The covariance has no replicates.
         """
-        values = torch.full_like(self.estimates, value)
+        values = to_tensor(value, self.estimates)
+        if values.ndim > 1 or values.numel() not in (1, len(self.estimates)):
+            raise OptionError(f"value is {value!r}; pass a number, or one for each value of the function.")
+        values = values.expand_as(self.estimates)
         return self._hand_out(self._replicates("bootstrap_pvalue").pvalues(values, tail))
 
     def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
@@ -283,7 +286,9 @@ def delta_method(
         value = function(
             Parameters(vector.new_full((len(view.names),), float("nan")).index_copy(0, places, vector), view)
         )
-        return torch.cat([torch.as_tensor(v).reshape(-1) for v in value]) if isinstance(value, list | tuple) else value
+        if not isinstance(value, list | tuple):
+            return value
+        return torch.cat([torch.as_tensor(v).reshape(-1) for v in value]) if value else vector[:0]
 
     remedy = "write it with torch operations (torch.log, torch.exp, + - * /) on p['name']"
     with torch.inference_mode(False), torch.enable_grad():
@@ -298,6 +303,9 @@ def delta_method(
             raise EstimationError(
                 f"The function returned {value!r}, which does not depend on the parameters through torch; {remedy}."
             )
+        if value.layout != torch.strided or value.numel() == 0:
+            came = "nothing" if value.layout == torch.strided else "a sparse tensor"
+            raise EstimationError(f"The function returned {came}; return a number, or a vector of one or more.")
         if value.is_complex() or not bool(torch.isfinite(value).all()):
             raise EstimationError(
                 f"The function is {value.detach()} at the estimates; the delta method needs real numbers there: check its logarithms and roots."

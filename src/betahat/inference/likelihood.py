@@ -12,7 +12,7 @@ from betahat.calculus.index import IndexRows
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
 from betahat.data.design import Design
-from betahat.errors import EstimationError, OptionError
+from betahat.errors import EstimationError, OptionError, is_one_of
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.objectives.base import log_likelihood as log_likelihood_of
@@ -77,8 +77,8 @@ def information_criterion(criterion: str, llf: float, nobs: float, count: float)
     count : float
         k.
     """
-    criterion = str(criterion).lower()
-    if criterion not in _CRITERIA:
+    criterion = criterion.lower() if isinstance(criterion, str) else criterion
+    if not is_one_of(criterion, _CRITERIA):
         raise OptionError(f"The criterion {criterion!r} is unknown; use one of {', '.join(map(repr, _CRITERIA))}.")
     penalty = {
         "aic": lambda: 2.0 * count,

@@ -17,7 +17,16 @@ from torch import Tensor
 from betahat.data.blocks import Block, blocks
 from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
 from betahat.data.progress import progress
-from betahat.errors import CollinearityWarning, DataError, EstimationError, OptionError, check_flag, listed, user_level
+from betahat.errors import (
+    CollinearityWarning,
+    DataError,
+    EstimationError,
+    OptionError,
+    check_flag,
+    is_one_of,
+    listed,
+    user_level,
+)
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import two_sided
 from betahat.inference.effects_table import effects_summary
@@ -257,9 +266,9 @@ def marginal_effects(
     Greene (2018), Econometric Analysis, chapter 17. ``statsmodels`` `get_margeff`, whose options these are.
     """
     at, method = str(at).lower(), str(method).lower()
-    if at not in _AT:
+    if not is_one_of(at, _AT):
         raise OptionError(f"at is {at!r}; use one of {listed(_AT)}.")
-    if method not in _METHODS:
+    if not is_one_of(method, _METHODS):
         raise OptionError(f"method is {method!r}; use one of {listed(_METHODS)}.")
     for option, value in (("dummy", dummy), ("count", count)):
         check_flag(option, value)

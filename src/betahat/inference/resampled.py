@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import hands_out_copies
-from betahat.errors import BootstrapWarning, EstimationError, OptionError, listed, user_level
+from betahat.errors import BootstrapWarning, EstimationError, OptionError, is_one_of, listed, user_level
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, quantile
 
@@ -60,7 +60,7 @@ class Replicated:
         sup-t: Montiel Olea and Plagborg-Møller (2019), J. Appl. Econometrics 34(1).
         """
         known = str(method).lower().replace("studentised", "studentized")
-        if known not in _INTERVALS:
+        if not is_one_of(known, _INTERVALS):
             raise OptionError(f"method is {method!r}; use one of {listed(_INTERVALS)}.")
         quantile(alpha, None)  # which checks alpha
         return _INTERVALS[known](self, alpha)
@@ -74,7 +74,7 @@ class Replicated:
         ----------
         Davison and Hinkley (1997), section 4.4.
         """
-        if tail not in get_args(Tail):
+        if not is_one_of(tail, get_args(Tail)):
             raise OptionError(f"tail is {tail!r}; use one of {listed(get_args(Tail))}.")
         moved, distance = self.draws - self.estimates, self.estimates - values
         count = len(self.draws) + 1.0

@@ -13,9 +13,9 @@ from statsmodels.stats.contrast import ContrastResults as StatsmodelsContrast
 from torch import Tensor
 
 from betahat.data.container import Container, hands_out_copies, to_numpy
-from betahat.errors import EstimationError
+from betahat.errors import EstimationError, text_of, texts_of
 from betahat.inference.coefficients import interval
-from betahat.inference.distribution import Df, chi2_tail, f_tail, two_sided
+from betahat.inference.distribution import Df, check_alpha, chi2_tail, f_tail, two_sided
 from betahat.inference.identified import rank_of
 from betahat.inference.printed import printed
 from betahat.inference.variances import Variances, over
@@ -126,7 +126,9 @@ class TTest:
         -------
         statsmodels.iolib.summary.Summary
         """
-        return printed(self._rendered().summary(xname=xname, alpha=alpha, title=title))
+        check_alpha(alpha)
+        names = None if xname is None else texts_of("xname", xname, len(self.effects), "restriction")
+        return printed(self._rendered().summary(xname=names, alpha=alpha, title=text_of("title", title)))
 
     def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
         """Return the table of constraints as a DataFrame, one row for each restriction.
@@ -141,7 +143,9 @@ class TTest:
         pandas.DataFrame
             (J, 6).
         """
-        frame: pd.DataFrame = self._rendered().summary_frame(xname=xname, alpha=alpha)
+        check_alpha(alpha)
+        names = None if xname is None else texts_of("xname", xname, len(self.effects), "restriction")
+        frame: pd.DataFrame = self._rendered().summary_frame(xname=names, alpha=alpha)
         return frame
 
     def __str__(self) -> str:

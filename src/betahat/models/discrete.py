@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -709,16 +708,16 @@ def _fit(
             "such options out."
         )
     check_rank_option(rank)
+    check_flag("disp", disp)
     kind = read_bread(bread)
     start = None
     if start_params is not None:
-        start = (
-            to_tensor(start_params, design.exog).mT.reshape(-1) if equations else to_tensor(start_params, design.exog)
-        )
+        given = to_tensor(start_params, design.exog)
+        start = given.mT.reshape(-1) if equations and given.ndim == 2 else given
         width = design.width * max(len(equations), 1)
         if start.shape != (width,):
             raise OptionError(
-                f"start_params has shape {np.shape(start_params)}; pass one number for each of the {width} parameters"
+                f"start_params has shape {tuple(given.shape)}; pass one number for each of the {width} parameters"
                 f"{', in the shape of params' if equations else ''}."
             )
     fit = fit_index(objective, design, kind, rank, equations, start)

@@ -16,7 +16,17 @@ from torch import Tensor
 
 from betahat.calculus.problem import Penalty
 from betahat.calculus.rows import Bread
-from betahat.errors import BetahatError, ConvergenceWarning, DataError, OptionError, counted, listed, user_level
+from betahat.data.modes import check_held
+from betahat.errors import (
+    BetahatError,
+    ConvergenceWarning,
+    DataError,
+    OptionError,
+    counted,
+    is_one_of,
+    listed,
+    user_level,
+)
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 
@@ -43,7 +53,7 @@ def few_places(nobs: int, count: int, device: torch.device) -> Tensor:
 
 def read_bread(bread: str) -> Bread:
     """Turn the name of a bread into the option."""
-    if bread not in get_args(BreadName):
+    if not is_one_of(bread, get_args(BreadName)):
         raise OptionError(f"bread is {bread!r}; use one of {listed(get_args(BreadName))}.")
     return Bread(bread)
 
@@ -57,7 +67,7 @@ def read_names(names: Iterable[Any]) -> tuple[str, ...]:
 
 def check_general_options(bread: Bread, rank: str | None, claim: Claim, penalty: Penalty | None) -> None:
     """Refuse a rank or a bread that a loss does not have."""
-    if rank not in (None, "pinv"):
+    if not is_one_of(rank, (None, "pinv")):
         raise OptionError(f"rank is {rank!r}; use None (a flat direction is an error) or 'pinv'.")
     if bread is Bread.OPG and (claim is Claim.NONE or penalty is not None):
         raise OptionError(
@@ -69,6 +79,7 @@ def check_general_options(bread: Bread, rank: str | None, claim: Claim, penalty:
 def check_values(columns: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse missing, infinite and complex values."""
     for label, part in columns:
+        check_held(part, label)
         if part.is_complex():
             raise DataError(
                 f"{label} is complex; betahat needs real numbers: pass real and imaginary parts as columns."

@@ -26,7 +26,7 @@ from betahat.data.frame import Beside, read_columns, refuse_name
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import Removed, refuse_rows
 from betahat.data.stored_formula import StoredFormula
-from betahat.errors import BetahatWarning, CollinearityWarning, DataError, OptionError, listed, user_level
+from betahat.errors import BetahatWarning, CollinearityWarning, DataError, OptionError, is_one_of, listed, user_level
 from betahat.fit import Fit
 from betahat.inference.at_params import means_at, scores_at
 from betahat.inference.prediction import check_width
@@ -345,7 +345,7 @@ def row_sums(estimator: Callable[[Fit], Covariance]) -> tuple[Any, ...]:
 
 def check_rank_option(rank: Rank) -> None:
     """Refuse an unknown `rank`."""
-    if rank not in ("pinv", "drop"):
+    if not is_one_of(rank, ("pinv", "drop")):
         raise OptionError(f"rank is {rank!r}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
 
 

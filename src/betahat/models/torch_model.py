@@ -193,6 +193,7 @@ class TorchModel:
                 self._output
             )  # refused before the work starts, where it is not known
         plain = claim is Claim.NONE or penalty is not None
+        check_flag("update_module", update_module)
         choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
         fit = self._fitted(kind, polish, rank)
         warn_perfect(fit, lengths(self._target.reshape(1, -1).to(torch.float64))[0])

@@ -214,16 +214,20 @@ def _called(columns: Columns, cov: CovTypes | None) -> Sequence[str]:
 def _captions(found: Sequence[str], labels: Sequence[str] | None) -> Sequence[str]:
     if labels is None:
         return found
-    if isinstance(labels, str) or len(labels) != len(found):
+    try:
+        chosen = [] if isinstance(labels, str) else [str(label) for label in labels]
+    except (TypeError, RuntimeError):
+        chosen = []
+    if len(chosen) != len(found):
         raise OptionError(f"labels is {labels!r}; pass a list of {counted(len(found), 'label')}, one for each.")
-    return [str(label) for label in labels]
+    return chosen
 
 
 def _levels(alpha: float | Sequence[float]) -> list[float]:
     """Return the shares outside, the widest interval first."""
     try:
         levels = sorted(np.atleast_1d(np.asarray(alpha, dtype=float)).tolist())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         levels = []
     if not levels:
         raise OptionError(f"alpha is {alpha!r}; pass the share outside the interval, such as 0.05, or several.")

@@ -268,9 +268,16 @@ def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> An
     _check_any(torch.isfinite(_cases(result, mark).standardized))  # before there is a figure
     if axes is None:
         axes = matplotlib("pyplot").subplots(2, 2, figsize=(8.4, 7.2), layout="constrained")[1]
-    panels = np.asarray(axes, dtype=object)
+    if not isinstance(axes, np.ndarray):
+        given = list(axes) if isinstance(axes, list | tuple) else [axes]
+        axes = np.empty(len(given), dtype=object)
+        for place, one in enumerate(given):  # a tensor would be taken apart
+            axes[place] = one
+    panels = axes
     if panels.size != 4:
         raise OptionError(f"axes holds {panels.size} of them; pass four, or leave it out for a new figure.")
+    for panel in panels.flat:
+        axes_of(panel, 1.0, 1.0)
     for draw, panel in zip((plot_residuals, plot_qq, plot_scale, plot_leverage), panels.flat, strict=True):
         draw(result, panel, mark=mark)
     return panels

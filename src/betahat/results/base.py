@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -35,7 +35,10 @@ from betahat.errors import (
     EstimationError,
     OptionError,
     check_flag,
+    check_number,
     counted,
+    is_number,
+    is_one_of,
     listed,
     user_level,
 )
@@ -230,7 +233,7 @@ class Results(ABC):
         OptionError, FormulaError
             Arguments that do not go together, or have another shape.
         """
-        if scale is not None and not (isinstance(scale, Real) and scale >= 0):
+        if scale is not None and not (is_number(scale) and scale >= 0):
             raise OptionError(f"scale is {scale!r}; pass the errors' variance, a number.")
         matrix = self._matrix(cov_p, scale)
         if column is not None:
@@ -541,6 +544,7 @@ class Results(ABC):
         EstimationError
             The loss is no likelihood.
         """
+        check_number(dk_params=dk_params)
         return information_criterion(crit, self.llf, self.fit.nobs, self.fit.rank + dk_params)
 
     @property
@@ -652,6 +656,8 @@ class Results(ABC):
         ClusterWarning
             The covariance has too low a rank for so many restrictions: the statistic is NaN, and `reason` says why.
         """
+        if use_f is not None:
+            check_flag("use_f", use_f)
         matrix, values = self._restrictions(r_matrix)
         part = tested_part(self.fit.unidentified, matrix, values, self.fit.root)
         if part is None:
@@ -699,24 +705,24 @@ class Results(ABC):
         """
         check_flag("skip_single", skip_single)
         check_flag("scalar", scalar)
+        parts = _listed_in(combine_terms)
+        if parts is None or not all(isinstance(part, str) for part in parts):
+            raise OptionError(f"combine_terms is {combine_terms!r}; pass a list of parts of names, such as ['educ'].")
+        extras = _listed_in(extra_constraints)
+        if extras is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in extras):
+            raise OptionError(f"extra_constraints is {extra_constraints!r}; pass pairs, such as [('name', 'x1 = x2')].")
         terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
         tests = [
             (name, self._test_of_columns(columns))
             for name, columns in terms.items()
             if columns and (len(columns) > 1 or not skip_single)
         ]
-        if isinstance(combine_terms, str):
-            raise OptionError(
-                f"combine_terms is {combine_terms!r}; pass a list of parts of names, such as [{combine_terms!r}]."
-            )
-        for part in combine_terms or ():
+        for part in parts:
             together = [column for name, columns in terms.items() if part in name for column in columns]
             if not together:
                 raise OptionError(f"No term has {part!r} in its name; the terms are {listed(terms, limit=30)}.")
             tests.append((part, self._test_of_columns(together)))
-        if not all(isinstance(extra, tuple | list) and len(extra) == 2 for extra in extra_constraints or ()):
-            raise OptionError(f"extra_constraints is {extra_constraints!r}; pass pairs, such as [('name', 'x1 = x2')].")
-        tests += [(name, self._test_of(*self._restrictions(extra))) for name, extra in extra_constraints or ()]
+        tests += [(name, self._test_of(*self._restrictions(extra))) for name, extra in extras]
         found = [test for _, test in tests]
         for why in dict.fromkeys(test.reason for test in found if test.reason):
             _warn_of(f"There is no test of {listed(name for name, test in tests if test.reason == why)}: {why}.")
@@ -1057,13 +1063,17 @@ class Results(ABC):
         """Where each parameter tensor of a torch model begins, and its shape."""
 
     def _positions(self, column: Any) -> Tensor:
-        single = np.ndim(column) == 0
+        single = (
+            isinstance(column, str)
+            or not isinstance(column, Iterable)
+            or (isinstance(column, Tensor) and column.ndim == 0)
+        )
         wanted = [column] if single else list(column)
-        found = [self.names.index(name) if name in self.names else name for name in wanted]
+        found = [self.names.index(name) if is_one_of(name, self.names) else name for name in wanted]
         bad = [name for name in found if not isinstance(name, int | np.integer) or not 0 <= name < len(self.names)]
         if bad:
             raise OptionError(f"There is no column {listed(bad)}; the parameters are {listed(self.names, limit=30)}.")
-        return torch.as_tensor(found[0] if single else found)
+        return torch.as_tensor(found[0] if single else found, dtype=torch.int64)
 
     def _matrix(self, cov_p: Any, scale: float | None = None) -> Tensor:
         if cov_p is None:
@@ -1146,6 +1156,24 @@ def check_beside(values: Any, option: str, exog: Any, rows: Container) -> None:
     """Refuse a series beside new regressors, or those of the fit, whose index is another than theirs; arrays have none."""
     if isinstance(values, pd.Series | pd.DataFrame) and not isinstance(exog, np.ndarray | Tensor | list | tuple):
         check_index(option, values.index, rows.row_labels)
+
+
+def read_row_labels(given: Any) -> list[Any]:
+    """Read the labels of predictions."""
+    labels = _listed_in(given)
+    if labels is None or isinstance(given, pd.DataFrame) or not all(isinstance(label, Hashable) for label in labels):
+        raise OptionError(f"row_labels is {given!r}; pass a list with a label for each prediction.")
+    return labels
+
+
+def _listed_in(given: Any) -> list[Any] | None:
+    """Return what is in a list of the user's, or None where it is no list; nothing is an empty one."""
+    if given is None:
+        return []
+    try:
+        return None if isinstance(given, str | bytes | Mapping) else list(given)
+    except TypeError:
+        return None
 
 
 def new_regressors(results: Results, exog: Any, transform: bool = True) -> tuple[Tensor, Container, Tensor | None]:

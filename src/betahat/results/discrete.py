@@ -21,7 +21,7 @@ from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
-from betahat.errors import DataError, OptionError, counted
+from betahat.errors import DataError, OptionError, counted, is_one_of
 from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.likelihood_influence import LikelihoodInfluence
@@ -42,7 +42,15 @@ from betahat.inference.response import (
 from betahat.inference.score_test import Hypothesis, ScoreTest, score_test
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.results.base import Results, check_beside, intervals_of, new_regressors, square_of, vector_of
+from betahat.results.base import (
+    Results,
+    check_beside,
+    intervals_of,
+    new_regressors,
+    read_row_labels,
+    square_of,
+    vector_of,
+)
 from betahat.results.second_summary import equations_summary, second_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
@@ -348,7 +356,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         OptionError, DataError, FormulaError
             Another `which`, offsets of another length, new data that do not fit.
         """
-        if which not in _WHICH:
+        if not is_one_of(which, _WHICH):
             raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
         regressors, shift, container, known = self._at(exog, transform, offset, exposure)
         found = predict_response(
@@ -395,10 +403,10 @@ class DiscreteResults(MaximumLikelihoodResults):
         OptionError, DataError, FormulaError
             As in `predict`.
         """
-        if which not in ("mean", "linear"):
+        if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
         regressors, shift, container, known = self._at(exog, transform, offset, exposure)
-        labels = container.row_labels if row_labels is None else list(row_labels)
+        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
         if labels is not None and len(labels) != len(regressors):
             raise OptionError(
                 f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
@@ -688,7 +696,7 @@ class MultinomialResults(MaximumLikelihoodResults):
         OptionError, DataError, FormulaError
             Another `which`, or new data that do not fit.
         """
-        if which not in ("mean", "linear"):
+        if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
         if exog is None:
             regressors, container = self.fit.design.exog, self._container

@@ -42,7 +42,7 @@ from betahat.inference.wald import (
     WaldTest,
     identity_rows,
 )
-from betahat.results.base import VectorResults, check_beside, new_regressors
+from betahat.results.base import VectorResults, check_beside, new_regressors, read_row_labels
 from betahat.results.second_summary import numbered_notes, second_summary
 from betahat.tables.summary import Content, named_model, regression_summary
 
@@ -364,7 +364,7 @@ class LinearResults(VectorResults):
         noise = torch.full_like(self.fit.dispersion, self.scale)
         if exog is None:
             noise = noise.expand(len(regressors))
-        labels = container.row_labels if row_labels is None else list(row_labels)
+        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
         if labels is not None and len(labels) != len(regressors):
             raise OptionError(
                 f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
@@ -416,6 +416,8 @@ class LinearResults(VectorResults):
             An unknown method, or `alpha` not between 0 and 1.
         """
         check_alpha(alpha)
+        if not isinstance(method, str):
+            raise OptionError(f"method is {method!r}; use one of {listed(multitest_methods_names, limit=20)}.")
         student, tail = self.get_influence().outlier_tests()
         plain = to_numpy(tail)
         adjusted, there = np.full_like(plain, np.nan), np.isfinite(plain)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from statsmodels.iolib.summary2 import summary_model, summary_params
 
-from betahat.errors import OptionError
+from betahat.errors import OptionError, text_of, texts_of
+from betahat.inference.distribution import check_alpha
 from betahat.inference.printed import SecondSummary
 from betahat.results.base import Results
 
@@ -43,9 +44,11 @@ def second_summary(
     statsmodels.iolib.summary2.Summary
         With `as_text`, `as_html` and `as_latex`.
     """
-    names = list(results.names) if xname is None else list(xname)
-    if len(names) != len(results.names):
-        raise OptionError(f"xname has {len(names)} names for {len(results.names)} parameters; pass one for each.")
+    check_alpha(alpha)
+    check_float_format(float_format)
+    count = len(results.names)
+    names = list(results.names) if xname is None else texts_of("xname", xname, count, "parameter")
+    yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
     summary = SecondSummary()
     summary.add_dict(model_part(results) | ({} if yname is None else {"Dependent Variable:": yname}), align="l")
     interval = results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy()
@@ -64,6 +67,8 @@ def equations_summary(
     results: Results, names: Sequence[str], count: int, alpha: float, float_format: str
 ) -> SecondSummary:
     """Lay out the model and the coefficients of each of `count` equations, under the number that statsmodels gives them."""
+    check_alpha(alpha)
+    check_float_format(float_format)
     summary = SecondSummary()
     summary.add_dict(model_part(results))
     blocks = np.split(results.coefficient_table(), count)
@@ -74,6 +79,16 @@ def equations_summary(
         summary.add_df(table, index=False, float_format=float_format)
     summary.add_title(results=results)
     return summary
+
+
+def check_float_format(given: object) -> None:
+    """Refuse a format that prints no number."""
+    try:
+        printed = isinstance(given, str) and bool(given % 0.5)
+    except (TypeError, ValueError):
+        printed = False
+    if not printed:
+        raise OptionError(f"float_format is {given!r}; pass a format of one number, such as '%.4f'.")
 
 
 def model_part(results: Results) -> dict[str, Any]:

@@ -106,8 +106,8 @@ def read(path: str | PathLike[str] | BinaryIO, known: Iterable[type], device: to
         what = "is a folder" if source.is_dir() else "is no regular file" if source.exists() else "does not exist"
         raise DataError(f"The file {str(source)!r} {what}; pass what res.save(path) has written.")
     try:
-        torch.empty(0, device=device or "cpu")
-    except (RuntimeError, TypeError, AssertionError) as error:
+        torch.empty(0, device="cpu" if device is None else device)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OptionError(
             f"device is {device!r}, where no tensor can go ({reason}); use 'cpu', or a device that is there."
@@ -205,7 +205,15 @@ def _parts(metadata: dict[str, str], source: Path) -> tuple[str, str]:
 
 def _path(path: Any) -> Path:
     try:
-        return Path(os.fsdecode(path))
+        found = Path(os.fsdecode(path))
+        found.lstat()
+        return found
+    except FileNotFoundError:
+        return found
+    except (OSError, ValueError) as error:  # names that are too long, or hold a NUL
+        if isinstance(error, PermissionError | NotADirectoryError):
+            return found
+        raise DataError(f"{str(path)[:80]!r} is no name of a file ({error}); pass another.") from error
     except TypeError as error:
         raise OptionError(
             f"The path is a {type(path).__name__}; pass the name of a file, such as 'results.betahat'."

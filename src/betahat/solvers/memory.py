@@ -25,6 +25,8 @@ def check_memory(width: int, rows: int, device: torch.device) -> None:
         The rows of a block of scores: all, where rows cannot be told apart.
     device : torch.device
         Where they are going to lie.
+    remedy : str
+        What to do where they do not fit.
 
     Raises
     ------
@@ -40,7 +42,9 @@ def check_memory(width: int, rows: int, device: torch.device) -> None:
         )
 
 
-def check_numbers_fit(count: int, what: str, device: torch.device) -> None:
+def check_numbers_fit(
+    count: int, what: str, device: torch.device, remedy: str = "use fewer groups or columns, or another covariance"
+) -> None:
     """Refuse tables of so many numbers that they do not fit into the free memory twice.
 
     Parameters
@@ -51,6 +55,8 @@ def check_numbers_fit(count: int, what: str, device: torch.device) -> None:
         What they are, in a sentence.
     device : torch.device
         Where they are going to lie.
+    remedy : str
+        What to do where they do not fit.
 
     Raises
     ------
@@ -58,9 +64,7 @@ def check_numbers_fit(count: int, what: str, device: torch.device) -> None:
     """
     needed, free = 16 * count, free_memory(device)
     if free is not None and needed > free:
-        raise EstimationError(
-            f"{what} need {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; use fewer groups or columns, or another covariance."
-        )
+        raise EstimationError(f"{what} need {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; {remedy}.")
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -60,7 +60,12 @@ def write_docx(layout: Layout, path: Path) -> None:
         paragraph = document.add_paragraph()
         paragraph.paragraph_format.space_after = 0
         paragraph.add_run(note).font.size = 8 * _POINT
-    document.save(str(path))
+    try:
+        document.save(str(path))
+    except OSError as error:
+        raise OptionError(
+            f"The table cannot be written to {str(path)!r} ({error.strerror}); pass another file."
+        ) from error
 
 
 # Word's unit of length, of which a point has so many.

@@ -95,15 +95,23 @@ def statistic_rows(
     if isinstance(wanted, str) or not isinstance(wanted, Mapping | Sequence):
         raise OptionError(f"stats is {wanted!r}; pass a list of names, such as ['nobs', 'rsquared'].")
     named: Mapping[str, Statistic] = (
-        wanted if isinstance(wanted, Mapping) else {_LABELS.get(name, name): name for name in wanted}
+        wanted if isinstance(wanted, Mapping) else {_LABELS.get(name, name): name for name in map(_statistic, wanted)}
     )
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for label, statistic in named.items():
+        _statistic(statistic)
         if statistic == "goodness":
             rows += _goodness_rows(results, shown)
         elif statistic != "clusters" or any(result.cov.clusters for result in results):
             rows.append((str(label), tuple(value_cell(value, shown) for value in _values(results, kinds, statistic))))
     return rows
+
+
+def _statistic(given: Any) -> Any:
+    """Refuse what is neither the name of a statistic nor a function of a result."""
+    if not isinstance(given, str) and not callable(given):
+        raise OptionError(f"stats has {given!r}; pass names of statistics, or functions of a result.")
+    return given
 
 
 def value_cell(value: Any, shown: Number) -> Cell:
@@ -148,8 +156,6 @@ _LABELS = {
 
 def _values(results: Sequence[Estimates], kinds: Sequence[str], statistic: Statistic) -> list[Any]:
     if not isinstance(statistic, str):
-        if not callable(statistic):
-            raise OptionError(f"stats has {statistic!r}; pass names of statistics, or functions of a result.")
         return [statistic(result) for result in results]
     if statistic == "cov_type":
         return list(kinds)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pylatexenc.latexencode import RULE_DICT, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
 
 from betahat.data.printable import printable
-from betahat.errors import OptionError, listed
+from betahat.errors import OptionError, check_flag, is_one_of, listed
 from betahat.inference.printed import check_label
 from betahat.tables.cells import Block, Cell, Layout, Line
 
@@ -47,6 +47,16 @@ class LatexStyle:
     lead: str = ""
     parentheses: bool = True
     packages: tuple[str, ...] = ("booktabs",)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no text."""
+        check_flag("marks", self.marks)
+        check_flag("parentheses", self.parentheses)
+        for option in ("top", "middle", "bottom", "partial", "lead"):
+            if not isinstance(getattr(self, option), str):
+                raise OptionError(f"{option} is {getattr(self, option)!r}; pass a text of LaTeX.")
+        if not isinstance(self.packages, tuple | list) or not all(isinstance(name, str) for name in self.packages):
+            raise OptionError(f"packages is {self.packages!r}; pass a tuple of names, such as ('booktabs',).")
 
 
 _RULED = LatexStyle(
@@ -84,9 +94,11 @@ class LatexOptions:
 
     def __post_init__(self) -> None:
         """Refuse what LaTeX would refuse."""
-        if not isinstance(self.style, LatexStyle) and self.style not in STYLES:
+        check_flag("siunitx", self.siunitx)
+        check_flag("standalone", self.standalone)
+        if not isinstance(self.style, LatexStyle) and not is_one_of(self.style, STYLES):
             raise OptionError(f"style is {self.style!r}; use one of {listed(STYLES)}, or a bh.LatexStyle.")
-        if self.fit not in (None, "resize", "landscape"):
+        if not is_one_of(self.fit, (None, "resize", "landscape")):
             raise OptionError(f"fit is {self.fit!r}; use 'resize', 'landscape' or None.")
         for option, text in (("caption", self.caption), ("position", self.position)):
             if text is not None and not isinstance(text, str):

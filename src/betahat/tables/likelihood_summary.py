@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from betahat.errors import OptionError
+from betahat.errors import text_of, texts_of
 from betahat.inference.printed import Summary
 from betahat.tables.summary import Named
 
@@ -88,12 +88,12 @@ def likelihood_summary(
     statsmodels.iolib.summary.Summary
         With `as_text`, `as_html`, `as_latex` and `as_csv`.
     """
-    if xname is not None and len(xname) != len(content.params):
-        raise OptionError(f"xname has {len(xname)} names for {len(content.params)} parameters; pass one for each.")
+    xname = None if xname is None else texts_of("xname", xname, len(content.params), "parameter")
+    yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
     summary = Summary()
     names: Any = {
         "yname": content.model.endog_names if yname is None else yname,
-        "xname": None if xname is None else list(xname),
+        "xname": xname,
     }
     heading = f"{type(content.model).__name__} Regression Results" if title is None else title
     summary.add_table_2cols(content, gleft=list(left), gright=list(right), title=heading, **names)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from betahat.data.printable import whole
-from betahat.errors import OptionError, counted, described, listed
+from betahat.errors import OptionError, check_flag, counted, described, is_one_of, listed
+from betahat.inference.distribution import check_alpha
 from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
 from betahat.tables.columns import CovTypes, Results, read_columns
 from betahat.tables.estimates import (
@@ -132,6 +133,9 @@ def regtable(
     Standard errors in parentheses.
     * p<0.1, ** p<0.05, *** p<0.01
     """
+    check_alpha(alpha)
+    check_flag("dependent", dependent)
+    check_flag("numbers", numbers)
     read = read_columns(results, cov, use_t, "regtable")
     columns, names = read.results, read.names
     marks = read_stars(stars)
@@ -146,7 +150,7 @@ def regtable(
         heads=_heads(columns, names, heads, rename, dependent, labels if numbers else ()),
         body=_body(columns, rows, chosen, alpha, shown, marks),
         foot=(
-            *_extra(extra or {}, len(columns), shown),
+            *_extra({} if extra is None else extra, len(columns), shown),
             *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
         ),
         notes=(*_note(chosen, columns, alpha), *unidentified_note(columns), *_sentences(notes)),
@@ -180,8 +184,8 @@ class _Row:
 def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
     one = isinstance(below, str) or not isinstance(below, Iterable)
     chosen: tuple[Any, ...] = () if below is None else (below,) if one else tuple(below)
-    unknown = [entry for entry in chosen if entry not in get_args(Below)]
-    if unknown or len(set(chosen)) < len(chosen):
+    known = all(is_one_of(entry, get_args(Below)) for entry in chosen)
+    if not known or len(set(chosen)) < len(chosen):
         raise OptionError(f"below is {below!r}; use some of {listed(get_args(Below))}, each once, or None.")
     return chosen
 

@@ -53,7 +53,7 @@ def read_stars(given: Stars) -> Marks:
             levels = [(str(mark), float(level)) for mark, level in given.items()]
         else:
             levels = [("*" * i, level) for i, level in enumerate(sorted(map(float, given), reverse=True), 1)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise _unreadable(given) from error
     levels.sort(key=lambda pair: -pair[1])
     if not all(mark and 0.0 < level < 1.0 for mark, level in levels) or len(set(dict(levels).values())) < len(levels):

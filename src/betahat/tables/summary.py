@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from betahat.errors import OptionError
+from betahat.errors import text_of, texts_of
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.printed import Summary
 
@@ -118,10 +118,10 @@ def regression_summary(
     statsmodels.iolib.summary.Summary
         With `as_text`, `as_html`, `as_latex` and `as_csv`.
     """
-    if xname is not None and len(xname) != len(content.params):
-        raise OptionError(f"xname has {len(xname)} names for {len(content.params)} parameters; pass one for each.")
+    xname = None if xname is None else texts_of("xname", xname, len(content.params), "parameter")
+    yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
     kind = type(content.model).__name__
-    names = {"yname": yname, "xname": None if xname is None else list(xname)}
+    names = {"yname": yname, "xname": xname}
     left, right = _top(content, slim)
     summary = Summary()
     summary.add_table_2cols(

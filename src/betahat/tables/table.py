@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from betahat.data.container import hands_out_copies
-from betahat.errors import OptionError, check_flag
+from betahat.errors import OptionError, check_flag, described
 from betahat.tables.cells import Layout
 from betahat.tables.documents import render_markdown, render_typst, write_docx
 from betahat.tables.html import render_html
@@ -201,14 +201,35 @@ class Table:
 
 def _written(text: str, path: str | Path | None) -> str:
     if path is not None:
-        _writable(path).write_text(text, encoding="utf-8")
+        target = _writable(path)
+        try:
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OptionError(
+                f"The table cannot be written to {str(path)!r} ({error.strerror}); pass another file."
+            ) from error
     return text
 
 
 def _writable(path: str | Path) -> Path:
-    """Refuse a path whose folder is not there."""
+    """Refuse a path that is none, or whose folder is not there."""
+    if not isinstance(path, str | Path):
+        raise OptionError(f"path is {described(path)}; pass the name of a file, such as 'table.tex'.")
     found = Path(path)
-    if not found.absolute().parent.is_dir() or found.is_dir():
-        what = "is a folder" if found.is_dir() else "is in a folder that does not exist"
-        raise OptionError(f"{str(path)!r} {what}; pass a file in a folder that does.")
+    what = ""
+    try:
+        what = (
+            "is a folder"
+            if found.is_dir()
+            else ""
+            if found.absolute().parent.is_dir()
+            else "is in a folder that does not exist"
+        )
+        found.lstat()
+    except (FileNotFoundError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:  # names that are too long, or hold a NUL
+        what = f"is no name of a file ({error})"
+    if what:
+        raise OptionError(f"{str(path)[:80]!r} {what}; pass a file in a folder that exists.")
     return found

@@ -99,7 +99,7 @@ def renamed(name: str, rename: Rename | None) -> str:
         return whole(rename[name])
     for key, replacement in rename.items():
         if not isinstance(key, str):
-            name = _pattern("rename", key).sub(replacement, name)
+            name = _substituted(_pattern("rename", key), replacement, name)
     return whole(name)
 
 
@@ -107,7 +107,17 @@ def _stands_for(option: str, term: Term, name: str) -> bool:
     return name == term if isinstance(term, str) else _pattern(option, term).search(name) is not None
 
 
+def _substituted(pattern: re.Pattern[str], replacement: str, name: str) -> str:
+    try:
+        return pattern.sub(replacement, name)
+    except (re.error, IndexError) as error:
+        raise OptionError(
+            f"rename has {replacement!r} for {pattern.pattern!r}, which cannot be put in its place ({error}); refer to groups that are there, "
+            "and write a backslash twice."
+        ) from error
+
+
 def _pattern(option: str, term: object) -> re.Pattern[str]:
-    if not isinstance(term, re.Pattern):
+    if not isinstance(term, re.Pattern) or not isinstance(term.pattern, str):
         raise OptionError(f"{option} takes names and compiled patterns, re.compile('...'), and {term!r} came.")
     return term

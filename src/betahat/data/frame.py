@@ -413,6 +413,8 @@ def _tensor(values: Tensor, label: str, device: Device, dtype: torch.dtype | Non
         raise DataError(
             f"{label} is complex; betahat needs real numbers: pass its real part, or real and imaginary parts as two columns."
         )
+    if device is not None:
+        check_held(values, label)
     wanted = dtype or (values.dtype if values.is_floating_point() else torch.float64)
     return values.detach().to(device=device, dtype=wanted) if device is not None else values.detach().to(wanted)
 

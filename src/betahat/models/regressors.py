@@ -114,7 +114,7 @@ class RegressorModel(Stored, ABC):
             return values, Frames(frame.index)
         device, given = self.sample.device, self.sample.given_names
         if isinstance(exog, Real) or (isinstance(exog, np.ndarray | Tensor) and exog.ndim == 0):
-            exog = exog.reshape(1) if isinstance(exog, Tensor) else [float(exog)]  # one row of a model of one column
+            exog = exog.reshape(1) if isinstance(exog, Tensor) else [exog]  # one row of a model of one column
         read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
         check_held(read.values, "exog")
         if read.names is not None and given is not None and set(given) & set(read.names):

@@ -21,7 +21,7 @@ from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
-from betahat.errors import DataError, OptionError, counted, is_one_of
+from betahat.errors import DataError, OptionError, counted, is_number, is_one_of
 from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.likelihood_influence import LikelihoodInfluence
@@ -209,12 +209,15 @@ class MaximumLikelihoodResults(Results, ABC):
             The variables are collinear.
         """
         wanted = self.cov_type if cov_type is None else cov_type
-        if wanted not in ("nonrobust", "HC0"):
+        if not is_one_of(wanted, ("nonrobust", "HC0")):
             raise OptionError(
                 f"The score test knows cov_type 'nonrobust' and 'HC0', and {wanted!r} came; pass one of them."
             )
-        if hypothesis not in ("joint", "separate"):
+        if not is_one_of(hypothesis, ("joint", "separate")):
             raise OptionError(f"hypothesis is {hypothesis!r}; use 'joint' or 'separate'.")
+        held = is_number(k_constraints)
+        if k_constraints is not None and not (held and k_constraints >= 1):
+            raise OptionError(f"k_constraints is {k_constraints!r}; pass how many restrictions there are, such as 1.")
         params = self.fit.params if params_constrained is None else self._read_params(params_constrained)
         restrictions = None if r_matrix is None else self._restrictions(r_matrix)[0]
         extra = None if exog_extra is None else self._read_extra(exog_extra)

@@ -13,6 +13,7 @@ from typing import TypeGuard
 import numpy as np
 
 _SHOWN = 40
+_LONGEST = 160
 _HOME = os.path.dirname(__file__) + os.sep
 
 
@@ -142,6 +143,8 @@ def shown(value: object) -> str:
     ("'no'", 'a list')
     """
     text = repr(value)
+    if isinstance(value, str):
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...{text[-1]}"
     return text if len(text) <= _SHOWN and "\n" not in text else described(value)
 
 
@@ -161,7 +164,7 @@ def check_number(**numbers: object) -> None:
     """Refuse options, by their names, that are no finite numbers."""
     for option, value in numbers.items():
         if not is_number(value):
-            raise OptionError(f"{option} is {value!r}; pass a number.")
+            raise OptionError(f"{option} is {shown(value)}; pass a number.")
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -184,7 +187,7 @@ def texts_of(option: str, given: object, count: int, what: str) -> list[str]:
     """Return names that the user gave, one for each of so many things; labels that are no texts are written as such."""
     came = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping) else None
     if came is None or not all(isinstance(name, str | Number) for name in came):
-        raise OptionError(f"{option} is {given!r}; pass a list of {counted(count, 'name')}, one for each {what}.")
+        raise OptionError(f"{option} is {shown(given)}; pass a list of {counted(count, 'name')}, one for each {what}.")
     if len(came) != count:
         raise OptionError(f"{option} has {counted(len(came), 'name')} for {counted(count, what)}; pass one for each.")
     return list(map(str, came))
@@ -194,7 +197,7 @@ def text_of(option: str, given: object) -> str | None:
     """Return a text that the user gave, or nothing; numbers are written as texts."""
     if given is None or isinstance(given, str | Number):
         return None if given is None else str(given)
-    raise OptionError(f"{option} is {given!r}; pass a text.")
+    raise OptionError(f"{option} is {shown(given)}; pass a text.")
 
 
 def counted(number: int, noun: str) -> str:

@@ -78,7 +78,7 @@ def _timeless(table):
 def test_summary2_of_containers_and_bad_names(containers):
     tables = [_timeless(res.summary2().as_text()) for res in containers]
     assert len(set(tables)) == 1
-    with pytest.raises(bh.OptionError, match=r"xname has 1 names for 3 parameters"):
+    with pytest.raises(bh.OptionError, match=r"xname has 1 name for 3 parameters"):
         containers[0].summary2(xname=["a"])
 
 

@@ -31,6 +31,7 @@ from betahat.errors import (
     counted,
     is_one_of,
     listed,
+    shown,
     user_level,
 )
 from betahat.fit import Fit
@@ -162,18 +163,20 @@ class Bootstrap(Estimator):
         if not is_one_of(self.kind, _KINDS):
             close = difflib.get_close_matches(str(self.kind), _KINDS, n=1)
             hint = f", did you mean {close[0]!r}?" if close else "."
-            raise OptionError(f"kind is {self.kind!r}{hint} The kinds are {listed(_KINDS, limit=20)}.")
+            raise OptionError(f"kind is {shown(self.kind)}{hint} The kinds are {listed(_KINDS, limit=20)}.")
         if not 2 <= (_whole_number(self.reps) or 0) < _LARGEST_SEED:
-            raise OptionError(f"reps is {self.reps!r}; pass a whole number of replicates of 2 or more, such as 999.")
+            raise OptionError(
+                f"reps is {shown(self.reps)}; pass a whole number of replicates of 2 or more, such as 999."
+            )
         seed = 0 if self.seed is None else _whole_number(self.seed)
         if seed is None or not 0 <= seed < _LARGEST_SEED:
             raise OptionError(
-                f"seed is {self.seed!r}; pass a whole number from 0 to 2^63 - 1, or None to have one drawn."
+                f"seed is {shown(self.seed)}; pass a whole number from 0 to 2^63 - 1, or None to have one drawn."
             )
         known = {"multiplier": MULTIPLIERS, "residuals": ("raw", "HC2", "HC3"), "variant": ("11", "13", "31", "33")}
         for option, values in known.items():
             if not is_one_of(getattr(self, option), values):
-                raise OptionError(f"{option} is {getattr(self, option)!r}; use one of {listed(values)}.")
+                raise OptionError(f"{option} is {shown(getattr(self, option))}; use one of {listed(values)}.")
         check_flag("null", self.null)
         keep_given(self, "clusters", "time")
         self._check_options_of_kind()
@@ -281,7 +284,7 @@ class Plan:
             least, more = self.fit.rank, f"more than the {self.fit.rank} coefficients, and fewer than all"
         if size is None or not least < size < self.units:
             what = "rows" if self.groups is None else "clusters"
-            raise OptionError(f"size is {given!r}; pass how many of the {self.units} {what} to draw: {more}.")
+            raise OptionError(f"size is {shown(given)}; pass how many of the {self.units} {what} to draw: {more}.")
         return size
 
     @property
@@ -309,7 +312,9 @@ class Plan:
         number = given if isinstance(given, Real) and not isinstance(given, bool) else 0.0
         if not 1 <= number < self.units or not (stationary or float(number).is_integer()):
             what = "a number" if stationary else "a whole number"
-            raise OptionError(f"block_length is {given!r}; pass {what} of 1 or more, below the {self.units} times.")
+            raise OptionError(
+                f"block_length is {shown(given)}; pass {what} of 1 or more, below the {self.units} times."
+            )
         return float(given)
 
     @property

@@ -11,7 +11,7 @@ from betahat.calculus.general import OutputRows
 from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, penalised, sandwich
 from betahat.data.blocks import gram
-from betahat.errors import EstimationError, OptionError, is_number
+from betahat.errors import EstimationError, OptionError, is_number, shown
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 
@@ -103,7 +103,7 @@ class FixedScale(Estimator):
     def __post_init__(self) -> None:
         """Check the scale."""
         if not is_number(self.scale) or not self.scale > 0.0:
-            raise OptionError(f"scale is {self.scale!r}; pass the errors' variance, a positive number.")
+            raise OptionError(f"scale is {shown(self.scale)}; pass the errors' variance, a positive number.")
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return scale * A^-1."""

@@ -20,7 +20,7 @@ from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.data.times import check_order
-from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, user_level
+from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, shown, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 
@@ -113,10 +113,10 @@ class Cluster(Estimator):
         }
         for option, values in known.items():
             if not is_one_of(getattr(self, option), values):
-                raise OptionError(f"{option} is {getattr(self, option)!r}; use one of {listed(values)}.")
+                raise OptionError(f"{option} is {shown(getattr(self, option))}; use one of {listed(values)}.")
         if self.correction is not None and self.kind != "CR1S":
             raise OptionError(
-                f"correction={self.correction!r} replaces the factor of CR1S; pass no kind beside it, and not {self.kind!r}."
+                f"correction={shown(self.correction)} replaces the factor of CR1S; pass no kind beside it, and not {shown(self.kind)}."
             )
         keep_given(self, "groups")
 

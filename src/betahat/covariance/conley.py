@@ -14,7 +14,7 @@ from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
 from betahat.covariance.hac import refuse_counts
 from betahat.data.groups import read_numbers
 from betahat.data.progress import progress
-from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of
+from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of, shown
 from betahat.fit import Fit
 
 # The radius of the sphere in kilometres, and what a degree of latitude is at least: R's fixest takes these.
@@ -73,12 +73,12 @@ class Conley(Estimator):
     def __post_init__(self) -> None:
         """Refuse unknown options."""
         if not is_one_of(self.kernel, ("uniform", "bartlett")):
-            raise OptionError(f"kernel is {self.kernel!r}; use 'uniform' or 'bartlett'.")
+            raise OptionError(f"kernel is {shown(self.kernel)}; use 'uniform' or 'bartlett'.")
         check_flag("correction", self.correction)
         if not is_one_of(self.distance, ("great-circle", "planar")):
-            raise OptionError(f"distance is {self.distance!r}; use 'great-circle' (degrees) or 'planar'.")
+            raise OptionError(f"distance is {shown(self.distance)}; use 'great-circle' (degrees) or 'planar'.")
         if not is_number(self.cutoff) or not self.cutoff > 0.0:
-            raise OptionError(f"cutoff is {self.cutoff!r}; pass a positive distance, in kilometres for degrees.")
+            raise OptionError(f"cutoff is {shown(self.cutoff)}; pass a positive distance, in kilometres for degrees.")
         keep_given(self, "latitude", "longitude")
 
     def __call__(self, fit: Fit) -> Covariance:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from betahat.covariance.base import Covariance, Estimator, keep_given, matrix_flaw
 from betahat.data.container import to_tensor
-from betahat.errors import OptionError, listed
+from betahat.errors import OptionError, listed, shown
 from betahat.fit import Fit
 
 
@@ -48,7 +48,7 @@ class Given(Estimator):
     def __post_init__(self) -> None:
         """Refuse a label that is no text; keep the matrix as it is."""
         if not isinstance(self.label, str):
-            raise OptionError(f"label is {self.label!r}; pass a text.")
+            raise OptionError(f"label is {shown(self.label)}; pass a text.")
         keep_given(self, "matrix")
 
     def __call__(self, fit: Fit) -> Covariance:

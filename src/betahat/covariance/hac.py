@@ -38,6 +38,7 @@ from betahat.errors import (
     check_flag,
     counted,
     is_number,
+    shown,
     user_level,
 )
 from betahat.fit import Fit
@@ -113,7 +114,7 @@ class HAC(Estimator):
         if isinstance(self.prewhiten, bool):
             object.__setattr__(self, "prewhiten", int(self.prewhiten))
         if not isinstance(self.prewhiten, Integral) or self.prewhiten < 0:
-            raise OptionError(f"prewhiten is {self.prewhiten!r}; pass the order of an autoregression, 0 or more.")
+            raise OptionError(f"prewhiten is {shown(self.prewhiten)}; pass the order of an autoregression, 0 or more.")
         check_flag("correction", self.correction)
         keep_given(self, "time")
 
@@ -288,12 +289,12 @@ def check_lags(maxlags: Any, bandwidth: Any) -> None:
         raise OptionError("maxlags and bandwidth were both given, and each says how far lags go; pass one.")
     whole = isinstance(maxlags, Integral) and is_number(maxlags) and int(maxlags) >= 0
     if not whole and maxlags is not None and not (isinstance(maxlags, str) and maxlags == "newey-west"):
-        raise OptionError(f"maxlags is {maxlags!r}; pass a whole number of lags, 0 or more, or 'newey-west'.")
+        raise OptionError(f"maxlags is {shown(maxlags)}; pass a whole number of lags, 0 or more, or 'newey-west'.")
     if isinstance(bandwidth, str) and bandwidth not in ("newey-west", "andrews"):
-        raise OptionError(f"bandwidth is {bandwidth!r}; pass a number, 'newey-west' or 'andrews'.")
+        raise OptionError(f"bandwidth is {shown(bandwidth)}; pass a number, 'newey-west' or 'andrews'.")
     number = is_number(bandwidth) and bandwidth >= 0.0
     if bandwidth is not None and not isinstance(bandwidth, str) and not number:
-        raise OptionError(f"bandwidth is {bandwidth!r}; pass a number of zero or more, 'newey-west' or 'andrews'.")
+        raise OptionError(f"bandwidth is {shown(bandwidth)}; pass a number of zero or more, 'newey-west' or 'andrews'.")
 
 
 def lag_weights(kernel: KernelName, maxlags: Any, bandwidth: Any, count: int) -> tuple[Tensor, str]:

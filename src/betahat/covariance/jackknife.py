@@ -14,7 +14,7 @@ from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import full
 from betahat.data.groups import Groups
 from betahat.data.progress import progress
-from betahat.errors import EstimationError, OptionError, check_flag, is_one_of
+from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
 from betahat.fit import Fit, refit_without
 from betahat.objectives.base import Claim, LinearIndex
 
@@ -64,7 +64,7 @@ class Jackknife(Estimator):
     def __post_init__(self) -> None:
         """Refuse unknown options."""
         if not is_one_of(self.center, ("mean", "estimate")):
-            raise OptionError(f"center is {self.center!r}; use 'mean' or 'estimate'.")
+            raise OptionError(f"center is {shown(self.center)}; use 'mean' or 'estimate'.")
         check_flag("refit", self.refit)
         check_flag("correction", self.correction)
         check_flag("df_correction", self.df_correction)

@@ -10,7 +10,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from betahat.errors import EstimationError, OptionError, is_one_of, listed
+from betahat.errors import EstimationError, OptionError, is_one_of, listed, shown
 
 KernelName = Literal["bartlett", "parzen", "quadratic-spectral", "tukey-hanning", "truncated"]
 
@@ -73,7 +73,7 @@ def kernel_name(name: str) -> KernelName:
     """Return a kernel's own name, or refuse one that nobody knows."""
     wanted = _ALIASES.get(name.lower(), name.lower()) if isinstance(name, str) else name
     if not is_one_of(wanted, _KERNELS):
-        raise OptionError(f"kernel is {name!r}; use one of {listed(get_args(KernelName))}.")
+        raise OptionError(f"kernel is {shown(name)}; use one of {listed(get_args(KernelName))}.")
     return cast(KernelName, wanted)
 
 

@@ -180,13 +180,13 @@ def register_covariance(name: str, factory: Factory) -> None:
     'halved'
     """
     if not isinstance(name, str):
-        raise OptionError(f"The name is {name!r}; pass a string, which cov_type is going to be.")
+        raise OptionError(f"The name is {shown(name)}; pass a string, which cov_type is going to be.")
     taken = _BUILT_IN.get(name.lower())
     if taken is not None:
-        raise OptionError(f"{name!r} is betahat's own name for {taken}; choose another.")
+        raise OptionError(f"{shown(name)} is betahat's own name for {taken}; choose another.")
     if not callable(factory):
         raise OptionError(
-            f"The factory of {name!r} is {described(factory)}; pass a class, or a function that returns the estimator."
+            f"The factory of {shown(name)} is {described(factory)}; pass a class, or a function that returns the estimator."
         )
     _NAMES[name] = factory
 
@@ -221,7 +221,7 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t:
         The name or an option is unknown; the message lists the known ones.
     """
     if cov_kwds is not None and not isinstance(cov_kwds, Mapping):
-        raise OptionError(f"cov_kwds is {cov_kwds!r}; pass a dict of options, such as {{'groups': 'firm'}}.")
+        raise OptionError(f"cov_kwds is {shown(cov_kwds)}; pass a dict of options, such as {{'groups': 'firm'}}.")
     options = dict(cov_kwds or {})
     choose = partial(Choice, use_t=_read_use_t(use_t, options))
     if cov_type is None:
@@ -232,7 +232,7 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t:
         if isinstance(cov_type, type) or not callable(cov_type):
             inside = "" if isinstance(cov_type, type) and _has_defaults(cov_type) else "..."
             hint = f"{cov_type.__name__}({inside})" if isinstance(cov_type, type) else "bh.HC3()"
-            raise OptionError(f"cov_type is {cov_type!r}; pass a name or an estimator, such as {hint}.")
+            raise OptionError(f"cov_type is {shown(cov_type)}; pass a name or an estimator, such as {hint}.")
         if options:
             raise OptionError(f"cov_kwds goes with a name; give the options {listed(options)} to the estimator itself.")
         return choose(cov_type)
@@ -247,7 +247,7 @@ def _read_use_t(use_t: bool | None, options: dict[str, Any]) -> bool | None:
     for value in (use_t, among):
         check_use_t(value)
     if use_t is not None and among is not None and use_t != among:
-        raise OptionError(f"use_t is {use_t!r}, and {among!r} in cov_kwds; pass one of them.")
+        raise OptionError(f"use_t is {shown(use_t)}, and {shown(among)} in cov_kwds; pass one of them.")
     chosen = among if use_t is None else use_t
     return None if chosen is None else bool(chosen)
 
@@ -286,7 +286,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
         raise EstimationError(f"The estimator's matrix is {came}; it must be a tensor, and a dense one.")
     if not (df is None or isinstance(df, Real) or (isinstance(df, torch.Tensor) and df.shape == params.shape)):
         raise EstimationError(
-            f"The estimator's df is {df!r}; it must be a number, (k,) of them, or None for the normal distribution."
+            f"The estimator's df is {shown(df)}; it must be a number, (k,) of them, or None for the normal distribution."
         )
     if matrix.shape != (width, width):
         raise EstimationError(
@@ -318,7 +318,7 @@ def _lookup(name: str) -> Factory:
         if name.startswith("~"):
             close = [f"bh.Cluster({name.removeprefix('~').strip()!r})"]
         hint = next((f", did you mean {found}?" for found in close if found), ".")
-        raise OptionError(f"cov_type {name!r} is unknown{hint} The known ones are {listed(_NAMES, limit=40)}.")
+        raise OptionError(f"cov_type {shown(name)} is unknown{hint} The known ones are {listed(_NAMES, limit=40)}.")
     return known[wanted]
 
 
@@ -330,7 +330,7 @@ def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None
         signature.bind(**options)
     except TypeError as error:
         known = f"its options are {listed(signature.parameters)}" if signature.parameters else "it has no options"
-        raise OptionError(f"cov_kwds of {name!r} does not fit: {error}; {known}.") from error
+        raise OptionError(f"cov_kwds of {shown(name)} does not fit: {error}; {known}.") from error
 
 
 def _has_defaults(factory: Factory) -> bool:

@@ -28,6 +28,7 @@ from betahat.errors import (
     counted,
     is_one_of,
     listed,
+    shown,
     user_level,
 )
 from betahat.fit import Fit
@@ -265,11 +266,11 @@ class PanelCorrected(Estimator):
 def _check(maxlags: Any, bandwidth: Any, correction: Any) -> None:
     if isinstance(maxlags, str) or isinstance(bandwidth, str):
         raise OptionError(
-            f"maxlags={maxlags!r} and bandwidth={bandwidth!r}: a panel has no automatic rule; pass a number."
+            f"maxlags={shown(maxlags)} and bandwidth={shown(bandwidth)}: a panel has no automatic rule; pass a number."
         )
     check_lags(maxlags, bandwidth)
     if not is_one_of(correction, ("cluster", "hac", None)):
-        raise OptionError(f"correction is {correction!r}; use 'cluster', 'hac' or None.")
+        raise OptionError(f"correction is {shown(correction)}; use 'cluster', 'hac' or None.")
 
 
 def _times(fit: Fit, given: Any) -> Groups:

@@ -14,7 +14,7 @@ from torch import Tensor
 from betahat.data.container import check_real, holds_complex
 from betahat.data.frame import to_pandas
 from betahat.data.modes import check_held
-from betahat.errors import DataError, FormulaError, listed
+from betahat.errors import DataError, FormulaError, listed, shown
 
 _CODES = "betahat_classes"
 
@@ -72,7 +72,7 @@ def class_formula(formula: str, data: Any) -> tuple[str, pd.DataFrame, str, tupl
         The classes.
     """
     if not isinstance(formula, str) or "~" not in formula:
-        raise FormulaError(f"The formula {formula!r} has no left-hand side; write 'y ~ x', y a column of classes.")
+        raise FormulaError(f"The formula {shown(formula)} has no left-hand side; write 'y ~ x', y a column of classes.")
     left, right = formula.split("~", maxsplit=1)
     name = re.sub(r"^C\((.*)\)$", r"\1", left.strip())
     frame = to_pandas(data, None)

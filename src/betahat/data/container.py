@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.modes import check_held, settled
-from betahat.errors import DataError
+from betahat.errors import DataError, shown
 
 Names = Callable[[], Sequence[str]]
 T = TypeVar("T")
@@ -256,7 +256,7 @@ def to_tensor(values: Any, like: Tensor) -> Tensor:
     except DataError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{values!r} came where numbers were expected; pass an array of numbers.") from error
+        raise DataError(f"{shown(values)} came where numbers were expected; pass an array of numbers.") from error
 
 
 def _labelled(values: Tensor, index: Any, columns: Any) -> pd.Series | pd.DataFrame:

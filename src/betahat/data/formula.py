@@ -46,7 +46,7 @@ from betahat.data.matrix import Materializer, OtherKindError, term_names
 from betahat.data.sample import Origin
 from betahat.data.transforms import KNOWN
 from betahat.data.vectors import check_vector, vector_of
-from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed
+from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed, shown
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
@@ -272,7 +272,7 @@ def read_restrictions(
                 if others:
                     return read_restrictions(restrictions, others, like)
             raise FormulaError(
-                f"The restriction {restrictions!r} cannot be read ({_reason(error)}); the parameters are {listed(names, limit=30)}."
+                f"The restriction {shown(restrictions)} cannot be read ({_reason(error)}); the parameters are {listed(names, limit=30)}."
             ) from error
         matrix, values = to_tensor(read.coefs, like), to_tensor(read.constants[:, 0], like)
     else:
@@ -320,7 +320,7 @@ def _restriction_matrix(given: Any, like: Tensor) -> Tensor:
         matrix = None
     if matrix is None or matrix.ndim == 0:
         raise FormulaError(
-            f"The restrictions are {given!r}; pass a string such as 'x1 = x2', a matrix, or a tuple (R, q)."
+            f"The restrictions are {shown(given)}; pass a string such as 'x1 = x2', a matrix, or a tuple (R, q)."
         )
     return matrix
 
@@ -355,13 +355,13 @@ def _parse(text: str) -> Any:
     except (FormulaicError, ReasonError, RecursionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise FormulaError(
-            f"The formula {text!r} cannot be read: {reason}; write it in the manner of 'y ~ x1 + C(group)'."
+            f"The formula {shown(text)} cannot be read: {reason}; write it in the manner of 'y ~ x1 + C(group)'."
         ) from error
     if getattr(parsed, "lhs", None) is None:
-        raise FormulaError(f"The formula {text!r} has no left-hand side; write 'y ~ ...'.")
+        raise FormulaError(f"The formula {shown(text)} has no left-hand side; write 'y ~ ...'.")
     if isinstance(parsed.rhs, tuple):
         raise FormulaError(
-            f"The formula {text!r} has several parts, split by |; write one, with fixed effects as C(group)."
+            f"The formula {shown(text)} has several parts, split by |; write one, with fixed effects as C(group)."
         )
     _check_left(tokens, text)
     return parsed
@@ -373,7 +373,7 @@ def _check_left(tokens: Sequence[Any], text: str) -> None:
     if any(token.kind.value == "operator" for token in tokens[:end]):
         left = text[: tokens[end].source_start].strip()
         raise FormulaError(
-            f"The left-hand side {left!r} of {text!r} would be read as terms, as the right-hand side is, and not computed; "
+            f"The left-hand side {shown(left)} of {shown(text)} would be read as terms, as the right-hand side is, and not computed; "
             f"write I({left}) for the number that it is in R."
         )
 
@@ -407,7 +407,7 @@ def _check_variables(
     close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
     hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
     raise FormulaError(
-        f"The formula {text!r} names {listed(sorted(absent))}, which neither the data nor the caller have; {hint}"
+        f"The formula {shown(text)} names {listed(sorted(absent))}, which neither the data nor the caller have; {hint}"
     )
 
 
@@ -450,13 +450,13 @@ def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: 
         cause = error.__cause__
         reason = _plain(cause if isinstance(cause, BetahatError | ReasonError) else error)
         raise FormulaError(
-            f"The formula {text!r} cannot be evaluated: {reason}; check its names and functions against the data."
+            f"The formula {shown(text)} cannot be evaluated: {reason}; check its names and functions against the data."
         ) from error
     except BetahatError:
         raise
     except (ReasonError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise FormulaError(
-            f"The formula {text!r} cannot be evaluated: {_plain(error)}; write real numbers, such as days, or categories, C(...)."
+            f"The formula {shown(text)} cannot be evaluated: {_plain(error)}; write real numbers, such as days, or categories, C(...)."
         ) from error
 
 
@@ -469,11 +469,11 @@ def _values(values: Sequence[Any]) -> str:
 def _check_sides(left: pd.DataFrame, right: pd.DataFrame, text: str) -> None:
     if left.shape[1] != 1:
         raise FormulaError(
-            f"The left-hand side of {text!r} makes {left.shape[1]} columns ({listed(left.columns)}); it must be one "
+            f"The left-hand side of {shown(text)} makes {left.shape[1]} columns ({listed(left.columns)}); it must be one "
             "number for each row: write a category or a boolean as a number, such as I(married * 1)."
         )
     if not right.shape[1]:
-        raise FormulaError(f"The formula {text!r} has no regressors; leave the 0 out for a constant, or name one.")
+        raise FormulaError(f"The formula {shown(text)} has no regressors; leave the 0 out for a constant, or name one.")
 
 
 def _check_rows(frame: pd.DataFrame, kept: int, variables: Any, text: str, missing: Missing) -> None:
@@ -481,7 +481,7 @@ def _check_rows(frame: pd.DataFrame, kept: int, variables: Any, text: str, missi
         _refuse_missing(frame, len(frame) - kept, variables)
     if not kept:
         raise DataError(
-            f"No row is left: every row has a missing value in a variable of {text!r}; fill some in or leave a variable out."
+            f"No row is left: every row has a missing value in a variable of {shown(text)}; fill some in or leave a variable out."
         )
 
 

@@ -26,7 +26,7 @@ from betahat.data.design import (
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_dense, check_held, settled
 from betahat.data.sample import Origin
-from betahat.errors import DataError, OptionError, check_flag, counted, described, is_number, is_one_of, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, described, is_number, is_one_of, listed, shown
 
 Missing = Literal["none", "drop", "raise"]
 Device = torch.device | str | None
@@ -221,7 +221,7 @@ def read_weights(
         refuse_name(weights, label)
     if isinstance(weights, Real) or (isinstance(weights, Tensor | np.ndarray) and weights.ndim == 0):
         if not is_number(number := weights.item() if isinstance(weights, Tensor | np.ndarray) else weights):
-            raise DataError(f"{label} is {weights!r}; pass a number, or one for each row.")
+            raise DataError(f"{label} is {shown(weights)}; pass a number, or one for each row.")
         return Columns(torch.full((exog.shape[0],), float(number), dtype=torch.float64, device=exog.device))
     read = _single(read_columns(weights, label, device, dtype), label)
     return read if read.is_tensor else replace(read, values=read.values.to(exog.device))
@@ -236,8 +236,8 @@ def refuse_name(name: str, label: str) -> NoReturn:
         Always.
     """
     raise DataError(
-        f"{label} is {name!r}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
-        f"use a formula, such as bh.{'wls' if label == 'weights' else 'poisson'}('y ~ x', data, {label}={name!r})."
+        f"{label} is {shown(name)}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
+        f"use a formula, such as bh.{'wls' if label == 'weights' else 'poisson'}('y ~ x', data, {label}={shown(name)})."
     )
 
 
@@ -302,10 +302,10 @@ def _column(name: Any, value: Any) -> Any:
         dimensions = np.ndim(value)
     except ValueError as error:
         raise DataError(
-            f"column {name!r} of the data has rows of different lengths; pass one value for each row."
+            f"column {shown(name)} of the data has rows of different lengths; pass one value for each row."
         ) from error
     if dimensions > 1:
-        raise DataError(f"column {name!r} of the data has {dimensions} dimensions; pass one value for each row.")
+        raise DataError(f"column {shown(name)} of the data has {dimensions} dimensions; pass one value for each row.")
     return [value] if dimensions == 0 else value
 
 
@@ -362,7 +362,7 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
     """
     check_flag("prepend", prepend)
     if not is_one_of(has_constant, ("skip", "add", "raise")):
-        raise OptionError(f"has_constant is {has_constant!r}; use 'skip', 'add' or 'raise'.")
+        raise OptionError(f"has_constant is {shown(has_constant)}; use 'skip', 'add' or 'raise'.")
     columns = read_columns(data, "data", None, None)
     check_held(columns.values, "data")
     values = columns.values if columns.values.ndim == 2 else columns.values[:, None]
@@ -390,7 +390,7 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
     """Refuse a word that `missing` does not know, a device that is not there, a dtype that is no float."""
     check_flag("hasconst", hasconst, none=True)
     if not is_one_of(missing, get_args(Missing)):
-        raise OptionError(f"missing is {missing!r}; use 'none' (missing values are an error), 'drop' or 'raise'.")
+        raise OptionError(f"missing is {shown(missing)}; use 'none' (missing values are an error), 'drop' or 'raise'.")
     if not is_one_of(dtype, (None, torch.float32, torch.float64)):
         raise OptionError(f"dtype is {dtype}; the data are kept in torch.float64 or torch.float32.")
     if device is None:
@@ -402,7 +402,7 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(
-            f"device {device!r} cannot be used ({reason}); pass 'cpu', or 'cuda' where there is one."
+            f"device {shown(device)} cannot be used ({reason}); pass 'cpu', or 'cuda' where there is one."
         ) from error
 
 

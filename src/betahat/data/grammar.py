@@ -13,6 +13,7 @@ from formulaic.parser.types import Operator, OrderedSet, Term, Token
 from formulaic.parser.utils import insert_tokens_after, merge_operator_tokens, replace_tokens
 
 from betahat.data.expressions import ReasonError, bare, is_plain, spelled
+from betahat.errors import shown
 
 _PIECES = re.compile(
     r"""(?P<space>\s+)
@@ -48,7 +49,7 @@ def _power(terms: OrderedSet[Term], exponent: OrderedSet[Term]) -> OrderedSet[Te
     """Return the products of up to so many terms; where one more makes none that is new, there are no others."""
     written = ":".join(factor.expr for term in exponent for factor in term.factors)
     if not re.fullmatch("0*[1-9][0-9]*", written):
-        raise ReasonError(f"the exponent {written!r} is no whole number of one or more")
+        raise ReasonError(f"the exponent {shown(written)} is no whole number of one or more")
     products, made = terms, 1
     while made < int(written):
         grown = OrderedSet(product * term for product in products for term in terms)
@@ -151,7 +152,7 @@ def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:
     elif first.kind in ("number", "string"):
         yield _token(text, "value", formula, start, stop)
     else:
-        raise ReasonError(f"{text!r} is no name, number or operator")
+        raise ReasonError(f"{shown(text)} is no name, number or operator")
 
 
 def _token(text: str, kind: str, formula: str, start: int, stop: int) -> Token:

@@ -16,7 +16,7 @@ from betahat.data.container import check_real, holds_complex, real_array
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.modes import check_held
 from betahat.data.sample import Sample
-from betahat.errors import DataError, OptionError, counted, listed
+from betahat.errors import DataError, OptionError, counted, listed, shown
 
 # Whole numbers in a range of up to so many times the rows are numbered by a table.
 _TABLE = 4
@@ -122,7 +122,7 @@ def _columns(sample: Sample, given: Any, option: str) -> list[tuple[Any, str, st
         return [_named(_look_up(sample, given, option), option, given)]
     several = isinstance(given, list | tuple | Mapping)
     if (not several and np.ndim(given) == 0) or len(given) == 0:
-        raise OptionError(f"{option} is {given!r}; pass a column's name, or a vector with a label for each row.")
+        raise OptionError(f"{option} is {shown(given)}; pass a column's name, or a vector with a label for each row.")
     if isinstance(given, list | tuple):
         return _listed_columns(sample, given, option)
     if isinstance(given, Mapping) or is_frame(given):
@@ -171,14 +171,14 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
     data = sample.origin.data
     if data is None:
         raise OptionError(
-            f"{option}={name!r} is a column's name, and the model has no dataframe to look it up in; pass the vector itself."
+            f"{option}={shown(name)} is a column's name, and the model has no dataframe to look it up in; pass the vector itself."
         )
     names = _names(sample)
     if name not in names:
         close = difflib.get_close_matches(name.lstrip("~ "), [str(known) for known in names], n=1)
         hint = f"did you mean {close[0]!r}" if close else f"the columns are {listed(names, limit=12)}"
         raise OptionError(
-            f"{option}={name!r} is no column of the model's data; {hint}; a vector with an entry for each row will do, too."
+            f"{option}={shown(name)} is no column of the model's data; {hint}; a vector with an entry for each row will do, too."
         )
     sample.origin.check_column(name)
     return data[name] if isinstance(data, Mapping) else to_pandas(data, name)[name]

@@ -28,7 +28,7 @@ from betahat.data.expressions import ReasonError, Scope, bare, is_plain
 from betahat.data.levels import coded
 from betahat.data.reading import evaluated, label, number
 from betahat.data.transforms import KNOWN
-from betahat.errors import counted, described
+from betahat.errors import counted, described, shown
 
 CONSTANT = "Intercept"
 _TRUTH = pd.CategoricalDtype([False, True])
@@ -94,7 +94,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         layer = next((layer for layer in ("columns", "context") if plain in getattr(self._scope, layer)), None)
         if layer is None:
             if not all(part.isidentifier() for part in name.split(".")):
-                raise ReasonError(f"{plain!r} is neither in the data nor one of the caller's variables")
+                raise ReasonError(f"{shown(plain)} is neither in the data nor one of the caller's variables")
             return self._evaluate(name, None, None)
         values = getattr(self._scope, layer)[plain]
         value = number(values)
@@ -116,14 +116,16 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         elif isinstance(value, list | tuple | pd.Index) or _is_foreign(value):
             value = np.asarray(value)
         if callable(value) or ismodule(value) or value is None or isinstance(value, str):
-            raise ReasonError(f"{name!r} is {described(value)}, where a column or a number is wanted")
+            raise ReasonError(f"{shown(name)} is {described(value)}, where a column or a number is wanted")
         rows = _rows_of(value)
         if rows not in (None, self.nrows):
             raise ReasonError(
-                f"{name!r} has {counted(rows, 'value')} and the data {counted(self.nrows, 'row')}; pass one for each row"
+                f"{shown(name)} has {counted(rows, 'value')} and the data {counted(self.nrows, 'row')}; pass one for each row"
             )
         if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(self.data.index):
-            raise ReasonError(f"the rows of {name!r} have other labels than those of the data; put them into its order")
+            raise ReasonError(
+                f"the rows of {shown(name)} have other labels than those of the data; put them into its order"
+            )
         if not isinstance(value, FactorValues):
             if isinstance(value, pd.DataFrame):
                 return _table([value.iloc[:, i] for i in range(value.shape[1])], name)
@@ -254,12 +256,14 @@ def _is_foreign(value: Any) -> bool:
 def _table(columns: Sequence[Any], name: str) -> np.ndarray:
     """Return (n, m) the numbers of several columns, 0 and 1 for what is false or true; (n,) those of a single one."""
     if not columns:
-        raise ReasonError(f"{name!r} has no columns")
+        raise ReasonError(f"{shown(name)} has no columns")
     numbers = [number(column) for column in columns]
     for column in numbers:
         _check_real(column, name)
         if not is_numeric_dtype(column.dtype):
-            raise ReasonError(f"{name!r} has several columns, and not all of them are numbers; name them one by one")
+            raise ReasonError(
+                f"{shown(name)} has several columns, and not all of them are numbers; name them one by one"
+            )
     return _double(numbers[0]) if len(numbers) == 1 else np.column_stack([_double(column) for column in numbers])
 
 
@@ -357,7 +361,7 @@ def _check_real(values: Any, name: str) -> None:
     """Refuse numbers that would lose a part, or whose size depends on a unit."""
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if kind in ("c", "m", "M"):
-        raise ReasonError(f"the values of {name!r} are {'complex' if kind == 'c' else 'dates or spans of time'}")
+        raise ReasonError(f"the values of {shown(name)} are {'complex' if kind == 'c' else 'dates or spans of time'}")
 
 
 def _double(values: Any) -> Any:

@@ -9,7 +9,7 @@ from formulaic.parser.types import Token
 from betahat.data.expressions import ReasonError
 from betahat.data.grammar import Parser
 from betahat.data.harmless import HarmError, made_by, names_of
-from betahat.errors import FormulaError, listed
+from betahat.errors import FormulaError, listed, shown
 
 
 def check_plain(text: str, frame: pd.DataFrame) -> None:
@@ -30,7 +30,7 @@ def check_plain(text: str, frame: pd.DataFrame) -> None:
     ]
     if absent:
         raise FormulaError(
-            f"The formula {text!r} names {listed(absent)}, which the data do not have; the columns are "
+            f"The formula {shown(text)} names {listed(absent)}, which the data do not have; the columns are "
             f"{listed(frame.columns, limit=12)}."
         )
     for token in tokens:
@@ -39,6 +39,6 @@ def check_plain(text: str, frame: pd.DataFrame) -> None:
                 made_by(token.token, names, {})
             except HarmError as error:
                 raise FormulaError(
-                    f"The formula {text!r} holds {str(error)!r}, and on the command line formulas are columns, numbers, NumPy's functions of "
+                    f"The formula {shown(text)} holds {str(error)!r}, and on the command line formulas are columns, numbers, NumPy's functions of "
                     "numbers (np.log) and the transformations of formulas (C, bs, poly, ...); use Python for others."
                 ) from error

@@ -21,7 +21,7 @@ from betahat.data.expressions import bare, former_keys, values_in
 from betahat.data.formula import Formula, new_vector, rebuilt
 from betahat.data.frame import to_pandas
 from betahat.data.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
-from betahat.errors import FormulaError
+from betahat.errors import FormulaError, shown
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class StoredFormula:
 
     def _refuse(self, what: str) -> NoReturn:
         raise FormulaError(
-            f"The formula {self.text!r} was loaded from a file and holds {what!r}, which is no computation that betahat knows to be "
+            f"The formula {shown(self.text)} was loaded from a file and holds {shown(what)}, which is no computation that betahat knows to be "
             "harmless, so it is not evaluated; build the regressors yourself and pass them with transform=False, or fit again."
         )
 

@@ -21,6 +21,7 @@ from patsy.contrasts import code_contrast_matrix
 from betahat.data.container import real_array
 from betahat.data.expressions import ReasonError
 from betahat.data.levels import coded
+from betahat.errors import shown
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Indicators(TreatmentContrasts):  # type: ignore[misc]
             return list(levels).index(self.base)
         if isinstance(self.base, int) and -len(levels) <= self.base < len(levels):
             return int(self.base % len(levels))
-        raise ReasonError(f"there is no level {self.base!r}; the levels are {list(levels)!r:.200}")
+        raise ReasonError(f"there is no level {shown(self.base)}; the levels are {list(levels)!r:.200}")
 
     @override
     def get_drop_field(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Hashable:

@@ -13,7 +13,7 @@ import pandas as pd
 from betahat.data.expressions import ReasonError, Scope, names_in
 from betahat.data.reading import evaluated, number
 from betahat.data.transforms import KNOWN
-from betahat.errors import BetahatError, FormulaError, listed
+from betahat.errors import BetahatError, FormulaError, listed, shown
 
 
 def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option: str) -> Any:
@@ -28,7 +28,7 @@ def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option
         raise
     except Exception as error:  # whatever the user's functions raise
         raise FormulaError(
-            f"{option}={text!r} cannot be evaluated ({type(error).__name__}: {error}); pass a column's name or the numbers."
+            f"{option}={shown(text)} cannot be evaluated ({type(error).__name__}: {error}); pass a column's name or the numbers."
         ) from error
 
 
@@ -46,11 +46,11 @@ def check_vector(text: str, columns: Sequence[str], context: Mapping[str, Any], 
         absent = names_in(text) - {*columns} - context.keys() - KNOWN.keys() - vars(builtins).keys()
     except ReasonError as error:
         raise FormulaError(
-            f"{option}={text!r} is no column of the data and no expression; the columns are {listed(columns, limit=12)}."
+            f"{option}={shown(text)} is no column of the data and no expression; the columns are {listed(columns, limit=12)}."
         ) from error
     if absent:
         close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
         hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
         raise FormulaError(
-            f"{option}={text!r} names {listed(sorted(absent))}, which neither the data nor the caller have; {hint}"
+            f"{option}={shown(text)} names {listed(sorted(absent))}, which neither the data nor the caller have; {hint}"
         )

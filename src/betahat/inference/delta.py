@@ -13,7 +13,7 @@ from torch import Tensor
 
 from betahat.covariance.base import Covariance, Resampling
 from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
-from betahat.errors import EstimationError, OptionError, listed
+from betahat.errors import EstimationError, OptionError, listed, shown
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
@@ -62,7 +62,7 @@ class Parameters:
                 return self.vector[begin : begin + shape.numel()].reshape(shape)
             if key not in names:
                 known = list(dict.fromkeys([*self.view.tensors, *names]))
-                raise OptionError(f"There is no parameter {key!r}; the parameters are {listed(known, limit=30)}.")
+                raise OptionError(f"There is no parameter {shown(key)}; the parameters are {listed(known, limit=30)}.")
             key = names.index(key)
         if not -len(names) <= key < len(names):
             raise OptionError(f"There is no parameter at position {key}; there are {len(names)}, from 0.")
@@ -169,7 +169,7 @@ class Delta:
         """
         values = to_tensor(value, self.estimates)
         if values.ndim > 1 or values.numel() not in (1, len(self.estimates)):
-            raise OptionError(f"value is {value!r}; pass a number, or one for each value of the function.")
+            raise OptionError(f"value is {shown(value)}; pass a number, or one for each value of the function.")
         values = values.expand_as(self.estimates)
         return self._hand_out(self._replicates("bootstrap_pvalue").pvalues(values, tail))
 
@@ -279,7 +279,7 @@ def delta_method(
     Oehlert (1992), A note on the delta method, Am. Stat. 46(1).
     """
     if not callable(function):
-        raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], and {function!r} came.")
+        raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], and {shown(function)} came.")
 
     def of_vector(vector: Tensor) -> Any:
         places = torch.tensor(list(view.kept), device=vector.device)  # made here, outside of the user's inference mode
@@ -301,7 +301,7 @@ def delta_method(
             ) from error
         if not isinstance(value, Tensor) or not value.requires_grad:
             raise EstimationError(
-                f"The function returned {value!r}, which does not depend on the parameters through torch; {remedy}."
+                f"The function returned {shown(value)}, which does not depend on the parameters through torch; {remedy}."
             )
         if value.layout != torch.strided or value.numel() == 0:
             came = "nothing" if value.layout == torch.strided else "a sparse tensor"

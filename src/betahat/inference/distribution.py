@@ -10,7 +10,7 @@ from scipy import special
 from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
-from betahat.errors import OptionError
+from betahat.errors import OptionError, shown
 
 Df = float | Tensor | None
 
@@ -39,7 +39,9 @@ def quantile(alpha: float, df: Df) -> float | np.ndarray:
 def check_alpha(alpha: float) -> None:
     """Refuse a share that is not between 0 and 1."""
     if not isinstance(alpha, Real) or not 0.0 < alpha < 1.0:
-        raise OptionError(f"alpha is {alpha!r}; pass the share outside the interval, between 0 and 1, such as 0.05.")
+        raise OptionError(
+            f"alpha is {shown(alpha)}; pass the share outside the interval, between 0 and 1, such as 0.05."
+        )
 
 
 def f_tail(statistic: float, df_num: float, df_denom: float) -> float:

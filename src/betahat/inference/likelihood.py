@@ -12,7 +12,7 @@ from betahat.calculus.index import IndexRows
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
 from betahat.data.design import Design
-from betahat.errors import EstimationError, OptionError, is_one_of
+from betahat.errors import EstimationError, OptionError, is_one_of, shown
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.objectives.base import log_likelihood as log_likelihood_of
@@ -79,7 +79,7 @@ def information_criterion(criterion: str, llf: float, nobs: float, count: float)
     """
     criterion = criterion.lower() if isinstance(criterion, str) else criterion
     if not is_one_of(criterion, _CRITERIA):
-        raise OptionError(f"The criterion {criterion!r} is unknown; use one of {', '.join(map(repr, _CRITERIA))}.")
+        raise OptionError(f"The criterion {shown(criterion)} is unknown; use one of {', '.join(map(repr, _CRITERIA))}.")
     penalty = {
         "aic": lambda: 2.0 * count,
         "bic": lambda: math.log(nobs) * count,

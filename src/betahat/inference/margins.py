@@ -25,6 +25,7 @@ from betahat.errors import (
     check_flag,
     is_one_of,
     listed,
+    shown,
     user_level,
 )
 from betahat.inference.coefficients import interval
@@ -267,15 +268,15 @@ def marginal_effects(
     """
     at, method = str(at).lower(), str(method).lower()
     if not is_one_of(at, _AT):
-        raise OptionError(f"at is {at!r}; use one of {listed(_AT)}.")
+        raise OptionError(f"at is {shown(at)}; use one of {listed(_AT)}.")
     if not is_one_of(method, _METHODS):
-        raise OptionError(f"method is {method!r}; use one of {listed(_METHODS)}.")
+        raise OptionError(f"method is {shown(method)}; use one of {listed(_METHODS)}.")
     for option, value in (("dummy", dummy), ("count", count)):
         check_flag(option, value)
     if (dummy or count) and method in ("dyex", "eyex"):
-        raise OptionError(f"method {method!r} has no meaning for regressors of steps; use 'dydx' or 'eydx'.")
+        raise OptionError(f"method {shown(method)} has no meaning for regressors of steps; use 'dydx' or 'eydx'.")
     if (dummy or count) and at in ("median", "zero"):
-        raise OptionError(f"at={at!r} does not go with dummy or count; use 'overall' or 'mean'.")
+        raise OptionError(f"at={shown(at)} does not go with dummy or count; use 'overall' or 'mean'.")
     exog = response.exog.to(torch.float64)
     varies = (exog != exog[0]).any(0)
     steps = _steps(exog, varies, dummy, count)
@@ -440,12 +441,12 @@ def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
         for key, value in atexog.items():
             if key not in names and not (isinstance(key, Integral) and 0 <= int(key) < len(names)):
                 raise OptionError(
-                    f"atexog names the column {key!r}, which is not there; the columns are {listed(names)}."
+                    f"atexog names the column {shown(key)}, which is not there; the columns are {listed(names)}."
                 )
             column = to_tensor(value, exog)
             if column.ndim > 0 and column.shape != exog.shape[:1]:
                 raise DataError(
-                    f"atexog[{key!r}] has shape {tuple(column.shape)}; pass one value, or one for each of {len(exog)} rows."
+                    f"atexog[{shown(key)}] has shape {tuple(column.shape)}; pass one value, or one for each of {len(exog)} rows."
                 )
             exog[:, names.index(key) if key in names else int(key)] = column
         _check_numbers(exog)

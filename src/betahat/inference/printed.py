@@ -12,7 +12,7 @@ from statsmodels.iolib import summary, summary2
 from statsmodels.iolib.table import SimpleTable
 
 from betahat.data.printable import printable, printable_lines
-from betahat.errors import OptionError
+from betahat.errors import OptionError, shown
 
 Change = Callable[[str], str]
 
@@ -161,9 +161,9 @@ def printed(table: SimpleTable) -> PrintedTable:
 def check_label(label: object) -> None:
     """Refuse a label that LaTeX would refuse."""
     if label is not None and not isinstance(label, str):
-        raise OptionError(f"label is {label!r}; pass a text.")
+        raise OptionError(f"label is {shown(label)}; pass a text.")
     if label is not None and not re.fullmatch(r"[^\\{}%#&~^$\s,]+", label):
-        raise OptionError(f"label is {label!r}; pass letters, digits and any of ':-_./', such as 'tab:wages'.")
+        raise OptionError(f"label is {shown(label)}; pass letters, digits and any of ':-_./', such as 'tab:wages'.")
 
 
 def _changed(table: SimpleTable, change: Change) -> SimpleTable:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import hands_out_copies
-from betahat.errors import BootstrapWarning, EstimationError, OptionError, is_one_of, listed, user_level
+from betahat.errors import BootstrapWarning, EstimationError, OptionError, is_one_of, listed, shown, user_level
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, quantile
 
@@ -61,7 +61,7 @@ class Replicated:
         """
         known = str(method).lower().replace("studentised", "studentized")
         if not is_one_of(known, _INTERVALS):
-            raise OptionError(f"method is {method!r}; use one of {listed(_INTERVALS)}.")
+            raise OptionError(f"method is {shown(method)}; use one of {listed(_INTERVALS)}.")
         quantile(alpha, None)  # which checks alpha
         return _INTERVALS[known](self, alpha)
 
@@ -75,7 +75,7 @@ class Replicated:
         Davison and Hinkley (1997), section 4.4.
         """
         if not is_one_of(tail, get_args(Tail)):
-            raise OptionError(f"tail is {tail!r}; use one of {listed(get_args(Tail))}.")
+            raise OptionError(f"tail is {shown(tail)}; use one of {listed(get_args(Tail))}.")
         moved, distance = self.draws - self.estimates, self.estimates - values
         count = len(self.draws) + 1.0
         if tail == "symmetric":

@@ -17,7 +17,7 @@ from betahat.data.container import to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.frame import Beside, Device, Missing, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import DataError, OptionError, check_flag, counted, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, listed, shown
 from betahat.fit import Fit, fit_index
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.models.options import BreadName, read_bread
@@ -760,7 +760,7 @@ def _classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tu
 
 def _check_which(which: str) -> None:
     if which not in ("mean", "linear"):
-        raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
+        raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
 
 
 def _in_use(design: Design) -> Tensor:

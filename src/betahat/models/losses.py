@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from betahat.data.blocks import gather_spread, total
 from betahat.data.quiet import quiet
-from betahat.errors import DataError, OptionError, counted, described
+from betahat.errors import DataError, OptionError, counted, described, shown
 from betahat.models.options import (
     PLAIN,
     PROBED_ROWS,
@@ -78,7 +78,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     """
     if not callable(loss):
         raise OptionError(
-            f"The loss is {loss!r}; pass a torch loss such as nn.MSELoss(), or a function of output and target."
+            f"The loss is {shown(loss)}; pass a torch loss such as nn.MSELoss(), or a function of output and target."
         )
     if isinstance(loss, type):
         raise OptionError(f"The loss is the class {loss.__name__}; pass an instance, {loss.__name__}().")

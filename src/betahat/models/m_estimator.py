@@ -27,7 +27,7 @@ from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held, in_ordinary_mode, settled
 from betahat.data.quiet import quiet
 from betahat.data.sample import Batch, Origin
-from betahat.errors import DataError, OptionError, check_flag, counted, described, listed
+from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
 from betahat.fit import fit_general
 from betahat.models.module import parameter_names
 from betahat.models.options import (
@@ -213,7 +213,7 @@ class MEstimator:
         names: Sequence[str] | None,
     ) -> None:
         if not callable(row_loss):
-            raise OptionError(f"row_loss is {row_loss!r}; pass a function that returns the loss of each row.")
+            raise OptionError(f"row_loss is {shown(row_loss)}; pass a function that returns the loss of each row.")
         check_flag("likelihood", likelihood, none=True)
         self.row_loss = row_loss
         self._start, self._tensors, device = _read_params(params)
@@ -257,7 +257,9 @@ class MEstimator:
 
 def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.device]:
     if not isinstance(params, Mapping) or not params:
-        raise OptionError(f"params is {params!r}; pass starting values by name, such as {{'beta': torch.zeros(3)}}.")
+        raise OptionError(
+            f"params is {shown(params)}; pass starting values by name, such as {{'beta': torch.zeros(3)}}."
+        )
     device = next((value.device for value in params.values() if isinstance(value, Tensor)), torch.get_default_device())
     pieces, tensors, begin = [], {}, 0
     for name, given in params.items():
@@ -270,9 +272,9 @@ def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.devi
         except DataError:
             raise
         except (RuntimeError, TypeError, ValueError) as error:
-            raise DataError(f"params[{name!r}] is {value!r}; pass numbers.") from error
+            raise DataError(f"params[{shown(name)}] is {shown(value)}; pass numbers.") from error
         if not piece.numel() or not bool(torch.isfinite(piece).all()):
-            raise DataError(f"params[{name!r}] is empty or not finite; pass starting values that are.")
+            raise DataError(f"params[{shown(name)}] is empty or not finite; pass starting values that are.")
         pieces.append(piece.flatten())
         tensors[str(name)] = (begin, piece.shape)
         begin += piece.numel()

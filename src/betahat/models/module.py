@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from betahat.data.modes import settled
-from betahat.errors import DataError, OptionError, described, listed
+from betahat.errors import DataError, OptionError, described, listed, shown
 from betahat.models.options import PLAIN, Manners, reason_of
 
 Tensors = Mapping[str, tuple[int, torch.Size]]
@@ -159,7 +159,7 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
         if idle or not patterns:
             by = f" by {listed(idle)}" if idle else ""
             raise OptionError(
-                f"params={patterns!r} matches no parameter{by}; the parameters are {listed(known, limit=20)}."
+                f"params={shown(patterns)} matches no parameter{by}; the parameters are {listed(known, limit=20)}."
             )
         free = {name: value for name, value in known.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     wrong = [name for name, value in free.items() if not value.is_floating_point()]

@@ -25,6 +25,7 @@ from betahat.errors import (
     counted,
     is_one_of,
     listed,
+    shown,
     user_level,
 )
 from betahat.fit import Fit
@@ -54,21 +55,23 @@ def few_places(nobs: int, count: int, device: torch.device) -> Tensor:
 def read_bread(bread: str) -> Bread:
     """Turn the name of a bread into the option."""
     if not is_one_of(bread, get_args(BreadName)):
-        raise OptionError(f"bread is {bread!r}; use one of {listed(get_args(BreadName))}.")
+        raise OptionError(f"bread is {shown(bread)}; use one of {listed(get_args(BreadName))}.")
     return Bread(bread)
 
 
 def read_names(names: Iterable[Any]) -> tuple[str, ...]:
     """Return the user's names of the parameters; a single string would give its letters."""
     if isinstance(names, str):
-        raise OptionError(f"names is {names!r}; pass a list with a name for each parameter, such as [{names!r}].")
+        raise OptionError(
+            f"names is {shown(names)}; pass a list with a name for each parameter, such as [{shown(names)}]."
+        )
     return tuple(map(str, names))
 
 
 def check_general_options(bread: Bread, rank: str | None, claim: Claim, penalty: Penalty | None) -> None:
     """Refuse a rank or a bread that a loss does not have."""
     if not is_one_of(rank, (None, "pinv")):
-        raise OptionError(f"rank is {rank!r}; use None (a flat direction is an error) or 'pinv'.")
+        raise OptionError(f"rank is {shown(rank)}; use None (a flat direction is an error) or 'pinv'.")
     if bread is Bread.OPG and (claim is Claim.NONE or penalty is not None):
         raise OptionError(
             "bread='opg' takes the scores' outer products for the information, which holds for a likelihood without a penalty; pass "
@@ -197,7 +200,7 @@ class OwnPenalty:
             value = self.function(by_name(copy, self.tensors))
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise OptionError(
-                f"penalty returned {value!r}; it must return one number, by torch operations on p['name']."
+                f"penalty returned {shown(value)}; it must return one number, by torch operations on p['name']."
             )
         return self.units * value.reshape(()).to(torch.float64)
 
@@ -231,7 +234,7 @@ def read_penalty(penalty: Any, tensors: Tensors, units: float, like: Tensor) -> 
     number = penalty.item() if isinstance(penalty, Tensor) and penalty.ndim == 0 else penalty
     if isinstance(number, bool) or not isinstance(number, Real) or not 0.0 <= float(number) < float("inf"):
         raise OptionError(
-            f"penalty is {penalty!r}; pass torch's weight decay, a number of zero or more, or a function of the parameters."
+            f"penalty is {shown(penalty)}; pass torch's weight decay, a number of zero or more, or a function of the parameters."
         )
     return Ridge(units * float(number)) if number else None
 

@@ -26,7 +26,16 @@ from betahat.data.frame import Beside, read_columns, refuse_name
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import Removed, refuse_rows
 from betahat.data.stored_formula import StoredFormula
-from betahat.errors import BetahatWarning, CollinearityWarning, DataError, OptionError, is_one_of, listed, user_level
+from betahat.errors import (
+    BetahatWarning,
+    CollinearityWarning,
+    DataError,
+    OptionError,
+    is_one_of,
+    listed,
+    shown,
+    user_level,
+)
 from betahat.fit import Fit
 from betahat.inference.at_params import means_at, scores_at
 from betahat.inference.prediction import check_width
@@ -346,7 +355,7 @@ def row_sums(estimator: Callable[[Fit], Covariance]) -> tuple[Any, ...]:
 def check_rank_option(rank: Rank) -> None:
     """Refuse an unknown `rank`."""
     if not is_one_of(rank, ("pinv", "drop")):
-        raise OptionError(f"rank is {rank!r}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
+        raise OptionError(f"rank is {shown(rank)}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
 
 
 def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:

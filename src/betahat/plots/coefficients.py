@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from betahat.covariance.names import CovType
-from betahat.errors import OptionError, check_flag, counted, described
+from betahat.errors import OptionError, check_flag, counted, described, shown
 from betahat.inference.resampled import Method
 from betahat.plots.canvas import DASHED, axes_of, matplotlib, plain_frame, style
 from betahat.tables.columns import Columns, CovTypes, Results, read_columns
@@ -219,7 +219,7 @@ def _captions(found: Sequence[str], labels: Sequence[str] | None) -> Sequence[st
     except (TypeError, RuntimeError):
         chosen = []
     if len(chosen) != len(found):
-        raise OptionError(f"labels is {labels!r}; pass a list of {counted(len(found), 'label')}, one for each.")
+        raise OptionError(f"labels is {shown(labels)}; pass a list of {counted(len(found), 'label')}, one for each.")
     return chosen
 
 
@@ -230,7 +230,7 @@ def _levels(alpha: float | Sequence[float]) -> list[float]:
     except (TypeError, ValueError, RuntimeError, OverflowError):
         levels = []
     if not levels:
-        raise OptionError(f"alpha is {alpha!r}; pass the share outside the interval, such as 0.05, or several.")
+        raise OptionError(f"alpha is {shown(alpha)}; pass the share outside the interval, such as 0.05, or several.")
     return levels
 
 

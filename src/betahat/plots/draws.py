@@ -10,7 +10,7 @@ import torch
 
 from betahat.covariance.base import Covariance
 from betahat.data.container import to_numpy
-from betahat.errors import OptionError, described, listed
+from betahat.errors import OptionError, described, listed, shown
 from betahat.inference.delta import Delta, Parameters
 from betahat.inference.resampled import Method, no_replicates
 from betahat.plots.canvas import COLOURS, LINE, axes_of, plain_frame
@@ -91,11 +91,11 @@ def plot_draws(
     if isinstance(which, str):
         if which not in result.names:
             raise OptionError(
-                f"which is {which!r}, and no coefficient; the names are {listed(result.names, limit=30)}."
+                f"which is {shown(which)}, and no coefficient; the names are {listed(result.names, limit=30)}."
             )
     elif not callable(which):
         raise OptionError(
-            f"{which!r} is neither a coefficient's name nor a function of the parameters; pass one of them."
+            f"{shown(which)} is neither a coefficient's name nor a function of the parameters; pass one of them."
         )
     found = result.delta(which if callable(which) else lambda params: params[which])
     assert found.replicated is not None

@@ -16,7 +16,7 @@ from statsmodels.nonparametric.smoothers_lowess import lowess
 from torch import Tensor
 
 from betahat.data.container import to_numpy
-from betahat.errors import BetahatWarning, EstimationError, OptionError, counted, described, user_level
+from betahat.errors import BetahatWarning, EstimationError, OptionError, counted, described, shown, user_level
 from betahat.inference.cases import Cases
 from betahat.plots.canvas import COLOURS, DASHED, LINE, axes_of, matplotlib, plain_frame
 
@@ -287,7 +287,7 @@ def _cases(result: HasCases, mark: int) -> Cases:
     if not isinstance(result, HasCases):
         raise OptionError(f"A picture of rows needs one result, as .fit() returns it, and {described(result)} came.")
     if not isinstance(mark, int | np.integer) or mark < 0:
-        raise OptionError(f"mark is {mark!r}; pass how many rows get a label, such as 3.")
+        raise OptionError(f"mark is {shown(mark)}; pass how many rows get a label, such as 3.")
     cases = result.cases
     if cases.least_squares and bool(cases.residuals.abs().max() < _EXACT * cases.fitted.abs().max()):
         raise EstimationError("There are no residuals to draw: the fit is exact, and what is left is rounding error.")

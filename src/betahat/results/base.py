@@ -40,6 +40,7 @@ from betahat.errors import (
     is_number,
     is_one_of,
     listed,
+    shown,
     user_level,
 )
 from betahat.fit import Diagnostics, Fit
@@ -234,7 +235,7 @@ class Results(ABC):
             Arguments that do not go together, or have another shape.
         """
         if scale is not None and not (is_number(scale) and scale >= 0):
-            raise OptionError(f"scale is {scale!r}; pass the errors' variance, a number.")
+            raise OptionError(f"scale is {shown(scale)}; pass the errors' variance, a number.")
         matrix = self._matrix(cov_p, scale)
         if column is not None:
             if r_matrix is not None or other is not None:
@@ -707,10 +708,14 @@ class Results(ABC):
         check_flag("scalar", scalar)
         parts = _listed_in(combine_terms)
         if parts is None or not all(isinstance(part, str) for part in parts):
-            raise OptionError(f"combine_terms is {combine_terms!r}; pass a list of parts of names, such as ['educ'].")
+            raise OptionError(
+                f"combine_terms is {shown(combine_terms)}; pass a list of parts of names, such as ['educ']."
+            )
         extras = _listed_in(extra_constraints)
         if extras is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in extras):
-            raise OptionError(f"extra_constraints is {extra_constraints!r}; pass pairs, such as [('name', 'x1 = x2')].")
+            raise OptionError(
+                f"extra_constraints is {shown(extra_constraints)}; pass pairs, such as [('name', 'x1 = x2')]."
+            )
         terms = {name: self._still_there(columns) for name, columns in self._terms.items()}
         tests = [
             (name, self._test_of_columns(columns))
@@ -720,7 +725,7 @@ class Results(ABC):
         for part in parts:
             together = [column for name, columns in terms.items() if part in name for column in columns]
             if not together:
-                raise OptionError(f"No term has {part!r} in its name; the terms are {listed(terms, limit=30)}.")
+                raise OptionError(f"No term has {shown(part)} in its name; the terms are {listed(terms, limit=30)}.")
             tests.append((part, self._test_of_columns(together)))
         tests += [(name, self._test_of(*self._restrictions(extra))) for name, extra in extras]
         found = [test for _, test in tests]
@@ -824,7 +829,9 @@ class Results(ABC):
             A level that is not between 0 and 1.
         """
         if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
-            raise OptionError(f"conf_level is {conf_level!r}; pass the share that the intervals cover, such as 0.95.")
+            raise OptionError(
+                f"conf_level is {shown(conf_level)}; pass the share that the intervals cover, such as 0.95."
+            )
         table = self.coefficient_table()
         low, high = self.interval_table(1.0 - conf_level).T
         return pd.DataFrame(
@@ -1162,7 +1169,7 @@ def read_row_labels(given: Any) -> list[Any]:
     """Read the labels of predictions."""
     labels = _listed_in(given)
     if labels is None or isinstance(given, pd.DataFrame) or not all(isinstance(label, Hashable) for label in labels):
-        raise OptionError(f"row_labels is {given!r}; pass a list with a label for each prediction.")
+        raise OptionError(f"row_labels is {shown(given)}; pass a list with a label for each prediction.")
     return labels
 
 

@@ -21,7 +21,7 @@ from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
-from betahat.errors import DataError, OptionError, counted, is_number, is_one_of
+from betahat.errors import DataError, OptionError, counted, is_number, is_one_of, shown
 from betahat.inference.cases import Cases, index_cases, no_cases
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.likelihood_influence import LikelihoodInfluence
@@ -211,13 +211,15 @@ class MaximumLikelihoodResults(Results, ABC):
         wanted = self.cov_type if cov_type is None else cov_type
         if not is_one_of(wanted, ("nonrobust", "HC0")):
             raise OptionError(
-                f"The score test knows cov_type 'nonrobust' and 'HC0', and {wanted!r} came; pass one of them."
+                f"The score test knows cov_type 'nonrobust' and 'HC0', and {shown(wanted)} came; pass one of them."
             )
         if not is_one_of(hypothesis, ("joint", "separate")):
-            raise OptionError(f"hypothesis is {hypothesis!r}; use 'joint' or 'separate'.")
+            raise OptionError(f"hypothesis is {shown(hypothesis)}; use 'joint' or 'separate'.")
         held = is_number(k_constraints)
         if k_constraints is not None and not (held and k_constraints >= 1):
-            raise OptionError(f"k_constraints is {k_constraints!r}; pass how many restrictions there are, such as 1.")
+            raise OptionError(
+                f"k_constraints is {shown(k_constraints)}; pass how many restrictions there are, such as 1."
+            )
         params = self.fit.params if params_constrained is None else self._read_params(params_constrained)
         restrictions = None if r_matrix is None else self._restrictions(r_matrix)[0]
         extra = None if exog_extra is None else self._read_extra(exog_extra)
@@ -328,7 +330,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         if not isinstance(self.fit.objective, Logistic | Normit):
             raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
         if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
-            raise OptionError(f"threshold is {threshold!r}; pass a probability, such as 0.5.")
+            raise OptionError(f"threshold is {shown(threshold)}; pass a probability, such as 0.5.")
         return self._container.plain(prediction_table(self.fit, threshold))
 
     # predictions
@@ -360,7 +362,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             Another `which`, offsets of another length, new data that do not fit.
         """
         if not is_one_of(which, _WHICH):
-            raise OptionError(f"which is {which!r}; use 'mean', 'linear' or 'var'.")
+            raise OptionError(f"which is {shown(which)}; use 'mean', 'linear' or 'var'.")
         regressors, shift, container, known = self._at(exog, transform, offset, exposure)
         found = predict_response(
             self.fit,
@@ -407,7 +409,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             As in `predict`.
         """
         if not is_one_of(which, ("mean", "linear")):
-            raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
+            raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
         regressors, shift, container, known = self._at(exog, transform, offset, exposure)
         labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
         if labels is not None and len(labels) != len(regressors):
@@ -700,7 +702,7 @@ class MultinomialResults(MaximumLikelihoodResults):
             Another `which`, or new data that do not fit.
         """
         if not is_one_of(which, ("mean", "linear")):
-            raise OptionError(f"which is {which!r}; use 'mean' or 'linear'.")
+            raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
         if exog is None:
             regressors, container = self.fit.design.exog, self._container
         else:

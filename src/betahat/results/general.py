@@ -17,7 +17,7 @@ from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed, refuse_rows
-from betahat.errors import EstimationError, OptionError
+from betahat.errors import EstimationError, OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
 from betahat.inference.identified import identified, warn_unidentified
@@ -440,8 +440,8 @@ class GeneralResults(VectorResults):
 
 
 def _check_which(which: str) -> None:
-    if which not in ("output", "mean"):
-        raise OptionError(f"which is {which!r}; use 'output' or 'mean'.")
+    if not is_one_of(which, ("output", "mean")):
+        raise OptionError(f"which is {shown(which)}; use 'output' or 'mean'.")
 
 
 def _presented(container: Container, values: Tensor) -> Any:

@@ -20,7 +20,7 @@ from torch import Tensor
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
-from betahat.errors import BetahatWarning, OptionError, check_flag, listed, user_level
+from betahat.errors import BetahatWarning, OptionError, check_flag, listed, shown, user_level
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
     condition_number,
@@ -417,7 +417,7 @@ class LinearResults(VectorResults):
         """
         check_alpha(alpha)
         if not isinstance(method, str):
-            raise OptionError(f"method is {method!r}; use one of {listed(multitest_methods_names, limit=20)}.")
+            raise OptionError(f"method is {shown(method)}; use one of {listed(multitest_methods_names, limit=20)}.")
         student, tail = self.get_influence().outlier_tests()
         plain = to_numpy(tail)
         adjusted, there = np.full_like(plain, np.nan), np.isfinite(plain)
@@ -425,7 +425,7 @@ class LinearResults(VectorResults):
             adjusted[there] = multipletests(plain[there], method=method, alpha=alpha)[1]
         except ValueError as error:
             raise OptionError(
-                f"The method {method!r} is unknown; the known ones are {listed(multitest_methods_names, limit=20)}."
+                f"The method {shown(method)} is unknown; the known ones are {listed(multitest_methods_names, limit=20)}."
             ) from error
         columns = {"student_resid": to_numpy(student), "unadj_p": plain, f"{method}(p)": adjusted}
         return pd.DataFrame(columns, index=self._container.row_labels)
@@ -611,7 +611,7 @@ class LinearResults(VectorResults):
 
 def _results(restricted: Any) -> LinearResults:
     if not isinstance(restricted, LinearResults):
-        raise OptionError(f"The restricted model is {restricted!r}; pass its results, as .fit() returns them.")
+        raise OptionError(f"The restricted model is {shown(restricted)}; pass its results, as .fit() returns them.")
     return restricted
 
 

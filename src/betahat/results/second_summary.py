@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from statsmodels.iolib.summary2 import summary_model, summary_params
 
-from betahat.errors import OptionError, text_of, texts_of
+from betahat.errors import OptionError, shown, text_of, texts_of
 from betahat.inference.distribution import check_alpha
 from betahat.inference.printed import SecondSummary
 from betahat.results.base import Results
@@ -88,7 +88,7 @@ def check_float_format(given: object) -> None:
     except (TypeError, ValueError):
         printed = False
     if not printed:
-        raise OptionError(f"float_format is {given!r}; pass a format of one number, such as '%.4f'.")
+        raise OptionError(f"float_format is {shown(given)}; pass a format of one number, such as '%.4f'.")
 
 
 def model_part(results: Results) -> dict[str, Any]:

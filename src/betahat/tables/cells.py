@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from betahat.data.printable import printable
-from betahat.errors import OptionError
+from betahat.errors import OptionError, shown
 
 Number = Callable[[float], str]
 
@@ -193,7 +193,7 @@ def number_format(digits: int | None, significant: int | None) -> Number:
         raise OptionError("digits and significant were both given; pass decimals or significant digits.")
     for option, value, least in (("digits", digits, 0), ("significant", significant, 1)):
         if value is not None and (not is_whole(value) or not least <= value <= 15):
-            raise OptionError(f"{option} is {value!r}; pass a whole number from {least} to 15.")
+            raise OptionError(f"{option} is {shown(value)}; pass a whole number from {least} to 15.")
     return partial(number, digits=digits, significant=significant)
 
 

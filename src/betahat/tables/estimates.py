@@ -10,6 +10,7 @@ import numpy as np
 from betahat.covariance.base import Covariance
 from betahat.covariance.names import CovType
 from betahat.errors import EstimationError, OptionError, listed
+from betahat.errors import shown as in_words
 from betahat.fit import Fit
 from betahat.inference.resampled import Method
 from betahat.tables.cells import Cell, Number, is_whole
@@ -93,7 +94,7 @@ def statistic_rows(
         A statistic that no result has.
     """
     if isinstance(wanted, str) or not isinstance(wanted, Mapping | Sequence):
-        raise OptionError(f"stats is {wanted!r}; pass a list of names, such as ['nobs', 'rsquared'].")
+        raise OptionError(f"stats is {in_words(wanted)}; pass a list of names, such as ['nobs', 'rsquared'].")
     named: Mapping[str, Statistic] = (
         wanted if isinstance(wanted, Mapping) else {_LABELS.get(name, name): name for name in map(_statistic, wanted)}
     )
@@ -110,7 +111,7 @@ def statistic_rows(
 def _statistic(given: Any) -> Any:
     """Refuse what is neither the name of a statistic nor a function of a result."""
     if not isinstance(given, str) and not callable(given):
-        raise OptionError(f"stats has {given!r}; pass names of statistics, or functions of a result.")
+        raise OptionError(f"stats has {in_words(given)}; pass names of statistics, or functions of a result.")
     return given
 
 
@@ -165,7 +166,7 @@ def _values(results: Sequence[Estimates], kinds: Sequence[str], statistic: Stati
     values = [_attribute(result, statistic) for result in results]
     if all(value is None for value in values):
         raise OptionError(
-            f"stats has {statistic!r}, which none of these results has; pass one of {listed(_LABELS, limit=30)}, another attribute that is "
+            f"stats has {in_words(statistic)}, which none of these results has; pass one of {listed(_LABELS, limit=30)}, another attribute that is "
             "a number or a text, or a function of a result."
         )
     return values

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pylatexenc.latexencode import RULE_DICT, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
 
 from betahat.data.printable import printable
-from betahat.errors import OptionError, check_flag, is_one_of, listed
+from betahat.errors import OptionError, check_flag, is_one_of, listed, shown
 from betahat.inference.printed import check_label
 from betahat.tables.cells import Block, Cell, Layout, Line
 
@@ -54,9 +54,9 @@ class LatexStyle:
         check_flag("parentheses", self.parentheses)
         for option in ("top", "middle", "bottom", "partial", "lead"):
             if not isinstance(getattr(self, option), str):
-                raise OptionError(f"{option} is {getattr(self, option)!r}; pass a text of LaTeX.")
+                raise OptionError(f"{option} is {shown(getattr(self, option))}; pass a text of LaTeX.")
         if not isinstance(self.packages, tuple | list) or not all(isinstance(name, str) for name in self.packages):
-            raise OptionError(f"packages is {self.packages!r}; pass a tuple of names, such as ('booktabs',).")
+            raise OptionError(f"packages is {shown(self.packages)}; pass a tuple of names, such as ('booktabs',).")
 
 
 _RULED = LatexStyle(
@@ -97,15 +97,17 @@ class LatexOptions:
         check_flag("siunitx", self.siunitx)
         check_flag("standalone", self.standalone)
         if not isinstance(self.style, LatexStyle) and not is_one_of(self.style, STYLES):
-            raise OptionError(f"style is {self.style!r}; use one of {listed(STYLES)}, or a bh.LatexStyle.")
+            raise OptionError(f"style is {shown(self.style)}; use one of {listed(STYLES)}, or a bh.LatexStyle.")
         if not is_one_of(self.fit, (None, "resize", "landscape")):
-            raise OptionError(f"fit is {self.fit!r}; use 'resize', 'landscape' or None.")
+            raise OptionError(f"fit is {shown(self.fit)}; use 'resize', 'landscape' or None.")
         for option, text in (("caption", self.caption), ("position", self.position)):
             if text is not None and not isinstance(text, str):
-                raise OptionError(f"{option} is {text!r}; pass a text.")
+                raise OptionError(f"{option} is {shown(text)}; pass a text.")
         check_label(self.label)
         if self.position is not None and not re.fullmatch(r"[htbpH!]+", self.position):
-            raise OptionError(f"position is {self.position!r}; pass some of the letters of 'htbp!H', such as 'htbp'.")
+            raise OptionError(
+                f"position is {shown(self.position)}; pass some of the letters of 'htbp!H', such as 'htbp'."
+            )
 
     @property
     def floats(self) -> bool:

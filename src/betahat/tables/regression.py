@@ -11,6 +11,7 @@ import pandas as pd
 
 from betahat.data.printable import whole
 from betahat.errors import OptionError, check_flag, counted, described, is_one_of, listed
+from betahat.errors import shown as in_words
 from betahat.inference.distribution import check_alpha
 from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
 from betahat.tables.columns import CovTypes, Results, read_columns
@@ -143,7 +144,7 @@ def regtable(
     shown = number_format(digits, significant)
     rows = _rows(columns, _terms(columns, keep, drop, order), rename, groups)
     if not isinstance(title, str):
-        raise OptionError(f"title is {title!r}; pass a text, '' for none.")
+        raise OptionError(f"title is {in_words(title)}; pass a text, '' for none.")
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     layout = Layout(
         title,
@@ -186,7 +187,7 @@ def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
     chosen: tuple[Any, ...] = () if below is None else (below,) if one else tuple(below)
     known = all(is_one_of(entry, get_args(Below)) for entry in chosen)
     if not known or len(set(chosen)) < len(chosen):
-        raise OptionError(f"below is {below!r}; use some of {listed(get_args(Below))}, each once, or None.")
+        raise OptionError(f"below is {in_words(below)}; use some of {listed(get_args(Below))}, each once, or None.")
     return chosen
 
 
@@ -262,7 +263,7 @@ def _rows(
             own = [full_name(key) for key in column.equation_terms if key in members]
             if len(own) > 1:
                 raise OptionError(
-                    f"rename gives {listed(own)} of one model the name {label!r}; give each a name of its own."
+                    f"rename gives {listed(own)} of one model the name {in_words(label)}; give each a name of its own."
                 )
     return [_Row(title, label, tuple(members)) for (title, label), members in found.items()]
 
@@ -306,7 +307,7 @@ def _heads(
     for row in own:
         if not _texts(row) or len(row) != len(columns):
             raise OptionError(
-                f"heads has {row!r}, and the table {counted(len(columns), 'column')}; pass a text for each column, or rows of such texts."
+                f"heads has {in_words(row)}, and the table {counted(len(columns), 'column')}; pass a text for each column, or rows of such texts."
             )
     rows = [spanning([renamed(column.endog_name, rename) for column in columns])] if dependent else []
     rows += [spanning(names)] if names else []
@@ -327,7 +328,7 @@ def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float
         values = None if isinstance(row, str) or not isinstance(row, Iterable) else list(row)
         if values is None or len(values) != width:
             raise OptionError(
-                f"extra has {row!r} for {name!r}, and the table {counted(width, 'column')}; pass a list with a value for each."
+                f"extra has {in_words(row)} for {in_words(name)}, and the table {counted(width, 'column')}; pass a list with a value for each."
             )
         # Whole numbers are printed as they are: they may be years.
         cells = (Cell(str(value)) if is_whole(value) else value_cell(value, shown) for value in values)
@@ -338,7 +339,7 @@ def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float
 def _sentences(notes: str | Sequence[str]) -> list[str]:
     found = [notes] if isinstance(notes, str) else notes
     if not isinstance(found, Iterable) or not all(isinstance(note, str) for note in found):
-        raise OptionError(f"notes is {notes!r}; pass a sentence, or a list of sentences.")
+        raise OptionError(f"notes is {in_words(notes)}; pass a sentence, or a list of sentences.")
     return [note for note in found if note.strip()]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from betahat.data.printable import whole
-from betahat.errors import OptionError, listed
+from betahat.errors import OptionError, listed, shown
 
 Term = str | re.Pattern[str]
 Terms = Term | Iterable[Term]
@@ -58,7 +58,7 @@ def matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
         if not matches:
             hint = "; re.compile makes a pattern of it" if isinstance(term, str) else ""
             raise OptionError(
-                f"{option} has {term!r}, which matches no coefficient; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
+                f"{option} has {shown(term)}, which matches no coefficient; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
             )
         found += matches
     return found
@@ -93,7 +93,7 @@ def renamed(name: str, rename: Rename | None) -> str:
         return name
     if not isinstance(rename, Mapping) or not all(isinstance(value, str) for value in rename.values()):
         raise OptionError(
-            f"rename needs a mapping of names to names, such as {{'educ': 'Education'}}, and {rename!r} came."
+            f"rename needs a mapping of names to names, such as {{'educ': 'Education'}}, and {shown(rename)} came."
         )
     if name in rename:
         return whole(rename[name])
@@ -112,12 +112,12 @@ def _substituted(pattern: re.Pattern[str], replacement: str, name: str) -> str:
         return pattern.sub(replacement, name)
     except (re.error, IndexError) as error:
         raise OptionError(
-            f"rename has {replacement!r} for {pattern.pattern!r}, which cannot be put in its place ({error}); refer to groups that are there, "
+            f"rename has {shown(replacement)} for {pattern.pattern!r}, which cannot be put in its place ({error}); refer to groups that are there, "
             "and write a backslash twice."
         ) from error
 
 
 def _pattern(option: str, term: object) -> re.Pattern[str]:
     if not isinstance(term, re.Pattern) or not isinstance(term.pattern, str):
-        raise OptionError(f"{option} takes names and compiled patterns, re.compile('...'), and {term!r} came.")
+        raise OptionError(f"{option} takes names and compiled patterns, re.compile('...'), and {shown(term)} came.")
     return term

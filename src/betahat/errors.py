@@ -231,7 +231,9 @@ def listed(names: object, *, limit: int = 8) -> str:
     "'a', 'b'"
     >>> listed(range(10), limit=2)
     "'0', '1' and 8 more"
+    >>> listed([])
+    'none'
     """
     items = [f"'{name}'" for name in names]  # type: ignore[attr-defined]
-    shown = ", ".join(items[:limit])
+    shown = ", ".join(items[:limit]) or "none"
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"

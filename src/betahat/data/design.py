@@ -310,13 +310,13 @@ def whitened(block: Block) -> tuple[Tensor, Tensor]:
     return x * factor[:, None], y * factor
 
 
-def check_shapes(endog: Tensor, exog: Tensor, vectors: Mapping[str, Tensor], names: tuple[str, ...] | None) -> None:
-    """Refuse data whose shapes, types, devices or names cannot be estimated from.
+def check_shapes(endog: Tensor, exog: Tensor, vectors: Mapping[str, Tensor]) -> None:
+    """Refuse data whose shapes, types or devices cannot be estimated from.
 
     Raises
     ------
     DataError
-        For lengths that differ, empty data, several devices, duplicate names.
+        For lengths that differ, empty data, several devices.
     """
     for label, values in (("endog", endog), *vectors.items()):
         if values.device != exog.device:
@@ -332,11 +332,6 @@ def check_shapes(endog: Tensor, exog: Tensor, vectors: Mapping[str, Tensor], nam
     if exog.numel() == 0:
         raise DataError(
             f"The data are empty: exog has shape {tuple(exog.shape)}; pass at least one row and one column."
-        )
-    if names is not None and len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(
-            f"Columns of exog share a name: {listed(twice)}; rename them, so that tests and tables can tell them apart."
         )
 
 

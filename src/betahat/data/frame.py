@@ -123,7 +123,7 @@ def read_design(
     y = _single(read_columns(endog, "endog", device, dtype), "endog")
     read = {name: read_weights(given, x.values, device, dtype, name) for name, given in (beside or Beside()).items()}
     vectors = {name: column.values for name, column in read.items() if column is not None}
-    check_shapes(y.values, x.values, vectors, x.names)
+    check_shapes(y.values, x.values, vectors)
     check_index("endog", y.index, x.index)
     for name, column in read.items():
         if column is not None:

@@ -114,6 +114,8 @@ QUESTIONS = [
         "likelihood_module::test_logit",
         "at most 4",
     ),
+    ("import betahat over import torch", "import::test_first[betahat]", "import::test_first[torch]", "at most 1.5"),
+    ("import betahat and a first OLS over import torch", "import::test_first[fit]", "import::test_first[torch]", ""),
 ]
 
 

@@ -36,5 +36,30 @@ def test_imports_stand_at_the_top(path):
     assert not inner
 
 
+def names_of_imports(statements):
+    """Return {name: module} of import statements."""
+    return {
+        alias.asname or alias.name: alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
+        for node in statements
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_what_is_imported_lazily_is_imported_for_type_checkers(path):
+    """Each `name = lazily("module")` stands in the else of an `if TYPE_CHECKING:` that imports the module by this name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "lazily"]
+    known = {}
+    for node in tree.body:
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            imported = names_of_imports(node.body)
+            for line in node.orelse:
+                known[line.targets[0].id] = line.value.args[0].value
+                assert imported[line.targets[0].id] == line.value.args[0].value
+    assert len(calls) == len(known)
+
+
 def test_the_test_can_fail():
     assert len(FILES) > 20

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from betahat.covariance.base import Covariance, Estimator, keep_given, matrix_flaw
 from betahat.data.container import to_tensor
 from betahat.errors import OptionError, listed, shown
 from betahat.fit import Fit
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -42,7 +41,13 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fit import Fit
+from betahat.lazy import lazily
 from betahat.solvers.memory import check_numbers_fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 # A calendar may have so many periods for each that has a row.
 _SPARSE = 1000

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
+from narwhals.dependencies import is_pandas_dataframe
 
 from betahat.covariance.base import Covariance, check_held, matrix_flaw, with_distribution
 from betahat.covariance.bootstrap import Bootstrap
@@ -31,9 +31,15 @@ from betahat.covariance.told import told_options
 from betahat.data.container import held, replaced
 from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown
 from betahat.fit import Fit
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 Factory = Callable[..., Callable[[Fit], Covariance]]
-CovType = str | Callable[[Fit], Covariance] | torch.Tensor | np.ndarray | pd.DataFrame | list[Any]
+CovType: TypeAlias = "str | Callable[[Fit], Covariance] | torch.Tensor | np.ndarray | pd.DataFrame | list[Any]"
 
 
 def _cluster(
@@ -254,12 +260,9 @@ def _read_use_t(use_t: bool | None, options: dict[str, Any]) -> bool | None:
 
 def _is_matrix(given: Any) -> bool:
     """Tell whether what was given as `cov_type` holds numbers."""
-    arrays = torch.Tensor | np.ndarray | pd.DataFrame
-    return (
-        given.ndim == 2
-        if isinstance(given, arrays)
-        else isinstance(given, list | tuple) and all(isinstance(row, list | tuple) for row in given) and bool(given)
-    )
+    if isinstance(given, torch.Tensor | np.ndarray) or is_pandas_dataframe(given):
+        return bool(given.ndim == 2)
+    return isinstance(given, list | tuple) and all(isinstance(row, list | tuple) for row in given) and bool(given)
 
 
 def covariance_of(fit: Fit, choice: Choice) -> Covariance:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -32,7 +31,13 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fit import Fit
+from betahat.lazy import lazily
 from betahat.solvers.memory import check_numbers_fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 Correction = Literal["cluster", "hac"]
 

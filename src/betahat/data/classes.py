@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -15,6 +14,12 @@ from betahat.data.container import check_real, holds_complex
 from betahat.data.frame import to_pandas
 from betahat.data.modes import check_held
 from betahat.errors import DataError, FormulaError, listed, shown
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 _CODES = "betahat_classes"
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
+from narwhals.dependencies import is_pandas_dataframe, is_pandas_index, is_pandas_series
 from torch import Tensor
 
 from betahat.data.modes import check_held, settled
 from betahat.errors import DataError, shown
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 Names = Callable[[], Sequence[str]]
 T = TypeVar("T")
@@ -32,7 +38,7 @@ class _Copied:
 
     def __set__(self, record: Any, value: Any) -> None:
         """Keep a value, which only the record's own `__init__` does, since it is frozen."""
-        record.__dict__[self.name] = value.view() if isinstance(value, pd.Index) else value
+        record.__dict__[self.name] = value.view() if is_pandas_index(value) else value
 
 
 def hands_out_copies(cls: type[T]) -> type[T]:
@@ -88,9 +94,10 @@ def copied(value: Any) -> Any:
     """Return a copy of what can be changed in place, and anything else itself."""
     if isinstance(value, Tensor):
         return value.clone()
-    if isinstance(value, pd.Index):
+    if is_pandas_index(value):
         return value.view()  # whose name alone can be changed
-    return value.copy() if isinstance(value, np.ndarray | pd.DataFrame | pd.Series | dict | list) else value
+    table = is_pandas_dataframe(value) or is_pandas_series(value)
+    return value.copy() if table or isinstance(value, np.ndarray | dict | list) else value
 
 
 class Container(ABC):

@@ -13,10 +13,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from inspect import ismodule
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import patsy
-from patsy.tokens import pretty_untokenize, python_tokenize
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import patsy
+    from patsy import tokens
+else:
+    patsy = lazily("patsy")
+    tokens = lazily("patsy.tokens")
 
 _READ = "_read"
 _STRING = r"(?i:[rbuf]{0,2})(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
@@ -109,10 +115,10 @@ def spelled(code: str) -> str:
     plain, aliases = unquoted(code)
     parsed(plain)
     try:
-        pieces = [(kind, _quoted(text, aliases)) for kind, text, _ in python_tokenize(plain)]
+        pieces = [(kind, _quoted(text, aliases)) for kind, text, _ in tokens.python_tokenize(plain)]
     except patsy.PatsyError as error:
         raise ReasonError(f"{code!r} is no expression of Python") from error
-    return str(pretty_untokenize(pieces))
+    return str(tokens.pretty_untokenize(pieces))
 
 
 def _quoted(text: str, aliases: Mapping[str, str]) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 import narwhals as nw
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -27,6 +26,12 @@ from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_dense, check_held, settled
 from betahat.data.sample import Origin
 from betahat.errors import DataError, OptionError, check_flag, counted, described, is_number, is_one_of, listed, shown
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 Missing = Literal["none", "drop", "raise"]
 Device = torch.device | str | None

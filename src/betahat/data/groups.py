@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,6 +16,12 @@ from betahat.data.frame import is_frame, to_pandas
 from betahat.data.modes import check_held
 from betahat.data.sample import Sample
 from betahat.errors import DataError, OptionError, counted, listed, shown
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 # Whole numbers in a range of up to so many times the rows are numbered by a table.
 _TABLE = 4

@@ -11,19 +11,24 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from betahat.data.expressions import key_of, unquoted
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 # How many arguments each of NumPy's functions takes before one is what it writes into; those of whole matrices are left out.
 _ARGUMENTS = {
     **{
         f"np.{name}": f.nin
-        for name in dir(np)
-        if isinstance(f := getattr(np, name), np.ufunc) and f.nout == 1 and f.signature is None
+        for name, f in vars(np).items()
+        if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
     },
     **{"np.where": 3, "np.clip": 3, "np.round": 2, "abs": 1, "float": 1},
 }

@@ -7,21 +7,31 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from inspect import ismodule
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import formulaic
 import numpy as np
-import pandas as pd
-from formulaic.errors import FormulaicError
-from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedTerm
-from formulaic.model_spec import EncodedTermStructure, ModelSpec
-from formulaic.parser.types import Factor, Term
 
 from betahat.data.expressions import bare, former_keys, values_in
-from betahat.data.formula import Formula, new_vector, rebuilt
 from betahat.data.frame import to_pandas
 from betahat.data.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
 from betahat.errors import FormulaError, shown
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import formulaic
+    import pandas as pd
+    from formulaic import model_spec
+    from formulaic.materializers import types
+    from formulaic.parser import types as parsed
+
+    from betahat.data import formula as formulas
+else:
+    formulaic = lazily("formulaic")
+    model_spec = lazily("formulaic.model_spec")
+    types = lazily("formulaic.materializers.types")
+    parsed = lazily("formulaic.parser.types")
+    formulas = lazily("betahat.data.formula")
+    pd = lazily("pandas")
 
 
 @dataclass(frozen=True)
@@ -125,9 +135,9 @@ class StoredFormula:
         self._check(names_of(frame, self.context, self.functions, self.lost))
         try:
             spec = self._spec()
-        except (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        except (formulaic.errors.FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             self._refuse(self.text)
-        return rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
+        return formulas.rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
 
     def _check(self, names: Names) -> None:
         """Refuse what is not known to be harmless, and what makes more columns than the file has names for."""
@@ -157,7 +167,7 @@ class StoredFormula:
         """Return how many columns a factor makes."""
         factor = self.factors[expression]
         levels = None
-        if factor.encoded == Factor.Kind.CATEGORICAL.value:
+        if factor.encoded == parsed.Factor.Kind.CATEGORICAL.value:
             known = factor.learnt.get("categories")
             if not isinstance(known, list | tuple):
                 self._refuse(expression)
@@ -169,20 +179,21 @@ class StoredFormula:
 
     def vector(self, text: str, data: Any, option: str) -> Any:
         """Return (m,) a column of new data by its name, or the value of an expression of columns, which is the user's own."""
-        return new_vector(text, data, {**self.context, **MODULES, **functions_of(self.functions)}, option)
+        return formulas.new_vector(text, data, {**self.context, **MODULES, **functions_of(self.functions)}, option)
 
-    def _spec(self) -> ModelSpec:
+    def _spec(self) -> model_spec.ModelSpec:
         factors = {
-            expression: Factor(expression, eval_method=factor.method, kind=factor.kind)
+            expression: parsed.Factor(expression, eval_method=factor.method, kind=factor.kind)
             for expression, factor in self.factors.items()
         }
-        terms = [Term(factors[expression] for expression in term.factors) for term in self.terms]
+        terms = [parsed.Term(factors[expression] for expression in term.factors) for term in self.terms]
         structure = [
-            EncodedTermStructure(
+            model_spec.EncodedTermStructure(
                 term,
                 [
-                    ScopedTerm(
-                        [ScopedFactor(EvaluatedFactor(factors[e], None), bool(r)) for e, r in part.factors], part.scale
+                    types.ScopedTerm(
+                        [types.ScopedFactor(types.EvaluatedFactor(factors[e], None), bool(r)) for e, r in part.factors],
+                        part.scale,
                     )
                     for part in stored.parts
                 ],
@@ -190,13 +201,13 @@ class StoredFormula:
             )
             for term, stored in zip(terms, self.terms, strict=True)
         ]
-        return ModelSpec(
+        return model_spec.ModelSpec(
             formula=formulaic.Formula(terms, _ordering="none"),
             output="pandas",
             structure=structure,
             transform_state=self._learnt(),
             encoder_state={
-                expression: (Factor.Kind(factor.encoded), deepcopy(factor.learnt))
+                expression: (parsed.Factor.Kind(factor.encoded), deepcopy(factor.learnt))
                 for expression, factor in self.factors.items()
                 if factor.encoded is not None
             },
@@ -220,17 +231,17 @@ class StoredFormula:
 
 def _made(expression: str, factor: StoredFactor, names: Names, learnt: Mapping[str, Any]) -> Made:
     """Return what a factor makes; a name is one of the data's or of the user's numbers."""
-    if factor.method == Factor.EvalMethod.PYTHON.value:
+    if factor.method == parsed.Factor.EvalMethod.PYTHON.value:
         return made_by(expression, names, learnt)
     name = bare(expression)
-    if factor.method == Factor.EvalMethod.LOOKUP.value and not (
+    if factor.method == parsed.Factor.EvalMethod.LOOKUP.value and not (
         name in names.columns or (names.is_value(name) and name in names.numbers)
     ):
         raise HarmError(expression[:200])
     return Made()
 
 
-def stored_formula(formula: Formula) -> StoredFormula:
+def stored_formula(formula: formulas.Formula) -> StoredFormula:
     """Return what a file may hold of a formula.
 
     Parameters
@@ -279,9 +290,9 @@ def stored_formula(formula: Formula) -> StoredFormula:
     return StoredFormula(formula.text, factors, terms, learnt, context, functions, tuple(lost), variables, categories)
 
 
-def _values(factor: Factor) -> set[str]:
+def _values(factor: parsed.Factor) -> set[str]:
     """Return the names that stand for values in a factor."""
-    if factor.eval_method is Factor.EvalMethod.PYTHON:
+    if factor.eval_method is parsed.Factor.EvalMethod.PYTHON:
         return values_in(factor.expr)
     return {bare(factor.expr), factor.expr.partition(".")[0]}
 

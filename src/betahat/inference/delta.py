@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,7 +17,13 @@ from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.resampled import Method, Replicated, Tail, no_replicates
 from betahat.inference.variances import Variances, over
+from betahat.lazy import lazily
 from betahat.solvers.lengths import lengths
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import stats
-from statsmodels.stats.stattools import durbin_watson, jarque_bera
 from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.quiet import quiet
 from betahat.fit import Fit
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    from scipy import stats
+    from statsmodels.stats import stattools
+else:
+    stats = lazily("scipy.stats")
+    stattools = lazily("statsmodels.stats.stattools")
 
 # R's smallest singular value has a relative error of about 1e-16 times the condition, so to a condition of
 # 1e10 the three digits of a summary are R's own. Beyond, they are rounding error of the algorithm used.
@@ -49,8 +56,8 @@ def residual_diagnostics(wresid: Tensor) -> ResidualDiagnostics:
     resid = to_numpy(wresid)
     with np.errstate(all="ignore"), quiet():  # scipy warns of residuals that are all the same
         omnibus, omnibus_pvalue = stats.normaltest(resid) if len(resid) >= 8 else (np.nan, np.nan)
-        bera, bera_pvalue, skew, kurtosis = jarque_bera(resid)
-        watson = durbin_watson(resid)
+        bera, bera_pvalue, skew, kurtosis = stattools.jarque_bera(resid)
+        watson = stattools.durbin_watson(resid)
     return ResidualDiagnostics(*map(float, (omnibus, omnibus_pvalue, skew, kurtosis, watson, bera, bera_pvalue)))
 
 

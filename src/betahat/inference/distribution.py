@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
 from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.errors import OptionError, shown
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    from scipy import special
+else:
+    special = lazily("scipy.special")
 
 Df = float | Tensor | None
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from statsmodels.iolib.summary import summary_params, table_extend
 
-from betahat.inference.printed import Summary, printed
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    from statsmodels.iolib import summary as iolib
+
+    from betahat.inference import printed
+else:
+    iolib = lazily("statsmodels.iolib.summary")
+    printed = lazily("betahat.inference.printed")
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ def effects_summary(
     columns: Sequence[np.ndarray],
     bounds: np.ndarray,
     alpha: float,
-) -> Summary:
+) -> printed.Summary:
     """Lay out a table of effects.
 
     Parameters
@@ -55,7 +63,7 @@ def effects_summary(
     alpha : float
         The intervals' share outside.
     """
-    summary = Summary()
+    summary = printed.Summary()
     names = list(names)
     top = [("Dep. Variable:", [endog_name]), ("Method:", [options["method"]]), ("At:", [options["at"]])]
     holder = _Headed(_Names(endog_name, names))
@@ -65,10 +73,12 @@ def effects_summary(
     tables = []
     for j, outcome in enumerate(outcomes):
         parts = (holder, *(column[:, j] for column in columns), bounds[:, :, j])
-        table = summary_params(parts, yname=outcome, xname=names, alpha=alpha, use_t=False, skip_header=True)
+        table = iolib.summary_params(parts, yname=outcome, xname=names, alpha=alpha, use_t=False, skip_header=True)
         if len(outcomes) > 1:
             table.title = outcome
         table.insert_header_row(0, ["", head, "std err", "z", "P>|z|", f"[{alpha / 2}", f"{1 - alpha / 2}]"])
         tables.append(table)
-    summary.tables.append(printed(tables[0] if len(tables) == 1 else table_extend(tables, keep_headers=True)))
+    summary.tables.append(
+        printed.printed(tables[0] if len(tables) == 1 else iolib.table_extend(tables, keep_headers=True))
+    )
     return summary

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
-from scipy import special
 from torch import Tensor
 
 from betahat.calculus.rows import slack
@@ -22,6 +20,14 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.fit import Fit
 from betahat.inference.distribution import two_sided
 from betahat.inference.residuals import whitened_residuals
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy import special
+else:
+    special = lazily("scipy.special")
+    pd = lazily("pandas")
 
 
 @in_ordinary_mode

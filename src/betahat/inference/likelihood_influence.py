@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
-from scipy import special
 from torch import Tensor
 
 from betahat.calculus.index import IndexRows, index_rows
@@ -23,6 +21,14 @@ from betahat.data.container import hands_out_copies, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.fit import Fit
 from betahat.inference.response import means, variances
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy import special
+else:
+    special = lazily("scipy.special")
+    pd = lazily("pandas")
 
 
 @in_ordinary_mode

@@ -6,12 +6,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
-from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
 from betahat.data.blocks import Block, blocks
@@ -33,6 +31,13 @@ from betahat.inference.distribution import two_sided
 from betahat.inference.effects_table import effects_summary
 from betahat.inference.identified import identified
 from betahat.inference.variances import Variances, over
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+else:
+    pd = lazily("pandas")
 
 _AT = ("overall", "mean", "median", "zero", "all")
 _METHODS = {"dydx": "dy/dx", "eyex": "d(lny)/d(lnx)", "dyex": "dy/d(lnx)", "eydx": "d(lny)/dx"}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -15,6 +14,12 @@ from betahat.errors import DataError, check_flag
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.inference.variances import Variances
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 @hands_out_copies

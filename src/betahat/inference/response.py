@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,9 +17,15 @@ from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.inference.likelihood import log_likelihood
 from betahat.inference.variances import Variances
+from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.softmax import Softmax
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 def means(fit: Fit) -> Tensor:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
-from statsmodels.stats.contrast import ContrastResults as StatsmodelsContrast
 from torch import Tensor
 
 from betahat.data.container import Container, hands_out_copies, to_numpy
@@ -17,9 +15,19 @@ from betahat.errors import EstimationError, text_of, texts_of
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, check_alpha, chi2_tail, f_tail, two_sided
 from betahat.inference.identified import rank_of
-from betahat.inference.printed import printed
 from betahat.inference.variances import Variances, over
+from betahat.lazy import lazily
 from betahat.solvers.lengths import lengths, sizes_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.stats import contrast
+
+    from betahat.inference import printed
+else:
+    contrast = lazily("statsmodels.stats.contrast")
+    printed = lazily("betahat.inference.printed")
+    pd = lazily("pandas")
 
 # Restrictions that agree to 1e-12 of their standard errors are one restriction.
 _SINGULAR = 1e-12
@@ -128,7 +136,7 @@ class TTest:
         """
         check_alpha(alpha)
         names = None if xname is None else texts_of("xname", xname, len(self.effects), "restriction")
-        return printed(self._rendered().summary(xname=names, alpha=alpha, title=text_of("title", title)))
+        return printed.printed(self._rendered().summary(xname=names, alpha=alpha, title=text_of("title", title)))
 
     def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
         """Return the table of constraints as a DataFrame, one row for each restriction.
@@ -154,17 +162,17 @@ class TTest:
 
     __repr__ = __str__
 
-    def _rendered(self) -> StatsmodelsContrast:
+    def _rendered(self) -> contrast.ContrastResults:
         effect, error, statistic = map(to_numpy, (self.effects, self.errors, self.statistics))
         if self.df is None:
-            contrast = StatsmodelsContrast(effect=effect, statistic=statistic, sd=error, distribution="norm")
+            table = contrast.ContrastResults(effect=effect, statistic=statistic, sd=error, distribution="norm")
         else:
             df = to_numpy(self.df) if isinstance(self.df, Tensor) else self.df
-            contrast = StatsmodelsContrast(effect=effect, t=statistic, sd=error, df_denom=df)
+            table = contrast.ContrastResults(effect=effect, t=statistic, sd=error, df_denom=df)
         if self.inverted is not None:
-            contrast.pvalue = to_numpy(self.pvalues)
+            table.pvalue = to_numpy(self.pvalues)
             contrast.conf_int = lambda alpha=0.05: to_numpy(self._bounds(alpha))
-        return contrast
+        return table
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, check_flag, counted, listed, shown
 from betahat.fit import Fit, fit_index
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
+from betahat.lazy import lazily
 from betahat.models.options import BreadName, read_bread
 from betahat.models.regressors import (
     RegressorModel,
@@ -34,6 +34,11 @@ from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
 from betahat.results.discrete import DiscreteResults, MultinomialResults
 from betahat.solvers.least_squares import Rank
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 M = TypeVar("M", bound="DiscreteModel")
 _VECTORS = ("offset", "exposure", "weights", "freq_weights")

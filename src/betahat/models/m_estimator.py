@@ -6,10 +6,9 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -29,6 +28,7 @@ from betahat.data.quiet import quiet
 from betahat.data.sample import Batch, Origin
 from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
 from betahat.fit import fit_general
+from betahat.lazy import lazily
 from betahat.models.module import parameter_names
 from betahat.models.options import (
     FEWEST_ROWS,
@@ -53,6 +53,11 @@ from betahat.objectives.base import Claim
 from betahat.objectives.own import Route, RowLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.memory import check_memory
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 _ROWS_MIX = (
     "A row's loss depends on other rows or on its place, so that single rows have no scores; write row_loss so that row i of its "

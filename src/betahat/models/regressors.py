@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from betahat.calculus.problem import Problem
 from betahat.covariance.base import Covariance, Estimator
 from betahat.data.container import Container, Frames, held, to_tensor
 from betahat.data.design import Design
-from betahat.data.formula import Formula, read_formula
 from betahat.data.frame import Beside, read_columns, refuse_name
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import Removed, refuse_rows
@@ -39,11 +38,17 @@ from betahat.errors import (
 from betahat.fit import Fit
 from betahat.inference.at_params import means_at, scores_at
 from betahat.inference.prediction import check_width
+from betahat.lazy import lazily
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.objectives.softmax import Softmax
 from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank, column_rank, has_implicit_constant
 from betahat.solvers.lengths import lengths
+
+if TYPE_CHECKING:
+    from betahat.data import formula as formulas
+else:
+    formulas = lazily("betahat.data.formula")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +97,7 @@ class RegressorModel(Stored, ABC):
     stored: ClassVar[tuple[str, ...]] = ("sample", "source")
 
     sample: Design | Removed
-    source: Formula | StoredFormula | None
+    source: formulas.Formula | StoredFormula | None
 
     @classmethod
     @abstractmethod
@@ -308,7 +313,7 @@ class RegressorModel(Stored, ABC):
 @ordinary
 def design_of_formula(
     formula: str, data: Any, options: dict[str, Any], known: Sequence[str], names: Mapping[str, Any], model: str
-) -> tuple[Design, Formula]:
+) -> tuple[Design, formulas.Formula]:
     """Evaluate a model's formula.
 
     Parameters
@@ -338,7 +343,9 @@ def design_of_formula(
     }
     context = {word: names[word] for word in words if word in names}
     beside = Beside(**{name: value for name, value in options.items() if name not in common})
-    return read_formula(formula, data, beside, context=context, **{k: v for k, v in options.items() if k in common})
+    return formulas.read_formula(
+        formula, data, beside, context=context, **{k: v for k, v in options.items() if k in common}
+    )
 
 
 def caller(depth: int) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import torch
 
@@ -20,6 +20,7 @@ from betahat.errors import DataError
 from betahat.fit import Diagnostics, Fit
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
+from betahat.lazy import lazily
 from betahat.models.discrete import Logit, MNLogit, Poisson, Probit
 from betahat.models.linear import OLS, WLS
 from betahat.objectives.base import Claim
@@ -47,8 +48,12 @@ from betahat.results.base import Results, UnstoredModel
 from betahat.results.discrete import DiscreteResults, MultinomialResults
 from betahat.results.general import GeneralResults, ModelView
 from betahat.results.linear import LinearResults
-from betahat.saving.files import read
 from betahat.solvers.newton import Optimum
+
+if TYPE_CHECKING:
+    from betahat.saving import files
+else:
+    files = lazily("betahat.saving.files")
 
 # Each is numbers, words and others of these; none does anything when it is made.
 RECORDS: tuple[type, ...] = (
@@ -105,7 +110,7 @@ def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None
     0    6.5
     dtype: float64
     """
-    found = read(path, RECORDS, device)
+    found = files.read(path, RECORDS, device)
     if not isinstance(found, Results) or not _is_whole(found):
         raise DataError(f"{str(path)!r} holds no results of betahat; pass what res.save(path) has written.")
     return found

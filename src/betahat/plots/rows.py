@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from scipy import special, stats
-from statsmodels.nonparametric.smoothers_lowess import lowess
 from torch import Tensor
 
 from betahat.data.container import to_numpy
 from betahat.errors import BetahatWarning, EstimationError, OptionError, counted, described, shown, user_level
 from betahat.inference.cases import Cases
+from betahat.lazy import lazily
 from betahat.plots.canvas import COLOURS, DASHED, LINE, axes_of, matplotlib, plain_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from scipy import special, stats
+    from statsmodels.nonparametric import smoothers_lowess
+else:
+    special = lazily("scipy.special")
+    stats = lazily("scipy.stats")
+    smoothers_lowess = lazily("statsmodels.nonparametric.smoothers_lowess")
 
 # Above this many rows points are drawn as hexagons, shaded by the logarithm of their number, and quantiles are thinned.
 MOST_POINTS = 10_000
@@ -354,7 +359,7 @@ def _smoothed(x: np.ndarray, y: np.ndarray, iterations: int) -> tuple[np.ndarray
     if len(x) > MOST_POINTS:
         rows = np.argsort(x, kind="stable")[np.linspace(0, len(x) - 1, _SMOOTHED).round().astype(int)]
         x, y = x[rows], y[rows]
-    line = lowess(y, x, frac=2.0 / 3.0, it=iterations, delta=0.01 * np.ptp(x))
+    line = smoothers_lowess.lowess(y, x, frac=2.0 / 3.0, it=iterations, delta=0.01 * np.ptp(x))
     across, up = line[np.isfinite(line).all(1)].T
     return across, up
 

@@ -12,12 +12,10 @@ from functools import cached_property, partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 import torch
-from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, matrix_flaw, with_distribution
@@ -25,7 +23,6 @@ from betahat.covariance.names import CovType, check_use_t, covariance_of, resolv
 from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, held, to_numpy, to_tensor
 from betahat.data.design import Design
-from betahat.data.formula import read_restrictions
 from betahat.data.frame import check_index
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Removed
@@ -71,10 +68,21 @@ from betahat.inference.wald import (
     undefined,
     wald_test,
 )
+from betahat.lazy import lazily
 from betahat.plots.coefficients import coefplot
 from betahat.plots.rows import plot_diagnostics
-from betahat.saving.files import write
 from betahat.saving.records import Stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+
+    from betahat.data import formula as formulas
+    from betahat.saving import files
+else:
+    formulas = lazily("betahat.data.formula")
+    files = lazily("betahat.saving.files")
+    pd = lazily("pandas")
 
 
 @dataclass(frozen=True)
@@ -336,7 +344,7 @@ class Results(ABC):
         """
         check_flag("remove_data", remove_data)
         kept = self.remove_data() if remove_data or not self._storable else self
-        return write(path, kept)
+        return files.write(path, kept)
 
     # switching the covariance
 
@@ -1097,7 +1105,7 @@ class Results(ABC):
         return given
 
     def _restrictions(self, restrictions: Any) -> tuple[Tensor, Tensor]:
-        matrix, values = read_restrictions(restrictions, self.names, self.fit.params, self._other_names)
+        matrix, values = formulas.read_restrictions(restrictions, self.names, self.fit.params, self._other_names)
         touched = [name for name in self.aliased if bool(matrix[:, self.names.index(name)].any())]
         if touched:
             raise EstimationError(
@@ -1161,7 +1169,7 @@ def intervals_of(results: Results, values: Tensor) -> Any:
 
 def check_beside(values: Any, option: str, exog: Any, rows: Container) -> None:
     """Refuse a series beside new regressors, or those of the fit, whose index is another than theirs; arrays have none."""
-    if isinstance(values, pd.Series | pd.DataFrame) and not isinstance(exog, np.ndarray | Tensor | list | tuple):
+    if not isinstance(exog, np.ndarray | Tensor | list | tuple) and isinstance(values, pd.Series | pd.DataFrame):
         check_index(option, values.index, rows.row_labels)
 
 

@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
-import pandas as pd
 import torch
-from statsmodels.iolib.summary import Summary
-from statsmodels.iolib.summary2 import Summary as SecondSummary
 from torch import Tensor
 
 from betahat.calculus.rows import Bread
@@ -40,6 +37,7 @@ from betahat.inference.response import (
     variances,
 )
 from betahat.inference.score_test import Hypothesis, ScoreTest, score_test
+from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.results.base import (
@@ -54,6 +52,13 @@ from betahat.results.base import (
 from betahat.results.second_summary import equations_summary, second_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+    from statsmodels.iolib.summary2 import Summary as SecondSummary
+else:
+    pd = lazily("pandas")
 
 _WHICH = ("mean", "linear", "var")
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
 import torch
-from statsmodels.iolib.summary import Summary
 from torch import Tensor
 
 from betahat.calculus.autodiff import row_jacobian
@@ -23,11 +21,18 @@ from betahat.inference.coefficients import interval
 from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
+from betahat.lazy import lazily
 from betahat.objectives.base import Claim
 from betahat.objectives.own import Route
 from betahat.results.base import UnstoredModel, VectorResults
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+else:
+    pd = lazily("pandas")
 
 
 class Inputs(Protocol):

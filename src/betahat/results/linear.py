@@ -7,14 +7,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
-from statsmodels.iolib.summary import Summary
-from statsmodels.iolib.summary2 import Summary as SecondSummary
-from statsmodels.stats.multitest import multipletests, multitest_methods_names
 from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
@@ -42,9 +38,19 @@ from betahat.inference.wald import (
     WaldTest,
     identity_rows,
 )
+from betahat.lazy import lazily
 from betahat.results.base import VectorResults, check_beside, new_regressors, read_row_labels
 from betahat.results.second_summary import numbered_notes, second_summary
 from betahat.tables.summary import Content, named_model, regression_summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+    from statsmodels.iolib.summary2 import Summary as SecondSummary
+    from statsmodels.stats import multitest
+else:
+    multitest = lazily("statsmodels.stats.multitest")
+    pd = lazily("pandas")
 
 
 class Model(Protocol):
@@ -417,15 +423,17 @@ class LinearResults(VectorResults):
         """
         check_alpha(alpha)
         if not isinstance(method, str):
-            raise OptionError(f"method is {shown(method)}; use one of {listed(multitest_methods_names, limit=20)}.")
+            raise OptionError(
+                f"method is {shown(method)}; use one of {listed(multitest.multitest_methods_names, limit=20)}."
+            )
         student, tail = self.get_influence().outlier_tests()
         plain = to_numpy(tail)
         adjusted, there = np.full_like(plain, np.nan), np.isfinite(plain)
         try:
-            adjusted[there] = multipletests(plain[there], method=method, alpha=alpha)[1]
+            adjusted[there] = multitest.multipletests(plain[there], method=method, alpha=alpha)[1]
         except ValueError as error:
             raise OptionError(
-                f"The method {shown(method)} is unknown; the known ones are {listed(multitest_methods_names, limit=20)}."
+                f"The method {shown(method)} is unknown; the known ones are {listed(multitest.multitest_methods_names, limit=20)}."
             ) from error
         columns = {"student_resid": to_numpy(student), "unadj_p": plain, f"{method}(p)": adjusted}
         return pd.DataFrame(columns, index=self._container.row_labels)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from statsmodels.iolib.summary2 import summary_model, summary_params
 
 from betahat.errors import OptionError, shown, text_of, texts_of
 from betahat.inference.distribution import check_alpha
-from betahat.inference.printed import SecondSummary
+from betahat.lazy import lazily
 from betahat.results.base import Results
+
+if TYPE_CHECKING:
+    from statsmodels.iolib import summary2
+
+    from betahat.inference import printed
+else:
+    summary2 = lazily("statsmodels.iolib.summary2")
+    printed = lazily("betahat.inference.printed")
 
 
 def second_summary(
@@ -25,7 +32,7 @@ def second_summary(
     title: str | None,
     alpha: float,
     float_format: str,
-) -> SecondSummary:
+) -> printed.SecondSummary:
     """Lay out the model, its coefficients, further statistics and notes.
 
     Parameters
@@ -49,11 +56,11 @@ def second_summary(
     count = len(results.names)
     names = list(results.names) if xname is None else texts_of("xname", xname, count, "parameter")
     yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
-    summary = SecondSummary()
+    summary = printed.SecondSummary()
     summary.add_dict(model_part(results) | ({} if yname is None else {"Dependent Variable:": yname}), align="l")
     interval = results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy()
     columns = results.coefficient_table().T
-    table = summary_params((results, *columns, interval), xname=names, alpha=alpha, use_t=results.use_t)
+    table = summary2.summary_params((results, *columns, interval), xname=names, alpha=alpha, use_t=results.use_t)
     summary.add_df(table, float_format=float_format)
     summary.add_title(title=title, results=results)
     if statistics:
@@ -65,16 +72,16 @@ def second_summary(
 
 def equations_summary(
     results: Results, names: Sequence[str], count: int, alpha: float, float_format: str
-) -> SecondSummary:
+) -> printed.SecondSummary:
     """Lay out the model and the coefficients of each of `count` equations, under the number that statsmodels gives them."""
     check_alpha(alpha)
     check_float_format(float_format)
-    summary = SecondSummary()
+    summary = printed.SecondSummary()
     summary.add_dict(model_part(results))
     blocks = np.split(results.coefficient_table(), count)
     intervals = np.split(results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy(), count)
     for number, (block, interval) in enumerate(zip(blocks, intervals, strict=True)):
-        table = summary_params((results, *block.T, interval), xname=list(names), alpha=alpha)
+        table = summary2.summary_params((results, *block.T, interval), xname=list(names), alpha=alpha)
         table.insert(0, f"{results.endog_name} = {number}", table.index)
         summary.add_df(table, index=False, float_format=float_format)
     summary.add_title(results=results)
@@ -84,16 +91,16 @@ def equations_summary(
 def check_float_format(given: object) -> None:
     """Refuse a format that prints no number."""
     try:
-        printed = isinstance(given, str) and bool(given % 0.5)
+        prints = isinstance(given, str) and bool(given % 0.5)
     except (TypeError, ValueError):
-        printed = False
-    if not printed:
+        prints = False
+    if not prints:
         raise OptionError(f"float_format is {shown(given)}; pass a format of one number, such as '%.4f'.")
 
 
 def model_part(results: Results) -> dict[str, Any]:
     """Return statsmodels' first block, which takes what results have; its discrete ones have no deviance."""
-    found: dict[str, Any] = summary_model(results)
+    found: dict[str, Any] = summary2.summary_model(results)
     found.pop("Deviance:", None)
     return found
 

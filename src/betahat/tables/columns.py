@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from betahat.covariance.names import CovType
 from betahat.covariance.told import told_option
@@ -13,7 +13,7 @@ from betahat.errors import OptionError, counted, described
 from betahat.tables.estimates import Estimates
 
 Results = Estimates | Iterable[Estimates] | Mapping[str, Estimates]
-CovTypes = CovType | Sequence[CovType | None] | Mapping[str, CovType | None]
+CovTypes: TypeAlias = "CovType | Sequence[CovType | None] | Mapping[str, CovType | None]"
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from betahat.covariance.names import CovType
 from betahat.errors import OptionError, described
+from betahat.lazy import lazily
 from betahat.tables.cells import Block, Cell, Layout, Line, number_format, plain
 from betahat.tables.columns import read_columns
 from betahat.tables.estimates import Estimates, full_name, unidentified_note
 from betahat.tables.stars import Stars, read_stars
 from betahat.tables.table import Table
 from betahat.tables.terms import Rename, Terms, choose, renamed
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 def compare(

@@ -7,14 +7,19 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pylatexenc.latexencode import RULE_DICT, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
 
 from betahat.data.printable import printable
 from betahat.errors import OptionError, check_flag, is_one_of, listed, shown
-from betahat.inference.printed import check_label
+from betahat.lazy import lazily
 from betahat.tables.cells import Block, Cell, Layout, Line
+
+if TYPE_CHECKING:
+    from betahat.inference import printed
+else:
+    printed = lazily("betahat.inference.printed")
 
 Fit = Literal["resize", "landscape"]
 
@@ -103,7 +108,7 @@ class LatexOptions:
         for option, text in (("caption", self.caption), ("position", self.position)):
             if text is not None and not isinstance(text, str):
                 raise OptionError(f"{option} is {shown(text)}; pass a text.")
-        check_label(self.label)
+        printed.check_label(self.label)
         if self.position is not None and not re.fullmatch(r"[htbpH!]+", self.position):
             raise OptionError(
                 f"position is {shown(self.position)}; pass some of the letters of 'htbp!H', such as 'htbp'."

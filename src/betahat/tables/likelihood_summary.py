@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from betahat.errors import text_of, texts_of
-from betahat.inference.printed import Summary
+from betahat.lazy import lazily
 from betahat.tables.summary import Named
+
+if TYPE_CHECKING:
+    from betahat.inference import printed
+else:
+    printed = lazily("betahat.inference.printed")
 
 Cells = Sequence[tuple[str, Sequence[str] | None]]
 
@@ -61,7 +66,7 @@ def likelihood_summary(
     title: str | None,
     alpha: float,
     notes: Sequence[str],
-) -> Summary:
+) -> printed.Summary:
     """Lay out a summary.
 
     Parameters
@@ -90,7 +95,7 @@ def likelihood_summary(
     """
     xname = None if xname is None else texts_of("xname", xname, len(content.params), "parameter")
     yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
-    summary = Summary()
+    summary = printed.Summary()
     names: Any = {
         "yname": content.model.endog_names if yname is None else yname,
         "xname": xname,

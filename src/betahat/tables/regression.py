@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
 
 from betahat.data.printable import whole
 from betahat.errors import OptionError, check_flag, counted, described, is_one_of, listed
 from betahat.errors import shown as in_words
 from betahat.inference.distribution import check_alpha
+from betahat.lazy import lazily
 from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
 from betahat.tables.columns import CovTypes, Results, read_columns
 from betahat.tables.estimates import (
@@ -27,6 +27,11 @@ from betahat.tables.estimates import (
 from betahat.tables.stars import Marks, Stars, read_stars
 from betahat.tables.table import Table
 from betahat.tables.terms import Rename, Terms, choose, matched, renamed
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 Below = Literal["se", "t", "p", "ci"]
 Key = tuple[str, str]  # the equation, or nothing, and the name of a coefficient

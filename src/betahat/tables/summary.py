@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from betahat.errors import text_of, texts_of
 from betahat.inference.diagnostics import ResidualDiagnostics
-from betahat.inference.printed import Summary
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    from betahat.inference import printed
+else:
+    printed = lazily("betahat.inference.printed")
 
 _SLIM = (
     "Dep. Variable:",
@@ -95,7 +100,7 @@ def named_model(kind: str, endog_name: str, exog_names: Sequence[str]) -> Named:
 
 def regression_summary(
     content: Content, yname: str | None, xname: Sequence[str] | None, title: str | None, alpha: float, slim: bool
-) -> Summary:
+) -> printed.Summary:
     """Lay out a summary as statsmodels 0.15 does.
 
     Parameters
@@ -123,7 +128,7 @@ def regression_summary(
     kind = type(content.model).__name__
     names = {"yname": yname, "xname": xname}
     left, right = _top(content, slim)
-    summary = Summary()
+    summary = printed.Summary()
     summary.add_table_2cols(
         content, gleft=left, gright=right, title=f"{kind} Regression Results" if title is None else title, **names
     )

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from betahat.data.container import hands_out_copies
 from betahat.errors import OptionError, check_flag, described
+from betahat.lazy import lazily
 from betahat.tables.cells import Layout
 from betahat.tables.documents import render_markdown, render_typst, write_docx
 from betahat.tables.html import render_html
 from betahat.tables.latex import Fit, LatexOptions, LatexStyle, render_latex
 from betahat.tables.text import render_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 @hands_out_copies

@@ -15,7 +15,7 @@ from torch import Tensor
 from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows, times
-from betahat.data.blocks import block_rows, blocks
+from betahat.data.blocks import block_rows
 from betahat.data.container import cached_copy, hands_out_copies, held
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
@@ -823,15 +823,18 @@ def _check_moves(problem: Problem, local: Local, scale: Tensor) -> None:
 
 def _triangle_by_rows(problem: Problem, params: Tensor, bread: Bread) -> Tensor | None:
     """Return R by TSQR of rows W with W'W = A, where the objective has them: twice the digits of the sum."""
-    sample, at = problem.sample, Point(params, params.new_empty(0), bread)
-    factors = []
-    for block in blocks(*sample.columns, rows=sample.block_rows):
-        rows = problem.rows(block, at).whitened(bread)
-        if rows is None:
+    at = Point(params, params.new_empty(0), bread)
+    factors: list[Tensor] = []
+    for part in problem.each(lambda rows: _triangle_of_rows(rows.whitened(bread)), at):
+        if part is None:
             return None
-        factors.append(triangle_of(rows))
+        factors.append(part)
     joint = joined_triangle(factors)
     return joint if len(joint) == len(params) and bool(torch.isfinite(joint).all()) else None
+
+
+def _triangle_of_rows(rows: Tensor | None) -> Tensor | None:
+    return None if rows is None else triangle_of(rows)
 
 
 def _check_minimum(problem: Problem, local: Local) -> None:

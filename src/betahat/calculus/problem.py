@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,10 +12,12 @@ from torch import Tensor
 from betahat.calculus import classes, general, index  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
-from betahat.data.blocks import Block, blocks, gather, total
+from betahat.data.blocks import Block, each, gather, total
 from betahat.data.sample import Sample
 from betahat.objectives.base import Objective
 from betahat.objectives.own import ModelLoss, RowLoss
+
+T = TypeVar("T")
 
 Penalty = Callable[[Tensor], Tensor]
 
@@ -107,24 +110,10 @@ class Problem:
         sample = self.sample
         return total(lambda block: term(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
 
-    def each(self, function: Callable[[Rows], Tensor], at: Point) -> Iterator[Tensor]:
-        """Yield `function(rows)` of one row block after the other.
-
-        Parameters
-        ----------
-        function : callable
-            Maps `Rows` to a tensor.
-        at : Point
-            Where rows are looked at.
-
-        Yields
-        ------
-        Tensor
-            What it returns of the next block.
-        """
+    def each(self, function: Callable[[Rows], T], at: Point) -> Iterator[T]:
+        """Yield `function(rows)` of one row block after the other."""
         sample = self.sample
-        for block in blocks(*sample.columns, rows=sample.block_rows):
-            yield function(self.rows(block, at))
+        return each(lambda block: function(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
 
     def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
         """Concatenate `function(rows)` over the row blocks.

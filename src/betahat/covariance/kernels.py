@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
+from betahat.data.threads import in_order
 from betahat.errors import EstimationError, OptionError, is_one_of, listed, shown
 
 KernelName = Literal["bartlett", "parzen", "quadratic-spectral", "tukey-hanning", "truncated"]
@@ -112,22 +114,28 @@ def lagged_products(blocks: Iterable[Tensor], weights: Tensor) -> Tensor:
     lags = len(weights) - 1
     if lags > _BANDED:
         return _by_fourier(torch.cat(list(blocks)), weights)
-    total: Tensor | None = None
-    carried: Tensor | None = None
     half = weights.clone()
     half[0] *= 0.5
-    for block in blocks:
-        if total is None or carried is None:
-            half = half.to(block)
-            band = _toeplitz(half)
-            total = block.new_zeros(block.shape[1], block.shape[1])
-            carried = block.new_zeros(lags, block.shape[1])
-        window = torch.cat([carried, block])
-        smooth = _banded(window, band, lags) if lags else half * block
-        total = total + _cross(block, smooth)
-        carried = window[len(window) - lags :]
-    assert total is not None
+    total = sum(in_order(partial(_lagged, half, _toeplitz(half)), _windows(blocks, lags)))
+    assert isinstance(total, Tensor)
     return total + total.mT
+
+
+def _windows(blocks: Iterable[Tensor], lags: int) -> Iterator[Tensor]:
+    """Yield (L + b, k) blocks below the L rows before them, zeros before the first."""
+    carried: Tensor | None = None
+    for block in blocks:
+        carried = block.new_zeros(lags, block.shape[1]) if carried is None else carried
+        window = torch.cat([carried, block])
+        carried = window[len(window) - lags :]
+        yield window
+
+
+def _lagged(half: Tensor, band: Tensor, window: Tensor) -> Tensor:
+    """Return (k, k) the products of a window's rows with the weighted sums of those up to L before them."""
+    lags = len(half) - 1
+    block = window[lags:]
+    return _cross(block, _banded(window, band.to(window), lags) if lags else half.to(window) * block)
 
 
 def _toeplitz(half: Tensor) -> Tensor:

@@ -1,18 +1,21 @@
 """The row-block engine: everything large is a sum over rows, and only this file loops over rows.
 
-A block is small enough for a CPU's cache and large on a GPU. Blocks depend on the data's shape
-alone, and their sums are added in row order, so a result is the same bit for bit on every run with as many threads.
+A block is small enough for a CPU's cache and large on a GPU. Blocks depend on the data's shape alone, each is computed by one
+thread, and their sums are added in row order, so a result is the same bit for bit on every run, with any number of threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from betahat.data.progress import progress
+from betahat.data.threads import in_order, with_all_threads
+
+T = TypeVar("T")
 
 # Measured (2 cores, k = 20): 8 to 32 thousand rows are equally fast, 1,024 is the best chunk of a
 # batched product, and from 128 to 4,096 nothing changes by more than a tenth.
@@ -21,6 +24,8 @@ _LINE = 8  # doubles in a cache line
 _PIECE = 32
 _CPU_BLOCK = 2**18
 _GPU_BLOCK = 2**25
+# Handing a block to another thread costs 0.05 ms.
+_SHARED = 4
 
 
 class Block(NamedTuple):
@@ -60,12 +65,45 @@ def blocks(*columns: Tensor, rows: int | None = None) -> Iterator[Block]:
     ------
     Block
     """
-    nobs = columns[0].shape[0]
+    cut, starts = _cut(columns, rows)
+    return map(cut, progress(starts, "rows"))
+
+
+def each(function: Callable[[Block], T], *columns: Tensor, rows: int | None = None) -> Iterator[T]:
+    """Yield `function(block)` of one row block after the other.
+
+    Several threads compute where the columns' width decides about the blocks. Blocks of a size that is given are a module's, or a loss's,
+    whose code may not be called by two threads at a time: it has torch's threads to itself, but for few rows.
+
+    Parameters
+    ----------
+    function : callable
+        Maps a `Block` to anything; it may not change what other blocks read.
+    *columns, rows
+        As in `blocks`.
+
+    Yields
+    ------
+    What `function` returns, in row order.
+    """
+    cut, starts = _cut(columns, rows)
+    if rows is not None:
+        few = len(columns[0]) < rows
+        return (function(cut(i)) if few else with_all_threads(function, cut(i)) for i in progress(starts, "rows"))
+    if len(starts) < _SHARED or columns[0].device.type != "cpu":
+        return (function(cut(i)) for i in progress(starts, "rows"))
+    return in_order(lambda start: function(cut(start)), progress(starts, "rows"))
+
+
+def _cut(columns: tuple[Tensor, ...], rows: int | None) -> tuple[Callable[[int], Block], range]:
+    """Return what makes the block that starts at a row, and where blocks start."""
     width = sum(column[:1].numel() for column in columns)
     step = block_rows(width, columns[0].device) if rows is None else max(rows, 1)
-    starts = range(0, max(nobs, 1), step)
-    for start in progress(starts, "rows"):
-        yield Block(start, tuple(_float64(column[start : start + step]) for column in columns))
+
+    def cut(start: int) -> Block:
+        return Block(start, tuple(_float64(column[start : start + step]) for column in columns))
+
+    return cut, range(0, max(columns[0].shape[0], 1), step)
 
 
 def total(
@@ -91,8 +129,7 @@ def total(
     (tensor([5000., 5000.], dtype=torch.float64),)
     """
     sums: tuple[Tensor, ...] = ()
-    for block in blocks(*columns, rows=rows):
-        terms = function(block)
+    for terms in each(function, *columns, rows=rows):
         if not sums:
             sums = tuple(term.clone() for term in terms)
         else:
@@ -103,7 +140,7 @@ def total(
 
 def gather(function: Callable[[Block], Tensor], *columns: Tensor, rows: int | None = None) -> Tensor:
     """Concatenate `function(block)` over the row blocks: one row out for each row in."""
-    parts = [function(block) for block in blocks(*columns, rows=rows)]
+    parts = list(each(function, *columns, rows=rows))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from betahat.data.threads import with_one_thread
 from betahat.errors import DataError, OptionError
 
 P = ParamSpec("P")
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 
 def ordinary(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function compute as it does outside of ``torch.inference_mode()`` and ``torch.no_grad()``; refuse the default device meta."""
+    """Let a function compute with one thread, and as outside of ``torch.inference_mode()`` and ``torch.no_grad()``; refuse the device meta."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -27,9 +28,9 @@ def ordinary(function: Callable[P, R]) -> Callable[P, R]:
                 "torch.set_default_device('cpu')."
             )
         if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-            return function(*args, **kwargs)
+            return with_one_thread(function, *args, **kwargs)
         with torch.inference_mode(False), torch.enable_grad():
-            return function(*args, **kwargs)
+            return with_one_thread(function, *args, **kwargs)
 
     return call
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, blocks
+from betahat.data.blocks import Block, total
 from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
-from betahat.data.progress import progress
 from betahat.errors import (
     CollinearityWarning,
     DataError,
@@ -358,22 +357,19 @@ def _averaged(
 ) -> tuple[Tensor, Tensor]:
     """Return (p, J) averages over the rows and (p, J, k) their derivatives."""
     beside = [column for column in (offset, counts) if column is not None]
-    summed: Tensor | None = None
-    slope: Tensor | None = None
-    for block in blocks(points, *beside):
+
+    def term(block: Block) -> tuple[Tensor, Tensor]:
         x, shift, weights = _read(block, offset, counts)
         with torch.enable_grad():
             theta = params.detach().requires_grad_(True)
             each = effects(theta, x, shift)
             block_sum = (each if weights is None else each * weights[:, None, None]).sum(0)
-            rows = [_gradient(entry, theta) for entry in progress(block_sum.flatten().unbind(), "margins")]
-        jacobian = torch.stack(rows).reshape(*block_sum.shape, len(params))
-        summed = block_sum.detach() if summed is None else summed + block_sum.detach()
-        slope = jacobian if slope is None else slope + jacobian
-    assert summed is not None
-    assert slope is not None
-    total = float(len(points)) if counts is None else float(counts.sum())
-    return summed / total, slope / total
+            rows = [_gradient(entry, theta) for entry in block_sum.flatten().unbind()]
+        return block_sum.detach(), torch.stack(rows).reshape(*block_sum.shape, len(params))
+
+    summed, slope = total(term, points, *beside)
+    rows = float(len(points)) if counts is None else float(counts.sum())
+    return summed / rows, slope / rows
 
 
 def _gradient(entry: Tensor, theta: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from betahat.data.kept import SMALL
 from betahat.data.modes import settled
+from betahat.data.threads import with_all_threads
 from betahat.errors import DataError, OptionError, described, listed, shown
 from betahat.models.options import PLAIN, Manners, reason_of
 
@@ -61,7 +64,12 @@ class Functional:
     attention: bool = False
 
     def __call__(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Return the outputs, (b, ...), at (k,) parameters."""
+        """Return the outputs, (b, ...), at (k,) parameters; of many rows by all threads that torch has."""
+        if sum(part.numel() for part in inputs) > SMALL:
+            return with_all_threads(partial(self._called, params), inputs)
+        return self._called(params, inputs)
+
+    def _called(self, params: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
         if not self.attention:
             return self._outputs(params, inputs)
         with _KERNELS, sdpa_kernel(SDPBackend.MATH):

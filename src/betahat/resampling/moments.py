@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import hessian_matrix, stacked_gradients
 from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, times
-from betahat.data.blocks import blocks, gram, product
+from betahat.data.blocks import Block, blocks, gram, product, total
+from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fit import Fit
 from betahat.objectives.base import LinearIndex
@@ -159,12 +161,18 @@ def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
 
 def streamed(fit: Fit, drawn: Tensor) -> Tensor:
     """Return (R, p) the sums of products under (R, n) weights, of rows whose table is not held."""
-    sums = fit.params.new_zeros(len(drawn), _width(fit))
-    step = max(_PIECE // _width(fit), 1)
     point, sample = point_of(fit), fit.sample
-    for block in blocks(*sample.columns, rows=sample.block_rows or step):
-        values = _row_products(fit, fit.problem.rows(block, point))
-        sums.addmm_(drawn[:, block.start : block.start + len(values)].to(torch.float64), values)
+    step = sample.block_rows or max(_PIECE // _width(fit), 1)
+
+    def products(block: Block) -> tuple[Tensor]:
+        sums = fit.params.new_zeros(len(drawn), _width(fit))
+        for piece in blocks(*block.columns, rows=step):
+            start = block.start + piece.start
+            values = _row_products(fit, fit.problem.rows(Block(start, piece.columns), point))
+            sums.addmm_(drawn[:, start : start + len(values)].to(torch.float64), values)
+        return (sums,)
+
+    (sums,) = total(products, *sample.columns, rows=sample.block_rows)
     return sums
 
 
@@ -191,11 +199,17 @@ def information_grams(fit: Fit, drawn: Tensor) -> Tensor:
     """Return (R, r, r) the information under (R, n) weights, of so many columns that their products are no table."""
     sums, start = fit.params.new_zeros(len(drawn), fit.rank, fit.rank), 0
     for hats in fit.problem.each(lambda rows: rows.hat_rows, point_of(fit)):
-        flat, stop = hats.flatten(0, 1), start + len(hats)
-        for i, weights in enumerate(drawn[:, start:stop].to(torch.float64)):
-            sums[i] += (hats * weights[:, None, None]).flatten(0, 1).mT @ flat
+        stop = start + len(hats)
+        weighted = in_order(partial(_weighted_gram, hats), drawn[:, start:stop].to(torch.float64))
+        for i, products in enumerate(weighted):
+            sums[i] += products
         start = stop
     return sums
+
+
+def _weighted_gram(hats: Tensor, weights: Tensor) -> Tensor:
+    """Return (r, r) the sum of w h h' over (b, m, r) rows."""
+    return (hats * weights[:, None, None]).flatten(0, 1).mT @ hats.flatten(0, 1)
 
 
 def score_factor(fit: Fit) -> Tensor | None:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.problem import Local
-from betahat.data.blocks import blocks
+from betahat.calculus.rows import Rows
 from betahat.data.container import hands_out_copies
 from betahat.data.design import Design
 from betahat.data.progress import progress
+from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fit import Fit, refit_on
 from betahat.resampling.moments import (
@@ -38,7 +39,7 @@ from betahat.resampling.weights import RowWeights
 from betahat.solvers.newton import noise
 
 # Weights of rows and replicates that are held, in bytes: more where the rows' products are made anew for each batch.
-_FEW_BYTES, BYTES = 2**22, 2**27
+FEW_BYTES, BYTES = 2**20, 2**27
 # A GPU has its speed from large products.
 _GPU_TIMES = 16
 # The distance from the limit, in standard errors, of steps that go on to fall as the last one fell.
@@ -88,10 +89,12 @@ class Resample:
 def in_batches(
     reps: int, width: int, device: torch.device, function: Callable[[Tensor], Replicates], budget: int = BYTES
 ) -> Replicates:
-    """Take replicates 0 to reps - 1, as many at a time as have `budget` bytes, `width` for each."""
+    """Take replicates 0 to reps - 1, as many at a time as have `budget` bytes, `width` for each; small batches by several threads."""
+    small = budget < BYTES and device.type == "cpu"
     budget *= 1 if device.type == "cpu" else _GPU_TIMES
     numbers = torch.arange(reps, device=device)
-    parts = [function(some) for some in progress(torch.split(numbers, max(budget // max(width, 1), 1)), "bootstrap")]
+    batches = progress(torch.split(numbers, max(budget // max(width, 1), 1)), "bootstrap")
+    parts = list(in_order(function, batches) if small else map(function, batches))
     return Replicates(torch.cat([part.steps for part in parts]), torch.cat([part.found for part in parts]))
 
 
@@ -139,9 +142,8 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
 
     squares = 24 * fit.rank**2 if closed(fit) or packed(fit) else 0
     width = max(weights.bytes(0 if by_units else rows), squares)
-    return in_batches(
-        reps, width, fit.params.device, refit, BYTES if table is None or squares > width // 2 else _FEW_BYTES
-    )
+    few = closed(fit) and table is not None and squares <= width // 2
+    return in_batches(reps, width, fit.params.device, refit, FEW_BYTES if few else BYTES)
 
 
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:
@@ -227,17 +229,20 @@ def _solved(moments: Moments, known: Known) -> Solved:
 
 def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
     """Return (R, r) the sums of scores at b + Z d, the slope of a penalty taken off."""
-    sums, sample, point = torch.zeros_like(steps), fit.sample, point_of(fit)
-    for block in blocks(*sample.columns, rows=sample.block_rows):
-        rows = fit.problem.rows(block, point)
+
+    def scores(rows: Rows) -> tuple[Tensor]:
         start, stop = rows.start, rows.start + len(rows)
         chunk = max(_PIECE // (stop - start), 1)
+        parts = []
         for top in range(0, len(steps), chunk):
             some = slice(top, top + chunk)
             weights, targets = (
                 None if of is None else of[some, start:stop].to(torch.float64) for of in (drawn.weights, drawn.targets)
             )
-            sums[some] += rows.resampled_scores(steps[some], weights, targets)
+            parts.append(rows.resampled_scores(steps[some], weights, targets))
+        return (torch.cat(parts),)
+
+    (sums,) = fit.problem.total(scores, point_of(fit))
     if fit.problem.penalty is not None:
         often = 1.0 if drawn.weights is None else often_of(fit, drawn.weights)[:, None]
         sums -= often * penalty_slopes(fit, fit.params + steps @ fit.root.mT)

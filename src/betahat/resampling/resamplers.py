@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from betahat.data.sample import Sample
 from betahat.errors import EstimationError
 from betahat.fit import Fit
 from betahat.objectives.base import dispersion
-from betahat.resampling.refits import BYTES, Replicates, in_batches, target_refits, weighted_refits
+from betahat.resampling.refits import BYTES, FEW_BYTES, Replicates, in_batches, target_refits, weighted_refits
 from betahat.resampling.targets import Targets, scaled_scores, sign_targets
 from betahat.resampling.weights import Blocks, Multinomial, RowWeights, Subsample
 from betahat.resampling.wild import jackknifed_scores
@@ -150,27 +151,32 @@ class Multiplied(Resampler):
 
     def refits(self) -> Replicates:
         """Multiply."""
-        fit, weights = self.fit, self.weights
+        fit, weights, rows = self.fit, self.weights, len(self.fit.sample.columns[0])
+        table: Tensor | None = None
         if weights.codes is not None:
             table = unit_scores(fit, weights)
             table = table if fit.problem.penalty is None else table - table.mean(0)
             table = table if self.jackknifed is None else jackknifed_scores(self.jackknifed, table)
+        elif rows * fit.rank <= _TABLE:
+            table = fit.map_rows(lambda rows: scaled_scores(rows, self.power))
+        # the slope of a penalty, to which the scores sum
+        slope = 0.0 if fit.problem.penalty is None else fit.sum_rows(_summed_scores) / float(fit.nobs)
 
         def multiply(replicates: Tensor) -> Replicates:
             if weights.codes is not None:
-                steps = weights.scheme(self.seed, replicates) @ table
+                drawn = weights.scheme(self.seed, replicates)
             else:
-                drawn = weights(self.seed, replicates, len(fit.sample.columns[0]))
-                steps, start = drawn.new_zeros(len(drawn), fit.rank), 0
-                for scores in fit.each(lambda rows: scaled_scores(rows, self.power)):
-                    steps.addmm_(drawn[:, start : start + len(scores)], scores)
-                    start += len(scores)
-                if fit.problem.penalty is not None:  # whose slope the scores sum to
-                    steps -= drawn.sum(1, keepdim=True) * fit.sum_rows(_summed_scores) / float(fit.nobs)
+                drawn = weights(self.seed, replicates, rows)
+            if table is not None:
+                steps = drawn @ table
+            else:
+                (steps,) = fit.problem.total(partial(_weighted_scores, drawn, self.power), fit.point)
+            if weights.codes is None and fit.problem.penalty is not None:
+                steps -= drawn.sum(1, keepdim=True) * slope
             return Replicates(steps, torch.isfinite(steps).all(1))
 
-        width = weights.bytes(0 if weights.codes is not None else len(fit.sample.columns[0]))
-        return in_batches(self.reps, width, fit.params.device, multiply)
+        width = weights.bytes(0 if weights.codes is not None else rows)
+        return in_batches(self.reps, width, fit.params.device, multiply, BYTES if table is None else FEW_BYTES)
 
     def variances(self, found: Replicates) -> Tensor:
         """Return HC0, of least squares whose residuals are multiplied row by row."""
@@ -193,6 +199,9 @@ _NO_UNITS = (
     "method='bca' needs the influence of the units that are drawn, so that it is defined for kind 'pairs', 'bayesian' and 'poisson'; use "
     "'percentile', 'basic' or 'studentized'."
 )
+
+# Up to so many numbers the rows' scores are held while replicates are drawn.
+_TABLE = 2**22
 
 Core = Callable[[Fit, Point], Tensor]
 
@@ -262,6 +271,11 @@ def _classical(sample: Sample) -> Core:
 def _information(problem: Problem, at: Point) -> Tensor:
     """Return (r, r) Z'AZ."""
     return at.root.mT @ problem.evaluate(at.params, at.bread).information @ at.root
+
+
+def _weighted_scores(drawn: Tensor, power: float, rows: Rows) -> tuple[Tensor]:
+    """Return (R, r) the sums of a block's scores times (R, n) numbers."""
+    return (drawn[:, rows.start : rows.start + len(rows)] @ scaled_scores(rows, power),)
 
 
 def _summed_scores(rows: Rows) -> Tensor:

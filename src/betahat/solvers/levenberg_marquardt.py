@@ -10,7 +10,6 @@ from torch import Tensor
 from betahat.calculus.general import LossRows, OutputRows
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows
-from betahat.data.blocks import blocks
 from betahat.data.progress import progress
 from betahat.errors import EstimationError
 from betahat.solvers.triangles import joined_triangle, triangle_of
@@ -86,11 +85,8 @@ def levenberg_marquardt(problem: Problem, start: Tensor) -> tuple[Tensor, int]:
 
 
 def _linearise(problem: Problem, params: Tensor) -> _Linearised | None:
-    sample = problem.sample
     at = Point(params, params.new_empty(0), Bread.GAUSS_NEWTON)
-    joint = joined_triangle(
-        [triangle_of(_joined(problem.rows(block, at))) for block in blocks(*sample.columns, rows=sample.block_rows)]
-    )
+    joint = joined_triangle(list(problem.each(lambda rows: triangle_of(_joined(rows)), at)))
     if not bool(torch.isfinite(joint).all()):
         return None
     width = len(params)

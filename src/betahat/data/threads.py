@@ -1,0 +1,139 @@
+"""Who computes: torch has one thread in betahat's calls, and passes over many rows are shared among Python's threads.
+
+OpenMP and MKL start a team even for a Cholesky factor of five by five, and at the end of every operation its members wait for the
+slowest, spinning. Beside another busy process that is a turn of the scheduler, milliseconds, each time. Threads that take whole
+blocks of rows wait once a pass, and what a block gives does not depend on their number.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class _Here(threading.local):
+    """What the running thread is in: `threads` are the user's within a call, 1 in a thread of ours, and 0 outside of calls."""
+
+    threads = 0
+
+
+class _Teams(NamedTuple):
+    """Functions of an int that set the size of this thread's teams, and of no other thread's, as torch.set_num_threads does."""
+
+    openmp: Callable[[int], object]
+    mkl: Callable[[int], object]
+
+
+def _find_teams() -> _Teams | None:
+    name = {"win32": "torch_cpu.dll", "darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
+    try:
+        library: Any = ctypes.PyDLL(str(Path(torch.__file__).parent / "lib" / name))
+        return _Teams(library.omp_set_num_threads, getattr(library, "MKL_Set_Num_Threads_Local", int))
+    except (
+        OSError,
+        AttributeError,
+    ):  # built without OpenMP, or with its symbols hidden: torch's threads stay as they are
+        return None
+
+
+_HERE = _Here()
+_TEAMS = _find_teams()
+
+
+def with_one_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call a function while torch computes with one thread; the thread's own number comes back, whatever ends the call."""
+    if _HERE.threads or _TEAMS is None:
+        return function(*args, **kwargs)
+    threads = torch.get_num_threads()  # which tells a new thread first what the user has set
+    try:
+        _HERE.threads = threads
+        _TEAMS.openmp(1)
+        _TEAMS.mkl(1)
+        return function(*args, **kwargs)
+    finally:  # an interrupt between two of these must not keep the others from being made
+        try:
+            _TEAMS.openmp(threads)
+        finally:
+            try:
+                _TEAMS.mkl(threads)
+            finally:
+                _HERE.threads = 0
+
+
+def with_all_threads(function: Callable[[S], T], argument: S) -> T:
+    """Call a function, of the user's say, while torch computes with as many threads as the user gave it."""
+    threads = _HERE.threads
+    if threads < 2 or _TEAMS is None:
+        return function(argument)
+    try:
+        _TEAMS.openmp(threads)
+        _TEAMS.mkl(threads)
+        _HERE.threads = 0
+        return function(argument)
+    finally:
+        _HERE.threads = threads
+        _TEAMS.openmp(1)
+        _TEAMS.mkl(1)
+
+
+def in_order(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """Yield `function(item)` of one item after the other, computed by as many threads as the user gave torch."""
+    threads = min(_HERE.threads, os.cpu_count() or 1)
+    items = iter(items)
+    start = list(islice(items, 2))
+    if threads < 2 or len(start) < 2:
+        yield from map(function, chain(start, items))
+        return
+    ahead: deque[Future[T]] = deque()
+    try:
+        for item in chain(start, items):
+            ahead.append(_submit(function, item))
+            if len(ahead) > threads + 2:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:  # after an error, or where nobody asks for the rest
+        for future in ahead:
+            future.cancel()
+        wait(ahead)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "betahat", _begin)
+
+
+def _submit(function: Callable[[S], T], item: S) -> Future[T]:
+    try:
+        return _pool().submit(function, item)
+    except RuntimeError:  # the interpreter is about to end, or has no threads left
+        here: Future[T] = Future()
+        here.set_result(function(item))
+        return here
+
+
+def _begin() -> None:
+    """Let a thread of ours compute alone."""
+    torch.get_num_threads()  # which would set the user's number later, at this thread's first operation
+    assert _TEAMS is not None
+    _TEAMS.openmp(1)
+    _TEAMS.mkl(1)
+    _HERE.threads = 1
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process does not have the threads

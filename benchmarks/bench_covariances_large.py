@@ -1,4 +1,4 @@
-"""Clusters and HAC, a million rows by twenty, beside statsmodels and pyfixest; CR2 of a hundred thousand rows."""
+"""Clusters and HAC, a million rows by twenty, beside statsmodels and pyfixest; CR2 of least squares and of Logit."""
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,37 @@ def test_statsmodels_hac(benchmark, clustered):
 def test_unbalanced(benchmark, unbalanced, kind):
     endog, exog, groups = unbalanced
     benchmark.pedantic(lambda: bh.OLS(endog, exog).fit(bh.Cluster(groups, kind)).bse, rounds=5, warmup_rounds=1)
+
+
+@pytest.fixture(scope="module")
+def answers(clustered):
+    """(n,) yes or no."""
+    _, exog, *_ = clustered
+    return (np.random.default_rng(3).random(len(exog)) < 1 / (1 + np.exp(-0.2 * exog.sum(1)))).astype(float)
+
+
+def test_cr2(benchmark, clustered):
+    endog, exog, firm, _ = clustered
+    benchmark.pedantic(lambda: bh.OLS(endog, exog).fit(bh.Cluster(firm, "CR2")).bse, rounds=3, warmup_rounds=1)
+
+
+def test_cr2_of_weights(benchmark, clustered):
+    endog, exog, firm, year = clustered
+    fit = bh.WLS(endog, exog, weights=1.0 + year).fit
+    benchmark.pedantic(lambda: fit(bh.Cluster(firm, "CR2")).bse, rounds=1)
+
+
+def test_cr2_of_logit(benchmark, clustered, answers):
+    _, exog, firm, _ = clustered
+    benchmark.pedantic(lambda: bh.Logit(answers, exog).fit(bh.Cluster(firm, "CR2")).bse, rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.filterwarnings("ignore::betahat.ClusterWarning")
+def test_cr2_of_logit_of_four_clusters(benchmark, clustered, answers):
+    """Two hundred thousand rows, which m x m matrices of their rows would have taken 161 GB for."""
+    _, exog, firm, _ = clustered
+    few = slice(200_000)
+    benchmark.pedantic(lambda: bh.Logit(answers[few], exog[few]).fit(bh.Cluster(firm[few] % 4, "CR2")).bse, rounds=3)
 
 
 def test_jackknife(benchmark, clustered):

@@ -1,4 +1,6 @@
-"""The peak of memory beyond the data, of OLS on a million rows by twenty, a network, and a bootstrap: `python benchmarks/memory.py`.
+"""The peak of memory beyond the data, of OLS on a million rows by twenty, of clusters and jackknives of it, a network, and a bootstrap.
+
+`python benchmarks/memory.py`, or with the names of some cases.
 
 Two measures: what torch allocates, from its profiler, and what the kernel sees of the process (Linux only), of a first
 call and of a second. Each case is measured in a process of its own.
@@ -10,6 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from conftest import THREADS, network_table, problem, trained_network
 from torch.profiler import ProfilerActivity, profile
@@ -46,6 +49,22 @@ def ols(cov_type):
     return lambda: bh.OLS(endog, exog).fit(cov_type).bse, exog.numel() * exog.element_size()
 
 
+def clustered(make, model=bh.OLS):
+    """Return a call of a model with a covariance of ten thousand clusters in any order, and the bytes of its regressors."""
+    endog, exog = problem(1_000_000, 20)
+    firms = np.random.default_rng(1).integers(0, 10_000, len(endog))
+    if model is bh.Logit:
+        exog[:, 1:] *= 0.2
+        endog = (endog > 0).to(endog)
+    model(endog[:4000], exog[:4000]).fit(make(firms[:4000] % 100)).bse.sum()
+    return lambda: model(endog, exog).fit(make(firms)).bse, exog.numel() * exog.element_size()
+
+
+def weighted(endog, exog):
+    """Return least squares with weights."""
+    return bh.WLS(endog, exog, weights=1.0 + endog.sigmoid())
+
+
 def network():
     """Return a call of a network's table, and the bytes of its inputs."""
     net, x, y, decay = trained_network()
@@ -60,6 +79,15 @@ def bootstrap():
 
 
 CASES = {cov_type: partial(ols, cov_type) for cov_type in ("nonrobust", "HC1", "HC3")}
+CASES |= {kind: partial(clustered, partial(bh.Cluster, kind=kind)) for kind in ("CR1S", "CR2", "CR3")}
+CASES |= {
+    "CR2 of WLS": partial(clustered, partial(bh.Cluster, kind="CR2"), weighted),
+    "CR2 of Logit": partial(clustered, partial(bh.Cluster, kind="CR2"), bh.Logit),
+    "CR3 of Logit": partial(clustered, partial(bh.Cluster, kind="CR3"), bh.Logit),
+    "cluster-jk": partial(clustered, bh.Jackknife),
+    "jackknife": partial(clustered, lambda firms: bh.Jackknife()),
+    "wild": partial(clustered, lambda firms: bh.Bootstrap(99, "wild", clusters=firms, seed=1)),
+}
 CASES |= {"network": network, "bootstrap": bootstrap}
 
 
@@ -70,7 +98,7 @@ def measure(case):
         figures.append(allocated_peak(call))
     texts = [f"{figure / 2**20:.1f} MiB ({figure / size:.1%} of X)" for figure in figures]
     print(
-        f"{case:10s} process: first call {texts[0]}, second {texts[1]}; tensors {', '.join(texts[2:]) or 'not traced'}"
+        f"{case:12s} process: first call {texts[0]}, second {texts[1]}; tensors {', '.join(texts[2:]) or 'not traced'}"
     )
 
 

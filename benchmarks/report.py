@@ -86,6 +86,18 @@ QUESTIONS = [
         "covariances_large::test_unbalanced[CR1S]",
         "",
     ),
+    (
+        "CR2 of Logit over CR2 of OLS, n = 1e6, 10,000 clusters",
+        "covariances_large::test_cr2_of_logit",
+        "covariances_large::test_cr2",
+        "at most 5",
+    ),
+    (
+        "CR2 of Logit, n = 2e5 in 4 clusters, over CR2 of OLS",
+        "covariances_large::test_cr2_of_logit_of_four_clusters",
+        "covariances_large::test_cr2",
+        "",
+    ),
     *(
         (
             f"{peer} over pairs of OLS, a replicate, n = {rows}, k = {width}",

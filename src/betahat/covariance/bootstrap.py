@@ -13,14 +13,14 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of, time_of
 from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.hac import warn_of_order
-from betahat.covariance.leverage import whitened_hats
+from betahat.covariance.leverage import hat_grams, rotated_sums
 from betahat.covariance.replicates import Resampled, WildTest
-from betahat.covariance.satterthwaite import ClusterHats
 from betahat.data.groups import Groups
 from betahat.errors import (
     BootstrapWarning,
@@ -342,11 +342,11 @@ class Plan:
         """Return the resampler by rows' weights."""
         return Weighted(self.fit, self.weights(scheme), self.seed, self.reps, counts)
 
-    @cached_property
-    def hats(self) -> ClusterHats:
-        """The clusters' hat matrices and scores in Z's coordinates."""
+    @property
+    def hats(self) -> Tensor:
+        """(G, r, r) the clusters' hat matrices in Z's coordinates."""
         assert self.groups is not None
-        return whitened_hats(self.fit, self.groups)
+        return hat_grams(self.fit, self.groups)
 
     @property
     def signs(self) -> Scheme:
@@ -363,7 +363,7 @@ class Plan:
         clusters, nobs = float(self.units), float(fit.nobs)
         factor = (clusters - 1.0) / clusters
         factor = factor if crv3 else (nobs - 1.0) / fit.df_resid / factor
-        sample = WildClusters(self.hats.grams, self.hats.sums, jackknifed, crv3, options.null, factor)
+        sample = WildClusters(self.hats, rotated_sums(fit, self.groups), jackknifed, crv3, options.null, factor)
         return WildTest(fit, sample, self.signs, self.seed, self.reps)
 
 
@@ -380,7 +380,7 @@ class _Kind:
 def _wild(plan: Plan) -> Resampler:
     fit, options = plan.fit, plan.options
     _check_least_squares(fit)
-    hats = plan.hats.grams if plan.groups is not None and options.variant[0] == "3" else None
+    hats = plan.hats if plan.groups is not None and options.variant[0] == "3" else None
     power = slack_power(options.residuals)
     return Multiplied(
         fit, plan.weights(plan.signs), plan.seed, plan.reps, power, hats, residuals=fit.sample.counts is None

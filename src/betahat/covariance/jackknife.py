@@ -11,7 +11,7 @@ from torch import Tensor
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
-from betahat.covariance.leverage import full
+from betahat.covariance.leverage import left_out
 from betahat.data.groups import Groups
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
@@ -111,15 +111,15 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
     """Return (G, k) b(-g) - b by refits, or (G, r) in Z's coordinates, up to the sign."""
     if refit and not _exact(fit):
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
-        left_out = [rows[groups.codes == g] for g in range(groups.count)]
-        return torch.stack([refit_without(fit, out) - fit.params for out in progress(left_out, "jackknife")])
-    adjusted = full(fit, groups)
-    if adjusted.fixed:
+        numbers = progress(range(groups.count), "jackknife")
+        return torch.stack([refit_without(fit, rows[groups.codes == g]) - fit.params for g in numbers])
+    steps, fixed = left_out(fit, groups)
+    if fixed:
         raise EstimationError(
             f"Without some cluster of {groups.name} a coefficient cannot be estimated, a dummy of its own say, so that the jackknife is not "
             "defined; leave that column out, or use Cluster(kind='CR3'), which is right for the other coefficients."
         )
-    return adjusted.scores
+    return steps
 
 
 def _row_steps(fit: Fit, refit: bool) -> tuple[Tensor, Tensor | None]:

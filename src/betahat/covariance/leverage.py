@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Rows, root_of_counts, rotated_scores, times
-from betahat.covariance.satterthwaite import (
-    Adjusted,
-    ClusterHats,
+from betahat.covariance.adjustments import (
+    Part,
+    full_of_pairs,
     fully_adjusted,
     half_adjusted,
-    half_adjusted_pairs,
-    half_adjusted_rows,
+    half_of_pairs,
+    half_of_rows,
+    steps_without,
 )
-from betahat.data.blocks import group_grams
+from betahat.covariance.satterthwaite import Adjusted
+from betahat.data.batches import batches
+from betahat.data.blocks import gram
 from betahat.data.groups import Groups
 from betahat.fit import Fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.memory import check_numbers_fit
+
+# Clusters are taken together while their rows have so many numbers.
+_NUMBERS = 2**17
 
 
 def score_sums(fit: Fit, groups: Groups) -> Tensor:
@@ -46,47 +52,53 @@ def rotated_sums(fit: Fit, groups: Groups) -> Tensor:
 
 
 def half(fit: Fit, groups: Groups, target: str) -> Adjusted:
-    """Return CR2: from r x r products where whitened errors have one variance, else cluster by cluster.
+    """Return CR2 of a fit of any model whose rows have leverage.
 
-    Parameters
-    ----------
-    fit : Fit
-        Of any model whose rows have leverage.
-    groups : Groups
-        The clusters.
-    target : {"identity", "inverse_weights"}
-        The errors' covariance, of weighted least squares; a generalized linear model has its variance function.
+    The errors' covariance of weighted least squares is the identity or the inverse weights, by `target`; a generalized linear model has its
+    variance function.
     """
-    return fit.once(("half", target, groups), lambda: _half(fit, groups, target))
-
-
-def full(fit: Fit, groups: Groups, target: str = "inverse_weights") -> Adjusted:
-    """Return CR3, whose scores in Z's coordinates are the steps to the fits without each cluster; see `half`."""
 
     def compute() -> Adjusted:
         if _homoskedastic(fit, target):
-            hats = _paired_hats(fit, groups)
-            return fully_adjusted(hats, hats.grams[:, : fit.rank, fit.rank :])
-        hats = whitened_hats(fit, groups)
-        return fully_adjusted(hats, hats.grams)
+            middle = _middle(fit.sum_rows(_squares))
+            return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
+        objective = fit.objective
+        varies = isinstance(objective, LinearIndex) and objective.variance(fit.params[:1]) is not None
+        if varies or _weighted(fit):
+            return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
+        sums = rotated_sums(fit, groups)
+        return _adjusted(fit, groups, _hats, lambda rows, some: half_adjusted(rows, sums[some]))
+
+    return fit.once(("half", target, groups), compute)
+
+
+def full(fit: Fit, groups: Groups, target: str = "inverse_weights") -> Adjusted:
+    """Return CR3; see `half`."""
+
+    def compute() -> Adjusted:
+        if _homoskedastic(fit, target):
+            return _adjusted(fit, groups, _pairs, lambda rows, _: full_of_pairs(rows), _middle(fit.sum_rows(_squares)))
+        sums = rotated_sums(fit, groups)
+        return _adjusted(fit, groups, _hats, lambda rows, some: fully_adjusted(rows, sums[some]))
 
     return fit.once(("full", target, groups), compute)
 
 
-def _half(fit: Fit, groups: Groups, target: str) -> Adjusted:
-    objective = fit.objective
-    if _homoskedastic(fit, target):
-        width, pieces = fit.rank, list(_clusters(fit, groups, _pairs))
-        squares = sum(
-            (part[:, width:-1].mT @ part[:, width:-1] for part in pieces), torch.zeros(width, width).to(fit.root)
-        )
-        return half_adjusted_pairs(((part[:, :-1], part[:, -1]) for part in pieces), _middle(squares), fit.root)
-    varies = isinstance(objective, LinearIndex) and objective.variance(fit.params[:1]) is not None
-    if not varies and not _weighted(fit):
-        return half_adjusted(whitened_hats(fit, groups))
-    check_numbers_fit(4 * int(groups.sizes.max()) ** 2, "The leverages of the largest cluster", fit.params.device)
-    whitened = _clusters(fit, groups, _whitened)
-    return half_adjusted_rows(((part[:, :-2], part[:, -2], part[:, -1]) for part in whitened), fit.root)
+def left_out(fit: Fit, groups: Groups) -> tuple[Tensor, bool]:
+    """Return (G, r) the steps to the fits without each cluster in Z's coordinates, up to the sign, and whether one fixes a direction."""
+
+    def compute() -> tuple[Tensor, bool]:
+        sums = rotated_sums(fit, groups)
+        steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
+        return steps, bool(fixed.any())
+
+    return fit.once(("left out", groups), compute)
+
+
+def hat_grams(fit: Fit, groups: Groups) -> Tensor:
+    """Return (G, r, r) the clusters' shares of the information, in Z's coordinates."""
+    check_numbers_fit(2 * groups.count * fit.rank**2, f"The leverages of {groups.count} clusters", fit.params.device)
+    return fit.once(("hats", groups), lambda: _by_cluster(fit, groups, _hats, lambda rows, _: (rows.mT @ rows,))[0])
 
 
 def _weighted(fit: Fit) -> bool:
@@ -99,23 +111,36 @@ def _homoskedastic(fit: Fit, target: str) -> bool:
 
 
 def _pairs(rows: Rows) -> Tensor:
-    """Return (b, 2 r + 1) [U, W U, e] of weighted least squares; rows of weight zero are zero."""
+    """Return (b, 2 r + 1) [U, W U, e] of weighted least squares, as often as they count; rows of weight zero are zero."""
     block = index_rows(rows)
-    weights = block.weights
+    weights, often = block.weights, root_of_counts(block.counts)
     assert weights is not None
     used = weights > 0
     errors = torch.where(used, block.residual / weights, 0.0)
-    return torch.cat([times(block.rotated, used.to(weights)), times(block.rotated, weights), errors[:, None]], 1)
+    plain = times(block.rotated, used.to(weights))
+    return times(torch.cat([plain, times(block.rotated, weights), errors[:, None]], 1), often)
+
+
+def _squares(rows: Rows) -> Tensor:
+    """Return (r, r) the sum of W U'U W."""
+    pairs = _pairs(rows)
+    return gram(pairs[:, pairs.shape[1] // 2 : -1].contiguous())
 
 
 def _whitened(rows: Rows) -> Tensor:
     """Return (b, r + 2) [U, e, f], e whitened and f the errors' variance; rows without information are zero."""
     block = index_rows(rows)
-    hats = block.hat_rows[:, 0]
+    variance, often = _variance(block), root_of_counts(block.counts)
+    hats = torch.where((variance > 0)[:, None], times(block.hat_rows[:, 0], often), 0.0)
     curvature = torch.ones_like(block.residual) if block.curvature is None else block.curvature
-    used = hats.any(1)
-    beside = torch.stack([block.residual * curvature.rsqrt(), _variance(block)], 1)
-    return torch.cat([hats, torch.where(used[:, None], beside, 0.0)], 1)
+    # a row that occurs c times has c U'U and c U'e, and its variance
+    beside = torch.stack([times(block.residual * curvature.rsqrt(), often), variance], 1)
+    return torch.cat([hats, torch.where(hats.any(1)[:, None], beside, 0.0)], 1)
+
+
+def _hats(rows: Rows) -> Tensor:
+    """Return (b, m, r) the rows' hats, as often as they count."""
+    return times(rows.hat_rows, root_of_counts(rows.counts))
 
 
 def _variance(block: IndexRows) -> Tensor:
@@ -124,54 +149,42 @@ def _variance(block: IndexRows) -> Tensor:
     return plain if block.weights is None else plain / block.weights
 
 
-def _clusters(fit: Fit, groups: Groups, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
-    """Yield `function(rows)` of one cluster after the other, rows as often as they count and those of zeros left out."""
-    order = torch.argsort(groups.codes, stable=True)
-    parts, codes, counts = torch.cat(list(fit.each_in(order, function))), groups.codes[order], fit.design.counts
-    if counts is not None:
-        often = counts[order].long()
-        parts, codes = parts.repeat_interleave(often, 0), codes.repeat_interleave(often)
-    used = parts.any(1)
-    sizes = torch.bincount(codes[used], minlength=groups.count)
-    return iter(part for part in torch.split(parts[used], sizes.tolist()) if len(part))
+def _adjusted(
+    fit: Fit,
+    groups: Groups,
+    function: Callable[[Rows], Tensor],
+    adjust: Callable[[Tensor, Tensor], Part],
+    middle: Tensor | None = None,
+) -> Adjusted:
+    """Return the adjustment of all clusters, from `adjust` of the (b, m, w) rows of some of them and their (b,) numbers."""
+    middle = -torch.eye(fit.rank).to(fit.root) if middle is None else middle
+    count, width = groups.count, fit.rank * (fit.rank + len(middle))
+    check_numbers_fit(count * width, f"The adjustments of {count} clusters", fit.params.device)
+    scores, own, reach, fixed = _by_cluster(fit, groups, function, adjust)
+    return Adjusted(scores, own, reach, middle, fit.root, int(fixed.sum()))
 
 
-def whitened_hats(fit: Fit, groups: Groups) -> ClusterHats:
-    """Return what adjustments need, the errors' covariance being what the weights or the curvature say."""
-
-    def compute() -> ClusterHats:
-        grams = _grams(fit, groups, lambda rows: times(rows.hat_rows, root_of_counts(rows.counts)), fit.rank)
-        eye = torch.eye(fit.rank).to(fit.root)
-        return ClusterHats(grams, rotated_sums(fit, groups), -eye, eye, fit.root)
-
-    return fit.once(("hats", groups), compute)
-
-
-def _paired_hats(fit: Fit, groups: Groups) -> ClusterHats:
-    """Return the same of weighted least squares whose errors have one variance."""
-    width, eye = fit.rank, torch.eye(fit.rank).to(fit.root)
-    grams = _grams(fit, groups, lambda rows: _pairs(rows)[:, None], 2 * width + 1)
-    squares = grams[:, width:-1, width:-1].sum(0)
-    pick = torch.cat([torch.zeros_like(eye), eye])
-    return ClusterHats(grams[:, :-1, :-1], grams[:, :-1, -1], _middle(squares), pick, fit.root)
+def _by_cluster(
+    fit: Fit,
+    groups: Groups,
+    function: Callable[[Rows], Tensor],
+    adjust: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+) -> tuple[Tensor, ...]:
+    """Return (G, ...) what `adjust` makes of the `function` of rows, cluster by cluster; zeros of clusters without rows."""
+    together = batches(groups, max(_NUMBERS // fit.rank, 1))
+    found: tuple[Tensor, ...] = ()
+    for some, rows in together.stacked(fit.each_in(together.places, function)):
+        parts = adjust(rows if rows.ndim == 3 else rows.flatten(1, 2), some)
+        found = found or tuple(part.new_zeros(groups.count, *part.shape[1:]) for part in parts)
+        for whole, part in zip(found, parts, strict=True):
+            whole[some] = part
+    return found
 
 
 def _middle(squares: Tensor) -> Tensor:
     """Return C = [[Q, -I], [-I, 0]]."""
     eye = torch.eye(len(squares)).to(squares)
     return torch.cat([torch.cat([squares, -eye], 1), torch.cat([-eye, torch.zeros_like(eye)], 1)])
-
-
-def _grams(fit: Fit, groups: Groups, function: Callable[[Rows], Tensor], width: int) -> Tensor:
-    """Return (G, p, p) the clusters' sums of products of `function(rows)`, (b, m, p), taking the rows cluster by cluster."""
-    check_numbers_fit(4 * groups.count * width**2, f"The leverages of {groups.count} clusters", fit.params.device)
-    order, start = torch.argsort(groups.codes, stable=True), 0
-    sums = fit.root.new_zeros(groups.count, width, width)
-    for part in fit.each_in(order, function):
-        codes = groups.codes[order[start : start + len(part)]]
-        group_grams(part.flatten(0, 1), codes.repeat_interleave(part.shape[1]), sums)
-        start += len(part)
-    return sums
 
 
 def _counted_scores(rows: Rows) -> Tensor:

@@ -1,8 +1,7 @@
-"""Clusters' adjustments by their leverage, and the degrees of freedom that go with them: CR2, CR3, Satterthwaite, AHT."""
+"""Degrees of freedom of adjusted clusters, CR2 and CR3: Satterthwaite's and those of Hotelling's T^2 (AHT)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,43 +9,12 @@ from torch import Tensor
 
 from betahat.covariance.base import SmallSample
 from betahat.data.container import hands_out_copies
-from betahat.data.progress import progress
 from betahat.solvers.lengths import unit_rows
 
-# An eigenvalue of I - H within 1e-10 of zero: the cluster alone fixes that direction.
-_FIXED = 1e-10
+# Restrictions that repeat each other leave eigenvalues below this share of the largest.
+_REPEATED = 1e-10
 # Contrasts are taken so many numbers at a time.
 _NUMBERS = 2**22
-# A Cholesky factor of I - H with a diagonal below this is left to the eigenvalues.
-_CLOSE = 1e-2
-
-
-@dataclass(frozen=True, eq=False)
-class ClusterHats:
-    """What adjustments by products need of the clusters: the residuals' working covariance is I + P C P'.
-
-    Whitened, P_g = U_g = W_g^(1/2) X_g Z, C = -I and F = I. For weighted least squares whose errors have one variance
-    P_g = [U_g, W_g U_g] with U_g = X_g Z, C = [[Q, -I], [-I, 0]] with Q = U'W^2U, and F takes the second half.
-
-    Attributes
-    ----------
-    grams : Tensor
-        (G, p, p) P_g'P_g.
-    sums : Tensor
-        (G, p) P_g'e_g of the residuals e, whitened where U is.
-    middle : Tensor
-        (p, p) C.
-    pick : Tensor
-        (p, r) F, so that the scores in Z's coordinates are F'P_g'e_g.
-    root : Tensor
-        (k, r) Z.
-    """
-
-    grams: Tensor
-    sums: Tensor
-    middle: Tensor
-    pick: Tensor
-    root: Tensor
 
 
 @hands_out_copies
@@ -110,7 +78,7 @@ class Adjusted(SmallSample):
         own, v = self._parts(directions)
         expected = own.sum(0) + torch.einsum("gps,pq,gqt->st", v, self.middle, v)
         spectrum, vectors = torch.linalg.eigh(expected)
-        held = spectrum > _FIXED * spectrum[-1]  # restrictions that repeat each other do not count
+        held = spectrum > _REPEATED * spectrum[-1]  # restrictions that repeat each other do not count
         own, v = self._parts((vectors[:, held] * spectrum[held].rsqrt()).mT @ directions)
         turned = self.middle @ v
         cross = v.mT @ turned
@@ -126,100 +94,3 @@ class Adjusted(SmallSample):
     def _parts(self, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Return (G, J, J) u_s'N u_t and (G, p, J) v = T u."""
         return directions @ self.own @ directions.mT, self.reach @ directions.mT
-
-
-def half_adjusted(hats: ClusterHats) -> Adjusted:
-    """Return CR2 where whitened errors have one variance: L_g = (I - U_g'U_g)^(-1/2), so that the variance is unbiased."""
-    spectrum, vectors = torch.linalg.eigh(hats.grams)
-    held = spectrum < 1.0 - _FIXED
-    inverse_root = torch.where(held, 1.0 - spectrum, torch.inf).rsqrt()
-    return _mapped(hats, (vectors * inverse_root[:, None]) @ vectors.mT, int((~held).any(1).sum()))
-
-
-def half_adjusted_pairs(pieces: Iterable[tuple[Tensor, Tensor]], middle: Tensor, root: Tensor) -> Adjusted:
-    """Return CR2 of weighted least squares whose errors have one variance: K = (I + P C P')^(-1/2) W U, P = [U, W U].
-
-    With P = Q R the root is that of I + R C R' in the columns of Q, and no product of P loses digits.
-
-    Parameters
-    ----------
-    pieces : iterable of (P, e)
-        A cluster's (m, 2 r) P and (m,) residuals.
-    middle : Tensor
-        (2 r, 2 r) C.
-    root : Tensor
-        (k, r) Z.
-    """
-    scores, own, reach, fixed, width = [], [], [], 0, root.shape[1]
-    for pairs, errors in progress(list(pieces), "CR2"):
-        left, right = torch.linalg.qr(pairs)
-        inner = torch.eye(len(right)).to(right) + right @ middle @ right.mT
-        spectrum, vectors = torch.linalg.eigh(inner)
-        held = spectrum > _FIXED
-        inverse = torch.where(held, spectrum, torch.inf).rsqrt()
-        weights = (vectors * inverse) @ (vectors.mT @ right[:, width:])
-        scores.append(weights.mT @ (left.mT @ errors))
-        own.append(weights.mT @ weights)
-        reach.append(right.mT @ weights)
-        fixed += bool((~held).any())
-    return Adjusted(torch.stack(scores), torch.stack(own), torch.stack(reach), middle, root, fixed)
-
-
-def half_adjusted_rows(pieces: Iterable[tuple[Tensor, Tensor, Tensor]], root: Tensor) -> Adjusted:
-    """Return CR2 where the errors' variances f differ between rows: K = f B^(-1/2) U, B = f (I - U U') f.
-
-    Parameters
-    ----------
-    pieces : iterable of (U, e, f)
-        A cluster's (m, r) U, (m,) whitened residuals e and (m,) f. Its m x m matrix is the largest that is held.
-    root : Tensor
-        (k, r) Z.
-
-    References
-    ----------
-    R: ``clubSandwich::vcovCR``, which takes this root of the many that make the variance unbiased.
-    """
-    scores, own, reach, fixed = [], [], [], 0
-    for hats, errors, spread in progress(list(pieces), "CR2"):
-        inner = torch.diag(spread.square()) - (spread[:, None] * hats) @ (spread[:, None] * hats).mT
-        spectrum, vectors = torch.linalg.eigh(inner)
-        free = torch.linalg.eigvalsh(hats.mT @ hats)  # the directions that the cluster fixes, whatever its variances
-        lost = int((free > 1.0 - _FIXED).sum())
-        inverse = spectrum.clamp_min(torch.finfo(spectrum.dtype).tiny).rsqrt()
-        inverse[:lost] = 0.0
-        weights = spread[:, None] * ((vectors * inverse) @ (vectors.mT @ hats))
-        scores.append(weights.mT @ errors)
-        own.append(weights.mT @ weights)
-        reach.append(hats.mT @ weights)
-        fixed += lost > 0
-    return Adjusted(
-        torch.stack(scores), torch.stack(own), torch.stack(reach), -torch.eye(root.shape[1]).to(root), root, fixed
-    )
-
-
-def fully_adjusted(hats: ClusterHats, leverages: Tensor) -> Adjusted:
-    """Return CR3: A_g = (I - H_gg)^-1, so that the scores are those of leaving a cluster out.
-
-    Parameters
-    ----------
-    hats : ClusterHats
-        Of the clusters.
-    leverages : Tensor
-        (G, r, r) M_g, a cluster's share of the information, in Z's coordinates.
-    """
-    eye = torch.eye(leverages.shape[1]).to(leverages)
-    lower, failed = torch.linalg.cholesky_ex(eye - leverages)
-    inverse = torch.cholesky_solve(eye.expand_as(lower), lower)
-    close = ((failed != 0) | (lower.diagonal(dim1=1, dim2=2).amin(1) < _CLOSE)).nonzero().flatten()
-    spectrum, vectors = torch.linalg.eigh(leverages[close])
-    held = spectrum < 1.0 - _FIXED
-    reciprocal = torch.where(held, 1.0 - spectrum, torch.inf).reciprocal()
-    inverse[close] = (vectors * reciprocal[:, None]) @ vectors.mT
-    return _mapped(hats, hats.pick @ inverse, int((~held).any(1).sum()))
-
-
-def _mapped(hats: ClusterHats, maps: Tensor, fixed: int) -> Adjusted:
-    """Return the adjustment K_g = P_g L_g of (G, p, r) maps L."""
-    reach = hats.grams @ maps
-    scores = torch.einsum("gpr,gp->gr", maps, hats.sums)
-    return Adjusted(scores, maps.mT @ reach, reach, hats.middle, hats.root, fixed)

@@ -1,0 +1,277 @@
+"""What CR2 and CR3 make of clusters: adjusted scores and what degrees of freedom need, of b clusters of m rows at a time.
+
+With H_gg a cluster's block of the hat matrix, CR3 takes (I - H_gg)^-1, and CR2 the inverse root of the residuals' covariance. None of them
+needs an m x m matrix: whitened errors of one variance leave functions of the (r, r) products U'U, weights beside them an R of [U, W U],
+and variances that differ between rows a rational function of B = f (I - U U') f, each term of which is diagonal but for r columns.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from betahat.solvers.roots import inverse_root_terms
+
+# An eigenvalue of I - H within 1e-10 of zero: the cluster alone fixes that direction.
+FIXED = 1e-10
+# A Cholesky factor of I - H with a diagonal below this is left to the eigenvalues.
+_CLOSE = 1e-2
+# Up to so many rows for each coefficient, m x m matrices take less time than (r, r) matrices for each term.
+_FEW_ROWS = 2
+# So many numbers are made of rows at a time, or of so many rows.
+_NUMBERS, _ROWS = 2**20, 16
+
+
+class Part(NamedTuple):
+    """The adjustment K of b clusters; see `satterthwaite.Adjusted`.
+
+    Attributes
+    ----------
+    scores : Tensor
+        (b, r) K'e.
+    own : Tensor
+        (b, r, r) N.
+    reach : Tensor
+        (b, p, r) T.
+    fixed : Tensor
+        (b,) whether the cluster alone fixes some direction.
+    """
+
+    scores: Tensor
+    own: Tensor
+    reach: Tensor
+    fixed: Tensor
+
+
+def half_adjusted(hats: Tensor, sums: Tensor) -> Part:
+    """Return CR2 of (b, m, r) U and (b, r) U'e, whose whitened errors e have one variance: K = U L, L = (I - U'U)^(-1/2)."""
+    grams = hats.mT @ hats
+    spectrum, vectors = torch.linalg.eigh(grams)
+    held = spectrum < 1.0 - FIXED
+    inverse_root = torch.where(held, 1.0 - spectrum, torch.inf).rsqrt()
+    return _mapped(grams, sums, (vectors * inverse_root[:, None]) @ vectors.mT, ~held.all(1))
+
+
+def fully_adjusted(hats: Tensor, sums: Tensor) -> Part:
+    """Return CR3 of (b, m, r) U and (b, r) U'e: K = U L, L = (I - U'U)^-1, whose scores are the steps to the fits without each cluster."""
+    grams = hats.mT @ hats
+    inverse, fixed = _inverse(grams)
+    return _mapped(grams, sums, inverse, fixed)
+
+
+def steps_without(hats: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (b, r) scores of CR3 alone, and (b,) whether the cluster fixes a direction; see `fully_adjusted`."""
+    grams = hats.mT @ hats
+    lower, failed = torch.linalg.cholesky_ex(torch.eye(grams.shape[1]).to(grams) - grams)
+    scores = torch.cholesky_solve(sums[:, :, None], lower)[:, :, 0]
+    fixed = torch.zeros_like(failed, dtype=torch.bool)
+    close = _close(lower, failed)
+    if len(close):
+        inverse, fixed[close] = _inverse_by_eigenvalues(grams[close])
+        scores[close] = (inverse @ sums[close][:, :, None])[:, :, 0]
+    return scores, fixed
+
+
+def half_of_pairs(pairs: Tensor, middle: Tensor) -> Part:
+    """Return CR2 of weighted least squares whose errors have one variance: K = (I + P C P')^(-1/2) W U, P = [U, W U].
+
+    With P = Q R the root is that of I + R C R' in the columns of Q, and no product of P loses digits.
+
+    Parameters
+    ----------
+    pairs : Tensor
+        (b, m, 2 r + 1) P and the residuals.
+    middle : Tensor
+        (2 r, 2 r) C.
+    """
+    width = len(middle) // 2
+    short = pairs.shape[2] - pairs.shape[1]
+    padded = pairs if short <= 0 else torch.nn.functional.pad(pairs, (0, 0, 0, short))
+    whole = torch.linalg.qr(padded, mode="r").R
+    right, errors = whole[:, :-1, :-1], whole[:, :-1, -1:]
+    spectrum, vectors = torch.linalg.eigh(torch.eye(2 * width).to(middle) + right @ middle @ right.mT)
+    held = spectrum > FIXED
+    inverse = torch.where(held, spectrum, torch.inf).rsqrt()
+    weights = (vectors * inverse[:, None]) @ (vectors.mT @ right[:, :, width:])
+    return Part((weights.mT @ errors)[:, :, 0], weights.mT @ weights, right.mT @ weights, ~held.all(1))
+
+
+def full_of_pairs(pairs: Tensor) -> Part:
+    """Return CR3 of (b, m, 2 r + 1) [P, e], as `half_of_pairs`: K = W U (I - U'W U)^-1."""
+    width = pairs.shape[2] // 2
+    products = pairs.mT @ pairs
+    inverse, fixed = _inverse(products[:, :width, width:-1])
+    reach = products[:, :-1, width:-1] @ inverse
+    scores = (inverse.mT @ products[:, width:-1, -1:])[:, :, 0]
+    return Part(scores, inverse.mT @ reach[:, width:], reach, fixed)
+
+
+def half_of_rows(rows: Tensor) -> Part:
+    """Return CR2 where the errors' variances f differ between rows: K = f B^(-1/2) U, B = f (I - U U') f.
+
+    Parameters
+    ----------
+    rows : Tensor
+        (b, m, r + 2) U, whitened residuals e, and f, which is zero in rows that do not count.
+
+    References
+    ----------
+    R: ``clubSandwich::vcovCR``, which takes this root of the many that make the variance unbiased.
+    """
+    hats, errors, spread = rows[:, :, :-2], rows[:, :, -2], rows[:, :, -1]
+    largest = spread.amax(1, keepdim=True)
+    spread = torch.where(
+        spread > 0, spread / largest, 1.0
+    )  # K is the same whatever the unit of f; a row without U may have any
+    grams = hats.mT @ hats
+    if hats.shape[1] <= _FEW_ROWS * hats.shape[2]:
+        return _by_eigenvectors(hats, errors, spread, torch.linalg.eigvalsh(grams))
+    free = 1.0 - grams.diagonal(dim1=1, dim2=2).sum(1)  # not more than the smallest eigenvalue of I - U'U
+    close = free < 0.5
+    if not bool(close.any()):
+        return _by_terms(hats, errors, spread, grams, free)
+    spectrum, vectors = torch.linalg.eigh(grams[close])
+    found = _in_eigenvectors(hats[close] @ vectors, errors[close], spread[close], spectrum, vectors)
+    if bool(close.all()):
+        return found
+    other = _by_terms(hats[~close], errors[~close], spread[~close], grams[~close], free[~close])
+    joint = Part(*(part.new_empty(len(close), *part.shape[1:]) for part in found))
+    for whole, some, rest in zip(joint, found, other, strict=True):
+        whole[close], whole[~close] = some, rest
+    return joint
+
+
+def _by_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Tensor) -> Part:
+    """Return `half_of_rows` from the (b, m, m) B; `spectrum`, (b, r), is that of U'U, the directions that the cluster fixes being its ones."""
+    scaled = spread[:, :, None] * hats
+    values, vectors = torch.linalg.eigh(torch.diag_embed(spread.square()) - scaled @ scaled.mT)
+    lost = (spectrum > 1.0 - FIXED).sum(1)
+    inverse = values.clamp_min(torch.finfo(values.dtype).tiny).rsqrt()
+    inverse = inverse.masked_fill(torch.arange(inverse.shape[1], device=lost.device) < lost[:, None], 0.0)
+    weights = spread[:, :, None] * ((vectors * inverse[:, None]) @ (vectors.mT @ hats))
+    scores = (weights.mT @ errors[:, :, None])[:, :, 0]
+    return Part(scores, weights.mT @ weights, hats.mT @ weights, lost > 0)
+
+
+def _in_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Tensor, vectors: Tensor) -> Part:
+    """Return `half_of_rows` of clusters that fix some direction, or nearly so, where U is already U V, V the (b, r, r) eigenvectors of U'U."""
+    lost = spectrum > 1.0 - FIXED
+    slack = torch.where(lost, 0.0, 1.0 - spectrum)
+    least = torch.where(lost, 1.0, slack).amin(1)
+    found = _by_terms(hats, errors, spread, torch.diag_embed(spectrum), least, slack, lost)
+    return Part(
+        (vectors @ found.scores[:, :, None])[:, :, 0],
+        vectors @ found.own @ vectors.mT,
+        vectors @ found.reach @ vectors.mT,
+        found.fixed,
+    )
+
+
+def _by_terms(
+    hats: Tensor,
+    errors: Tensor,
+    spread: Tensor,
+    grams: Tensor,
+    least: Tensor,
+    slack: Tensor | None = None,
+    lost: Tensor | None = None,
+) -> Part:
+    """Return `half_of_rows` by B^(-1/2) = sum of c (B + s)^-1, in which B + s is f^2 + s less r columns.
+
+    By Woodbury's identity, with h = f / (f^2 + s) and S = I - U' f h U = (I - U'U) + U' s / (f^2 + s) U, no difference of which loses digits,
+    f (B + s)^-1 U = f h / f U + f h U S^-1 U' h U. The sum of c h is 1, whence K = U + sum of c f h U S^-1 R, R = U' h U. So U'K and K'e are
+    sums of (r, r) products; and K'K = U'P U + (U'K)'U'K, since K'(I - U U')K = U'P U, P the projection on what B leaves.
+
+    Where U'U a = a the null space of B is N = U a / f. (B + s)^-1 is N (N'N)^-1 N' / s there, and is taken off.
+
+    Parameters
+    ----------
+    hats, errors, spread
+        (b, m, r) U, (b, m) e, (b, m) f, whose largest is one.
+    grams : Tensor
+        (b, r, r) U'U.
+    least : Tensor
+        (b,) at most the smallest eigenvalue of I - U'U that is not zero.
+    slack, lost : Tensor, optional
+        (b, r) the eigenvalues of I - U'U, and which are zero, of clusters whose U'U is diagonal.
+    """
+    condition = float((spread.amin(1).square() * least).reciprocal().max())
+    width = grams.shape[1]
+    free = torch.eye(width).to(grams) - grams if slack is None else torch.diag_embed(slack)
+    sums = (hats.mT @ errors[:, :, None])[:, :, 0]
+    reach, scores = grams.clone(), sums.clone()
+    few = max(_NUMBERS // (len(grams) * width**2), 1)
+    terms = inverse_root_terms(condition).to(hats)
+    for shifts, factors in zip(*(torch.split(part, few) for part in terms), strict=True):
+        apart = spread.square()[:, :, None] + shifts
+        joint = torch.cat([shifts / apart, factors * spread[:, :, None] / apart], 2)
+        products, beside = _weighted(hats, errors, joint)
+        rest, cross = torch.split(products, len(shifts), 1)
+        lower, _ = torch.linalg.cholesky_ex(free[:, None] + rest)
+        solved = torch.cholesky_solve(cross, lower)
+        reach += (solved - cross).sum(1)  # U' f h U S^-1 R = (I - S) S^-1 R
+        scores += torch.einsum("bjrs,bjr->bs", solved, sums[:, None] - beside[:, : len(shifts)])
+    if lost is None:
+        return Part(scores, grams + reach.mT @ reach, reach, torch.zeros_like(least, dtype=torch.bool))
+    inverse = spread.reciprocal()
+    one, two = _weighted(hats, errors, torch.stack([inverse, inverse.square()], 2))[0].unbind(1)
+    across = one.masked_fill(~lost[:, :, None], 0.0)
+    both = lost[:, :, None] & lost[:, None]
+    lower = torch.linalg.cholesky(torch.where(both, two, torch.diag_embed((~lost).to(two))))
+    null = torch.cholesky_solve(across, lower)  # of which U / f makes Q Q'U
+    at_zero = (terms[1] / terms[0]).sum()
+    reach = reach - at_zero * (grams @ null)
+    scores = scores - at_zero * (null.mT @ sums[:, :, None])[:, :, 0]
+    return Part(scores, grams - across.mT @ null + reach.mT @ reach, reach, lost.any(1))
+
+
+def _weighted(hats: Tensor, errors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (b, J, r, r) the sums of w u u' and (b, J, r) those of w u e, for (b, m, J) weights of the rows, some rows at a time.
+
+    The products u_i u_j of a row are taken once, those of i and i + d, modulo r, for d from 0 to r / 2.
+    """
+    count, _, width = hats.shape
+    apart = width // 2 + 1
+    found = hats.new_zeros(count, weights.shape[2], (apart + 1) * width)
+    step = max(_NUMBERS // (count * (apart + 1) * width), _ROWS)
+    for parts in zip(*(torch.split(part, step, 1) for part in (hats, errors, weights)), strict=True):
+        rows, residuals, scales = parts
+        shifted = torch.cat([rows, rows], 2).unfold(2, width, 1)[:, :, :apart]
+        products = torch.cat([(rows[:, :, None] * shifted).flatten(2), rows * residuals[:, :, None]], 2)
+        found.baddbmm_(scales.mT, products)
+    place = torch.arange(width, device=hats.device)
+    ahead = (place - place[:, None]) % width  # from i to j
+    places = torch.where(ahead < apart, ahead * width + place[:, None], (-ahead % width) * width + place)
+    return found[:, :, places], found[:, :, apart * width :]
+
+
+def _inverse(grams: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (b, r, r) (I - M)^-1, and (b,) whether M has an eigenvalue of one, whose direction is left out."""
+    eye = torch.eye(grams.shape[1]).to(grams)
+    lower, failed = torch.linalg.cholesky_ex(eye - grams)
+    inverse = torch.cholesky_solve(eye.expand_as(lower), lower)
+    fixed = torch.zeros_like(failed, dtype=torch.bool)
+    close = _close(lower, failed)
+    if len(close):
+        inverse[close], fixed[close] = _inverse_by_eigenvalues(grams[close])
+    return inverse, fixed
+
+
+def _close(lower: Tensor, failed: Tensor) -> Tensor:
+    """Return the places of Cholesky factors that are not there, or nearly singular."""
+    return ((failed != 0) | (lower.diagonal(dim1=1, dim2=2).amin(1) < _CLOSE)).nonzero().flatten()
+
+
+def _inverse_by_eigenvalues(grams: Tensor) -> tuple[Tensor, Tensor]:
+    spectrum, vectors = torch.linalg.eigh(grams)
+    held = spectrum < 1.0 - FIXED
+    reciprocal = torch.where(held, 1.0 - spectrum, torch.inf).reciprocal()
+    return (vectors * reciprocal[:, None]) @ vectors.mT, ~held.all(1)
+
+
+def _mapped(grams: Tensor, sums: Tensor, maps: Tensor, fixed: Tensor) -> Part:
+    """Return the adjustment K = U L of (b, r, r) maps L."""
+    reach = grams @ maps
+    return Part((maps.mT @ sums[:, :, None])[:, :, 0], maps.mT @ reach, reach, fixed)

@@ -120,6 +120,30 @@ QUESTIONS = [
         "bootstrap::test_wild_clusters",
         "at least 3",
     ),
+    *(
+        (
+            f"labels of a million rows, {kind}, over pandas' sorted factorize",
+            f"labels::test_labels[{kind}]",
+            f"labels::test_pandas[{kind}]",
+            "at most 60 ms",
+        )
+        for kind in (
+            "objects",
+            "text",
+            "pandas str",
+            "pandas category",
+            "pandas intervals",
+            "integers",
+            "sparse integers",
+            "floats",
+            "dates",
+            "polars text",
+            "polars category",
+            "Arrow text",
+            "list of text",
+            "list of integers",
+        )
+    ),
     (
         "linear module over Logit, n = 1e5",
         "likelihood_module::test_linear_module",

@@ -241,7 +241,8 @@ def holds_complex(values: np.ndarray) -> bool:
     """Tell whether an array holds complex numbers, as its type or as objects."""
     kind = values.dtype.kind
     return kind == "c" or (
-        kind == "O" and any(isinstance(value, complex | np.complexfloating) for value in values.flat)
+        kind == "O"
+        and any(issubclass(each, complex | np.complexfloating) for each in set(map(type, values.ravel().tolist())))
     )
 
 

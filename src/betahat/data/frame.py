@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -331,6 +332,83 @@ def is_series(data: Any) -> bool:
     """Tell whether an object is one column of a dataframe that can be read."""
     read = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
     return isinstance(read, nw.Series)
+
+
+def columns_of(data: Any) -> Mapping[str, Any]:
+    """Return a dataframe's columns by their names: series of pandas, or of narwhals where the frame is another library's."""
+    frame = nw.from_native(data, eager_only=True, pass_through=True)
+    if isinstance(frame, nw.DataFrame) and not isinstance(data, pd.DataFrame):
+        return {series.name: series for series in frame.iter_columns()}
+    return {str(name): column for name, column in to_pandas(data, None).items()}
+
+
+def column_of(data: Any, name: str) -> Any:
+    """Return a dataframe's column, as `columns_of` has it; Arrow's dictionaries in pandas become categories."""
+    return to_pandas(data, name)[name] if isinstance(data, pd.DataFrame | pd.Series) else columns_of(data)[name]
+
+
+def is_column(values: Any) -> bool:
+    """Tell whether a vector is a column of another library than pandas, Arrow's arrays included."""
+    if isinstance(values, nw.Series) or _is_arrow(values):
+        return True
+    read = nw.from_native(values, eager_only=True, allow_series=True, pass_through=True)
+    return isinstance(read, nw.Series) and not isinstance(values, pd.Series) and not read.dtype.is_nested()
+
+
+def column_codes(values: Any) -> np.ndarray | None:
+    """Return (n,) numbers that differ where a column's labels do; None of what is a number itself, or cannot be read without Python's objects."""
+    series = _series(values)
+    native: Any = series.to_native()
+    if series.dtype.is_numeric():
+        return None
+    if series.implementation.is_polars():
+        if series.dtype == nw.Binary:
+            series = nw.from_native(native.bin.encode("hex"), series_only=True)
+        if series.dtype == nw.String:
+            native = series.cast(nw.Categorical).to_native()
+        codes: np.ndarray = native.to_physical().to_numpy()
+        return codes if codes.dtype.kind in "iufb" and codes.ndim == 1 else None
+    if not series.implementation.is_pyarrow():
+        return None
+    if not _arrow().types.is_dictionary(native.type):
+        try:
+            native = native.dictionary_encode()
+        except (NotImplementedError, ValueError):  # views, and lists
+            return None
+    joined = native.unify_dictionaries().combine_chunks()
+    found: np.ndarray = joined.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
+    return found
+
+
+def column_rows(values: Any, places: np.ndarray | None) -> pd.Series:
+    """Return some rows of a column, or all: a frame's as pandas has them, a vector's as NumPy has."""
+    taken = _series(values) if places is None else _series(values)[places.tolist()]
+    if isinstance(values, nw.Series):
+        return pd.DataFrame({"labels": _pandas_column(taken)})["labels"]
+    native: Any = taken.to_native()
+    if _arrow() is not None and isinstance(native, _arrow().ChunkedArray) and _arrow().types.is_dictionary(native.type):
+        native = native.cast(native.type.value_type)  # NumPy would be handed another label for a missing one
+    return pd.Series(np.asarray(native).reshape(-1))
+
+
+def _series(values: Any) -> Any:
+    given = _arrow().chunked_array([values]) if _is_arrow(values) else values
+    series: Any = nw.from_native(given, series_only=True)
+    native: Any = series.to_native()
+    if series.implementation.is_pyarrow() and _arrow().types.is_string_view(
+        native.type
+    ):  # whose rows Arrow cannot take
+        return nw.from_native(native.cast(_arrow().large_string()), series_only=True)
+    return series
+
+
+def _arrow() -> Any:
+    """Return pyarrow where it is there: pandas imports it."""
+    return sys.modules.get("pyarrow")
+
+
+def _is_arrow(values: Any) -> bool:
+    return _arrow() is not None and isinstance(values, _arrow().Array)
 
 
 def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", "add", "raise"] = "skip") -> Any:

@@ -6,6 +6,7 @@ A copy takes milliseconds up to a quarter of a million numbers. Beyond, memory i
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ def keep_columns(data: Any) -> tuple[Any, dict[str, Seal]]:
 
 def keep_labels(given: Any) -> Any:
     """Copy labels of rows that an estimator is made with: a vector, several, or a frame of them; names are what they are."""
-    if given is None or isinstance(given, str):
+    if given is None or isinstance(given, str | int | float | datetime.date | datetime.timedelta):
         return given
     if isinstance(given, Tensor):
         return given.detach().clone()
@@ -101,7 +102,8 @@ def keep_labels(given: Any) -> Any:
     if isinstance(given, Mapping):
         return {name: keep_labels(values) for name, values in given.items()}
     if type(given) in (list, tuple):
-        return type(given)(map(keep_labels, given))
+        labels = len(given) > _LOOKED_AT and isinstance(given[0], str | int | float | datetime.date)
+        return type(given)(given if labels else map(keep_labels, given))  # so many are no vectors, which might change
     read = nw.from_native(given, eager_only=True, allow_series=True, pass_through=True)
     return nw.to_native(read[:]) if isinstance(read, nw.DataFrame | nw.Series) else given
 

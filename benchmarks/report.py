@@ -152,6 +152,24 @@ QUESTIONS = [
     ),
     ("import betahat over import torch", "import::test_first[betahat]", "import::test_first[torch]", "at most 1.5"),
     ("import betahat and a first OLS over import torch", "import::test_first[fit]", "import::test_first[torch]", ""),
+    (
+        "Hessian of a network, 1,501 parameters over 501, n = 4,000",
+        "modules::test_hessian[1501]",
+        "modules::test_hessian[501]",
+        "at most 9",
+    ),
+    (
+        "Hessian, scores and errors of 501 parameters over torch's Hessian alone",
+        "modules::test_hessian[501]",
+        "modules::test_torch_hessian",
+        "",
+    ),
+    (
+        "a backward pass for each row, 8,000 rows over 2,000",
+        "modules::test_own_operation[8000]",
+        "modules::test_own_operation[2000]",
+        "at most 5",
+    ),
 ]
 
 

@@ -7,9 +7,11 @@ over the parameters, block by block: a fifth of the time and a twentieth of the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from betahat.data.progress import progress
 from betahat.data.quiet import quiet
@@ -17,6 +19,9 @@ from betahat.objectives.own import Route
 
 Columns = tuple[Tensor, ...]
 RowFunction = Callable[[Tensor, Columns], Tensor]
+
+# Of a graph of so many rows a backward pass for each costs little more than what calling torch does.
+_GRAPH_ROWS = 64
 
 
 def row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route: Route) -> Tensor:
@@ -52,11 +57,20 @@ def _row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route
             for e in progress(tangents.unbind(), "scores")
         ]
         return torch.stack(parts, -1).detach()
+    if not columns:
+        return _backward_jacobian(function, params, columns)
+    parts = list(zip(*(torch.split(column, _GRAPH_ROWS) for column in columns), strict=True))
+    return torch.cat([_backward_jacobian(function, params, part) for part in progress(parts, "scores")])
+
+
+def _backward_jacobian(function: RowFunction, params: Tensor, columns: Columns) -> Tensor:
+    """Return (b, m, k) the derivatives by a backward pass for each output, every one of which goes through all b rows."""
     with torch.enable_grad():
         leaf = params.detach().requires_grad_(True)
         output = function(leaf, columns)
-        flat = [_gradient(entry, leaf) for entry in progress(output.reshape(-1).unbind(), "scores")]
-    return torch.stack(flat).reshape(*output.shape, len(params))
+        entries = output.reshape(-1)
+        rows = [_gradient(entries[i], leaf) for i in progress(range(len(entries)), "scores")]
+    return torch.stack(rows).reshape(*output.shape, len(params))
 
 
 def mapped_rows(function: RowFunction, params: Tensor, columns: Columns) -> Tensor:
@@ -111,15 +125,63 @@ def stacked_gradients(total: Callable[[Tensor, Tensor], Tensor], params: Tensor,
 
 
 def hessian_matrix(total: Callable[[Tensor], Tensor], params: Tensor) -> Tensor:
-    """Return (k, k) the second derivatives of a scalar function, by a backward pass for each parameter."""
+    """Return (k, k) the second derivatives of a scalar function, by a backward pass for each parameter.
+
+    A pass begins at the gradient of the tensor that the parameter belongs to, so that it leaves out what this does not depend on.
+    """
+    matrix = params.new_zeros(len(params), len(params))
     with torch.enable_grad():
         leaf = params.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(total(leaf), leaf, create_graph=True, allow_unused=True)
-        if slope is None or not slope.requires_grad:
-            return params.new_zeros(len(params), len(params))
-        rows = [_gradient(entry, leaf, retain=True) for entry in progress(slope.unbind(), "Hessian")]
-    matrix = torch.stack(rows)
+        value = total(leaf)
+        if not value.requires_grad:
+            return matrix
+        cuts = _cuts(value, leaf)
+        edges = [cut.edge for cut in cuts]
+        slopes = torch.autograd.grad(value, edges, create_graph=True, allow_unused=True) if cuts else ()
+        entries = [
+            (cut.begin + i, slope, i)
+            for cut, slope in zip(cuts, slopes, strict=True)
+            if slope is not None and slope.requires_grad
+            for i in range(len(slope))
+        ]
+        for place, slope, i in progress(entries, "Hessian"):
+            found = torch.autograd.grad(slope[i], edges, retain_graph=True, allow_unused=True)
+            for cut, part in zip(cuts, found, strict=True):
+                if part is not None:
+                    matrix[place, cut.begin : cut.begin + len(part)] += part
     return 0.5 * (matrix + matrix.mT)
+
+
+class _Cut(NamedTuple):
+    """A slice of the parameters: where it begins, and where its gradient passes."""
+
+    begin: int
+    edge: GradientEdge
+
+
+def _cuts(value: Tensor, leaf: Tensor) -> list[_Cut]:
+    """Return the slices by which a function uses its (k,) parameters; all of them as one, where it uses them otherwise."""
+    whole = get_gradient_edge(leaf)
+    reached: set[Any] = set()
+    users: list[Any] = []
+    waiting: list[Any] = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in reached:
+            continue
+        reached.add(node)
+        following = [edge[0] for edge in node.next_functions]
+        if whole.node in following:
+            users.append(node)
+        waiting += following
+    if not all(_is_slice(node, len(leaf)) for node in users):
+        return [_Cut(0, whole)]
+    return [_Cut(int(node._saved_start), GradientEdge(node, 0)) for node in users]
+
+
+def _is_slice(node: Any, width: int) -> bool:
+    """Tell whether an operation takes consecutive numbers of a vector, from a place that is counted from its beginning."""
+    return bool(node.name() == "SliceBackward0" and node._saved_step == 1 and 0 <= node._saved_start < width)
 
 
 def hessian_product(total: Callable[[Tensor], Tensor], params: Tensor, direction: Tensor) -> Tensor:
@@ -151,8 +213,8 @@ def _gradient_under(total: Callable[[Tensor, Tensor], Tensor], params: Tensor, f
     return value_and_gradient(lambda theta: total(theta, factor), params)[1]
 
 
-def _gradient(value: Tensor, leaf: Tensor, retain: bool | None = None) -> Tensor:
+def _gradient(value: Tensor, leaf: Tensor) -> Tensor:
     if not value.requires_grad:
         return torch.zeros_like(leaf)
-    (slope,) = torch.autograd.grad(value, leaf, retain_graph=True if retain is None else retain, allow_unused=True)
+    (slope,) = torch.autograd.grad(value, leaf, retain_graph=True, allow_unused=True)
     return torch.zeros_like(leaf) if slope is None else slope.detach()

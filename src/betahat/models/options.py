@@ -39,7 +39,7 @@ _NEAR = 1e-6
 # How many rows are tried before all are used.
 PROBED_ROWS = 16
 # Numbers in a block of scores, and its fewest and most rows.
-_BLOCK, FEWEST_ROWS, _MOST_ROWS = 2**21, 256, 2**15
+_BLOCK, FEWEST_ROWS, _MOST_ROWS = 2**20, 256, 2**15
 
 
 def rows_in_block(numbers: int) -> int:

@@ -11,6 +11,9 @@ from scipy import stats
 from torch import nn
 
 import betahat as bh
+from betahat.covariance import leverage
+from betahat.data.blocks import group_sums
+from betahat.solvers.least_squares import row_residuals
 
 # The same sums of products in another order; optima to 1e-12 standard errors.
 ROUNDING = 1e-9
@@ -643,3 +646,32 @@ def test_collinear_columns(kind, rank, fitted):
     assert float(found.pvalue) == pytest.approx(float(true.pvalue), rel=1e-7)
     assert res.fvalue == pytest.approx(plain.fvalue, rel=ROUNDING)
     assert res.f_pvalue == pytest.approx(plain.f_pvalue, rel=1e-7)
+
+
+# sums of large data
+
+
+@pytest.mark.parametrize("name", ["OLS", "WLS", "Logit", "Logit with counts"])
+def test_large_data_in_any_memory_and_many_pieces(name, monkeypatch):
+    """Sparse products add what index_add_ does, of residuals that the fit has kept or has not, in one piece or some."""
+    monkeypatch.setattr("betahat.data.design._SMALL", 0)
+    monkeypatch.setattr("betahat.data.blocks._ADDED", 5 * G)
+    rng = np.random.default_rng(6)
+    unit, x = rng.integers(0, G, 4000), np.column_stack([np.ones(4000), rng.normal(size=(4000, 3))])
+    y, w = x.sum(1) + rng.normal(size=4000), rng.uniform(0.5, 2.0, 4000)
+    yes, often = (y > 1) * 1.0, rng.integers(0, 3, 4000)
+    make = {
+        "OLS": lambda x: bh.OLS(y, x),
+        "WLS": lambda x: bh.WLS(y, x, weights=w),
+        "Logit": lambda x: bh.Logit(yes, x),
+        "Logit with counts": lambda x: bh.Logit(yes, x, freq_weights=often),
+    }[name]
+    true = make(x).fit(bh.Cluster(unit)).cov_params()
+    calls = []
+    monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", 4096)
+    monkeypatch.setattr(leverage, "group_sums", lambda *given: calls.append(0) or group_sums(*given))
+    for some in (x, torch.as_tensor(x), np.asfortranarray(x)):
+        for found in (make(some).fit(bh.Cluster(unit)), make(some).fit().with_cov(bh.Cluster(unit))):
+            _same(found.cov_params(), true)
+            assert row_residuals not in found.fit.sums  # n numbers, which no result holds
+    assert calls

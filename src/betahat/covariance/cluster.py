@@ -23,6 +23,7 @@ from betahat.data.times import check_order
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, shown, user_level
 from betahat.fit import Fit
 from betahat.objectives.base import Claim
+from betahat.solvers.least_squares import RowSum, row_residuals
 
 Kind = Literal["CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife"]
 Correction = Literal["stata", "fixest", "sandwich"]
@@ -159,6 +160,11 @@ class Cluster(Estimator):
             small_sample=adjusted,
             note=f"{found.note}, and tests take Satterthwaite's degrees of freedom",
         )
+
+    @property
+    def row_sums(self) -> tuple[RowSum, ...]:
+        """The residuals, which the sums of scores are made of."""
+        return () if self.kind in ("CR2", "CR3", "jackknife") else (row_residuals,)
 
     def _factors(self, fit: Fit) -> tuple[Kind, bool]:
         """Return the kind whose factor is meant, and whether all ways share the smallest number of clusters."""

@@ -20,11 +20,13 @@ from betahat.covariance.adjustments import (
 )
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.batches import batches
-from betahat.data.blocks import gram
+from betahat.data.blocks import gram, group_sums, sums_at_once
+from betahat.data.design import Design
 from betahat.data.groups import Groups
 from betahat.fit import Fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
+from betahat.solvers.least_squares import row_residuals
 from betahat.solvers.memory import check_numbers_fit
 
 # Clusters are taken together while their rows have so many numbers.
@@ -38,11 +40,23 @@ def score_sums(fit: Fit, groups: Groups) -> Tensor:
     """
 
     def compute() -> Tensor:
-        function = _counted_scores if fit.well_conditioned else rotated_scores
-        sums = fit.sum_groups(groups.codes, groups.count, function)
+        sums = _sums(fit, groups)
         return sums if fit.problem.penalty is None else sums - sums.mean(0)
 
     return fit.once(("scores", groups), compute)
+
+
+def _sums(fit: Fit, groups: Groups) -> Tensor:
+    sample, known = fit.problem.sample, fit.sums.pop(row_residuals, None)
+    if not fit.well_conditioned:
+        return fit.sum_groups(groups.codes, groups.count, rotated_scores)
+    if not isinstance(fit.objective, LinearIndex) or not isinstance(sample, Design) or not sums_at_once(sample.exog):
+        return fit.sum_groups(groups.codes, groups.count, _counted_scores)
+    if known is None:
+        known = fit.map_rows(row_residuals)
+    else:  # the regressors are read once more
+        fit.check_data()
+    return group_sums(sample.exog, times(known, sample.counts), groups.codes, groups.count)
 
 
 def rotated_sums(fit: Fit, groups: Groups) -> Tensor:

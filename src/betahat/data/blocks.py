@@ -7,13 +7,20 @@ thread, and their sums are added in row order, so a result is the same bit for b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from betahat.data.progress import progress
 from betahat.data.threads import in_order, with_all_threads
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    from scipy import sparse
+else:
+    sparse = lazily("scipy.sparse")
 
 T = TypeVar("T")
 
@@ -24,6 +31,8 @@ _LINE = 8  # doubles in a cache line
 _PIECE = 32
 _CPU_BLOCK = 2**18
 _GPU_BLOCK = 2**25
+# A piece of so many rows has its own sums of groups.
+_ADDED = 2**18
 # Handing a block to another thread costs 0.05 ms.
 _SHARED = 4
 
@@ -240,6 +249,32 @@ def group_grams(x: Tensor, codes: Tensor, into: Tensor) -> None:
     padded[first[run] * _PIECE + rank] = x
     parts = padded.view(-1, _PIECE, x.shape[1])
     into.index_add_(0, groups.repeat_interleave(pieces), torch.bmm(parts.mT, parts))
+
+
+def sums_at_once(x: Tensor) -> bool:
+    """Tell whether `group_sums` takes (n, k) x as it lies, and is worth its overhead."""
+    plain = x.device.type == "cpu" and x.dtype == torch.float64 and x.is_contiguous()
+    return plain and x.numel() > _CPU_BLOCK
+
+
+def group_sums(x: Tensor, factor: Tensor, codes: Tensor, count: int) -> Tensor:
+    """Return (G, k) each group's sum of x times its (n,) factor, x being one for which `sums_at_once` holds.
+
+    A product of a sparse matrix with a number in each column adds rows, in their order, to what they belong to, in a third of the time that
+    scaling and `index_add_` take.
+    """
+
+    def piece(start: int) -> Tensor:
+        rows = slice(start, start + step)
+        numbers, rank = factor[rows].numpy(), codes[rows].to(torch.int32 if count < 2**31 else torch.int64).numpy()
+        added = sparse.csc_array((numbers, rank, np.arange(len(rank) + 1, dtype=rank.dtype)), shape=(count, len(rank)))
+        return torch.from_numpy(added @ x[rows].numpy())
+
+    step = max(_ADDED, 4 * count)  # so that all sums of pieces are at most a quarter of x
+    first, *others = in_order(piece, range(0, len(x), step))
+    for other in others:
+        first += other
+    return first
 
 
 def weighted_gram(x: Tensor, weights: Tensor | None) -> Tensor:

@@ -229,7 +229,7 @@ def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
         if isinstance(some.dtype, pd.CategoricalDtype) and not some.dtype.ordered:
             declared = some.dtype.categories[np.unique(some.cat.codes[found >= 0])]
         codes = torch.as_tensor(found[places], dtype=torch.int64, device=device)
-    if bool((codes < 0).any()):
+    if int(codes.min()) < 0:
         missing = (codes < 0).nonzero().flatten().tolist()
         raise DataError(
             f"{name} is missing in {counted(len(missing), 'row')} (labelled {sample.row_names(missing)}); fill the labels in, or leave "
@@ -258,6 +258,8 @@ def _numbered(values: Tensor) -> tuple[Tensor, np.ndarray]:
         return codes, labels.cpu().numpy()
     shifted = values.long() - low  # numbers as dense as these need no sorting, only a table
     there = torch.zeros(high - low + 1, dtype=torch.bool, device=values.device).index_fill_(0, shifted, True)
+    if bool(there.all()):
+        return shifted, np.arange(low, high + 1)
     return (there.cumsum(0) - 1)[shifted], (there.nonzero().flatten() + low).cpu().numpy()
 
 

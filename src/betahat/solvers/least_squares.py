@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import IndexRows
+from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import Block, blocks, cross, gram, total
 from betahat.data.design import Design, whitened
@@ -108,6 +108,11 @@ def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> 
     return solution or _by_tsqr(design, rank, _INFLATION_SMALL if design.small else _INFLATION_LARGE)
 
 
+def row_residuals(rows: Rows) -> Tensor:
+    """Return (b,) the weighted residuals; among the sums that `least_squares` takes along, it keeps them of all rows instead: n numbers."""
+    return index_rows(rows).residual
+
+
 def independent_columns(triangle: Tensor) -> tuple[int, ...]:
     """Return the columns of R with a part independent of those to their left.
 
@@ -166,9 +171,13 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     root = inverse_triangle(triangle)
     start = root @ (root.mT @ moments)
     objective, at = Gaussian(), Point(start, root, Bread.OBSERVED, well_conditioned=True)
+    kept = {row_residuals: start.new_empty(design.rows)} if row_residuals in also else {}
+    also = tuple(term for term in also if term is not row_residuals)
 
     def second_pass(block: Block) -> tuple[Tensor, ...]:
         rows = IndexRows(objective, block.start, at, *design.read(block))
+        for residuals in kept.values():
+            residuals[block.start : block.start + len(rows)] = rows.residual
         error = rows.residual if rows.weights is None else rows.y - rows.index
         return (0.5 * (rows.residual @ error), cross(rows.x, rows.residual), *(term(rows) for term in also))
 
@@ -177,7 +186,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     found = Solution(start, root, triangle, tuple(range(design.width)), loss, "gram", well_conditioned=True)
     gain = gradient @ step
     if bool(gain <= _STATIONARY * loss):
-        return replace(found, sums=dict(zip(also, sums, strict=True)))
+        return replace(found, sums=dict(zip(also, sums, strict=True)) | kept)
     return replace(found, params=start + step, loss=(loss - 0.5 * gain).clamp_min(0.0))
 
 

@@ -150,6 +150,17 @@ QUESTIONS = [
         "likelihood_module::test_logit",
         "at most 4",
     ),
+    *(
+        (
+            f"{model}, k = 1,000 of which {count} dependent, {rank}, over statsmodels",
+            f"dependent_columns::test_betahat[{count}-{model}-{rank}]",
+            f"dependent_columns::test_statsmodels[{count}-{model}]",
+            "at most 1",
+        )
+        for count in (1, 300)
+        for model in ("OLS", "Logit")
+        for rank in ("pinv", "drop")
+    ),
     ("import betahat over import torch", "import::test_first[betahat]", "import::test_first[torch]", "at most 1.5"),
     ("import betahat and a first OLS over import torch", "import::test_first[fit]", "import::test_first[torch]", ""),
     (

@@ -770,8 +770,10 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
     scaled = local.information / scale / scale[:, None]
     if not closed and rank is None:
         _check_moves(problem, local, scale)
-    sound = closed and certified(scaled)
-    by_rows = None if sound or problem.penalty is not None else _triangle_by_rows(problem, local.params, bread)
+    if closed and certified(scaled):
+        triangle = torch.linalg.cholesky(scaled).mT * scale
+        return inverse_triangle(triangle), triangle, True
+    by_rows = None if problem.penalty is not None else _triangle_by_rows(problem, local.params, bread)
     if by_rows is not None and _full_rank(by_rows):
         return inverse_triangle(by_rows), by_rows, False
     if not bool(local.information.any()):
@@ -784,7 +786,7 @@ def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tu
     held = spectrum > _NULL * spectrum[-1]
     if bool(held.all()):
         triangle = torch.linalg.cholesky(scaled).mT * scale
-        return inverse_triangle(triangle), triangle, sound
+        return inverse_triangle(triangle), triangle, False
     if rank != "pinv":
         raise EstimationError(_null_sentence(problem, vectors[:, ~held], scale))
     spectrum, vectors = torch.linalg.eigh(local.information)
@@ -844,8 +846,10 @@ def _check_minimum(problem: Problem, local: Local) -> None:
             "The second derivatives of the loss are not finite at these parameters; pass parameters where they are."
         )
     scale = unit_scale(local.information)
-    spectrum, vectors = torch.linalg.eigh(local.information / scale / scale[:, None])
+    scaled = local.information / scale / scale[:, None]
+    spectrum = torch.linalg.eigvalsh(scaled)
     if bool(spectrum[0] < -_DOWNWARD * spectrum.abs().max()):
+        vectors = torch.linalg.eigh(scaled)[1]
         names = parameters_along(problem, vectors[:, :1] / scale[:, None], scale)
         raise EstimationError(
             f"This is not a minimum: the loss curves downward along {names} (the scaled Hessian has an eigenvalue of "

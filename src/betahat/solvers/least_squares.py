@@ -16,6 +16,7 @@ A^-1 = R^-1 (W'W)^-1 R^-T and the step R^-1 (W'W)^-1 W'e, has all the digits tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -25,11 +26,12 @@ from torch import Tensor
 
 from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Bread, Point, Rows
-from betahat.data.blocks import Block, blocks, cross, gram, total
+from betahat.data.blocks import Block, block_rows, cross, each, gram, total
 from betahat.data.design import Design, whitened
 from betahat.errors import EstimationError, listed
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.exact import exact_product
+from betahat.solvers.lengths import unit_rows
 from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
 
 Rank = Literal["pinv", "drop"]
@@ -43,6 +45,8 @@ _DEPENDENT = 1e-12
 _STATIONARY = 1e-26
 # Residuals of so small a share of y may be Householder's rounding, which grows with the rows; a step more leaves y's own.
 _NOISE = 1e-11
+# To join the R's of blocks with as many rows as columns takes as long as to make them; with four for each, a third of that.
+_TALL = 4
 # The squares of columns, and their inverses, must neither overflow nor vanish.
 _SMALLEST, _LARGEST = 1e-140, 1e140
 # Householder's method loses log10(inflation) of its sixteen digits, inflation being the largest root of an
@@ -114,20 +118,32 @@ def row_residuals(rows: Rows) -> Tensor:
 
 
 def independent_columns(triangle: Tensor) -> tuple[int, ...]:
-    """Return the columns of R with a part independent of those to their left.
+    """Return the columns of R, (m, k), with a part independent of those to their left.
 
-    Column j of X is at the distance ||R[r:, j]|| from the span of the r independent columns before it;
-    R is updated by one reflection for each dependent column found.
+    Column j of X is at the distance ||R[r:, j]|| from the span of the r independent columns before it. From the first
+    dependent one on, each that is kept is reflected onto row r, and with it all to its right, whose entries lie in rows 0 to j.
     """
     norms = torch.linalg.vector_norm(triangle, dim=0)
     diagonal = triangle.diagonal().abs()
-    if bool((diagonal > _DEPENDENT * norms).all()):
-        return tuple(range(len(norms)))
-    kept: list[int] = []
-    for column in range(len(norms)):
-        candidate = triangle_of(triangle[:, [*kept, column]])
-        if bool(candidate[-1, -1].abs() > _DEPENDENT * norms[column]):
-            kept.append(column)
+    apart = (diagonal > _DEPENDENT * norms[: len(diagonal)]).tolist()
+    first = apart.index(False) if False in apart else len(apart)
+    kept = list(range(first))
+    left = unit_rows(triangle.mT).mT[:, first:].cpu()
+    nearest = (_DEPENDENT * torch.linalg.vector_norm(left, dim=0)).tolist()
+    left = left[first:].clone()
+    row = 0
+    for column, near in enumerate(nearest):
+        part = left[row : column + 1, column]
+        distance = float(torch.linalg.vector_norm(part))
+        if not distance > near:
+            continue
+        kept.append(first + column)
+        if len(part) > 1:
+            across = part.clone()
+            across[0] += math.copysign(distance, float(across[0]))
+            right = left[row : column + 1, column + 1 :]
+            right.addr_(across, across @ right, alpha=-2.0 / float(across @ across))
+        row += 1
     return tuple(kept)
 
 
@@ -199,18 +215,25 @@ def _plain_sizes(scale: Tensor) -> bool:
 def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
-    triangle, moments = whole[:width, :width], whole[:width, width]
+    triangle = whole[:width, :width]
     _check_scale(design, (*design.names, design.endog_name), whole.abs().amax(0))
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
             "Every regressor is zero in every row, so nothing can be estimated; pass columns that vary."
         )
-    if len(kept) < width:
-        relation = column_relation(triangle, kept)
-        idle = idle_directions(relation, kept)
-        reduced = replace(_by_tsqr(design.select(kept), rank, inflation), kept=kept, idle=idle)
-        return reduced if rank == "drop" else _minimum_norm(reduced, triangle, relation)
+    if len(kept) == width:
+        return _of_triangle(design, whole, inflation)
+    relation = column_relation(triangle, kept)
+    solution = _of_triangle(design.select(kept), triangle_of(whole[:, [*kept, width]]), inflation)
+    reduced = replace(solution, kept=kept, idle=idle_directions(relation, kept))
+    return reduced if rank == "drop" else _minimum_norm(reduced, triangle, relation)
+
+
+def _of_triangle(design: Design, whole: Tensor, inflation: float) -> Solution:
+    """Solve for independent columns, with the R of [X | y]."""
+    width = design.width
+    triangle, moments = whole[:width, :width], whole[:width, width]
     root = inverse_triangle(triangle)
     params = root @ moments
     norms = torch.linalg.vector_norm(triangle, dim=0)
@@ -222,7 +245,7 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
         (gradient,) = total(lambda block: (_gradient(block, params),), *design.columns)
         params = params + root @ (root.mT @ gradient)
         (loss,) = total(lambda block: (_loss(block, params),), *design.columns)
-    return Solution(params, root, triangle, kept, loss, "tsqr")
+    return Solution(params, root, triangle, tuple(range(width)), loss, "tsqr")
 
 
 def _loss(block: Block, params: Tensor) -> Tensor:
@@ -261,12 +284,15 @@ def _minimum_norm(reduced: Solution, triangle: Tensor, relation: Tensor) -> Solu
 
 def column_relation(triangle: Tensor, independent: tuple[int, ...]) -> Tensor:
     """Return (r, k) T with X = X_kept T."""
-    kept = list(independent)
-    left, right = torch.linalg.qr(triangle[:, kept])
-    relation: Tensor = torch.linalg.solve_triangular(right, left.mT @ triangle, upper=True)
-    shares = relation.abs() * torch.linalg.vector_norm(triangle[:, kept], dim=0)[:, None]
-    relation[shares <= _DEPENDENT * shares.amax(0)] = 0.0  # rounding of a column that has no part in the relation
+    kept, width = list(independent), triangle.shape[1]
+    others = sorted({*range(width)} - {*kept})
+    ordered = triangle_of(triangle[:, [*kept, *others]])[: len(kept)]
+    shares = torch.linalg.solve_triangular(ordered[:, : len(kept)], ordered[:, len(kept) :], upper=True)
+    sizes = shares.abs() * torch.linalg.vector_norm(triangle[:, kept], dim=0)[:, None]
+    shares[sizes <= _DEPENDENT * sizes.amax(0)] = 0.0  # rounding of a column that has no part in the relation
+    relation = triangle.new_zeros(len(kept), width)
     relation[:, kept] = torch.eye(len(kept), dtype=triangle.dtype, device=triangle.device)
+    relation[:, others] = shares
     return relation
 
 
@@ -279,7 +305,7 @@ def minimum_norm_map(relation: Tensor) -> Tensor:
 def idle_directions(relation: Tensor, independent: tuple[int, ...]) -> Tensor:
     """Return (k, k - r) N with X N = 0, a column for each dependent one: [-T; I]."""
     width = relation.shape[1]
-    others = [column for column in range(width) if column not in independent]
+    others = sorted({*range(width)} - {*independent})
     idle = torch.zeros(width, len(others)).to(relation)
     idle[list(independent)] = -relation[:, others]
     idle[others] = torch.eye(len(others)).to(relation)
@@ -314,4 +340,7 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
 
 
 def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], design: Design) -> Tensor:
-    return joined_triangle([triangle_of(columns(*whitened(block))) for block in blocks(*design.columns)])
+    tall = _TALL * (design.width + 1)
+    rows = None if tall <= block_rows(design.width + 1, design.exog.device) else tall
+    factors = each(lambda block: triangle_of(columns(*whitened(block))), *design.columns, rows=rows)
+    return joined_triangle(list(factors))

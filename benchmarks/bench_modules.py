@@ -31,6 +31,11 @@ def test_hessian(benchmark, parameters):
     benchmark.pedantic(lambda: covariance(*wide_network(parameters, 4_000), "observed"), rounds=1)
 
 
+@pytest.mark.parametrize("parameters", [501, 2001])
+def test_gauss_newton(benchmark, parameters):
+    benchmark.pedantic(lambda: covariance(*wide_network(parameters, 4_000), "gauss-newton"), rounds=1)
+
+
 def test_torch_hessian(benchmark):
     """torch's own Hessian, of the same network."""
     net, x, y = wide_network(WIDTHS[0], 4_000)

@@ -176,6 +176,18 @@ QUESTIONS = [
         "",
     ),
     (
+        "Gauss-Newton, scores and errors of 501 parameters over those by the Hessian",
+        "modules::test_gauss_newton[501]",
+        "modules::test_hessian[501]",
+        "at most 0.8",
+    ),
+    (
+        "Gauss-Newton of a network, 2,001 parameters over 501, n = 4,000",
+        "modules::test_gauss_newton[2001]",
+        "modules::test_gauss_newton[501]",
+        "at most 20",
+    ),
+    (
         "a backward pass for each row, 8,000 rows over 2,000",
         "modules::test_own_operation[8000]",
         "modules::test_own_operation[2000]",

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss, RowLoss, Unstored, UnstoredPenalty
 from betahat.objectives.softmax import Softmax
+from betahat.solvers.curvature import lowest_curvature
 from betahat.solvers.least_squares import (
     Rank,
     RowSum,
@@ -615,8 +616,10 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
     if not closed or problem.penalty is not None:
         check_gradient(problem, start)
     if not polish:
-        local = problem.evaluate(start, Bread.OBSERVED)
-        decrement = abs(float(newton_step(local) @ local.gradient)) / noise(problem, local)
+        # Where a Hessian is by autodiff, that takes as many passes as there are parameters.
+        local = problem.evaluate(start, bread if _by_autodiff(problem) else Bread.OBSERVED)
+        unit = 1.0 if local.bread is Bread.OPG else noise(problem, local)
+        decrement = abs(float(newton_step(local) @ local.gradient)) / unit
         path, route = Optimum(local, decrement, 0, converged=False), "as given"
     else:
         params, steps, route = start, 0, "newton"
@@ -728,7 +731,7 @@ def _fit_at(
 ) -> Fit:
     _check_minimum(problem, path.local)
     _warn_near(path)
-    local = path.local if bread is Bread.OBSERVED else problem.evaluate(path.local.params, bread)
+    local = path.local if path.local.bread is bread else problem.evaluate(path.local.params, bread)
     loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
     root, triangle, sound = _root(problem, local, bread, rank)
     if bread is Bread.OPG:  # the scores of the log-likelihood are those of the loss over the dispersion
@@ -846,15 +849,46 @@ def _check_minimum(problem: Problem, local: Local) -> None:
             "The second derivatives of the loss are not finite at these parameters; pass parameters where they are."
         )
     scale = unit_scale(local.information)
+    if local.bread is not Bread.OBSERVED:
+        _check_upward(problem, local, scale)
+        return
     scaled = local.information / scale / scale[:, None]
     spectrum = torch.linalg.eigvalsh(scaled)
     if bool(spectrum[0] < -_DOWNWARD * spectrum.abs().max()):
         vectors = torch.linalg.eigh(scaled)[1]
-        names = parameters_along(problem, vectors[:, :1] / scale[:, None], scale)
-        raise EstimationError(
-            f"This is not a minimum: the loss curves downward along {names} (the scaled Hessian has an eigenvalue of "
-            f"{float(spectrum[0]):.3g}). Start elsewhere, add a penalty=, or fit with polish=True where the parameters were taken as given."
-        )
+        _refuse_downward(problem, vectors[:, 0] / scale, scale, f"of {float(spectrum[0]):.3g}")
+
+
+def _check_upward(problem: Problem, local: Local, scale: Tensor) -> None:
+    """Check a minimum without a Hessian, by its products; where these do not tell, by the Hessian."""
+    params = local.params
+    lowest = lowest_curvature(
+        lambda direction: problem.hessian_product(params, direction),
+        local.information,
+        scale,
+        max(_MANY, len(params) // 4),
+    )
+    if lowest is not None and lowest.certain:
+        return
+    if lowest is not None:
+        along = lowest.direction
+        share = float(along @ problem.hessian_product(params, along) / (along * scale).square().sum())
+        if share < -_DOWNWARD * len(params):  # no eigenvalue of a unit diagonal is larger than their number
+            _refuse_downward(problem, along, scale, f"below {0.99 * share:.3g}")
+    _check_minimum(problem, problem.evaluate(params, Bread.OBSERVED))
+
+
+def _by_autodiff(problem: Problem) -> bool:
+    """Tell whether a Hessian takes a backward pass for each parameter."""
+    objective = problem.objective
+    return isinstance(objective, RowLoss) or (isinstance(objective, ModelLoss) and not objective.affine)
+
+
+def _refuse_downward(problem: Problem, along: Tensor, scale: Tensor, eigenvalue: str) -> NoReturn:
+    raise EstimationError(
+        f"This is not a minimum: the loss curves downward along {parameters_along(problem, along[:, None], scale)} (the scaled Hessian has an "
+        f"eigenvalue {eigenvalue}). Start elsewhere, add a penalty=, or fit with polish=True where the parameters were taken as given."
+    )
 
 
 def _null_sentence(problem: Problem, scaled: Tensor, scale: Tensor) -> str:

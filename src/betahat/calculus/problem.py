@@ -13,7 +13,7 @@ from betahat.calculus import classes, general, index  # noqa: F401  # what they 
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.blocks import Block, each, gather, total
-from betahat.data.sample import Sample
+from betahat.data.sample import Batch, Sample
 from betahat.objectives.base import Objective
 from betahat.objectives.own import ModelLoss, RowLoss
 
@@ -38,6 +38,8 @@ class Local:
         (k, k) the matrix whose inverse is the bread, the penalty's curvature included.
     curvatures : Tensor or None
         () the sum of w l'' over the rows; zero or None where it is not known.
+    bread : Bread
+        Which information it is.
     """
 
     params: Tensor
@@ -45,6 +47,7 @@ class Local:
     gradient: Tensor
     information: Tensor
     curvatures: Tensor | None = None
+    bread: Bread = Bread.OBSERVED
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +157,7 @@ class Problem:
             value, slope = value_and_gradient(self.penalty, params)
             loss, gradient = loss + value, gradient + slope
             information = information + hessian_matrix(self.penalty, params)
-        return Local(params, loss, gradient, information, curvatures)
+        return Local(params, loss, gradient, information, curvatures, bread)
 
     def loss(self, params: Tensor) -> Tensor:
         """Return () the sum of the losses, and the penalty.
@@ -206,23 +209,40 @@ class Problem:
         hessian : Tensor
             (k, k).
         """
-        objective = self.objective
-        if not isinstance(objective, RowLoss | ModelLoss):
+        if not isinstance(self.objective, RowLoss | ModelLoss):
             return None
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(len(params), generator=generator, dtype=torch.float64).to(params)
-        sample = self.sample
+        product = self.hessian_product(params, direction)
+        gap = (hessian @ direction - product).abs().max()
+        return float(gap / product.abs().max().clamp_min(torch.finfo(torch.float64).tiny))
+
+    def hessian_product(self, params: Tensor, direction: Tensor) -> Tensor:
+        """Return (k,) the Hessian of the sum and the penalty times a direction, of a loss that is differentiated by autodiff.
+
+        Parameters
+        ----------
+        params, direction : Tensor
+            (k,).
+
+        Returns
+        -------
+        Tensor
+            (k,).
+        """
+        objective, sample = self.objective, self.sample
+        assert isinstance(objective, RowLoss | ModelLoss)
+        assert isinstance(sample, Batch)
+
+        def losses(theta: Tensor, block: Block) -> Tensor:
+            return times(objective.losses(theta, block.columns), sample.counts_of(block)).sum()
+
         (product,) = total(
-            lambda block: (
-                hessian_product(lambda theta: objective.losses(theta, block.columns).sum(), params, direction),
-            ),
+            lambda block: (hessian_product(lambda theta: losses(theta, block), params, direction),),
             *sample.columns,
             rows=sample.block_rows,
         )
-        if self.penalty is not None:
-            product = product + hessian_product(self.penalty, params, direction)
-        gap = (hessian @ direction - product).abs().max()
-        return float(gap / product.abs().max().clamp_min(torch.finfo(torch.float64).tiny))
+        return product if self.penalty is None else product + hessian_product(self.penalty, params, direction)
 
 
 def _summed(rows: Rows) -> Tensor:

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Rows, times
+from betahat.calculus.rows import Rows, root_of_counts
 from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import left_out
+from betahat.data.blocks import gram
 from betahat.data.groups import Groups
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
@@ -75,17 +76,16 @@ class Jackknife(Estimator):
         if self.clusters is None:
             count, what = float(fit.nobs), "rows"
             ways: tuple[Clustering, ...] = ()
-            steps, often = _row_steps(fit, self.refit)
+            products, total = _row_products(fit, self.refit)
+            products = products - torch.outer(total, total) / count if self.center == "mean" else products
         else:
             groups = group_of(fit, self.clusters, "clusters")
             warn_of_clusters((groups,), "jackknife")
             count, what = float(groups.count), "clusters"
             ways = clusterings((groups,))
-            steps, often = _cluster_steps(fit, groups, self.refit), None
-        if self.center == "mean":
-            mean = times(steps, often).sum(0) / count
-            steps = steps - mean
-        squares = steps.mT @ times(steps, often) * ((count - 1.0) / count if self.correction else 1.0)
+            steps = _cluster_steps(fit, groups, self.refit)
+            products = gram(steps - steps.mean(0) if self.center == "mean" else steps)
+        squares = products * ((count - 1.0) / count if self.correction else 1.0)
         core = None if self.refit and not _exact(fit) else squares
         matrix = squares if core is None else fit.root @ core @ fit.root.mT
         if fit.objective.claim is Claim.LEAST_SQUARES and isinstance(fit.objective, LinearIndex):
@@ -122,34 +122,36 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
     return steps
 
 
-def _row_steps(fit: Fit, refit: bool) -> tuple[Tensor, Tensor | None]:
-    """Return (n, k) b(-i) - b by refits, or (n, r) in Z's coordinates, up to the sign, and how often each row counts."""
+def _row_products(fit: Fit, refit: bool) -> tuple[Tensor, Tensor]:
+    """Return (k, k) the sum of d d' and (k,) that of d, d = b(-i) - b by refits, or (r, r) and (r,) in Z's coordinates, up to the sign."""
     sample = fit.sample
-    counts = sample.counts
     if refit and not _exact(fit):
-        if counts is not None:
+        if sample.counts is not None:
             raise EstimationError(
                 "Refits of rows with freq_weights are not defined; pass the rows themselves, or refit=False."
             )
-        rows = range(len(sample.columns[0]))
-        steps = [
-            refit_without(fit, torch.tensor([i], device=fit.params.device)) - fit.params
-            for i in progress(rows, "jackknife")
-        ]
-        return torch.stack(steps), None
+        products, total = torch.zeros_like(fit.bread), torch.zeros_like(fit.params)
+        for i in progress(range(len(sample.columns[0])), "jackknife"):
+            step = refit_without(fit, torch.tensor([i], device=fit.params.device)) - fit.params
+            products, total = products + torch.outer(step, step), total + step
+        return products, total
+    joint = fit.sum_rows(_products)
+    return joint[:-1, :-1], joint[:-1, -1]
 
-    def step(rows: Rows) -> Tensor:
-        hats, scores = rows.hat_rows, rows.scores() @ fit.root
-        inner = torch.eye(hats.shape[1]).to(hats) - hats @ hats.mT
-        if bool((torch.linalg.eigvalsh(inner)[:, 0] < _FULL).any()):
-            raise EstimationError(
-                "Without some row a coefficient cannot be estimated, so that the jackknife is not defined; leave such rows out with "
-                "their dummies, or use HC0 or HC1."
-            )
-        inside: Tensor = torch.linalg.solve(inner, hats @ scores[:, :, None])
-        return scores + (hats.mT @ inside)[:, :, 0]
 
-    return fit.map_rows(step), counts
+def _products(rows: Rows) -> Tensor:
+    """Return (r + 1, r + 1) the products of the steps and a one."""
+    hats, scores, often = rows.hat_rows, rows.scores() @ rows.at.root, root_of_counts(rows.counts)
+    inner = torch.eye(hats.shape[1]).to(hats) - hats @ hats.mT
+    single = hats.shape[1] == 1
+    if bool(((inner[:, :, 0] if single else torch.linalg.eigvalsh(inner)[:, :1]) < _FULL).any()):
+        raise EstimationError(
+            "Without some row a coefficient cannot be estimated, so that the jackknife is not defined; leave such rows out with "
+            "their dummies, or use HC0 or HC1."
+        )
+    across = hats @ scores[:, :, None]
+    inside: Tensor = across / inner if single else torch.linalg.solve(inner, across)
+    return gram(scores + (hats.mT @ inside)[:, :, 0], often, scores.new_ones(len(scores)) if often is None else often)
 
 
 # Where I - H is within 1e-10 of singular, a row alone fixes a direction.

@@ -23,6 +23,7 @@ from betahat.data.batches import batches
 from betahat.data.blocks import gram, group_sums, sums_at_once
 from betahat.data.design import Design
 from betahat.data.groups import Groups
+from betahat.data.threads import in_order
 from betahat.fit import Fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
@@ -187,8 +188,8 @@ def _by_cluster(
     """Return (G, ...) what `adjust` makes of the `function` of rows, cluster by cluster; zeros of clusters without rows."""
     together = batches(groups, max(_NUMBERS // fit.rank, 1))
     found: tuple[Tensor, ...] = ()
-    for some, rows in together.stacked(fit.each_in(together.places, function)):
-        parts = adjust(rows if rows.ndim == 3 else rows.flatten(1, 2), some)
+    stacked = together.stacked(fit.each_in(together.places, function))
+    for some, parts in in_order(lambda part: (part[0], adjust(part[1], part[0])), stacked):
         found = found or tuple(part.new_zeros(groups.count, *part.shape[1:]) for part in parts)
         for whole, part in zip(found, parts, strict=True):
             whole[some] = part

@@ -37,7 +37,7 @@ class Batches:
     places: Tensor
 
     def stacked(self, parts: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (b,) groups and (b, m, ...) their rows, from any blocks of the rows at `places`; what fills up is zero."""
+        """Yield (b,) groups and (b, m, w) their rows, from blocks of the (b, w) or (b, o, w) rows at `places`; what fills up is zero."""
         stream = iter(parts)
         held: list[Tensor] = []
         for low, high, largest in progress(self.cuts, "clusters"):
@@ -50,7 +50,7 @@ class Batches:
             if int(size[0]) < largest:
                 filled = torch.arange(largest, device=size.device) >= size[:, None]
                 rows = rows.masked_fill(filled.view(*filled.shape, *[1] * (rows.ndim - 2)), 0.0)
-            yield self.ranked[low:high], rows
+            yield self.ranked[low:high], rows if rows.ndim == 3 else rows.flatten(1, 2)
 
 
 def batches(groups: Groups, rows: int) -> Batches:

@@ -122,6 +122,17 @@ QUESTIONS = [
     ),
     *(
         (
+            f"{model} of a {frame} by a formula with C(g) over statsmodels', n = {rows}",
+            f"formulas::test_betahat[{rows}-{model}-{frame}]",
+            f"formulas::test_statsmodels[{rows}-{model}]",
+            "at most 1",
+        )
+        for rows in (200, 100_000)
+        for model in ("ols", "logit")
+        for frame in ("pandas", "polars")
+    ),
+    *(
+        (
             f"labels of a million rows, {kind}, over pandas' sorted factorize",
             f"labels::test_labels[{kind}]",
             f"labels::test_pandas[{kind}]",

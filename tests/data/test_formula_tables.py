@@ -1,11 +1,16 @@
 """Expressions of a formula that are several columns: frames and matrices of numbers, whatever their types, and sentences for others."""
 
+import formulaic
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from formulaic.model_spec import ModelSpec
+from formulaic.transforms.contrasts import TreatmentContrasts, encode_contrasts
 
 import betahat as bh
+from betahat.data.levels import indicators
+from betahat.data.transforms import Indicators
 
 # statsmodels solves the same least squares by the singular value decomposition.
 ROUNDING = 1e-9
@@ -22,6 +27,7 @@ wide = small.astype(float)
 matrix, doubles = small.to_numpy(dtype="uint8"), wide.to_numpy()
 gaps = pd.DataFrame({"p": pd.array([None, *small["p"][1:]], dtype="Int8"), "q": wide["q"]})
 truths, ones = small > 50, (small > 50).astype(float)
+thing = object()
 words = DATA[["x", "g"]]
 dates = pd.DataFrame({"d": pd.date_range("2000", periods=N), "x": DATA["x"]})
 
@@ -71,6 +77,7 @@ def test_gaps_in_a_frame_are_missing_rows():
         *(("y ~ words", "'words' has several columns, and not all"), ("y ~ words.to_numpy()", "has several columns")),
         *(("y ~ dates", "'dates' are dates or spans"), ("y ~ I(doubles * 1j)", "are complex")),
         ("y ~ frame[[]]", "has no columns"),
+        ("y ~ thing + x", "'thing' is an object, where a column or a number is wanted"),
     ],
 )
 def test_columns_that_are_no_numbers_are_named(formula, says):
@@ -99,3 +106,31 @@ def test_a_category_in_half_precision():
     half, double = (bh.ols("y ~ C(h)", d).fit() for d in (data, data.astype({"h": float})))
     np.testing.assert_array_equal(half.params, double.params)
     np.testing.assert_array_equal(half.predict(data), double.fittedvalues)
+
+
+CATEGORIES = {
+    "words": pd.Series(list("cabcab"), dtype="category"),
+    "unused levels": pd.Series(pd.Categorical(list("cacac"), list("dcba"))),
+    "numbers": pd.Series([3, 1, 3, 2], dtype="category"),
+    "one level": pd.Series(["a", "a"], dtype="category"),
+    "missing": pd.Series(["b", None, "a"], dtype="category"),
+    "no rows": pd.Series([], dtype="category"),
+}
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize("contrast", [TreatmentContrasts(), Indicators(None), Indicators(0), Indicators(-1), "last"])
+@pytest.mark.parametrize("kind", CATEGORIES)
+def test_indicators_are_formulaics(kind, contrast, reduced):
+    values = CATEGORIES[kind]
+    if contrast == "last":
+        contrast = TreatmentContrasts(values.cat.categories[-1]) if len(values) else TreatmentContrasts()
+    state, known = {}, {}
+    spec = ModelSpec(formulaic.Formula([]), output="pandas")
+    theirs = encode_contrasts(values, contrasts=contrast, reduced_rank=reduced, _state=state, _spec=spec)
+    ours = indicators(values, contrast, reduced, known)
+    assert list(ours) == list(theirs.columns)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    assert ours.__formulaic_metadata__ == theirs.__formulaic_metadata__
+    assert known["categories"] == state["categories"]

@@ -42,7 +42,7 @@ from betahat.data.frame import (
 )
 from betahat.data.grammar import Parser
 from betahat.data.levels import UnseenError
-from betahat.data.matrix import Materializer, OtherKindError, term_names
+from betahat.data.matrix import Materializer, OtherKindError, Table, term_names
 from betahat.data.sample import Origin
 from betahat.data.transforms import KNOWN
 from betahat.data.vectors import check_vector, vector_of
@@ -135,9 +135,12 @@ def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame
     """Return (m, k) the regressors of new data; a row with a missing value is NaN throughout."""
     frame = data.reset_index(drop=True)
     _check_variables(spec.factors, frame, context, text)
-    built = _evaluate(spec, frame, context, text)
-    table: pd.DataFrame = built.reindex(frame.index).set_axis(data.index)
-    return table
+    (built,) = _evaluate([spec], frame, context, text)
+    if built.used is None:
+        return pd.DataFrame(built.values, data.index, built.names, copy=False)
+    whole = np.full((len(frame), len(built.names)), np.nan, order="F")
+    whole[built.used] = built.values
+    return pd.DataFrame(whole, data.index, built.names, copy=False)
 
 
 def new_vector(text: str, data: Any, context: Mapping[str, Any], option: str) -> Any:
@@ -199,15 +202,13 @@ def read_formula(
     frame = frame.reset_index(drop=True)
     if not len(frame):
         raise DataError("The data are empty: there is no row; pass at least one.")
-    built = _evaluate(parsed, frame, context, text)
-    left, right = built.lhs, built.rhs
+    left, right = _evaluate([ModelSpec(parsed.lhs), ModelSpec(parsed.rhs)], frame, context, text)
     _check_sides(left, right, text)
-    kept = right.index
-    _check_rows(frame, len(kept), names_of(factors), text, missing)
+    kept = len(right.values)
+    _check_rows(frame, kept, factors, text, missing)
     target = torch.get_default_device() if device is None else torch.device(device)
-    positions = torch.tensor(kept.to_numpy(), device=target)
-    exog = _to_device(right.to_numpy(dtype=float), target, dtype)
-    endog = _to_device(left.iloc[:, 0].to_numpy(dtype=float), target, dtype)
+    positions = None if right.used is None else torch.from_numpy(np.flatnonzero(right.used)).to(target)
+    exog, endog = _to_device(right.values, target, dtype), _to_device(left.values[:, 0], target, dtype)
     vectors = {}
     for name, value in given.items():
         column = columns.get(name)
@@ -215,20 +216,20 @@ def read_formula(
         values = value if column is None else vector_of(column, frame, context, name)
         read = _read_beside(values, label, labels, target)
         if read is not None:
-            vectors[name] = read[positions]
+            vectors[name] = read if positions is None else read[positions]
     design = assemble(
         endog,
         exog,
         vectors,
-        container=Frames(labels[kept.to_numpy()]),
-        endog_name=str(left.columns[0]),
-        names=tuple(str(name) for name in right.columns),
+        container=Frames(labels if right.used is None else labels[right.used]),
+        endog_name=left.names[0],
+        names=tuple(right.names),
         hasconst=hasconst,
         drop=missing == "drop",
-        origin=replace(Origin.of(data, len(frame)), kept=None if len(kept) == len(frame) else positions),
-        terms=_terms(right.model_spec),
+        origin=replace(Origin.of(data, len(frame)), kept=positions),
+        terms=_terms(right.spec),
     )
-    return design, Formula(text, right.model_spec, context)
+    return design, Formula(text, right.spec, context)
 
 
 def read_restrictions(
@@ -349,9 +350,10 @@ def _parse(text: str) -> Any:
             f"A formula is a string such as 'y ~ x', and {described(text)} came; for arrays use bh.OLS(endog, exog)."
         )
     try:
-        tokens = Parser().get_tokens(text)
+        parser = Parser()
+        tokens = parser.get_tokens(text)
         power = any(token.kind.value == "operator" and token.token in ("**", "^") for token in tokens)
-        parsed = formulaic.Formula(text, _parser=Parser(), _ordering="degree" if power else "none")
+        parsed = formulaic.Formula(text, _parser=parser, _ordering="degree" if power else "none")
     except (FormulaicError, ReasonError, RecursionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise FormulaError(
@@ -434,11 +436,11 @@ def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
     return [word_of(name) for name in columns]
 
 
-def _evaluate(spec: Any, frame: pd.DataFrame, context: Mapping[str, Any], text: str) -> Any:
+def _evaluate(specs: Sequence[ModelSpec], frame: pd.DataFrame, context: Mapping[str, Any], text: str) -> list[Table]:
     try:
-        return Materializer(frame, context).columns(spec)
+        return Materializer(frame, context).tables(specs)
     except UnseenError as error:
-        known = f"the fit of {text!r} did not see" if isinstance(spec, ModelSpec) else f"the levels in {text!r} lack"
+        known = f"the fit of {text!r} did not see" if specs[0].structure else f"the levels in {text!r} lack"
         raise DataError(
             f"The data have categories that {known}: {_values(error.args[0])}; leave those rows out, or fit with data that have them."
         ) from error
@@ -466,19 +468,19 @@ def _values(values: Sequence[Any]) -> str:
     return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} more"
 
 
-def _check_sides(left: pd.DataFrame, right: pd.DataFrame, text: str) -> None:
-    if left.shape[1] != 1:
+def _check_sides(left: Table, right: Table, text: str) -> None:
+    if len(left.names) != 1:
         raise FormulaError(
-            f"The left-hand side of {shown(text)} makes {left.shape[1]} columns ({listed(left.columns)}); it must be one "
+            f"The left-hand side of {shown(text)} makes {len(left.names)} columns ({listed(left.names)}); it must be one "
             "number for each row: write a category or a boolean as a number, such as I(married * 1)."
         )
-    if not right.shape[1]:
+    if not right.names:
         raise FormulaError(f"The formula {shown(text)} has no regressors; leave the 0 out for a constant, or name one.")
 
 
-def _check_rows(frame: pd.DataFrame, kept: int, variables: Any, text: str, missing: Missing) -> None:
+def _check_rows(frame: pd.DataFrame, kept: int, factors: Iterable[Factor], text: str, missing: Missing) -> None:
     if kept < len(frame) and missing != "drop":
-        _refuse_missing(frame, len(frame) - kept, variables)
+        _refuse_missing(frame, len(frame) - kept, names_of(factors))
     if not kept:
         raise DataError(
             f"No row is left: every row has a missing value in a variable of {shown(text)}; fill some in or leave a variable out."
@@ -518,7 +520,7 @@ def _terms(spec: Any) -> dict[str, list[int]]:
 
 
 def _to_device(values: np.ndarray, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    return torch.from_numpy(values if values.flags.writeable else values.copy()).to(device, dtype or torch.float64)
+    return torch.from_numpy(values).to(device, dtype or torch.float64)
 
 
 def _all_strings(values: Any) -> bool:

@@ -279,7 +279,8 @@ def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
     if isinstance(frame, nw.Series):
         frame = frame.to_frame()
     chosen = [name for name in frame.columns if text is None or name in text]
-    return pd.DataFrame({name: _pandas_column(frame[name]) for name in chosen}, index=pd.RangeIndex(len(frame)))
+    columns = {name: _pandas_column(frame[name]) for name in chosen}
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)), copy=False)
 
 
 def _nameless(data: Any) -> DataError:
@@ -316,11 +317,14 @@ def _column(name: Any, value: Any) -> Any:
 
 
 def _formula_columns(data: pd.DataFrame, text: str) -> pd.DataFrame:
-    """Return the columns that occur in a formula, Arrow's dictionaries as categories."""
-    chosen = data[[name for name in data.columns if name in text]]
-    encoded = [str(name) for name in chosen.columns if str(chosen[name].dtype).startswith("dictionary<")]
-    made = {name: _pandas_column(nw.from_native(chosen[name], series_only=True)) for name in encoded}
-    return chosen.assign(**made) if made else chosen
+    """Return a frame with those of Arrow's dictionaries that occur in a formula as categories; no column is copied."""
+    arrow = (
+        [name for name in data.columns if name in text and str(data.dtypes[name]).startswith("dictionary<")]
+        if any(isinstance(kind, pd.ArrowDtype) for kind in data.dtypes)
+        else []
+    )
+    made = {name: _pandas_column(nw.from_native(data[name], series_only=True)) for name in arrow}
+    return data.assign(**made) if made else data
 
 
 def is_frame(data: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterator, MutableMapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,7 @@ class Parser(DefaultFormulaParser):  # type: ignore[misc]
 
     def __init__(self) -> None:
         DefaultFormulaParser.__init__(self, operator_resolver=_Operators())
+        self._tokens: dict[str, list[Token]] = {}
 
     def get_tokens_from_formula(self, formula: str, *, context: MutableMapping[str, Any]) -> list[Token]:
         """Split a formula, with the constant that it does not write.
@@ -74,11 +76,14 @@ class Parser(DefaultFormulaParser):  # type: ignore[misc]
             A bracket or a quotation mark that is not closed, or what is no expression.
         """
         context["__formulaic_variables_used_lhs__"] = []
+        if formula in self._tokens:
+            return [copy(token) for token in self._tokens[formula]]
         tokens = replace_tokens(_tokens(formula), "0", [_MINUS, _ONE], kind=Token.Kind.VALUE)
         tokens = insert_tokens_after(
             tokens, "~", [_ONE], kind=Token.Kind.OPERATOR, join_operator="+", no_join_for_operators={"+", "-"}
         )
-        return list(merge_operator_tokens(tokens, symbols={"+", "-"}))
+        self._tokens[formula] = list(merge_operator_tokens(tokens, symbols={"+", "-"}))
+        return [copy(token) for token in self._tokens[formula]]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The levels of a category: a value that is none of them is an error, which formulaic only warns of."""
+"""The levels of a category, and their indicators: a value that is none of them is an error, which formulaic only warns of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from formulaic.materializers.types import FactorValues
+from formulaic.transforms.contrasts import ContrastsState, TreatmentContrasts
 from pandas.api.types import is_integer_dtype
 
 
@@ -53,3 +54,23 @@ def coded(
     if unseen:
         raise UnseenError(unseen)
     return pd.Series(pd.Categorical.from_codes(places[codes], categories=pd.Index(list(levels))), index=series.index)
+
+
+def indicators(
+    values: pd.Series, contrast: TreatmentContrasts, reduced: bool, state: MutableMapping[str, Any]
+) -> FactorValues:
+    """Return the (n,) indicators of a category's levels by their names, without that of the base where its rank is reduced."""
+    levels, codes = list(values.cat.categories), values.cat.codes.to_numpy()
+    state.update(categories=levels, contrasts=ContrastsState(contrast, levels))
+    alone = not levels or (len(levels) == 1 and reduced)
+    base = None if alone or not reduced else contrast._find_base_index(levels)
+    return FactorValues(
+        {} if alone else {level: codes == i for i, level in enumerate(levels) if i != base},
+        kind="categorical",
+        column_names=() if alone else tuple(contrast.get_coding_column_names(levels, reduced_rank=reduced)),
+        spans_intercept=not (alone or reduced),
+        drop_field=None if alone else contrast.get_drop_field(levels, reduced_rank=reduced),
+        format=contrast.get_factor_format(levels, reduced_rank=reduced),
+        format_reduced=contrast.get_factor_format(levels, reduced_rank=True),
+        encoded=True,
+    )

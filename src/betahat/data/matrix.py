@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from inspect import ismodule
 from typing import Any
 
+import formulaic
 import numpy as np
 import pandas as pd
 from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import EvaluatedFactor, FactorValues, ScopedTerm
 from formulaic.materializers.types.enums import ClusterBy
 from formulaic.materializers.types.factor_values import FactorValuesMetadata
-from formulaic.model_matrix import ModelMatrix
 from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor, Term
+from formulaic.transforms.contrasts import TreatmentContrasts
+from formulaic.utils.null_handling import find_nulls
 from formulaic.utils.variables import Variable
 from interface_meta import override
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
@@ -25,7 +27,7 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy
 from betahat.data.expressions import ReasonError, Scope, bare, is_plain
-from betahat.data.levels import coded
+from betahat.data.levels import coded, indicators
 from betahat.data.reading import evaluated, label, number
 from betahat.data.transforms import KNOWN
 from betahat.errors import counted, described, shown
@@ -59,11 +61,44 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         self._known: dict[str, Factor.Kind] = {}
         self._scope = Scope(_Columns(self.data), self.context, KNOWN)
 
-    def columns(self, spec: Any) -> Any:
-        """Build the matrices of a formula, or that of one which knows the data of the fit."""
-        if isinstance(spec, ModelSpec):
-            self._known = {expression: kind for expression, (kind, _) in spec.encoder_state.items()}
-        return self.get_model_matrix(spec)
+    def tables(self, specs: Sequence[ModelSpec]) -> list[Table]:
+        """Build the matrices of formulas, or of one which knows the data of the fit: all of the rows where none of them misses a value."""
+        self._known = {expression: kind for spec in specs for expression, (kind, _) in spec.encoder_state.items()}
+        self._missing = np.zeros(self.nrows, dtype=bool)
+        specs = [
+            spec.update(materializer=self.REGISTER_NAME, materializer_params={}, output="pandas") for spec in specs
+        ]
+        learnt = {call: state for spec in specs for call, state in spec.transform_state.items()}
+        shared = ModelSpec(formula=formulaic.Formula([]), output="pandas", transform_state=learnt)
+        for factor in dict.fromkeys(factor for spec in specs for term in spec.formula for factor in term.factors):
+            self._evaluate_factor(factor, shared, set())
+        dropped = np.flatnonzero(self._missing).tolist()
+        for spec in specs:
+            spec.transform_state.update(learnt)
+        return [self._table(spec, dropped) for spec in specs]
+
+    @override
+    def _check_for_nulls(self, name: str, values: Any, na_action: Any, drop_rows: set[int]) -> None:
+        self._missing |= self._nulls(values.__wrapped__ if isinstance(values, FactorValues) else values, name)
+
+    def _nulls(self, values: Any, name: str) -> Any:
+        """Return (n,) where values are missing."""
+        if isinstance(values, pd.Series):
+            return values.isna().to_numpy()
+        if isinstance(values, np.ndarray) and values.ndim in (1, 2):
+            return np.isnan(values) if values.ndim == 1 else np.isnan(values).any(1)
+        missing = np.zeros(self.nrows, dtype=bool)
+        if isinstance(values, dict):
+            for part in values.values():
+                missing |= self._nulls(part, name)
+            return missing
+        if find_nulls.dispatch(type(values)) is find_nulls.dispatch(object):
+            raise ReasonError(f"{shown(name)} is {described(values)}, where a column or a number is wanted")
+        try:
+            missing[list(find_nulls(values))] = True
+        except ValueError as error:
+            raise ValueError(f"Error encountered while checking for nulls in `{name}`: {error}") from error
+        return missing
 
     @override
     def _is_categorical(self, values: Any) -> bool:
@@ -96,9 +131,12 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
             if not all(part.isidentifier() for part in name.split(".")):
                 raise ReasonError(f"{shown(plain)} is neither in the data nor one of the caller's variables")
             return self._evaluate(name, None, None)
-        values = getattr(self._scope, layer)[plain]
-        value = number(values)
-        value = label(values) if self._wants_labels(name)(value) else value
+        values, wants_labels = getattr(self._scope, layer)[plain], self._wants_labels(name)
+        if _is_doubled_later(values) and not wants_labels(values):
+            value = values
+        else:
+            value = number(values)
+            value = label(values) if wants_labels(value) else value
         source = "data" if layer == "columns" else layer
         return self._as_known(name, self._checked(value, name)), {Variable(plain, roles=("value",), source=source)}
 
@@ -172,6 +210,15 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         return [term for group in groups.values() for term in sorted(group, key=_degree)]
 
     @override
+    def _encode_numerical(
+        self, values: Any, metadata: Any, encoder_state: dict[str, Any], spec: ModelSpec, drop_rows: Sequence[int]
+    ) -> Any:
+        plain = values.__wrapped__ if isinstance(values, FactorValues) else values
+        if drop_rows and isinstance(plain, pd.Series | np.ndarray):
+            return plain[~self._missing]
+        return PandasMaterializer._encode_numerical(self, values, metadata, encoder_state, spec, drop_rows)
+
+    @override
     def _encode_categorical(
         self,
         values: Any,
@@ -181,8 +228,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         drop_rows: Sequence[int],
         reduced_rank: bool = False,
     ) -> Any:
-        used = FactorValues(coded(values, None, drop_rows, encoder_state), metadata=metadata)
-        return PandasMaterializer._encode_categorical(self, used, metadata, encoder_state, spec, [], reduced_rank)
+        return indicators(coded(values, None, drop_rows, encoder_state), TreatmentContrasts(), False, encoder_state)
 
     @override
     def _flatten_encoded_evaled_factor(self, name: str, values: FactorValues[Any]) -> dict[str, Any]:
@@ -198,14 +244,14 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
                 flat.update(self._flatten_encoded_evaled_factor(inner, value))
         return flat
 
-    @override
-    def _build_model_matrix(self, spec: ModelSpec, drop_rows: Sequence[int]) -> ModelMatrix[pd.DataFrame]:
+    def _table(self, spec: ModelSpec, dropped: Sequence[int]) -> Table:
+        """Build a matrix, column by column: nothing but the matrix holds them all."""
         if spec.structure:
             made = [(s.term, [part.rehydrate(self.factor_cache) for part in s.scoped_terms]) for s in spec.structure]
         else:
             terms = self._cluster_terms(spec.formula, cluster_by=spec.cluster_by)
             made = [(term, list(parts)) for term, parts in self._get_scoped_terms(terms, spec.ensure_full_rank)]
-        built = [[column for part in parts for column in self._columns(part, spec, drop_rows)] for _, parts in made]
+        built = [[column for part in parts for column in self._columns(part, spec, dropped)] for _, parts in made]
         names = iter(distinct([column.names for columns in built for column in columns]))
         structure = [
             EncodedTermStructure(
@@ -217,33 +263,58 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
             _check_structure(structure, spec.structure)
         else:
             spec = spec.update(structure=structure)
-        values = {
-            name: column.values
-            for part, columns in zip(structure, built, strict=True)
-            for name, column in zip(part.columns, columns, strict=True)
-        }
-        rows = self.data.index.delete(drop_rows) if drop_rows else self.data.index
-        return ModelMatrix(pd.DataFrame(values, index=rows, copy=False), spec=spec)
+        columns = [column for part in built for column in part]
+        values = np.empty((self.nrows - len(dropped), len(columns)), order="F")
+        for i, column in enumerate(columns):
+            values[:, i] = _product(column.factors, column.scale)
+        return Table(
+            values, [name for part in structure for name in part.columns], None if not dropped else ~self._missing, spec
+        )
 
     def _columns(self, part: ScopedTerm, spec: ModelSpec, drop_rows: Sequence[int]) -> list[_Column]:
         """Return the products of the columns of a part's factors; those of the first factor change fastest, as in R and patsy."""
         if not part.factors:
-            ones = np.ones(self.nrows - len(drop_rows))
-            return [_Column((CONSTANT, CONSTANT), part.scale * ones)]
+            return [_Column((CONSTANT, CONSTANT), [1.0], part.scale)]
         factors = []
         for scoped in part.factors:
             encoded = self._encode_evaled_factor(scoped.factor, spec, drop_rows, reduced_rank=scoped.reduced)
             for values in encoded.values():
                 _check_real(values, scoped.factor.expr)
-            factors.append([_Column(_names(scoped.factor.factor, name), values) for name, values in encoded.items()])
+            factors.append([(_names(scoped.factor.factor, name), values) for name, values in encoded.items()])
         scale = "" if part.scale == 1 else f"{part.scale:g}:"
         return [
             _Column(
-                (":".join(c.names[0] for c in product[::-1]), scale + ":".join(c.names[1] for c in product[::-1])),
-                _product([column.values for column in product], part.scale),
+                (
+                    ":".join(names[0] for names, _ in product[::-1]),
+                    scale + ":".join(names[1] for names, _ in product[::-1]),
+                ),
+                [values for _, values in product],
+                part.scale,
             )
             for product in itertools.product(*reversed(factors))
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The matrix of one side of a formula.
+
+    Attributes
+    ----------
+    values : ndarray
+        (m, k), column after column in memory.
+    names : list of str
+        (k,).
+    used : ndarray or None
+        (n,) which rows of the data these are; None is all of them.
+    spec : ModelSpec
+        The side, with what it has learnt.
+    """
+
+    values: np.ndarray
+    names: list[str]
+    used: np.ndarray | None
+    spec: ModelSpec
 
 
 def _is_foreign(value: Any) -> bool:
@@ -306,12 +377,15 @@ class _Column:
     ----------
     names : (str, str)
         Its name, and that with quotation marks where a name is the data's own, for where the first is another column's.
-    values : vector
-        (n,) numbers.
+    factors : sequence of vectors and numbers
+        (n,) each; the column is their product.
+    scale : float
+        It is multiplied by this.
     """
 
     names: tuple[str, str]
-    values: Any
+    factors: Sequence[Any]
+    scale: float
 
 
 def distinct(names: Sequence[tuple[str, str]]) -> list[str]:
@@ -355,6 +429,11 @@ def _product(factors: Sequence[Any], scale: float) -> Any:
     for values in doubles[1:]:
         product = product * values
     return product
+
+
+def _is_doubled_later(values: Any) -> bool:
+    """Tell whether a column is of numbers of NumPy's that may wait for their place in a matrix until they are in double precision."""
+    return isinstance(values, pd.Series) and isinstance(values.dtype, np.dtype) and values.dtype.kind in "iuf"
 
 
 def _check_real(values: Any, name: str) -> None:

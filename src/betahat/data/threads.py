@@ -54,7 +54,7 @@ _HERE = _Here()
 _TEAMS = _find_teams()
 
 
-def with_one_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def with_one_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Call a function while torch computes with one thread; the thread's own number comes back, whatever ends the call."""
     if _HERE.threads or _TEAMS is None:
         return function(*args, **kwargs)

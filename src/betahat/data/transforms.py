@@ -20,7 +20,7 @@ from patsy.contrasts import code_contrast_matrix
 
 from betahat.data.container import real_array
 from betahat.data.expressions import ReasonError
-from betahat.data.levels import coded
+from betahat.data.levels import coded, indicators
 from betahat.errors import shown
 
 
@@ -115,11 +115,15 @@ def categories(
     values = pd.Series(data) if isinstance(data, np.ndarray | pd.Categorical | pd.Index | list) else data
     made = TRANSFORMS["C"](values, contrast, levels=levels, spans_intercept=spans_intercept)
     encode = made.__formulaic_metadata__.encoder
+    plain = TreatmentContrasts() if contrast is None or contrast is TreatmentContrasts else contrast
+    plain = plain if type(plain) in (TreatmentContrasts, Indicators) else None
 
     def encoder(
         values: Any, reduced_rank: bool, drop_rows: Sequence[int], encoder_state: dict[str, Any], model_spec: Any
     ) -> Any:
         used = coded(values, levels, drop_rows, encoder_state)
+        if plain is not None:
+            return indicators(used, plain, reduced_rank, encoder_state)
         return encode(used, reduced_rank, [], encoder_state, model_spec)
 
     return FactorValues(made, encoder=encoder)

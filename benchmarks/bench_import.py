@@ -1,4 +1,4 @@
-"""What `import betahat` takes, alone and with a first fit of arrays, beside `import torch`, each in a fresh process."""
+"""What `import betahat` takes, alone and with a first fit of arrays or of a linear module, beside `import torch`, each in a fresh process."""
 
 import os
 import subprocess
@@ -10,6 +10,8 @@ SCRIPTS = {
     "torch": "import torch",
     "betahat": "import betahat",
     "fit": "import betahat as bh; bh.OLS([2.0, 3.0, 3.4], [[1.0, 0.0], [1.0, 1.0], [1.0, 3.0]]).fit('HC1').bse",
+    "module": "import torch, betahat as bh; x = torch.arange(12.0).view(6, 2) % 5; y = x.sum(1, keepdim=True) + x[:, :1] ** 2; "
+    "bh.TorchModel(torch.nn.Linear(2, 1), torch.nn.MSELoss(), x, y).fit('HC1').bse",
 }
 
 

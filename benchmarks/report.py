@@ -15,15 +15,43 @@ QUESTIONS = [
     ("pyfixest over a formula", "frame::test_pyfixest", "frame::test_betahat_formula", "at least 6"),
     ("pyfixest over columns of a frame", "frame::test_pyfixest", "frame::test_betahat_columns", "at least 6"),
     ("statsmodels' formula over ours", "frame::test_statsmodels_formula", "frame::test_betahat_formula", ""),
-    ("small OLS over statsmodels", "small::test_betahat[nonrobust]", "small::test_statsmodels[nonrobust]", "at most 3"),
     (
         "small OLS of arrays over statsmodels",
         "small::test_betahat_arrays",
         "small::test_statsmodels[nonrobust]",
-        "at most 3",
+        "at most 1.5",
     ),
-    ("small OLS + HC1 over statsmodels", "small::test_betahat[HC1]", "small::test_statsmodels[HC1]", "at most 3"),
-    ("small OLS + HC3 over statsmodels", "small::test_betahat[HC3]", "small::test_statsmodels[HC3]", ""),
+    *(
+        (f"small {name} over statsmodels", f"small::test_betahat[{name}]", f"small::test_statsmodels[{name}]", limit)
+        for name, limit in {
+            "nonrobust": "at most 1.5",
+            "HC1": "at most 1.5",
+            "HC3": "",
+            "cluster": "at most 1.5",
+            "HAC": "at most 1.5",
+            "Logit": "at most 1.5",
+            "MNLogit": "at most 1.5",
+        }.items()
+    ),
+    *(
+        (f"busy over quiet: {what}", f"busy::test_{name}[busy]", f"busy::test_{name}[quiet]", "at most 3")
+        for name, what in {
+            "ols_small": "OLS + HC1, n = 200",
+            "logit_small": "Logit + HC0, n = 200",
+            "ols_large": "OLS + HC1, n = 3e5, k = 20",
+            "logit_large": "Logit + HC0, n = 3e5, k = 20",
+        }.items()
+    ),
+    *(
+        (
+            f"small {what} over statsmodels, both busy",
+            f"busy::test_{name}_small[busy]",
+            f"busy::test_statsmodels_{name}_small[busy]",
+            "at most 3",
+        )
+        for name, what in {"ols": "OLS + HC1", "logit": "Logit + HC0"}.items()
+    ),
+    ("a Logit of two processes over one's", "busy::test_simulation[2]", "busy::test_simulation[1]", "at most 1.5"),
     (
         "statsmodels over Logit + HC0",
         "likelihood_large::test_statsmodels[Logit]",
@@ -173,6 +201,12 @@ QUESTIONS = [
         for rank in ("pinv", "drop")
     ),
     ("import betahat over import torch", "import::test_first[betahat]", "import::test_first[torch]", "at most 1.5"),
+    (
+        "import betahat and a first linear module over import torch",
+        "import::test_first[module]",
+        "import::test_first[torch]",
+        "",
+    ),
     ("import betahat and a first OLS over import torch", "import::test_first[fit]", "import::test_first[torch]", ""),
     (
         "Hessian of a network, 1,501 parameters over 501, n = 4,000",

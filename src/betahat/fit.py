@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -19,6 +18,7 @@ from betahat.data.blocks import block_rows
 from betahat.data.container import cached_copy, hands_out_copies, held
 from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
+from betahat.data.threads import remembered
 from betahat.errors import ConvergenceWarning, EstimationError, counted, listed, user_level
 from betahat.objectives.base import Claim, LinearIndex, Objective, dispersion
 from betahat.objectives.gaussian import Gaussian
@@ -36,7 +36,16 @@ from betahat.solvers.least_squares import (
     minimum_norm_map,
 )
 from betahat.solvers.levenberg_marquardt import levenberg_marquardt
-from betahat.solvers.newton import Optimum, newton, newton_step, noise, parameters_along, unit_scale, why_stopped
+from betahat.solvers.newton import (
+    Optimum,
+    are_finite,
+    newton,
+    newton_step,
+    noise,
+    parameters_along,
+    unit_scale,
+    why_stopped,
+)
 from betahat.solvers.quasi_newton import quasi_newton
 from betahat.solvers.slopes import check_gradient, check_hessian
 from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
@@ -224,7 +233,7 @@ class Fit:
         """The number of independent parameters, r."""
         return int(held(self, "root").shape[1])
 
-    @cached_property
+    @remembered
     def unidentified(self) -> Tensor:
         """(k, d) the directions in which the parameters move and no fitted value does; no column where all are identified."""
         width, rank = self.root.shape
@@ -254,7 +263,7 @@ class Fit:
         """Model degrees of freedom: r, less one if there is a constant."""
         return float(self.rank - self.k_constant)
 
-    @cached_property
+    @remembered
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant."""
         count = self.constant.count
@@ -844,17 +853,19 @@ def _triangle_of_rows(rows: Tensor | None) -> Tensor | None:
 
 def _check_minimum(problem: Problem, local: Local) -> None:
     """Refuse a point where the Hessian is not finite, or curves downward; whatever the bread is going to be."""
-    if not bool(torch.isfinite(local.information).all()):
+    if not are_finite(local.information):
         raise EstimationError(
             "The second derivatives of the loss are not finite at these parameters; pass parameters where they are."
         )
+    if not int(torch.linalg.cholesky_ex(local.information).info):
+        return
     scale = unit_scale(local.information)
     if local.bread is not Bread.OBSERVED:
         _check_upward(problem, local, scale)
         return
     scaled = local.information / scale / scale[:, None]
     spectrum = torch.linalg.eigvalsh(scaled)
-    if bool(spectrum[0] < -_DOWNWARD * spectrum.abs().max()):
+    if float(spectrum[0]) < -_DOWNWARD * max(-float(spectrum[0]), float(spectrum[-1])):
         vectors = torch.linalg.eigh(scaled)[1]
         _refuse_downward(problem, vectors[:, 0] / scale, scale, f"of {float(spectrum[0]):.3g}")
 
@@ -935,10 +946,10 @@ def _first(problem: Problem, count: int) -> Tensor:
     at = Point(zero, zero[:0])
     information, moments = problem.total(lambda rows: index_rows(rows).first_step(mean), at)
     step = newton_step(Local(zero, mean, -moments, information))
-    if not bool(torch.isfinite(step).all()):
+    if not are_finite(step):
         return zero
-    near, far = problem.loss(step), problem.loss(zero)
-    return step if bool(torch.isfinite(near)) and not bool(near > far) else zero
+    near, far = float(problem.loss(step)), float(problem.loss(zero))
+    return step if math.isfinite(near) and not near > far else zero
 
 
 def _check_converged(problem: Problem, path: Optimum) -> None:

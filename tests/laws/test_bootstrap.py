@@ -13,7 +13,7 @@ from torch import nn
 
 import betahat as bh
 from betahat.fit import refit_on
-from betahat.resampling import counter, moments, refits
+from betahat.resampling import counter, moments, refits, resamplers
 from betahat.resampling.counter import integers, philox, random_bits, uniforms, words
 from betahat.resampling.weights import (
     MULTIPLIERS,
@@ -486,9 +486,10 @@ def test_draws_do_not_depend_on_blocks_and_batches(name, kind, monkeypatch):
         pytest.skip("not defined")
     whole = _draws(res, kind)
     monkeypatch.setattr(refits, "BYTES", 3 * N)
-    monkeypatch.setattr(refits, "_FEW_BYTES", 3 * N)
+    monkeypatch.setattr(refits, "FEW_BYTES", 3 * N)
     monkeypatch.setattr(refits.in_batches, "__defaults__", (3 * N * 8,))
     monkeypatch.setattr(moments, "_TABLE", 1)
+    monkeypatch.setattr(resamplers, "_TABLE", 1)
     monkeypatch.setattr(moments, "_PIECE", 50)
     monkeypatch.setattr(refits, "_PIECE", 50)
     np.testing.assert_allclose(_draws(res, kind), whole, rtol=1e-12, atol=1e-12)

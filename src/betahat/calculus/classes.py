@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, root_of_counts, rows_of, times
 from betahat.data.blocks import Block, gram
 from betahat.data.design import Design
+from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.objectives.softmax import Softmax
 
@@ -44,7 +44,7 @@ class ClassRows(Rows):
         """Return b."""
         return len(self.y)
 
-    @cached_property
+    @remembered
     def index(self) -> Tensor:
         """(b, J) the indices, zeros first."""
         free = self.x @ self.at.params.view(-1, self.x.shape[1]).mT
@@ -55,7 +55,7 @@ class ClassRows(Rows):
         """(b,) w l."""
         return times(self.objective.losses(self.index, self.y), self.weights)
 
-    @cached_property
+    @remembered
     def residual(self) -> Tensor:
         """(b, J - 1) w (indicator - probability) of the classes after the first."""
         return times(self.objective.residual(self.index, self.y)[:, 1:], self.weights)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from betahat.calculus.autodiff import (
 from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, root_of_counts, rows_of, times
 from betahat.data.blocks import Block, gram, product
 from betahat.data.sample import Batch
+from betahat.data.threads import remembered
 from betahat.errors import EstimationError, OptionError
 from betahat.objectives.own import ModelLoss, RowLoss
 
@@ -68,7 +68,7 @@ class LossRows(Rows):
         """Return (k,) the sum of dl/dtheta, by one backward pass."""
         return value_and_gradient(self._total, self.at.params)[1]
 
-    @cached_property
+    @remembered
     def _scores(self) -> Tensor:
         return -row_jacobian(
             lambda params, columns: self.objective.losses(params, columns)[:, None],
@@ -116,7 +116,7 @@ class LossRows(Rows):
         assert bread is not Bread.EXPECTED, "a row loss shows no distribution; MEstimator.fit refuses it"
         return times(self._scores if bread is Bread.OPG else self._jacobian, root_of_counts(self.counts))
 
-    @cached_property
+    @remembered
     def _jacobian(self) -> Tensor:
         """(b, k) of the residuals sqrt(2 l), up to their signs."""
         jacobian = self._scores / self._size[:, None]
@@ -130,7 +130,7 @@ class LossRows(Rows):
         largest = hessian.diagonal().argmax()
         return hessian[largest] / hessian[largest, largest].clamp_min(torch.finfo(hessian.dtype).tiny).sqrt()
 
-    @cached_property
+    @remembered
     def _size(self) -> Tensor:
         """(b,) -sqrt(2 l), so that a score is minus the residual times its Jacobian."""
         losses = self.losses
@@ -179,7 +179,7 @@ class OutputRows(Rows):
         output = self.objective.outputs(params, columns)
         return output.reshape(len(output), -1)
 
-    @cached_property
+    @remembered
     def _output(self) -> Tensor:
         with torch.no_grad():
             return self.objective.outputs(self.at.params, self.columns).detach()
@@ -193,18 +193,18 @@ class OutputRows(Rows):
         """Return (k,) the sum of dl/dtheta, by one backward pass."""
         return value_and_gradient(self._total, self.at.params)[1]
 
-    @cached_property
+    @remembered
     def jacobian(self) -> Tensor:
         """(b, m, k) the derivatives of the outputs."""
         return row_jacobian(self._flat, self.at.params, self.columns, self.objective.route)
 
-    @cached_property
+    @remembered
     def _slope_and_curvature(self) -> tuple[Tensor, Tensor]:
         shape, target = self._output.shape, self.columns[-1]
         flat = self._output.reshape(len(self._output), -1)
         return output_derivatives(lambda output: self.objective.loss.losses(output.reshape(shape), target), flat)
 
-    @cached_property
+    @remembered
     def _scores(self) -> Tensor:
         if self.objective.affine:
             return -torch.einsum("bm,bmk->bk", self._slope_and_curvature[0], self.jacobian)
@@ -268,7 +268,7 @@ class OutputRows(Rows):
         added = torch.einsum("bmr,bm->br", turned, slope * torch.einsum("bmr,br->bm", turned, scores))
         return gram(scores + added, root_of_counts(self.counts))
 
-    @cached_property
+    @remembered
     def _hat_spectrum(self) -> tuple[Tensor, Tensor]:
         """(b, m) the eigenvalues of H, ascending, and (b, m, r) the hat rows turned by the eigenvectors."""
         hats = self.hat_rows

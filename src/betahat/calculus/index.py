@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
 from betahat.data.blocks import Block, cross, gram, product, weighted_gram
 from betahat.data.design import Design
+from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.objectives.base import LinearIndex
 
@@ -44,7 +44,7 @@ class IndexRows(Rows):
         """Return b."""
         return len(self.y)
 
-    @cached_property
+    @remembered
     def index(self) -> Tensor:
         """(b,) eta = x'b + offset."""
         index = self.x @ self.at.params
@@ -55,12 +55,12 @@ class IndexRows(Rows):
         """(b,) w l(eta, y)."""
         return times(self.objective.losses(self.index, self.y), self.weights)
 
-    @cached_property
+    @remembered
     def residual(self) -> Tensor:
         """(b,) -w dl/deta, the weighted generalized residual."""
         return times(self.objective.residual(self.index, self.y), self.weights)
 
-    @cached_property
+    @remembered
     def curvature(self) -> Tensor | None:
         """(b,) w d2l/deta2 of the bread in use; None means one."""
         return self._curvature(self.at.bread)
@@ -69,12 +69,12 @@ class IndexRows(Rows):
         """Return (k,) minus the sum of the scores."""
         return -cross(self.x, times(self.residual, self.counts))
 
-    @cached_property
+    @remembered
     def rotated(self) -> Tensor:
         """(b, r) xZ: for least squares these are orthonormal columns."""
         return product(self.x, self.at.root)
 
-    @cached_property
+    @remembered
     def leverage(self) -> Tensor:
         """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
         if self.at.bread is Bread.OPG:
@@ -148,11 +148,13 @@ class IndexRows(Rows):
         return self.counts if curvature is None else times(curvature, self.counts)
 
     def _curvature(self, bread: Bread) -> Tensor | None:
-        if bread is Bread.EXPECTED:
-            plain: Tensor | None = self.objective.expected_curvature(self.index)
-        else:
-            plain = self.objective.curvature(self.index, self.y)
+        plain = self.objective.expected_curvature(self.index) if bread is Bread.EXPECTED else self._observed
         return self.weights if plain is None else times(plain, self.weights)
+
+    @remembered
+    def _observed(self) -> Tensor | None:
+        """(b,) d2l/deta2; None means one."""
+        return self.objective.curvature(self.index, self.y)
 
 
 @rows_of.register

@@ -44,6 +44,8 @@ def defined(fit: Fit, covariance: Covariance) -> Covariance:
     """
     core, variances = held(covariance, "core"), held(covariance, "matrix").diagonal()
     rounding = None if core is None or core.ndim == 0 else _rounding(fit, core)
+    if rounding is None and float(variances.min()) >= 0:
+        return covariance
     none = variances < 0
     if rounding is not None:
         none |= variances < ((fit.root @ rounding) * fit.root).sum(1)
@@ -90,8 +92,9 @@ def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     loss = held(fit, "loss")
     none = fit.objective.claim is Claim.NONE
     scale = (loss.abs() / fit.nobs if none else fit.dispersion * _unit(fit)).clamp_min(0.0)
-    size = torch.maximum(core.diagonal().max(), scale)
-    sound = core - torch.diag_embed(((_SOUND + _PERFECT**2) * size).expand(len(core)))
+    sound = core.clone()
+    diagonal = sound.diagonal()
+    diagonal -= (_SOUND + _PERFECT**2) * max(float(diagonal.max()), float(scale))
     if not bool(torch.linalg.cholesky_ex(sound).info):
         return None
     if fit.objective.claim is Claim.LEAST_SQUARES:

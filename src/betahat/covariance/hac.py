@@ -129,15 +129,13 @@ class HAC(Estimator):
         rule = isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)
         series = series_in_time(fit, self.time)
         if not rule and not self.prewhiten:
-            weights, lags = self._weights(series, None, _constant_free(fit))
-            mean = _mean_score(fit) if fit.well_conditioned else _mean_score(fit) @ fit.root
+            weights, lags = self._weights(series, None, fit)
             each = series.each(fit, _plain_scores if fit.well_conditioned else _rotated)
-            meat = lagged_products(
-                (scores - mean * there for scores, there in each)
-                if fit.problem.penalty is not None
-                else (scores for scores, _ in each),
-                weights,
-            )
+            if fit.problem.penalty is None:
+                meat = lagged_products((scores for scores, _ in each), weights)
+            else:
+                mean = _mean_score(fit) if fit.well_conditioned else _mean_score(fit) @ fit.root
+                meat = lagged_products((scores - mean * there for scores, there in each), weights)
             core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
         else:
             series.check_whole()
@@ -146,7 +144,7 @@ class HAC(Estimator):
             whole, half = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
             # a vector autoregression turns with the coordinates, and a rule for the bandwidth looks at the columns' own
             own = whole @ (fit.root.mT @ fit.triangle.mT) @ fit.triangle
-            weights, lags = self._weights(series, own, _constant_free(fit))
+            weights, lags = self._weights(series, own, fit)
             core = lagged_products([whole], weights)
             core = core if half is None else half @ core @ half.mT
         if self.correction:
@@ -156,7 +154,7 @@ class HAC(Estimator):
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""
         return with_lags(of_core(fit, core, "HAC", note + white + series.note), self, weights)
 
-    def _weights(self, series: Series, scores: Tensor | None, weights: Tensor) -> tuple[Tensor, str]:
+    def _weights(self, series: Series, scores: Tensor | None, fit: Fit) -> tuple[Tensor, str]:
         """Return the lags' weights, and a word on them."""
         count, order = series.periods - int(self.prewhiten), int(self.prewhiten)
         if scores is None or not (isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)):
@@ -167,6 +165,7 @@ class HAC(Estimator):
         scores = scores / scores.abs().max().clamp_min(
             torch.finfo(scores.dtype).tiny
         )  # whose fourth powers need be held
+        weights = _constant_free(fit)
         if self.bandwidth == "andrews":
             found = andrews(scores, self.kernel, weights)
         else:

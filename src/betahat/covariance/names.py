@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from narwhals.dependencies import is_pandas_dataframe
 
-from betahat.covariance.base import Covariance, check_held, matrix_flaw, with_distribution
+from betahat.covariance.base import Covariance, Estimator, check_held, matrix_flaw, with_distribution
 from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster, Correction, Kind
@@ -232,7 +232,7 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t:
     choose = partial(Choice, use_t=_read_use_t(use_t, options))
     if cov_type is None:
         cov_type = "nonrobust"
-    if _is_matrix(cov_type):
+    if not isinstance(cov_type, str | Estimator) and _is_matrix(cov_type):
         cov_type = Given(cov_type)
     if not isinstance(cov_type, str):
         if isinstance(cov_type, type) or not callable(cov_type):
@@ -314,6 +314,8 @@ def check_use_t(use_t: bool | None) -> None:
 
 
 def _lookup(name: str) -> Factory:
+    if name in _NAMES:
+        return _NAMES[name]
     wanted = _ALIASES.get(name.lower(), name).lower()
     known = {known.lower(): factory for known, factory in _NAMES.items()}
     if wanted not in known:

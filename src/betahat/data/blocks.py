@@ -80,7 +80,7 @@ def blocks(*columns: Tensor, rows: int | None = None) -> Iterator[Block]:
     return map(cut, progress(starts, "rows"))
 
 
-def each(function: Callable[[Block], T], *columns: Tensor, rows: int | None = None) -> Iterator[T]:
+def each(function: Callable[[Block], T], *columns: Tensor, rows: int | None = None, fewest: int = 1) -> Iterator[T]:
     """Yield `function(block)` of one row block after the other.
 
     Several threads compute where the columns' width decides about the blocks. Blocks of a size that is given are a module's, or a loss's,
@@ -92,12 +92,14 @@ def each(function: Callable[[Block], T], *columns: Tensor, rows: int | None = No
         Maps a `Block` to anything; it may not change what other blocks read.
     *columns, rows
         As in `blocks`.
+    fewest : int
+        The fewest rows of a block whose size is not given.
 
     Yields
     ------
     What `function` returns, in row order.
     """
-    cut, starts = _cut(columns, rows)
+    cut, starts = _cut(columns, rows, fewest)
     if rows is not None:
         few = len(columns[0]) < rows
         return (function(cut(i)) if few else with_all_threads(function, cut(i)) for i in progress(starts, "rows"))
@@ -106,15 +108,17 @@ def each(function: Callable[[Block], T], *columns: Tensor, rows: int | None = No
     return in_order(lambda start: function(cut(start)), progress(starts, "rows"))
 
 
-def _cut(columns: tuple[Tensor, ...], rows: int | None) -> tuple[Callable[[int], Block], range]:
+def _cut(columns: tuple[Tensor, ...], rows: int | None, fewest: int = 1) -> tuple[Callable[[int], Block], range]:
     """Return what makes the block that starts at a row, and where blocks start."""
-    width = sum(column[:1].numel() for column in columns)
-    step = block_rows(width, columns[0].device) if rows is None else max(rows, 1)
+    nobs = columns[0].shape[0]
+    width = sum(column.numel() for column in columns) // max(nobs, 1)
+    step = max(block_rows(width, columns[0].device), fewest) if rows is None else max(rows, 1)
 
     def cut(start: int) -> Block:
-        return Block(start, tuple(_float64(column[start : start + step]) for column in columns))
+        parts = columns if nobs <= step else [column[start : start + step] for column in columns]
+        return Block(start, tuple(map(_float64, parts)))
 
-    return cut, range(0, max(columns[0].shape[0], 1), step)
+    return cut, range(0, max(nobs, 1), step)
 
 
 def total(
@@ -139,13 +143,13 @@ def total(
     >>> total(lambda block: (block.columns[0].sum(0),), torch.ones(5000, 2))
     (tensor([5000., 5000.], dtype=torch.float64),)
     """
-    sums: tuple[Tensor, ...] = ()
-    for terms in each(function, *columns, rows=rows):
-        if not sums:
-            sums = tuple(term.clone() for term in terms)
-        else:
-            for running, term in zip(sums, terms, strict=True):
-                running.add_(term)
+    terms = each(function, *columns, rows=rows)
+    sums = next(terms)
+    for i, others in enumerate(terms):
+        if not i:  # what the first block gave may be what it was given
+            sums = tuple(map(torch.clone, sums))
+        for running, term in zip(sums, others, strict=True):
+            running.add_(term)
     return sums
 
 
@@ -237,7 +241,7 @@ def cross(x: Tensor, v: Tensor) -> Tensor:
     rows, width = x.shape
     whole = rows - rows % _CHUNK
     if not whole:
-        return v @ x
+        return torch.mv(x.mT, v)
     product = torch.bmm(v[:whole].view(-1, 1, _CHUNK), x[:whole].view(-1, _CHUNK, width)).sum((0, 1))
     return product if whole == rows else product + v[whole:] @ x[whole:]
 
@@ -296,7 +300,7 @@ def group_sums(x: Tensor, factor: Tensor, codes: Tensor, count: int) -> Tensor:
 
 def weighted_gram(x: Tensor, weights: Tensor | None) -> Tensor:
     """Return X' diag(w) X, (k, k), for weights of either sign."""
-    if weights is None or bool((weights >= 0).all()):
+    if weights is None or float(weights.min()) >= 0:
         return gram(x, None if weights is None else weights.sqrt())
     return gram(x, weights.clamp_min(0.0).sqrt()) - gram(x, weights.clamp_max(0.0).neg().sqrt())
 

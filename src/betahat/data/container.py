@@ -38,6 +38,14 @@ class _Copied:
 
     def __set__(self, record: Any, value: Any) -> None:
         """Keep a value, which only the record's own `__init__` does, since it is frozen."""
+        record.__dict__[self.name] = value
+
+
+class _CopiedIndex(_Copied):
+    """A field that may hold an index, of which a view of our own is kept: nobody else can change its name."""
+
+    def __set__(self, record: Any, value: Any) -> None:
+        """Keep a value."""
         record.__dict__[self.name] = value.view() if is_pandas_index(value) else value
 
 
@@ -45,7 +53,7 @@ def hands_out_copies(cls: type[T]) -> type[T]:
     """Let those fields of a frozen record be read as copies that hold tensors, frames or mappings: what one does to them changes no answer."""
     for entry in fields(cls):  # type: ignore[arg-type]
         if str(entry.type) == "Any" or any(kind in str(entry.type) for kind in _CHANGEABLE):
-            setattr(cls, entry.name, _Copied(entry.name))
+            setattr(cls, entry.name, (_CopiedIndex if "Index" in str(entry.type) else _Copied)(entry.name))
     return cls
 
 

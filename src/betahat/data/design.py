@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from betahat.data.container import Container, to_numpy
 from betahat.data.kept import SMALL
 from betahat.data.modes import check_held
 from betahat.data.sample import Origin
+from betahat.data.threads import remembered
 from betahat.errors import DataError, EstimationError, counted, listed
 
 # Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
@@ -95,7 +95,7 @@ class Design:
         """n: the number of rows, or the sum of the frequency weights."""
         return self.rows if self.counts is None else self._counted
 
-    @cached_property
+    @remembered
     def _counted(self) -> float:
         total = float(self.counts.sum(dtype=torch.float64)) if self.counts is not None else 0.0
         return int(total) if total.is_integer() else total
@@ -151,7 +151,7 @@ class Design:
         )
         return Observed(x, y, weights, offset, counts)
 
-    @cached_property
+    @remembered
     def names(self) -> tuple[str, ...]:
         """The regressors' names; unnamed ones are x1, x2, ..., and the first that does not vary is const."""
         if self.given_names is not None:
@@ -161,14 +161,14 @@ class Design:
             names = [*names[: self.unvarying[0]], "const", *names[self.unvarying[0] : -1]]
         return tuple(names)
 
-    @cached_property
+    @remembered
     def unvarying(self) -> tuple[int, ...]:
         """The columns that have one value in every row."""
         first = self.exog[0].to(torch.float64)
         (varies,) = total(lambda block: (torch.ne(block.columns[0], first).sum(0),), self.exog)
         return tuple(i for i, count in enumerate(varies.tolist()) if count == 0)
 
-    @cached_property
+    @remembered
     def constant(self) -> Constant:
         """Look for a column that does not vary, by statsmodels' rules.
 
@@ -188,7 +188,7 @@ class Design:
         """Whether the regressors are at most a quarter of a million numbers, a block or two."""
         return self.exog.numel() <= _SMALL
 
-    @cached_property
+    @remembered
     def moments(self) -> tuple[Tensor, Tensor]:
         """(k, k) X'WX and (k,) X'Wy."""
         whitened_columns = self.columns[: 2 + (self.weights is not None)]
@@ -392,9 +392,9 @@ def check_finite(design: Design) -> None:
     DataError
     """
     columns = design.columns
-    sums = [column.sum(dtype=torch.float64) for column in columns]
-    sums = sums if design.small else [*design.moments, *sums[2:]]
-    if all(math.isfinite(float(part.sum())) for part in sums):
+    sums = [float(column.sum(dtype=torch.float64)) for column in (columns if design.small else columns[2:])]
+    sums += [] if design.small else [float(part.sum()) for part in design.moments]
+    if all(map(math.isfinite, sums)):
         return
     bad = to_numpy(gather(_not_finite, *columns))
     if not bad.any():

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import torch
 
@@ -88,6 +88,32 @@ def with_all_threads(function: Callable[[S], T], argument: S) -> T:
         _HERE.threads = threads
         _TEAMS.openmp(1)
         _TEAMS.mkl(1)
+
+
+class remembered(Generic[T]):  # noqa: N801  # it is written like property
+    """A property that is computed once: functools.cached_property without its lock, which in Python 3.11 all instances share."""
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        """Take what computes it."""
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Learn under which name it is kept."""
+        self.name = name
+
+    @overload
+    def __get__(self, record: None, owner: type) -> remembered[T]: ...
+
+    @overload
+    def __get__(self, record: object, owner: type) -> T: ...
+
+    def __get__(self, record: object | None, owner: type) -> remembered[T] | T:
+        """Compute it, and keep it where Python finds it next time."""
+        if record is None:
+            return self
+        found = record.__dict__[self.name] = self.function(record)
+        return found
 
 
 def in_order(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:

@@ -47,10 +47,13 @@ class Variances:
         return None if half is None else self.root @ half
 
     @cached_property
-    def coefficients(self) -> Tensor:
-        """(k,) the variances of the coefficients; NaN of those that have none."""
+    def errors_of_coefficients(self) -> Tensor:
+        """(k,) the standard errors of the coefficients; NaN of those that have none."""
         found = self.matrix.diagonal()
-        return torch.where(found < self._floor_of_coefficients, torch.nan, found)
+        if self.rounding is not None:
+            floor = ((self.root @ self.rounding) * self.root).sum(1).clamp_min(0.0)
+            found = torch.where(found < floor, torch.nan, found)
+        return found.sqrt()
 
     def errors(self, rows: Tensor) -> Tensor:
         """Return (J,) standard errors of (J, k) functions; NaN of those that have none."""
@@ -98,12 +101,6 @@ class Variances:
         if self.core is not None:
             return rows.new_zeros(len(rows))
         return (_CANCELLED * rows.abs() @ self.matrix.diagonal().clamp_min(0.0).sqrt()).square()
-
-    @cached_property
-    def _floor_of_coefficients(self) -> Tensor | float:
-        if self.rounding is None:
-            return 0.0
-        return ((self.root @ self.rounding) * self.root).sum(1).clamp_min(0.0)
 
 
 def over(gaps: Tensor, errors: Tensor) -> Tensor:

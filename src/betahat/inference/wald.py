@@ -171,7 +171,7 @@ class TTest:
             table = contrast.ContrastResults(effect=effect, t=statistic, sd=error, df_denom=df)
         if self.inverted is not None:
             table.pvalue = to_numpy(self.pvalues)
-            contrast.conf_int = lambda alpha=0.05: to_numpy(self._bounds(alpha))
+            table.conf_int = lambda alpha=0.05: to_numpy(self._bounds(alpha))
         return table
 
 

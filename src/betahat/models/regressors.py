@@ -43,7 +43,6 @@ from betahat.objectives.base import Claim, LinearIndex
 from betahat.objectives.softmax import Softmax
 from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank, column_rank, has_implicit_constant
-from betahat.solvers.lengths import lengths
 
 if TYPE_CHECKING:
     from betahat.data import formula as formulas
@@ -381,11 +380,11 @@ def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
     )
 
 
-def warn_perfect(fit: Fit, size: Tensor) -> None:
-    """Warn where residuals are rounding errors of numbers of this length, (): all that follows from their variance is noise."""
+def warn_perfect(fit: Fit, size: float) -> None:
+    """Warn where residuals are rounding errors of numbers of this length: all that follows from their variance is noise."""
     if fit.objective.claim is not Claim.LEAST_SQUARES:
         return
-    if not bool((2.0 * held(fit, "loss")).sqrt() <= _ROUNDING * size):
+    if not (2.0 * float(held(fit, "loss"))) ** 0.5 <= _ROUNDING * size:
         return
     warnings.warn(
         "The residuals are zero up to rounding, an essentially perfect fit, so that standard errors, tests and intervals are rounding errors as "
@@ -399,10 +398,11 @@ def warn_perfect(fit: Fit, size: Tensor) -> None:
 _ROUNDING = 16 * torch.finfo(torch.float64).eps
 
 
-def fitted_length(fit: Fit) -> Tensor:
-    """Return () the length of the largest of a linear model's terms x_j b_j, or of their sum."""
-    terms = held(fit, "triangle") * held(fit, "params")
-    return lengths(torch.cat([terms.mT, terms.sum(1)[None]])).max()
+def fitted_length(fit: Fit) -> float:
+    """Return the length of the largest of a linear model's terms x_j b_j, or of their sum."""
+    triangle, params = held(fit, "triangle"), held(fit, "params")
+    terms = torch.linalg.vector_norm(triangle, dim=0) * params.abs()
+    return max(float(terms.max()), float(torch.linalg.vector_norm(triangle @ params)))
 
 
 def check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:

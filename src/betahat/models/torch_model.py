@@ -196,7 +196,7 @@ class TorchModel:
         check_flag("update_module", update_module)
         choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
         fit = self._fitted(kind, polish, rank)
-        warn_perfect(fit, lengths(self._target.reshape(1, -1).to(torch.float64))[0])
+        warn_perfect(fit, float(lengths(self._target.reshape(1, -1).to(torch.float64))))
         if not polish:
             warn_far(fit, self._free.start, self._loss.units)
         covariance = covariance_of(fit, choice)

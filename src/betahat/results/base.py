@@ -953,7 +953,7 @@ class Results(ABC):
 
     @cached_property
     def _errors(self) -> Tensor:
-        return self._variances.coefficients.sqrt()
+        return self._variances.errors_of_coefficients
 
     @cached_property
     def _statistics(self) -> Tensor:

@@ -17,7 +17,7 @@ A^-1 = R^-1 (W'W)^-1 R^-T and the step R^-1 (W'W)^-1 W'e, has all the digits tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Bread, Point, Rows
-from betahat.data.blocks import Block, block_rows, cross, each, gram, total
+from betahat.data.blocks import Block, cross, each, gram, total
 from betahat.data.design import Design, whitened
 from betahat.errors import EstimationError, listed
 from betahat.objectives.gaussian import Gaussian
@@ -109,7 +109,7 @@ def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> 
     Solution
     """
     solution = None if design.small else _by_gram(design, also)
-    return solution or _by_tsqr(design, rank, _INFLATION_SMALL if design.small else _INFLATION_LARGE)
+    return solution or _by_tsqr(design, rank, _INFLATION_SMALL if design.small else _INFLATION_LARGE, also)
 
 
 def row_residuals(rows: Rows) -> Tensor:
@@ -126,6 +126,8 @@ def independent_columns(triangle: Tensor) -> tuple[int, ...]:
     norms = torch.linalg.vector_norm(triangle, dim=0)
     diagonal = triangle.diagonal().abs()
     apart = (diagonal > _DEPENDENT * norms[: len(diagonal)]).tolist()
+    if all(apart) and len(apart) == len(norms):
+        return tuple(range(len(norms)))
     first = apart.index(False) if False in apart else len(apart)
     kept = list(range(first))
     left = unit_rows(triangle.mT).mT[:, first:].cpu()
@@ -158,7 +160,7 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
         if _plain_sizes(scale) and certified(products / scale / scale[:, None]):
             return tuple(range(design.width)), None
     triangle = _tsqr(lambda x, y: x, replace(design, offset=None, counts=None))
-    _check_scale(design, design.names, triangle.abs().amax(0))
+    _check_scale(design, triangle)
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
@@ -186,23 +188,13 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     triangle = lower.mT * scale
     root = inverse_triangle(triangle)
     start = root @ (root.mT @ moments)
-    objective, at = Gaussian(), Point(start, root, Bread.OBSERVED, well_conditioned=True)
-    kept = {row_residuals: start.new_empty(design.rows)} if row_residuals in also else {}
-    also = tuple(term for term in also if term is not row_residuals)
-
-    def second_pass(block: Block) -> tuple[Tensor, ...]:
-        rows = IndexRows(objective, block.start, at, *design.read(block))
-        for residuals in kept.values():
-            residuals[block.start : block.start + len(rows)] = rows.residual
-        error = rows.residual if rows.weights is None else rows.y - rows.index
-        return (0.5 * (rows.residual @ error), cross(rows.x, rows.residual), *(term(rows) for term in also))
-
-    loss, gradient, *sums = total(second_pass, *design.columns)
+    at = Point(start, root, Bread.OBSERVED, well_conditioned=True)
+    loss, gradient, sums = _second_pass(design, at, also)
     step = root @ (root.mT @ gradient)
     found = Solution(start, root, triangle, tuple(range(design.width)), loss, "gram", well_conditioned=True)
     gain = gradient @ step
     if bool(gain <= _STATIONARY * loss):
-        return replace(found, sums=dict(zip(also, sums, strict=True)) | kept)
+        return replace(found, sums=sums)
     return replace(found, params=start + step, loss=(loss - 0.5 * gain).clamp_min(0.0))
 
 
@@ -212,59 +204,67 @@ def _plain_sizes(scale: Tensor) -> bool:
     return bool(((squares > _SMALLEST) & (squares < _LARGEST)).all())
 
 
-def _by_tsqr(design: Design, rank: Rank, inflation: float) -> Solution:
+def _second_pass(design: Design, at: Point, also: tuple[RowSum, ...]) -> tuple[Tensor, Tensor, dict[RowSum, Tensor]]:
+    """Return () RSS / 2, (k,) X'We, and the other sums, at a point."""
+    objective = Gaussian()
+    kept = {row_residuals: at.params.new_empty(design.rows)} if row_residuals in also else {}
+    summed = tuple(term for term in also if term is not row_residuals)
+
+    def sums(block: Block) -> tuple[Tensor, ...]:
+        rows = IndexRows(objective, block.start, at, *design.read(block))
+        for residuals in kept.values():
+            residuals[block.start : block.start + len(rows)] = rows.residual
+        error = rows.residual if rows.weights is None else rows.y - rows.index
+        return (0.5 * (rows.residual @ error), cross(rows.x, rows.residual), *(term(rows) for term in summed))
+
+    loss, gradient, *others = total(sums, *design.columns)
+    return loss, gradient, dict(zip(summed, others, strict=True)) | kept
+
+
+def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, ...]) -> Solution:
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
     triangle = whole[:width, :width]
-    _check_scale(design, (*design.names, design.endog_name), whole.abs().amax(0))
+    _check_scale(design, whole)
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
             "Every regressor is zero in every row, so nothing can be estimated; pass columns that vary."
         )
     if len(kept) == width:
-        return _of_triangle(design, whole, inflation)
+        return _of_triangle(design, whole, inflation, also)
     relation = column_relation(triangle, kept)
     solution = _of_triangle(design.select(kept), triangle_of(whole[:, [*kept, width]]), inflation)
     reduced = replace(solution, kept=kept, idle=idle_directions(relation, kept))
     return reduced if rank == "drop" else _minimum_norm(reduced, triangle, relation)
 
 
-def _of_triangle(design: Design, whole: Tensor, inflation: float) -> Solution:
+def _of_triangle(design: Design, whole: Tensor, inflation: float, also: tuple[RowSum, ...] = ()) -> Solution:
     """Solve for independent columns, with the R of [X | y]."""
     width = design.width
     triangle, moments = whole[:width, :width], whole[:width, width]
     root = inverse_triangle(triangle)
     params = root @ moments
     norms = torch.linalg.vector_norm(triangle, dim=0)
-    if bool((norms * torch.linalg.vector_norm(root, dim=1)).max() > inflation):
+    if float((norms * torch.linalg.vector_norm(root, dim=1)).max()) > inflation:
         return _refined(design, params, root, triangle, torch.linalg.vector_norm(whole, dim=0))
     # R's last corner is the residuals' length, too; the residuals themselves have half a digit more.
-    (loss,) = total(lambda block: (_loss(block, params),), *design.columns)
-    if bool((2.0 * loss).sqrt() <= _NOISE * torch.linalg.vector_norm(whole[:, width])):
-        (gradient,) = total(lambda block: (_gradient(block, params),), *design.columns)
-        params = params + root @ (root.mT @ gradient)
-        (loss,) = total(lambda block: (_loss(block, params),), *design.columns)
+    loss, gradient, sums = _second_pass(design, Point(params, root), also)
+    if not (2.0 * float(loss)) ** 0.5 <= _NOISE * float(torch.linalg.vector_norm(whole[:, width])):
+        return Solution(params, root, triangle, tuple(range(width)), loss, "tsqr", sums=sums)
+    params = params + root @ (root.mT @ gradient)
+    loss, *_ = _second_pass(design, Point(params, root), ())
     return Solution(params, root, triangle, tuple(range(width)), loss, "tsqr")
 
 
-def _loss(block: Block, params: Tensor) -> Tensor:
-    x, y, *weights = block.columns
-    error = y - x @ params
-    return 0.5 * (error @ (weights[0] * error if weights else error))
-
-
-def _gradient(block: Block, params: Tensor) -> Tensor:
-    x, y, *weights = block.columns
-    error = y - x @ params
-    return cross(x, weights[0] * error if weights else error)
-
-
-def _check_scale(design: Design, names: Sequence[str], norms: Tensor) -> None:
-    sizes = zip(names, norms.tolist(), strict=True)
-    bad = [name for name, size in sizes if size != 0 and not _SMALLEST <= size <= _LARGEST]
-    if not bad:
+def _check_scale(design: Design, triangle: Tensor) -> None:
+    """Refuse columns whose R, (k, k) or with that of y, has numbers that have no squares."""
+    sizes = triangle.abs().amax(0).tolist()
+    places = [i for i, size in enumerate(sizes) if size != 0 and not _SMALLEST <= size <= _LARGEST]
+    if not places:
         return
+    names = (*design.names, design.endog_name)
+    bad = [names[i] for i in places]
     weights = "" if design.weights is None else ", or divide the weights by their mean"
     raise EstimationError(
         f"The values in {listed(bad)} are so large or so small that their squares cannot be held (beyond 1e140 or below "
@@ -340,7 +340,6 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
 
 
 def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], design: Design) -> Tensor:
-    tall = _TALL * (design.width + 1)
-    rows = None if tall <= block_rows(design.width + 1, design.exog.device) else tall
-    factors = each(lambda block: triangle_of(columns(*whitened(block))), *design.columns, rows=rows)
+    fewest = _TALL * (design.width + 1)
+    factors = each(lambda block: triangle_of(columns(*whitened(block))), *design.columns, fewest=fewest)
     return joined_triangle(list(factors))

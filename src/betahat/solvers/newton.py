@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -157,13 +158,12 @@ def why_stopped(problem: Problem, path: Optimum) -> str:
 
 def newton_step(local: Local) -> Tensor:
     """Return (k,) -A^-1 g; where A is not positive definite, its eigenvalues' sizes, and none along null ones."""
+    lower, failed = torch.linalg.cholesky_ex(local.information)
+    if not int(failed) and float((lower.diagonal() / local.information.diagonal().sqrt()).min()) > _NULL**0.5:
+        solved: Tensor = torch.cholesky_solve(local.gradient[:, None], lower)[:, 0]
+        return -solved
     scale = unit_scale(local.information)
-    scaled = local.information / scale / scale[:, None]
-    lower, failed = torch.linalg.cholesky_ex(scaled)
-    gradient = local.gradient / scale
-    if not bool(failed) and bool(lower.diagonal().min() > _NULL**0.5):
-        solved: Tensor = torch.cholesky_solve(gradient[:, None], lower)[:, 0]
-        return -solved / scale
+    scaled, gradient = local.information / scale / scale[:, None], local.gradient / scale
     spectrum, vectors = torch.linalg.eigh(scaled)
     held = spectrum.abs() > _NULL * spectrum.abs().max()
     inverse = torch.where(held, spectrum.abs().reciprocal(), torch.zeros_like(spectrum))
@@ -174,11 +174,13 @@ def newton_step(local: Local) -> Tensor:
 def unit_scale(information: Tensor) -> Tensor:
     """Return (k,) the roots of the diagonal's sizes; one where it is zero."""
     scale = information.diagonal().abs().sqrt()
-    return torch.where(scale > 0, scale, torch.ones_like(scale))
+    return scale if float(scale.min()) > 0 else torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
 def noise(problem: Problem, local: Local) -> float:
     """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude."""
+    if problem.objective.claim is Claim.LIKELIHOOD:
+        return 1.0
     nobs, width = float(problem.numbers), len(local.params)
     if problem.objective.claim is Claim.NONE:
         return max(abs(float(local.loss)), 1e-300) / nobs
@@ -194,14 +196,19 @@ def rounding(problem: Problem, local: Local) -> float:
     return 100.0 * len(local.params) * torch.finfo(torch.float64).eps ** 2 * size / noise(problem, local)
 
 
+def are_finite(*values: Tensor) -> bool:
+    """Tell whether all numbers are finite: the largest size is, and NaN is the largest of all."""
+    return all(math.isfinite(float(part.abs().max())) for part in values)
+
+
 def check_finite_start(local: Local) -> None:
     """Refuse a start where loss or gradient are not finite."""
-    if not bool(torch.isfinite(local.loss)) or not bool(torch.isfinite(local.gradient).all()):
+    if not are_finite(local.loss, local.gradient):
         raise EstimationError(
             "The loss or its gradient is not finite at the starting parameters; pass parameters where it is, and look for "
             "values that overflow in the data or the model."
         )
-    if not bool(torch.isfinite(local.information).all()):
+    if not are_finite(local.information):
         raise EstimationError(
             "The second derivatives of the loss are not finite at the starting parameters; look for functions without "
             "a second derivative there, such as a square root at zero."
@@ -269,13 +276,14 @@ def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, chea
     Where sigmoids saturate there is hardly a curvature, and a step of many standard errors.
     """
     shortest = _SHORTEST / max(1.0, min(decrement, 1e60) ** 0.5)
-    allowed = 1e-13 * here.loss.abs() + _rounding_of_squares(problem, here)
+    allowed = float(here.loss)
+    allowed += 1e-13 * abs(allowed) + _rounding_of_squares(problem, here)
     length = 1.0
     while length > shortest:
         params = here.params + length * step
-        if cheap or decrement < _FLAT or _lower(problem.loss(params), here.loss, allowed):
+        if cheap or decrement < _FLAT or float(problem.loss(params)) <= allowed:
             there = problem.evaluate(params if cheap else _settled(problem, here, params, decrement), Bread.OBSERVED)
-            if _lower(there.loss, here.loss, allowed) and bool(torch.isfinite(there.information).all()):
+            if float(there.loss) <= allowed and are_finite(there.loss, there.information):
                 return there
         length *= 0.25
     return None
@@ -293,18 +301,14 @@ def _settled(problem: Problem, here: Local, params: Tensor, decrement: float) ->
         params, last = params + step, size
 
 
-def _rounding_of_squares(problem: Problem, here: Local) -> Tensor:
+def _rounding_of_squares(problem: Problem, here: Local) -> float:
     """Return what rounding of the outputs leaves of half a sum of squares: eps |y| |residuals|, and some."""
     if problem.objective.claim is not Claim.LEAST_SQUARES:
-        return torch.zeros_like(here.loss)
-    size: Tensor = torch.linalg.vector_norm(_target(problem)) * (2.0 * here.loss.clamp_min(0.0)).sqrt()
+        return 0.0
+    size = float(torch.linalg.vector_norm(_target(problem))) * math.sqrt(2.0 * max(float(here.loss), 0.0))
     return 30.0 * torch.finfo(torch.float64).eps * size
 
 
 def _target(problem: Problem) -> Tensor:
     sample = problem.sample
     return (sample.endog if isinstance(sample, Design) else sample.columns[-1]).to(torch.float64)
-
-
-def _lower(there: Tensor, here: Tensor, allowed: Tensor) -> bool:
-    return bool(torch.isfinite(there)) and bool(there <= here + allowed)

@@ -200,6 +200,12 @@ QUESTIONS = [
         for model in ("OLS", "Logit")
         for rank in ("pinv", "drop")
     ),
+    (
+        "Conley, 40,000 rows, over all distances of 5,000 by NumPy",
+        "conley::test_conley[uniform]",
+        "conley::test_numpy",
+        "at most 0.6",
+    ),
     ("import betahat over import torch", "import::test_first[betahat]", "import::test_first[torch]", "at most 1.5"),
     (
         "import betahat and a first linear module over import torch",

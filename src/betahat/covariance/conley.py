@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from betahat.calculus.rows import rotated_scores
 from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
 from betahat.covariance.hac import refuse_counts
+from betahat.covariance.near_rows import Places, near_products
 from betahat.data.groups import read_numbers
-from betahat.data.progress import progress
 from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of, shown
 from betahat.fit import Fit
-
-# The radius of the sphere in kilometres, and what a degree of latitude is at least: R's fixest takes these.
-_RADIUS, _DEGREE = 6376.0, 111.0
-# Rows of which the distances to all that may be near are held at a time.
-_ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +48,8 @@ class Conley(Estimator):
 
     Notes
     -----
-    Rows are sorted by latitude, and only those within the cutoff of it are compared. The uniform kernel's matrix need not be
-    positive semi-definite.
+    A tree of the places finds those within the cutoff; where many are, or a GPU holds the data, rows are compared with all others within
+    the cutoff of their latitude. The uniform kernel's matrix need not be positive semi-definite.
 
     References
     ----------
@@ -89,43 +82,15 @@ class Conley(Estimator):
         if self.distance == "great-circle":
             _check_degrees(latitude, longitude)
         scores = fit.map_rows(rotated_scores)
-        order = torch.argsort(latitude, stable=True)
-        core = self._pairs(scores[order], latitude[order], longitude[order])
+        places = Places(
+            latitude, longitude, float(self.cutoff), self.distance == "great-circle", self.kernel == "bartlett"
+        )
+        core = near_products(scores, places)
         if self.correction:
             core = core * (fit.nobs / fit.df_resid)
         unit = " km" if self.distance == "great-circle" else ""
         note = f"Standard Errors are robust to spatial correlation within {float(self.cutoff):g}{unit} (Conley, {self.kernel} kernel)"
         return of_core(fit, core, "Conley", note)
-
-    def _pairs(self, scores: Tensor, latitude: Tensor, longitude: Tensor) -> Tensor:
-        """Return (r, r) the weighted products of rows that are sorted by latitude."""
-        reach = float(self.cutoff) if self.distance == "planar" else float(self.cutoff) / _DEGREE * 1.01
-        last = torch.searchsorted(latitude, latitude + reach, right=True)
-        total = scores.new_zeros(scores.shape[1], scores.shape[1])
-        for start in progress(range(0, len(scores), _ROWS), "pairs"):
-            here = slice(start, min(start + _ROWS, len(scores)))
-            there = slice(start, int(last[here.stop - 1]))
-            apart = self._distances(latitude, longitude, here, there)
-            weights = (apart <= self.cutoff).to(scores)
-            if self.kernel == "bartlett":
-                weights = weights * (1.0 - apart / self.cutoff)
-            weights = weights.triu(1)  # each pair once: `there` begins where `here` does
-            total += scores[here].mT @ (weights @ scores[there])
-        return total + total.mT + scores.mT @ scores
-
-    def _distances(self, latitude: Tensor, longitude: Tensor, here: slice, there: slice) -> Tensor:
-        """Return (b, m) the distances of some rows from others."""
-        north = latitude[here, None] - latitude[None, there]
-        east = longitude[here, None] - longitude[None, there]
-        if self.distance == "planar":
-            return torch.hypot(north, east)
-        half = math.pi / 360.0
-        cosines = torch.cos(2.0 * half * latitude)
-        square = (
-            torch.sin(half * north).square()
-            + cosines[here, None] * cosines[None, there] * torch.sin(half * east).square()
-        )
-        return 2.0 * _RADIUS * torch.asin(square.sqrt().clamp_max(1.0))
 
 
 def _check_degrees(latitude: Tensor, longitude: Tensor) -> None:

@@ -32,6 +32,7 @@ from betahat.solvers.least_squares import (
     column_relation,
     has_implicit_constant,
     idle_directions,
+    kept_first,
     least_squares,
     minimum_norm_map,
 )
@@ -569,7 +570,8 @@ def fit_index(
     if triangle is None:
         first = _sample_start(problem, count) if start is None else start
         return _newton_fit(problem, first, bread, design, kept, equations)
-    right = triangle if whole else triangle_of(triangle[:, list(kept)])
+    ordered = triangle if whole else kept_first(triangle, kept)
+    right = ordered[: len(kept), : len(kept)]
     back = _repeated(inverse_triangle(right), count)
     orthonormal = replace(
         reduced, exog=reduced.exog.to(torch.float64) @ inverse_triangle(right), given_names=reduced.names
@@ -587,7 +589,7 @@ def fit_index(
     )
     if whole:
         return fit
-    relation = column_relation(triangle, kept)
+    relation = column_relation(ordered, kept)
     fit = replace(fit, idle=idle_directions(relation, kept))
     if rank == "drop":
         return fit

@@ -32,7 +32,7 @@ from betahat.errors import EstimationError, listed
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.exact import exact_product
 from betahat.solvers.lengths import unit_rows
-from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
+from betahat.solvers.triangles import certified, hopeless, inverse_triangle, joined_triangle, triangle_of
 
 Rank = Literal["pinv", "drop"]
 RowSum = Callable[[Rows], Tensor]
@@ -183,7 +183,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     lower, failed = torch.linalg.cholesky_ex(scaled)
     size = float((moments / scale).abs().max())  # at most the length of y, whose square must be held as well
     held = size == 0 or _SMALLEST < size * size < _LARGEST  # inf, where size**2 would raise
-    if bool(failed) or not held or not _plain_sizes(scale) or not certified(scaled):
+    if bool(failed) or not held or not _plain_sizes(scale) or hopeless(lower) or not certified(scaled):
         return None
     triangle = lower.mT * scale
     root = inverse_triangle(triangle)
@@ -233,8 +233,12 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, .
         )
     if len(kept) == width:
         return _of_triangle(design, whole, inflation, also)
-    relation = column_relation(triangle, kept)
-    solution = _of_triangle(design.select(kept), triangle_of(whole[:, [*kept, width]]), inflation)
+    ordered = kept_first(whole, kept)
+    relation = column_relation(ordered[:, :width], kept)
+    right = ordered[: len(kept) + 1, [*range(len(kept)), width]]
+    right[len(kept) :, -1] = torch.linalg.vector_norm(ordered[len(kept) :, -1])
+    right[len(kept) :, :-1] = 0.0
+    solution = _of_triangle(design.select(kept), right, inflation)
     reduced = replace(solution, kept=kept, idle=idle_directions(relation, kept))
     return reduced if rank == "drop" else _minimum_norm(reduced, triangle, relation)
 
@@ -282,16 +286,21 @@ def _minimum_norm(reduced: Solution, triangle: Tensor, relation: Tensor) -> Solu
     return replace(reduced, params=spread @ reduced.params, root=spread @ reduced.root, triangle=triangle)
 
 
-def column_relation(triangle: Tensor, independent: tuple[int, ...]) -> Tensor:
-    """Return (r, k) T with X = X_kept T."""
-    kept, width = list(independent), triangle.shape[1]
-    others = sorted({*range(width)} - {*kept})
-    ordered = triangle_of(triangle[:, [*kept, *others]])[: len(kept)]
-    shares = torch.linalg.solve_triangular(ordered[:, : len(kept)], ordered[:, len(kept) :], upper=True)
-    sizes = shares.abs() * torch.linalg.vector_norm(triangle[:, kept], dim=0)[:, None]
+def kept_first(triangle: Tensor, independent: tuple[int, ...]) -> Tensor:
+    """Return R of the same columns with the independent ones first, then the dependent ones, and then what stands to the right of both."""
+    width = triangle.shape[1]
+    return triangle_of(triangle[:, [*independent, *sorted({*range(width)} - {*independent})]])
+
+
+def column_relation(ordered: Tensor, independent: tuple[int, ...]) -> Tensor:
+    """Return (r, k) T with X = X_kept T, from the R of `kept_first`."""
+    rank, width = len(independent), ordered.shape[1]
+    others = sorted({*range(width)} - {*independent})
+    shares = torch.linalg.solve_triangular(ordered[:rank, :rank], ordered[:rank, rank:], upper=True)
+    sizes = shares.abs() * torch.linalg.vector_norm(ordered[:, :rank], dim=0)[:, None]
     shares[sizes <= _DEPENDENT * sizes.amax(0)] = 0.0  # rounding of a column that has no part in the relation
-    relation = triangle.new_zeros(len(kept), width)
-    relation[:, kept] = torch.eye(len(kept), dtype=triangle.dtype, device=triangle.device)
+    relation = ordered.new_zeros(rank, width)
+    relation[:, list(independent)] = torch.eye(rank, dtype=ordered.dtype, device=ordered.device)
     relation[:, others] = shares
     return relation
 

@@ -17,6 +17,11 @@ def certified(scaled: Tensor) -> bool:
     return bool(spectrum[0] * _GRAM_CONDITION >= spectrum[-1])
 
 
+def hopeless(lower: Tensor) -> bool:
+    """Tell from the Cholesky factor, (k, k), that they cannot be: the smallest eigenvalue is at most what is left of any column."""
+    return bool(lower.diagonal().square().min() * _GRAM_CONDITION < 0.5)
+
+
 def inverse_triangle(triangle: Tensor) -> Tensor:
     """Return (k, k) the inverse of an upper triangular matrix."""
     eye = torch.eye(len(triangle), dtype=triangle.dtype, device=triangle.device)

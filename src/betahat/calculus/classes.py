@@ -12,7 +12,7 @@ from betahat.data.blocks import Block, gram
 from betahat.data.design import Design
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.softmax import Softmax, shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,14 @@ class ClassRows(Rows):
         return times(self.objective.losses(self.index, self.y), self.weights)
 
     @remembered
+    def shares(self) -> Tensor:
+        """(b, J) probabilities."""
+        return self.objective.mean(self.index)
+
+    @remembered
     def residual(self) -> Tensor:
         """(b, J - 1) w (indicator - probability) of the classes after the first."""
-        return times(self.objective.residual(self.index, self.y)[:, 1:], self.weights)
+        return times((shares(self.index, self.y) - self.shares)[:, 1:], self.weights)
 
     def gradient(self) -> Tensor:
         """Return (k,) minus the sum of the scores."""
@@ -81,7 +86,7 @@ class ClassRows(Rows):
         """(b, J - 1, r) the root of w (diag(p) - p p') times x, an equation's at its own parameters, times Z."""
         if self.at.bread is Bread.OPG:
             raise EstimationError(no_hat_rows(self.at.bread))
-        mean = torch.softmax(self.index, 1)[:, 1:]
+        mean = self.shares[:, 1:]
         half = torch.linalg.cholesky(torch.diag_embed(mean) - mean[:, :, None] * mean[:, None, :])
         root = self.at.root.view(mean.shape[1], self.x.shape[1], -1)
         indices = torch.einsum("bk,jkr->bjr", self.x, root)
@@ -104,14 +109,14 @@ class ClassRows(Rows):
 
     def curvatures(self) -> Tensor:
         """Return () the sum of w p_j (1 - p_j), the mean over the classes after the first."""
-        mean = torch.softmax(self.index, 1)[:, 1:]
+        mean = self.shares[:, 1:]
         return times((mean * (1.0 - mean)).mean(1), self.weights, self.counts).sum()
 
     def information(self, bread: Bread) -> Tensor:
         """Return the sum of w (diag(p) - p p') (x) x x', or of s s'."""
         if bread is Bread.OPG:
             return gram(self.scores(), root_of_counts(self.counts))
-        mean = torch.softmax(self.index, 1)[:, 1:]
+        mean = self.shares[:, 1:]
         scale = times(torch.ones_like(mean[:, 0]), self.weights, self.counts)
         diagonal = [gram(self.x, (scale * share).sqrt()) for share in mean.unbind(1)]
         joint = gram((mean[:, :, None] * self.x[:, None, :]).flatten(1), scale.sqrt())

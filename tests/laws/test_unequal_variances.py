@@ -122,15 +122,18 @@ def test_batches_are_of_any_size(name, kind, numbers, monkeypatch):
     groups, data = _data()
     estimators = [bh.Cluster(groups, kind, target=t) for t in ("identity", "inverse_weights")]
     estimators += [bh.Jackknife(groups)] if kind == "jackknife" else []
-    true = [MODELS[name](data).fit(estimator) for estimator in estimators]
+    plain = [MODELS[name](data).fit(estimator) for estimator in estimators]
     monkeypatch.setattr("betahat.covariance.leverage._NUMBERS", numbers)
     monkeypatch.setattr("betahat.covariance.adjustments._NUMBERS", numbers)
-    for estimator, other in zip(estimators, true, strict=True):
+    monkeypatch.setattr("betahat.covariance.satterthwaite._NUMBERS", numbers)
+    for estimator, other in zip(estimators, plain, strict=True):
         res = MODELS[name](data).fit(estimator)
         scale = np.sqrt(np.diag(other.cov_params()))
         change = (res.cov_params() - other.cov_params()) / np.outer(scale, scale)
         np.testing.assert_allclose(change, np.zeros_like(change), rtol=0.0, atol=1e-11)
         np.testing.assert_allclose(res.pvalues, other.pvalues, rtol=1e-9)
+        found, true = (r.wald_test(np.eye(4)[1:], use_f=True, scalar=True) for r in (res, other))
+        assert found.pvalue == pytest.approx(true.pvalue, rel=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore::betahat.ClusterWarning")

@@ -7,6 +7,8 @@ and variances that differ between rows a rational function of B = f (I - U U') f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -205,9 +207,7 @@ def _by_terms(
     few = max(_NUMBERS // (len(grams) * width**2), 1)
     terms = inverse_root_terms(condition).to(hats)
     for shifts, factors in zip(*(torch.split(part, few) for part in terms), strict=True):
-        apart = spread.square()[:, :, None] + shifts
-        joint = torch.cat([shifts / apart, factors * spread[:, :, None] / apart], 2)
-        products, beside = _weighted(hats, errors, joint)
+        products, beside = _weighted(hats, errors, spread, partial(_shifted, shifts, factors))
         rest, cross = torch.split(products, len(shifts), 1)
         lower, _ = torch.linalg.cholesky_ex(free[:, None] + rest)
         solved = torch.cholesky_solve(cross, lower)
@@ -215,8 +215,7 @@ def _by_terms(
         scores += torch.einsum("bjrs,bjr->bs", solved, sums[:, None] - beside[:, : len(shifts)])
     if lost is None:
         return Part(scores, grams + reach.mT @ reach, reach, torch.zeros_like(least, dtype=torch.bool))
-    inverse = spread.reciprocal()
-    one, two = _weighted(hats, errors, torch.stack([inverse, inverse.square()], 2))[0].unbind(1)
+    one, two = _weighted(hats, errors, spread, _inverses)[0].unbind(1)
     across = one.masked_fill(~lost[:, :, None], 0.0)
     both = lost[:, :, None] & lost[:, None]
     lower = torch.linalg.cholesky(torch.where(both, two, torch.diag_embed((~lost).to(two))))
@@ -227,20 +226,32 @@ def _by_terms(
     return Part(scores, grams - across.mT @ null + reach.mT @ reach, reach, lost.any(1))
 
 
-def _weighted(hats: Tensor, errors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (b, J, r, r) the sums of w u u' and (b, J, r) those of w u e, for (b, m, J) weights of the rows, some rows at a time.
+def _shifted(shifts: Tensor, factors: Tensor, spread: Tensor) -> Tensor:
+    """Return (b, m, 2 J) s / (f^2 + s), and c f / (f^2 + s)."""
+    apart = (spread.square()[:, :, None] + shifts).reciprocal()
+    return torch.cat([shifts * apart, factors * spread[:, :, None] * apart], 2)
+
+
+def _inverses(spread: Tensor) -> Tensor:
+    """Return (b, m, 2) 1 / f and its square."""
+    inverse = spread.reciprocal()
+    return torch.stack([inverse, inverse.square()], 2)
+
+
+def _weighted(hats: Tensor, errors: Tensor, spread: Tensor, weigh: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Return (b, J, r, r) the sums of w u u' and (b, J, r) those of w u e, for J weights of a row by its f, some rows at a time.
 
     The products u_i u_j of a row are taken once, those of i and i + d, modulo r, for d from 0 to r / 2.
     """
     count, _, width = hats.shape
     apart = width // 2 + 1
-    found = hats.new_zeros(count, weights.shape[2], (apart + 1) * width)
+    found = hats.new_zeros(())
     step = max(_NUMBERS // (count * (apart + 1) * width), _ROWS)
-    for parts in zip(*(torch.split(part, step, 1) for part in (hats, errors, weights)), strict=True):
-        rows, residuals, scales = parts
+    for parts in zip(*(torch.split(part, step, 1) for part in (hats, errors, spread)), strict=True):
+        rows, residuals, spreads = parts
         shifted = torch.cat([rows, rows], 2).unfold(2, width, 1)[:, :, :apart]
         products = torch.cat([(rows[:, :, None] * shifted).flatten(2), rows * residuals[:, :, None]], 2)
-        found.baddbmm_(scales.mT, products)
+        found = torch.baddbmm(found, weigh(spreads).mT, products)
     place = torch.arange(width, device=hats.device)
     ahead = (place - place[:, None]) % width  # from i to j
     places = torch.where(ahead < apart, ahead * width + place[:, None], (-ahead % width) * width + place)

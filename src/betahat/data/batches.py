@@ -45,7 +45,7 @@ class Batches:
             while sum(map(len, held)) < need:
                 held.append(next(stream))
             joint = held[0] if len(held) == 1 else torch.cat(held)
-            held = [joint[need:]]
+            held = [joint[need:].clone()] if need < len(joint) else []  # a view would keep all
             rows, size = joint[:need].view(high - low, largest, *joint.shape[1:]), self.sizes[low:high]
             if int(size[0]) < largest:
                 filled = torch.arange(largest, device=size.device) >= size[:, None]

@@ -327,9 +327,15 @@ def _formula_columns(data: pd.DataFrame, text: str) -> pd.DataFrame:
     return data.assign(**made) if made else data
 
 
+# What is surely neither a dataframe nor a column of one, so that narwhals need not look at all the libraries that it knows.
+_NO_FRAMES = (Tensor, np.ndarray, str, list, tuple)
+
+
 def is_frame(data: Any) -> bool:
     """Tell whether an object is a dataframe that can be read."""
-    return isinstance(nw.from_native(data, eager_only=True, pass_through=True), nw.DataFrame)
+    return not isinstance(data, _NO_FRAMES) and isinstance(
+        nw.from_native(data, eager_only=True, pass_through=True), nw.DataFrame
+    )
 
 
 def is_series(data: Any) -> bool:
@@ -353,6 +359,8 @@ def column_of(data: Any, name: str) -> Any:
 
 def is_column(values: Any) -> bool:
     """Tell whether a vector is a column of another library than pandas, Arrow's arrays included."""
+    if isinstance(values, _NO_FRAMES):
+        return False
     if isinstance(values, nw.Series) or _is_arrow(values):
         return True
     read = nw.from_native(values, eager_only=True, allow_series=True, pass_through=True)

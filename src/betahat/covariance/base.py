@@ -239,12 +239,12 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | Non
     return Covariance(fit.root @ core @ fit.root.mT, label, note + penalised(fit), core=core, df_tests=df_tests)
 
 
-def check_held(fit: Fit, covariance: Covariance) -> None:
-    """Refuse variances that overflow or vanish although their roots, in Z's coordinates, do not."""
+def check_held(fit: Fit, covariance: Covariance) -> bool:
+    """Tell whether all variances are plain positive numbers; refuse those that overflow or vanish although their roots, in Z's coordinates, do not."""
     variances = held(covariance, "matrix").diagonal()
     low, high = variances.aminmax()
     if float(low) >= _SMALLEST and float(high) <= _LARGEST:
-        return
+        return True
     usual = (variances >= _SMALLEST) & (variances <= _LARGEST)
     lost = torch.isinf(variances)
     if covariance.core is not None:
@@ -260,6 +260,7 @@ def check_held(fit: Fit, covariance: Covariance) -> None:
             f"The variance of the coefficients of {listed(names)} cannot be held in a number (it is beyond 1e300 or below "
             "1e-300); change the unit of these columns, or of the dependent variable."
         )
+    return False
 
 
 def keep_given(estimator: Estimator, *options: str) -> None:

@@ -29,8 +29,15 @@ _PERFECT = 1e-4
 _SOUND = 1e-8
 
 
-def defined(fit: Fit, covariance: Covariance) -> Covariance:
+def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
     """Return the covariance with what is rounding in it, and name the coefficients that it gives no variance.
+
+    Parameters
+    ----------
+    fit : Fit
+    covariance : Covariance
+    positive : bool
+        Whether all of its variances are known to be positive.
 
     Raises
     ------
@@ -42,10 +49,11 @@ def defined(fit: Fit, covariance: Covariance) -> Covariance:
     ClusterWarning
         It gives some none, or is not positive semi-definite.
     """
-    core, variances = held(covariance, "core"), held(covariance, "matrix").diagonal()
+    core = held(covariance, "core")
     rounding = None if core is None or core.ndim == 0 else _rounding(fit, core)
-    if rounding is None and float(variances.min()) >= 0:
+    if rounding is None and positive:
         return covariance
+    variances = held(covariance, "matrix").diagonal()
     none = variances < 0
     if rounding is not None:
         none |= variances < ((fit.root @ rounding) * fit.root).sum(1)
@@ -89,17 +97,17 @@ def score_sizes(fit: Fit) -> Tensor:
 
 def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     """Return (r, r) what is rounding in a core; None where nothing is."""
-    loss = held(fit, "loss")
+    loss = float(held(fit, "loss"))
     none = fit.objective.claim is Claim.NONE
-    scale = (loss.abs() / fit.nobs if none else fit.dispersion * _unit(fit)).clamp_min(0.0)
+    scale = max(abs(loss) / fit.nobs if none else float(fit.dispersion) * _unit(fit), 0.0)
     sound = core.clone()
     diagonal = sound.diagonal()
-    diagonal -= (_SOUND + _PERFECT**2) * max(float(diagonal.max()), float(scale))
+    diagonal -= (_SOUND + _PERFECT**2) * max(float(diagonal.max()), scale)
     if not bool(torch.linalg.cholesky_ex(sound).info):
         return None
     if fit.objective.claim is Claim.LEAST_SQUARES:
         fitted = held(fit, "triangle") @ held(fit, "params")
-        floor = torch.minimum(_RESIDUAL**2 * (fitted @ fitted + 2.0 * loss) / fit.nobs, _PERFECT**2 * scale)
+        floor = min(_RESIDUAL**2 * (float(fitted @ fitted) + 2.0 * loss) / fit.nobs, _PERFECT**2 * scale)
     else:
         floor = _SOLVED**2 * scale
     eye = torch.eye(len(core)).to(core)

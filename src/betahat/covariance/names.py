@@ -301,10 +301,10 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
             raise EstimationError(
                 f"The estimator's matrix {flaw}; it must be a symmetric matrix of numbers without negative variances."
             )
-    check_held(fit, covariance)
+    positive = check_held(fit, covariance)
     options = {**dict(told_options(choice.estimator)), **dict(covariance.options)}
     told = replaced(covariance, matrix=matrix.to(held(fit, "params")), options=tuple(options.items()))
-    return with_distribution(defined(fit, told), fit, choice.use_t)
+    return with_distribution(defined(fit, told, positive=positive), fit, choice.use_t)
 
 
 def check_use_t(use_t: bool | None) -> None:

@@ -225,7 +225,10 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, .
     width = design.width
     whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
     triangle = whole[:width, :width]
-    _check_scale(design, whole)
+    sizes = _check_scale(design, whole)
+    surely = _DEPENDENT * width**0.5  # a column of R is at most the root of k times its largest number long
+    if all(abs(part) > surely * size for part, size in zip(whole.diagonal().tolist(), sizes[:width], strict=False)):
+        return _of_triangle(design, whole, inflation, also)
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
@@ -261,12 +264,12 @@ def _of_triangle(design: Design, whole: Tensor, inflation: float, also: tuple[Ro
     return Solution(params, root, triangle, tuple(range(width)), loss, "tsqr")
 
 
-def _check_scale(design: Design, triangle: Tensor) -> None:
-    """Refuse columns whose R, (k, k) or with that of y, has numbers that have no squares."""
+def _check_scale(design: Design, triangle: Tensor) -> list[float]:
+    """Return the largest sizes in the columns of R, (k, k) or with that of y; refuse those that have no squares."""
     sizes = triangle.abs().amax(0).tolist()
     places = [i for i, size in enumerate(sizes) if size != 0 and not _SMALLEST <= size <= _LARGEST]
     if not places:
-        return
+        return sizes
     names = (*design.names, design.endog_name)
     bad = [names[i] for i in places]
     weights = "" if design.weights is None else ", or divide the weights by their mean"

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import torch
 from conftest import THREADS, network_table, problem, trained_network
 from torch.profiler import ProfilerActivity, profile
@@ -65,6 +67,31 @@ def weighted(endog, exog):
     return bh.WLS(endog, exog, weights=1.0 + endog.sigmoid())
 
 
+def narrow(model):
+    """Return a call of a model of float32, and the bytes of its regressors."""
+    endog, exog = (part.float() for part in problem(1_000_000, 20))
+    endog = (endog > 0).to(endog) if model is bh.Logit else endog
+    model(endog[:4000], exog[:4000]).fit("HC0").bse.sum()
+    return lambda: model(endog, exog).fit("HC0").bse, exog.numel() * exog.element_size()
+
+
+def framed(kind):
+    """Return a call of the columns of a frame, or of a formula, and the bytes of the matrix."""
+    endog, exog = (np.asarray(part) for part in problem(1_000_000, 20))
+    data = pd.DataFrame(exog, columns=[f"x{i}" for i in range(20)])
+    names = "y ~ " + " + ".join(data.columns[1:])
+    if "missing" in kind:
+        data[np.random.default_rng(0).random(len(data)) < 0.2] = np.nan
+    data = data.assign(y=endog)
+    bh.ols(names, data[:1000]).fit("HC1").bse.sum()
+    if "polars" in kind:
+        data = pl.from_pandas(data)
+    if "formula" in kind:
+        return lambda: bh.ols(names, data).fit("HC1").bse, exog.nbytes
+    y, x = data["y"], data[list(data.columns[:-1])]
+    return lambda: bh.OLS(y, x).fit("HC1").bse, exog.nbytes
+
+
 def network():
     """Return a call of a network's table, and the bytes of its inputs."""
     net, x, y, decay = trained_network()
@@ -87,6 +114,11 @@ CASES |= {
     "cluster-jk": partial(clustered, bh.Jackknife),
     "jackknife": partial(clustered, lambda firms: bh.Jackknife()),
     "wild": partial(clustered, lambda firms: bh.Bootstrap(99, "wild", clusters=firms, seed=1)),
+}
+CASES |= {"float32": partial(narrow, bh.OLS), "Logit of float32": partial(narrow, bh.Logit)}
+CASES |= {
+    kind: partial(framed, kind)
+    for kind in ("frame", "polars frame", "formula", "polars formula", "formula with missing rows")
 }
 CASES |= {"network": network, "bootstrap": bootstrap}
 

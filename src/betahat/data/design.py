@@ -392,7 +392,7 @@ def check_finite(design: Design) -> None:
     DataError
     """
     columns = design.columns
-    sums = [float(column.sum(dtype=torch.float64)) for column in (columns if design.small else columns[2:])]
+    sums = [float(found) for found in column_sums(columns if design.small else columns[2:])]
     sums += [] if design.small else [float(part.sum()) for part in design.moments]
     if all(map(math.isfinite, sums)):
         return
@@ -400,8 +400,8 @@ def check_finite(design: Design) -> None:
     if not bad.any():
         return
     names = design.given_names or [f"column {i}" for i in range(design.width)]
-    beside = (("weights", design.weights), ("offset", design.offset), ("freq_weights", design.counts))
-    labels = [*names, design.endog_name, *(label for label, column in beside if column is not None)]
+    others = (("weights", design.weights), ("offset", design.offset), ("freq_weights", design.counts))
+    labels = [*names, design.endog_name, *(label for label, column in others if column is not None)]
     counts = bad.sum(0)
     told = ", ".join(f"{labels[i]} ({counts[i]})" for i in np.flatnonzero(counts)[:8])
     nan = any(bool(torch.isnan(column).any()) for column in columns)
@@ -414,10 +414,20 @@ def check_finite(design: Design) -> None:
     )
 
 
+def column_sums(columns: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return () the sum of each column in double precision; of large ones by blocks, since torch's copies them in it first."""
+    small = sum(column.numel() for column in columns) <= _SMALL
+    return [column.sum(dtype=torch.float64) for column in columns] if small else total(_sums, *columns)
+
+
 def _joint_products(block: Block) -> tuple[Tensor]:
     x, y, *weights = block.columns
     scale = weights[0].sqrt() if weights else None
     return (gram(x, scale, y if scale is None else scale * y),)
+
+
+def _sums(block: Block) -> tuple[Tensor, ...]:
+    return tuple(column.sum(dtype=torch.float64) for column in block.columns)
 
 
 def _not_finite(block: Block) -> Tensor:

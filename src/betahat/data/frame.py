@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.data.blocks import Block, gather
 from betahat.data.container import Arrays, Container, Frames, Tensors
 from betahat.data.design import (
     Design,
@@ -22,6 +23,7 @@ from betahat.data.design import (
     check_shapes,
     check_size,
     check_weights,
+    column_sums,
 )
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_dense, check_held, settled
@@ -698,13 +700,14 @@ def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:
 
 
 def _complete_rows(*columns: Tensor) -> Tensor | None:
-    if not any(bool(torch.isnan(column.sum(dtype=torch.float64))) for column in columns):
+    if not any(bool(torch.isnan(found)) for found in column_sums(columns)):
         return None
-    missing = torch.zeros(len(columns[0]), dtype=torch.bool, device=columns[0].device)
-    for column in columns:
-        nan = torch.isnan(column)
-        missing |= nan.any(1) if nan.ndim == 2 else nan
-    return (~missing).nonzero().flatten()
+    return gather(_is_complete, *columns).nonzero().flatten()
+
+
+def _is_complete(block: Block) -> Tensor:
+    parts = [~torch.isnan(column.reshape(len(column), -1)).any(1) for column in block.columns]
+    return torch.stack(parts).all(0)
 
 
 def _with_ones(data: Any, prepend: bool) -> Any:

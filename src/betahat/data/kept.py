@@ -191,4 +191,7 @@ def _sums(values: Tensor) -> Tensor:
         return torch.cat([_sums(part.contiguous()) for part in torch.split(values, step)])
     flat = _words(dense.reshape(-1))
     whole = len(flat) - len(flat) % _PIECE
-    return torch.cat([flat[:whole].view(-1, _PIECE).sum(1), flat[whole:].sum().reshape(1)])
+    parts = [
+        part.view(-1, _PIECE).sum(1) for part in torch.split(flat[:whole], SMALL)
+    ]  # in 64 bits, of narrow words a copy
+    return torch.cat([*parts, flat[whole:].sum().reshape(1)])

@@ -215,7 +215,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
     ) -> Any:
         plain = values.__wrapped__ if isinstance(values, FactorValues) else values
         if drop_rows and isinstance(plain, pd.Series | np.ndarray):
-            return plain[~self._missing]
+            return plain  # whose rows are chosen when they take their place in the matrix
         return PandasMaterializer._encode_numerical(self, values, metadata, encoder_state, spec, drop_rows)
 
     @override
@@ -266,10 +266,15 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         columns = [column for part in built for column in part]
         values = np.empty((self.nrows - len(dropped), len(columns)), order="F")
         for i, column in enumerate(columns):
-            values[:, i] = _product(column.factors, column.scale)
+            values[:, i] = _product([self._used(factor) for factor in column.factors], column.scale)
         return Table(
             values, [name for part in structure for name in part.columns], None if not dropped else ~self._missing, spec
         )
+
+    def _used(self, values: Any) -> Any:
+        """Return a factor's rows in use; categories have no others."""
+        whole = np.ndim(values) == 1 and len(values) == self.nrows
+        return values[~self._missing] if whole and self._missing.any() else values
 
     def _columns(self, part: ScopedTerm, spec: ModelSpec, drop_rows: Sequence[int]) -> list[_Column]:
         """Return the products of the columns of a part's factors; those of the first factor change fastest, as in R and patsy."""

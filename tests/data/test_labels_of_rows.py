@@ -239,3 +239,19 @@ def test_text_of_any_width(width):
     (groups,) = read_groups(SAMPLES["all rows"], given, "groups")
     assert [list(groups.labels)[i] for i in groups.codes.tolist()] == given.tolist()
     assert list(groups.labels) == sorted(set(given.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        *((made, "groups has complex labels") for made in (
+            torch.ones(4, dtype=torch.complex64), np.ones(4, dtype=complex), np.array([1, 2, 3j, 4], dtype=object), pd.Series([1, 2, 3j, 4]),
+        )),
+        (pd.Series([[1], [2], [1], [2]]), "have no order"),
+        (np.array([1, datetime.date(2000, 1, 1), 2, 3], dtype=object), "have no order"),
+        (pd.Series([1, "a", (2, 3), 4], dtype=object), "have no order"),
+    ],
+)  # fmt: skip
+def test_labels_that_cannot_be_sorted(given, says):
+    with pytest.raises(DataError, match=says):
+        read_groups(bh.OLS(np.arange(4.0), np.ones((4, 1))).design, given, "groups")

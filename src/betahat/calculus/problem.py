@@ -114,7 +114,20 @@ class Problem:
         return total(lambda block: term(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
 
     def each(self, function: Callable[[Rows], T], at: Point) -> Iterator[T]:
-        """Yield `function(rows)` of one row block after the other."""
+        """Yield `function(rows)` of one row block after the other.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` to anything.
+        at : Point
+            Where rows are looked at.
+
+        Yields
+        ------
+        object
+            What it returns of the next block.
+        """
         sample = self.sample
         return each(lambda block: function(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
 

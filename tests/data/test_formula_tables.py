@@ -77,6 +77,7 @@ def test_gaps_in_a_frame_are_missing_rows():
         *(("y ~ words", "'words' has several columns, and not all"), ("y ~ words.to_numpy()", "has several columns")),
         *(("y ~ dates", "'dates' are dates or spans"), ("y ~ I(doubles * 1j)", "are complex")),
         ("y ~ frame[[]]", "has no columns"),
+        ("y ~ x + I(np.nan)", "Constant value is null"),
         ("y ~ thing + x", "'thing' is an object, where a column or a number is wanted"),
     ],
 )

@@ -11,7 +11,7 @@ import torch
 
 import betahat as bh
 from betahat.data import labels
-from betahat.data.groups import read_groups
+from betahat.data.groups import read_groups, read_numbers
 from betahat.errors import DataError
 
 N = 400
@@ -255,3 +255,11 @@ def test_text_of_any_width(width):
 def test_labels_that_cannot_be_sorted(given, says):
     with pytest.raises(DataError, match=says):
         read_groups(bh.OLS(np.arange(4.0), np.ones((4, 1))).design, given, "groups")
+
+
+@pytest.mark.parametrize(
+    "given", [[1, 2.5, 3, 4], ["1", "2.5", "3", "4"], pl.Series([1.0, 2.5, 3.0, 4.0]), pa.array([1.0, 2.5, 3.0, 4.0])]
+)
+def test_numbers_of_rows_in_lists_and_columns(given):
+    numbers = read_numbers(bh.OLS(np.arange(4.0), np.ones((4, 1))).design, given, "coordinates")
+    assert numbers.tolist() == [1.0, 2.5, 3.0, 4.0]

@@ -239,6 +239,18 @@ QUESTIONS = [
         "at most 20",
     ),
     (
+        "linear module, squared error, HC1, over OLS, n = 1e6, k = 20",
+        "modules::test_linear_module_mse",
+        "modules::test_ols",
+        "at most 2.5",
+    ),
+    (
+        "linear module, cross entropy, HC0, over Logit, n = 1e6, k = 20",
+        "modules::test_linear_module_bce",
+        "modules::test_logit",
+        "at most 1.8",
+    ),
+    (
         "a backward pass for each row, 8,000 rows over 2,000",
         "modules::test_own_operation[8000]",
         "modules::test_own_operation[2000]",

@@ -70,6 +70,8 @@ _FAINT = 1e-7
 _THOUSANDTH = 1e-6
 # A large sample starts from the optimum of every so many rows.
 _SAMPLE_ROWS = 2**15
+# The optimum of all rows is about k of a sample's squared standard errors away from that of the sample.
+_AS_NEAR = 4.0
 
 
 @dataclass(frozen=True)
@@ -633,7 +635,7 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
         decrement = abs(float(newton_step(local) @ local.gradient)) / unit
         path, route = Optimum(local, decrement, 0, converged=False), "as given"
     else:
-        params, steps, route = start, 0, "newton"
+        params, steps, route = (_nearer_start(problem, start) if closed else start), 0, "newton"
         if problem.objective.claim is Claim.LEAST_SQUARES and problem.penalty is None and not closed:
             params, steps = levenberg_marquardt(problem, params)
             route = "levenberg-marquardt, newton"
@@ -915,13 +917,30 @@ def _null_sentence(problem: Problem, scaled: Tensor, scale: Tensor) -> str:
 
 def _sample_start(problem: Problem, count: int) -> Tensor:
     """Return the optimum of a sample of rows, where there are so many that it saves steps."""
+    part = _every_row_of_many(problem)
+    return _first(problem, count) if part is None else _optimum_or(part, _first(part, count))
+
+
+def _nearer_start(problem: Problem, start: Tensor) -> Tensor:
+    """Return the optimum of a sample of rows, unless a start is about as near to that of them all."""
+    part = None if problem.penalty is not None else _every_row_of_many(problem)
+    if part is None:
+        return start
+    local = part.evaluate(start, Bread.OBSERVED)
+    distance = abs(float(newton_step(local) @ local.gradient)) / noise(part, local)
+    return start if distance < _AS_NEAR * len(start) else _optimum_or(part, start)
+
+
+def _every_row_of_many(problem: Problem) -> Problem | None:
+    """Return the problem of every so many rows; None where there are few."""
     design = problem.sample
     assert isinstance(design, Design)
     every = design.rows // _SAMPLE_ROWS
-    if every < 4:
-        return _first(problem, count)
-    part = Problem(problem.objective, design.every(every))
-    first = _first(part, count)
+    return None if every < 4 else Problem(problem.objective, design.every(every))
+
+
+def _optimum_or(part: Problem, first: Tensor) -> Tensor:
+    """Return the optimum of a sample, or where that is looked for from, if there is none."""
     try:
         path = newton(part, first, cheap=True)
     except EstimationError:  # a rare category may separate the sample and not the data

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from betahat.calculus.autodiff import hessian_product, mapped_rows, row_jacobian, value_and_gradient
 from betahat.data.blocks import gather, gather_spread
 from betahat.data.quiet import quiet
+from betahat.data.room import copied
 from betahat.errors import DataError, listed
 from betahat.models.inputs import Inputs
 from betahat.models.module import Functional
@@ -23,6 +24,8 @@ from betahat.objectives.own import Route
 
 # Derivatives that agree to ten digits at three points do not depend on the parameters.
 _AFFINE = 1e-10
+# And outputs that add up to ten.
+ADDS = 1e-10
 
 _AS_FORWARD = (
     "pass inputs as forward() takes them, as a tuple or a dict where there are several, and keep tensors of its own as "
@@ -85,7 +88,7 @@ def _check_output(output: Tensor) -> None:
 def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _AS_FORWARD) -> tuple[Functional, Tensor]:
     """Call the module with copies, and note what it writes to and whether it draws."""
     copies, start, buffers = (
-        tuple(part.clone() for part in inputs),
+        tuple(copied(part) for part in inputs),
         free.start.clone(),
         dict(free.module.named_buffers()),
     )
@@ -239,10 +242,10 @@ def first_linear(free: Functional, inputs: Inputs) -> str | None:
 
 def is_affine(function: RowFunction, start: Tensor, inputs: tuple[Tensor, ...], route: Route) -> bool:
     """Tell whether the outputs are an affine function of the parameters: a few rows by their Jacobian, all by sums."""
-    return _same_jacobian(function, start, few_rows(inputs), route) and _adds(function, start, inputs)
+    return same_jacobian(function, start, few_rows(inputs), route) and _adds(function, start, inputs)
 
 
-def _same_jacobian(function: RowFunction, start: Tensor, columns: tuple[Tensor, ...], route: Route) -> bool:
+def same_jacobian(function: RowFunction, start: Tensor, columns: tuple[Tensor, ...], route: Route) -> bool:
     """Tell whether the Jacobian is the same wherever it is taken."""
     if route is Route.BACKWARD and not columns:
         return False
@@ -261,17 +264,26 @@ def _same_jacobian(function: RowFunction, start: Tensor, columns: tuple[Tensor, 
 
 def _adds(function: RowFunction, start: Tensor, inputs: tuple[Tensor, ...]) -> bool:
     """Tell whether f(a + b) + f(0) = f(a) + f(b) in every row, as of an affine function of the parameters."""
-    generator = torch.Generator().manual_seed(3)
+    points = trial_points(start)
     with torch.no_grad():
-        for size in (0.5, 3.0):
-            noise = torch.randn(2, len(start), generator=generator, dtype=torch.float64).to(start)
-            a, b = size * (1.0 + start.abs()) * noise
-            values = [function(at, inputs) for at in (a + b, torch.zeros_like(start), a, b)]
+        for a, b, both in zip(points[::3], points[1::3], points[2::3], strict=True):
+            values = [function(at, inputs) for at in (both, torch.zeros_like(start), a, b)]
             gap = (values[0] + values[1] - values[2] - values[3]).abs()
             scale = sum(value.abs().amax() for value in values)
-            if not bool((gap <= 1e-10 * (1.0 + scale)).all()):
+            if not bool((gap <= ADDS * (1.0 + scale)).all()):
                 return False
     return True
+
+
+def trial_points(start: Tensor) -> list[Tensor]:
+    """Return a, b and a + b, (k,) each, at which outputs are added: once nearer to zero, once further away."""
+    generator = torch.Generator().manual_seed(3)
+    points: list[Tensor] = []
+    for size in (0.5, 3.0):
+        noise = torch.randn(2, len(start), generator=generator, dtype=torch.float64).to(start)
+        a, b = size * (1.0 + start.abs()) * noise
+        points += [a, b, a + b]
+    return points
 
 
 def held_route(function: RowFunction, start: Tensor) -> Route:

@@ -38,6 +38,7 @@ from betahat.models.options import (
     user_code,
     warn_far,
 )
+from betahat.models.own_inputs import own_regressors
 from betahat.models.probes import (
     call_once,
     check_differentiable,
@@ -48,11 +49,12 @@ from betahat.models.probes import (
     is_affine,
     outputs_apart,
 )
-from betahat.models.regressors import check_columns, warn_perfect
+from betahat.models.regressors import check_columns, row_sums, warn_perfect
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss, Route
 from betahat.results.general import GeneralResults, ModelView
+from betahat.solvers.least_squares import RowSum
 from betahat.solvers.lengths import lengths
 from betahat.solvers.memory import check_memory
 
@@ -195,7 +197,7 @@ class TorchModel:
         plain = claim is Claim.NONE or penalty is not None
         check_flag("update_module", update_module)
         choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
-        fit = self._fitted(kind, polish, rank)
+        fit = self._fitted(kind, polish, rank, row_sums(choice.estimator))
         warn_perfect(fit, float(lengths(self._target.reshape(1, -1).to(torch.float64))))
         if not polish:
             warn_far(fit, self._free.start, self._loss.units)
@@ -340,14 +342,14 @@ class TorchModel:
         self._problem = self._build(output)
         check_size(self._problem.numbers, len(self.names))
 
-    def _fitted(self, bread: Bread, polish: bool, rank: Literal["pinv"] | None) -> Fit:
+    def _fitted(self, bread: Bread, polish: bool, rank: Literal["pinv"] | None, also: tuple[RowSum, ...]) -> Fit:
         problem = self._problem
         design = problem.sample
         direct = (
             isinstance(problem.objective, Gaussian) and bread is not Bread.OPG and problem.penalty is None and polish
         )
         if direct and isinstance(design, Design):
-            fit = fit_least_squares(design, "pinv")
+            fit = fit_least_squares(design, "pinv", also)
             if fit.rank == design.width or rank == "pinv":
                 return replace(fit, bread_kind=bread)
         start = self._free.start
@@ -369,13 +371,20 @@ class TorchModel:
             return loss.losses(outputs(params, rows), rows[-1])
 
         check_differentiable(losses, free.start, few, "The module with its loss", 1)
+        nobs = len(self._target)
+        linear = output.numel() == nobs and isinstance(loss, LinearIndex) and nobs * width <= _KEPT_JACOBIAN
+        self._route: Route | None = None  # of what is mapped, found out when it is
+        if linear and apart:
+            own = own_regressors(flat, free.start, inputs, output.reshape(nobs))
+            if own is not None:
+                offset = output.new_full((nobs,), own.constant) if own.constant else None
+                return Problem(loss, self._regression(own.jacobian, offset), self._penalty)
         route = working_route(flat, free.start, few_rows(inputs)) if apart else held_route(flat, free.start)
         self._route = route
         affine = is_affine(flat, free.start, inputs, route)
-        rows, nobs = self._rows, len(self._target)
+        rows = self._rows
         value = outputs_apart(flat, free.start, inputs, output, route, rows) if apart else output.reshape(nobs, -1)
-        single = output.numel() == len(output)
-        if affine and single and isinstance(loss, LinearIndex) and nobs * width <= _KEPT_JACOBIAN:
+        if affine and linear:
             design = self._linear_design(flat, value[:, 0], route, rows)
             if design is not None:
                 return Problem(loss, design, self._penalty)
@@ -405,17 +414,20 @@ class TorchModel:
         gap = (jacobian @ free.start + offset - value).abs().max()
         if bool(gap > 1e-9 * (1.0 + value.abs().max())):
             return None
-        there = bool(offset.any())
+        return self._regression(jacobian, offset if bool(offset.any()) else None)
+
+    def _regression(self, jacobian: Tensor, offset: Tensor | None) -> Design:
+        """Return (n, k) regressors as a design, with what the outputs have beside them; a squared error takes it off the target."""
         target = self._target.reshape(-1).to(torch.float64)
         gaussian = isinstance(self._loss.objective, Gaussian)
         return Design(
-            target - offset if there and gaussian else target,
+            target - offset if offset is not None and gaussian else target,
             jacobian,
             None,
             self._container,
             self.endog_name,
             self.names,
-            offset=offset if there and not gaussian else None,
+            offset=None if gaussian else offset,
             given=self._origin,
         )
 

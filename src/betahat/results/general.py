@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from betahat.calculus.autodiff import row_jacobian
+from betahat.calculus.autodiff import row_jacobian, working_route
 from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
 from betahat.data.modes import in_ordinary_mode
@@ -64,8 +64,8 @@ class ModelView:
         What the outputs are compared with.
     columns : tuple of str or None
         The inputs' columns, of a dataframe.
-    route : Route
-        How the outputs of single rows are differentiated.
+    route : Route or None
+        How the outputs of single rows are differentiated; None where nobody has tried yet.
     rows : int
         The rows in a block.
     mean : callable or None
@@ -80,9 +80,13 @@ class ModelView:
     inputs: tuple[Tensor, ...]
     target: Tensor | None
     columns: tuple[str, ...] | None
-    route: Route
+    route: Route | None
     rows: int
     mean: Callable[[Tensor], Tensor] | None
+
+
+# How many rows show how outputs are differentiated.
+_TRIED = 16
 
 
 @in_ordinary_mode
@@ -230,7 +234,8 @@ class GeneralResults(VectorResults):
                 found = outputs(at, rows)
                 return (found if transform is None else transform(found)).reshape(-1, 1)
 
-            jacobian = row_jacobian(predicted, params, columns, self.view.route)
+            route = self.view.route or working_route(predicted, params, tuple(part[:_TRIED] for part in columns))
+            jacobian = row_jacobian(predicted, params, columns, route)
             known = identified(self.fit.unidentified, jacobian[:, 0])
             return torch.where(known, self._variances.errors(jacobian[:, 0]), torch.nan)
 

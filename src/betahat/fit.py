@@ -861,11 +861,11 @@ def _check_minimum(problem: Problem, local: Local) -> None:
         raise EstimationError(
             "The second derivatives of the loss are not finite at these parameters; pass parameters where they are."
         )
-    if not int(torch.linalg.cholesky_ex(local.information).info):
-        return
     scale = unit_scale(local.information)
     if local.bread is not Bread.OBSERVED:
         _check_upward(problem, local, scale)
+        return
+    if not int(torch.linalg.cholesky_ex(local.information).info):
         return
     scaled = local.information / scale / scale[:, None]
     spectrum = torch.linalg.eigvalsh(scaled)

@@ -47,6 +47,12 @@ def network_table(net, x, y, decay, polish):
     return str(bh.TorchModel(net, nn.MSELoss(), x, y, penalty=decay).fit("HC0", polish=polish).summary())
 
 
+@pytest.fixture(autouse=True)
+def two_threads():
+    """Let each benchmark begin with as many threads, whatever the one before has set."""
+    torch.set_num_threads(THREADS)
+
+
 @pytest.fixture(scope="session")
 def large():
     return problem(1_000_000, 20)

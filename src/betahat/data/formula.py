@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from inspect import ismodule
 from typing import Any
@@ -349,6 +350,12 @@ def _parse(text: str) -> Any:
         raise FormulaError(
             f"A formula is a string such as 'y ~ x', and {described(text)} came; for arrays use bh.OLS(endog, exog)."
         )
+    return _parsed(text)
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str) -> Any:
+    """Return the terms of both sides, which nobody changes: simulations read one formula a thousand times."""
     try:
         parser = Parser()
         tokens = parser.get_tokens(text)

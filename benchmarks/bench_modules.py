@@ -14,9 +14,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::betahat.ConvergenceWarning")
 WIDTHS = (501, 1501)
 
 
+@pytest.fixture(autouse=True)
+def threads():
+    """One thread, as the limits are: the tensors of a pass are small, and a module's code is called by one."""
+    torch.set_num_threads(1)
+
+
 def wide_network(parameters, rows):
     """Return a tanh network of so many parameters, which was not trained, and the rows."""
-    torch.set_num_threads(1)  # the tensors of a pass are small
     torch.manual_seed(0)
     x = torch.randn(rows, 8, dtype=torch.float64)
     hidden = parameters // 10

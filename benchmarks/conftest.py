@@ -48,7 +48,7 @@ def network_table(net, x, y, decay, polish):
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
+def threads():
     """Let each benchmark begin with as many threads, whatever the one before has set."""
     torch.set_num_threads(THREADS)
 

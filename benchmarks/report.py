@@ -82,7 +82,7 @@ QUESTIONS = [
         "statsmodels over OLS + one-way clusters",
         "covariances_large::test_statsmodels_cluster",
         "covariances_large::test_cluster",
-        "at least 15",
+        "at least 16",
     ),
     (
         "pyfixest over OLS + one-way clusters",

@@ -89,7 +89,6 @@ def test_own_operation(benchmark, rows):
 @pytest.fixture(scope="module")
 def line():
     """A million rows by twenty, regressors with a constant, a line and classes."""
-    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1_000_000, 20, dtype=torch.float64, generator=generator)
     y = x.sum(1, keepdim=True) + torch.randn(1_000_000, 1, dtype=torch.float64, generator=generator)

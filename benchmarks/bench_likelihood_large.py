@@ -28,6 +28,39 @@ def test_betahat(benchmark, likelihood, model):
     benchmark.pedantic(lambda: getattr(bh, model)(y, exog).fit("HC0").bse, rounds=7, warmup_rounds=1)
 
 
+def classes(likelihood):
+    """Return two hundred thousand rows by eight, and four classes of about as many rows."""
+    exog = likelihood[0][:200_000, :8]
+    return exog, np.digitize(exog[:, 1] + np.random.default_rng(2).normal(size=len(exog)), [-0.9, 0.0, 0.9])
+
+
+def test_mnlogit(benchmark, likelihood):
+    exog, endog = classes(likelihood)
+    benchmark.pedantic(lambda: bh.MNLogit(endog, exog).fit().bse, rounds=3, warmup_rounds=1)
+
+
+def test_statsmodels_mnlogit(benchmark, likelihood):
+    exog, endog = classes(likelihood)
+    benchmark.pedantic(lambda: sm.MNLogit(endog, exog).fit(disp=0).bse, rounds=1)
+
+
+def wide():
+    """Return twenty thousand rows by a thousand, and a yes or a no."""
+    rng = np.random.default_rng(3)
+    exog = rng.normal(size=(20_000, 1000))
+    return (exog[:, :5].sum(1) + rng.logistic(size=len(exog)) > 0).astype(float), exog
+
+
+def test_wide_logit(benchmark):
+    endog, exog = wide()
+    benchmark.pedantic(lambda: bh.Logit(endog, exog).fit().bse, rounds=2)
+
+
+def test_wide_gram(benchmark):
+    _, exog = wide()
+    benchmark.pedantic(lambda: exog.T @ exog, rounds=5)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_betahat_hc3(benchmark, likelihood, model):
     exog, endog = likelihood

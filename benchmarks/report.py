@@ -77,6 +77,18 @@ QUESTIONS = [
         "at least 3",
     ),
     ("Logit HC3 over HC0", "likelihood_large::test_betahat_hc3[Logit]", "likelihood_large::test_betahat[Logit]", ""),
+    (
+        "statsmodels over MNLogit, n = 2e5, k = 8, 4 classes",
+        "likelihood_large::test_statsmodels_mnlogit",
+        "likelihood_large::test_mnlogit",
+        "",
+    ),
+    (
+        "Logit, n = 20,000, k = 1,000, in units of one X'X in NumPy",
+        "likelihood_large::test_wide_logit",
+        "likelihood_large::test_wide_gram",
+        "",
+    ),
     ("Probit over Logit", "likelihood_large::test_betahat[Probit]", "likelihood_large::test_betahat[Logit]", ""),
     (
         "statsmodels over OLS + one-way clusters",

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import betahat as bh
+from betahat.resampling import resamplers
 
 pytestmark = pytest.mark.filterwarnings("ignore::betahat.ClusterWarning")
 
@@ -203,6 +204,22 @@ def test_every_change_of_large_data_is_noticed(change):
         ):
             with pytest.raises(bh.DataError, match="changed in place"):
                 ask()
+
+
+@pytest.mark.parametrize("kind", ["pairs", "bayesian", "wild", "score", "residual", "parametric"])
+@pytest.mark.parametrize("model", [bh.OLS, bh.Logit])
+def test_no_bootstrap_draws_from_changed_data(model, kind, monkeypatch):
+    """One number, which no look at some rows shows; whether the rows' scores are held or taken anew."""
+    if model is bh.Logit and kind in ("wild", "residual"):
+        pytest.skip("not defined")
+    rng = np.random.default_rng(0)
+    x, y = torch.tensor(rng.normal(size=(70_000, 4))), torch.tensor(rng.normal(size=70_000) > 0).double()
+    res = model(y, x).fit()
+    x[31_077, 1] = 0.25
+    for table in (2**22, 1):
+        monkeypatch.setattr(resamplers, "_TABLE", table)
+        with pytest.raises(bh.DataError, match="exog was changed in place"):
+            res.with_cov(bh.Bootstrap(5, kind, seed=1))
 
 
 def test_weights_and_offsets_are_kept():

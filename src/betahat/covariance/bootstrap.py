@@ -197,6 +197,7 @@ class Bootstrap(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Draw, refit, and take the covariance of the estimates."""
+        fit.check_data()
         kind = _KINDS[self.kind]
         plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else int(self.seed))
         _warn_of_few(plan)

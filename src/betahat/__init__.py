@@ -27,7 +27,7 @@ from betahat.errors import (
     OptionError,
     RobustTestWarning,
 )
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlogit, poisson, probit
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator

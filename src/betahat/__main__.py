@@ -13,7 +13,7 @@ import pandas as pd
 
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.names import CovType
-from betahat.data.plain import check_plain
+from betahat.data.formulas.plain import check_plain
 from betahat.errors import BetahatError, BetahatWarning, DataError, OptionError, listed
 from betahat.models.discrete import logit, mnlogit, poisson, probit
 from betahat.models.linear import ols

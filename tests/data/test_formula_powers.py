@@ -6,7 +6,7 @@ import formulaic
 import pytest
 
 import betahat as bh
-from betahat.data.grammar import Parser
+from betahat.data.formulas.grammar import Parser
 
 
 @pytest.mark.parametrize(

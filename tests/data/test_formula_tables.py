@@ -9,8 +9,8 @@ from formulaic.model_spec import ModelSpec
 from formulaic.transforms.contrasts import TreatmentContrasts, encode_contrasts
 
 import betahat as bh
-from betahat.data.levels import indicators
-from betahat.data.transforms import Indicators
+from betahat.data.formulas.levels import indicators
+from betahat.data.formulas.transforms import Indicators
 
 # statsmodels solves the same least squares by the singular value decomposition.
 ROUNDING = 1e-9

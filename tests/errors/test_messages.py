@@ -304,13 +304,13 @@ def _no_work(*_, **__):
 @_named(DATA)
 def test_data(case, monkeypatch):
     """Data are refused when the model is made, or at the latest before the first product."""
-    monkeypatch.setattr("betahat.fit.least_squares", _no_work)
+    monkeypatch.setattr("betahat.fits.linear.least_squares", _no_work)
     _check(case)
 
 
 @_named(FORMULAS)
 def test_formulas(case, monkeypatch):
-    monkeypatch.setattr("betahat.fit.least_squares", _no_work)
+    monkeypatch.setattr("betahat.fits.linear.least_squares", _no_work)
     _check(case)
 
 
@@ -318,7 +318,7 @@ def test_formulas(case, monkeypatch):
 def test_estimators(case, monkeypatch):
     """Names and options are refused before the fit, where it is the fit that they are given to."""
     if not any(part in case.name for part in ("with_cov", "get_robustcov", "factory")):
-        monkeypatch.setattr("betahat.fit.least_squares", _no_work)
+        monkeypatch.setattr("betahat.fits.linear.least_squares", _no_work)
     _check(case)
 
 

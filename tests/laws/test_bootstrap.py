@@ -12,7 +12,7 @@ from scipy import stats
 from torch import nn
 
 import betahat as bh
-from betahat.fit import refit_on
+from betahat.fits.refits import refit_on
 from betahat.resampling import counter, moments, refits, resamplers
 from betahat.resampling.counter import integers, philox, random_bits, uniforms, words
 from betahat.resampling.weights import (

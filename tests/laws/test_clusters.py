@@ -549,7 +549,7 @@ def test_switching_does_not_refit(fitted, monkeypatch):
         raise AssertionError("a refit")
 
     monkeypatch.setattr("betahat.solvers.newton.newton", fail)
-    monkeypatch.setattr("betahat.fit.newton", fail)
+    monkeypatch.setattr("betahat.fits.refits.newton", fail)
     for name, estimator in _collection(ORDER).items():
         other = res.with_cov(estimator)
         assert other.fit is res.fit, name

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import betahat as bh
-from betahat.data.formula import rebuilt
-from betahat.data.harmless import harm, names_of
-from betahat.data.stored_formula import StoredFactor, StoredFormula, StoredPart, StoredTerm, stored_formula
+from betahat.data.formulas.formula import rebuilt
+from betahat.data.formulas.harmless import harm, names_of
+from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm, stored_formula
 
 # What refusing one formula may take, on a busy machine, and what its file names is a thousand times less.
 SECONDS, BYTES = 5.0, 20e6

@@ -24,9 +24,9 @@ from torch import nn
 import betahat as bh
 from betahat.covariance.base import Resampling, SmallSample
 from betahat.data.container import Container
-from betahat.data.formula import rebuilt
-from betahat.data.harmless import harm, names_of
-from betahat.data.stored_formula import StoredFormula
+from betahat.data.formulas.formula import rebuilt
+from betahat.data.formulas.harmless import harm, names_of
+from betahat.data.formulas.stored import StoredFormula
 from betahat.models.stored import RECORDS
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.resamplers import Resampler

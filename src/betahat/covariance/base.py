@@ -14,7 +14,7 @@ from betahat.data.container import hands_out_copies, held, replaced, to_tensor
 from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
 from betahat.errors import EstimationError, described, listed
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
 from betahat.solvers.lengths import lengths, unit_rows

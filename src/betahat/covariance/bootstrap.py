@@ -34,7 +34,7 @@ from betahat.errors import (
     shown,
     user_level,
 )
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim, LinearIndex
 from betahat.resampling.block_length import block_lengths
 from betahat.resampling.refits import Replicates

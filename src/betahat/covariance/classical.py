@@ -12,7 +12,7 @@ from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, penalised, sandwich
 from betahat.data.blocks import gram
 from betahat.errors import EstimationError, OptionError, is_number, shown
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim
 
 # A squared distance from the optimum, in standard errors.

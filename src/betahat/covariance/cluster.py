@@ -21,7 +21,7 @@ from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.data.times import check_order
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, shown, user_level
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum, row_residuals
 

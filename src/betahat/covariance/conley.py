@@ -13,7 +13,7 @@ from betahat.covariance.hac import refuse_counts
 from betahat.covariance.near_rows import Places, near_products
 from betahat.data.groups import read_numbers
 from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of, shown
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from betahat.data.blocks import product
 from betahat.data.container import held, replaced
 from betahat.data.sample import Removed
 from betahat.errors import ClusterWarning, EstimationError, listed, user_level
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.solvers.roots import square_root
 

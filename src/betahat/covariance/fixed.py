@@ -12,7 +12,7 @@ from betahat.covariance.leverage import rotated_sums
 from betahat.data.blocks import group_grams
 from betahat.data.groups import Groups
 from betahat.errors import ClusterWarning, listed, user_level
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.solvers.lengths import lengths
 
 # Sums of scores that cancel do so to rounding, and to the optimum's tolerance, of the largest.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from betahat.covariance.base import Covariance, Estimator, keep_given, matrix_flaw
 from betahat.data.container import to_tensor
 from betahat.errors import OptionError, listed, shown
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:

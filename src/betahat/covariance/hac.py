@@ -40,7 +40,7 @@ from betahat.errors import (
     shown,
     user_level,
 )
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.lazy import lazily
 from betahat.solvers.memory import check_numbers_fit
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
 from betahat.errors import EstimationError, counted
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.own import ModelLoss
 from betahat.solvers.least_squares import RowSum
 

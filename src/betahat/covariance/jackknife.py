@@ -16,7 +16,8 @@ from betahat.data.blocks import gram
 from betahat.data.groups import Groups
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
-from betahat.fit import Fit, refit_without
+from betahat.fits.fit import Fit
+from betahat.fits.refits import refit_without
 from betahat.objectives.base import Claim, LinearIndex
 
 

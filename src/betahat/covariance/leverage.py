@@ -24,7 +24,7 @@ from betahat.data.blocks import gram, group_sums, sums_at_once
 from betahat.data.design import Design
 from betahat.data.groups import Groups
 from betahat.data.threads import in_order
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.least_squares import row_residuals

@@ -30,7 +30,7 @@ from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWe
 from betahat.covariance.told import told_options
 from betahat.data.container import held, replaced
 from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:

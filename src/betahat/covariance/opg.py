@@ -9,7 +9,7 @@ import torch
 from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_one_variance, check_unpenalised
 from betahat.covariance.hc import Meat
 from betahat.errors import EstimationError
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.solvers.least_squares import RowSum
 
 

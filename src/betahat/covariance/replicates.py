@@ -11,7 +11,7 @@ from torch import Tensor
 from betahat.covariance.base import Covariance, Resampling
 from betahat.data.sample import refuse_rows
 from betahat.errors import EstimationError
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.resampling.refits import Replicates
 from betahat.resampling.resamplers import Resampler
 from betahat.resampling.weights import Scheme

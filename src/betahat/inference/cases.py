@@ -13,7 +13,7 @@ from betahat.calculus.rows import Rows, slack, times
 from betahat.data.container import cached_copy, hands_out_copies
 from betahat.data.design import Design
 from betahat.errors import EstimationError
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.inference.response import excess_loss
 from betahat.objectives.base import Claim, LinearIndex, OutputLoss
 from betahat.objectives.bernoulli import Logistic, Normit

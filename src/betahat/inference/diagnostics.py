@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.quiet import quiet
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.blocks import Block, total
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from betahat.calculus.rows import slack
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.inference.distribution import two_sided
 from betahat.inference.residuals import whitened_residuals
 from betahat.lazy import lazily

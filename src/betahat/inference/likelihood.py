@@ -13,7 +13,7 @@ from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
 from betahat.data.design import Design
 from betahat.errors import EstimationError, OptionError, is_one_of, shown
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim
 from betahat.objectives.base import log_likelihood as log_likelihood_of
 

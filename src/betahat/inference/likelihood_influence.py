@@ -19,7 +19,7 @@ from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance
 from betahat.data.container import hands_out_copies, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.inference.response import means, variances
 from betahat.lazy import lazily
 

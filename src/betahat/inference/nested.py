@@ -11,7 +11,7 @@ from torch import Tensor
 from betahat.calculus.index import index_rows
 from betahat.data.blocks import cross, gram, total
 from betahat.errors import DataError, EstimationError, RobustTestWarning, user_level
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.inference.distribution import chi2_tail, f_tail
 from betahat.inference.likelihood import log_likelihood
 

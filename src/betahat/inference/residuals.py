@@ -7,7 +7,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 
 
 def whitened_residuals(fit: Fit) -> Tensor:

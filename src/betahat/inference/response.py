@@ -12,7 +12,8 @@ from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, times
 from betahat.data.blocks import gather
 from betahat.data.container import Container, hands_out_copies, to_numpy
-from betahat.fit import Fit, fit_index
+from betahat.fits.fit import Fit
+from betahat.fits.index import fit_index
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.inference.likelihood import log_likelihood

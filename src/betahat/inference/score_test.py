@@ -13,7 +13,7 @@ from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, times
 from betahat.data.container import hands_out_copies, to_numpy
 from betahat.errors import EstimationError, OptionError
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.inference.at_params import scores_at
 from betahat.inference.distribution import chi2_tail, two_sided
 

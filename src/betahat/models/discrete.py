@@ -17,7 +17,8 @@ from betahat.data.design import Design
 from betahat.data.frame import Beside, Device, Missing, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, check_flag, counted, listed, shown
-from betahat.fit import Fit, fit_index
+from betahat.fits.fit import Fit
+from betahat.fits.index import fit_index
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.lazy import lazily
 from betahat.models.options import BreadName, read_bread

@@ -12,7 +12,7 @@ from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.container import to_numpy
 from betahat.data.frame import Beside, Device, Missing, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.fit import fit_least_squares
+from betahat.fits.linear import fit_least_squares
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.models.regressors import (
     RegressorModel,

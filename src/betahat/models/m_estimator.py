@@ -27,7 +27,7 @@ from betahat.data.modes import check_held, in_ordinary_mode, settled
 from betahat.data.quiet import quiet
 from betahat.data.sample import Batch, Origin
 from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
-from betahat.fit import fit_general
+from betahat.fits.general import fit_general
 from betahat.lazy import lazily
 from betahat.models.module import parameter_names
 from betahat.models.options import (

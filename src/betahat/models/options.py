@@ -28,7 +28,7 @@ from betahat.errors import (
     shown,
     user_level,
 )
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim
 
 BreadName = Literal["observed", "expected", "gauss-newton", "opg"]

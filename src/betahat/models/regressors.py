@@ -21,10 +21,10 @@ from betahat.calculus.problem import Problem
 from betahat.covariance.base import Covariance, Estimator
 from betahat.data.container import Container, Frames, held, to_tensor
 from betahat.data.design import Design
+from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import Beside, read_columns, refuse_name
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import Removed, refuse_rows
-from betahat.data.stored_formula import StoredFormula
 from betahat.errors import (
     BetahatWarning,
     CollinearityWarning,
@@ -35,7 +35,7 @@ from betahat.errors import (
     shown,
     user_level,
 )
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.inference.at_params import means_at, scores_at
 from betahat.inference.prediction import check_width
 from betahat.lazy import lazily
@@ -45,9 +45,9 @@ from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank, column_rank, has_implicit_constant
 
 if TYPE_CHECKING:
-    from betahat.data import formula as formulas
+    from betahat.data.formulas import formula as formulas
 else:
-    formulas = lazily("betahat.data.formula")
+    formulas = lazily("betahat.data.formulas.formula")
 
 
 @dataclass(frozen=True, eq=False)

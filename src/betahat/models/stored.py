@@ -14,10 +14,10 @@ from betahat.covariance.replicates import Drawn, Resampled, WildTest
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.container import Arrays, Frames, Tensors
 from betahat.data.design import Constant, Design
+from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm
 from betahat.data.sample import Origin, Removed
-from betahat.data.stored_formula import StoredFactor, StoredFormula, StoredPart, StoredTerm
 from betahat.errors import DataError
-from betahat.fit import Diagnostics, Fit
+from betahat.fits.fit import Diagnostics, Fit
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 from betahat.lazy import lazily

@@ -21,7 +21,9 @@ from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch, Origin, Sample
 from betahat.errors import DataError, OptionError, check_flag, counted, listed
-from betahat.fit import Fit, fit_general, fit_least_squares
+from betahat.fits.fit import Fit
+from betahat.fits.general import fit_general
+from betahat.fits.linear import fit_least_squares
 from betahat.models.inputs import Inputs, check_no_loader, labelled_inputs, read_inputs, read_target
 from betahat.models.losses import ReadLoss, matching_target, read_loss
 from betahat.models.module import Functional, functional, parameter_names, write_back

@@ -14,9 +14,9 @@ from marginaleffects.classes import ModelAbstract, ModelVault
 from marginaleffects.utils import ingest
 
 from betahat.data.container import to_numpy
-from betahat.data.formula import Formula
+from betahat.data.formulas.formula import Formula
+from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import to_pandas
-from betahat.data.stored_formula import StoredFormula
 from betahat.models.regressors import RegressorModel
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian

@@ -13,7 +13,7 @@ from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, times
 from betahat.data.blocks import Block, blocks, gram, product, total
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss

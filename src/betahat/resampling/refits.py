@@ -15,7 +15,8 @@ from betahat.data.design import Design
 from betahat.data.progress import progress
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
-from betahat.fit import Fit, refit_on
+from betahat.fits.fit import Fit
+from betahat.fits.refits import refit_on
 from betahat.resampling.moments import (
     Known,
     Moments,

@@ -15,7 +15,7 @@ from betahat.calculus.rows import Bread, Point, Rows, rotated_scores
 from betahat.data.progress import progress
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import dispersion
 from betahat.resampling.refits import BYTES, FEW_BYTES, Replicates, in_batches, target_refits, weighted_refits
 from betahat.resampling.targets import Targets, scaled_scores, sign_targets

@@ -13,7 +13,7 @@ from betahat.calculus.classes import ClassRows
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, slack
 from betahat.errors import EstimationError
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Claim, LinearIndex, Objective
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian

@@ -40,7 +40,7 @@ from betahat.errors import (
     shown,
     user_level,
 )
-from betahat.fit import Diagnostics, Fit
+from betahat.fits.fit import Diagnostics, Fit
 from betahat.inference.cases import Cases
 from betahat.inference.coefficients import interval
 from betahat.inference.delta import Delta, Parameters, View, delta_method, replicated_function
@@ -77,10 +77,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from statsmodels.iolib.summary import Summary
 
-    from betahat.data import formula as formulas
+    from betahat.data.formulas import formula as formulas
     from betahat.saving import files
 else:
-    formulas = lazily("betahat.data.formula")
+    formulas = lazily("betahat.data.formulas.formula")
     files = lazily("betahat.saving.files")
     pd = lazily("pandas")
 

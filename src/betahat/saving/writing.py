@@ -17,9 +17,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from betahat.data.formula import Formula
+from betahat.data.formulas.formula import Formula
+from betahat.data.formulas.stored import stored_formula
 from betahat.data.frame import is_frame, is_series, to_pandas
-from betahat.data.stored_formula import stored_formula
 from betahat.errors import BetahatWarning, DataError, listed, user_level
 from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of
 

@@ -11,7 +11,7 @@ from betahat.covariance.base import Covariance
 from betahat.covariance.names import CovType
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.errors import shown as in_words
-from betahat.fit import Fit
+from betahat.fits.fit import Fit
 from betahat.inference.resampled import Method
 from betahat.tables.cells import Cell, Number, is_whole
 

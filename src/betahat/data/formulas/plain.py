@@ -6,9 +6,9 @@ import pandas as pd
 from formulaic.errors import FormulaicError
 from formulaic.parser.types import Token
 
-from betahat.data.expressions import ReasonError
-from betahat.data.grammar import Parser
-from betahat.data.harmless import HarmError, made_by, names_of
+from betahat.data.formulas.expressions import ReasonError
+from betahat.data.formulas.grammar import Parser
+from betahat.data.formulas.harmless import HarmError, made_by, names_of
 from betahat.errors import FormulaError, listed, shown
 
 

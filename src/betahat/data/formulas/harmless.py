@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from betahat.data.expressions import key_of, unquoted
+from betahat.data.formulas.expressions import key_of, unquoted
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:

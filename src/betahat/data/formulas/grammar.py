@@ -13,7 +13,7 @@ from formulaic.parser import DefaultFormulaParser, DefaultOperatorResolver
 from formulaic.parser.types import Operator, OrderedSet, Term, Token
 from formulaic.parser.utils import insert_tokens_after, merge_operator_tokens, replace_tokens
 
-from betahat.data.expressions import ReasonError, bare, is_plain, spelled
+from betahat.data.formulas.expressions import ReasonError, bare, is_plain, spelled
 from betahat.errors import shown
 
 _PIECES = re.compile(

@@ -19,8 +19,8 @@ from pandas.api.types import is_bool_dtype
 from patsy.contrasts import code_contrast_matrix
 
 from betahat.data.container import real_array
-from betahat.data.expressions import ReasonError
-from betahat.data.levels import coded, indicators
+from betahat.data.formulas.expressions import ReasonError
+from betahat.data.formulas.levels import coded, indicators
 from betahat.errors import shown
 
 

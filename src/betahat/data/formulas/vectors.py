@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from betahat.data.expressions import ReasonError, Scope, names_in
-from betahat.data.reading import evaluated, number
-from betahat.data.transforms import KNOWN
+from betahat.data.formulas.expressions import ReasonError, Scope, names_in
+from betahat.data.formulas.reading import evaluated, number
+from betahat.data.formulas.transforms import KNOWN
 from betahat.errors import BetahatError, FormulaError, listed, shown
 
 

@@ -29,7 +29,12 @@ from torch import Tensor
 
 from betahat.data.container import Frames, to_tensor
 from betahat.data.design import Design
-from betahat.data.expressions import ReasonError, bare, names_in
+from betahat.data.formulas.expressions import ReasonError, bare, names_in
+from betahat.data.formulas.grammar import Parser
+from betahat.data.formulas.levels import UnseenError
+from betahat.data.formulas.matrix import Materializer, OtherKindError, Table, term_names
+from betahat.data.formulas.transforms import KNOWN
+from betahat.data.formulas.vectors import check_vector, vector_of
 from betahat.data.frame import (
     Beside,
     Device,
@@ -41,12 +46,7 @@ from betahat.data.frame import (
     to_pandas,
     word_of,
 )
-from betahat.data.grammar import Parser
-from betahat.data.levels import UnseenError
-from betahat.data.matrix import Materializer, OtherKindError, Table, term_names
 from betahat.data.sample import Origin
-from betahat.data.transforms import KNOWN
-from betahat.data.vectors import check_vector, vector_of
 from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed, shown
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")

@@ -26,10 +26,10 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, i
 from torch import Tensor
 
 from betahat.data.container import to_numpy
-from betahat.data.expressions import ReasonError, Scope, bare, is_plain
-from betahat.data.levels import coded, indicators
-from betahat.data.reading import evaluated, label, number
-from betahat.data.transforms import KNOWN
+from betahat.data.formulas.expressions import ReasonError, Scope, bare, is_plain
+from betahat.data.formulas.levels import coded, indicators
+from betahat.data.formulas.reading import evaluated, label, number
+from betahat.data.formulas.transforms import KNOWN
 from betahat.errors import counted, described, shown
 
 CONSTANT = "Intercept"

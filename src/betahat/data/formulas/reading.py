@@ -11,7 +11,7 @@ import pandas as pd
 from formulaic.materializers.types import FactorValues
 from pandas.api.types import is_bool_dtype, is_complex_dtype, is_integer_dtype, is_numeric_dtype
 
-from betahat.data.expressions import Scope, value_of
+from betahat.data.formulas.expressions import Scope, value_of
 
 
 def evaluated(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from betahat.data.expressions import bare, former_keys, values_in
+from betahat.data.formulas.expressions import bare, former_keys, values_in
+from betahat.data.formulas.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
 from betahat.data.frame import to_pandas
-from betahat.data.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
 from betahat.errors import FormulaError, shown
 from betahat.lazy import lazily
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from formulaic.materializers import types
     from formulaic.parser import types as parsed
 
-    from betahat.data import formula as formulas
+    from betahat.data.formulas import formula as formulas
 else:
     formulaic = lazily("formulaic")
     model_spec = lazily("formulaic.model_spec")
     types = lazily("formulaic.materializers.types")
     parsed = lazily("formulaic.parser.types")
-    formulas = lazily("betahat.data.formula")
+    formulas = lazily("betahat.data.formulas.formula")
     pd = lazily("pandas")
 
 

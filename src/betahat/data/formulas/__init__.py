@@ -1,0 +1,1 @@
+"""A formula and a dataframe become the columns of a design."""

@@ -1,0 +1,1 @@
+"""From a problem to a `Fit`: what a solver found."""

@@ -1,0 +1,506 @@
+"""`Fit`: what a solver found, and what may be asked of it. It knows no covariance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.problem import Problem
+from betahat.calculus.rows import Bread, Point, Rows
+from betahat.data.blocks import block_rows
+from betahat.data.container import cached_copy, hands_out_copies, held
+from betahat.data.design import Constant, Design
+from betahat.data.sample import Removed, Sample, refuse_rows
+from betahat.data.threads import remembered
+from betahat.errors import EstimationError
+from betahat.objectives.base import LinearIndex, Objective, dispersion
+from betahat.objectives.own import ModelLoss, RowLoss, Unstored, UnstoredPenalty
+from betahat.objectives.softmax import Softmax
+from betahat.solvers.least_squares import (
+    RowSum,
+    has_implicit_constant,
+)
+from betahat.solvers.newton import (
+    Optimum,
+)
+
+T = TypeVar("T")
+
+# Null directions of a Hessian by loops have entries of rounding below this share of the largest.
+_FAINT = 1e-7
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a fit was found, and how far it may be trusted.
+
+    Attributes
+    ----------
+    route : str
+        How the optimum was found.
+    derivatives : str
+        How scores and second derivatives were taken.
+    bread : str
+        "observed", "expected", "gauss-newton" or "opg".
+    decrement : float
+        The Newton decrement g'A^-1 g over the dispersion: the squared distance from the optimum in standard errors.
+    iterations : int
+        The solver's steps.
+    converged : bool
+        Whether the solver stopped at an optimum; False for parameters that were taken as they are.
+    condition : float
+        The condition of the information, scaled to a unit diagonal.
+    rank : int
+        Independent parameters.
+    blocks : int
+        The row blocks of a pass.
+    certificate : float or None
+        The largest relative difference of the Hessian from a Hessian-vector product; None for closed forms.
+    dtype : str
+        What the derivatives were computed in.
+    """
+
+    route: str
+    derivatives: str
+    bread: str
+    decrement: float
+    iterations: int
+    converged: bool
+    condition: float
+    rank: int
+    blocks: int
+    certificate: float | None
+    dtype: str = "torch.float64"
+
+
+@hands_out_copies
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """An objective at its optimum on a sample.
+
+    Attributes
+    ----------
+    problem : Problem
+        The objective, the rows that have a coefficient, and the penalty.
+    params : Tensor
+        (k,) float64.
+    root : Tensor
+        (k, r) Z; the bread A^-1 is Z Z'.
+    triangle : Tensor
+        (k, k) R with R'R = A.
+    loss : Tensor
+        () the sum of the losses, without the penalty.
+    route : str
+        How the solver got there.
+    well_conditioned : bool
+        Whether sums of products of the columns themselves keep their digits.
+    given : Sample
+        The data as the user gave them, aliased columns included.
+    kept : tuple of int
+        The columns of `given` with an independent part; under `rank="drop"` the ones in `problem`.
+    bread_kind : Bread
+        Which information A is.
+    equations : tuple of str
+        Names of the equations, of a model that has a coefficient for each column and each of them.
+    path : Optimum or None
+        What the solver says of its way; None for least squares, which is direct.
+    certificate : float or None
+        The largest relative difference of R'R from a Hessian-vector product, where the Hessian is by autodiff.
+    sums : dict
+        Sums over rows, and what else was asked for, that are known already; `sum_rows` and `once` add to it.
+    facts : dict
+        Numbers of the data that are known already, and stay when the rows go; `fact` adds to it.
+    idle : Tensor or None
+        (columns of `given`, d) the directions in which the coefficients of one equation move and no fitted value does, where columns
+        are dependent.
+    """
+
+    problem: Problem
+    params: Tensor
+    root: Tensor
+    triangle: Tensor
+    loss: Tensor
+    route: str
+    well_conditioned: bool
+    given: Sample
+    kept: tuple[int, ...]
+    bread_kind: Bread = Bread.OBSERVED
+    equations: tuple[str, ...] = ()
+    path: Optimum | None = None
+    certificate: float | None = None
+    sums: dict[Any, Any] = field(default_factory=dict, repr=False, metadata={"stored": False})
+    facts: dict[str, Any] = field(default_factory=dict, repr=False)
+    idle: Tensor | None = None
+
+    def __repr__(self) -> str:
+        """Name the objective, the size and the route."""
+        return f"<Fit: {type(self.objective).__name__}, n = {self.nobs}, k = {len(self.params)}, rank {self.rank}, by {self.route}>"
+
+    @property
+    def objective(self) -> Objective:
+        """The loss, its derivatives and its claim."""
+        return self.problem.objective
+
+    @property
+    def sample(self) -> Sample:
+        """The rows; some of large data are compared with what they were."""
+        return self.problem.sample.checked()
+
+    @property
+    def design(self) -> Design:
+        """The rows of a model of regressors.
+
+        Raises
+        ------
+        EstimationError
+            The model is a torch module or a loss of its own, which has no regressors.
+        """
+        sample = self.problem.sample.checked(whole=True)
+        if isinstance(sample, Removed):
+            refuse_rows()
+        if not isinstance(sample, Design):
+            raise EstimationError(
+                "This is defined for models of regressors (OLS, Logit, ...), and a torch model has none; predict and margins "
+                "work for it."
+            )
+        return sample
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, those left out as collinear included."""
+        columns = self.given.names
+        return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """(k,) the names of the parameters that are estimated."""
+        columns = self.sample.names
+        return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
+
+    @property
+    def width(self) -> int:
+        """The number of `names`, which it does not take to know."""
+        return self.given.width * max(len(self.equations), 1)
+
+    @property
+    def nobs(self) -> int | float:
+        """The number of rows, n; the sum of the frequency weights where there are some."""
+        return self.sample.nobs
+
+    @property
+    def rank(self) -> int:
+        """The number of independent parameters, r."""
+        return int(held(self, "root").shape[1])
+
+    @remembered
+    def unidentified(self) -> Tensor:
+        """(k, d) the directions in which the parameters move and no fitted value does; no column where all are identified."""
+        width, rank = self.root.shape
+        if width == rank:
+            return self.root.new_zeros(width, 0)
+        if self.idle is not None:
+            return by_equation(self.idle, max(len(self.equations), 1))
+        return _complement(self.root, torch.linalg.vector_norm(self.triangle, dim=0))
+
+    @property
+    def df_resid(self) -> float:
+        """Residual degrees of freedom, n - r; of m outputs, each an equation of its own, those of one, n - r / m."""
+        return float(self.nobs - self.rank / self.outputs)
+
+    @property
+    def numbers(self) -> float:
+        """n, or n m of m outputs that are equations of their own."""
+        return self.fact("numbers", lambda: self.problem.numbers)
+
+    @property
+    def outputs(self) -> float:
+        """m, the equations that the coefficients are shared out to in degrees of freedom; 1 but for modules of several outputs."""
+        return self.numbers / self.nobs
+
+    @property
+    def df_model(self) -> float:
+        """Model degrees of freedom: r, less one if there is a constant."""
+        return float(self.rank - self.k_constant)
+
+    @remembered
+    def k_constant(self) -> int:
+        """1 if a column, or a combination of columns, is constant."""
+        count = self.constant.count
+        if count is None:
+            return self.fact("implicit constant", lambda: int(has_implicit_constant(self.design)))
+        return count
+
+    @property
+    def constant(self) -> Constant:
+        """The constant column, if there is one."""
+        return self.fact("constant", lambda: self.design.constant)
+
+    @cached_copy
+    def bread(self) -> Tensor:
+        """(k, k) A^-1: (X'WX)^-1 for least squares."""
+        root: Tensor = held(self, "root")
+        return root @ root.mT
+
+    @cached_copy
+    def dispersion(self) -> Tensor:
+        """() the factor of the classical covariance: s^2 = RSS / (n - r) for least squares, 1 for a likelihood.
+
+        Of several outputs it is the mean of their variances, RSS / (n m - r).
+        """
+        return dispersion(self.objective.claim, held(self, "loss"), float(self.numbers - self.rank))
+
+    @property
+    def point(self) -> Point:
+        """Where rows are looked at."""
+        return Point(held(self, "params"), held(self, "root"), self.bread_kind, self.well_conditioned)
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """How the fit was found, and how far it may be trusted."""
+        return self.fact("diagnostics", self._diagnosed)
+
+    def _diagnosed(self) -> Diagnostics:
+        path, objective = self.path, self.objective
+        scaled = self.triangle / torch.linalg.vector_norm(self.triangle, dim=0).clamp_min(1e-300)
+        values = torch.linalg.svdvals(scaled)
+        columns = self.sample.columns
+        step = self.sample.block_rows or block_rows(sum(c[:1].numel() for c in columns), columns[0].device)
+        return Diagnostics(
+            route=self.route,
+            derivatives=_derivatives(objective, self.bread_kind),
+            bread=self.bread_kind.value,
+            decrement=0.0 if path is None else path.decrement,
+            iterations=0 if path is None else path.iterations,
+            converged=True if path is None else path.converged,
+            condition=float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf,
+            rank=self.rank,
+            blocks=-(-len(columns[0]) // step),
+            certificate=self.certificate,
+        )
+
+    def sum_rows(self, term: RowSum) -> Tensor:
+        """Sum `term(rows)` over all rows, once: the same term, asked again, costs nothing.
+
+        Parameters
+        ----------
+        term : callable
+            Hashable; maps `Rows` to a tensor.
+
+        Returns
+        -------
+        Tensor
+            (...), the shape of a term.
+        """
+        if term not in self.sums:
+            self.check_data()
+            (self.sums[term],) = self.problem.total(lambda rows: (term(rows),), self.point)
+        found: Tensor = self.sums[term].clone()  # an estimator may work on it in place
+        return found
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what `compute` does, which is called the first time only that this key is asked for.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is kept under.
+        compute : callable
+            Without arguments.
+
+        Returns
+        -------
+        object
+            What `compute` returned.
+        """
+        if key not in self.sums:
+            self.sums[key] = compute()
+        found: T = self.sums[key]
+        return found
+
+    def known(self, function: Callable[[Fit], T]) -> T:
+        """Return `function` of this fit, which is called once.
+
+        Parameters
+        ----------
+        function : callable
+            Hashable; maps a `Fit` to what is kept.
+
+        Returns
+        -------
+        object
+            What `function` returned.
+        """
+        return self.once(function, lambda: function(self))
+
+    def fact(self, name: str, compute: Callable[[], T]) -> T:
+        """Return a number of the data that stays when the rows go.
+
+        Parameters
+        ----------
+        name : str
+            What it is called.
+        compute : callable
+            Called the first time only.
+
+        Returns
+        -------
+        What `compute` returns.
+        """
+        if name not in self.facts:
+            self.facts[name] = compute()
+        found: T = self.facts[name]
+        return found
+
+    def check_data(self) -> None:
+        """Refuse large tensors and arrays, which are not copied, if any bit of them has changed since they were read.
+
+        Raises
+        ------
+        DataError
+        """
+        self.problem.sample.checked(whole=True)
+
+    def without_rows(self) -> Fit:
+        """Return the fit with its facts, and without the rows; a loss or a penalty that is code goes as well.
+
+        Returns
+        -------
+        Fit
+        """
+        problem = self.problem
+        given = without_rows(self.given)
+        sample = given if problem.sample is self.given else without_rows(problem.sample)
+        own = isinstance(problem.objective, RowLoss | ModelLoss)
+        objective = Unstored(problem.objective.claim) if own else problem.objective
+        penalty = None if problem.penalty is None else UnstoredPenalty()
+        return replace(self, problem=Problem(objective, sample, penalty), given=given, sums={}, facts=dict(self.facts))
+
+    def each(self, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
+        """Yield `function(rows)` of one row block after the other, in the order of the data.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` to a tensor.
+
+        Yields
+        ------
+        Tensor
+            What it returns of the next block.
+        """
+        self.check_data()
+        return self.problem.each(function, self.point)
+
+    def each_in(self, order: Tensor, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
+        """Yield `function(rows)` of blocks of the rows in another order, (n,) positions.
+
+        Parameters
+        ----------
+        order : Tensor
+            (n,) positions of rows.
+        function : callable
+            Maps `Rows` to a tensor.
+
+        Yields
+        ------
+        Tensor
+            What it returns of the next block.
+        """
+        self.check_data()
+        sample = self.sample
+        width = sum(column[:1].numel() for column in sample.columns)
+        for places in torch.split(order, sample.block_rows or block_rows(width, order.device)):
+            yield from replace(self.problem, sample=sample.take(places)).each(function, self.point)
+
+    def sum_groups(self, codes: Tensor, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
+        """Return (count, ...) the sums of `function(rows)`, (b, ...), over groups of rows.
+
+        Parameters
+        ----------
+        codes : Tensor
+            (n,) each row's group, from 0 to `count` - 1.
+        count : int
+            How many groups there are.
+        function : callable
+            Maps `Rows` to a tensor with a row for each.
+
+        Returns
+        -------
+        Tensor
+            (count, ...).
+        """
+        start, sums = 0, None
+        for values in self.each(function):
+            sums = values.new_zeros(count, *values.shape[1:]) if sums is None else sums
+            sums.index_add_(0, codes[start : start + len(values)], values)
+            start += len(values)
+        assert sums is not None
+        return sums
+
+    def map_rows(self, function: Callable[[Rows], Tensor]) -> Tensor:
+        """Concatenate `function(rows)`: one row out for each row of the data.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` of b rows to a (b, ...) tensor.
+
+        Returns
+        -------
+        Tensor
+            (n, ...), in the order of the data.
+        """
+        self.check_data()
+        return self.problem.gather(function, self.point)
+
+
+def without_rows(sample: Sample) -> Removed:
+    """Return a sample without its rows."""
+    if isinstance(sample, Removed):
+        return sample
+    return Removed(
+        names=sample.names,
+        given_names=sample.given_names if isinstance(sample, Design) else sample.names,
+        container=sample.container.relabelled([]),
+        endog_name=sample.endog_name,
+        nobs=sample.nobs,
+        place=sample.columns[0].new_empty(0),
+        terms=sample.terms if isinstance(sample, Design) else None,
+    )
+
+
+def _complement(root: Tensor, sizes: Tensor) -> Tensor:
+    """Return (k, k - r) N with Z'N = 0, found in parameters that are measured by the `sizes` of their columns."""
+    sizes = torch.where(sizes > 0, sizes, torch.ones_like(sizes))
+    scaled = root / sizes[:, None]
+    left = torch.linalg.svd(scaled / torch.linalg.vector_norm(scaled, dim=0), full_matrices=True)[0]
+    idle = left[:, root.shape[1] :]
+    idle = torch.where(idle.abs() > _FAINT * idle.abs().amax(0), idle, torch.zeros_like(idle))
+    return idle / sizes[:, None]
+
+
+def by_equation(matrix: Tensor, count: int) -> Tensor:
+    """Return a block for each equation."""
+    blocks_of: Tensor = torch.block_diag(*[matrix] * count)  # type: ignore[no-untyped-call]
+    return blocks_of
+
+
+def _derivatives(objective: Objective, bread: Bread) -> str:
+    if isinstance(objective, LinearIndex | Softmax):
+        return "closed form of a linear index"
+    assert isinstance(objective, RowLoss | ModelLoss)
+    scores = f"scores by {objective.route.value}"
+    if isinstance(objective, ModelLoss) and objective.affine:
+        return f"{scores}, Hessian J' l'' J of outputs that are linear in the parameters"
+    kind = {
+        Bread.OBSERVED: "Hessian by double backward",
+        Bread.EXPECTED: "Fisher's information from the outputs' Jacobian",
+        Bread.GAUSS_NEWTON: "Gauss-Newton from the outputs' Jacobian",
+        Bread.OPG: "outer products of the scores",
+    }
+    return f"{scores}, {kind[bread]}"

@@ -1,0 +1,74 @@
+"""Any loss from a start, or at parameters that were found elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from betahat.calculus.problem import Problem
+from betahat.calculus.rows import Bread
+from betahat.fits.at_optimum import MANY, by_autodiff, check_converged, fit_at
+from betahat.fits.fit import Fit
+from betahat.fits.index import first_params, nearer_start
+from betahat.objectives.base import Claim, LinearIndex
+from betahat.objectives.softmax import Softmax
+from betahat.solvers.least_squares import (
+    Rank,
+)
+from betahat.solvers.levenberg_marquardt import levenberg_marquardt
+from betahat.solvers.newton import (
+    Optimum,
+    newton,
+    newton_step,
+    noise,
+)
+from betahat.solvers.quasi_newton import quasi_newton
+from betahat.solvers.slopes import check_gradient
+
+
+def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, rank: Rank | None = None) -> Fit:
+    """Fit any loss from a start, or take the parameters as they are.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to minimise.
+    start : Tensor
+        (k,) float64.
+    bread : Bread
+        Which information the bread is the inverse of.
+    polish : bool
+        Whether to minimise; otherwise the fit is at the start.
+    rank : {"pinv"} or None
+        What to do about null directions: the pseudoinverse, or an error.
+
+    Returns
+    -------
+    Fit
+    """
+    closed = isinstance(problem.objective, LinearIndex | Softmax)
+    if not closed or problem.penalty is not None:
+        check_gradient(problem, start)
+    if not polish:
+        # Where a Hessian is by autodiff, that takes as many passes as there are parameters.
+        local = problem.evaluate(start, bread if by_autodiff(problem) else Bread.OBSERVED)
+        unit = 1.0 if local.bread is Bread.OPG else noise(problem, local)
+        decrement = abs(float(newton_step(local) @ local.gradient)) / unit
+        path, route = Optimum(local, decrement, 0, converged=False), "as given"
+    else:
+        params, steps, route = (nearer_start(problem, start) if closed else start), 0, "newton"
+        if problem.objective.claim is Claim.LEAST_SQUARES and problem.penalty is None and not closed:
+            params, steps = levenberg_marquardt(problem, params)
+            route = "levenberg-marquardt, newton"
+        elif len(params) > MANY and not closed:
+            params, steps = quasi_newton(problem, params)
+            route = "quasi-newton, newton"
+        path = newton(problem, params, cheap=closed)
+        lost = not path.converged or not bool(path.local.information.any())
+        if lost and isinstance(problem.objective, LinearIndex):
+            # An untrained linear module may start where all probabilities are 0 or 1, and no digit of the curvature is left.
+            path = newton(problem, first_params(problem, 1), cheap=True)
+        path = replace(path, iterations=path.iterations + steps)
+        check_converged(problem, path)
+    return fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), (), rank)

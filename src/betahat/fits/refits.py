@@ -1,0 +1,71 @@
+"""The estimates on other rows, or with other weights or targets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.problem import Problem
+from betahat.data.design import Design
+from betahat.data.sample import Sample
+from betahat.errors import EstimationError
+from betahat.fits.at_optimum import check_converged, check_minimum
+from betahat.fits.fit import Fit
+from betahat.objectives.base import LinearIndex
+from betahat.objectives.own import ModelLoss
+from betahat.solvers.newton import (
+    newton,
+)
+
+
+def refit_without(fit: Fit, rows: Tensor) -> Tensor:
+    """Return (k,) the estimates without some rows, by Newton's method from those with them.
+
+    Parameters
+    ----------
+    fit : Fit
+        The estimates with all rows.
+    rows : Tensor
+        (m,) the positions of the rows to leave out.
+
+    Raises
+    ------
+    EstimationError
+        The module holds its own data, or there is no estimate without them.
+    """
+    objective, sample = fit.objective, fit.sample
+    if isinstance(objective, ModelLoss) and len(sample.columns) == 1:
+        raise EstimationError(
+            "The module holds its own data, so that no row can be left out; pass inputs to TorchModel, or take the one-step jackknife."
+        )
+    held = torch.ones(len(sample.columns[0]), dtype=torch.bool, device=rows.device).index_fill_(0, rows, False)
+    try:
+        return refit_on(fit, sample.take(held.nonzero().flatten()))
+    except EstimationError as error:
+        raise EstimationError(
+            f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: they alone keep the data from "
+            "separation, or fix a coefficient; leave them out, or take the one-step jackknife, refit=False."
+        ) from error
+
+
+def refit_on(fit: Fit, sample: Sample) -> Tensor:
+    """Return (k,) the estimates on other rows, or with other weights or targets, by Newton's method from those of the fit.
+
+    Raises
+    ------
+    EstimationError
+        There is no estimate.
+    """
+    part, start, back = sample, fit.params, None
+    if isinstance(part, Design) and not fit.equations and fit.problem.penalty is None:  # in orthonormal columns XZ
+        back = fit.root
+        start = back.mT @ (fit.triangle.mT @ (fit.triangle @ start))
+        names = tuple(map(str, range(fit.rank)))
+        part = replace(part, exog=part.exog.to(torch.float64) @ back, given_names=names)
+    problem = Problem(fit.objective, part, fit.problem.penalty)
+    path = newton(problem, start, cheap=isinstance(fit.objective, LinearIndex))
+    check_minimum(problem, path.local)
+    check_converged(problem, path)
+    return path.local.params if back is None else back @ path.local.params

@@ -541,7 +541,7 @@ def test_a_tree_that_is_not_forged_is_read(saved):
 
 def test_files_of_others_are_refused(saved, tmp_path):
     for header, sentence in {
-        "2 - {}": r"newer betahat \(version 2",
+        "3 - {}": r"newer betahat \(version 3",
         "-1 - {}": "without results of betahat",
         "\N{SUPERSCRIPT TWO} - {}": "without results of betahat",
         "1": "was changed after it was written",

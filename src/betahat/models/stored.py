@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
@@ -48,6 +49,7 @@ from betahat.results.base import Results, UnstoredModel
 from betahat.results.discrete import DiscreteResults, MultinomialResults
 from betahat.results.general import GeneralResults, ModelView
 from betahat.results.linear import LinearResults
+from betahat.saving.records import Older
 from betahat.solvers.newton import Optimum
 
 if TYPE_CHECKING:
@@ -66,6 +68,15 @@ RECORDS: tuple[type, ...] = (
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
 )
+
+# Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
+# the fields of today. A record that was only renamed takes `renamed`.
+OLDER: dict[int, Older] = {1: Older(records={}, members={})}
+
+
+def renamed(name: str) -> Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]:
+    """Return the conversion of a record that has another name today, and the same fields."""
+    return lambda fields: (name, fields)
 
 
 def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None = None) -> Results:
@@ -110,7 +121,7 @@ def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None
     0    6.5
     dtype: float64
     """
-    found = files.read(path, RECORDS, device)
+    found = files.read(path, RECORDS, device, OLDER)
     if not isinstance(found, Results) or not _is_whole(found):
         raise DataError(f"{str(path)!r} holds no results of betahat; pass what res.save(path) has written.")
     return found

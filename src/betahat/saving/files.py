@@ -23,11 +23,12 @@ from torch import Tensor
 
 from betahat.errors import DataError, OptionError
 from betahat.saving.reading import Reader
+from betahat.saving.records import Older
 from betahat.saving.writing import Writer
 
 # The version of the tree: it rises when an older betahat could not read what is written. A later betahat reads what an earlier
-# one wrote: a new field of a record has a default, and where that does not do, the version rises and `read` converts.
-VERSION = 1
+# one wrote: a new field of a record has a default, and where that does not do, the version rises and `Older` says how it is read.
+VERSION = 2
 
 
 def write(path: str | PathLike[str] | BinaryIO, record: Any) -> Path | BinaryIO:
@@ -83,7 +84,12 @@ def write(path: str | PathLike[str] | BinaryIO, record: Any) -> Path | BinaryIO:
     return target
 
 
-def read(path: str | PathLike[str] | BinaryIO, known: Iterable[type], device: torch.device | str | None) -> Any:
+def read(
+    path: str | PathLike[str] | BinaryIO,
+    known: Iterable[type],
+    device: torch.device | str | None,
+    older: Mapping[int, Older],
+) -> Any:
     """Read a record from a file; nothing in it is run.
 
     Parameters
@@ -94,6 +100,8 @@ def read(path: str | PathLike[str] | BinaryIO, known: Iterable[type], device: to
         The classes whose names the file may use.
     device : torch.device or str, optional
         Where tensors go; None is the CPU.
+    older : mapping
+        A version of the format -> how its records are read today.
 
     Raises
     ------
@@ -114,10 +122,12 @@ def read(path: str | PathLike[str] | BinaryIO, known: Iterable[type], device: to
         ) from error
     try:
         metadata, tensors = _contents(source) if held is None else _contents_of(held)
-        digest, tree = _parts(metadata, source)
+        version, digest, tree = _parts(metadata, source)
         if digest != digest_of(tree, tensors):
             raise DataError(f"{str(source)!r} was changed after it was written, or is damaged; save the results again.")
-        reader = Reader({type_.__name__: type_ for type_ in known}, tensors.__getitem__, device)
+        reader = Reader(
+            {type_.__name__: type_ for type_ in known}, tensors.__getitem__, device, older.get(version, Older())
+        )
         return reader.value(json.loads(tree))
     except DataError:
         raise
@@ -187,8 +197,8 @@ def _mode(place: Path, beside: Path) -> int:
     return stat.S_IMODE(beside.stat().st_mode)
 
 
-def _parts(metadata: dict[str, str], source: Path) -> tuple[str, str]:
-    """Return the digest and the tree of a version that can be read."""
+def _parts(metadata: dict[str, str], source: Path) -> tuple[int, str, str]:
+    """Return the version, the digest and the tree of a file that can be read."""
     version, _, rest = metadata.get("betahat", "").partition(" ")
     digest, _, tree = rest.partition(" ")
     if not re.fullmatch("[0-9]{1,6}", version):
@@ -200,7 +210,7 @@ def _parts(metadata: dict[str, str], source: Path) -> tuple[str, str]:
             f"{str(source)!r} was written by a newer betahat (version {version} of the format, and this one reads up to {VERSION}); "
             "upgrade with pip install --upgrade betahat."
         )
-    return digest, tree
+    return int(version), digest, tree
 
 
 def _path(path: Any) -> Path:

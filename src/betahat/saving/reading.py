@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of, made, needed_of
+from betahat.saving.records import FREQUENCY, SHARED, ZONE, Older, fields_of, made, needed_of
 
 _DTYPE = re.compile(r"[<>|=][biufmM]\d{1,2}(\[\d{0,6}[a-zA-Z]{1,2}\])?")
 _EXTENSION = re.compile(r"str|string|object|boolean|U?Int(8|16|32|64)|Float(32|64)")
@@ -37,13 +37,20 @@ class Reader:
         A tensor's name -> the tensor.
     device : torch.device or str, optional
         Where tensors go.
+    older : Older
+        How records of the file's version are read, where they have changed since.
     """
 
     def __init__(
-        self, known: Mapping[str, type], tensor: Callable[[str], Tensor], device: torch.device | str | None
+        self,
+        known: Mapping[str, type],
+        tensor: Callable[[str], Tensor],
+        device: torch.device | str | None,
+        older: Older,
     ) -> None:
         """Begin at the root."""
         self._known = known
+        self._older = older
         self._tensor_of = tensor
         self._device = device
         self._made: list[Any] = []
@@ -77,6 +84,8 @@ class Reader:
 
     def _enum(self, node: Any) -> Any:
         name, member = node["enum"]
+        if name in self._older.members:
+            return self._older.members[name](member)
         cls = self._class(name)
         if not issubclass(cls, Enum):
             raise UnreadableError(f"{name} is no enumeration")
@@ -87,16 +96,27 @@ class Reader:
 
     def _record(self, node: Any) -> Any:
         name, given = node["record"], node["fields"]
-        cls = self._class(name)
-        names = fields_of(cls)
-        if names is None or not isinstance(given, dict) or not needed_of(cls) <= set(given) <= set(names):
-            raise UnreadableError(f"the fields of {name} are not those of this version")
+        if not isinstance(given, dict):
+            raise UnreadableError(f"the fields of {str(name)[:60]!r} are none")
+        older = self._older.records.get(name) if isinstance(name, str) else None
+        if older is None:
+            self._check_fields(name, given)
         values = {field: self.value(part) for field, part in given.items()}  # in the file's order, by which it counts
+        if older is not None:
+            name, values = older(values)
+            self._check_fields(name, values)
+        cls = self._class(name)
         hints = _hints(cls)
         for field, value in values.items():
             if not fits(value, hints.get(field, Any)):
                 raise UnreadableError(f"{name}.{field} is a {type(value).__name__}")
         return made(cls, values)
+
+    def _check_fields(self, name: Any, given: Mapping[str, Any]) -> None:
+        cls = self._class(name)
+        names = fields_of(cls)
+        if names is None or not needed_of(cls) <= set(given) <= set(names):
+            raise UnreadableError(f"the fields of {name} are not those of this version")
 
     def _class(self, name: Any) -> type:
         if not isinstance(name, str) or name not in self._known:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 # The kinds of nodes that another node may refer to, by the number of such nodes that were whole before.
@@ -24,6 +25,22 @@ class Stored(ABC):
     """
 
     stored: ClassVar[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Older:
+    """How what an older version wrote is read.
+
+    Attributes
+    ----------
+    records : mapping
+        A record's old name -> a function of its old fields, which returns its name and its fields of today.
+    members : mapping
+        An enumeration's old name -> a function of a member's name, which returns what stands for it today.
+    """
+
+    records: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = field(default_factory=dict)
+    members: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
 
 
 def fields_of(cls: type) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from betahat.data.progress import progress
 from betahat.data.quiet import quiet
-from betahat.objectives.own import Route
+from betahat.objectives.base import Route
 
 Columns = tuple[Tensor, ...]
 RowFunction = Callable[[Tensor, Columns], Tensor]

@@ -55,6 +55,10 @@ class ClassRows(Rows):
         """(b,) w l."""
         return times(self.objective.losses(self.index, self.y), self.weights)
 
+    def constant(self, phi: Tensor) -> None:
+        """Return None: the loss is all of it."""
+        return
+
     @remembered
     def shares(self) -> Tensor:
         """(b, J) probabilities."""

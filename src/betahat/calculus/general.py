@@ -64,6 +64,10 @@ class LossRows(Rows):
         with torch.no_grad():
             return self.objective.losses(self.at.params, self.columns)
 
+    def constant(self, phi: Tensor) -> None:
+        """Return None: the loss is what it is."""
+        return
+
     def gradient(self) -> Tensor:
         """Return (k,) the sum of dl/dtheta, by one backward pass."""
         return value_and_gradient(self._total, self.at.params)[1]
@@ -188,6 +192,10 @@ class OutputRows(Rows):
     def losses(self) -> Tensor:
         """(b,) the losses."""
         return self.objective.loss.losses(self._output, self.columns[-1])
+
+    def constant(self, phi: Tensor) -> Tensor | None:
+        """Return (b,) c(y, phi)."""
+        return self.objective.loss.constant(self.columns[-1], None)
 
     def gradient(self) -> Tensor:
         """Return (k,) the sum of dl/dtheta, by one backward pass."""

@@ -55,6 +55,10 @@ class IndexRows(Rows):
         """(b,) w l(eta, y)."""
         return times(self.objective.losses(self.index, self.y), self.weights)
 
+    def constant(self, phi: Tensor) -> Tensor | None:
+        """Return (b,) c(y, phi / w)."""
+        return self.objective.constant(self.y, phi.reciprocal() if self.weights is None else self.weights / phi)
+
     @remembered
     def residual(self) -> Tensor:
         """(b,) -w dl/deta, the weighted generalized residual."""
@@ -160,6 +164,14 @@ class IndexRows(Rows):
 @rows_of.register
 def _(objective: LinearIndex, sample: Design, block: Block, at: Point) -> Rows:
     return IndexRows(objective, block.start, at, *sample.read(block))
+
+
+def pearson(rows: Rows) -> Tensor:
+    """Return () the sum of w (y - mu)^2 / V(mu) of a block."""
+    read = index_rows(rows)
+    variance = read.objective.variance(read.index)
+    squares = (read.y - read.objective.mean(read.index)).square()
+    return times(squares if variance is None else squares / variance, read.weights, read.counts).sum()
 
 
 def index_rows(rows: Rows) -> IndexRows:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from betahat.calculus import classes, general, index  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
+from betahat.calculus.index import pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.blocks import Block, each, gather, total
 from betahat.data.sample import Batch, Sample
 from betahat.objectives.base import Objective
-from betahat.objectives.own import ModelLoss, RowLoss
 
 T = TypeVar("T")
 
@@ -75,7 +75,8 @@ class Problem:
     def numbers(self) -> float:
         """n, or n m of a module of m outputs whose losses add up: how many numbers are explained."""
         objective, sample = self.objective, self.sample
-        if not isinstance(objective, ModelLoss) or not objective.loss.elementwise:
+        loss = objective.output_loss
+        if objective.closed_form or loss is None or not loss.elementwise:
             return sample.nobs
         target = sample.columns[-1]
         return sample.nobs * (target.numel() // len(target))
@@ -207,6 +208,22 @@ class Problem:
         value, slope = value_and_gradient(self.penalty, params)
         return loss + value, gradient + slope
 
+    def dispersion(self, params: Tensor, loss: Tensor, rank: int) -> Tensor:
+        """Return () the factor phi of the classical covariance at (k,) parameters, of `rank` of them independent."""
+        return self.objective.dispersion.value(loss, float(self.numbers - rank), lambda: self.pearson(params))
+
+    def noise(self, local: Local) -> float:
+        """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude."""
+        width = len(local.params)
+        return self.objective.dispersion.noise(
+            local.loss, float(self.numbers), width, lambda: self.pearson(local.params)
+        )
+
+    def pearson(self, params: Tensor) -> Tensor:
+        """Return () the sum of w (y - mu)^2 / V(mu) at (k,) parameters, of a model of one linear index."""
+        (found,) = self.total(lambda rows: (pearson(rows),), _bare(params))
+        return found
+
     def certificate(self, params: Tensor, hessian: Tensor) -> float | None:
         """Compare a Hessian with a Hessian-vector product in a random direction, where it is by autodiff.
 
@@ -222,7 +239,7 @@ class Problem:
         hessian : Tensor
             (k, k).
         """
-        if not isinstance(self.objective, RowLoss | ModelLoss):
+        if self.objective.closed_form:
             return None
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(len(params), generator=generator, dtype=torch.float64).to(params)
@@ -243,8 +260,8 @@ class Problem:
         Tensor
             (k,).
         """
-        objective, sample = self.objective, self.sample
-        assert isinstance(objective, RowLoss | ModelLoss)
+        objective, sample = self.objective.autodiff, self.sample
+        assert objective is not None
         assert isinstance(sample, Batch)
 
         def losses(theta: Tensor, block: Block) -> Tensor:

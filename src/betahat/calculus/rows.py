@@ -78,6 +78,10 @@ class Rows(ABC):
         """(b,) the loss of each row; a row's count does not enter."""
 
     @abstractmethod
+    def constant(self, phi: Tensor) -> Tensor | None:
+        """Return (b,) what minus the log-likelihood has beyond the loss over phi; None is nothing."""
+
+    @abstractmethod
     def gradient(self) -> Tensor:
         """Return (k,) the sum of dl/dtheta.
 

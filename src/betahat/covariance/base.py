@@ -15,7 +15,6 @@ from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
 from betahat.errors import EstimationError, described, listed
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum
 from betahat.solvers.lengths import lengths, unit_rows
 
@@ -271,7 +270,7 @@ def keep_given(estimator: Estimator, *options: str) -> None:
 
 def check_likelihood(fit: Fit, what: str) -> None:
     """Refuse a covariance that only a likelihood without a penalty has."""
-    if fit.objective.claim is Claim.NONE:
+    if not fit.objective.dispersion.likelihood:
         raise EstimationError(
             f"The loss is not known to be a likelihood, so {what} is no covariance; use 'HC0' or another sandwich, or pass "
             "likelihood=True to the model if the loss is minus a log-density."
@@ -286,7 +285,7 @@ def check_unpenalised(fit: Fit, what: str) -> None:
 
 def check_one_variance(fit: Fit, what: str) -> None:
     """Refuse a covariance that takes the errors of several outputs to be of one variance and uncorrelated."""
-    if fit.objective.claim is Claim.LEAST_SQUARES and fit.outputs > 1:
+    if fit.objective.dispersion.squares and fit.outputs > 1:
         raise EstimationError(
             f"{what} takes the errors of all {fit.outputs:.0f} outputs to have one variance and no correlation, which a squared error does not "
             "say of them; use 'nonrobust', which estimates both, or 'HC0'."

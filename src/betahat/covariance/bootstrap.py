@@ -35,7 +35,7 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim, LinearIndex
+from betahat.objectives.base import LinearIndex
 from betahat.resampling.block_length import block_lengths
 from betahat.resampling.refits import Replicates
 from betahat.resampling.resamplers import Multiplied, Redrawn, Resampler, Weighted, unit_scores
@@ -456,7 +456,7 @@ def _whole_number(given: object) -> int | None:
 
 
 def _check_least_squares(fit: Fit) -> None:
-    if not isinstance(fit.objective, LinearIndex) or fit.objective.claim is not Claim.LEAST_SQUARES:
+    if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.squares:
         raise EstimationError(
             "The wild bootstrap multiplies residuals of least squares, so that it is defined for OLS and WLS; use kind='score', which multiplies "
             "scores, for any model."

@@ -13,7 +13,6 @@ from betahat.covariance.base import Covariance, Estimator, check_likelihood, che
 from betahat.data.blocks import gram
 from betahat.errors import EstimationError, OptionError, is_number, shown
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim
 
 # A squared distance from the optimum, in standard errors.
 _FAR = 0.1
@@ -48,17 +47,16 @@ class Classical(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return s^2 A^-1."""
         note = "Standard Errors assume that the covariance matrix of the errors is correctly specified."
-        claim = fit.objective.claim
         check_likelihood(fit, "its Hessian alone")
         if fit.path is not None and not fit.path.converged and fit.path.decrement > _FAR:
             raise EstimationError(
                 f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, where classical standard "
                 "errors mean nothing; fit with polish=True, train further, or pass the penalty= that they were trained with."
             )
-        if claim is Claim.LEAST_SQUARES and fit.outputs > 1:
+        if fit.objective.dispersion.squares and fit.outputs > 1:
             return _of_several_outputs(fit)
         scale = fit.dispersion
-        df = fit.df_resid if claim is Claim.LEAST_SQUARES else None
+        df = fit.objective.dispersion.test_df(fit.df_resid)
         if fit.problem.penalty is not None:
             found = sandwich(fit, scale * _unpenalised(fit), "nonrobust", note[:-1] + penalised(fit), df, robust=False)
             if bool((found.matrix.diagonal() < 0).any()):

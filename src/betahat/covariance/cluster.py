@@ -22,7 +22,6 @@ from betahat.data.groups import Groups, intersection, read_groups
 from betahat.data.times import check_order
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, shown, user_level
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim
 from betahat.solvers.least_squares import RowSum, row_residuals
 
 Kind = Literal["CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife"]
@@ -170,7 +169,7 @@ class Cluster(Estimator):
         """Return the kind whose factor is meant, and whether all ways share the smallest number of clusters."""
         if self.correction is None:
             return self.kind, self.multiway == "min"
-        linear = fit.objective.claim is Claim.LEAST_SQUARES and fit.outputs == 1  # sandwich takes HC0 of an mlm
+        linear = fit.objective.dispersion.squares and fit.outputs == 1  # sandwich takes HC0 of an mlm
         return "CR1S" if linear or self.correction == "fixest" else "CR1", self.correction != "sandwich"
 
 

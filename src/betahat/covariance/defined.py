@@ -14,7 +14,6 @@ from betahat.data.container import held, replaced
 from betahat.data.sample import Removed
 from betahat.errors import ClusterWarning, EstimationError, listed, user_level
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim
 from betahat.solvers.roots import square_root
 
 # A variance below this share of what the same scores have as single rows is what cancelling left of it: scores sum to zero to 1e-16 of them,
@@ -98,14 +97,14 @@ def score_sizes(fit: Fit) -> Tensor:
 def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     """Return (r, r) what is rounding in a core; None where nothing is."""
     loss = float(held(fit, "loss"))
-    none = fit.objective.claim is Claim.NONE
+    none = not fit.objective.dispersion.likelihood
     scale = max(abs(loss) / fit.nobs if none else float(fit.dispersion) * _unit(fit), 0.0)
     sound = core.clone()
     diagonal = sound.diagonal()
     diagonal -= (_SOUND + _PERFECT**2) * max(float(diagonal.max()), scale)
     if not bool(torch.linalg.cholesky_ex(sound).info):
         return None
-    if fit.objective.claim is Claim.LEAST_SQUARES:
+    if fit.objective.dispersion.squares:
         fitted = held(fit, "triangle") @ held(fit, "params")
         floor = min(_RESIDUAL**2 * (float(fitted @ fitted) + 2.0 * loss) / fit.nobs, _PERFECT**2 * scale)
     else:

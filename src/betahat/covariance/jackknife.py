@@ -18,7 +18,7 @@ from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
 from betahat.fits.fit import Fit
 from betahat.fits.refits import refit_without
-from betahat.objectives.base import Claim, LinearIndex
+from betahat.objectives.base import LinearIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class Jackknife(Estimator):
         squares = products * ((count - 1.0) / count if self.correction else 1.0)
         core = None if self.refit and not _exact(fit) else squares
         matrix = squares if core is None else fit.root @ core @ fit.root.mT
-        if fit.objective.claim is Claim.LEAST_SQUARES and isinstance(fit.objective, LinearIndex):
+        if fit.objective.dispersion.squares and isinstance(fit.objective, LinearIndex):
             how = ""
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
@@ -161,4 +161,4 @@ _FULL = 1e-10
 
 def _exact(fit: Fit) -> bool:
     """Tell whether one step is the refit."""
-    return fit.objective.claim is Claim.LEAST_SQUARES and isinstance(fit.objective, LinearIndex)
+    return fit.objective.dispersion.squares and isinstance(fit.objective, LinearIndex)

@@ -14,9 +14,6 @@ from betahat.calculus.rows import Bread, Point
 from betahat.data.sample import Sample
 from betahat.errors import ConvergenceWarning, EstimationError, counted, listed, user_level
 from betahat.fits.fit import Fit
-from betahat.objectives.base import LinearIndex, dispersion
-from betahat.objectives.own import ModelLoss, RowLoss
-from betahat.objectives.softmax import Softmax
 from betahat.solvers.curvature import lowest_curvature
 from betahat.solvers.least_squares import (
     Rank,
@@ -63,7 +60,7 @@ def fit_at(
     loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
     root, triangle, sound = _root(problem, local, bread, rank)
     if bread is Bread.OPG:  # the scores of the log-likelihood are those of the loss over the dispersion
-        factor = dispersion(problem.objective.claim, loss, float(problem.numbers - root.shape[1])).sqrt()
+        factor = problem.dispersion(local.params, loss, root.shape[1]).sqrt()
         root, triangle = root * factor, triangle / factor
     return Fit(
         problem,
@@ -96,7 +93,7 @@ def _certificate(problem: Problem, params: Tensor, triangle: Tensor) -> float | 
 
 def _root(problem: Problem, local: Local, bread: Bread, rank: Rank | None) -> tuple[Tensor, Tensor, bool]:
     """Return Z with Z Z' = A^-1, R with R'R = A, and whether the columns' products keep their digits."""
-    closed = isinstance(problem.objective, LinearIndex | Softmax)
+    closed = problem.objective.closed_form
     scale = unit_scale(local.information)
     scaled = local.information / scale / scale[:, None]
     if not closed and rank is None:
@@ -200,8 +197,7 @@ def _check_upward(problem: Problem, local: Local, scale: Tensor) -> None:
 
 def by_autodiff(problem: Problem) -> bool:
     """Tell whether a Hessian takes a backward pass for each parameter."""
-    objective = problem.objective
-    return isinstance(objective, RowLoss) or (isinstance(objective, ModelLoss) and not objective.affine)
+    return not problem.objective.closed_form and not problem.objective.affine
 
 
 def _refuse_downward(problem: Problem, along: Tensor, scale: Tensor, eigenvalue: str) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from betahat.calculus.index import pearson
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.blocks import block_rows
@@ -18,9 +19,8 @@ from betahat.data.design import Constant, Design
 from betahat.data.sample import Removed, Sample, refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
-from betahat.objectives.base import LinearIndex, Objective, dispersion
-from betahat.objectives.own import ModelLoss, RowLoss, Unstored, UnstoredPenalty
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.base import Objective
+from betahat.objectives.own import Unstored, UnstoredPenalty
 from betahat.solvers.least_squares import (
     RowSum,
     has_implicit_constant,
@@ -143,7 +143,7 @@ class Fit:
 
     @property
     def objective(self) -> Objective:
-        """The loss, its derivatives and its claim."""
+        """The loss, its derivatives, and all that depends on the distribution of y."""
         return self.problem.objective
 
     @property
@@ -252,7 +252,17 @@ class Fit:
 
         Of several outputs it is the mean of their variances, RSS / (n m - r).
         """
-        return dispersion(self.objective.claim, held(self, "loss"), float(self.numbers - self.rank))
+        return self.objective.dispersion.value(held(self, "loss"), float(self.numbers - self.rank), self.pearson)
+
+    def pearson(self) -> Tensor:
+        """Return () the sum of w (y - mu)^2 / V(mu) over the rows, of a model of one linear index.
+
+        Returns
+        -------
+        Tensor
+            ().
+        """
+        return self.loss.new_tensor(self.fact("pearson", lambda: float(self.sum_rows(pearson))))
 
     @property
     def point(self) -> Point:
@@ -272,7 +282,7 @@ class Fit:
         step = self.sample.block_rows or block_rows(sum(c[:1].numel() for c in columns), columns[0].device)
         return Diagnostics(
             route=self.route,
-            derivatives=_derivatives(objective, self.bread_kind),
+            derivatives=objective.derivatives(self.bread_kind.value),
             bread=self.bread_kind.value,
             decrement=0.0 if path is None else path.decrement,
             iterations=0 if path is None else path.iterations,
@@ -375,8 +385,8 @@ class Fit:
         problem = self.problem
         given = without_rows(self.given)
         sample = given if problem.sample is self.given else without_rows(problem.sample)
-        own = isinstance(problem.objective, RowLoss | ModelLoss)
-        objective = Unstored(problem.objective.claim) if own else problem.objective
+        own = not problem.objective.closed_form
+        objective = Unstored(problem.objective.dispersion) if own else problem.objective
         penalty = None if problem.penalty is None else UnstoredPenalty()
         return replace(self, problem=Problem(objective, sample, penalty), given=given, sums={}, facts=dict(self.facts))
 
@@ -488,19 +498,3 @@ def by_equation(matrix: Tensor, count: int) -> Tensor:
     """Return a block for each equation."""
     blocks_of: Tensor = torch.block_diag(*[matrix] * count)  # type: ignore[no-untyped-call]
     return blocks_of
-
-
-def _derivatives(objective: Objective, bread: Bread) -> str:
-    if isinstance(objective, LinearIndex | Softmax):
-        return "closed form of a linear index"
-    assert isinstance(objective, RowLoss | ModelLoss)
-    scores = f"scores by {objective.route.value}"
-    if isinstance(objective, ModelLoss) and objective.affine:
-        return f"{scores}, Hessian J' l'' J of outputs that are linear in the parameters"
-    kind = {
-        Bread.OBSERVED: "Hessian by double backward",
-        Bread.EXPECTED: "Fisher's information from the outputs' Jacobian",
-        Bread.GAUSS_NEWTON: "Gauss-Newton from the outputs' Jacobian",
-        Bread.OPG: "outer products of the scores",
-    }
-    return f"{scores}, {kind[bread]}"

@@ -11,8 +11,6 @@ from betahat.calculus.rows import Bread
 from betahat.fits.at_optimum import MANY, by_autodiff, check_converged, fit_at
 from betahat.fits.fit import Fit
 from betahat.fits.index import first_params, nearer_start
-from betahat.objectives.base import Claim, LinearIndex
-from betahat.objectives.softmax import Softmax
 from betahat.solvers.least_squares import (
     Rank,
 )
@@ -21,7 +19,6 @@ from betahat.solvers.newton import (
     Optimum,
     newton,
     newton_step,
-    noise,
 )
 from betahat.solvers.quasi_newton import quasi_newton
 from betahat.solvers.slopes import check_gradient
@@ -47,18 +44,18 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
     -------
     Fit
     """
-    closed = isinstance(problem.objective, LinearIndex | Softmax)
+    closed = problem.objective.closed_form
     if not closed or problem.penalty is not None:
         check_gradient(problem, start)
     if not polish:
         # Where a Hessian is by autodiff, that takes as many passes as there are parameters.
         local = problem.evaluate(start, bread if by_autodiff(problem) else Bread.OBSERVED)
-        unit = 1.0 if local.bread is Bread.OPG else noise(problem, local)
+        unit = 1.0 if local.bread is Bread.OPG else problem.noise(local)
         decrement = abs(float(newton_step(local) @ local.gradient)) / unit
         path, route = Optimum(local, decrement, 0, converged=False), "as given"
     else:
         params, steps, route = (nearer_start(problem, start) if closed else start), 0, "newton"
-        if problem.objective.claim is Claim.LEAST_SQUARES and problem.penalty is None and not closed:
+        if problem.objective.dispersion.squares and problem.penalty is None and not closed:
             params, steps = levenberg_marquardt(problem, params)
             route = "levenberg-marquardt, newton"
         elif len(params) > MANY and not closed:
@@ -66,7 +63,7 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
             route = "quasi-newton, newton"
         path = newton(problem, params, cheap=closed)
         lost = not path.converged or not bool(path.local.information.any())
-        if lost and isinstance(problem.objective, LinearIndex):
+        if lost and closed:
             # An untrained linear module may start where all probabilities are 0 or 1, and no digit of the curvature is left.
             path = newton(problem, first_params(problem, 1), cheap=True)
         path = replace(path, iterations=path.iterations + steps)

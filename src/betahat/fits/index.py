@@ -30,7 +30,6 @@ from betahat.solvers.newton import (
     are_finite,
     newton,
     newton_step,
-    noise,
 )
 from betahat.solvers.triangles import inverse_triangle
 
@@ -134,7 +133,7 @@ def nearer_start(problem: Problem, start: Tensor) -> Tensor:
     if part is None:
         return start
     local = part.evaluate(start, Bread.OBSERVED)
-    distance = abs(float(newton_step(local) @ local.gradient)) / noise(part, local)
+    distance = abs(float(newton_step(local) @ local.gradient)) / part.noise(local)
     return start if distance < _AS_NEAR * len(start) else _optimum_or(part, start)
 
 

@@ -13,8 +13,6 @@ from betahat.data.sample import Sample
 from betahat.errors import EstimationError
 from betahat.fits.at_optimum import check_converged, check_minimum
 from betahat.fits.fit import Fit
-from betahat.objectives.base import LinearIndex
-from betahat.objectives.own import ModelLoss
 from betahat.solvers.newton import (
     newton,
 )
@@ -36,7 +34,7 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
         The module holds its own data, or there is no estimate without them.
     """
     objective, sample = fit.objective, fit.sample
-    if isinstance(objective, ModelLoss) and len(sample.columns) == 1:
+    if objective.output_loss is not None and len(sample.columns) == 1:
         raise EstimationError(
             "The module holds its own data, so that no row can be left out; pass inputs to TorchModel, or take the one-step jackknife."
         )
@@ -65,7 +63,7 @@ def refit_on(fit: Fit, sample: Sample) -> Tensor:
         names = tuple(map(str, range(fit.rank)))
         part = replace(part, exog=part.exog.to(torch.float64) @ back, given_names=names)
     problem = Problem(fit.objective, part, fit.problem.penalty)
-    path = newton(problem, start, cheap=isinstance(fit.objective, LinearIndex))
+    path = newton(problem, start, cheap=fit.objective.closed_form)
     check_minimum(problem, path.local)
     check_converged(problem, path)
     return path.local.params if back is None else back @ path.local.params

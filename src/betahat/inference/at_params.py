@@ -5,46 +5,41 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from betahat.calculus.problem import Local, Problem
+from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, times
 from betahat.data.blocks import gather
-from betahat.data.design import Design
-from betahat.inference.likelihood import constant_of
-from betahat.objectives.base import Claim, LinearIndex
-from betahat.objectives.base import log_likelihood as log_likelihood_of
+from betahat.inference.likelihood import log_likelihood_of
+from betahat.objectives.base import LinearIndex
 from betahat.objectives.softmax import Softmax
 
 
 def log_likelihood_at(problem: Problem, params: Tensor, scale: float | None = None) -> float:
     """Return the log-likelihood at (k,) params; of least squares with the errors' variance `scale`, or None for RSS / n."""
-    claim, sample = problem.objective.claim, problem.sample
-    weights = sample.weights if isinstance(sample, Design) else None
-    (loss,) = problem.total(lambda rows: (times(rows.losses, rows.counts).sum() + constant_of(rows),), _bare(params))
-    nobs = float(sample.nobs)
-    if claim is not Claim.LEAST_SQUARES or scale is None:
-        return float(log_likelihood_of(claim, loss, nobs, weights))
-    known = torch.full_like(loss, 0.5 * nobs * scale)  # the loss at which the variance at the maximum is the known one
-    return float(log_likelihood_of(claim, known, nobs, weights) + (known - loss) / scale)
+    (loss,) = problem.total(lambda rows: (times(rows.losses, rows.counts).sum(),), _bare(params))
+    phi = _dispersion(problem, params, loss, scale)
+    return float(
+        log_likelihood_of(problem, loss, phi, lambda term: problem.total(lambda rows: (term(rows),), _bare(params))[0])
+    )
 
 
 def score_at(problem: Problem, params: Tensor, scale: float | None = None) -> Tensor:
     """Return (k,) the derivative of the log-likelihood."""
     local = problem.evaluate(params, Bread.OBSERVED)
-    return -local.gradient / _variance(problem, local, scale)
+    return -local.gradient / _dispersion(problem, params, local.loss, scale)
 
 
 def scores_at(problem: Problem, params: Tensor, scale: float | None = None) -> Tensor:
     """Return (n, k) the rows' derivatives of the log-likelihood."""
     local = problem.evaluate(params, Bread.OBSERVED)
-    return problem.gather(lambda rows: rows.scores(), _bare(params)) / _variance(problem, local, scale)
+    return problem.gather(lambda rows: rows.scores(), _bare(params)) / _dispersion(problem, params, local.loss, scale)
 
 
 def hessian_at(problem: Problem, params: Tensor, scale: float | None = None) -> Tensor:
     """Return (k, k) the second derivatives of the log-likelihood; without `scale` of least squares, of -n/2 log RSS."""
     local = problem.evaluate(params, Bread.OBSERVED)
-    variance = _variance(problem, local, scale)
+    variance = _dispersion(problem, params, local.loss, scale)
     hessian = -local.information / variance
-    if problem.objective.claim is not Claim.LEAST_SQUARES or scale is not None:
+    if not problem.objective.dispersion.squares or scale is not None:
         return hessian
     slope = local.gradient / variance
     return hessian + 2.0 / float(problem.sample.nobs) * torch.outer(slope, slope)
@@ -63,11 +58,13 @@ def means_at(
     return index if linear else objective.mean(index)
 
 
-def _variance(problem: Problem, local: Local, scale: float | None) -> Tensor | float:
-    """Return what derivatives of the loss are divided by: of least squares the errors' variance, known or RSS / n."""
-    if problem.objective.claim is not Claim.LEAST_SQUARES:
-        return 1.0
-    return 2.0 * local.loss / float(problem.sample.nobs) if scale is None else scale
+def _dispersion(problem: Problem, params: Tensor, loss: Tensor, scale: float | None) -> Tensor:
+    """Return () what derivatives of the loss are divided by: `scale` where it is known, else phi at the parameters."""
+    if scale is not None:
+        return torch.full_like(loss, scale)
+    nobs = float(problem.sample.nobs)
+    df = max(nobs - len(params), 1.0)
+    return problem.objective.dispersion.within(loss, nobs, df, lambda: problem.pearson(params))
 
 
 def _bare(params: Tensor) -> Point:

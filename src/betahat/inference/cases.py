@@ -15,9 +15,7 @@ from betahat.data.design import Design
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.inference.response import excess_loss
-from betahat.objectives.base import Claim, LinearIndex, OutputLoss
-from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.objectives.own import ModelLoss
+from betahat.objectives.base import LinearIndex
 
 
 @hands_out_copies
@@ -64,12 +62,13 @@ class Cases:
     @property
     def least_squares(self) -> bool:
         """Whether residuals are normal where errors are."""
-        return self.fit.objective.claim is Claim.LEAST_SQUARES
+        return self.fit.objective.dispersion.squares
 
     @property
     def binary(self) -> bool:
         """Whether there are two values of y only."""
-        return isinstance(_output_loss(self.fit), Logistic | Normit)
+        loss = self.fit.objective.output_loss
+        return loss is not None and loss.support is not None and loss.support.binary
 
     @cached_copy
     def leverage(self) -> Tensor:
@@ -125,9 +124,9 @@ def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) 
         raise EstimationError(
             "A picture of residuals needs one mean and one number y for each row, and this model has several outputs or a class."
         )
-    loss = _output_loss(fit)
+    loss = fit.objective.output_loss
     index, mean, y = (values.detach().reshape(-1).to(torch.float64) for values in (output, mean, target))
-    if isinstance(loss, LinearIndex) and loss.claim is not Claim.NONE:
+    if isinstance(loss, LinearIndex) and loss.dispersion.likelihood:
         return Cases(fit, index, *_residuals(loss, index, y, None))
     return Cases(fit, index, y - mean, y - mean, variance_known=False)
 
@@ -151,8 +150,3 @@ def _residuals(loss: LinearIndex, index: Tensor, y: Tensor, weights: Tensor | No
         return pearson, pearson
     deviance = error.sign() * (2.0 * excess_loss(loss, index, y)).sqrt()
     return times(error / variance.sqrt(), root), times(deviance, root)
-
-
-def _output_loss(fit: Fit) -> OutputLoss | None:
-    objective = fit.objective.loss if isinstance(fit.objective, ModelLoss) else fit.objective
-    return objective if isinstance(objective, OutputLoss) else None

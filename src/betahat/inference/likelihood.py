@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from betahat.calculus.general import OutputRows
-from betahat.calculus.index import IndexRows
+from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
 from betahat.data.design import Design
-from betahat.errors import EstimationError, OptionError, is_one_of, shown
+from betahat.errors import OptionError, is_one_of, shown
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim
-from betahat.objectives.base import log_likelihood as log_likelihood_of
+from betahat.objectives.dispersion import no_likelihood
+from betahat.solvers.least_squares import RowSum
 
 _CRITERIA = ("aic", "bic", "aicc", "hqic")
 
@@ -28,23 +28,31 @@ def log_likelihood(fit: Fit) -> float:
     EstimationError
         The loss is no likelihood.
     """
-    claim = fit.objective.claim
-    if claim is Claim.NONE:
-        raise EstimationError(
-            "The loss is not known to be a likelihood, so there is no log-likelihood and no information criterion; pass "
-            "likelihood=True to the model if it is minus a log-density."
-        )
+    if not fit.objective.dispersion.likelihood:
+        raise no_likelihood()
     return fit.fact("log-likelihood", lambda: _log_likelihood(fit))
 
 
 def _log_likelihood(fit: Fit) -> float:
-    sample = fit.sample
-    weights = sample.weights if isinstance(sample, Design) else None
-    claim = fit.objective.claim
-    if claim is Claim.LEAST_SQUARES and fit.outputs > 1:
+    if fit.objective.dispersion.squares and fit.outputs > 1:
         return _of_several_outputs(error_products(fit), float(fit.nobs))
-    loss = fit.loss + fit.sum_rows(constant_of)
-    return float(log_likelihood_of(claim, loss, float(fit.nobs), weights))
+    df = float(fit.numbers - fit.rank)
+    phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), df, fit.pearson)
+    return float(log_likelihood_of(fit.problem, fit.loss, phi, fit.sum_rows))
+
+
+def log_likelihood_of(problem: Problem, loss: Tensor, phi: Tensor, sum_rows: Callable[[RowSum], Tensor]) -> Tensor:
+    """Return () the log-likelihood at parameters of () loss, with the () dispersion phi."""
+    sample = problem.sample
+
+    def constant() -> Tensor:
+        return sum_rows(lambda rows: _constant(rows, phi))
+
+    def log_weights() -> Tensor:
+        weights = sample.weights if isinstance(sample, Design) else None
+        return loss.new_zeros(()) if weights is None else torch.log(weights.to(torch.float64)).sum()
+
+    return problem.objective.dispersion.log_likelihood(loss, phi, float(sample.nobs), constant, log_weights)
 
 
 def _of_several_outputs(products: Tensor, nobs: float) -> float:
@@ -52,15 +60,10 @@ def _of_several_outputs(products: Tensor, nobs: float) -> float:
     return -0.5 * nobs * (len(products) * (math.log(2.0 * math.pi) + 1.0) + float(torch.logdet(products / nobs)))
 
 
-def constant_of(rows: Rows) -> Tensor:
-    """Return () what minus the log-likelihood of a block has beyond the loss."""
-    if isinstance(rows, IndexRows):
-        constant, factors = rows.objective.constant(rows.y), (rows.weights, rows.counts)
-    elif isinstance(rows, OutputRows):
-        constant, factors = rows.objective.loss.constant(rows.columns[-1]), (None, rows.counts)
-    else:
-        constant, factors = None, (None, None)
-    return rows.at.params.new_zeros(()) if constant is None else times(constant, *factors).sum()
+def _constant(rows: Rows, phi: Tensor) -> Tensor:
+    """Return () what minus the log-likelihood of a block has beyond the loss over phi."""
+    constant = rows.constant(phi)
+    return rows.at.params.new_zeros(()) if constant is None else times(constant, rows.counts).sum()
 
 
 def information_criterion(criterion: str, llf: float, nobs: float, count: float) -> float:

@@ -16,11 +16,10 @@ from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
-from betahat.inference.likelihood import log_likelihood
+from betahat.inference.likelihood import log_likelihood_of
 from betahat.inference.variances import Variances
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.softmax import Softmax
 
 if TYPE_CHECKING:
@@ -35,9 +34,8 @@ def means(fit: Fit) -> Tensor:
 
 
 def variances(fit: Fit) -> Tensor:
-    """Return (n,) Var(y): p (1 - p), or the mean of a count."""
-    mean = means(fit)
-    return mean * (1.0 - mean) if isinstance(fit.objective, Logistic | Normit) else mean
+    """Return (n,) V(mu), the variance of y up to the dispersion."""
+    return fit.map_rows(lambda rows: variance(index_rows(rows).objective, index_rows(rows).index))
 
 
 def generalized_residuals(fit: Fit) -> Tensor:
@@ -62,28 +60,33 @@ def certain_share(fit: Fit) -> float:
 
 def excess_loss(objective: LinearIndex, index: Tensor, y: Tensor) -> Tensor:
     """Return (b,) the loss beyond that of a perfect fit, of rows of weight one."""
-    loss = objective.losses(index, y)
-    if isinstance(objective, Logistic):  # of shares, too
-        entropy: Tensor = torch.special.xlogy(y, y) + torch.special.xlog1py(1.0 - y, -y)
-        return (loss + entropy).clamp_min(0.0)
-    if isinstance(objective, Normit):
-        return loss
-    perfect: Tensor = y - torch.special.xlogy(y, y)
-    return (loss - perfect).clamp_min(0.0)
+    return (objective.losses(index, y) - objective.saturated(y)).clamp_min(0.0)
 
 
 def null_log_likelihood(fit: Fit) -> float:
-    """Return the log-likelihood of the model with a constant alone, and the same offset and weights."""
+    """Return the log-likelihood of the model with a constant alone, with the same offset, weights and dispersion."""
     return fit.fact("null log-likelihood", lambda: _null_log_likelihood(fit))
 
 
 def _null_log_likelihood(fit: Fit) -> float:
+    null = null_fit(fit)
+    phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), fit.df_resid, fit.pearson)
+    return float(log_likelihood_of(null.problem, null.loss, phi, null.sum_rows))
+
+
+def null_deviance(fit: Fit) -> float:
+    """Return the deviance of the model with a constant alone, with the same offset and weights."""
+    return fit.fact("null deviance", lambda: deviance(null_fit(fit)))
+
+
+def null_fit(fit: Fit) -> Fit:
+    """Return the fit of a constant alone, with the same offset and weights."""
     design = fit.design
     ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.exog.device)
     objective = fit.objective
     assert isinstance(objective, LinearIndex | Softmax)
     null = replace(design, exog=ones, given_names=("const",), terms=None, hasconst=None)
-    return log_likelihood(fit_index(objective, null, fit.bread_kind, "pinv", fit.equations))
+    return fit_index(objective, null, fit.bread_kind, "pinv", fit.equations)
 
 
 def prediction_table(fit: Fit, threshold: float) -> Tensor:
@@ -237,6 +240,12 @@ def predict_response(
         container,
         labels,
     )
+
+
+def variance(objective: LinearIndex, index: Tensor) -> Tensor:
+    """Return (n,) V(mu) at (n,) indices."""
+    found = objective.variance(index)
+    return torch.ones_like(index) if found is None else found
 
 
 def _mean(rows: Rows) -> Tensor:

@@ -27,8 +27,9 @@ from betahat.models.options import (
     user_code,
 )
 from betahat.models.probes import AGREE, same_rows
-from betahat.objectives.base import Claim, OutputLoss, row_sums
+from betahat.objectives.base import OutputLoss, row_sums
 from betahat.objectives.bernoulli import Logistic, Probability
+from betahat.objectives.dispersion import Undefined, Unity
 from betahat.objectives.gaussian import Gaussian, GaussianMeanVariance
 from betahat.objectives.huber import Huber
 from betahat.objectives.own import OwnLoss
@@ -83,7 +84,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     if isinstance(loss, type):
         raise OptionError(f"The loss is the class {loss.__name__}; pass an instance, {loss.__name__}().")
     known = _recognised(loss, output, target)
-    if likelihood and known is not None and known.claim is Claim.NONE:
+    if likelihood and known is not None and not known.dispersion.likelihood:
         known = None  # a density of the user's, whose scale is the loss's own
     name = type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", type(loss).__name__)
     user = UserLoss(_caller_of(loss), name, output, target)
@@ -101,7 +102,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         _check_moves(user, trial, of)
     if known is not None:
         _check_range(known, target)
-        objective: OutputLoss = OwnLoss(known.losses, Claim.NONE, True) if likelihood is False else known
+        objective: OutputLoss = OwnLoss(known.losses, Undefined(), True) if likelihood is False else known
         share = len(output) / len(places) if _reduction(loss) == "mean" else 1.0
         return ReadLoss(objective, name, share * _units(known, user, trial, of))
     if _kind(loss) is not None:
@@ -112,7 +113,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         function, rowwise = _by_rows(user.call, trial, of, by_row)
     if manners != PLAIN:
         function = Guarded(function, manners)
-    own = OwnLoss(function, Claim.LIKELIHOOD if likelihood else Claim.NONE, rowwise)
+    own = OwnLoss(function, Unity() if likelihood else Undefined(), rowwise)
     return ReadLoss(own, name, _checked_units(own, user, by_row, rows))
 
 
@@ -128,10 +129,10 @@ def _check_moves(user: UserLoss, output: Tensor, target: Tensor) -> None:
 
 def _check_range(objective: OutputLoss, target: Tensor) -> None:
     """Refuse targets that the distribution gives no probability."""
-    if isinstance(objective, Logistic | Probability) and bool(((target < 0) | (target > 1)).any()):
-        raise DataError("The target has values outside [0, 1]; pass 0 and 1, or shares between them.")
-    if isinstance(objective, PoissonLog | PoissonMean) and bool((target < 0).any()):
-        raise DataError("The target has negative values; pass counts.")
+    support = objective.support
+    outside = None if support is None else support.outside(target)
+    if support is not None and outside is not None:
+        raise DataError(f"The target has {outside}; pass {support.needed}.")
 
 
 def matching_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
@@ -378,7 +379,7 @@ def _by_rows(
         return call, True
     try:
         with quiet():  # torch warns of the standard deviation of a single row
-            OwnLoss(call, Claim.NONE, False).losses(output[:2], target[:2])
+            OwnLoss(call, Undefined(), False).losses(output[:2], target[:2])
     except (RuntimeError, NotImplementedError, ValueError):
 
         def looped(out: Tensor, of: Tensor) -> Tensor:

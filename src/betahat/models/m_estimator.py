@@ -49,8 +49,9 @@ from betahat.models.options import (
     warn_far,
 )
 from betahat.models.probes import AGREE, apart, check_differentiable, draws, few_rows, same_rows
-from betahat.objectives.base import Claim
-from betahat.objectives.own import Route, RowLoss
+from betahat.objectives.base import Route
+from betahat.objectives.dispersion import Dispersion, ResidualVariance, Undefined, Unity
+from betahat.objectives.own import RowLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.memory import check_memory
 
@@ -166,11 +167,11 @@ class MEstimator:
                 "bread='expected' needs the distribution of a model's output, which a row loss does not show; pass 'observed', "
                 "'gauss-newton' or 'opg', or use TorchModel."
             )
-        claim = Claim.LEAST_SQUARES if kind is Bread.GAUSS_NEWTON else self._claim
-        check_general_options(kind, rank, claim, self._penalty)
-        plain = claim is Claim.NONE or self._penalty is not None
+        dispersion = ResidualVariance() if kind is Bread.GAUSS_NEWTON else self._dispersion
+        check_general_options(kind, rank, dispersion, self._penalty)
+        plain = not dispersion.likelihood or self._penalty is not None
         choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
-        problem = self._problem(claim)
+        problem = self._problem(dispersion)
         fit = fit_general(problem, self._start, kind, polish=polish, rank=rank)
         if not polish:
             warn_far(fit, self._start, 1.0)
@@ -236,7 +237,7 @@ class MEstimator:
                 "pass a different one for each."
             )
         self._losses = _as_batch(_calling(row_loss, self._tensors, self._keys), self._start, self._columns)
-        self._claim = Claim.LIKELIHOOD if likelihood else Claim.NONE
+        self._dispersion = Unity() if likelihood else Undefined()
         few = few_rows(self._columns)
         with user_code(
             "row_loss has no gradient", "write it with torch operations on p['name'] and d['name'] throughout"
@@ -254,10 +255,10 @@ class MEstimator:
     def _rows(self) -> int:
         return rows_in_block(len(self._start) + sum(column[:1].numel() for column in self._columns))
 
-    def _problem(self, claim: Claim) -> Problem:
+    def _problem(self, dispersion: Dispersion) -> Problem:
         nobs = len(self._columns[0])
         sample = Batch(self._columns, self.names, self._container, "loss", nobs, self._origin, self._rows)
-        return Problem(RowLoss(self._losses, claim, self._route), sample, self._penalty)
+        return Problem(RowLoss(self._losses, dispersion, self._route), sample, self._penalty)
 
 
 def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.device]:

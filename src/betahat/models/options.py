@@ -29,7 +29,7 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim
+from betahat.objectives.dispersion import Dispersion
 
 BreadName = Literal["observed", "expected", "gauss-newton", "opg"]
 Tensors = Mapping[str, tuple[int, torch.Size]]
@@ -68,11 +68,11 @@ def read_names(names: Iterable[Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def check_general_options(bread: Bread, rank: str | None, claim: Claim, penalty: Penalty | None) -> None:
+def check_general_options(bread: Bread, rank: str | None, dispersion: Dispersion, penalty: Penalty | None) -> None:
     """Refuse a rank or a bread that a loss does not have."""
     if not is_one_of(rank, (None, "pinv")):
         raise OptionError(f"rank is {shown(rank)}; use None (a flat direction is an error) or 'pinv'.")
-    if bread is Bread.OPG and (claim is Claim.NONE or penalty is not None):
+    if bread is Bread.OPG and (not dispersion.likelihood or penalty is not None):
         raise OptionError(
             "bread='opg' takes the scores' outer products for the information, which holds for a likelihood without a penalty; pass "
             "bread='observed', or likelihood=True if the loss is minus a log-density."

@@ -12,7 +12,7 @@ from betahat.calculus.autodiff import row_jacobian
 from betahat.data.blocks import blocks
 from betahat.data.room import room_for
 from betahat.models.probes import ADDS, few_rows, same_jacobian, trial_points
-from betahat.objectives.own import Route
+from betahat.objectives.base import Route
 
 RowFunction = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 

@@ -20,7 +20,7 @@ from betahat.errors import DataError, listed
 from betahat.models.inputs import Inputs
 from betahat.models.module import Functional
 from betahat.models.options import PLAIN, PROBED_ROWS, Manners, few_places, has_changed, kept_generators, user_code
-from betahat.objectives.own import Route
+from betahat.objectives.base import Route
 
 # Derivatives that agree to ten digits at three points do not depend on the parameters.
 _AFFINE = 1e-10

@@ -39,7 +39,7 @@ from betahat.fits.fit import Fit
 from betahat.inference.at_params import means_at, scores_at
 from betahat.inference.prediction import check_width
 from betahat.lazy import lazily
-from betahat.objectives.base import Claim, LinearIndex
+from betahat.objectives.base import LinearIndex
 from betahat.objectives.softmax import Softmax
 from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank, column_rank, has_implicit_constant
@@ -382,7 +382,7 @@ def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
 
 def warn_perfect(fit: Fit, size: float) -> None:
     """Warn where residuals are rounding errors of numbers of this length: all that follows from their variance is noise."""
-    if fit.objective.claim is not Claim.LEAST_SQUARES:
+    if not fit.objective.dispersion.squares:
         return
     if not (2.0 * float(held(fit, "loss"))) ** 0.5 <= _ROUNDING * size:
         return

@@ -24,11 +24,12 @@ from betahat.inference.goodness import SumsOfSquares
 from betahat.lazy import lazily
 from betahat.models.discrete import Logit, MNLogit, Poisson, Probit
 from betahat.models.linear import OLS, WLS
-from betahat.objectives.base import Claim
+from betahat.objectives.base import Route
 from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.dispersion import ResidualVariance, Undefined, Unity
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.huber import Huber
-from betahat.objectives.own import Route, Unstored, UnstoredPenalty
+from betahat.objectives.own import Unstored, UnstoredPenalty
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
 from betahat.resampling.refits import Replicates
@@ -61,7 +62,8 @@ else:
 RECORDS: tuple[type, ...] = (
     *(LinearResults, DiscreteResults, MultinomialResults, GeneralResults, ModelView, UnstoredModel),
     *(OLS, WLS, Logit, Probit, Poisson, MNLogit, StoredFormula, StoredFactor, StoredTerm, StoredPart),
-    *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, Claim, SumsOfSquares, ResidualDiagnostics),
+    *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
+    *(ResidualVariance, Unity, Undefined),
     *(Gaussian, Logistic, Normit, PoissonLog, Softmax, Huber, Unstored, UnstoredPenalty),
     *(Design, Constant, Origin, Removed, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, Drawn, Replicates),
@@ -69,9 +71,11 @@ RECORDS: tuple[type, ...] = (
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
 )
 
+# What version 1 said of a loss.
+_CLAIMS = {"LEAST_SQUARES": ResidualVariance(), "LIKELIHOOD": Unity(), "NONE": Undefined()}
 # Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
 # the fields of today. A record that was only renamed takes `renamed`.
-OLDER: dict[int, Older] = {1: Older(records={}, members={})}
+OLDER: dict[int, Older] = {1: Older(members={"Claim": lambda name: _CLAIMS[name]})}
 
 
 def renamed(name: str) -> Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]:

@@ -52,9 +52,9 @@ from betahat.models.probes import (
     outputs_apart,
 )
 from betahat.models.regressors import check_columns, row_sums, warn_perfect
-from betahat.objectives.base import Claim, LinearIndex
+from betahat.objectives.base import LinearIndex, Route
 from betahat.objectives.gaussian import Gaussian
-from betahat.objectives.own import ModelLoss, Route
+from betahat.objectives.own import ModelLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.least_squares import RowSum
 from betahat.solvers.lengths import lengths
@@ -185,9 +185,9 @@ class TorchModel:
         kind = read_bread(bread)
         check_flag("polish", polish)
         check_flag("update_module", update_module)
-        claim, penalty = self._problem.objective.claim, self._problem.penalty
-        check_general_options(kind, rank, claim, penalty)
-        if kind is Bread.OPG and claim is Claim.LEAST_SQUARES and self._problem.numbers > self._problem.sample.nobs:
+        dispersion, penalty = self._problem.objective.dispersion, self._problem.penalty
+        check_general_options(kind, rank, dispersion, penalty)
+        if kind is Bread.OPG and dispersion.squares and self._problem.numbers > self._problem.sample.nobs:
             raise OptionError(
                 "bread='opg' takes the errors of all outputs to have one variance and no correlation, which a squared error does not say of "
                 "them; pass bread='observed'."
@@ -196,7 +196,7 @@ class TorchModel:
             self._loss.objective.expected_curvature(
                 self._output
             )  # refused before the work starts, where it is not known
-        plain = claim is Claim.NONE or penalty is not None
+        plain = not dispersion.likelihood or penalty is not None
         check_flag("update_module", update_module)
         choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
         fit = self._fitted(kind, polish, rank, row_sums(choice.estimator))

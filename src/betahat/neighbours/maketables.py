@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from betahat.data.frame import is_frame, to_pandas
-from betahat.objectives.base import Claim
 from betahat.results.base import Results
 from betahat.results.discrete import MaximumLikelihoodResults
 from betahat.results.general import GeneralResults
@@ -133,7 +132,7 @@ def _(results: MaximumLikelihoodResults) -> dict[str, float]:
 
 @fit_statistics.register
 def _(results: GeneralResults) -> dict[str, float]:
-    return {"loss": results.loss} if results.fit.objective.claim is Claim.NONE else _likelihood(results)
+    return {"loss": results.loss} if not results.fit.objective.dispersion.likelihood else _likelihood(results)
 
 
 def _likelihood(results: Results) -> dict[str, float]:

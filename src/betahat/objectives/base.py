@@ -1,30 +1,20 @@
-"""What an objective is: the loss of one row, its derivatives, and what its sum claims to be."""
+"""What an objective is: the loss of one row, its derivatives, and all that depends on the distribution of y.
+
+Each member is abstract: an objective that has no answer says so in a sentence, and never gives another's.
+"""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from enum import Enum
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from betahat.errors import OptionError
-
-
-class Claim(Enum):
-    """What the summed loss is, and with it the rule for the dispersion.
-
-    LEAST_SQUARES is half a sum of squares: the dispersion is s^2 = RSS / (n - k), and the log-likelihood is the
-    Gaussian one with its variance at the maximum. LIKELIHOOD is minus a log-likelihood: the dispersion is 1.
-    NONE is neither, so that only a sandwich is a covariance.
-    """
-
-    LEAST_SQUARES = "least squares"
-    LIKELIHOOD = "maximum likelihood"
-    NONE = "M-estimation"
+from betahat.objectives.dispersion import Dispersion
+from betahat.objectives.support import Support
 
 
 class Objective(ABC):
@@ -32,8 +22,61 @@ class Objective(ABC):
 
     @property
     @abstractmethod
-    def claim(self) -> Claim:
-        """What the sum is."""
+    def dispersion(self) -> Dispersion:
+        """What its sum is up to a factor."""
+
+    @property
+    @abstractmethod
+    def autodiff(self) -> Autodiff | None:
+        """Itself, if its derivatives are taken by autodiff; None if they are closed forms of linear indices."""
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether derivatives are closed forms, so that a Hessian costs little more than the loss."""
+        return self.autodiff is None
+
+    @abstractmethod
+    def derivatives(self, bread: str) -> str:
+        """Say how scores, and the information that the bread is the inverse of, are computed."""
+
+    @property
+    @abstractmethod
+    def affine(self) -> bool:
+        """Whether it meets the parameters through outputs that are affine functions of them."""
+
+    @property
+    @abstractmethod
+    def output_loss(self) -> OutputLoss | None:
+        """The loss of a model's output, where it is one."""
+
+
+class Autodiff(Objective):
+    """A loss of the parameters and the rows that torch differentiates.
+
+    Attributes
+    ----------
+    route : Route
+        How single rows are differentiated.
+    """
+
+    route: Route
+
+    @property
+    def autodiff(self) -> Autodiff:
+        """The loss itself."""
+        return self
+
+    @abstractmethod
+    def losses(self, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
+        """Return (b,) the losses at (k,) parameters, of the columns of b rows."""
+
+
+class Route(Enum):
+    """How the derivatives of single rows are taken."""
+
+    VMAP = "vmap(grad)"
+    FORWARD = "forward mode"
+    BACKWARD = "one backward pass for each row"
 
 
 class OutputLoss(Objective):
@@ -47,13 +90,33 @@ class OutputLoss(Objective):
 
     elementwise: ClassVar[bool]
 
+    autodiff = None
+    affine = False
+
+    @property
+    def output_loss(self) -> OutputLoss:
+        """The loss itself."""
+        return self
+
+    def derivatives(self, bread: str) -> str:
+        """Return what an index has."""
+        return "closed form of a linear index"
+
+    @property
+    @abstractmethod
+    def support(self) -> Support | None:
+        """The values that y may have; None where the loss does not say."""
+
     @abstractmethod
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the loss of each row, from (b, ...) outputs and targets, differentiable by torch."""
 
     @abstractmethod
-    def constant(self, target: Tensor) -> Tensor | None:
-        """Return (b,) what minus the log-likelihood has beyond the loss; None is nothing."""
+    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor | None:
+        """Return (b,) c(y, phi / w), what minus the log-likelihood has beyond loss / phi.
+
+        `precision` is (b,) or () w / phi, and None one; None returned is zero.
+        """
 
     @abstractmethod
     def expected_curvature(self, output: Tensor) -> Tensor:
@@ -75,6 +138,12 @@ class LinearIndex(OutputLoss):
     """
 
     elementwise = True
+    affine = True
+
+    @property
+    @abstractmethod
+    def support(self) -> Support:
+        """The values that y may have."""
 
     @abstractmethod
     def residual(self, index: Tensor, target: Tensor) -> Tensor:
@@ -93,25 +162,19 @@ class LinearIndex(OutputLoss):
         """Return (n,) Var(y) given eta, up to a factor; None means the same for every row."""
 
     @abstractmethod
+    def saturated(self, target: Tensor) -> Tensor:
+        """Return (n,) the loss of a perfect fit, the least that it can be given y."""
+
+    @abstractmethod
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) values of y, the inverse of its distribution function at (R, n) uniform numbers.
+
+        `spread` is (n,) or () the root of phi / w.
+        """
+
+    @abstractmethod
     def distribution(self, mean: np.ndarray, scale: float) -> Any:
-        """Return scipy's frozen distribution of y with (n,) means, and an error's variance where there is one."""
-
-
-def dispersion(claim: Claim, loss: Tensor, df_resid: float) -> Tensor:
-    """Return () the factor of the classical covariance: s^2 = RSS / (n - k) for least squares, else 1."""
-    return 2.0 * loss / df_resid if claim is Claim.LEAST_SQUARES else torch.ones_like(loss)
-
-
-def log_likelihood(claim: Claim, loss: Tensor, nobs: float, weights: Tensor | None) -> Tensor:
-    """Return () the log-likelihood.
-
-    For least squares -n/2 (log(2 pi RSS / n) + 1) + sum(log w) / 2, as in statsmodels and R's `logLik`;
-    otherwise minus the loss.
-    """
-    if claim is not Claim.LEAST_SQUARES:
-        return -loss
-    jacobian = 0.0 if weights is None else 0.5 * torch.log(weights.to(torch.float64)).sum()
-    return -0.5 * nobs * (torch.log(2.0 * math.pi * 2.0 * loss / nobs) + 1.0) + jacobian
+        """Return scipy's frozen distribution of y with (n,) means and the dispersion `scale`."""
 
 
 def row_sums(values: Tensor) -> Tensor:

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from betahat.lazy import lazily
-from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
+from betahat.objectives.base import LinearIndex, OutputLoss, row_sums
+from betahat.objectives.dispersion import Unity
+from betahat.objectives.support import UnitInterval, ZeroOrOne
 
 if TYPE_CHECKING:
     from scipy import stats
@@ -24,14 +26,15 @@ else:
 class Logistic(LinearIndex):
     """The loss log(1 + e^eta) - y eta: minus the log-likelihood of P(y = 1) = 1 / (1 + e^-eta)."""
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = UnitInterval()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) log(1 + e^eta) - y eta."""
         # torch's softplus is linear from its threshold; from 40 on log(1 + e^-eta) is below the last digit.
         return row_sums(softplus(output, threshold=40.0) - target * output)
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None."""
         return
 
@@ -59,6 +62,15 @@ class Logistic(LinearIndex):
         """Return p."""
         return torch.sigmoid(output)
 
+    def saturated(self, target: Tensor) -> Tensor:
+        """Return (n,) the entropy of a share; zero of 0 and 1."""
+        entropy: Tensor = torch.special.xlogy(target, target) + torch.special.xlog1py(1.0 - target, -target)
+        return -entropy
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) ones where the uniform number is below P(y = 1)."""
+        return (uniform < self.mean(index)).to(torch.float64)
+
     def distribution(self, mean: np.ndarray, scale: float) -> Any:
         """Return Bernoulli's distribution."""
         return stats.bernoulli(mean)
@@ -71,13 +83,14 @@ class Normit(LinearIndex):
     With q = 2y - 1 the loss is -log Phi(q eta), and the generalized residual q phi(eta) / Phi(q eta).
     """
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = ZeroOrOne()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) -log Phi(q eta)."""
         return row_sums(-torch.special.log_ndtr((2.0 * target - 1.0) * output))
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None."""
         return
 
@@ -108,6 +121,14 @@ class Normit(LinearIndex):
         """Return Phi(eta)."""
         return 0.5 * torch.erfc(-output / math.sqrt(2.0))  # torch.special.ndtr has no digit left at -8
 
+    def saturated(self, target: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(target)
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) ones where the uniform number is below P(y = 1)."""
+        return (uniform < self.mean(index)).to(torch.float64)
+
     def distribution(self, mean: np.ndarray, scale: float) -> Any:
         """Return Bernoulli's distribution."""
         return stats.bernoulli(mean)
@@ -117,14 +138,15 @@ class Normit(LinearIndex):
 class Probability(OutputLoss):
     """The loss -y log p - (1 - y) log(1 - p) of a probability p, that of ``nn.BCELoss``."""
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = UnitInterval()
     elementwise = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""
         return row_sums(-torch.special.xlogy(target, output) - torch.special.xlog1py(1.0 - target, -output))
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None."""
         return
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from betahat.lazy import lazily
-from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
+from betahat.objectives.base import LinearIndex, OutputLoss, row_sums
+from betahat.objectives.dispersion import ResidualVariance, Unity
+from betahat.objectives.support import Reals
 
 if TYPE_CHECKING:
     from scipy import stats
@@ -23,13 +25,14 @@ else:
 class Gaussian(LinearIndex):
     """The loss (y - eta)^2 / 2 of least squares."""
 
-    claim = Claim.LEAST_SQUARES
+    dispersion = ResidualVariance()
+    support = Reals()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) (y - eta)^2 / 2."""
         return row_sums(0.5 * (target - output).square())
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None: the normalisation goes with the variance."""
         return
 
@@ -57,6 +60,15 @@ class Gaussian(LinearIndex):
         """Return the output itself."""
         return output
 
+    def saturated(self, target: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(target)
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) the mean and normal errors."""
+        quantiles: Tensor = torch.special.ndtri(uniform)
+        return index + spread * quantiles
+
     def distribution(self, mean: np.ndarray, scale: float) -> Any:
         """Return the normal distribution."""
         return stats.norm(mean, math.sqrt(scale))
@@ -76,7 +88,8 @@ class GaussianMeanVariance(OutputLoss):
 
     floor: float = 1e-6
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = Reals()
     elementwise = False
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
@@ -84,7 +97,7 @@ class GaussianMeanVariance(OutputLoss):
         mean, variance = output[..., 0], output[..., 1].clamp_min(self.floor)
         return row_sums(0.5 * (torch.log(variance) + (target - mean).square() / variance))
 
-    def constant(self, target: Tensor) -> Tensor:
+    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
         """Return (b,) log(2 pi) / 2 for each number."""
         return row_sums(torch.full_like(target, 0.5 * math.log(2.0 * math.pi)))
 

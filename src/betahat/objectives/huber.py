@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.objectives.base import Claim, LinearIndex, row_sums, unknown_distribution
+from betahat.objectives.base import LinearIndex, row_sums, unknown_distribution
+from betahat.objectives.dispersion import Undefined
+from betahat.objectives.support import Reals
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,15 @@ class Huber(LinearIndex):
 
     delta: float = 1.0
 
-    claim = Claim.NONE
+    dispersion = Undefined()
+    support = Reals()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""
         size = (target - output).abs()
         return row_sums(torch.where(size <= self.delta, 0.5 * size.square(), self.delta * (size - 0.5 * self.delta)))
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None."""
         return
 
@@ -64,6 +67,14 @@ class Huber(LinearIndex):
     def mean(self, output: Tensor) -> Tensor:
         """Return the output, the centre of y."""
         return output
+
+    def saturated(self, target: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(target)
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Refuse: the loss is no distribution's."""
+        unknown_distribution()
 
     def distribution(self, mean: np.ndarray, scale: float) -> Any:
         """Refuse: the loss is no distribution's."""

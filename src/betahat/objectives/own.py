@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 import torch
 from torch import Tensor
 
 from betahat.data.sample import refuse_rows
-from betahat.objectives.base import Claim, Objective, OutputLoss, row_sums, unknown_distribution
+from betahat.objectives.base import Autodiff, Objective, OutputLoss, Route, row_sums, unknown_distribution
+from betahat.objectives.dispersion import Dispersion
 
-
-class Route(Enum):
-    """How the derivatives of single rows are taken."""
-
-    VMAP = "vmap(grad)"
-    FORWARD = "forward mode"
-    BACKWARD = "one backward pass for each row"
+_INFORMATION = {
+    "observed": "Hessian by double backward",
+    "expected": "Fisher's information from the outputs' Jacobian",
+    "gauss-newton": "Gauss-Newton from the outputs' Jacobian",
+    "opg": "outer products of the scores",
+}
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,21 @@ class OwnLoss(OutputLoss):
     ----------
     function : callable
         (output, target) of a batch -> loss.
-    declared : Claim
+    declared : Dispersion
         What the user says of it.
     by_row : bool
         Whether `function` returns the loss of each row; otherwise it is called row by row.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
-    declared: Claim
+    declared: Dispersion
     by_row: bool
 
     elementwise = False
+    support = None
 
     @property
-    def claim(self) -> Claim:
+    def dispersion(self) -> Dispersion:
         """What the user says of it."""
         return self.declared
 
@@ -54,7 +54,7 @@ class OwnLoss(OutputLoss):
             output, target
         )
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None: it is what it is."""
         return
 
@@ -69,20 +69,28 @@ class OwnLoss(OutputLoss):
 
 @dataclass(frozen=True)
 class Unstored(Objective):
-    """A loss of the user's own of which only the claim was kept.
+    """A loss of the user's own of which only the dispersion was kept.
 
     Attributes
     ----------
-    declared : Claim
+    declared : Dispersion
         What its sum is.
     """
 
-    declared: Claim
+    declared: Dispersion
+
+    autodiff = None
+    affine = False
+    output_loss = None
 
     @property
-    def claim(self) -> Claim:
+    def dispersion(self) -> Dispersion:
         """What its sum is."""
         return self.declared
+
+    def derivatives(self, bread: str) -> str:
+        """Refuse: it is gone with the data."""
+        refuse_rows()
 
 
 @dataclass(frozen=True)
@@ -95,31 +103,42 @@ class UnstoredPenalty:
 
 
 @dataclass(frozen=True, eq=False)
-class RowLoss(Objective):
+class RowLoss(Autodiff):
     """Any loss of the parameters and the data.
 
     Attributes
     ----------
-    losses : callable
+    function : callable
         ((k,) parameters, row columns) -> (b,) losses.
-    declared : Claim
+    declared : Dispersion
         What the user says of it.
     route : Route
         How single rows are differentiated.
     """
 
-    losses: Callable[[Tensor, tuple[Tensor, ...]], Tensor]
-    declared: Claim
+    function: Callable[[Tensor, tuple[Tensor, ...]], Tensor]
+    declared: Dispersion
     route: Route
 
+    affine = False
+    output_loss = None
+
+    def losses(self, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
+        """Return (b,) the losses."""
+        return self.function(params, columns)
+
+    def derivatives(self, bread: str) -> str:
+        """Return how scores and the Hessian are taken."""
+        return f"scores by {self.route.value}, {_INFORMATION[bread]}"
+
     @property
-    def claim(self) -> Claim:
+    def dispersion(self) -> Dispersion:
         """What the user says of it."""
         return self.declared
 
 
 @dataclass(frozen=True, eq=False)
-class ModelLoss(Objective):
+class ModelLoss(Autodiff):
     """The loss of the output of any differentiable model.
 
     Attributes
@@ -128,7 +147,7 @@ class ModelLoss(Objective):
         ((k,) parameters, row columns, the target last) -> (b, ...) outputs.
     loss : OutputLoss
         Of the output and the target.
-    affine : bool
+    linear : bool
         Whether the outputs are an affine function of the parameters.
     route : Route
         How single rows are differentiated.
@@ -136,13 +155,30 @@ class ModelLoss(Objective):
 
     outputs: Callable[[Tensor, tuple[Tensor, ...]], Tensor]
     loss: OutputLoss
-    affine: bool
+    linear: bool
     route: Route
 
     @property
-    def claim(self) -> Claim:
+    def affine(self) -> bool:
+        """Whether the outputs are an affine function of the parameters."""
+        return self.linear
+
+    def derivatives(self, bread: str) -> str:
+        """Return how scores and the information are taken."""
+        information = (
+            "Hessian J' l'' J of outputs that are linear in the parameters" if self.affine else _INFORMATION[bread]
+        )
+        return f"scores by {self.route.value}, {information}"
+
+    @property
+    def output_loss(self) -> OutputLoss:
+        """The loss of the output."""
+        return self.loss
+
+    @property
+    def dispersion(self) -> Dispersion:
         """That of the loss."""
-        return self.loss.claim
+        return self.loss.dispersion
 
     def losses(self, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
         """Return (b,) the loss of each row."""

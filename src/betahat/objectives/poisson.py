@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from betahat.lazy import lazily
-from betahat.objectives.base import Claim, LinearIndex, OutputLoss, row_sums
+from betahat.objectives.base import LinearIndex, OutputLoss, row_sums
+from betahat.objectives.dispersion import Unity
+from betahat.objectives.quantiles import least_count
+from betahat.objectives.support import NonNegative
 
 if TYPE_CHECKING:
     from scipy import stats
@@ -22,15 +25,17 @@ else:
 class PoissonLog(LinearIndex):
     """The loss e^eta - y eta: minus the log-likelihood of counts with mean e^eta, less log y!."""
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = NonNegative()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) e^eta - y eta."""
         return row_sums(torch.exp(output) - target * output)
 
-    def constant(self, target: Tensor) -> Tensor:
-        """Return (b,) log y!."""
-        return row_sums(torch.lgamma(target + 1.0))
+    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
+        """Return (b,) w log y!."""
+        constant = row_sums(torch.lgamma(target + 1.0))
+        return constant if precision is None else precision * constant
 
     def residual(self, index: Tensor, target: Tensor) -> Tensor:
         """Return (n,) y - e^eta."""
@@ -56,6 +61,16 @@ class PoissonLog(LinearIndex):
         """Return e^eta."""
         return torch.exp(output)
 
+    def saturated(self, target: Tensor) -> Tensor:
+        """Return (n,) y - y log y."""
+        perfect: Tensor = target - torch.special.xlogy(target, target)
+        return perfect
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) counts: Q(k + 1, mean) = P(y <= k)."""
+        mean = self.mean(index)
+        return least_count(lambda k: torch.special.gammaincc(k + 1.0, mean.expand_as(uniform)), mean, uniform)
+
     def distribution(self, mean: np.ndarray, scale: float) -> Any:
         """Return Poisson's distribution."""
         return stats.poisson(mean)
@@ -73,16 +88,18 @@ class PoissonMean(OutputLoss):
 
     floor: float = 1e-8
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = NonNegative()
     elementwise = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) mu - y log(mu + eps)."""
         return row_sums(output - target * torch.log(output + self.floor))
 
-    def constant(self, target: Tensor) -> Tensor:
-        """Return (b,) log y!."""
-        return row_sums(torch.lgamma(target + 1.0))
+    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
+        """Return (b,) w log y!."""
+        constant = row_sums(torch.lgamma(target + 1.0))
+        return constant if precision is None else precision * constant
 
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return mu / (mu + eps)^2."""

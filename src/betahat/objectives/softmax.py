@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.objectives.base import Claim, OutputLoss, row_sums
+from betahat.objectives.base import OutputLoss, row_sums
+from betahat.objectives.dispersion import Unity
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,23 @@ class Softmax(OutputLoss):
     Targets are (b,) classes 0, 1, ..., or (b, J) probabilities.
     """
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = None
     elementwise = False
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""
         return torch.logsumexp(output, 1) - (shares(output, target) * output).sum(1)
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None."""
         return
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) classes, of (n, J) logits and (R, n) uniform numbers."""
+        bounds = torch.softmax(index, 1).cumsum(1)[:, :-1]
+        classes: Tensor = (uniform[:, :, None] > bounds).sum(2)
+        return classes
 
     def residual(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b, J) indicators less probabilities."""
@@ -46,14 +54,15 @@ class Softmax(OutputLoss):
 class LogProbabilities(OutputLoss):
     """The loss -eta_y of (b, J) log-probabilities, that of ``nn.NLLLoss``."""
 
-    claim = Claim.LIKELIHOOD
+    dispersion = Unity()
+    support = None
     elementwise = False
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""
         return row_sums(-shares(output, target) * output)
 
-    def constant(self, target: Tensor) -> None:
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None."""
         return
 

@@ -37,7 +37,6 @@ from betahat.resampling.moments import (
     unshared_information,
 )
 from betahat.resampling.weights import RowWeights
-from betahat.solvers.newton import noise
 
 # Weights of rows and replicates that are held, in bytes: more where the rows' products are made anew for each batch.
 FEW_BYTES, BYTES = 2**20, 2**27
@@ -255,7 +254,7 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
     if exact(fit):
         return first.replicates
     steps, found = first.replicates.steps.clone(), first.replicates.found.clone()
-    unit = noise(fit.problem, _local(fit)) ** 0.5
+    unit = fit.problem.noise(_local(fit)) ** 0.5
     active = found.nonzero().flatten()
     slow = [active[:0]]
     last = torch.linalg.vector_norm(steps[active], dim=1) / unit

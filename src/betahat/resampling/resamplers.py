@@ -16,7 +16,6 @@ from betahat.data.progress import progress
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.objectives.base import dispersion
 from betahat.resampling.refits import BYTES, FEW_BYTES, Replicates, in_batches, target_refits, weighted_refits
 from betahat.resampling.targets import Targets, scaled_scores, sign_targets
 from betahat.resampling.weights import Blocks, Multinomial, RowWeights, Subsample
@@ -261,7 +260,7 @@ def _classical(sample: Sample) -> Core:
 
     def core(fit: Fit, at: Point) -> Tensor:
         problem = Problem(fit.objective, sample, fit.problem.penalty)
-        factor = dispersion(fit.objective.claim, problem.loss(at.params), fit.df_resid)
+        factor = problem.dispersion(at.params, problem.loss(at.params), fit.rank)
         inverse: Tensor = torch.linalg.solve(_information(problem, at), torch.eye(fit.rank).to(fit.root))
         return factor * inverse
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import singledispatch
 
 import torch
 from torch import Tensor
@@ -14,16 +13,10 @@ from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, slack
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.objectives.base import Claim, LinearIndex, Objective
-from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.objectives.gaussian import Gaussian
-from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.base import LinearIndex
 from betahat.objectives.softmax import Softmax
 from betahat.resampling.counter import uniforms
 from betahat.resampling.weights import Multinomial, Scheme
-
-# Forty standard deviations and forty counts hold all but 1e-300 of a Poisson distribution.
-_WIDTHS = 40.0
 
 
 class Targets(ABC):
@@ -40,7 +33,7 @@ class FromModel(Targets):
 
     Attributes
     ----------
-    objective : Objective
+    objective : LinearIndex or Softmax
         Whose distribution it is.
     index : Tensor
         (n,) or (n, J) the linear index at the estimate.
@@ -49,14 +42,14 @@ class FromModel(Targets):
     seed : int
     """
 
-    objective: Objective
+    objective: LinearIndex | Softmax
     index: Tensor
     spread: Tensor
     seed: int
 
     def __call__(self, replicates: Tensor) -> Tensor:
         """Invert the distribution function at uniform numbers."""
-        return _drawn(self.objective, self.index, self.spread, uniforms(self.seed, 0, replicates, len(self.index)))
+        return self.objective.draw(self.index, self.spread, uniforms(self.seed, 0, replicates, len(self.index)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +109,14 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
         The objective is no distribution's, or rows have weights that no distribution explains.
     """
     objective = fit.objective
-    if not isinstance(objective, LinearIndex | Softmax) or objective.claim is Claim.NONE:
+    if not isinstance(objective, LinearIndex | Softmax) or not objective.dispersion.likelihood:
         raise EstimationError(
             "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson and MNLogit have; use "
             "kind='pairs' or 'bayesian'."
         )
     _check_no_counts(fit, "parametric")
     weights = fit.design.weights
-    if weights is not None and objective.claim is not Claim.LEAST_SQUARES:
+    if weights is not None and not objective.dispersion.estimated:
         raise EstimationError(
             "The parametric bootstrap draws y from its distribution, which analytic weights do not tell; use kind='pairs', or leave the "
             "weights out."
@@ -149,7 +142,7 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
     ----------
     Efron (1979), Ann. Stat. 7(1). Davison and Hinkley (1997), Bootstrap Methods and their Application, section 7.2.
     """
-    if not isinstance(fit.objective, LinearIndex) or fit.objective.claim is Claim.NONE:
+    if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.likelihood:
         raise EstimationError(
             "The residual bootstrap needs residuals of one variance, of OLS, WLS, Logit, Probit or Poisson; use kind='pairs' or 'score'."
         )
@@ -227,45 +220,3 @@ def _check_no_counts(fit: Fit, kind: str) -> None:
             f"The {kind} bootstrap draws a y for each row, and freq_weights make several rows of one; pass the rows themselves, or use "
             "kind='pairs'."
         )
-
-
-@singledispatch
-def _drawn(objective: Objective, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
-    """Return (R, n) values of y, the inverse of its distribution function at (R, n) uniforms."""
-    raise NotImplementedError(f"No distribution is registered for {type(objective).__name__}.")
-
-
-@_drawn.register
-def _(objective: Gaussian, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
-    quantiles: Tensor = torch.special.ndtri(uniform)
-    return index + spread * quantiles
-
-
-@_drawn.register(Logistic)
-@_drawn.register(Normit)
-def _(objective: LinearIndex, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
-    return (uniform < objective.mean(index)).to(torch.float64)
-
-
-@_drawn.register
-def _(objective: PoissonLog, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
-    return _poisson(objective.mean(index), uniform)
-
-
-@_drawn.register
-def _(objective: Softmax, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
-    bounds = torch.softmax(index, 1).cumsum(1)[:, :-1]
-    classes: Tensor = (uniform[:, :, None] > bounds).sum(2)
-    return classes
-
-
-def _poisson(mean: Tensor, uniform: Tensor) -> Tensor:
-    """Return the least k with P(X <= k) >= u, by bisection of the incomplete gamma function Q(k + 1, mean) = P(X <= k)."""
-    margin = _WIDTHS * (1.0 + mean.sqrt())
-    low = (mean - margin).clamp_min(-1.0).floor().expand_as(uniform)
-    high = (mean + margin).ceil().expand_as(uniform)
-    for _ in range(int(torch.log2(2.0 * margin.max() + 2.0).ceil()) + 1):
-        middle = ((low + high) / 2.0).floor()
-        above = torch.special.gammaincc(middle + 1.0, mean.expand_as(uniform)) >= uniform
-        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-    return high

@@ -34,12 +34,12 @@ from betahat.inference.response import (
     null_log_likelihood,
     predict_response,
     prediction_table,
+    variance,
     variances,
 )
 from betahat.inference.score_test import Hypothesis, ScoreTest, score_test
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.results.base import (
     Results,
     check_beside,
@@ -332,7 +332,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         OptionError
             A model that is not binary, or a threshold outside [0, 1].
         """
-        if not isinstance(self.fit.objective, Logistic | Normit):
+        if not self._loss.support.binary:
             raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
         if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
             raise OptionError(f"threshold is {shown(threshold)}; pass a probability, such as 0.5.")
@@ -375,13 +375,13 @@ class DiscreteResults(MaximumLikelihoodResults):
             shift,
             self._variances,
             self._df_of(regressors),
-            which == "linear",
+            which != "mean",
             container,
             None,
             known,
         ).values
-        if which == "var" and isinstance(self.fit.objective, Logistic | Normit):
-            found = found * (1.0 - found)
+        if which == "var":
+            found = self.fit.dispersion * variance(self._loss, found)
         return container.present_rows(found)
 
     def get_prediction(
@@ -454,8 +454,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             As in `predict`.
         """
         means = to_numpy(to_tensor(self.predict(exog, transform, "mean", offset, exposure), self.fit.params))
-        assert isinstance(self.fit.objective, LinearIndex)
-        return self.fit.objective.distribution(means, 1.0)
+        return self._loss.distribution(means, float(self.fit.dispersion))
 
     def get_influence(self) -> LikelihoodInfluence:
         """Return leverage, studentised residuals, Cook's distance and changes of the estimates by one step, of each row.
@@ -574,8 +573,7 @@ class DiscreteResults(MaximumLikelihoodResults):
     @property
     def response(self) -> Response:
         """What marginal effects and predictions are of: E(y)."""
-        objective, design = self.fit.objective, self.fit.design
-        assert isinstance(objective, LinearIndex)
+        objective, design = self._loss, self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
             index = x @ theta
@@ -599,7 +597,7 @@ class DiscreteResults(MaximumLikelihoodResults):
     @property
     def _notes(self) -> list[str]:
         """What the summary says below its tables."""
-        binary = isinstance(self.fit.objective, Logistic | Normit)
+        binary = self._loss.support.binary
         return [*(_separation(certain_share(self.fit)) if binary else []), *_bread_note(self)]
 
     def _parameters(self, values: Tensor) -> Any:
@@ -610,6 +608,12 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     def _intervals(self, values: Tensor) -> Any:
         return intervals_of(self, values)
+
+    @property
+    def _loss(self) -> LinearIndex:
+        """The loss of a row, of one linear index."""
+        assert isinstance(self.fit.objective, LinearIndex)
+        return self.fit.objective
 
     @property
     def _error(self) -> Tensor:

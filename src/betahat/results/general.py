@@ -22,8 +22,7 @@ from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
-from betahat.objectives.base import Claim
-from betahat.objectives.own import Route
+from betahat.objectives.base import Route
 from betahat.results.base import UnstoredModel, VectorResults
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
@@ -119,7 +118,7 @@ class GeneralResults(VectorResults):
     @property
     def goodness(self) -> tuple[str, float]:
         """The log-likelihood, or of no likelihood the summed loss, under its name in a table."""
-        if self.fit.objective.claim is Claim.NONE:
+        if not self.fit.objective.dispersion.likelihood:
             return "Loss", self.loss
         return "Log-Likelihood", self.llf
 
@@ -341,8 +340,8 @@ class GeneralResults(VectorResults):
             With `as_text`, `as_html`, `as_latex` and `as_csv`.
         """
         params, bse, tvalues, pvalues = self.coefficient_table().T
-        claim, found = self.fit.objective.claim, self.diagnostics
-        likelihood = claim is not Claim.NONE
+        found = self.diagnostics
+        likelihood = self.fit.objective.dispersion.likelihood
         content = LikelihoodContent(
             model=named_model(self.view.title, self.endog_name, self.names),
             nobs=self.nobs,
@@ -360,7 +359,7 @@ class GeneralResults(VectorResults):
             ("Dep. Variable:", None),
             ("Model:", [self.view.title]),
             ("Loss:", [self.view.loss]),
-            ("Method:", [claim.value.capitalize()]),
+            ("Method:", [self.fit.objective.dispersion.method.capitalize()]),
             ("Date:", None),
             ("Time:", None),
             ("Bread:", [found.bread]),
@@ -401,7 +400,7 @@ class GeneralResults(VectorResults):
         pandas.DataFrame
             (1, ...).
         """
-        likelihood = self.fit.objective.claim is not Claim.NONE
+        likelihood = self.fit.objective.dispersion.likelihood
         nothing = float("nan")
         return pd.DataFrame(
             {

@@ -13,8 +13,6 @@ from betahat.calculus.rows import Bread, Point, times
 from betahat.data.design import Design
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, listed
-from betahat.objectives.base import Claim, dispersion
-from betahat.objectives.own import ModelLoss
 from betahat.solvers.triangles import inverse_triangle
 
 # A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum. The rounding of a sum grows with its terms,
@@ -100,7 +98,7 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     last = float("inf")
     for iteration in progress(range(_ITERATIONS), "Newton"):
         step = newton_step(here)
-        decrement = abs(float(step @ here.gradient)) / noise(problem, here)
+        decrement = abs(float(step @ here.gradient)) / problem.noise(here)
         curvature = _curvature(problem, here)
         floor = max(floor, len(start) * _INDEX_ROUNDING * curvature)
         if decrement <= tolerance * min(curvature / _SOFT, 1.0) or (decrement < floor and decrement > 0.25 * last):
@@ -121,8 +119,7 @@ def _curvature(problem: Problem, local: Local) -> float:
 
 def _linear_in_several(problem: Problem) -> bool:
     """Tell whether several outputs are linear in the parameters, so that a step costs little."""
-    objective = problem.objective
-    return isinstance(objective, ModelLoss) and objective.affine and problem.numbers > problem.sample.nobs
+    return problem.objective.affine and problem.numbers > problem.sample.nobs
 
 
 def why_stopped(problem: Problem, path: Optimum) -> str:
@@ -136,7 +133,7 @@ def why_stopped(problem: Problem, path: Optimum) -> str:
     before = float(local.gradient @ step)
     after = float(problem.value_and_gradient(local.params + min(_NEAR / far, 1.0) * step)[1] @ step)
     along = parameters_along(problem, step[:, None], unit_scale(local.information))
-    network = isinstance(problem.objective, ModelLoss)
+    network = problem.objective.output_loss is not None
     smaller = "or estimate fewer parameters" + (", such as the last layer, by params=[...]" if network else "")
     if far > _LOST:
         return f"There is hardly a curvature along {along}, as where sigmoids saturate: start where they do not, {smaller}."
@@ -177,23 +174,12 @@ def unit_scale(information: Tensor) -> Tensor:
     return scale if float(scale.min()) > 0 else torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def noise(problem: Problem, local: Local) -> float:
-    """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude."""
-    if problem.objective.claim is Claim.LIKELIHOOD:
-        return 1.0
-    nobs, width = float(problem.numbers), len(local.params)
-    if problem.objective.claim is Claim.NONE:
-        return max(abs(float(local.loss)), 1e-300) / nobs
-    value = float(dispersion(problem.objective.claim, local.loss, max(nobs - width, 1.0)))
-    return max(value, 1e-300)
-
-
 def rounding(problem: Problem, local: Local) -> float:
     """Return the decrement that rounding of the residuals alone leaves: a fit may be exact to the last digits."""
-    if problem.objective.claim is not Claim.LEAST_SQUARES:
+    if not problem.objective.dispersion.squares:
         return 0.0
     size = float(_target(problem).square().mean())
-    return 100.0 * len(local.params) * torch.finfo(torch.float64).eps ** 2 * size / noise(problem, local)
+    return 100.0 * len(local.params) * torch.finfo(torch.float64).eps ** 2 * size / problem.noise(local)
 
 
 def are_finite(*values: Tensor) -> bool:
@@ -295,7 +281,7 @@ def _settled(problem: Problem, here: Local, params: Tensor, decrement: float) ->
     while True:
         _, gradient = problem.value_and_gradient(params)
         step = newton_step(replace(here, gradient=gradient))
-        size = abs(float(step @ gradient)) / noise(problem, here)
+        size = abs(float(step @ gradient)) / problem.noise(here)
         if not 0.0 < size < 0.25 * last:
             return params
         params, last = params + step, size
@@ -303,7 +289,7 @@ def _settled(problem: Problem, here: Local, params: Tensor, decrement: float) ->
 
 def _rounding_of_squares(problem: Problem, here: Local) -> float:
     """Return what rounding of the outputs leaves of half a sum of squares: eps |y| |residuals|, and some."""
-    if problem.objective.claim is not Claim.LEAST_SQUARES:
+    if not problem.objective.dispersion.squares:
         return 0.0
     size = float(torch.linalg.vector_norm(_target(problem))) * math.sqrt(2.0 * max(float(here.loss), 0.0))
     return 30.0 * torch.finfo(torch.float64).eps * size

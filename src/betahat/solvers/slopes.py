@@ -12,7 +12,6 @@ from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Point
 from betahat.data.blocks import blocks
 from betahat.errors import EstimationError, listed
-from betahat.objectives.own import ModelLoss
 
 # In standard errors. The first fits nearly all losses: of n rows it leaves h^2 / n of a third derivative, and n eps / h of the
 # rounding of a sum. Shorter ones pass kinks by, longer ones the noise of single precision.
@@ -98,7 +97,7 @@ def _unit(problem: Problem, start: Tensor) -> Tensor | None:
     """Return (k,) about a standard error of each parameter, by the scores of a few rows; a share of its size where these are zero."""
     size = 0.01 * torch.where(start == 0, torch.ones_like(start), start.abs())
     sample = problem.sample
-    if isinstance(problem.objective, ModelLoss) and len(sample.columns) == 1:
+    if problem.objective.output_loss is not None and len(sample.columns) == 1:
         unit = size  # a module that holds its data has no few rows
     else:
         nobs = len(sample.columns[0])
@@ -142,7 +141,7 @@ def _differing(
 def _rounding(problem: Problem, loss: float) -> float:
     """Return what rounding leaves of a difference of two losses: of their sums, and of residuals of large numbers."""
     columns = problem.sample.columns
-    read = columns[-1:] if isinstance(problem.objective, ModelLoss) else columns
+    read = columns[-1:] if problem.objective.output_loss is not None else columns
     largest = max((float(part.abs().max()) for part in read if part.is_floating_point()), default=0.0)
     spread = math.sqrt(2.0 * len(columns[0]) * abs(loss))
     return _MARGIN * _EPS * (abs(loss) + largest * spread)

@@ -1,0 +1,204 @@
+"""What a summed loss is up to a factor, the dispersion phi: its value, its degrees of freedom, and the likelihood that goes with it.
+
+Minus the log-likelihood is loss / phi + c(y, phi). The classical covariance is phi A^-1, A the Hessian of the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from betahat.errors import EstimationError
+
+# Nothing is divided by less.
+_LEAST = 1e-300
+
+
+class Dispersion(ABC):
+    """The factor phi of a loss.
+
+    Attributes
+    ----------
+    method : str
+        What the estimation is called.
+    likelihood : bool
+        Whether the loss over phi is minus a log-likelihood, up to a constant.
+    squares : bool
+        Whether the loss is half a squared error, so that its sum is half of RSS.
+    estimated : bool
+        Whether phi is a number that the data tell, an error's variance.
+    """
+
+    method: ClassVar[str]
+    likelihood: ClassVar[bool]
+    squares: ClassVar[bool]
+    estimated: ClassVar[bool]
+
+    @abstractmethod
+    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () phi, of the () summed loss, residual degrees of freedom, and the () sum of w (y - mu)^2 / V(mu) where that is asked for."""
+
+    @abstractmethod
+    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+        """Return what a squared distance from the optimum is measured in: about phi, of n numbers and k parameters."""
+
+    @abstractmethod
+    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () the phi at which the log-likelihood is taken, and its derivatives."""
+
+    @abstractmethod
+    def log_likelihood(
+        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
+    ) -> Tensor:
+        """Return () the log-likelihood at phi, `constant` being the () sum of c(y, phi / w) and `log_weights` that of log w."""
+
+    @abstractmethod
+    def test_df(self, df_resid: float) -> float | None:
+        """Return the degrees of freedom of classical t tests; None for the normal distribution."""
+
+
+@dataclass(frozen=True)
+class ResidualVariance(Dispersion):
+    """s^2 = RSS / (n - k) of least squares; the log-likelihood is Gaussian, with its variance at the maximum, RSS / n."""
+
+    method = "least squares"
+    likelihood = True
+    squares = True
+    estimated = True
+
+    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () 2 loss / df."""
+        return 2.0 * loss / df
+
+    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+        """Return s^2."""
+        return max(float(2.0 * loss / max(nobs - width, 1.0)), _LEAST)
+
+    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () RSS / n."""
+        return 2.0 * loss / nobs
+
+    def log_likelihood(
+        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
+    ) -> Tensor:
+        """Return () -n/2 log(2 pi phi) - RSS / (2 phi) + sum(log w) / 2, as in statsmodels and R's `logLik`."""
+        return -0.5 * nobs * torch.log(2.0 * math.pi * phi) - loss / phi + 0.5 * log_weights()
+
+    def test_df(self, df_resid: float) -> float:
+        """Return n - k."""
+        return df_resid
+
+
+@dataclass(frozen=True)
+class Unity(Dispersion):
+    """One: the loss is minus a log-likelihood."""
+
+    method = "maximum likelihood"
+    likelihood = True
+    squares = False
+    estimated = False
+
+    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () one."""
+        return torch.ones_like(loss)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+        """Return one."""
+        return 1.0
+
+    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () one."""
+        return torch.ones_like(loss)
+
+    def log_likelihood(
+        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
+    ) -> Tensor:
+        """Return () minus the loss, less the constant."""
+        return -(loss + constant())
+
+    def test_df(self, df_resid: float) -> None:
+        """Return None."""
+        return
+
+
+@dataclass(frozen=True)
+class PearsonVariance(Dispersion):
+    """Pearson's estimate, the sum of w (y - mu)^2 / V(mu) over n - k, of an exponential family; tests are normal, as in statsmodels' GLM.
+
+    References
+    ----------
+    McCullagh and Nelder (1989), Generalized Linear Models, section 8.3.6.
+    """
+
+    method = "maximum likelihood"
+    likelihood = True
+    squares = False
+    estimated = True
+
+    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () Pearson's statistic over df."""
+        return pearson() / df
+
+    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+        """Return phi."""
+        return max(float(pearson()) / max(nobs - width, 1.0), _LEAST)
+
+    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () phi."""
+        return pearson() / df
+
+    def log_likelihood(
+        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
+    ) -> Tensor:
+        """Return () minus loss / phi, less the constant."""
+        return -(loss / phi + constant())
+
+    def test_df(self, df_resid: float) -> None:
+        """Return None."""
+        return
+
+
+@dataclass(frozen=True)
+class Undefined(Dispersion):
+    """None: the loss is no likelihood, so that only a sandwich is a covariance."""
+
+    method = "M-estimation"
+    likelihood = False
+    squares = False
+    estimated = False
+
+    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () one."""
+        return torch.ones_like(loss)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+        """Return the size of a row's loss."""
+        return max(abs(float(loss)), _LEAST) / nobs
+
+    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Refuse: there is no likelihood."""
+        raise no_likelihood()
+
+    def log_likelihood(
+        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
+    ) -> Tensor:
+        """Refuse: there is no likelihood."""
+        raise no_likelihood()
+
+    def test_df(self, df_resid: float) -> None:
+        """Return None."""
+        return
+
+
+def no_likelihood() -> EstimationError:
+    """Return the error of a log-likelihood that does not exist."""
+    return EstimationError(
+        "The loss is not known to be a likelihood, so there is no log-likelihood and no information criterion; pass "
+        "likelihood=True to the model if it is minus a log-density."
+    )

@@ -1,0 +1,104 @@
+"""The values that a distribution gives a probability, or a density."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from betahat.errors import counted
+
+
+class Support(ABC):
+    """The values that y may have.
+
+    Attributes
+    ----------
+    binary : bool
+        Whether y is a yes or a no, or a share of yeses.
+    outsider : str
+        What a value outside is called: "negative value".
+    place : str
+        What is said of it afterwards: " outside [0, 1]".
+    needed : str
+        What is needed instead: "0 and 1, or shares".
+    """
+
+    binary: ClassVar[bool] = False
+    outsider: ClassVar[str] = "value"
+    place: ClassVar[str] = ""
+    needed: ClassVar[str]
+
+    def outside(self, y: Tensor) -> str | None:
+        """Count the values outside: "3 values outside [0, 1]"; None if there are none."""
+        count = int(self.excludes(y).sum())
+        return f"{counted(count, self.outsider)}{self.place}" if count else None
+
+    @abstractmethod
+    def excludes(self, y: Tensor) -> Tensor:
+        """Return (n, ...) whether each value is outside."""
+
+
+@dataclass(frozen=True)
+class Reals(Support):
+    """All numbers."""
+
+    place = " that is no number"
+    needed = "numbers"
+
+    def excludes(self, y: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(y, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class NonNegative(Support):
+    """Zero and what is above: counts, and whatever else has such a mean (quasi maximum likelihood)."""
+
+    outsider = "negative value"
+    needed = "counts"
+
+    def excludes(self, y: Tensor) -> Tensor:
+        """Return whether each is negative."""
+        return y < 0
+
+
+@dataclass(frozen=True)
+class Positive(Support):
+    """Above zero."""
+
+    place = " of zero or less"
+    needed = "positive numbers"
+
+    def excludes(self, y: Tensor) -> Tensor:
+        """Return whether each is zero or negative."""
+        return y <= 0
+
+
+@dataclass(frozen=True)
+class UnitInterval(Support):
+    """From 0 to 1: no, yes and shares."""
+
+    binary = True
+    place = " outside [0, 1]"
+    needed = "0 and 1, or shares"
+
+    def excludes(self, y: Tensor) -> Tensor:
+        """Return whether each is below 0 or above 1."""
+        return (y < 0) | (y > 1)
+
+
+@dataclass(frozen=True)
+class ZeroOrOne(Support):
+    """0 and 1."""
+
+    binary = True
+    place = " other than 0 and 1"
+    needed = "0 and 1"
+
+    def excludes(self, y: Tensor) -> Tensor:
+        """Return whether each is anything else."""
+        return (y != 0) & (y != 1)

@@ -11,8 +11,8 @@ from scipy import stats
 from torch import nn
 
 import betahat as bh
-from betahat.covariance import leverage
 from betahat.data.blocks import group_sums
+from betahat.fits import influence_sums
 from betahat.solvers.least_squares import row_residuals
 
 # The same sums of products in another order; optima to 1e-12 standard errors.
@@ -669,7 +669,7 @@ def test_large_data_in_any_memory_and_many_pieces(name, monkeypatch):
     true = make(x).fit(bh.Cluster(unit)).cov_params()
     calls = []
     monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", 4096)
-    monkeypatch.setattr(leverage, "group_sums", lambda *given: calls.append(0) or group_sums(*given))
+    monkeypatch.setattr(influence_sums, "group_sums", lambda *given: calls.append(0) or group_sums(*given))
     for some in (x, torch.as_tensor(x), np.asfortranarray(x)):
         for found in (make(some).fit(bh.Cluster(unit)), make(some).fit().with_cov(bh.Cluster(unit))):
             _same(found.cov_params(), true)

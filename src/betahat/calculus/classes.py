@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, root_of_counts, rows_of, times
+from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
 from betahat.data.blocks import Block, gram
 from betahat.data.design import Design
 from betahat.data.threads import remembered
@@ -106,10 +106,6 @@ class ClassRows(Rows):
         for factor in (self.weights, None if weights is None else weights[:, None]):
             residual = residual if factor is None else residual * factor
         return (residual @ self.x).flatten(1) @ self.at.root
-
-    def meat(self, factor: Tensor | None = None) -> Tensor:
-        """Return the sum of s s' factor^2."""
-        return meat_of_scores(self, factor)
 
     def curvatures(self) -> Tensor:
         """Return () the sum of w p_j (1 - p_j), the mean over the classes after the first."""

@@ -16,8 +16,8 @@ from betahat.calculus.autodiff import (
     stacked_gradients,
     value_and_gradient,
 )
-from betahat.calculus.rows import Bread, Point, Rows, meat_of_scores, no_hat_rows, root_of_counts, rows_of, times
-from betahat.data.blocks import Block, gram, product
+from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
+from betahat.data.blocks import Block, gram
 from betahat.data.sample import Batch
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError, OptionError
@@ -84,10 +84,6 @@ class LossRows(Rows):
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -dl/dtheta, each row times its `factor`."""
         return self._scores if factor is None else self._scores * factor[:, None]
-
-    def meat(self, factor: Tensor | None = None) -> Tensor:
-        """Return the sum of s s' factor^2."""
-        return meat_of_scores(self, factor)
 
     @property
     def leverage(self) -> Tensor:
@@ -228,10 +224,6 @@ class OutputRows(Rows):
         """Return (b, k) s = -dl/dtheta, each row times its `factor`."""
         return self._scores if factor is None else self._scores * factor[:, None]
 
-    def meat(self, factor: Tensor | None = None) -> Tensor:
-        """Return the sum of s s' factor^2."""
-        return meat_of_scores(self, factor)
-
     @property
     def leverage(self) -> Tensor:
         """(b,) h = l'' J A^-1 J', or E(l'') with the expected bread: the one-step leverage by the Gauss-Newton approximation, of a single output.
@@ -270,7 +262,7 @@ class OutputRows(Rows):
         if self.jacobian.shape[1] == 1:
             return self.meat(adjust(self.leverage))
         assert not self.at.well_conditioned, "products of a module's columns are never certified"
-        (values, turned), scores = self._hat_spectrum, product(self.scores(), self.at.root)
+        (values, turned), scores = self._hat_spectrum, self.influence()
         there = values > _ROUNDING
         slope = torch.where(there, (adjust(values) - 1.0) / torch.where(there, values, 1.0), 0.0)
         added = torch.einsum("bmr,bm->br", turned, slope * torch.einsum("bmr,br->bm", turned, scores))

@@ -98,13 +98,17 @@ class IndexRows(Rows):
         return times(self.rotated, None if self.curvature is None else self.curvature.sqrt())[:, None]
 
     def meat(self, factor: Tensor | None = None) -> Tensor:
-        """Return the sum of s s' factor^2, in the columns' coordinates or in Z's."""
+        """Return the sum of s s' factor^2, or of u u' factor^2, without making scores."""
         residual = times(self.residual, factor, root_of_counts(self.counts))
         return gram(self.x if self.at.well_conditioned else self.rotated, residual)
 
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
         return times(self.x, times(self.residual, factor))
+
+    def influence(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, r) u = Z's, the residual times xZ, each row times its `factor`."""
+        return times(self.rotated, times(self.residual, factor))
 
     def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
         """Return (R, r); targets may lie between those of the data, where the loss is linear in them."""

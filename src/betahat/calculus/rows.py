@@ -50,6 +50,19 @@ class Point:
     bread: Bread = Bread.OBSERVED
     well_conditioned: bool = False
 
+    @property
+    def meat_width(self) -> int:
+        """How many rows and columns a sum of `Rows.meat` has: k where the columns are well conditioned, else r."""
+        return int(self.root.shape[0 if self.well_conditioned else 1])
+
+    def core(self, meat: Tensor) -> Tensor:
+        """Return (r, r) C = Z'BZ, with Z C Z' the sandwich of the meat B, of a sum of `Rows.meat`."""
+        return self.root.mT @ meat @ self.root if self.well_conditioned else meat
+
+    def influence(self, sums: Tensor) -> Tensor:
+        """Return (m, r) sums of `Rows.influence` from (m, meat_width) sums of `Rows.summands`."""
+        return sums @ self.root if self.well_conditioned else sums
+
 
 class Rows(ABC):
     """A block of rows at a parameter vector.
@@ -105,6 +118,17 @@ class Rows(ABC):
         Tensor
             (b, k).
         """
+
+    def influence(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, r) u = Z's, each row times its `factor`: Z u is a row's influence on the parameters; counts do not enter."""
+        return product(self.scores(factor), self.at.root)
+
+    def summands(self, factor: Tensor | None = None) -> Tensor:
+        """Return (b, meat_width) what products and sums are taken of before `Point` turns them: scores, or influence where they need its digits.
+
+        Well-conditioned columns lose nothing if their sum is turned once, which saves a product with Z for each row.
+        """
+        return self.scores(factor) if self.at.well_conditioned else self.influence(factor)
 
     @property
     @abstractmethod
@@ -195,12 +219,11 @@ class Rows(ABC):
             (R, r).
         """
 
-    @abstractmethod
     def meat(self, factor: Tensor | None = None) -> Tensor:
-        """Return the sum of s s' factor^2: (k, k), or (r, r) of Z's where the columns are collinear.
+        """Return the sum of s s' factor^2, or of u u' factor^2 where the columns are not well conditioned; `Point.core` tells the two apart.
 
-        Z's has columns of like size and direction, so that what follows loses digits in proportion to the
-        condition of the columns, and not to its fourth power.
+        The columns of u = Z's are of similar size and direction, so that what follows loses digits in proportion to the condition of the
+        columns, and not to its fourth power.
 
         Parameters
         ----------
@@ -212,6 +235,7 @@ class Rows(ABC):
         Tensor
             (k, k) or (r, r).
         """
+        return gram(self.summands(factor), root_of_counts(self.counts))
 
 
 # Where 1 - h is below 1e-10, six digits of it are rounding error, and so would be what is divided by it.
@@ -224,15 +248,9 @@ def slack(leverage: Tensor) -> Tensor:
     return torch.where(left < ALONE, torch.nan, left)
 
 
-def meat_of_scores(rows: Rows, factor: Tensor | None) -> Tensor:
-    """Return `Rows.meat` from the scores themselves."""
-    scores = rows.scores(factor)
-    return gram(scores if rows.at.well_conditioned else product(scores, rows.at.root), root_of_counts(rows.counts))
-
-
-def rotated_scores(rows: Rows) -> Tensor:
-    """Return (b, r) Z's, a row's score as often as the row counts."""
-    return product(times(rows.scores(), rows.counts), rows.at.root)
+def counted_influence(rows: Rows) -> Tensor:
+    """Return (b, r) Z's, a row's as often as the row counts."""
+    return rows.influence(rows.counts)
 
 
 def no_hat_rows(bread: Bread) -> str:

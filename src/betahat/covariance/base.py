@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -212,30 +213,25 @@ def sandwich(
         raise EstimationError(
             f"sandwich needs the fit that an estimator is called with, and a meat, a tensor; {described(fit)} and {described(meat)} came."
         )
-    root: Tensor = held(fit, "root")
-    width = root.shape[0 if fit.well_conditioned else 1]
-    meat = to_tensor(meat, root)
+    point = fit.point
+    width, meat = point.meat_width, to_tensor(meat, point.root)
     if meat.shape != (width, width):
         raise EstimationError(
             f"The meat has shape {tuple(meat.shape)}; it must have shape ({width}, {width}), a sum of rows.meat(factor) over the rows."
         )
-    core = root.mT @ meat @ root if fit.well_conditioned else meat
-    return Covariance(root @ core @ root.mT, label, note, df, robust=robust, core=core)
+    return of_core(fit, point.core(meat), label, note, df=df, robust=robust)
 
 
-def of_core(fit: Fit, core: Tensor, label: str, note: str, df_tests: float | None = None) -> Covariance:
-    """Return Z C Z' of a meat C in Z's coordinates that need not be positive semi-definite.
+def sum_core(fit: Fit, term: RowSum) -> Tensor:
+    """Return (r, r) the core of the sum of a term that gives a block's `Rows.meat`."""
+    return fit.point.core(fit.sum_rows(term))
 
-    Parameters
-    ----------
-    fit : Fit
-        With the root Z.
-    core : Tensor
-        (r, r) C.
-    label, note, df_tests
-        As in `Covariance`.
-    """
-    return Covariance(fit.root @ core @ fit.root.mT, label, note + penalised(fit), core=core, df_tests=df_tests)
+
+def of_core(fit: Fit, core: Tensor, label: str, note: str, **others: Any) -> Covariance:
+    """Return the covariance Z C Z' of an (r, r) core C, or of () a multiple of the identity; `others` are fields of `Covariance`."""
+    root: Tensor = held(fit, "root")
+    matrix = root @ core @ root.mT if core.ndim else core * fit.bread
+    return Covariance(matrix, label, note, core=core, **others)
 
 
 def check_held(fit: Fit, covariance: Covariance) -> bool:

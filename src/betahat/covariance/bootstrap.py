@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
+from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, of_core, penalised
 from betahat.covariance.cluster import group_of, time_of
 from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.hac import warn_of_order
-from betahat.covariance.leverage import hat_grams, rotated_sums
+from betahat.covariance.leverage import hat_grams
 from betahat.covariance.replicates import Resampled, WildTest
 from betahat.data.groups import Groups
 from betahat.errors import (
@@ -35,6 +35,7 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fits.fit import Fit
+from betahat.fits.influence_sums import influence_sums
 from betahat.objectives.base import LinearIndex
 from betahat.resampling.block_length import block_lengths
 from betahat.resampling.refits import Replicates
@@ -213,12 +214,12 @@ class Bootstrap(Estimator):
         drawn = Resampled(
             self.kind, plan.seed, reps, failed, fit, resampler, found, plan.share, plan.enumerated, plan.test
         )
-        return Covariance(
-            fit.root @ core @ fit.root.mT,
+        return of_core(
+            fit,
+            core,
             kind.label,
             _note(plan, kind, drawn) + penalised(fit),
             draws=fit.params + steps @ fit.root.mT,
-            core=core,
             df_tests=None if plan.groups is None else float(plan.units - 1),
             resampling=drawn,
             clusters=() if plan.groups is None else clusterings((plan.groups,)),
@@ -364,7 +365,7 @@ class Plan:
         clusters, nobs = float(self.units), float(fit.nobs)
         factor = (clusters - 1.0) / clusters
         factor = factor if crv3 else (nobs - 1.0) / fit.df_resid / factor
-        sample = WildClusters(self.hats, rotated_sums(fit, self.groups), jackknifed, crv3, options.null, factor)
+        sample = WildClusters(self.hats, influence_sums(fit, self.groups), jackknifed, crv3, options.null, factor)
         return WildTest(fit, sample, self.signs, self.seed, self.reps)
 
 

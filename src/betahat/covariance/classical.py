@@ -9,7 +9,7 @@ from torch import Tensor
 
 from betahat.calculus.general import OutputRows
 from betahat.calculus.rows import Rows, root_of_counts, times
-from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, penalised, sandwich
+from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, of_core, penalised
 from betahat.data.blocks import gram
 from betahat.errors import EstimationError, OptionError, is_number, shown
 from betahat.fits.fit import Fit
@@ -58,13 +58,14 @@ class Classical(Estimator):
         scale = fit.dispersion
         df = fit.objective.dispersion.test_df(fit.df_resid)
         if fit.problem.penalty is not None:
-            found = sandwich(fit, scale * _unpenalised(fit), "nonrobust", note[:-1] + penalised(fit), df, robust=False)
+            core = scale * _unpenalised(fit)
+            found = of_core(fit, core, "nonrobust", note[:-1] + penalised(fit), df=df, robust=False)
             if bool((found.matrix.diagonal() < 0).any()):
                 raise EstimationError(
                     "Without the penalty the loss curves downward here, so that it alone is no information; use 'HC0'."
                 )
             return found
-        return Covariance(scale * fit.bread, "nonrobust", note, df, robust=False, core=scale)
+        return of_core(fit, scale, "nonrobust", note, df=df, robust=False)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class FixedScale(Estimator):
         check_unpenalised(fit, "A fixed scale")
         note = "Standard Errors are based on fixed scale"
         core = torch.full_like(fit.dispersion, self.scale)
-        return Covariance(self.scale * fit.bread, "fixed scale", note, noise=self.scale, core=core)
+        return of_core(fit, core, "fixed scale", note, noise=self.scale)
 
 
 def _of_several_outputs(fit: Fit) -> Covariance:
@@ -119,8 +120,7 @@ def _of_several_outputs(fit: Fit) -> Covariance:
         0
     ].mT  # of errors without spread zeros, as their variances are
     (core,) = fit.problem.total(lambda rows: (gram((half @ _hats(rows)).flatten(0, 1)),), fit.point)
-    matrix = fit.root @ core @ fit.root.mT
-    return Covariance(matrix, "nonrobust", note + penalised(fit), fit.df_resid, robust=False, core=core)
+    return of_core(fit, core, "nonrobust", note + penalised(fit), df=fit.df_resid, robust=False)
 
 
 def error_covariance(fit: Fit) -> Tensor:
@@ -173,6 +173,7 @@ def _outputs(rows: Rows) -> OutputRows:
 
 
 def _unpenalised(fit: Fit) -> Tensor:
-    """Return the information without the penalty, in the coordinates of a meat."""
+    """Return (r, r) Z'HZ, H the information without the penalty."""
     (information,) = fit.problem.total(lambda rows: (rows.information(fit.bread_kind),), fit.point)
-    return information if fit.well_conditioned else fit.root.mT @ information @ fit.root
+    core: Tensor = fit.root.mT @ information @ fit.root
+    return core

@@ -6,22 +6,23 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, penalised
+from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, of_core, penalised
 from betahat.covariance.defined import score_sizes
 from betahat.covariance.fixed import warn_of_fixed
-from betahat.covariance.leverage import full, half, rotated_sums, score_sums
+from betahat.covariance.leverage import full, half
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.data.times import check_order
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, shown, user_level
 from betahat.fits.fit import Fit
+from betahat.fits.influence_sums import influence_sums
+from betahat.fits.remembered import of_fit
 from betahat.solvers.least_squares import RowSum, row_residuals
 
 Kind = Literal["CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife"]
@@ -131,28 +132,21 @@ class Cluster(Estimator):
             _sum_finest(fit, ways)
         for size in range(1, len(ways) + 1):
             for chosen in itertools.combinations(ways, size):
-                groups = fit.once(chosen, partial(_joint, chosen))
+                groups = _joint(fit, chosen)
                 meat, adjusted = _meat(fit, groups, kind, self.target)
                 if adjusted.fixed if adjusted is not None else size == 1:
                     warn_of_fixed(fit, groups, known=adjusted is not None)
                 part = _factor(kind, smallest if shared else groups.count, fit) * meat
                 core = core + part if size % 2 else core - part
-        matrix = fit.root @ core @ fit.root.mT
         note = f"Standard Errors are robust to cluster correlation ({_NOTES.get(kind, kind)})"
         tests = float(smallest - 1) if self.df_correction else None
-        found = Covariance(
-            matrix,
-            _LABELS.get(kind, kind),
-            note + penalised(fit),
-            core=core,
-            df_tests=tests,
-            clusters=clusterings(ways),
-        )
+        label = _LABELS.get(kind, kind)
+        found = of_core(fit, core, label, note + penalised(fit), df_tests=tests, clusters=clusterings(ways))
         if len(ways) > 1:
             return _repaired(fit, found, ways) if self.psd == "repair" else found
         if adjusted is None or kind == "jackknife":
             return found
-        identity = torch.eye(len(matrix)).to(matrix)
+        identity = torch.eye(len(fit.params)).to(fit.params)
         return replace(
             found,
             df=adjusted.t_df(identity),
@@ -213,7 +207,7 @@ def _counting(fit: Fit, groups: Groups) -> Groups:
 
 def _known(fit: Fit, groups: Groups) -> Groups:
     """Return the first groups of this partition that the fit has met."""
-    met: list[Groups] = fit.once("groups", list)
+    met = _met(fit)
     for other in met:
         same = other.count == groups.count and other.name == groups.name and other.labels.equals(groups.labels)
         if same and torch.equal(other.codes, groups.codes):
@@ -222,20 +216,23 @@ def _known(fit: Fit, groups: Groups) -> Groups:
     return groups
 
 
+@of_fit
+def _met(fit: Fit) -> list[Groups]:
+    """Return the partitions that the fit has met, to which others are added."""
+    return []
+
+
 def _sum_finest(fit: Fit, ways: tuple[Groups, ...]) -> None:
-    """Take the sums of scores over several ways and some of their intersections from those over the finest one."""
-    finest = fit.once(ways, partial(_joint, ways))
-    sums = score_sums(fit, finest)
+    """Take the sums over several ways and some of their intersections from those over the finest one."""
+    finest = _joint(fit, ways)
+    sums = influence_sums(fit, finest)
     for size in range(1, len(ways)):
         for chosen in itertools.combinations(ways, size):
-            groups = fit.once(chosen, partial(_joint, chosen))
+            groups = _joint(fit, chosen)
             codes = torch.empty(finest.count, dtype=torch.int64, device=finest.codes.device)
             codes[finest.codes] = groups.codes
-            fit.once(("scores", groups), partial(_added, sums, codes, groups.count))
-
-
-def _added(sums: Tensor, codes: Tensor, count: int) -> Tensor:
-    return sums.new_zeros(count, sums.shape[1]).index_add_(0, codes, sums)
+            coarser = sums.new_zeros(groups.count, sums.shape[1]).index_add_(0, codes, sums)
+            influence_sums.learn(coarser, fit, groups)
 
 
 def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
@@ -262,7 +259,9 @@ def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
             )
 
 
-def _joint(chosen: tuple[Groups, ...]) -> Groups:
+@of_fit
+def _joint(fit: Fit, chosen: tuple[Groups, ...]) -> Groups:
+    """Return the intersection of some ways."""
     return chosen[0] if len(chosen) == 1 else intersection(chosen)
 
 
@@ -277,8 +276,7 @@ def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Ad
     elif kind == "CR2":
         adjusted = half(fit, groups, target)
     else:
-        meat = gram(score_sums(fit, groups))
-        return fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat, None
+        return gram(influence_sums(fit, groups)), None
     return gram(adjusted.scores), adjusted
 
 
@@ -362,7 +360,7 @@ def _absorbed(fit: Fit, ways: tuple[Groups, ...]) -> Tensor:
     turn = fit.root.mT @ fit.triangle.mT @ fit.triangle  # Z's s to s
     plain = ((turn.mT @ score_sizes(fit)) * turn.mT).sum(1).sqrt()
     for way in ways:
-        sums = (rotated_sums(fit, way) @ turn).abs().amax(0)
+        sums = (influence_sums(fit, way) @ turn).abs().amax(0)
         still = sums <= _STILL * plain
         if int(still.sum()) >= (way.count - 1) * max(len(fit.equations), 1):
             absorbed |= still

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
+from betahat.covariance.base import Covariance, Estimator, keep_given, of_core, penalised
 from betahat.covariance.hac import refuse_counts
 from betahat.covariance.near_rows import Places, near_products
 from betahat.data.groups import read_numbers
@@ -81,16 +80,15 @@ class Conley(Estimator):
         longitude = read_numbers(fit.sample, self.longitude, "longitude")
         if self.distance == "great-circle":
             _check_degrees(latitude, longitude)
-        scores = fit.map_rows(rotated_scores)
         places = Places(
             latitude, longitude, float(self.cutoff), self.distance == "great-circle", self.kernel == "bartlett"
         )
-        core = near_products(scores, places)
+        core = near_products(fit.map_rows(lambda rows: rows.influence()), places)
         if self.correction:
             core = core * (fit.nobs / fit.df_resid)
         unit = " km" if self.distance == "great-circle" else ""
         note = f"Standard Errors are robust to spatial correlation within {float(self.cutoff):g}{unit} (Conley, {self.kernel} kernel)"
-        return of_core(fit, core, "Conley", note)
+        return of_core(fit, core, "Conley", note + penalised(fit))
 
 
 def _check_degrees(latitude: Tensor, longitude: Tensor) -> None:

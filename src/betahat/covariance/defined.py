@@ -9,7 +9,6 @@ from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Covariance
-from betahat.data.blocks import product
 from betahat.data.container import held, replaced
 from betahat.data.sample import Removed
 from betahat.errors import ClusterWarning, EstimationError, listed, user_level
@@ -90,8 +89,7 @@ def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
 def score_sizes(fit: Fit) -> Tensor:
     """Return (r, r), in Z's coordinates, a bound of the meat of the scores as single rows, by their squares: P <= k diag(P)."""
     squares = fit.sum_rows(_squares)
-    spread = torch.diag(squares * len(squares))
-    return fit.root.mT @ spread @ fit.root if fit.well_conditioned else spread
+    return fit.point.core(torch.diag(squares * len(squares)))
 
 
 def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
@@ -122,5 +120,5 @@ def _unit(fit: Fit) -> float:
 
 
 def _squares(rows: Rows) -> Tensor:
-    scores = rows.scores() if rows.at.well_conditioned else product(rows.scores(), rows.at.root)
-    return times(scores.square(), rows.counts).sum(0)
+    """Return (meat_width,) the diagonal of the meat."""
+    return times(rows.summands().square(), rows.counts).sum(0)

@@ -7,12 +7,12 @@ import warnings
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Rows, rotated_scores
-from betahat.covariance.leverage import rotated_sums
+from betahat.calculus.rows import Rows, counted_influence
 from betahat.data.blocks import group_grams
 from betahat.data.groups import Groups
 from betahat.errors import ClusterWarning, listed, user_level
 from betahat.fits.fit import Fit
+from betahat.fits.influence_sums import influence_sums
 from betahat.solvers.lengths import lengths
 
 # Sums of scores that cancel do so to rounding, and to the optimum's tolerance, of the largest.
@@ -57,7 +57,7 @@ def fixed_coefficients(fit: Fit, groups: Groups) -> list[str]:
     clusters' sums, which are there anyway. Where it is not empty, rows tell whose directions there are in it: none where there are more
     coefficients than clusters, or where the means of clusters were taken off.
     """
-    sums = rotated_sums(fit, groups)
+    sums = influence_sums(fit, groups)
     basis = torch.linalg.eigh(sums.mT @ sums).eigenvectors
     sizes = torch.linalg.vector_norm(sums @ basis, dim=0)
     still = basis[:, sizes <= _STILL * sizes.max()]
@@ -75,7 +75,7 @@ def _of_one_cluster(fit: Fit, groups: Groups, still: Tensor) -> Tensor:
     every = -(-len(groups.codes) // _LOOKED_AT)
     places = torch.arange(0, len(groups.codes), every, device=groups.codes.device)
     places = places[torch.argsort(groups.codes[places], stable=True)]
-    scores = torch.cat([part @ still for part in fit.each_in(places, rotated_scores)])
+    scores = torch.cat([part @ still for part in fit.each_in(places, counted_influence)])
     spectrum, vectors = torch.linalg.eigh(scores.mT @ scores)
     seen = spectrum > _OUTSIDE * spectrum[-1]
     white: Tensor = vectors[:, seen] * spectrum[seen].rsqrt()  # in which the products of all rows are the identity
@@ -86,7 +86,7 @@ def _of_one_cluster(fit: Fit, groups: Groups, still: Tensor) -> Tensor:
         return found
 
     def squares(rows: Rows) -> Tensor:
-        return (rotated_scores(rows) @ found).square()
+        return (counted_influence(rows) @ found).square()
 
     spread = fit.sum_groups(groups.codes, groups.count, squares)
     return found[:, spread.sum(0) - spread.amax(0) <= _OUTSIDE * every * spectrum[-1]]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from betahat.calculus.autodiff import value_and_gradient
 from betahat.calculus.rows import Rows
-from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
+from betahat.covariance.base import Covariance, Estimator, keep_given, of_core, penalised
 from betahat.covariance.cluster import time_of
 from betahat.covariance.kernels import (
     KernelName,
@@ -26,7 +26,6 @@ from betahat.covariance.kernels import (
     weights_of_lags,
 )
 from betahat.covariance.told import told_option
-from betahat.data.blocks import product
 from betahat.data.design import Design
 from betahat.data.times import calendar
 from betahat.errors import (
@@ -41,6 +40,7 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fits.fit import Fit
+from betahat.fits.remembered import of_fit
 from betahat.lazy import lazily
 from betahat.solvers.memory import check_numbers_fit
 
@@ -130,16 +130,15 @@ class HAC(Estimator):
         series = series_in_time(fit, self.time)
         if not rule and not self.prewhiten:
             weights, lags = self._weights(series, None, fit)
-            each = series.each(fit, _plain_scores if fit.well_conditioned else _rotated)
             if fit.problem.penalty is None:
-                meat = lagged_products((scores for scores, _ in each), weights)
+                each = series.each(fit, lambda rows: rows.summands())
+                core = fit.point.core(lagged_products((part for part, _ in each), weights))
             else:
-                mean = _mean_score(fit) if fit.well_conditioned else _mean_score(fit) @ fit.root
-                meat = lagged_products((scores - mean * there for scores, there in each), weights)
-            core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
+                each, mean = series.each(fit, lambda rows: rows.influence()), _mean_influence(fit)
+                core = lagged_products((part - mean * there for part, there in each), weights)
         else:
             series.check_whole()
-            scores = fit.once("rotated scores", lambda: fit.map_rows(_rotated)) - _mean_score(fit) @ fit.root
+            scores = _influences(fit) - _mean_influence(fit)
             scores = scores if series.order is None else scores[series.order]
             whole, half = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
             # a vector autoregression turns with the coordinates, and a rule for the bandwidth looks at the columns' own
@@ -152,7 +151,7 @@ class HAC(Estimator):
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""
-        return with_lags(of_core(fit, core, "HAC", note + white + series.note), self, weights)
+        return with_lags(of_core(fit, core, "HAC", note + white + series.note + penalised(fit)), self, weights)
 
     def _weights(self, series: Series, scores: Tensor | None, fit: Fit) -> tuple[Tensor, str]:
         """Return the lags' weights, and a word on them."""
@@ -326,12 +325,10 @@ def refuse_counts(fit: Fit, what: str) -> None:
         )
 
 
-def _plain_scores(rows: Rows) -> Tensor:
-    return rows.scores()
-
-
-def _rotated(rows: Rows) -> Tensor:
-    return product(rows.scores(), rows.at.root)
+@of_fit
+def _influences(fit: Fit) -> Tensor:
+    """Return (n, r) Z's."""
+    return fit.map_rows(lambda rows: rows.influence())
 
 
 def _constant_free(fit: Fit) -> Tensor:
@@ -344,9 +341,9 @@ def _constant_free(fit: Fit) -> Tensor:
     return weights
 
 
-def _mean_score(fit: Fit) -> Tensor:
-    """Return (k,) the mean of the scores, which is zero but for a penalty's gradient."""
+def _mean_influence(fit: Fit) -> Tensor:
+    """Return (r,) the mean of Z's, which is zero but for a penalty's gradient."""
     penalty = fit.problem.penalty
     if penalty is None:
-        return torch.zeros_like(fit.params)
-    return value_and_gradient(penalty, fit.params)[1] / fit.nobs
+        return fit.root.new_zeros(fit.rank)
+    return value_and_gradient(penalty, fit.params)[1] @ fit.root / fit.nobs

@@ -11,6 +11,7 @@ from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
 from betahat.errors import EstimationError, counted
 from betahat.fits.fit import Fit
+from betahat.fits.remembered import of_fit
 from betahat.objectives.own import ModelLoss
 from betahat.solvers.least_squares import RowSum
 
@@ -57,7 +58,8 @@ class Discounted:
         return (1.0 - leverage) ** (-0.5 * self.share * delta)
 
 
-def _highest_leverage(rows: Rows) -> Tensor:
+def _full_leverages(rows: Rows) -> Tensor:
+    """Return () how many rows alone fix a coefficient."""
     return torch.isnan(slack(rows.largest_leverage)).sum()
 
 
@@ -143,7 +145,7 @@ class HC2(Estimator):
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
         """The meat, and the check of the leverages."""
-        return (Meat(1), _highest_leverage)
+        return (Meat(1), _full_leverages)
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class HC3(Estimator):
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
         """The meat, and the check of the leverages."""
-        return (Meat(2), _highest_leverage)
+        return (Meat(2), _full_leverages)
 
 
 @dataclass(frozen=True)
@@ -259,10 +261,13 @@ class HC5(Estimator):
         """Return A^-1 (sum s s' / (1 - h)^(d / 2)) A^-1."""
         _check_leverage(fit, "HC5")
         mean = fit.rank / fit.numbers
-        highest = fit.once("highest leverage", lambda: float(fit.map_rows(lambda rows: rows.largest_leverage).max()))
-        return _covariance(
-            fit, fit.sum_rows(Discounted(mean, (max(4.0, 0.7 * highest / mean),), 0.5)), "HC5", leveraged=True
-        )
+        cap = max(4.0, 0.7 * _highest_leverage(fit) / mean)
+        return _covariance(fit, fit.sum_rows(Discounted(mean, (cap,), 0.5)), "HC5", leveraged=True)
+
+
+@of_fit
+def _highest_leverage(fit: Fit) -> float:
+    return float(fit.map_rows(lambda rows: rows.largest_leverage).max())
 
 
 def _leveraged(fit: Fit, power: int) -> Tensor:
@@ -271,7 +276,7 @@ def _leveraged(fit: Fit, power: int) -> Tensor:
 
 
 def _check_leverage(fit: Fit, label: str) -> None:
-    if bool(fit.sum_rows(_highest_leverage)):
+    if bool(fit.sum_rows(_full_leverages)):
         leverage = fit.map_rows(lambda rows: rows.largest_leverage)
         rows = torch.nonzero(torch.isnan(slack(leverage))).flatten().tolist()
         if isinstance(fit.objective, ModelLoss) and not fit.objective.affine:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, root_of_counts
-from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, penalised
+from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, of_core, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import left_out
 from betahat.data.blocks import gram
@@ -87,15 +87,16 @@ class Jackknife(Estimator):
             steps = _cluster_steps(fit, groups, self.refit)
             products = gram(steps - steps.mean(0) if self.center == "mean" else steps)
         squares = products * ((count - 1.0) / count if self.correction else 1.0)
-        core = None if self.refit and not _exact(fit) else squares
-        matrix = squares if core is None else fit.root @ core @ fit.root.mT
         if fit.objective.dispersion.squares and isinstance(fit.objective, LinearIndex):
             how = ""
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
         label, note = self._named(f"{what}{how}")
         df_tests = count - 1.0 if self.df_correction else None
-        return Covariance(matrix, label, note + penalised(fit), core=core, df_tests=df_tests, clusters=ways)
+        note += penalised(fit)
+        if self.refit and not _exact(fit):
+            return Covariance(squares, label, note, df_tests=df_tests, clusters=ways)
+        return of_core(fit, squares, label, note, df_tests=df_tests, clusters=ways)
 
     def _named(self, how: str) -> tuple[str, str]:
         """Return a label and a sentence; statsmodels' own for what it has."""
@@ -114,13 +115,13 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
         numbers = progress(range(groups.count), "jackknife")
         return torch.stack([refit_without(fit, rows[groups.codes == g]) - fit.params for g in numbers])
-    steps, fixed = left_out(fit, groups)
-    if fixed:
+    found = left_out(fit, groups)
+    if found.fixed:
         raise EstimationError(
             f"Without some cluster of {groups.name} a coefficient cannot be estimated, a dummy of its own say, so that the jackknife is not "
             "defined; leave that column out, or use Cluster(kind='CR3'), which is right for the other coefficients."
         )
-    return steps
+    return found.steps
 
 
 def _row_products(fit: Fit, refit: bool) -> tuple[Tensor, Tensor]:
@@ -142,7 +143,7 @@ def _row_products(fit: Fit, refit: bool) -> tuple[Tensor, Tensor]:
 
 def _products(rows: Rows) -> Tensor:
     """Return (r + 1, r + 1) the products of the steps and a one."""
-    hats, scores, often = rows.hat_rows, rows.scores() @ rows.at.root, root_of_counts(rows.counts)
+    hats, scores, often = rows.hat_rows, rows.influence(), root_of_counts(rows.counts)
     inner = torch.eye(hats.shape[1]).to(hats) - hats @ hats.mT
     single = hats.shape[1] == 1
     if bool(((inner[:, :, 0] if single else torch.linalg.eigvalsh(inner)[:, :1]) < _FULL).any()):

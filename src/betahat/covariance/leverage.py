@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.index import IndexRows, index_rows
-from betahat.calculus.rows import Rows, root_of_counts, rotated_scores, times
+from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.adjustments import (
     Part,
     full_of_pairs,
@@ -20,100 +21,76 @@ from betahat.covariance.adjustments import (
 )
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.batches import batches
-from betahat.data.blocks import gram, group_sums, sums_at_once
-from betahat.data.design import Design
+from betahat.data.blocks import gram
 from betahat.data.groups import Groups
 from betahat.data.threads import in_order
 from betahat.fits.fit import Fit
+from betahat.fits.influence_sums import influence_sums
+from betahat.fits.remembered import of_fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
-from betahat.solvers.least_squares import row_residuals
 from betahat.solvers.memory import check_numbers_fit
 
 # Clusters are taken together while their rows have so many numbers.
 _NUMBERS = 2**17
 
 
-def score_sums(fit: Fit, groups: Groups) -> Tensor:
-    """Return (G, k) the sums of scores over groups, or (G, r) in Z's coordinates as `Rows.meat`.
-
-    All scores sum to the gradient of a penalty, and so they are taken about their mean where there is one.
-    """
-
-    def compute() -> Tensor:
-        sums = _sums(fit, groups)
-        return sums if fit.problem.penalty is None else sums - sums.mean(0)
-
-    return fit.once(("scores", groups), compute)
-
-
-def _sums(fit: Fit, groups: Groups) -> Tensor:
-    sample, known = fit.problem.sample, fit.sums.pop(row_residuals, None)
-    if not fit.well_conditioned:
-        return fit.sum_groups(groups.codes, groups.count, rotated_scores)
-    if not isinstance(fit.objective, LinearIndex) or not isinstance(sample, Design) or not sums_at_once(sample.exog):
-        return fit.sum_groups(groups.codes, groups.count, _counted_scores)
-    if known is None:
-        known = fit.map_rows(row_residuals)
-    else:  # the regressors are read once more
-        fit.check_data()
-    return group_sums(sample.exog, times(known, sample.counts), groups.codes, groups.count)
-
-
-def rotated_sums(fit: Fit, groups: Groups) -> Tensor:
-    """Return (G, r) the sums of scores over groups in Z's coordinates."""
-    scores = score_sums(fit, groups)
-    return scores @ fit.root if fit.well_conditioned else scores
-
-
+@of_fit
 def half(fit: Fit, groups: Groups, target: str) -> Adjusted:
     """Return CR2 of a fit of any model whose rows have leverage.
 
     The errors' covariance of weighted least squares is the identity or the inverse weights, by `target`; a generalized linear model has its
     variance function.
     """
-
-    def compute() -> Adjusted:
-        if _homoskedastic(fit, target):
-            middle = _middle(fit.sum_rows(_squares))
-            return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
-        objective = fit.objective
-        varies = isinstance(objective, LinearIndex) and objective.variance(fit.params[:1]) is not None
-        if varies or _weighted(fit):
-            return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
-        sums = rotated_sums(fit, groups)
-        return _adjusted(fit, groups, _hats, lambda rows, some: half_adjusted(rows, sums[some]))
-
-    return fit.once(("half", target, groups), compute)
+    if _homoskedastic(fit, target):
+        middle = _middle(fit.sum_rows(_squares))
+        return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
+    objective = fit.objective
+    varies = isinstance(objective, LinearIndex) and objective.variance(fit.params[:1]) is not None
+    if varies or _weighted(fit):
+        return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
+    sums = influence_sums(fit, groups)
+    return _adjusted(fit, groups, _hats, lambda rows, some: half_adjusted(rows, sums[some]))
 
 
-def full(fit: Fit, groups: Groups, target: str = "inverse_weights") -> Adjusted:
+@of_fit
+def full(fit: Fit, groups: Groups, target: str) -> Adjusted:
     """Return CR3; see `half`."""
-
-    def compute() -> Adjusted:
-        if _homoskedastic(fit, target):
-            return _adjusted(fit, groups, _pairs, lambda rows, _: full_of_pairs(rows), _middle(fit.sum_rows(_squares)))
-        sums = rotated_sums(fit, groups)
-        return _adjusted(fit, groups, _hats, lambda rows, some: fully_adjusted(rows, sums[some]))
-
-    return fit.once(("full", target, groups), compute)
+    if _homoskedastic(fit, target):
+        return _adjusted(fit, groups, _pairs, lambda rows, _: full_of_pairs(rows), _middle(fit.sum_rows(_squares)))
+    sums = influence_sums(fit, groups)
+    return _adjusted(fit, groups, _hats, lambda rows, some: fully_adjusted(rows, sums[some]))
 
 
-def left_out(fit: Fit, groups: Groups) -> tuple[Tensor, bool]:
-    """Return (G, r) the steps to the fits without each cluster in Z's coordinates, up to the sign, and whether one fixes a direction."""
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """The fits without each cluster.
 
-    def compute() -> tuple[Tensor, bool]:
-        sums = rotated_sums(fit, groups)
-        steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
-        return steps, bool(fixed.any())
+    Attributes
+    ----------
+    steps : Tensor
+        (G, r) from the estimate to theirs in Z's coordinates, up to the sign.
+    fixed : bool
+        Whether some cluster alone fixes a direction, so that there is no such fit.
+    """
 
-    return fit.once(("left out", groups), compute)
+    steps: Tensor
+    fixed: bool
 
 
+@of_fit
+def left_out(fit: Fit, groups: Groups) -> LeftOut:
+    """Return the steps to the fits without each cluster."""
+    sums = influence_sums(fit, groups)
+    steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
+    return LeftOut(steps, bool(fixed.any()))
+
+
+@of_fit
 def hat_grams(fit: Fit, groups: Groups) -> Tensor:
     """Return (G, r, r) the clusters' shares of the information, in Z's coordinates."""
     check_numbers_fit(2 * groups.count * fit.rank**2, f"The leverages of {groups.count} clusters", fit.params.device)
-    return fit.once(("hats", groups), lambda: _by_cluster(fit, groups, _hats, lambda rows, _: (rows.mT @ rows,))[0])
+    return _by_cluster(fit, groups, _hats, lambda rows, _: (rows.mT @ rows,))[0]
 
 
 def _weighted(fit: Fit) -> bool:
@@ -200,7 +177,3 @@ def _middle(squares: Tensor) -> Tensor:
     """Return C = [[Q, -I], [-I, 0]]."""
     eye = torch.eye(len(squares)).to(squares)
     return torch.cat([torch.cat([squares, -eye], 1), torch.cat([-eye, torch.zeros_like(eye)], 1)])
-
-
-def _counted_scores(rows: Rows) -> Tensor:
-    return times(rows.scores(), rows.counts)

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_one_variance, check_unpenalised
+from betahat.covariance.base import (
+    Covariance,
+    Estimator,
+    check_likelihood,
+    check_one_variance,
+    check_unpenalised,
+    of_core,
+    sum_core,
+)
 from betahat.covariance.hc import Meat
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
@@ -42,8 +50,7 @@ class OPG(Estimator):
         check_likelihood(fit, "the inverse of its scores' outer products")
         check_unpenalised(fit, "OPG")
         check_one_variance(fit, "OPG")
-        meat = fit.sum_rows(Meat(0))
-        core = fit.root.mT @ meat @ fit.root if fit.well_conditioned else meat
+        core = sum_core(fit, Meat(0))
         scale = core.diagonal().sqrt()
         lower, failed = torch.linalg.cholesky_ex(core / scale / scale[:, None])
         if bool(failed) or bool(lower.diagonal().min() < 1e-7):
@@ -54,7 +61,7 @@ class OPG(Estimator):
         scale = fit.dispersion / scale
         inverse = torch.cholesky_inverse(lower) * scale * scale[:, None]
         note = "Standard Errors are from the outer product of the gradients (OPG)"
-        return Covariance(fit.root @ inverse @ fit.root.mT, "OPG", note, core=inverse)
+        return of_core(fit, inverse, "OPG", note)
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.index import index_rows
-from betahat.calculus.rows import rotated_scores
-from betahat.covariance.base import Covariance, Estimator, keep_given, of_core
+from betahat.covariance.base import Covariance, Estimator, keep_given, of_core, penalised
 from betahat.covariance.cluster import group_of, time_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts, warn_of_order, with_lags
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
-from betahat.covariance.leverage import rotated_sums
 from betahat.data.groups import Groups
 from betahat.data.times import gaps
 from betahat.errors import (
@@ -31,6 +29,7 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fits.fit import Fit
+from betahat.fits.influence_sums import influence_sums
 from betahat.lazy import lazily
 from betahat.solvers.memory import check_numbers_fit
 
@@ -102,11 +101,10 @@ class DriscollKraay(Estimator):
         refuse_counts(fit, "Driscoll and Kraay's covariance")
         times = _times(fit, self.time)
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, times.count)
-        core = _factor(self.correction, times.count, fit) * lagged_products([rotated_sums(fit, times)], weights)
+        core = _factor(self.correction, times.count, fit) * lagged_products([influence_sums(fit, times)], weights)
         note = f"Driscoll and Kraay Standard Errors are robust to cluster correlation (HAC-Groupsum){_other(self.kernel, lags)}"
-        return with_lags(
-            of_core(fit, core, "hac-groupsum", note, times.count - 1.0 if self.df_correction else None), self, weights
-        )
+        df = times.count - 1.0 if self.df_correction else None
+        return with_lags(of_core(fit, core, "hac-groupsum", note + penalised(fit), df_tests=df), self, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +170,11 @@ class PanelNeweyWest(Estimator):
         room = (last - first + len(weights)).cumsum(0)
         begin = torch.nn.functional.pad(room, (1, 0))[:-1] - first
         check_numbers_fit(int(room[-1]) * fit.rank, "The units' padded series", fit.params.device)
-        series = fit.sum_groups(begin[units.codes] + places, int(room[-1]), rotated_scores)
+        series = fit.sum_groups(begin[units.codes] + places, int(room[-1]), lambda rows: rows.influence())
         core = _factor(self.correction, units.count, fit) * lagged_products([series], weights)
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){_other(self.kernel, lags)}"
-        return with_lags(
-            of_core(fit, core, "hac-panel", note, units.count - 1.0 if self.df_correction else None), self, weights
-        )
+        df = units.count - 1.0 if self.df_correction else None
+        return with_lags(of_core(fit, core, "hac-panel", note + penalised(fit), df_tests=df), self, weights)
 
     def _units(self, fit: Fit) -> Groups:
         """Return the units; without `panel`, rows between which time does not fall are one."""
@@ -253,7 +250,7 @@ class PanelCorrected(Estimator):
         mixed = (sigma @ columns.reshape(units.count, -1)).view_as(columns)
         core = torch.einsum("itr,its->rs", columns, mixed)
         note = "Standard Errors are panel-corrected, robust to correlation of the units within periods"
-        return of_core(fit, core, "panel-corrected", note)
+        return of_core(fit, core, "panel-corrected", note + penalised(fit))
 
     def _errors(self, residuals: Tensor, there: Tensor) -> Tensor:
         """Return (N, N) the covariance of the units' residuals."""

@@ -264,7 +264,7 @@ class Fit:
         """
         return self.loss.new_tensor(self.fact("pearson", lambda: float(self.sum_rows(pearson))))
 
-    @property
+    @remembered
     def point(self) -> Point:
         """Where rows are looked at."""
         return Point(held(self, "params"), held(self, "root"), self.bread_kind, self.well_conditioned)

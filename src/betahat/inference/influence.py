@@ -232,9 +232,8 @@ class Influence:
 
     @cached_property
     def _changes(self) -> Tensor:
-        bread = self.fit.bread
-        scores = self.fit.map_rows(lambda rows: rows.scores(slack(rows.leverage).reciprocal()))
-        return scores @ bread
+        steps = self.fit.map_rows(lambda rows: rows.influence(slack(rows.leverage).reciprocal()))
+        return steps @ self.fit.root.mT
 
     @cached_property
     def _scaled_changes(self) -> Tensor:

@@ -148,7 +148,7 @@ class LikelihoodInfluence:
     @cached_property
     def _steps(self) -> Tensor:
         """(n, r) the changes in Z's coordinates."""
-        return self.fit.map_rows(lambda rows: rows.scores() @ rows.at.root) / self._slack[:, None]
+        return self.fit.map_rows(lambda rows: rows.influence()) / self._slack[:, None]
 
     @cached_property
     def _cooks(self) -> Tensor:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from betahat.calculus.autodiff import hessian_matrix, stacked_gradients
 from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, times
-from betahat.data.blocks import Block, blocks, gram, product, total
+from betahat.data.blocks import Block, blocks, gram, total
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
+from betahat.fits.remembered import of_fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.own import ModelLoss
@@ -93,7 +94,7 @@ def point_of(fit: Fit) -> Point:
 
 def packed(fit: Fit) -> bool:
     """Tell whether each replicate has its own information: a row has a share of it, of not too many numbers."""
-    return fit.rank <= _WIDE and (closed(fit) or fit.once("row shares", lambda: _has_shares(fit)))
+    return fit.rank <= _WIDE and (closed(fit) or _has_shares(fit))
 
 
 def closed(fit: Fit) -> bool:
@@ -101,6 +102,7 @@ def closed(fit: Fit) -> bool:
     return isinstance(fit.objective, LinearIndex | Softmax)
 
 
+@of_fit
 def _has_shares(fit: Fit) -> bool:
     """Tell whether a row's share of the information, or its Gauss-Newton approximation, is a square."""
     if not isinstance(fit.objective, ModelLoss):
@@ -126,8 +128,8 @@ def _width(fit: Fit) -> int:
 
 def _row_products(fit: Fit, rows: Rows) -> Tensor:
     """Return (b, p) what is summed over rows: the information's upper triangle, the scores, their squares and products; counts do not enter."""
-    plain = rows.scores()
-    turned, upper = product(plain, fit.root), torch.triu_indices(fit.rank, fit.rank, device=plain.device)
+    turned = rows.influence()
+    upper = torch.triu_indices(fit.rank, fit.rank, device=turned.device)
     parts = [turned]
     if packed(fit):
         first, *others = rows.hat_rows.unbind(1)
@@ -136,7 +138,7 @@ def _row_products(fit: Fit, rows: Rows) -> Tensor:
             products += hats[:, upper[0]] * hats[:, upper[1]]
         parts = [products, turned]
     if not closed(fit):
-        parts.append(plain.square())
+        parts.append(rows.scores().square())
         if fit.rank <= _WIDE:
             parts.append(turned[:, upper[0]] * turned[:, upper[1]])
     return torch.cat(parts, 1)
@@ -225,7 +227,7 @@ def score_factor(fit: Fit) -> Tensor | None:
 
 
 def _sum_of_products(rows: Rows) -> Tensor:
-    return gram(product(rows.scores(), rows.at.root), root_of_counts(rows.counts))
+    return gram(rows.influence(), root_of_counts(rows.counts))
 
 
 def plain_information(fit: Fit) -> Tensor:
@@ -234,7 +236,7 @@ def plain_information(fit: Fit) -> Tensor:
     if fit.bread_kind is Bread.OBSERVED or (fit.bread_kind is Bread.EXPECTED and closed(fit)):
         share = penalty_of(fit)
         return eye if share is None else eye - share.information
-    return fit.once("information", lambda: _sample_information(fit))
+    return _sample_information(fit)
 
 
 def unshared_information(fit: Fit) -> Tensor | None:
@@ -255,6 +257,7 @@ def _sum_of_shares(rows: Rows) -> Tensor:
     )
 
 
+@of_fit
 def _sample_information(fit: Fit) -> Tensor:
     return fit.root.mT @ replace(fit.problem, penalty=None).evaluate(fit.params, Bread.OBSERVED).information @ fit.root
 

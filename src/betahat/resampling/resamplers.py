@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.problem import Penalty, Problem
-from betahat.calculus.rows import Bread, Point, Rows, rotated_scores
+from betahat.calculus.rows import Bread, Point, Rows, counted_influence
 from betahat.data.progress import progress
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
@@ -238,7 +238,7 @@ def _sandwich(sample: Sample, codes: Tensor | None, often: Tensor | None) -> Cor
             assert often is not None
             plain = Problem(fit.objective, fit.sample, fit.problem.penalty)
             sums, start = at.params.new_zeros(len(often), fit.rank), 0
-            for values in plain.each(rotated_scores, at):
+            for values in plain.each(counted_influence, at):
                 sums.index_add_(0, codes[start : start + len(values)], values)
                 start += len(values)
             meat = sums.mT @ (sums * often[:, None])
@@ -278,13 +278,13 @@ def _weighted_scores(drawn: Tensor, power: float, rows: Rows) -> tuple[Tensor]:
 
 
 def _summed_scores(rows: Rows) -> Tensor:
-    return rotated_scores(rows).sum(0)
+    return counted_influence(rows).sum(0)
 
 
 def unit_scores(fit: Fit, weights: RowWeights) -> Tensor:
     """Return (units, r) the sums of scores over units, in Z's coordinates."""
     codes, owners = weights.codes, weights.owners
     if codes is not None:
-        return fit.sum_groups(codes, weights.scheme.units, rotated_scores)
-    scores = fit.map_rows(lambda rows: rows.scores() @ rows.at.root)
+        return fit.sum_groups(codes, weights.scheme.units, counted_influence)
+    scores = fit.map_rows(lambda rows: rows.influence())
     return scores if owners is None else scores[owners]

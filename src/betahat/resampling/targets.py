@@ -182,7 +182,7 @@ def _slack(rows: Rows, power: float) -> Tensor:
 
 def scaled_scores(rows: Rows, power: float) -> Tensor:
     """Return (b, r) Z's scores, of residuals divided by (1 - h)^power."""
-    return rows.scores(None if power == 0.0 else _slack(rows, power)) @ rows.at.root
+    return rows.influence(None if power == 0.0 else _slack(rows, power))
 
 
 def _index(rows: Rows) -> Tensor:

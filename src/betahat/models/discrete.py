@@ -33,7 +33,8 @@ from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
-from betahat.results.discrete import DiscreteResults, MultinomialResults
+from betahat.results.index import DiscreteResults
+from betahat.results.multinomial import MultinomialResults
 from betahat.solvers.least_squares import Rank
 
 if TYPE_CHECKING:

@@ -47,9 +47,10 @@ from betahat.resampling.weights import (
 )
 from betahat.resampling.wild import WildClusters
 from betahat.results.base import Results, UnstoredModel
-from betahat.results.discrete import DiscreteResults, MultinomialResults
 from betahat.results.general import GeneralResults, ModelView
+from betahat.results.index import DiscreteResults
 from betahat.results.linear import LinearResults
+from betahat.results.multinomial import MultinomialResults
 from betahat.saving.records import Older
 from betahat.solvers.newton import Optimum
 

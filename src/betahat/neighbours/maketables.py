@@ -10,8 +10,8 @@ import pandas as pd
 
 from betahat.data.frame import is_frame, to_pandas
 from betahat.results.base import Results
-from betahat.results.discrete import MaximumLikelihoodResults
 from betahat.results.general import GeneralResults
+from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.linear import LinearResults
 
 _COLUMNS = {

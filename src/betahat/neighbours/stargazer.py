@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from betahat.results.base import Results
-from betahat.results.discrete import MaximumLikelihoodResults
+from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.linear import LinearResults
 
 

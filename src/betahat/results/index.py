@@ -1,0 +1,478 @@
+"""`DiscreteResults`: models of one linear index, Logit, Probit and Poisson."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import DataError, OptionError, counted, is_one_of, shown
+from betahat.inference.cases import Cases, index_cases
+from betahat.inference.likelihood_influence import LikelihoodInfluence
+from betahat.inference.margins import Response
+from betahat.inference.residuals import fitted_values
+from betahat.inference.response import (
+    ResponsePrediction,
+    certain_share,
+    deviance,
+    deviance_residuals,
+    generalized_residuals,
+    means,
+    predict_response,
+    prediction_table,
+    variance,
+    variances,
+)
+from betahat.lazy import lazily
+from betahat.objectives.base import LinearIndex
+from betahat.results.base import (
+    check_beside,
+    intervals_of,
+    new_regressors,
+    read_row_labels,
+    square_of,
+    vector_of,
+)
+from betahat.results.second_summary import second_summary
+from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
+from betahat.tables.summary import named_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+    from statsmodels.iolib.summary2 import Summary as SecondSummary
+else:
+    pd = lazily("pandas")
+
+from betahat.results.likelihood import MaximumLikelihoodResults, Model
+from betahat.results.summaries import bread_note, likelihood_cells
+
+_WHICH = ("mean", "linear", "var")
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class DiscreteResults(MaximumLikelihoodResults):
+    """Results of Logit, Probit and Poisson, with statsmodels' names; what is shared is in `Results`."""
+
+    model: Model
+
+    # how well it fits
+
+    @property
+    def df_model(self) -> float:
+        """R - 1: one column counts as the constant, as in statsmodels."""
+        return float(self.fit.rank - 1)
+
+    @cached_property
+    def deviance(self) -> float:
+        """Twice the log-likelihood of a perfect fit less that of this one; R's `deviance`."""
+        return deviance(self.fit)
+
+    # the rows
+
+    @property
+    def fittedvalues(self) -> Any:
+        """(n,) x'b, without the offset, as in statsmodels."""
+        values = self.fit.known(fitted_values)
+        offset = self.fit.design.offset
+        return self._container.present_rows(values if offset is None else values - offset)
+
+    @property
+    def resid_response(self) -> Any:
+        """(n,) y - E(y)."""
+        return self._container.present_rows(self._error)
+
+    @property
+    def resid(self) -> Any:
+        """The same as `resid_response`."""
+        return self.resid_response
+
+    @property
+    def resid_pearson(self) -> Any:
+        """(n,) y - E(y) over the root of Var(y)."""
+        return self._container.present_rows(self._error / self.fit.known(variances).sqrt())
+
+    @property
+    def resid_generalized(self) -> Any:
+        """(n,) the derivative of the log-likelihood with respect to the index."""
+        return self._container.present_rows(self.fit.known(generalized_residuals))
+
+    @property
+    def resid_dev(self) -> Any:
+        """(n,) deviance residuals, the signed roots of each row's part of the deviance."""
+        return self._container.present_rows(self.fit.known(deviance_residuals))
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        return index_cases(self.fit)
+
+    def pred_table(self, threshold: float = 0.5) -> Any:
+        """Return (2, 2) how often i was observed and j predicted, of a binary model.
+
+        Parameters
+        ----------
+        threshold : float
+            The probability from which on 1 is predicted.
+
+        Returns
+        -------
+        array
+            (2, 2).
+
+        Raises
+        ------
+        OptionError
+            A model that is not binary, or a threshold outside [0, 1].
+        """
+        if not self._loss.support.binary:
+            raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
+        if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
+            raise OptionError(f"threshold is {shown(threshold)}; pass a probability, such as 0.5.")
+        return self._container.plain(prediction_table(self.fit, threshold))
+
+    # predictions
+
+    def predict(
+        self, exog: Any = None, transform: bool = True, which: str = "mean", offset: Any = None, exposure: Any = None
+    ) -> Any:
+        """Predict the mean, the index or the variance.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formula.
+        which : {"mean", "linear", "var"}
+            E(y), x'b + offset, or Var(y).
+        offset, exposure : str or array_like, optional
+            (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
+            the fit they are those of the fit.
+
+        Returns
+        -------
+        (m,)
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, offsets of another length, new data that do not fit.
+        """
+        if not is_one_of(which, _WHICH):
+            raise OptionError(f"which is {shown(which)}; use 'mean', 'linear' or 'var'.")
+        regressors, shift, container, known = self._at(exog, transform, offset, exposure)
+        found = predict_response(
+            self.fit,
+            regressors,
+            shift,
+            self._variances,
+            self._df_of(regressors),
+            which != "mean",
+            container,
+            None,
+            known,
+        ).values
+        if which == "var":
+            found = self.fit.dispersion * variance(self._loss, found)
+        return container.present_rows(found)
+
+    def get_prediction(
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str = "mean",
+        row_labels: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+    ) -> ResponsePrediction:
+        """Predict with standard errors by the delta method, and intervals of the index, transformed.
+
+        Parameters
+        ----------
+        exog, transform, offset, exposure
+            As in `predict`.
+        which : {"mean", "linear"}
+            E(y) or x'b + offset.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        ResponsePrediction
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
+        """
+        if not is_one_of(which, ("mean", "linear")):
+            raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
+        regressors, shift, container, known = self._at(exog, transform, offset, exposure)
+        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
+        if labels is not None and len(labels) != len(regressors):
+            raise OptionError(
+                f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
+            )
+        return predict_response(
+            self.fit,
+            regressors,
+            shift,
+            self._variances,
+            self._df_of(regressors),
+            which == "linear",
+            container,
+            labels,
+            known,
+        )
+
+    def get_distribution(
+        self, exog: Any = None, transform: bool = True, offset: Any = None, exposure: Any = None
+    ) -> Any:
+        """Return the distribution of the dependent variable given the regressors, which `scipy.stats` freezes.
+
+        Parameters
+        ----------
+        exog, transform, offset, exposure
+            As in `predict`.
+
+        Returns
+        -------
+        scipy.stats.rv_frozen
+            Bernoulli's or Poisson's of (m,) means, with `mean`, `var`, `pmf`, `cdf` and `rvs`.
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
+        """
+        means = to_numpy(to_tensor(self.predict(exog, transform, "mean", offset, exposure), self.fit.params))
+        return self._loss.distribution(means, float(self.fit.dispersion))
+
+    def get_influence(self) -> LikelihoodInfluence:
+        """Return leverage, studentised residuals, Cook's distance and changes of the estimates by one step, of each row.
+
+        Returns
+        -------
+        LikelihoodInfluence
+        """
+        return LikelihoodInfluence(self.fit, self.cov, self._errors, self._prediction_errors)
+
+    def _prediction_errors(self) -> Tensor:
+        """(n,) the standard errors of E(y)."""
+        return to_tensor(self.get_prediction().se, self.fit.params)
+
+    # tables
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> Summary:
+        """Return statsmodels' summary, byte for byte.
+
+        Parameters
+        ----------
+        yname : str, optional
+            The dependent variable's name to print.
+        xname : sequence of str, optional
+            (k,) the parameters' names to print.
+        title : str, optional
+            The heading.
+        alpha : float
+            The intervals cover with probability 1 - alpha.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+            With `as_text`, `as_html`, `as_latex` and `as_csv`.
+        """
+        params, bse, tvalues, pvalues = self.coefficient_table().T
+        content = LikelihoodContent(
+            model=named_model(type(self.model).__name__, self.endog_name, self.names),
+            nobs=self.nobs,
+            df_resid=self.df_resid,
+            df_model=self.df_model,
+            llf=self.llf,
+            params=params,
+            bse=bse,
+            tvalues=tvalues,
+            pvalues=pvalues,
+            interval=self.interval_table(alpha),
+            use_t=self.use_t,
+        )
+        left, right = likelihood_cells(self)
+        return likelihood_summary(
+            content,
+            left,
+            right,
+            yname=yname,
+            equations=(),
+            xname=xname,
+            title=title,
+            alpha=alpha,
+            notes=self._notes,
+        )
+
+    def summary2(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+        float_format: str = "%.4f",
+    ) -> SecondSummary:
+        """Return statsmodels' second summary, byte for byte.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `summary`.
+        float_format : str
+            How the coefficients are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        return second_summary(
+            self, {}, bread_note(self), yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names for a `glm`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
+        return pd.DataFrame(
+            {
+                "null.deviance": [self.deviance + self.llr],
+                "df.null": [self.nobs - 1.0],
+                "logLik": [self.llf],
+                "AIC": [self.aic],
+                "BIC": [self.bic],
+                "deviance": [self.deviance],
+                "df.residual": [self.df_resid],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y)."""
+        objective, design = self._loss, self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            index = x @ theta
+            return objective.mean(index if offset is None else index + offset)[:, None]
+
+        return Response(
+            mean,
+            design.exog,
+            design.offset,
+            design.counts,
+            design.names,
+            type(self.model).__name__,
+            self.endog_name,
+            (self.endog_name,),
+        )
+
+    # private
+
+    _learned = ("llf", "llnull", "deviance", "k_constant", "_notes")
+
+    @property
+    def _notes(self) -> list[str]:
+        """What the summary says below its tables."""
+        binary = self._loss.support.binary
+        return [*(_separation(certain_share(self.fit)) if binary else []), *bread_note(self)]
+
+    def _parameters(self, values: Tensor) -> Any:
+        return vector_of(self, values)
+
+    def _square(self, values: Tensor) -> Any:
+        return square_of(self, values)
+
+    def _intervals(self, values: Tensor) -> Any:
+        return intervals_of(self, values)
+
+    @property
+    def _loss(self) -> LinearIndex:
+        """The loss of a row, of one linear index."""
+        assert isinstance(self.fit.objective, LinearIndex)
+        return self.fit.objective
+
+    @property
+    def _error(self) -> Tensor:
+        return self.fit.design.endog.to(torch.float64) - self.fit.known(means)
+
+    @property
+    def _tensors(self) -> Mapping[str, Any]:
+        return {}
+
+    def _at(
+        self, exog: Any, transform: bool, offset: Any, exposure: Any
+    ) -> tuple[Tensor, Tensor | None, Container, Tensor | None]:
+        """Return the regressors, the offset and the container of a prediction, and which rows are identified."""
+        known: Tensor | None = None
+        if exog is None:
+            design = self.fit.design
+            regressors, container, shift = design.exog, design.container, design.offset
+        else:
+            regressors, container, known = new_regressors(self, exog, transform)
+            shift = None
+        if offset is None and exposure is None:
+            return regressors, shift, container, known
+        if exog is None:
+            raise OptionError(
+                "offset and exposure of the data of the fit are those of the fit; pass exog as well to predict under others."
+            )
+        for option, values in (("offset", offset), ("exposure", exposure)):
+            check_beside(values, option, exog, container)
+        given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
+        if offset is not None:
+            given = given + _one_each(self.model.new_vector(offset, exog, "offset"), given, "offset")
+        if exposure is not None:
+            rates = _one_each(self.model.new_vector(exposure, exog, "exposure"), given, "exposure")
+            if bool((rates <= 0).any()):
+                raise DataError(
+                    "exposure has values of zero or less, and its logarithm is taken; pass positive numbers."
+                )
+            given = given + rates.log()
+        return regressors, given, container, known
+
+
+def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
+    """Read a number for each prediction, or one for all."""
+    read = to_tensor(values, like)
+    if read.ndim > 0 and read.shape != like.shape:
+        raise DataError(
+            f"{label} has shape {tuple(read.shape)} for {len(like)} predictions; pass one for each, or one for all."
+        )
+    if not bool(torch.isfinite(read).all()):
+        raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
+    return read
+
+
+def _separation(share: float) -> list[str]:
+    if share <= 0.1:
+        return []
+    return [
+        f"Possibly complete quasi-separation: A fraction {share:4.2f} of observations can be\n"
+        "perfectly predicted. This might indicate that there is complete\n"
+        "quasi-separation. In this case some parameters will not be identified."
+    ]

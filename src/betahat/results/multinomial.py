@@ -1,0 +1,288 @@
+"""`MultinomialResults`: MNLogit, a column of parameters for each class but the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.data.classes import class_name
+from betahat.data.container import Frames, to_numpy
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import OptionError, is_one_of, shown
+from betahat.inference.cases import Cases, no_cases
+from betahat.inference.margins import Response
+from betahat.lazy import lazily
+from betahat.results.base import (
+    new_regressors,
+)
+from betahat.results.second_summary import equations_summary
+from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
+from betahat.tables.summary import named_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+    from statsmodels.iolib.summary2 import Summary as SecondSummary
+else:
+    pd = lazily("pandas")
+
+from betahat.results.likelihood import MaximumLikelihoodResults, Model
+from betahat.results.summaries import bread_note, likelihood_cells
+
+
+class ClassModel(Model, Protocol):
+    """The same of a multinomial model."""
+
+    @property
+    def levels(self) -> tuple[Any, ...]: ...  # noqa: D102
+    @property
+    def equations(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class MultinomialResults(MaximumLikelihoodResults):
+    """Results of MNLogit, with statsmodels' names and shapes: (k, J - 1), a column for each class but the first."""
+
+    model: ClassModel
+
+    @property
+    def df_model(self) -> float:
+        """(r - 1) (J - 1), r the rank of the regressors: one column counts as the constant, as in statsmodels."""
+        return float(self.fit.rank - len(self.fit.equations))
+
+    @property
+    def fittedvalues(self) -> Any:
+        """(n, J - 1) the linear indices."""
+        return self._container.present_rows(self._indices(self.fit.design.exog))
+
+    @property
+    def resid_response(self) -> Any:
+        """(n, J) indicators of the classes less their probabilities."""
+        return self._container.present_rows(self._indicators - self._probabilities(self.fit.design.exog))
+
+    @property
+    def resid_misclassified(self) -> Any:
+        """(n,) 1 where the class of highest probability is not the one observed."""
+        predicted = self._probabilities(self.fit.design.exog).argmax(1)
+        return self._container.present_rows((predicted != self.fit.design.endog).to(torch.float64))
+
+    @property
+    def cases(self) -> Cases:
+        """Refuse: a row has a residual for each class."""
+        raise no_cases(
+            "MNLogit has one for each class and row; draw the columns of resid_response, or a Logit of one class"
+        )
+
+    def predict(self, exog: Any = None, transform: bool = True, which: str = "mean") -> Any:
+        """Predict (m, J) probabilities, or with which="linear" the indices, zeros for the first class.
+
+        Parameters
+        ----------
+        exog, transform
+            As in `DiscreteResults.predict`.
+        which : {"mean", "linear"}
+            Probabilities or indices.
+
+        Returns
+        -------
+        array
+            (m, J).
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, or new data that do not fit.
+        """
+        if not is_one_of(which, ("mean", "linear")):
+            raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
+        if exog is None:
+            regressors, container = self.fit.design.exog, self._container
+        else:
+            regressors, container, _ = new_regressors(self, exog, transform)
+        if which == "linear":
+            return container.present_rows(torch.nn.functional.pad(self._indices(regressors), (1, 0)))
+        return container.present_rows(self._probabilities(regressors))
+
+    def pred_table(self) -> Any:
+        """Return (J, J) how often class i was observed and class j had the highest probability.
+
+        Returns
+        -------
+        array
+            (J, J).
+        """
+        size = len(self.model.levels)
+        predicted = self._probabilities(self.fit.design.exog).argmax(1)
+        cells = self.fit.design.endog.long() * size + predicted
+        counts = self.fit.design.counts
+        weights = (
+            torch.ones(len(cells), dtype=torch.float64, device=cells.device) if counts is None else counts.double()
+        )
+        return self._container.plain(torch.bincount(cells, weights, minlength=size * size).reshape(size, size))
+
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> Summary:
+        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`.
+
+        Parameters
+        ----------
+        yname, xname, title, alpha
+            As in `LinearResults.summary`.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+
+        Raises
+        ------
+        OptionError
+            Names of another number than the parameters, or `alpha` not between 0 and 1.
+        """
+        params, bse, tvalues, pvalues = (self._grid(column) for column in self.coefficient_table().T)
+        count = len(self.fit.equations)
+        content = LikelihoodContent(
+            model=named_model(type(self.model).__name__, self.endog_name, self.fit.given.names),
+            nobs=self.nobs,
+            df_resid=self.df_resid,
+            df_model=self.df_model,
+            llf=self.llf,
+            params=params,
+            bse=bse,
+            tvalues=tvalues,
+            pvalues=pvalues,
+            interval=self.interval_table(alpha).reshape(count, -1, 2),
+            use_t=self.use_t,
+        )
+        left, right = likelihood_cells(self)
+        return likelihood_summary(
+            content,
+            left,
+            right,
+            yname=yname,
+            equations=self._named(self.endog_name if yname is None else yname, self.model.levels[1:]),
+            xname=xname,
+            title=title,
+            alpha=alpha,
+            notes=bread_note(self),
+        )
+
+    def summary2(self, alpha: float = 0.05, float_format: str = "%.4f") -> SecondSummary:
+        """Return statsmodels' second summary, a table for each equation; it says t and P>|t|, as statsmodels' does.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside of the intervals.
+        float_format : str
+            How numbers are printed.
+
+        Returns
+        -------
+        statsmodels.iolib.summary2.Summary
+            With `as_text`, `as_html` and `as_latex`.
+        """
+        return equations_summary(self, self.fit.given.names, len(self.fit.equations), alpha, float_format)
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names for `multinom`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
+        return pd.DataFrame(
+            {
+                "edf": [float(self.fit.rank)],
+                "deviance": [-2.0 * self.llf],
+                "logLik": [self.llf],
+                "AIC": [self.aic],
+                "BIC": [self.bic],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: the probabilities of the classes."""
+        design = self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            free = x @ theta.reshape(-1, x.shape[1]).mT
+            return torch.softmax(torch.nn.functional.pad(free, (1, 0)), 1)
+
+        return Response(
+            mean,
+            design.exog,
+            None,
+            design.counts,
+            design.names,
+            type(self.model).__name__,
+            self.endog_name,
+            self._named(self.endog_name, self.model.levels),
+        )
+
+    # private
+
+    _learned = ("llf", "llnull", "k_constant")
+
+    @property
+    def _other_names(self) -> tuple[str, ...]:
+        """(k (J - 1),) statsmodels' names of the parameters in restrictions, such as "y1_x" of class 1."""
+        names = self.fit.given.names
+        return tuple(f"y{class_name(level)}_{name}" for level in self.model.levels[1:] for name in names)
+
+    @staticmethod
+    def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:
+        return tuple(f"{variable}={class_name(level)}" for level in levels)
+
+    @property
+    def _tensors(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
+    def _indicators(self) -> Tensor:
+        size = len(self.model.levels)
+        return torch.nn.functional.one_hot(self.fit.design.endog.long(), size).to(torch.float64)
+
+    def _indices(self, exog: Tensor) -> Tensor:
+        return exog.to(torch.float64) @ self.fit.params.reshape(len(self.fit.equations), -1).mT
+
+    def _probabilities(self, exog: Tensor) -> Tensor:
+        return torch.softmax(torch.nn.functional.pad(self._indices(exog), (1, 0)), 1)
+
+    def _grid(self, column: np.ndarray) -> np.ndarray:
+        return column.reshape(len(self.fit.equations), -1).T
+
+    def _parameters(self, values: Tensor) -> Any:
+        grid = self._expand(values).reshape(len(self.fit.equations), -1).mT
+        columns = list(range(grid.shape[1]))
+        return self._container.present(grid, lambda: self.fit.given.names, columns)
+
+    def _square(self, values: Tensor) -> Any:
+        square = self._expand_square(values)
+        if not isinstance(self._container, Frames):
+            return self._container.plain(square)
+        index = self._index()
+        return pd.DataFrame(to_numpy(square).copy(), index=index, columns=index)
+
+    def _intervals(self, values: Tensor) -> Any:
+        full = self._expand(values)
+        if not isinstance(self._container, Frames):
+            return self._container.plain(full.reshape(len(self.fit.equations), -1, 2))
+        return pd.DataFrame(to_numpy(full).copy(), index=self._index(), columns=["lower", "upper"])
+
+    def _index(self) -> pd.MultiIndex:
+        levels = [class_name(level) for level in self.model.levels[1:]]
+        return pd.MultiIndex.from_product([levels, self.fit.given.names], names=[self.endog_name, None])

@@ -14,6 +14,8 @@ import pytest
 
 import betahat as bh
 
+pytest.register_assert_rewrite("support")
+
 SOURCE = Path(bh.__file__).parent
 TESTS = Path(__file__).parent
 LAST = ("test_every_site_is_provoked", "test_every_sentence_ends")

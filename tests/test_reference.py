@@ -16,14 +16,14 @@ import pytest
 import torch
 
 import betahat as bh
+from betahat.models import registry
 
 docscrape = pytest.importorskip("numpydoc.docscrape")
 
 API = (Path(__file__).parents[1] / "docs" / "api.rst").read_text(encoding="utf-8")
 LISTED = re.findall(r"^   ~?([\w.]+)$", API, re.M)
 RECORDS = [name for name in LISTED if "." in name]
-# The rooms of tables are being rebuilt.
-MODELS = ("OLS", "WLS", "Logit", "Probit", "Poisson", "MNLogit", "TorchModel", "MEstimator")
+MODELS = tuple(entry.model.__name__ for entry in registry.MODELS)
 
 
 def _record(dotted):
@@ -48,7 +48,7 @@ def _members(classes):
 
 
 def _functions():
-    found = {name: value for name, value in NAMES.items() if inspect.isfunction(value)}
+    found = {name: getattr(value, "__func__", value) for name, value in NAMES.items() if inspect.isroutine(value)}
     for name, _, value in _members(CLASSES):
         inner = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         if inspect.isfunction(inner):

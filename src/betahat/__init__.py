@@ -28,9 +28,11 @@ from betahat.errors import (
     RobustTestWarning,
 )
 from betahat.fits.fit import Fit
-from betahat.models.discrete import Logit, MNLogit, Poisson, Probit, logit, mnlogit, poisson, probit
+from betahat.models.binary import Logit, Probit, logit, probit
+from betahat.models.counts import Poisson, poisson
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
+from betahat.models.multinomial import MNLogit, mnlogit
 from betahat.models.stored import load
 from betahat.models.torch_model import TorchModel
 from betahat.neighbours.introductions import introduce

@@ -15,16 +15,11 @@ from betahat.covariance.cluster import Cluster
 from betahat.covariance.names import CovType
 from betahat.data.formulas.plain import check_plain
 from betahat.errors import BetahatError, BetahatWarning, DataError, OptionError, listed
-from betahat.models.discrete import logit, mnlogit, poisson, probit
-from betahat.models.linear import ols
+from betahat.models.registry import MODELS
 from betahat.tables.comparison import compare
 
 _MODELS: dict[str, Callable[..., Any]] = {
-    "ols": ols,
-    "logit": logit,
-    "probit": probit,
-    "poisson": poisson,
-    "mnlogit": mnlogit,
+    entry.command: entry.formula for entry in MODELS if entry.command is not None and entry.formula is not None
 }
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": pd.read_csv,

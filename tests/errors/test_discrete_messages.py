@@ -289,7 +289,7 @@ def _no_work(*_, **__):
 @_named(DATA, BESIDE)
 def test_data(case, monkeypatch):
     """Data are refused when the model is made."""
-    monkeypatch.setattr("betahat.models.discrete.fit_index", _no_work)
+    monkeypatch.setattr("betahat.models.likelihood.fit_index", _no_work)
     _check(case)
 
 

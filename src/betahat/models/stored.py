@@ -22,16 +22,10 @@ from betahat.fits.fit import Diagnostics, Fit
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 from betahat.lazy import lazily
-from betahat.models.discrete import Logit, MNLogit, Poisson, Probit
-from betahat.models.linear import OLS, WLS
+from betahat.models.registry import MODELS
 from betahat.objectives.base import Route
-from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.dispersion import ResidualVariance, Undefined, Unity
-from betahat.objectives.gaussian import Gaussian
-from betahat.objectives.huber import Huber
-from betahat.objectives.own import Unstored, UnstoredPenalty
-from betahat.objectives.poisson import PoissonLog
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.own import UnstoredPenalty
 from betahat.resampling.refits import Replicates
 from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted
 from betahat.resampling.targets import FromModel, FromResiduals
@@ -47,11 +41,8 @@ from betahat.resampling.weights import (
 )
 from betahat.resampling.wild import WildClusters
 from betahat.results.base import Results, UnstoredModel
-from betahat.results.general import GeneralResults, ModelView
-from betahat.results.index import DiscreteResults
-from betahat.results.linear import LinearResults
-from betahat.results.multinomial import MultinomialResults
-from betahat.saving.records import Older
+from betahat.results.general import ModelView
+from betahat.saving.records import Older, Stored
 from betahat.solvers.newton import Optimum
 
 if TYPE_CHECKING:
@@ -61,11 +52,13 @@ else:
 
 # Each is numbers, words and others of these; none does anything when it is made.
 RECORDS: tuple[type, ...] = (
-    *(LinearResults, DiscreteResults, MultinomialResults, GeneralResults, ModelView, UnstoredModel),
-    *(OLS, WLS, Logit, Probit, Poisson, MNLogit, StoredFormula, StoredFactor, StoredTerm, StoredPart),
+    *{entry.results: None for entry in MODELS},
+    *(entry.model for entry in MODELS if issubclass(entry.model, Stored)),
+    *{objective: None for entry in MODELS for objective in entry.objectives},
+    *(ModelView, UnstoredModel, UnstoredPenalty),
+    *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, Unity, Undefined),
-    *(Gaussian, Logistic, Normit, PoissonLog, Softmax, Huber, Unstored, UnstoredPenalty),
     *(Design, Constant, Origin, Removed, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, Drawn, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),

@@ -37,6 +37,10 @@ class Support(ABC):
         count = int(self.excludes(y).sum())
         return f"{counted(count, self.outsider)}{self.place}" if count else None
 
+    def degenerate(self, y: Tensor) -> str | None:
+        """Say what is wrong with (n,) values that are all the same and leave nothing to estimate; None if they do not."""
+        return None
+
     @abstractmethod
     def excludes(self, y: Tensor) -> Tensor:
         """Return (n, ...) whether each value is outside."""
@@ -65,6 +69,10 @@ class NonNegative(Support):
         """Return whether each is negative."""
         return y < 0
 
+    def degenerate(self, y: Tensor) -> str | None:
+        """Refuse zeros in every row."""
+        return None if bool(y.any()) else "0 in every row, so that no mean is positive; pass counts of which some are"
+
 
 @dataclass(frozen=True)
 class Positive(Support):
@@ -90,6 +98,10 @@ class UnitInterval(Support):
         """Return whether each is below 0 or above 1."""
         return (y < 0) | (y > 1)
 
+    def degenerate(self, y: Tensor) -> str | None:
+        """Refuse a yes or a no in every row."""
+        return _one_answer(y)
+
 
 @dataclass(frozen=True)
 class ZeroOrOne(Support):
@@ -102,3 +114,14 @@ class ZeroOrOne(Support):
     def excludes(self, y: Tensor) -> Tensor:
         """Return whether each is anything else."""
         return (y != 0) & (y != 1)
+
+    def degenerate(self, y: Tensor) -> str | None:
+        """Refuse a yes or a no in every row."""
+        return _one_answer(y)
+
+
+def _one_answer(y: Tensor) -> str | None:
+    first = float(y[0])
+    if first not in (0.0, 1.0) or not bool((y == first).all()):
+        return None
+    return f"{first:.0f} in every row, so that nothing is to be explained; pass rows of both kinds"

@@ -1,0 +1,332 @@
+"""Models fitted by maximum likelihood, from arrays or from a formula: what those of one linear index share, told by a `Recipe`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.container import to_numpy, to_tensor
+from betahat.data.design import Design
+from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import OptionError, check_flag, listed, shown
+from betahat.fits.fit import Fit
+from betahat.fits.index import fit_index
+from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
+from betahat.lazy import lazily
+from betahat.models.options import BreadName, read_bread
+from betahat.models.recipe import Recipe
+from betahat.models.regressors import (
+    RegressorModel,
+    caller,
+    check_rank_option,
+    design_of_formula,
+    warn_collinear,
+)
+from betahat.objectives.base import LinearIndex
+from betahat.objectives.softmax import Softmax
+from betahat.results.index import DiscreteResults
+from betahat.solvers.least_squares import Rank
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+
+_VECTORS = ("offset", "exposure", "weights", "freq_weights")
+
+
+@in_ordinary_mode
+class LikelihoodModel(RegressorModel, ABC):
+    """What models fitted by maximum likelihood say at parameters of one's own."""
+
+    def loglike(self, params: Any) -> float:
+        """Return the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like
+            Where, in the shape of the results' params.
+
+        Returns
+        -------
+        float
+        """
+        return log_likelihood_at(self._problem, self._read(params))
+
+    def score(self, params: Any) -> Any:
+        """Return (k,) the derivative of the log-likelihood, equation by equation.
+
+        Parameters
+        ----------
+        params : array_like
+            As in `loglike`.
+
+        Returns
+        -------
+        array
+            (k,).
+        """
+        return self._plain(score_at(self._problem, self._read(params)))
+
+    def hessian(self, params: Any) -> Any:
+        """Return (k, k) the second derivatives of the log-likelihood.
+
+        Parameters
+        ----------
+        params : array_like
+            As in `loglike`.
+
+        Returns
+        -------
+        array
+            (k, k).
+        """
+        return self._plain(hessian_at(self._problem, self._read(params)))
+
+
+@in_ordinary_mode
+class IndexModel(LikelihoodModel, ABC):
+    """A model of one linear index, fitted by maximum likelihood.
+
+    Attributes
+    ----------
+    sample, source
+        As in `RegressorModel`.
+    """
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        offset: Any = None,
+        exposure: Any = None,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        beside = Beside(weights, offset, exposure, freq_weights)
+        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        self.recipe.check_endog(in_use(self.design), type(self).__name__)
+
+    @property
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """What makes the model."""
+
+    @property
+    def objective(self) -> LinearIndex:
+        """The loss of a row."""
+        return self.recipe.objective
+
+    @classmethod
+    def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
+        """Make the model from a formula and a dataframe; `bh.logit` is `Logit.from_formula`, and so on.
+
+        Parameters
+        ----------
+        formula, data
+            As in `ols`; the formula is code.
+        **options
+            offset, exposure, weights and freq_weights as in `Logit`: a column's name, an expression such as ``np.log(e)``, or
+            as many numbers as `data` has rows;
+            hasconst, missing ("drop" by default), device and dtype as in `ols`.
+
+        Returns
+        -------
+        The model.
+
+        Raises
+        ------
+        FormulaError, DataError, OptionError
+            In one sentence, before any work starts.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> data = {"y": [0, 0, 1, 0, 1, 1], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
+        >>> bh.logit("y ~ x", data).fit().params
+        Intercept   -4.249097
+        x            1.214028
+        dtype: float64
+        """
+        model = cls.__new__(cls)
+        names = caller(2)
+        model.sample, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__)
+        model.recipe.check_endog(in_use(model.design), cls.__name__)
+        return model
+
+    @property
+    def df_model(self) -> float:
+        """R - 1: one column counts as the constant, as in statsmodels."""
+        return float(self.rank - 1)
+
+    @property
+    def df_resid(self) -> float:
+        """N - r."""
+        return self.nobs - self.rank
+
+    def predict(
+        self, params: Any, exog: Any = None, which: str = "mean", offset: Any = None, exposure: Any = None
+    ) -> Any:
+        """Return (m,) E(y), or the index.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) coefficients.
+        exog : array_like, optional
+            (m, k) regressors; None takes those of the data, with their offset.
+        which : {"mean", "linear"}
+            E(y), or x'b + offset.
+        offset, exposure : array_like, optional
+            (m,) of new regressors.
+
+        Returns
+        -------
+        array
+            (m,).
+
+        Raises
+        ------
+        OptionError
+            Another `which`.
+        """
+        check_which(which)
+        shift = None if offset is None else to_tensor(offset, self._read(params))
+        if exposure is not None:
+            rates = to_tensor(exposure, self._read(params)).log()
+            shift = rates if shift is None else shift + rates
+        return self._means(params, exog, shift, which == "linear")
+
+    def get_distribution(self, params: Any, exog: Any = None, offset: Any = None, exposure: Any = None) -> Any:
+        """Return the distribution of the dependent variable, which `scipy.stats` freezes.
+
+        Parameters
+        ----------
+        params, exog, offset, exposure
+            As in `predict`.
+
+        Returns
+        -------
+        scipy.stats.rv_frozen
+            Of (m,) means.
+        """
+        means = to_numpy(torch.as_tensor(self.predict(params, exog, "mean", offset, exposure)))
+        return self.objective.distribution(means, 1.0)
+
+    def fit(
+        self,
+        cov_type: CovType | None = "nonrobust",
+        cov_kwds: Mapping[str, Any] | None = None,
+        use_t: bool | None = None,
+        *,
+        bread: BreadName = "observed",
+        rank: Rank = "pinv",
+        start_params: Any = None,
+        disp: bool = False,
+        **options: Any,
+    ) -> DiscreteResults:
+        """Fit by maximum likelihood, by Newton's method.
+
+        Parameters
+        ----------
+        cov_type, cov_kwds
+            As in `OLS.fit`.
+        use_t : bool, optional
+            t or normal tests; None takes the normal distribution, as statsmodels does.
+        bread : {"observed", "expected", "gauss-newton", "opg"}
+            Which information A the covariance A^-1 B A^-1 takes: the Hessian (statsmodels), Fisher's information
+            (R's `glm`), or the sum of s s'. For Logit and Poisson the first two are the same, and "gauss-newton" is
+            the first for every model of a linear index.
+        rank : {"pinv", "drop"}
+            With collinear columns: the solution of minimum norm, or leave out every column that depends on
+            those to its left, as R does.
+        start_params : array_like, optional
+            (k,) where to start; zero by default, for large data the optimum of a sample of rows.
+        disp : bool
+            Whether to print how the solver ended, as statsmodels does unless told not to.
+        **options
+            None: statsmodels' choices of a solver (`method`, `maxiter`, ...) are refused in a sentence.
+
+        Returns
+        -------
+        DiscreteResults
+
+        Raises
+        ------
+        EstimationError
+            The data are separated, so that there is no estimate; the sentence names the regressors.
+
+        Warns
+        -----
+        CollinearityWarning
+            Columns are collinear.
+        """
+        choice = resolve(cov_type, cov_kwds, use_t)
+        fit = fit_likelihood(self.design, self.objective, bread, rank, (), start_params, disp, options)
+        return DiscreteResults(self, fit, covariance_of(fit, choice))
+
+
+def fit_likelihood(
+    design: Design,
+    objective: LinearIndex | Softmax,
+    bread: str,
+    rank: Rank,
+    equations: tuple[str, ...],
+    start_params: Any,
+    disp: bool,
+    options: Mapping[str, Any],
+) -> Fit:
+    """Check the options of a fit by maximum likelihood, and make it."""
+    check_flag("disp", disp)
+    if options:
+        raise OptionError(
+            f"fit does not take {listed(options)}: betahat solves by Newton's method to the last digit, or says why not; leave "
+            "such options out."
+        )
+    check_rank_option(rank)
+    check_flag("disp", disp)
+    kind = read_bread(bread)
+    start = None
+    if start_params is not None:
+        given = to_tensor(start_params, design.exog)
+        start = given.mT.reshape(-1) if equations and given.ndim == 2 else given
+        width = design.width * max(len(equations), 1)
+        if start.shape != (width,):
+            raise OptionError(
+                f"start_params has shape {tuple(given.shape)}; pass one number for each of the {width} parameters"
+                f"{', in the shape of params' if equations else ''}."
+            )
+    fit = fit_index(objective, design, kind, rank, equations, start)
+    warn_collinear(fit, rank, design.width)
+    if disp:
+        found = fit.diagnostics
+        print(f"Converged in {found.iterations} Newton steps; the summed loss is {float(fit.loss):.10g}.")
+    return fit
+
+
+def check_which(which: str) -> None:
+    """Refuse an unknown kind of prediction."""
+    if which not in ("mean", "linear"):
+        raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
+
+
+def in_use(design: Design) -> Tensor:
+    """Return the dependent variable of the rows that count."""
+    endog = design.endog
+    for weights in (design.weights, design.counts):
+        if weights is not None and not bool(weights.all()):
+            return endog[(weights != 0) & (True if design.counts is None else design.counts != 0)]
+    return endog

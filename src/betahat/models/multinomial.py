@@ -1,0 +1,231 @@
+"""Multinomial logit: one of several classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.classes import class_formula, class_name, read_classes
+from betahat.data.design import Design
+from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import DataError, listed
+from betahat.lazy import lazily
+from betahat.models.likelihood import LikelihoodModel, check_which, fit_likelihood
+from betahat.models.options import BreadName
+from betahat.models.regressors import (
+    RegressorModel,
+    caller,
+    design_of_formula,
+)
+from betahat.objectives.softmax import Softmax
+from betahat.results.multinomial import MultinomialResults
+from betahat.solvers.least_squares import Rank
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+
+@in_ordinary_mode
+class MNLogit(LikelihoodModel):
+    """Multinomial logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
+
+    Parameters
+    ----------
+    endog : array_like, Tensor or series
+        (n,) classes: numbers or strings, in sorted order; a pandas category keeps its own.
+    exog : array_like, Tensor or dataframe
+        (n, k) the regressors.
+    weights, freq_weights, hasconst, missing, device, dtype
+        As in `Logit`.
+
+    Attributes
+    ----------
+    levels : tuple
+        (J,) the classes; the first is the base.
+
+    Raises
+    ------
+    DataError, OptionError
+        As in `Logit`; one class, a class without a row, or almost as many classes as rows.
+
+    References
+    ----------
+    ``statsmodels.discrete.discrete_model.MNLogit``. R: ``nnet::multinom``.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> y, x = ["a", "b", "a", "c", "b", "c", "a", "c"], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 4.0, 2.0])
+    >>> bh.MNLogit(y, x).fit().params.shape
+    (2, 2)
+    """
+
+    stored = (*RegressorModel.stored, "levels")
+
+    levels: tuple[Any, ...]
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        codes, self.levels = read_classes(endog)
+        beside = Beside(weights=weights, freq_weights=freq_weights)
+        self.sample = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        if not isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype):
+            self.sample, self.levels = _classes_in_use(self.design, self.levels)
+        _check_classes(self.design, self.levels)
+
+    @classmethod
+    def from_formula(cls, formula: str, data: Any, **options: Any) -> Self:
+        """Make the model from a formula and a dataframe; the left-hand side is a column of classes. `bh.mnlogit` is the same.
+
+        Parameters
+        ----------
+        formula, data
+            As in `ols`; the formula is code.
+        **options
+            weights and freq_weights, hasconst, missing, device and dtype, as in `logit`.
+
+        Returns
+        -------
+        MNLogit
+
+        Raises
+        ------
+        FormulaError, DataError, OptionError
+            In one sentence, before any work starts.
+        """
+        coded, frame, name, levels = class_formula(formula, data)
+        model, vectors, names = cls.__new__(cls), ("weights", "freq_weights"), caller(2)
+        design, source = design_of_formula(coded, frame, options, vectors, names, cls.__name__)
+        model.source = replace(source, text=formula)
+        model.sample, model.levels = replace(design, endog_name=name), levels
+        if not isinstance(frame[name].dtype, pd.CategoricalDtype):
+            model.sample, model.levels = _classes_in_use(model.design, levels)
+        _check_classes(model.design, model.levels)
+        return model
+
+    @property
+    def equations(self) -> tuple[str, ...]:
+        """(J - 1,) the equations' names, such as "y=2"."""
+        return tuple(f"{self.sample.endog_name}={class_name(level)}" for level in self.levels[1:])
+
+    objective = Softmax()
+
+    @property
+    def df_model(self) -> float:
+        """(r - 1) (J - 1), r the rank of the regressors."""
+        return float((self.rank - 1) * self._equation_count)
+
+    @property
+    def df_resid(self) -> float:
+        """N - r (J - 1)."""
+        return self.nobs - self.rank * self._equation_count
+
+    @property
+    def _equation_count(self) -> int:  # type: ignore[override]
+        return len(self.levels) - 1
+
+    def predict(self, params: Any, exog: Any = None, which: str = "mean") -> Any:
+        """Return (m, J) probabilities, or the indices, zeros first.
+
+        Parameters
+        ----------
+        params : array_like
+            (k, J - 1) coefficients.
+        exog : array_like, optional
+            (m, k) regressors; None takes those of the data.
+        which : {"mean", "linear"}
+            Probabilities or indices.
+
+        Returns
+        -------
+        array
+            (m, J).
+
+        Raises
+        ------
+        OptionError
+            Another `which`.
+        """
+        check_which(which)
+        return self._means(params, exog, None, which == "linear")
+
+    def fit(
+        self,
+        cov_type: CovType | None = "nonrobust",
+        cov_kwds: Mapping[str, Any] | None = None,
+        use_t: bool | None = None,
+        *,
+        bread: BreadName = "observed",
+        rank: Rank = "pinv",
+        start_params: Any = None,
+        disp: bool = False,
+        **options: Any,
+    ) -> MultinomialResults:
+        """Fit by maximum likelihood, by Newton's method; the parameters are those of `Logit.fit`.
+
+        Returns
+        -------
+        MultinomialResults
+            Coefficients are (k, J - 1); the covariance is (k (J - 1)) square, equation by equation.
+
+        Parameters
+        ----------
+        cov_type, cov_kwds, use_t, bread, rank, disp, **options
+            As in `Logit.fit`.
+        start_params : array_like, optional
+            (k, J - 1) where to start.
+
+        Raises
+        ------
+        EstimationError
+            Separated classes, no degree of freedom left, no regressor that varies.
+        """
+        choice = resolve(cov_type, cov_kwds, use_t)
+        fit = fit_likelihood(self.design, self.objective, bread, rank, self.equations, start_params, disp, options)
+        return MultinomialResults(self, fit, covariance_of(fit, choice))
+
+
+mnlogit = MNLogit.from_formula
+
+
+def _classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tuple[Any, ...]]:
+    """Leave out classes of rows that were dropped; a category's levels are the user's own, and stay."""
+    used, codes = torch.unique(design.endog, return_inverse=True)
+    if len(used) == len(levels):
+        return design, levels
+    return replace(design, endog=codes.to(torch.float64)), tuple(levels[int(code)] for code in used.tolist())
+
+
+def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
+    if 2 * len(levels) > max(design.rows, 20):
+        raise DataError(
+            f"endog has {len(levels)} classes in {design.rows} rows; a multinomial model needs several rows of each: join classes, or use "
+            "OLS or Poisson for numbers."
+        )
+    if len(levels) < 2:
+        raise DataError(f"endog has one class, {listed(levels)}; a multinomial model needs two or more.")
+    counts = torch.bincount(design.endog.long(), minlength=len(levels)).tolist()
+    empty = [level for level, count in zip(levels, counts, strict=True) if not count]
+    if empty:
+        raise DataError(
+            f"No row is of {'the class' if len(empty) == 1 else 'the classes'} {listed(empty)}; leave unused categories out, with "
+            ".cat.remove_unused_categories() say."
+        )

@@ -1,0 +1,64 @@
+"""The one table of models: what saving, the command line, the documentation and the tests ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from betahat.models.binary import Logit, Probit, logit, probit
+from betahat.models.counts import Poisson, poisson
+from betahat.models.linear import OLS, WLS, ols, wls
+from betahat.models.m_estimator import MEstimator
+from betahat.models.multinomial import MNLogit, mnlogit
+from betahat.models.torch_model import TorchModel
+from betahat.objectives.base import Objective
+from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.huber import Huber
+from betahat.objectives.own import Unstored
+from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.softmax import Softmax
+from betahat.results.base import Results
+from betahat.results.general import GeneralResults
+from betahat.results.index import DiscreteResults
+from betahat.results.linear import LinearResults
+from betahat.results.multinomial import MultinomialResults
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model.
+
+    Attributes
+    ----------
+    model : type
+        The class.
+    results : type
+        What `fit` returns.
+    objectives : tuple of type
+        The losses that it may have, as far as a file can hold them.
+    formula : callable or None
+        Makes it of a formula and data.
+    command : str or None
+        What the command line calls it.
+    """
+
+    model: type
+    results: type[Results]
+    objectives: tuple[type[Objective], ...]
+    formula: Callable[..., Any] | None = None
+    command: str | None = None
+
+
+MODELS = (
+    Entry(OLS, LinearResults, (Gaussian,), ols, "ols"),
+    Entry(WLS, LinearResults, (Gaussian,), wls),
+    Entry(Logit, DiscreteResults, (Logistic,), logit, "logit"),
+    Entry(Probit, DiscreteResults, (Normit,), probit, "probit"),
+    Entry(Poisson, DiscreteResults, (PoissonLog,), poisson, "poisson"),
+    Entry(MNLogit, MultinomialResults, (Softmax,), mnlogit, "mnlogit"),
+    # Losses that are code are stored without it.
+    Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),
+    Entry(MEstimator, GeneralResults, (Unstored,)),
+)

@@ -50,7 +50,7 @@ def test_a_comparison_and_its_latex(frame, tmp_path, capsys):
     assert main(["wage ~ x", str(data), *options]) == 0
     res = bh.ols("wage ~ x", frame).fit("HC3")
     comparison = bh.compare(res, ["HC3", "nonrobust", bh.Cluster("state")])
-    _same(capsys.readouterr().out, f"{res.summary()}\n\n{comparison}\n\nThe table is in {table}.\n")
+    _same(capsys.readouterr().out, f"{res.summary()}\n\n{comparison}\n\nThe table was written to {table}.\n")
     assert table.read_text() == comparison.to_latex()
 
 
@@ -79,7 +79,7 @@ def test_warnings_are_sentences(frame, tmp_path, capsys):
         (["wage ~ x", "empty.csv"], "cannot be read as .csv"),
         (["wage ~ x", "wages.csv", "--cov", "HC9"], "did you mean"),
         (["wage ~ x", "wages.csv", "--cluster", "stat"], "'stat' is no column"),
-        (["wage ~ x", "wages.csv", "--latex", "nowhere/table.tex"], "no folder"),
+        (["wage ~ x", "wages.csv", "--latex", "nowhere/table.tex"], "does not exist; create"),
         (["wage ~ x", "bad.parquet"], "cannot be read as .parquet"),
         (["wage ~ x", "bad.dta"], "cannot be read as .dta"),
     ],

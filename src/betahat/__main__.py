@@ -30,18 +30,7 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fit a formula to a file, print the summary and the comparison of standard errors, and write a LaTeX table.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Those of the command line; None takes the process's own.
-
-    Returns
-    -------
-    int
-        0; or 2 where something cannot be done, which one sentence on the standard error says.
-    """
+    """Fit a formula to a file, print the summary and the standard errors, write a LaTeX table; return 0, or 2 after an error printed in one sentence."""
     options = _parser().parse_args(arguments)
     code = 0
     with warnings.catch_warnings(record=True) as caught:
@@ -58,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.latex and not Path(options.latex).absolute().parent.is_dir():
-        raise OptionError(f"There is no folder for {options.latex!r}; make it first, or write the table elsewhere.")
+        raise OptionError(
+            f"The folder of {options.latex!r} does not exist; create it first, or write the table elsewhere."
+        )
     data = read_table(Path(options.data))
     check_plain(options.formula, data)
     model = _MODELS[options.model](options.formula, data)
@@ -74,32 +65,26 @@ def _run(options: argparse.Namespace) -> None:
         print(table)
     if options.latex:
         table.to_latex(options.latex)
-        print(f"\nThe table is in {options.latex}.")
+        print(f"\nThe table was written to {options.latex}.")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV, Parquet, Feather or Stata file, by its ending.
-
-    Raises
-    ------
-    DataError
-        Another ending, no such file, or one that cannot be read.
-    """
+    """Read a CSV, Parquet, Feather or Stata file, as its extension says."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{str(path)!r} ends in {path.suffix!r}; pass a file that ends in one of {listed(_READERS)}.")
     if not path.is_file():
-        raise DataError(f"There is no file {str(path)!r}; the folder is {str(Path.cwd())!r}.")
+        raise DataError(f"There is no file {str(path)!r}; the current folder is {str(Path.cwd())!r}.")
     try:
         return reader(path)
     except ImportError as error:
         raise DataError(
-            f"{path.suffix} files are read by pyarrow, which is not installed: pip install pyarrow."
+            f"Reading {path.suffix} files takes pyarrow, which is not installed: pip install pyarrow."
         ) from error
-    except Exception as error:  # whatever a reader makes of bytes that are none of its own
+    except Exception as error:  # whatever a reader raises for a file of another format
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(
-            f"{str(path)!r} cannot be read as {path.suffix} ({reason}); pass a whole file of that kind."
+            f"{str(path)!r} cannot be read as {path.suffix} ({reason}); pass a complete file of that format."
         ) from error
 
 
@@ -116,12 +101,12 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="nonrobust, HC0 to HC5, HAC, ...; the first is the summary's",
+        help="nonrobust, HC0 to HC5, HAC, ...; the summary uses the first",
     )
     parser.add_argument(
-        "--cluster", nargs="+", metavar="COLUMN", help="cluster-robust standard errors, by one or several columns"
+        "--cluster", nargs="+", metavar="COLUMN", help="cluster-robust standard errors by one or several columns"
     )
-    parser.add_argument("--latex", metavar="FILE", help="where the comparison goes as a LaTeX table")
+    parser.add_argument("--latex", metavar="FILE", help="write the comparison to this file as a LaTeX table")
     return parser
 
 

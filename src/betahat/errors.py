@@ -1,4 +1,4 @@
-"""What betahat raises and warns with: sentences that say what was expected, what came, what to do."""
+"""Errors and warnings: sentences that say what was expected, what was passed, and what to do about it."""
 
 import functools
 import importlib
@@ -12,17 +12,18 @@ from typing import TypeGuard
 
 import numpy as np
 
+# In characters: longer values are described by their type, longer strings are cut.
 _SHOWN = 40
 _LONGEST = 160
 _HOME = os.path.dirname(__file__) + os.sep
 
 
 class BetahatError(ValueError):
-    """Base of every error of the package; a `ValueError`, so existing handlers catch it."""
+    """Base class of all errors of the package; a `ValueError`, so that existing handlers catch it."""
 
 
 class DataError(BetahatError):
-    """The data cannot be used as they are: shapes, missing values, types, names, devices."""
+    """The data cannot be used as they are: shapes, missing values, types, names or devices."""
 
 
 class FormulaError(BetahatError):
@@ -30,58 +31,43 @@ class FormulaError(BetahatError):
 
 
 class OptionError(BetahatError):
-    """A name or an option that nobody knows; the message lists the known ones."""
+    """An unknown name or an invalid option; the message lists what is accepted."""
 
 
 class EstimationError(BetahatError):
-    """The estimate or its covariance is not defined on these data."""
+    """The estimate or its covariance is not defined for these data."""
 
 
 class MissingPackageError(BetahatError, ImportError):
-    """A package that only some of this needs is not installed; the message says how to install it."""
+    """An optional package is not installed; the message says how to install it."""
 
 
 class BetahatWarning(UserWarning):
-    """Base of every warning of the package."""
+    """Base class of all warnings of the package."""
 
 
 class CollinearityWarning(BetahatWarning):
-    """The design has fewer independent columns than columns."""
+    """The regressors are collinear."""
 
 
 class ClusterWarning(BetahatWarning):
-    """Clusters that are few, single rows, or alone fix a coefficient, so that their standard errors mislead."""
+    """Clusters are few, consist of single rows, or determine a coefficient on their own, so that their standard errors are misleading."""
 
 
 class BootstrapWarning(BetahatWarning):
-    """So many replicates of a bootstrap have no estimate that the others are no fair sample."""
+    """So many bootstrap replicates have no estimate that the remaining ones are not representative."""
 
 
 class ConvergenceWarning(BetahatWarning):
-    """Parameters that are not at the optimum were taken as they are."""
+    """Parameters that are not at the optimum were accepted as they are."""
 
 
 class RobustTestWarning(BetahatWarning):
-    """A test that assumes homoskedastic errors was asked of a result with robust covariance."""
+    """A test that assumes homoskedastic errors was requested for results with a robust covariance."""
 
 
 def optional_module(name: str, what: str, extra: str) -> ModuleType:
-    """Import a module of an optional package.
-
-    Parameters
-    ----------
-    name : str
-        The module.
-    what : str
-        What needs it, as the beginning of a sentence: "Pictures need matplotlib".
-    extra : str
-        The extra of this package that brings it.
-
-    Raises
-    ------
-    MissingPackageError
-        It is not installed.
-    """
+    """Import a module of an optional package; `what` begins the sentence ("Pictures need matplotlib"), `extra` is the extra that installs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -89,22 +75,20 @@ def optional_module(name: str, what: str, extra: str) -> ModuleType:
 
 
 def user_level() -> int:
-    """Return the ``stacklevel`` at which a warning made by the caller of this names the user's line, however deep in the package it is."""
+    """Return the ``stacklevel`` at which a warning raised by the caller points to the user's line, however deep inside the package it is raised."""
     frame: FrameType | None = sys._getframe(1)
-    level = found = 1
+    level = outside = 1
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(_HOME) or (level == found and file == functools.__file__):  # a cached_property's
-            found = level + 1
+        if file.startswith(_HOME) or (level == outside and file == functools.__file__):  # of a cached_property
+            outside = level + 1
         frame, level = frame.f_back, level + 1
-    return found
+    return outside
 
 
 def described(value: object) -> str:
     """Name the type of a value, with its article.
 
-    Examples
-    --------
     >>> described(3), described([])
     ('an int', 'a list')
     """
@@ -113,10 +97,8 @@ def described(value: object) -> str:
 
 
 def is_flag(value: object) -> bool:
-    """Tell whether a value says yes or no: True, False, or the numbers 1 and 0 that are equal to them.
+    """Tell whether a value is True or False, or equal to one of them (1 and 0).
 
-    Examples
-    --------
     >>> is_flag(True), is_flag(0), is_flag("yes"), is_flag([True])
     (True, True, False, False)
     """
@@ -124,21 +106,14 @@ def is_flag(value: object) -> bool:
 
 
 def check_flag(name: str, value: object, *, none: bool = False) -> None:
-    """Refuse what is neither yes nor no, instead of going by its truth: "no" is true.
-
-    Raises
-    ------
-    OptionError
-    """
+    """Refuse a value that is not True or False: going by its truth would take "no" for True."""
     if not (is_flag(value) or (none and value is None)):
         raise OptionError(f"{name} is {shown(value)}; use {'True, False or None' if none else 'True or False'}.")
 
 
 def shown(value: object) -> str:
-    """Return a value for a sentence, or its type where it takes more than some words.
+    """Return a value as it is written in a sentence, or only its type if it would take up more than a few words.
 
-    Examples
-    --------
     >>> shown("no"), shown(list(range(99)))
     ("'no'", 'a list')
     """
@@ -149,10 +124,8 @@ def shown(value: object) -> str:
 
 
 def is_one_of(value: object, choices: Iterable[object]) -> bool:
-    """Tell whether a value of any kind is one of the choices; an array or a list is none.
+    """Tell whether a value of any type is one of the choices; arrays and lists never are.
 
-    Examples
-    --------
     >>> is_one_of("a", ("a", None)), is_one_of(None, ("a", None)), is_one_of(["a"], ("a", None))
     (True, True, False)
     """
@@ -161,17 +134,15 @@ def is_one_of(value: object, choices: Iterable[object]) -> bool:
 
 
 def check_number(**numbers: object) -> None:
-    """Refuse options, by their names, that are no finite numbers."""
+    """Refuse options, given by name, that are not finite numbers."""
     for option, value in numbers.items():
         if not is_number(value):
             raise OptionError(f"{option} is {shown(value)}; pass a number.")
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether a value is one finite number, which float64 holds.
+    """Tell whether a value is a single finite number that fits into float64; True and False are not.
 
-    Examples
-    --------
     >>> is_number(1), is_number(np.float32(0.5)), is_number(True), is_number("1"), is_number(10**400)
     (True, True, False, False, False)
     """
@@ -183,28 +154,26 @@ def is_number(value: object) -> TypeGuard[float]:
         return False
 
 
-def texts_of(option: str, given: object, count: int, what: str) -> list[str]:
-    """Return names that the user gave, one for each of so many things; labels that are no texts are written as such."""
-    came = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping) else None
-    if came is None or not all(isinstance(name, str | Number) for name in came):
-        raise OptionError(f"{option} is {shown(given)}; pass a list of {counted(count, 'name')}, one for each {what}.")
-    if len(came) != count:
-        raise OptionError(f"{option} has {counted(len(came), 'name')} for {counted(count, what)}; pass one for each.")
-    return list(map(str, came))
+def texts_of(option: str, value: object, count: int, what: str) -> list[str]:
+    """Return `count` names that the user passed, one for each of `what`, as strings."""
+    names = list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else None
+    if names is None or not all(isinstance(name, str | Number) for name in names):
+        raise OptionError(f"{option} is {shown(value)}; pass a list of {counted(count, 'name')}, one for each {what}.")
+    if len(names) != count:
+        raise OptionError(f"{option} has {counted(len(names), 'name')} for {counted(count, what)}; pass one for each.")
+    return list(map(str, names))
 
 
-def text_of(option: str, given: object) -> str | None:
-    """Return a text that the user gave, or nothing; numbers are written as texts."""
-    if given is None or isinstance(given, str | Number):
-        return None if given is None else str(given)
-    raise OptionError(f"{option} is {shown(given)}; pass a text.")
+def text_of(option: str, value: object) -> str | None:
+    """Return an optional string that the user passed; numbers are converted."""
+    if value is None or isinstance(value, str | Number):
+        return None if value is None else str(value)
+    raise OptionError(f"{option} is {shown(value)}; pass a string.")
 
 
 def counted(number: int, noun: str) -> str:
-    """Count things in words.
+    """Return a number with its noun.
 
-    Examples
-    --------
     >>> counted(1, "row"), counted(3, "row")
     ('1 row', '3 rows')
     """
@@ -212,21 +181,8 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: object, *, limit: int = 8) -> str:
-    """Join names for a sentence, and count what was left out.
+    """Quote and join the first `limit` names for a sentence, and count the rest.
 
-    Parameters
-    ----------
-    names : iterable
-        What to list; anything with a `str`.
-    limit : int
-        How many are written out.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
     >>> listed(["a", "b"])
     "'a', 'b'"
     >>> listed(range(10), limit=2)
@@ -235,5 +191,5 @@ def listed(names: object, *, limit: int = 8) -> str:
     'none'
     """
     items = [f"'{name}'" for name in names]  # type: ignore[attr-defined]
-    shown = ", ".join(items[:limit]) or "none"
-    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+    first = ", ".join(items[:limit]) or "none"
+    return first if len(items) <= limit else f"{first} and {len(items) - limit} more"

@@ -230,8 +230,8 @@ def test_the_reported_interval_of_few_clusters_is_the_inverted_test(frame):
 
 
 BAD = {
-    "no results": (lambda res: bh.coefplot([]), "an empty list came"),
-    "something else": (lambda res: bh.coefplot([res, 3]), "an int came"),
+    "no results": (lambda res: bh.coefplot([]), "not an empty list"),
+    "something else": (lambda res: bh.coefplot([res, 3]), "not an int"),
     "covariances of several": (
         lambda res: bh.coefplot([res, res], cov=["HC1", "HC2", "HC3"]),
         "cov has 3 covariances for 2 models",
@@ -239,11 +239,11 @@ BAD = {
     "unknown name": (lambda res: res.plot(drop="wage"), "'Intercept', 'a'"),
     "nothing left": (lambda res: res.plot(keep="a", drop="a"), "There are 0 coefficients to draw"),
     "labels": (lambda res: res.plot(labels=["x", "y"]), "a list of 1 label, one for each"),
-    "alpha": (lambda res: res.plot(alpha="x"), "alpha is 'x'; pass the share"),
-    "no alpha": (lambda res: res.plot(alpha=[]), r"alpha is \[\]; pass the share"),
-    "axes": (lambda res: res.plot(ax=[1]), "ax is a list; pass one axes of matplotlib"),
-    "several models": (lambda res: bh.plot_cov([res, res], ["HC1", "HC3"]), "one result.*a list came; coefplot"),
-    "one covariance": (lambda res: bh.plot_cov(res, ["HC1"]), "two covariances or more"),
+    "alpha": (lambda res: res.plot(alpha="x"), "alpha is 'x'; pass one minus the coverage"),
+    "no alpha": (lambda res: res.plot(alpha=[]), r"alpha is \[\]; pass one minus the coverage"),
+    "axes": (lambda res: res.plot(ax=[1]), "ax is a list; pass the axes of a matplotlib figure"),
+    "several models": (lambda res: bh.plot_cov([res, res], ["HC1", "HC3"]), "one result.*not a list; coefplot"),
+    "one covariance": (lambda res: bh.plot_cov(res, ["HC1"]), "at least two covariances"),
     "no such coefficient": (
         lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), "b"),
         "which is 'b'.*'Intercept', 'a'",
@@ -251,7 +251,7 @@ BAD = {
     "draws of two": (lambda res: bh.plot_draws([res], "a"), "plot_draws needs one result"),
     "draws of neither": (
         lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), 3),
-        "neither a coefficient's name nor",
+        "neither the name of a coefficient nor",
     ),
     "draws of a vector": (
         lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), lambda p: p[:2]),

@@ -201,7 +201,7 @@ def test_a_row_that_is_fitted_exactly_is_left_out_and_counted(frame):
     alone = frame.assign(one=(np.arange(90) == 7).astype(float))
     res = bh.ols("y ~ a + one", alone).fit()
     for draw in (bh.plot_qq, bh.plot_scale, bh.plot_leverage):
-        with pytest.warns(bh.BetahatWarning, match="1 row of leverage one left out"):
+        with pytest.warns(bh.BetahatWarning, match="1 row with a leverage of one left out"):
             assert len(points(draw(res))) == 89
     assert len(points(bh.plot_residuals(res))) == 90
 

@@ -196,5 +196,5 @@ def test_labels_of_the_second_summary(numbers):
     for label in ("a}\\input{x}", "a b"):
         with pytest.raises(bh.OptionError, match="label is"):
             numbers.summary2().as_latex(label=label)
-    with pytest.raises(bh.OptionError, match="label is 3; pass a text"):
+    with pytest.raises(bh.OptionError, match="label is 3; pass a string"):
         numbers.summary2().as_latex(label=3)

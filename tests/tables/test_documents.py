@@ -112,5 +112,5 @@ def test_pandoc_that_cannot_is_one_sentence(table, monkeypatch):
         raise RuntimeError("Unknown output format typst\nTry another.")
 
     monkeypatch.setattr(pandoc, "convert_text", fail)
-    with pytest.raises(bh.OptionError, match=r"typst is written by pandoc, and the one that was found cannot do so"):
+    with pytest.raises(bh.OptionError, match=r"typst is written by pandoc, but the installed one cannot do so"):
         table.to_typst()

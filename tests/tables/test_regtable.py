@@ -161,7 +161,7 @@ def test_coefficients_that_are_renamed_alike_share_a_row(short, data):
     assert cells(table)["X"] == [number(short.params["educ"]), number(other.params["exper"])]
     assert [line.name for line in table.layout.body[0].lines if line.name] == ["Intercept", "X"]
     assert table.to_frame().loc[("X", "coef")].tolist() == [short.params["educ"], other.params["exper"]]
-    with pytest.raises(bh.OptionError, match="rename gives 'educ', 'exper' of one model the name 'X'"):
+    with pytest.raises(bh.OptionError, match="rename gives 'educ', 'exper' of the same model the name 'X'"):
         bh.regtable([short, both], rename=rename)
     # Under titles of their own they are told apart.
     apart = bh.regtable(both, rename=rename, groups={"Mother": "educ", "Father": "exper"}, below=None, drop="Intercept")
@@ -265,7 +265,7 @@ def test_equations_are_groups(data):
     assert [block.title for block in table.layout.body] == ["choice=1", "choice=2"]
     printed = [line.cells[0].text for block in table.layout.body for line in block.lines if line.name]
     assert printed == [number(value) for value in result.params.to_numpy().T.ravel()]
-    with pytest.raises(bh.OptionError, match="groups already"):
+    with pytest.raises(bh.OptionError, match="already are groups"):
         bh.regtable(result, groups={"a": "educ"})
 
 
@@ -309,27 +309,27 @@ def test_decimal_points_stand_below_each_other(short, long, logit):
         ({"below": ["se", "se"]}, "each once"),
         ({"stars": 0.05}, "stars is 0.05; pass False for none"),
         ({"stars": (5, 1)}, "thresholds between 0 and 1"),
-        ({"stars": {"*": 0.05, "+": 0.05}}, "marks with theirs"),
+        ({"stars": {"*": 0.05, "+": 0.05}}, "marks with their thresholds"),
         ({"keep": "school"}, "'school', which matches no coefficient"),
         ({"drop": re.compile(".")}, "leave no coefficient"),
         ({"groups": {"A": "educ", "B": "educ"}}, "'educ' under several titles"),
         ({"groups": ["educ"]}, "groups needs a mapping"),
         ({"groups": {"A": "school"}}, "groups has 'school', which matches no coefficient"),
         ({"below": 3}, "below is 3; use some of"),
-        ({"heads": np.array(["a", "b", "c"])}, "and the table 2 columns"),
+        ({"heads": np.array(["a", "b", "c"])}, "but the table 2 columns"),
         ({"heads": 3}, "heads has 3"),
         ({"notes": None}, "notes is None; pass a sentence"),
         ({"notes": [3]}, "notes is [3]"),
-        ({"title": None}, "title is None; pass a text"),
+        ({"title": None}, "title is None; pass a string"),
         ({"digits": True}, "digits is True"),
-        ({"heads": ["one"]}, "heads has ['one'], and the table 2 columns"),
-        ({"heads": "ab"}, "pass a text for each column"),
+        ({"heads": ["one"]}, "heads has ['one'], but the table 2 columns"),
+        ({"heads": "ab"}, "pass a string for each column"),
         ({"stats": ["rsquare"]}, "'rsquare', which none of these results has"),
         ({"stats": "nobs"}, "pass a list of names"),
         ({"stats": {"N": 3}}, "functions of a result"),
-        ({"extra": {"FE": ["yes"]}}, "and the table 2 columns; pass a list with a value for each"),
+        ({"extra": {"FE": ["yes"]}}, "but the table 2 columns; pass a list with a value for each"),
         ({"extra": ["yes", "no"]}, "extra needs a mapping"),
-        ({"digits": 3, "significant": 3}, "both given"),
+        ({"digits": 3, "significant": 3}, "cannot be combined"),
         ({"digits": -1}, "digits is -1; pass a whole number from 0 to 15"),
         ({"significant": 0}, "a whole number from 1 to 15"),
         ({"alpha": 1.5, "below": "ci"}, "alpha"),

@@ -52,7 +52,7 @@ class Given(Estimator):
     def __post_init__(self) -> None:
         """Refuse a label that is no text; keep the matrix as it is."""
         if not isinstance(self.label, str):
-            raise OptionError(f"label is {shown(self.label)}; pass a text.")
+            raise OptionError(f"label is {shown(self.label)}; pass a string.")
         keep_given(self, "matrix")
 
     def __call__(self, fit: Fit) -> Covariance:

@@ -161,7 +161,7 @@ def printed(table: SimpleTable) -> PrintedTable:
 def check_label(label: object) -> None:
     """Refuse a label that LaTeX would refuse."""
     if label is not None and not isinstance(label, str):
-        raise OptionError(f"label is {shown(label)}; pass a text.")
+        raise OptionError(f"label is {shown(label)}; pass a string.")
     if label is not None and not re.fullmatch(r"[^\\{}%#&~^$\s,]+", label):
         raise OptionError(f"label is {shown(label)}; pass letters, digits and any of ':-_./', such as 'tab:wages'.")
 

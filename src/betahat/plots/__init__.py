@@ -1,1 +1,1 @@
-"""Pictures of results: coefficients, standard errors, rows and replicates."""
+"""Figures of results: coefficients, standard errors, rows and replicates."""

@@ -19,29 +19,20 @@ from betahat.tables.terms import Rename, Terms, choose, renamed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Beyond this many rows nobody reads the labels, and a figure of our own would be taller than two pages.
+# With more rows than this, labels are illegible and the figure is taller than two pages.
 _MOST = 100
-# Inches: of a figure, and of a label's letter, for those beyond a number that leaves the axes wide.
+# The width of a figure and of a letter, in inches; beyond the last number of letters, labels make the figure wider.
 _WIDTH, _LETTER, _SHORT = 6.4, 0.085, 24
 _NOTHING = np.full(2, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
 class _Series:
-    """What is drawn with one marker.
-
-    Attributes
-    ----------
-    label : str
-    values : dict
-        Of each coefficient's name, where the marker stands.
-    bounds : list of dict
-        Of each level, from the widest interval, and of each name: its (2,) ends.
-    """
+    """What is drawn with one marker, by the names of the coefficients."""
 
     label: str
-    values: dict[str, float]
-    bounds: list[dict[str, np.ndarray]]
+    values: dict[str, float]  # where the markers are
+    bounds: list[dict[str, np.ndarray]]  # the (2,) ends of the intervals, from the widest level
 
 
 def coefplot(
@@ -58,7 +49,7 @@ def coefplot(
     method: Method | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw coefficients with intervals: of one result, of several models, or of one model under several covariances.
+    """Draw coefficients with confidence intervals: of one result, of several models, or of one model under several covariances.
 
     Parameters
     ----------
@@ -67,19 +58,19 @@ def coefplot(
     cov : str, estimator, sequence or mapping of them, optional
         The covariance of each, repeated as in `regtable`; None takes the results as they are.
     use_t : bool, optional
-        Intervals by t, or by the normal distribution; None leaves each its own.
+        Whether intervals use the t or the normal distribution; None lets each result keep its own.
     labels : sequence of str, optional
-        What the legend calls them; None takes the keys of a mapping, names the covariances of one model, and numbers models.
+        The entries of the legend; by default the keys of a mapping, the covariances of a single model, or the numbers of the models.
     keep, drop, order : str, re.Pattern or sequence of them, optional
-        Which coefficients, and which first. A str is a name, a compiled pattern all names in which it is found.
+        Which coefficients are shown, and which come first. A string is one name, a compiled pattern all names that it matches.
     rename : mapping, optional
-        From names, or compiled patterns, to what the axis says.
+        From names or compiled patterns to the labels on the axis.
     alpha : float or sequence of float
-        Intervals of coverage 1 - alpha; of several, the shorter is drawn thicker.
+        Intervals have coverage 1 - alpha; if there are several, shorter ones are thicker.
     method : str, optional
-        Of bootstraps, as in ``Results.conf_int``.
+        The type of bootstrap interval, as in ``Results.conf_int``.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; None makes a figure, taller with more coefficients.
+        Where to draw; by default on a new figure, which is taller the more coefficients there are.
 
     Returns
     -------
@@ -94,8 +85,8 @@ def coefplot(
 
     Notes
     -----
-    Intervals are those of ``conf_int``; one without an end has an arrow at the frame. A coefficient that no model could estimate keeps its
-    row, marked so.
+    Intervals are those of ``conf_int``; an arrow at the frame means that an interval is unbounded. A coefficient that no model could
+    estimate keeps its row and is marked as such.
 
     Examples
     --------
@@ -142,8 +133,8 @@ def plot_cov(
     covariances : sequence or mapping of str or estimator
         As in `compare`.
     relative : bool
-        Whether standard errors are drawn as multiples of those of the first covariance, which is then the line at 1; otherwise they are
-        drawn themselves, on a logarithmic axis.
+        Whether to draw standard errors as multiples of those of the first covariance, which is then the line at 1, or as they are, on
+        a logarithmic axis.
     labels, keep, drop, order, rename, ax
         As in `coefplot`.
 
@@ -165,13 +156,13 @@ def plot_cov(
     """
     if not isinstance(result, Estimates):
         raise OptionError(
-            f"plot_cov needs one result, as .fit() returns it, and {described(result)} came; coefplot draws several models."
+            f"plot_cov needs one result, as returned by .fit(), not {described(result)}; coefplot draws several models."
         )
     check_flag("relative", relative)
     columns = read_columns(result, covariances, None, "plot_cov")
     models = columns.results
     if len(models) < 2 and relative:
-        raise OptionError("plot_cov needs two covariances or more, such as ['nonrobust', 'HC3'].")
+        raise OptionError("plot_cov needs at least two covariances, such as ['nonrobust', 'HC3'].")
     captions = _captions(columns.covariances, labels)
     errors = [model.coefficient_table()[:, 1] for model in models]
     base = errors[0] if relative else np.ones_like(errors[0])
@@ -192,7 +183,7 @@ def plot_cov(
 
 
 def _draw_logarithmic(axes: Axes) -> None:
-    """Make the axis logarithmic; within a decade, where matplotlib's labels of tenths run into each other, with a few round numbers."""
+    """Make the axis logarithmic; within a decade, where matplotlib's tick labels would overlap, with a few round numbers."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     if high < 10.0 * low:
@@ -203,7 +194,7 @@ def _draw_logarithmic(axes: Axes) -> None:
 
 
 def _called(columns: Columns, cov: CovTypes | None) -> Sequence[str]:
-    """Return what the markers are called: the keys of a mapping; the covariances of one model; or numbers."""
+    """Return the names of the series: the keys of a mapping, the covariances of a single model, or numbers."""
     if columns.names and len(set(columns.names)) == len(columns.names):
         return columns.names
     if cov is not None and len({id(model.fit) for model in columns.results}) == 1:
@@ -211,26 +202,28 @@ def _called(columns: Columns, cov: CovTypes | None) -> Sequence[str]:
     return [f"({number})" for number in range(1, len(columns.results) + 1)]
 
 
-def _captions(found: Sequence[str], labels: Sequence[str] | None) -> Sequence[str]:
+def _captions(defaults: Sequence[str], labels: Sequence[str] | None) -> Sequence[str]:
     if labels is None:
-        return found
+        return defaults
     try:
         chosen = [] if isinstance(labels, str) else [str(label) for label in labels]
     except (TypeError, RuntimeError):
         chosen = []
-    if len(chosen) != len(found):
-        raise OptionError(f"labels is {shown(labels)}; pass a list of {counted(len(found), 'label')}, one for each.")
+    if len(chosen) != len(defaults):
+        raise OptionError(f"labels is {shown(labels)}; pass a list of {counted(len(defaults), 'label')}, one for each.")
     return chosen
 
 
 def _levels(alpha: float | Sequence[float]) -> list[float]:
-    """Return the shares outside, the widest interval first."""
+    """Return the values of alpha, in ascending order: the widest interval first."""
     try:
         levels = sorted(np.atleast_1d(np.asarray(alpha, dtype=float)).tolist())
     except (TypeError, ValueError, RuntimeError, OverflowError):
         levels = []
     if not levels:
-        raise OptionError(f"alpha is {shown(alpha)}; pass the share outside the interval, such as 0.05, or several.")
+        raise OptionError(
+            f"alpha is {shown(alpha)}; pass one minus the coverage, such as 0.05, or several such values."
+        )
     return levels
 
 
@@ -244,7 +237,7 @@ def _chosen(models: Sequence[Estimates], keep: Terms | None, drop: Terms | None,
     names = choose(list(dict.fromkeys(name for model in models for name in model.names)), keep, drop, order)
     if not 0 < len(names) <= _MOST:
         raise OptionError(
-            f"There are {counted(len(names), 'coefficient')} to draw, and a picture has 1 to {_MOST}; choose them by keep and drop."
+            f"There are {counted(len(names), 'coefficient')} to draw, but a figure shows 1 to {_MOST}; choose them with keep and drop."
         )
     return names
 
@@ -252,10 +245,10 @@ def _chosen(models: Sequence[Estimates], keep: Terms | None, drop: Terms | None,
 def _draw_rows(
     series: Sequence[_Series], names: Sequence[str], shown: Sequence[str], ax: Axes | None, reference: float | None
 ) -> Axes:
-    """Draw a row for each coefficient, from the top, and in it each series below the one before."""
+    """Draw one row for each coefficient, from the top, and within it each series below the previous one."""
     rows, many = len(names), len(series)
-    beside = max(map(len, shown)) + (max(len(one.label) for one in series) if many > 1 else 0)
-    width = _WIDTH + _LETTER * max(beside - _SHORT, 0)
+    letters = max(map(len, shown)) + (max(len(one.label) for one in series) if many > 1 else 0)
+    width = _WIDTH + _LETTER * max(letters - _SHORT, 0)
     axes = axes_of(ax, width, max(0.75 + rows * max(0.27, 0.14 * many + 0.1), 1.6))
     axes.set_ylim(rows - 0.5, -0.5)
     if reference is not None:
@@ -278,7 +271,7 @@ def _draw_rows(
 
 
 def _draw_series(axes: Axes, series: _Series, names: Sequence[str], shift: float, look: Mapping[str, Any]) -> None:
-    """Draw markers and bars; where a bar has no end, an arrow goes from the estimate to the frame."""
+    """Draw markers and bars; where an interval is unbounded, an arrow goes from the estimate to the frame."""
     places = np.arange(len(names)) + shift
     values = np.array([series.values.get(name, np.nan) for name in names])
     axes.plot(values, places, label=series.label, zorder=3, **look)
@@ -296,9 +289,9 @@ def _draw_series(axes: Axes, series: _Series, names: Sequence[str], shift: float
 
 
 def _label_rows(axes: Axes, names: Sequence[str], shown: Sequence[str]) -> float:
-    """Write the names beside their rows, smaller where rows are narrow; return a row's height in points.
+    """Write the names beside the rows, smaller if the rows are narrow; return the height of a row in points.
 
-    Dollars are mathematics in a user's own words, and dollars in the names of columns.
+    Dollar signs start mathematics in names that the user chose, but not in the names of columns.
     """
     axes.set_yticks(range(len(shown)), shown)
     axes.tick_params(axis="y", length=0)

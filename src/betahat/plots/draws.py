@@ -24,18 +24,18 @@ _MOST_BINS = 80
 
 @runtime_checkable
 class Replicates(Protocol):
-    """What a picture of replicates needs of a result."""
+    """What a figure of replicates needs from a result."""
 
     @property
     def names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def cov(self) -> Covariance: ...  # noqa: D102
     def delta(self, function: Callable[[Parameters], Any]) -> Delta:
-        """Return a function of the parameters."""
+        """Return the estimate of a function of the parameters."""
         ...
 
     def interval_table(self, alpha: float, method: Method | None) -> np.ndarray:
-        """Return (k, 2) intervals."""
+        """Return the (k, 2) confidence intervals."""
         ...
 
 
@@ -47,20 +47,20 @@ def plot_draws(
     alpha: float = 0.05,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the replicates of a coefficient, or of a function of the parameters, as a histogram, with the estimate and intervals.
+    """Draw a histogram of the bootstrap replicates of a coefficient or of a function of the parameters, with the estimate and intervals.
 
     Parameters
     ----------
     result : Results
-        Under a bootstrap.
+        A result with a bootstrap covariance.
     which : str or callable
-        A coefficient's name, or a function as `Results.delta` takes it, which returns a number.
+        The name of a coefficient, or a function as in `Results.delta` that returns one number.
     method : str, None or sequence of them
-        The intervals, as in ``Results.conf_int``, a bar each; None is the reported one.
+        The types of interval, as in ``Results.conf_int``, one bar each; None is the reported one.
     alpha : float
-        Each covers with probability 1 - alpha.
+        Intervals have coverage 1 - alpha.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; None makes a figure.
+        Where to draw; by default on a new figure.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def plot_draws(
 
     Notes
     -----
-    The curve is the normal distribution about the estimate with its standard error, in whose place a bootstrap puts the replicates.
+    The curve is the normal density around the estimate with its standard error, the approximation that the bootstrap replaces.
 
     Examples
     --------
@@ -85,27 +85,27 @@ def plot_draws(
     'x1'
     """
     if not isinstance(result, Replicates):
-        raise OptionError(f"plot_draws needs one result, as .fit() returns it, and {described(result)} came.")
+        raise OptionError(f"plot_draws needs one result, as returned by .fit(), not {described(result)}.")
     if result.cov.draws is None:
         raise OptionError(no_replicates("plot_draws"))
     if isinstance(which, str):
         if which not in result.names:
             raise OptionError(
-                f"which is {shown(which)}, and no coefficient; the names are {listed(result.names, limit=30)}."
+                f"which is {shown(which)}, which is not a coefficient; the names are {listed(result.names, limit=30)}."
             )
     elif not callable(which):
         raise OptionError(
-            f"{shown(which)} is neither a coefficient's name nor a function of the parameters; pass one of them."
+            f"{shown(which)} is neither the name of a coefficient nor a function of the parameters; pass one of them."
         )
-    found = result.delta(which if callable(which) else lambda params: params[which])
-    assert found.replicated is not None
-    if found.estimates.numel() != 1:
-        raise OptionError(f"The function returns {found.estimates.numel()} numbers; plot_draws takes one.")
+    estimate = result.delta(which if callable(which) else lambda params: params[which])
+    assert estimate.replicated is not None
+    if estimate.estimates.numel() != 1:
+        raise OptionError(f"The function returns {estimate.estimates.numel()} numbers; plot_draws takes one.")
     methods = [method] if method is None or isinstance(method, str) else list(method)
-    bounds = [_ends(result, found, which, one, alpha) for one in methods]
+    bounds = [_ends(result, estimate, which, one, alpha) for one in methods]
     axes = axes_of(ax, 5.6, 3.6)
-    draws = to_numpy(found.replicated.draws[:, 0])
-    top = _draw_histogram(axes, draws, float(found.estimates), float(found.matrix.sqrt()))
+    draws = to_numpy(estimate.replicated.draws[:, 0])
+    top = _draw_histogram(axes, draws, float(estimate.estimates), float(estimate.matrix.sqrt()))
     for number, (name, ends) in enumerate(zip(methods, bounds, strict=True)):
         _draw_bar(axes, ends, top * (1.08 + 0.09 * number), name or "reported", number)
     axes.set_ylim(0.0, top * (1.08 + 0.09 * len(methods)))
@@ -115,16 +115,16 @@ def plot_draws(
     return axes
 
 
-def _ends(result: Replicates, found: Delta, which: Any, method: Method | None, alpha: float) -> np.ndarray:
-    """(2,) the ends of an interval: those of `conf_int`, of the coefficient or of the function."""
+def _ends(result: Replicates, estimate: Delta, which: Any, method: Method | None, alpha: float) -> np.ndarray:
+    """Return the (2,) ends of an interval of `conf_int`, for the coefficient or for the function."""
     if isinstance(which, str):
         ends: np.ndarray = result.interval_table(alpha, method)[result.names.index(which)]
         return ends
-    return to_numpy(torch.as_tensor(found.conf_int(alpha, method)))
+    return to_numpy(torch.as_tensor(estimate.conf_int(alpha, method)))
 
 
 def _draw_bar(axes: Axes, ends: np.ndarray, height: float, name: str, number: int) -> None:
-    """Draw an interval and its name at the right side; one without an end goes to the frame, and its name says so."""
+    """Draw an interval with its name at the right; an unbounded one extends to the frame, and its name says so."""
     endless = np.isinf(ends)
     drawn = np.where(endless, axes.get_xlim(), ends)
     look = {"color": COLOURS[number % len(COLOURS)], "linestyle": _DASHES[number % len(_DASHES)], "linewidth": 2.0}
@@ -136,7 +136,7 @@ def _draw_bar(axes: Axes, ends: np.ndarray, height: float, name: str, number: in
 
 
 def _draw_histogram(axes: Axes, draws: np.ndarray, estimate: float, error: float) -> float:
-    """Draw the density of replicates, the normal one and the estimate; return the height of the highest."""
+    """Draw the density of the replicates, the normal density and the estimate; return the largest height."""
     edges = np.histogram_bin_edges(draws, "fd")
     edges = edges if len(edges) <= _MOST_BINS else np.linspace(draws.min(), draws.max(), _MOST_BINS + 1)
     heights = axes.hist(draws, edges, density=True, color="0.85", edgecolor="0.6", linewidth=0.5)[0]

@@ -1,6 +1,6 @@
-"""Residuals, their quantiles, their scale and leverage: whether a fit is what its standard errors take it to be.
+"""Figures of residuals, their quantiles, their scale and leverage: whether the assumptions behind the standard errors hold.
 
-The four are those of R's ``plot.lm``. Of a discrete model, residuals and leverage are Pearson's, quantiles and scale those of the deviance.
+They are the four of R's ``plot.lm``. For discrete models, residuals and leverage use Pearson residuals, quantiles and scale deviance residuals.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ else:
     stats = lazily("scipy.stats")
     smoothers_lowess = lazily("statsmodels.nonparametric.smoothers_lowess")
 
-# Above this many rows points are drawn as hexagons, shaded by the logarithm of their number, and quantiles are thinned.
+# With more rows than this, points become hexagons, shaded by the logarithm of their number, and quantiles are thinned.
 MOST_POINTS = 10_000
-# Quantiles that are kept of each tail, and between the tails; and rows that a smooth line is taken from.
+# How many quantiles are kept in each tail, how many between the tails, and how many rows are smoothed.
 _TAIL, _MIDDLE, _SMOOTHED = 500, 1000, 5000
 _POINT = {"s": 14.0, "facecolors": "none", "edgecolors": "0.3", "linewidths": 0.7}
 _SMOOTH = {"color": COLOURS[1], "linewidth": 1.6}
 _SIZE = (4.6, 4.0)
-# The height of a row's label, in points.
+# The height of the label of a row, in points.
 _LETTERS = 8.0
 # Residuals below this share of the largest fitted value are rounding errors.
 _EXACT = 1e-13
@@ -43,7 +43,7 @@ _EXACT = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """What is drawn, (m,) each: where, what decides who gets a label, and which row it is."""
+    """What is drawn, (m,) each: the coordinates, the size that decides which points are labelled, and the row."""
 
     x: np.ndarray
     y: np.ndarray
@@ -53,7 +53,7 @@ class _Points:
 
 @runtime_checkable
 class HasCases(Protocol):
-    """What a picture of rows needs of a result."""
+    """What a figure of rows needs from a result."""
 
     @property
     def cases(self) -> Cases: ...  # noqa: D102
@@ -65,12 +65,12 @@ def plot_residuals(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -
     Parameters
     ----------
     result : Results
-        Of a model with one mean for each row. Residuals are y - x'b, times the root of analytic weights; of a discrete model Pearson's,
-        against the linear index; of a module whose loss does not tell the variance of y, y less the mean.
+        A result of a model with one mean for each row. Residuals are y - x'b, times the square root of analytic weights; for discrete
+        models, Pearson residuals against the linear index; for a module whose loss does not imply the variance of y, y minus its mean.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; None makes a figure.
+        Where to draw; by default on a new figure.
     mark : int
-        How many of the largest residuals get their row's label.
+        How many of the largest residuals are labelled with their row.
 
     Returns
     -------
@@ -79,15 +79,15 @@ def plot_residuals(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -
     Raises
     ------
     EstimationError
-        The model has no residual, or several for a row.
+        The model has no residuals, or several for each row.
     MissingPackageError
         matplotlib is not installed.
 
     Notes
     -----
-    Above 10,000 rows points become hexagons, darker with the logarithm of their number. The line is LOWESS (Cleveland 1979) as in R's
-    ``plot.lm``: two thirds of the rows around each, three robust iterations, none for a binary y; above 10,000 rows of 5,000 of them, evenly
-    in the order of the fitted values.
+    With more than 10,000 rows, points become hexagons, darker with the logarithm of their number. The line is LOWESS (Cleveland 1979) as in
+    R's ``plot.lm``: a span of two thirds of the rows and three robust iterations, or none for a binary y; with more than 10,000 rows it is
+    computed from 5,000 of them, evenly spaced in the order of the fitted values.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
     Parameters
     ----------
     result, ax, mark
-        As in `plot_residuals`; residuals are divided by s sqrt(1 - h), and of a discrete model they are those of the deviance.
+        As in `plot_residuals`; residuals are divided by s sqrt(1 - h), and for discrete models they are deviance residuals.
 
     Returns
     -------
@@ -122,13 +122,13 @@ def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
     Raises
     ------
     EstimationError, MissingPackageError
-        As in `plot_residuals`; or the variance of y is not known.
+        As in `plot_residuals`, or the variance of y is unknown.
 
     Notes
     -----
-    The i-th of n is drawn at the quantile of (i - 1/2) / n, and the line is that of equality. Of least squares the band holds each quantile
-    of normal errors with probability 95%, by the beta distribution of order statistics. Above 10,000 rows 2,000 quantiles are drawn, the
-    500 furthest in each tail among them.
+    The i-th of n residuals is drawn at the quantile of (i - 1/2) / n; on the line, the quantiles are equal. For least squares, the band is
+    pointwise: it contains each quantile of normal errors with probability 95%, by the beta distribution of order statistics. With more than
+    10,000 rows, 2,000 quantiles are drawn, including the 500 most extreme of each tail.
 
     Examples
     --------
@@ -140,13 +140,13 @@ def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
     cases = _cases(result, mark)
     values = cases.standardized_deviance
     _check_any(torch.isfinite(values))
-    there = torch.isfinite(values).nonzero()[:, 0]
-    _check_drawn(len(values), len(there))
-    ordered, order = values[there].sort()
-    weights = torch.ones_like(ordered) if cases.counts is None else cases.counts.to(ordered)[there][order]
+    finite = torch.isfinite(values).nonzero()[:, 0]
+    _check_drawn(len(values), len(finite))
+    ordered, order = values[finite].sort()
+    weights = torch.ones_like(ordered) if cases.counts is None else cases.counts.to(ordered)[finite][order]
     shares = (weights.cumsum(0) - 0.5 * weights) / weights.sum()
     picked = _picked(len(ordered)).to(order.device)
-    x, y, rows = special.ndtri(to_numpy(shares[picked])), to_numpy(ordered[picked]), to_numpy(there[order[picked]])
+    x, y, rows = special.ndtri(to_numpy(shares[picked])), to_numpy(ordered[picked]), to_numpy(finite[order[picked]])
     axes = axes_of(ax, *_SIZE)
     if cases.least_squares and cases.counts is None:
         rank = to_numpy(picked) + 1.0
@@ -162,7 +162,7 @@ def plot_qq(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
 
 
 def plot_scale(result: HasCases, ax: Axes | None = None, *, mark: int = 3) -> Axes:
-    """Draw the roots of absolute standardised residuals against fitted values: whether the variance is the same everywhere.
+    """Draw the square roots of absolute standardised residuals against fitted values: whether the variance is constant.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) ->
     Parameters
     ----------
     result, ax, mark
-        As in `plot_qq`; the rows of the largest Cook's distance are marked, and residuals of a discrete model are Pearson's.
+        As in `plot_qq`; the rows with the largest Cook's distance are labelled, and discrete models have Pearson residuals.
 
     Returns
     -------
@@ -217,7 +217,8 @@ def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) ->
 
     Notes
     -----
-    Cook's distance is r^2 h / ((1 - h) k), and its contours are 0.5 and 1, where they are near any row. The dotted line is the average leverage, k / n.
+    Cook's distance is r^2 h / ((1 - h) k); its contours at 0.5 and 1 are drawn where they are close to any row. The dotted line is the average
+    leverage, k / n.
 
     Examples
     --------
@@ -243,14 +244,14 @@ def plot_leverage(result: HasCases, ax: Axes | None = None, *, mark: int = 3) ->
 
 
 def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> Any:
-    """Draw the four pictures of R's ``plot.lm``: `plot_residuals`, `plot_qq`, `plot_scale` and `plot_leverage`.
+    """Draw the four figures of R's ``plot.lm``: `plot_residuals`, `plot_qq`, `plot_scale` and `plot_leverage`.
 
     Parameters
     ----------
     result, mark
         As in `plot_residuals`.
     axes : array_like of matplotlib.axes.Axes, optional
-        Four of them; None makes a figure of two by two.
+        Four of them; by default, a new figure of two by two.
 
     Returns
     -------
@@ -270,17 +271,17 @@ def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> An
     >>> bh.plot_diagnostics(res).shape
     (2, 2)
     """
-    _check_any(torch.isfinite(_cases(result, mark).standardized))  # before there is a figure
+    _check_any(torch.isfinite(_cases(result, mark).standardized))  # before a figure is made
     if axes is None:
         axes = matplotlib("pyplot").subplots(2, 2, figsize=(8.4, 7.2), layout="constrained")[1]
     if not isinstance(axes, np.ndarray):
-        given = list(axes) if isinstance(axes, list | tuple) else [axes]
-        axes = np.empty(len(given), dtype=object)
-        for place, one in enumerate(given):  # a tensor would be taken apart
-            axes[place] = one
+        items = list(axes) if isinstance(axes, list | tuple) else [axes]
+        axes = np.empty(len(items), dtype=object)
+        for place, item in enumerate(items):  # np.array would take a tensor apart
+            axes[place] = item
     panels = axes
     if panels.size != 4:
-        raise OptionError(f"axes holds {panels.size} of them; pass four, or leave it out for a new figure.")
+        raise OptionError(f"axes has {counted(panels.size, 'element')}; pass four axes, or omit it for a new figure.")
     for panel in panels.flat:
         axes_of(panel, 1.0, 1.0)
     for draw, panel in zip((plot_residuals, plot_qq, plot_scale, plot_leverage), panels.flat, strict=True):
@@ -290,12 +291,12 @@ def plot_diagnostics(result: HasCases, axes: Any = None, *, mark: int = 3) -> An
 
 def _cases(result: HasCases, mark: int) -> Cases:
     if not isinstance(result, HasCases):
-        raise OptionError(f"A picture of rows needs one result, as .fit() returns it, and {described(result)} came.")
+        raise OptionError(f"A figure of rows needs one result, as returned by .fit(), not {described(result)}.")
     if not isinstance(mark, int | np.integer) or mark < 0:
-        raise OptionError(f"mark is {shown(mark)}; pass how many rows get a label, such as 3.")
+        raise OptionError(f"mark is {shown(mark)}; pass the number of rows to label, such as 3.")
     cases = result.cases
     if cases.least_squares and bool(cases.residuals.abs().max() < _EXACT * cases.fitted.abs().max()):
-        raise EstimationError("There are no residuals to draw: the fit is exact, and what is left is rounding error.")
+        raise EstimationError("There are no residuals to draw: the fit is exact, and what remains is rounding error.")
     return cases
 
 
@@ -309,25 +310,25 @@ def _residual_name(cases: Cases) -> str:
     return r"Residual $\times$ $\sqrt{\mathrm{weight}}$" if cases.weighted else "Residual"
 
 
-def _check_any(there: Tensor) -> None:
-    if not bool(there.any()):
+def _check_any(drawn: Tensor) -> None:
+    if not bool(drawn.any()):
         raise EstimationError(
-            "No row has a standardised residual: the fit is exact, or each row alone fixes a coefficient."
+            "No row has a standardised residual: the fit is exact, or each row determines a coefficient on its own."
         )
 
 
 def _check_drawn(rows: int, drawn: int) -> None:
-    """Say how many rows are left out."""
+    """Warn of rows that are left out."""
     if drawn < rows:
         warnings.warn(
-            f"{counted(rows - drawn, 'row')} of leverage one left out: a coefficient fits such a row exactly, so it has no standardised residual.",
+            f"{counted(rows - drawn, 'row')} with a leverage of one left out: such a row is fitted exactly and has no standardised residual.",
             BetahatWarning,
             stacklevel=user_level(),
         )
 
 
 def _picked(count: int) -> Tensor:
-    """Return which of sorted values are drawn: all, or the tails and even steps between them."""
+    """Return which of `count` sorted values are drawn: all, or the tails and evenly spaced ones between them."""
     if count <= MOST_POINTS:
         return torch.arange(count)
     middle = torch.linspace(_TAIL, count - 1 - _TAIL, _MIDDLE, dtype=torch.float64).round().long()
@@ -365,17 +366,17 @@ def _smoothed(x: np.ndarray, y: np.ndarray, iterations: int) -> tuple[np.ndarray
 
 
 def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, *, tails: bool = False) -> None:
-    """Write the row's label beside the points of the largest size, none over another: on the inner side, and of tails above and below the line."""
+    """Label the points of the largest size without overlap: towards the inside, or, for tails, above and below the line."""
     labels, chosen = cases.labels, np.argsort(-points.size, kind="stable")[:mark]
-    axes.get_xlim(), axes.get_ylim()  # which settles the limits, and with them the transformation
+    axes.get_xlim(), axes.get_ylim()  # settles the limits, and thereby the transformation
     pixels = axes.transData.transform(np.column_stack([points.x[chosen], points.y[chosen]]))
     left = points.y[chosen] > 0 if tails else axes.transAxes.inverted().transform(pixels)[:, 0] > 0.6
     rise = np.where(left, 1.0, 1.0 - _LETTERS) if tails else np.full(len(left), -3.0)
     across, heights = pixels.T * 72.0 / axes.figure.dpi
     written: list[tuple[float, float]] = []
     for place in np.argsort(heights):
-        beside = [height + _LETTERS for at, height in written if abs(at - across[place]) < 8.0 * _LETTERS]
-        height = max([heights[place] + rise[place], *beside])
+        free = [height + _LETTERS for at, height in written if abs(at - across[place]) < 8.0 * _LETTERS]
+        height = max([heights[place] + rise[place], *free])
         written.append((across[place], height))
         row = points.rows[chosen[place]]
         axes.annotate(
@@ -389,7 +390,7 @@ def _name_points(axes: Axes, points: _Points, cases: Cases, mark: int, *, tails:
 
 
 def _draw_contours(axes: Axes, rank: int) -> None:
-    """Draw where Cook's distance is 0.5 and 1, within the frame as it is, and its value at the right side."""
+    """Draw where Cook's distance is 0.5 and 1, within the current frame, with the value at the right."""
     (low, high), right = axes.get_ylim(), axes.get_xlim()[1]
     leverage = np.linspace(right / 400.0, min(right, 1.0 - 1e-9), 400)
     look = {"xycoords": ("axes fraction", "data"), "color": COLOURS[0], "fontsize": 8, "va": "center"}
@@ -398,7 +399,7 @@ def _draw_contours(axes: Axes, rank: int) -> None:
         contour = np.sqrt(distance * rank * (1.0 - leverage) / leverage)
         for line in (contour, -contour):
             axes.plot(leverage, line, color=COLOURS[0], linewidth=1.0, linestyle=dashes, scalex=False, scaley=False)
-            # at a leverage of one all contours end in one point
+            # at a leverage of one, all contours meet
             if low < line[-1] < high and all(abs(line[-1] - end) > 0.05 * (high - low) for end in ends):
                 axes.annotate(f"{distance:g}", (1.01, line[-1]), **look)
                 ends.append(float(line[-1]))

@@ -1,1 +1,1 @@
-"""What a summary or a table says, and how its cells become text, HTML and LaTeX."""
+"""Summaries and tables: what they say, and how their cells become text, HTML, LaTeX and documents."""

@@ -41,22 +41,22 @@ def compare(
     Parameters
     ----------
     results : Results
-        The model; what it has been computed for one covariance serves the others.
+        The model; whatever has been computed for one covariance is reused for the others.
     covariances : sequence or mapping of str or estimator
-        As `cov_type`; the keys of a mapping are heads: ``{"robust": "HC1", "by firm": bh.Cluster("firm")}``.
+        Each as in `cov_type`; the keys of a mapping become heads: ``{"robust": "HC1", "by firm": bh.Cluster("firm")}``.
     use_t, keep, drop, order, rename, stars, digits, significant
         As in `regtable`.
 
     Returns
     -------
     Table
-        Its frame has the coefficients in "coef" and the standard errors in a column for each covariance; printed, each has the stars of
-        its own test.
+        Its frame has the coefficients in "coef" and one column of standard errors for each covariance; printed, each standard error
+        carries the stars of its own test.
 
     Raises
     ------
     OptionError
-        Nothing to compare, an unknown covariance, coefficient or option.
+        Nothing to compare, or an unknown covariance, coefficient or option.
 
     Examples
     --------
@@ -70,12 +70,12 @@ def compare(
     if isinstance(covariances, str) or not isinstance(covariances, Mapping | Sequence) or not covariances:
         raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
     if not isinstance(results, Estimates):
-        raise OptionError(f"compare needs results, as .fit() returns them, and {described(results)} came.")
+        raise OptionError(f"compare needs results, as returned by .fit(), not {described(results)}.")
     columns = read_columns(results, covariances, use_t, "compare")
     tables = [result.coefficient_table() for result in columns.results]
-    every = [full_name(key) for key in results.equation_terms]
-    places = [i for name in choose(every, keep, drop, order) for i, own in enumerate(every) if own == name]
-    names = [renamed(every[i], rename) for i in places]
+    terms = [full_name(key) for key in results.equation_terms]
+    places = [i for name in choose(terms, keep, drop, order) for i, term in enumerate(terms) if term == name]
+    names = [renamed(terms[i], rename) for i in places]
     marks, shown = read_stars(stars), number_format(digits, significant)
     numbers = np.column_stack([tables[0][:, 0], *(table[:, 1] for table in tables)])[places]
     lines = tuple(

@@ -1,4 +1,4 @@
-"""A layout as Markdown and Typst, which pandoc writes from HTML, and as Word, by python-docx."""
+"""A layout as Markdown and Typst (converted from HTML by pandoc) and as a Word document (by python-docx)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from betahat.tables.html import render_for_pandoc
 
 
 def render_markdown(layout: Layout) -> str:
-    """Return a pipe table of GitHub's Markdown, whose head has one row."""
+    """Return a GitHub Markdown pipe table, whose head is a single row."""
     title = f"**{_converted(escape(layout.title), 'gfm').strip()}**\n\n" if layout.title else ""
     return title + _converted(render_for_pandoc(_flat(layout)), "gfm")
 
 
 def render_typst(layout: Layout) -> str:
-    """Return a figure of Typst."""
+    """Return a Typst figure."""
     text = _converted(render_for_pandoc(layout), "typst")
-    # at the beginning of a cell, these would make a list or a heading
+    # at the beginning of a cell, these would start a list or a heading
     return re.sub(r"\[(?=([-+/=]+|\d+\.) )", r"[\\", text)
 
 
@@ -64,20 +64,20 @@ def write_docx(layout: Layout, path: Path) -> None:
         document.save(str(path))
     except OSError as error:
         raise OptionError(
-            f"The table cannot be written to {str(path)!r} ({error.strerror}); pass another file."
+            f"The table cannot be written to {str(path)!r} ({error.strerror}); choose another file."
         ) from error
 
 
-# Word's unit of length, of which a point has so many.
+# A point in Word's unit of length, the EMU.
 _POINT = 12_700
-# In points: the largest letters, the smallest on a page that stands, and the least; the text of a page, standing and on its side; a cell's
-# margins; and of the size of a letter its width, about.
+# In points: the largest font, the smallest in portrait, the smallest of all; the width of the text in portrait and in landscape; the margins
+# of a cell. The last is the approximate width of a letter relative to the size of the font.
 _LARGEST, _SMALLEST, _LEAST, _WIDTHS, _MARGINS, _LETTER = 10.0, 7.5, 4.0, (432.0, 612.0), 11.5, 0.55
 _INDENT = "    "
 
 
 def _fill(row: Any, name: str, cells: Sequence[Cell]) -> None:
-    """Write a row, and join the cells that one covers."""
+    """Write a row, merging the cells that a wide cell covers."""
     row.cells[0].paragraphs[0].add_run(name)
     place = 1
     for cell in cells:
@@ -93,7 +93,7 @@ def _fill(row: Any, name: str, cells: Sequence[Cell]) -> None:
 
 
 def _rule(cells: Sequence[Any], edge: str, size: int) -> None:
-    """Draw a line at an edge of cells, in eighths of a point."""
+    """Draw a line along one edge of cells; `size` is in eighths of a point."""
     oxml = _docx("docx.oxml")
     for cell in cells:
         properties = cell._tc.get_or_add_tcPr()
@@ -108,7 +108,7 @@ def _rule(cells: Sequence[Any], edge: str, size: int) -> None:
 
 
 def _tighten(document: Any, table: Any, layout: Layout) -> None:
-    """Leave no space between rows; make columns as wide as what is in them, letters small enough for the page, and the page lie on its side for many."""
+    """Close up the rows, fit the columns to their contents and the font to the page, and turn the page to landscape for wide tables."""
     heads = [cells for cells in layout.heads if all(cell.span == 1 for cell in cells)]
     columns = zip(*heads, *(line.cells for line in layout.lines), strict=True)
     letters = [max(len(line.name) for line in layout.lines) + len(_INDENT)]
@@ -135,13 +135,13 @@ def _tighten(document: Any, table: Any, layout: Layout) -> None:
 def _converted(text: str, to: str) -> str:
     pandoc: Any = optional_module("pypandoc", f"{to} is written by pypandoc", "documents")
     try:
-        found: str = pandoc.convert_text(text, to, format="html", extra_args=["--wrap=none"])
+        converted: str = pandoc.convert_text(text, to, format="html", extra_args=["--wrap=none"])
     except (OSError, RuntimeError) as error:
         raise OptionError(
-            f"{to} is written by pandoc, and the one that was found cannot do so: {str(error).strip().splitlines()[-1]} Install one that can "
-            "by pip install 'betahat[documents]'."
+            f"{to} is written by pandoc, but the installed one cannot do so: {str(error).strip().splitlines()[-1]} Install one that can: "
+            "pip install 'betahat[documents]'."
         ) from error
-    return found
+    return converted
 
 
 def _docx(module: str) -> Any:
@@ -149,7 +149,7 @@ def _docx(module: str) -> Any:
 
 
 def _flat(layout: Layout) -> Layout:
-    """Put the head into one row, and all others into one block, which is what a pipe table has."""
+    """Merge the head into one row and all blocks into one, which is all that a pipe table can show."""
     rows = [list(chain.from_iterable([cell.text] * cell.span for cell in cells)) for cells in layout.heads]
     heads = tuple(Cell(" ".join(filter(None, texts))) for texts in zip(*rows, strict=True))
     gap = (Cell(""),) * layout.columns

@@ -1,4 +1,4 @@
-"""`Estimates`: what a table needs of a result, and the statistics that it may print of one."""
+"""`Estimates`: what a table needs from a result, and the statistics that it can print."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from betahat.fits.fit import Fit
 from betahat.inference.resampled import Method
 from betahat.tables.cells import Cell, Number, is_whole
 
-# An attribute of the results, or a function of them; a mapping gives the rows their names.
+# An attribute of the results, or a function of them; the keys of a mapping name the rows.
 Statistic = str | Callable[[Any], Any]
 Statistics = Sequence[str] | Mapping[str, Statistic]
 
 
 @runtime_checkable
 class Estimates(Protocol):
-    """What a column of a table needs of a result."""
+    """What a table needs from a result."""
 
     @property
     def fit(self) -> Fit: ...  # noqa: D102
@@ -42,7 +42,7 @@ class Estimates(Protocol):
     def goodness(self) -> tuple[str, float]: ...  # noqa: D102
     @property
     def equation_terms(self) -> tuple[tuple[str, str], ...]:
-        """The equation, or nothing, and the term of each coefficient."""
+        """The equation ("" for a model with only one) and the term of each coefficient."""
         ...
 
     def with_cov(self, cov_type: CovType) -> Estimates:
@@ -50,20 +50,20 @@ class Estimates(Protocol):
         ...
 
     def with_use_t(self, use_t: bool | None) -> Estimates:
-        """Return the same results with tests by t, or by the normal distribution."""
+        """Return the same results with tests based on the t distribution, or on the normal."""
         ...
 
     def coefficient_table(self) -> np.ndarray:
-        """Return (k, 4) coefficient, standard error, statistic and p-value."""
+        """Return (k, 4): coefficient, standard error, statistic and p-value."""
         ...
 
     def interval_table(self, alpha: float, method: Method | None = None) -> np.ndarray:
-        """Return (k, 2) intervals."""
+        """Return the (k, 2) confidence intervals."""
         ...
 
 
 def unidentified_note(results: Sequence[Estimates]) -> list[str]:
-    """Return the sentence that names the coefficients which collinear columns leave to the choice of minimum norm."""
+    """Return the sentence that names the coefficients which collinear columns leave unidentified."""
     names = dict.fromkeys(
         name
         for result in results
@@ -76,23 +76,7 @@ def unidentified_note(results: Sequence[Estimates]) -> list[str]:
 def statistic_rows(
     results: Sequence[Estimates], kinds: Sequence[str], wanted: Statistics, shown: Number
 ) -> list[tuple[str, tuple[Cell, ...]]]:
-    """Return a row for each statistic, its cells empty in the columns that do not have it.
-
-    Parameters
-    ----------
-    results : sequence
-    kinds : sequence of str
-        What their covariances are called.
-    wanted : sequence of str, or mapping
-        See `regtable`.
-    shown : callable
-        How a number is printed.
-
-    Raises
-    ------
-    OptionError
-        A statistic that no result has.
-    """
+    """Return a label and cells for each statistic (see `stats` of `regtable`), cells empty in the columns without it; `kinds` names the covariances."""
     if isinstance(wanted, str) or not isinstance(wanted, Mapping | Sequence):
         raise OptionError(f"stats is {in_words(wanted)}; pass a list of names, such as ['nobs', 'rsquared'].")
     named: Mapping[str, Statistic] = (
@@ -108,15 +92,15 @@ def statistic_rows(
     return rows
 
 
-def _statistic(given: Any) -> Any:
-    """Refuse what is neither the name of a statistic nor a function of a result."""
-    if not isinstance(given, str) and not callable(given):
-        raise OptionError(f"stats has {in_words(given)}; pass names of statistics, or functions of a result.")
-    return given
+def _statistic(wanted: Any) -> Any:
+    """Refuse anything but the name of a statistic or a function of a result."""
+    if not isinstance(wanted, str) and not callable(wanted):
+        raise OptionError(f"stats has {in_words(wanted)}; pass names of statistics, or functions of a result.")
+    return wanted
 
 
 def value_cell(value: Any, shown: Number) -> Cell:
-    """Return a cell of a number, a text, or nothing."""
+    """Return a cell for a number, a string or None."""
     if value is None or isinstance(value, str | bool | np.bool_):
         return Cell("" if value is None else str(value))
     if is_whole(value):
@@ -128,7 +112,7 @@ def value_cell(value: Any, shown: Number) -> Cell:
 
 
 def full_name(key: tuple[str, str]) -> str:
-    """Return the name of a coefficient, after its equation if it has one."""
+    """Return the name of a coefficient, preceded by its equation if it has one."""
     equation, name = key
     return f"{equation}:{name}" if equation else name
 
@@ -167,13 +151,13 @@ def _values(results: Sequence[Estimates], kinds: Sequence[str], statistic: Stati
     if all(value is None for value in values):
         raise OptionError(
             f"stats has {in_words(statistic)}, which none of these results has; pass one of {listed(_LABELS, limit=30)}, another attribute that is "
-            "a number or a text, or a function of a result."
+            "a number or a string, or a function of a result."
         )
     return values
 
 
 def _attribute(result: Estimates, name: str) -> Any:
-    """Return a number or a text of a result; None where it has none, such as the log-likelihood of no likelihood."""
+    """Return a number or a string of a result, or None if it has none, such as the log-likelihood of an M-estimator."""
     try:
         value = getattr(result, name, None)
     except EstimationError:
@@ -191,9 +175,9 @@ def _clusters(result: Estimates) -> str:
 
 
 def _goodness_rows(results: Sequence[Estimates], shown: Number) -> list[tuple[str, tuple[Cell, ...]]]:
-    """Return a row for each measure: R², pseudo R² or loss, in the columns that have it."""
-    found = [result.goodness for result in results]
+    """Return a row for each measure of fit (R², pseudo R² or loss), filled in the columns that have it."""
+    measures = [result.goodness for result in results]
     return [
-        (kind, tuple(value_cell(value if own == kind else None, shown) for own, value in found))
-        for kind in dict.fromkeys(own for own, _ in found)
+        (name, tuple(value_cell(value if own == name else None, shown) for own, value in measures))
+        for name in dict.fromkeys(own for own, _ in measures)
     ]

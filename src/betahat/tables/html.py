@@ -1,4 +1,4 @@
-"""A layout as semantic HTML: no script, everything escaped, the page's own colours in light and in dark."""
+"""A layout as semantic HTML: no scripts, everything escaped, in the colours of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 
 from betahat.tables.cells import Block, Cell, Layout, Line
 
-# Notebooks and pages have rules of their own for tables; these are as specific as they need to be, and take the text's colour.
+# Notebooks and web pages style tables themselves; these rules are just specific enough to override them, and inherit the text's colour.
 STYLE = """<style>
 table.betahat.betahat { border-collapse: collapse; border: 0; margin: 1em 0; color: inherit; background: transparent;
   font-variant-numeric: tabular-nums; width: auto; display: table }
@@ -31,7 +31,7 @@ table.betahat.betahat td > span + span { text-align: left }
 
 
 def render_html(layout: Layout) -> str:
-    """Return the table as HTML, with its style."""
+    """Return the table as HTML, including its style sheet."""
     widths = [_widths(cells) for cells in zip(*(line.cells for line in layout.lines), strict=True)]
     body = "".join(f"<tbody class='apart'>\n{_block(block, layout, widths)}</tbody>\n" for block in layout.body)
     foot = "".join(_row(line, widths, row=" class='last'" if line is layout.foot[-1] else "") for line in layout.foot)
@@ -45,7 +45,7 @@ def render_html(layout: Layout) -> str:
 
 
 def render_for_pandoc(layout: Layout) -> str:
-    """Return the table as HTML that only says what is what; notes are paragraphs below, and Typst's rules are attributes."""
+    """Return the table as bare HTML: notes are paragraphs below it, rules are attributes for Typst."""
     body = "".join(_bare_block(block, layout) for block in layout.body)
     foot = "".join(_bare_row(line.name, line.cells) for line in layout.foot)
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in layout.sentences)
@@ -85,7 +85,7 @@ def _block(block: Block, layout: Layout, widths: Widths) -> str:
 
 
 def _bare_block(block: Block, layout: Layout) -> str:
-    """Return rows for pandoc, which takes a row of heads for the head of a table, and knows of no indent."""
+    """Return rows for pandoc, which mistakes a row of header cells for the head of a table and ignores indentation."""
     if not block.title:
         return "".join(_bare_row(line.name, line.cells) for line in block.lines)
     title = f"<td colspan='{layout.columns + 1}' style='text-align: left'><em>{escape(block.title)}</em></td>"
@@ -106,7 +106,7 @@ def _row(line: Line, widths: Widths, name: str = "", row: str = "") -> str:
 
 
 def _cell(cell: Cell, width: tuple[float, int]) -> str:
-    """Put a number on its column's decimal point: two boxes of equal widths in all rows."""
+    """Align a number at the decimal point with two boxes whose widths are the same in all rows."""
     if not cell.decimal:
         return f"<td>{escape(cell.printed)}</td>"
     before, after = replace(cell, text=cell.printed).parts
@@ -116,7 +116,7 @@ def _cell(cell: Cell, width: tuple[float, int]) -> str:
     )
 
 
-# Of each column, the width before the decimal point and from it on, in digits.
+# The width of each column before the decimal point and from the decimal point on, in digits.
 Widths = list[tuple[float, int]]
 # A minus sign is wider than a digit in some fonts, such as DejaVu Sans.
 _MINUS = 0.4

@@ -1,4 +1,4 @@
-r"""A layout as LaTeX: a tabular, a float with its notes, or a whole document."""
+"""A layout as LaTeX: a tabular, a float with its notes, or a complete document."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ Fit = Literal["resize", "landscape"]
 
 @dataclass(frozen=True)
 class LatexStyle:
-    r"""How a journal wants its tables.
+    r"""How a journal sets its tables.
 
     Attributes
     ----------
     top, middle, bottom : str
-        The rules: ``\toprule``.
+        The rules, such as ``\toprule``.
     partial : str
-        The rule below a head that covers several columns; it takes ``{2-3}``.
+        The rule below a head that spans several columns; a range such as ``{2-3}`` is appended.
     marks : bool
-        Whether stars are printed, and explained.
+        Whether stars are printed and explained.
     lead : str
-        What notes begin with, in LaTeX: ``\textit{Notes:}``.
+        How the notes begin, in LaTeX: ``\textit{Notes:}``.
     parentheses : bool
-        Whether the columns' numbers stand in parentheses.
+        Whether the numbers of the columns are in parentheses.
     packages : tuple of str
-        What the rules need.
+        The packages that the rules need.
     """
 
     top: str = r"\toprule"
@@ -54,12 +54,12 @@ class LatexStyle:
     packages: tuple[str, ...] = ("booktabs",)
 
     def __post_init__(self) -> None:
-        """Refuse what is no text."""
+        """Refuse options of other types."""
         check_flag("marks", self.marks)
         check_flag("parentheses", self.parentheses)
         for option in ("top", "middle", "bottom", "partial", "lead"):
             if not isinstance(getattr(self, option), str):
-                raise OptionError(f"{option} is {shown(getattr(self, option))}; pass a text of LaTeX.")
+                raise OptionError(f"{option} is {shown(getattr(self, option))}; pass a string of LaTeX.")
         if not isinstance(self.packages, tuple | list) or not all(isinstance(name, str) for name in self.packages):
             raise OptionError(f"packages is {shown(self.packages)}; pass a tuple of names, such as ('booktabs',).")
 
@@ -76,18 +76,18 @@ STYLES = {
     "hline": _RULED,
     # American Economic Association: no asterisks for significance, standard errors in parentheses.
     "aer": LatexStyle(marks=False, lead=r"\textit{Notes:}"),
-    # R's fixest: as its style of the AER, between double rules.
+    # R's fixest has this as its "qje": as the AER, between double rules.
     "qje": LatexStyle(top=r"\toprule\toprule", bottom=r"\bottomrule\bottomrule", lead=r"\textit{Notes:}"),
-    # Econometric Society: no asterisks, rules of LaTeX itself.
+    # Econometric Society: no asterisks, LaTeX's own rules.
     "econometrica": replace(_RULED, marks=False, lead=r"\textit{Notes:}"),
-    # JFQA's style guide: the columns' numbers without parentheses.
+    # JFQA's style guide: the numbers of the columns without parentheses.
     "jfqa": LatexStyle(parentheses=False),
 }
 
 
 @dataclass(frozen=True)
 class LatexOptions:
-    """See `Table.to_latex`."""
+    """The options of `Table.to_latex`."""
 
     style: str | LatexStyle = "booktabs"
     siunitx: bool = False
@@ -98,7 +98,7 @@ class LatexOptions:
     standalone: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what LaTeX would refuse."""
+        """Refuse values that LaTeX would refuse."""
         check_flag("siunitx", self.siunitx)
         check_flag("standalone", self.standalone)
         if not isinstance(self.style, LatexStyle) and not is_one_of(self.style, STYLES):
@@ -107,7 +107,7 @@ class LatexOptions:
             raise OptionError(f"fit is {shown(self.fit)}; use 'resize', 'landscape' or None.")
         for option, text in (("caption", self.caption), ("position", self.position)):
             if text is not None and not isinstance(text, str):
-                raise OptionError(f"{option} is {shown(text)}; pass a text.")
+                raise OptionError(f"{option} is {shown(text)}; pass a string.")
         printed.check_label(self.label)
         if self.position is not None and not re.fullmatch(r"[htbpH!]+", self.position):
             raise OptionError(
@@ -116,9 +116,8 @@ class LatexOptions:
 
     @property
     def floats(self) -> bool:
-        """Whether the table is a float, which has a caption, a label or a page of its own."""
-        given = (self.caption, self.label, self.position)
-        return self.fit == "landscape" or any(option is not None for option in given)
+        """Whether the table is a float: it has a caption, a label, a position or a page of its own."""
+        return self.fit == "landscape" or (self.caption, self.label, self.position) != (None, None, None)
 
 
 def render_latex(layout: Layout, options: LatexOptions) -> str:
@@ -140,10 +139,8 @@ def render_latex(layout: Layout, options: LatexOptions) -> str:
 
 
 def escape_latex(text: str) -> str:
-    r"""Write a text so that LaTeX prints it as it is; letters of other scripts are left alone, for XeLaTeX and LuaLaTeX.
+    r"""Escape a string so that LaTeX prints it as it is; other scripts are left alone, for XeLaTeX and LuaLaTeX.
 
-    Examples
-    --------
     >>> print(escape_latex("log_wage ~ 5% & β"))
     log\_wage {\textasciitilde} 5\% \& \ensuremath{\beta}
     """
@@ -154,7 +151,7 @@ def escape_latex(text: str) -> str:
         for i, part in enumerate(parts)
         if i % 3 < 2
     )
-    return re.sub(r"-(?=-)", "-{}", escaped)  # two hyphens would be a dash
+    return re.sub(r"-(?=-)", "-{}", escaped)  # two hyphens would become a dash
 
 
 def _encoded(text: str) -> str:
@@ -162,19 +159,19 @@ def _encoded(text: str) -> str:
     return encoded
 
 
-# Accents that a letter does not have in one character, as that of an estimate.
+# Combining accents of letters for which Unicode has no single character, such as that of beta hat.
 _ACCENTS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar", "\u0307": "dot"}
 _ACCENTED = re.compile(f"(.)([{''.join(_ACCENTS)}])")
-# A bracket at the beginning of a row would be an option of the \\ before it; a bar is a dash in LaTeX's first fonts, and a backtick
-# turns the mark before it over.
 _FIFTHS = ((1, 5), (2, 5), (3, 5), (4, 5), (1, 6), (5, 6), (1, 8), (3, 8), (5, 8), (7, 8))
 _OWN = {
+    # A bracket at the beginning of a row would be read as an option of the preceding \\; in OT1, LaTeX's default encoding, a bar is printed
+    # as a dash; a backtick would form a ligature with ! and ?.
     **{"[": "{[}", "]": "{]}", "|": r"{\textbar}", "`": r"{\textasciigrave}", "\u00b2": "$^2$", "\u00d7": r"$\times$"},
-    # The encoder's own would need packages: those of amsmath and amssymb, and of Cyrillic fonts.
+    # Here the encoder's own commands need amsmath, amssymb or Cyrillic fonts.
     **{"\u2011": "-", "\u2153": r"$\frac{1}{3}$", "\u2154": r"$\frac{2}{3}$", "\u2205": r"$\emptyset$"},
     **{"\u2a7d": r"$\leq$", "\u2a7e": r"$\geq$", "\u2266": r"$\leq$", "\u2267": r"$\geq$"},
     **{chr(letter): chr(letter) for letter in range(0x400, 0x530)},
-    # What the encoder does not know, or writes by packages that are rarely there.
+    # Characters that the encoder does not know, or writes with packages that are rarely installed.
     **dict.fromkeys("\u2713\u2714\u2611", r"\ensuremath{\checkmark}"),
     **dict.fromkeys("\u2717\u2718\u2715\u2716", r"$\times$"),
     **{"\u2605": r"\ensuremath{\bigstar}", "\u2606": r"$\star$", "\u25cf": r"$\bullet$", "\u2022": r"$\bullet$"},
@@ -196,7 +193,7 @@ _ENCODER: Any = UnicodeToLatexEncoder(
 )
 
 
-# The letters whose commands are those of amssymb, and the commands of European letters that LaTeX's first fonts lack.
+# The characters whose commands need amssymb, and the commands of European letters that the OT1 encoding lacks.
 _AMSSYMB = re.compile(
     "["
     r"\u03d2\u03f0\u03f6\u2035\u2102\u210c\u210d\u2111\u2115\u2119\u211a\u211c\u211d\u2124\u2128\u212d\u2136-"
@@ -248,13 +245,13 @@ def _float(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
     return "\n".join(lines) + "\n"
 
 
-# Letters of a note, which are smaller, for one of the table; and how many there are in a line at least.
+# How many letters of a note, which is set smaller, fit into the width of one letter of the table; the shortest line of a note, in letters.
 _NOTE_LETTERS = 1.2
 _NOTE_WIDTH = 32
 
 
 def _alone(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
-    """Return a tabular whose last rows are the notes, broken where the table ends."""
+    """Return a tabular whose last rows are the notes, wrapped to the width of the table."""
     lead = f"{style.lead} " if style.lead else ""
     width = max(round(_NOTE_LETTERS * _length(layout)), _NOTE_WIDTH)
     parts = [part for note in layout.sentences for part in textwrap.wrap(note, width)]
@@ -263,14 +260,14 @@ def _alone(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
 
 
 def _resized(lines: list[str], options: LatexOptions) -> list[str]:
-    """Shrink what is wider than the page, and only that."""
+    """Shrink a table that is wider than the page."""
     if options.fit != "resize":
         return lines
     return [r"\begin{adjustbox}{max width=\linewidth}", *lines, r"\end{adjustbox}"]
 
 
 def _length(layout: Layout) -> int:
-    """Return about how many letters there are in a row."""
+    """Return roughly how many characters a row has."""
     stub = max(len(line.name) for line in layout.lines)
     widths = [
         max(len(cell.text + cell.marks) for cell in cells)
@@ -298,7 +295,7 @@ def _tabular(layout: Layout, options: LatexOptions, style: LatexStyle, notes: Se
 
 
 def _head(cells: tuple[Cell, ...], style: LatexStyle) -> list[str]:
-    """Return a row of heads, and the rules below those that cover several columns."""
+    """Return a row of heads, and the rules below those that span several columns."""
     texts, rules, place = [], [], 2
     for cell in cells:
         text = escape_latex(cell.text)
@@ -310,7 +307,7 @@ def _head(cells: tuple[Cell, ...], style: LatexStyle) -> list[str]:
 
 def _row(line: Line, block: Block | None, aligned: bool) -> str:
     indent = r"\quad " if block is not None and block.title and line.name else ""
-    name = re.sub(r"^\*", "{*}", escape_latex(line.name))  # a star would belong to the \\ before it
+    name = re.sub(r"^\*", "{*}", escape_latex(line.name))  # a star would be read as part of the preceding \\
     cells = [_aligned(cell) if aligned else _centred(cell) for cell in line.cells]
     return " & ".join([indent + name, *cells]) + r" \\"
 
@@ -320,13 +317,13 @@ _NUMBER = re.compile(r"([(\[{<]?)(-?)([\d.]+)(?:e([+-]\d+))?([)\]}>]?)")
 
 
 def _centred(cell: Cell) -> str:
-    """Print numbers with minus signs and powers of ten."""
+    """Typeset minus signs and powers of ten."""
     text = re.sub(r"(?<![\w.])-(?=\d|inf\b)", "$-$", escape_latex(cell.text))
     return _POWER.sub(lambda found: rf"$\times10^{{{int(found[1])}}}$", text) + _marks(cell)
 
 
 def _aligned(cell: Cell) -> str:
-    """Print a cell of an S column of siunitx, where what is no number stands in braces."""
+    """Typeset a cell of an S column (siunitx), in which everything but numbers goes into braces."""
     found = _NUMBER.fullmatch(cell.text) if cell.decimal else None
     if found is None:
         return f"{{{_centred(cell)}}}" if cell.text else ""
@@ -365,7 +362,7 @@ def _number_column(cells: tuple[Cell, ...]) -> str:
 
 
 def _bare_numbers(layout: Layout) -> Layout:
-    """Write the columns' numbers without parentheses."""
+    """Write the numbers of the columns without parentheses."""
     heads = tuple(
         tuple(replace(cell, text=re.sub(r"^\((\d+)\)$", r"\1", cell.text)) for cell in cells) for cells in layout.heads
     )

@@ -1,4 +1,4 @@
-"""The summary of discrete models and of torch models: statsmodels' layout of a maximum likelihood fit."""
+"""The summary of discrete models and of torch models, in statsmodels' layout for maximum likelihood."""
 
 from __future__ import annotations
 
@@ -22,21 +22,7 @@ Cells = Sequence[tuple[str, Sequence[str] | None]]
 
 @dataclass(frozen=True, eq=False)
 class LikelihoodContent:
-    """What a summary says, as NumPy numbers under the names that the renderer reads.
-
-    Attributes
-    ----------
-    model : Named
-        Of a class whose name is the model's.
-    nobs, df_resid, df_model, llf : float
-        As in statsmodels.
-    params, bse, tvalues, pvalues : numpy.ndarray
-        (k,), or (k, J - 1).
-    interval : numpy.ndarray
-        (k, 2), or (J - 1, k, 2).
-    use_t : bool
-        t or z.
-    """
+    """What a summary says, in NumPy, under the names that statsmodels' renderer reads; arrays are (k,), or (k, J - 1) with several equations."""
 
     model: Named
     nobs: float
@@ -47,11 +33,11 @@ class LikelihoodContent:
     bse: np.ndarray
     tvalues: np.ndarray
     pvalues: np.ndarray
-    interval: np.ndarray
+    interval: np.ndarray  # (k, 2), or (J - 1, k, 2)
     use_t: bool
 
     def conf_int(self, alpha: float = 0.05) -> np.ndarray:
-        """Return the interval, which was computed for the summary's alpha."""
+        """Return the intervals, which were computed for the alpha of the summary."""
         return self.interval
 
 
@@ -67,32 +53,7 @@ def likelihood_summary(
     alpha: float,
     notes: Sequence[str],
 ) -> printed.Summary:
-    """Lay out a summary.
-
-    Parameters
-    ----------
-    content : LikelihoodContent
-        What it says.
-    left, right : sequence of (name, cells)
-        The first table; None is filled in by the renderer.
-    yname : str, optional
-        The dependent variable's name.
-    equations : sequence of str
-        The names of the equations, where there are several.
-    xname : sequence of str, optional
-        (k,) the parameters' names.
-    title : str, optional
-        Its heading.
-    alpha : float
-        The intervals' share outside.
-    notes : sequence of str
-        What stands below, as it is.
-
-    Returns
-    -------
-    statsmodels.iolib.summary.Summary
-        With `as_text`, `as_html`, `as_latex` and `as_csv`.
-    """
+    """Lay out a summary; `left` and `right` are (name, cells) of the first table, where statsmodels' renderer fills in cells that are None."""
     xname = None if xname is None else texts_of("xname", xname, len(content.params), "parameter")
     yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
     summary = printed.Summary()

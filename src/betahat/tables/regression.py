@@ -1,4 +1,4 @@
-"""`regtable`: many models side by side, or one under several covariances."""
+"""`regtable`: several models side by side, or one under several covariances."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ else:
     pd = lazily("pandas")
 
 Below = Literal["se", "t", "p", "ci"]
-Key = tuple[str, str]  # the equation, or nothing, and the name of a coefficient
+Key = tuple[str, str]  # the equation, or "", and the name of a coefficient
 
 
 def regtable(
@@ -65,42 +65,42 @@ def regtable(
     Parameters
     ----------
     results : Results, iterable or mapping of them
-        A column each, in this order. The keys of a mapping are heads.
+        One column each, in this order; the keys of a mapping become heads.
     cov : str, estimator, sequence or mapping of them, optional
-        The covariance of each column, the keys of a mapping its head; None, here or in the sequence, leaves a result its own. One model
-        is repeated under several; the shorter of models and covariances is repeated until they are as many.
+        The covariance of each column; the keys of a mapping become heads. None, here or in the sequence, keeps the covariance of the
+        results. The shorter of models and covariances is repeated: one covariance for all models, or one model under several.
     use_t : bool, optional
-        t or normal tests, of all columns; None leaves each its own.
+        Whether all tests use the t or the normal distribution; None lets each column keep its own.
     below : {"se", "t", "p", "ci"}, several of them, or None
-        What stands below a coefficient, a row each: standard error, t or z statistic, p-value, confidence interval.
+        What is printed below a coefficient, one row each: standard error, t or z statistic, p-value, confidence interval.
     alpha : float
-        The share outside of the intervals.
+        Confidence intervals have coverage 1 - alpha.
     stars : bool, sequence of float, or mapping
-        True marks p-values below 0.1, 0.05 and 0.01; numbers are thresholds of their own, and a mapping names the marks,
-        ``{"+": 0.1, "*": 0.05}``; False leaves them out.
+        True marks p-values below 0.1, 0.05 and 0.01; a sequence sets other thresholds, a mapping the marks as well:
+        ``{"+": 0.1, "*": 0.05}``; False prints none.
     keep, drop, order : str, re.Pattern, or several of them, optional
-        Coefficients: a str is a name, a compiled pattern stands for all names in which it is found. The coefficients of `order` come first.
+        Which coefficients are shown, and which come first. A string is one name, a compiled pattern all names that it matches.
     rename : mapping, optional
-        From names, or patterns, to what is printed: ``{"educ": "Education", re.compile(r"C\((\w+)\)\[T\.(\w+)\]"): r"\1: \2"}``. Coefficients of
-        different models that get one name share a row. Dependent variables and equations are renamed as well.
+        From names or patterns to what is printed: ``{"educ": "Education", re.compile(r"C\((\w+)\)\[T\.(\w+)\]"): r"\1: \2"}``. Coefficients of
+        different models that get the same name share a row. Dependent variables and equations are renamed, too.
     groups : mapping, optional
-        From a title to the coefficients under it, as in `keep`; the others follow. The equations of `MNLogit` are groups already.
+        From a title to the coefficients under it, as in `keep`; the others follow. The equations of `MNLogit` already are groups.
     heads : sequence of str, or several of them, optional
-        Further rows of heads, a text for each column; equal neighbours share one.
+        Further rows of heads, one string for each column; equal neighbours are merged.
     dependent, numbers : bool
-        Whether the head names the dependent variables, and numbers the columns.
+        Whether the head names the dependent variables and numbers the columns.
     stats : sequence of str, or mapping
-        The rows of statistics: "cov_type", "clusters", "nobs", "goodness" (R², pseudo R² or the loss), and any attribute of the results
-        that is a number: "rsquared_adj", "aic", "llf", "fvalue", ... A mapping gives them names, and takes functions of a result, too:
-        ``{"N": "nobs", "Share of women": lambda res: ...}``. What only some models have is left empty in the others.
+        The statistics below: "cov_type", "clusters", "nobs", "goodness" (R², pseudo R² or the loss), and any attribute of the results
+        that is a number: "rsquared_adj", "aic", "llf", "fvalue", ... The keys of a mapping name them, and its values may be functions of
+        a result: ``{"N": "nobs", "Share of women": lambda res: ...}``. A statistic that only some models have is left empty in the others.
     extra : mapping, optional
-        Rows of the user's own above the statistics, a text, a number or None for each column: ``{"Region effects": ["no", "yes"]}``.
+        Your own rows above the statistics, with a string, a number or None for each column: ``{"Region effects": ["no", "yes"]}``.
     notes : str or sequence of str
-        Sentences below the table, after its own.
+        Your own sentences, after the table's notes.
     digits, significant : int, optional
-        Decimals, or significant digits, of all numbers; None prints four decimals below 10 and fewer above.
+        Decimals or significant digits of all numbers; by default four decimals below 10, and fewer above.
     title : str
-        The heading in text and HTML, and of a LaTeX table that has a label and no other caption; "" for none.
+        The heading in text and HTML, and the caption of a LaTeX float without a caption of its own; "" for none.
 
     Returns
     -------
@@ -110,12 +110,12 @@ def regtable(
     Raises
     ------
     OptionError
-        Nothing to put in the table, covariances, heads or rows that do not fit the columns, unknown coefficients or statistics, one name
-        for two coefficients of a model.
+        Nothing to put in the table; covariances, heads or rows whose number is not that of the columns; unknown coefficients or statistics;
+        the same name for two coefficients of a model.
 
     Notes
     -----
-    Nothing is refitted. Stars and intervals follow the distribution of each covariance: t with its degrees of freedom, or the normal.
+    Nothing is refitted. Stars and intervals use the distribution that goes with each covariance: t with its degrees of freedom, or normal.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def regtable(
     shown = number_format(digits, significant)
     rows = _rows(columns, _terms(columns, keep, drop, order), rename, groups)
     if not isinstance(title, str):
-        raise OptionError(f"title is {in_words(title)}; pass a text, '' for none.")
+        raise OptionError(f"title is {in_words(title)}; pass a string, '' for none.")
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     layout = Layout(
         title,
@@ -167,23 +167,14 @@ def regtable(
 
 @dataclass(frozen=True)
 class _Row:
-    """The coefficients of different models that go by one name.
-
-    Attributes
-    ----------
-    title : str
-        Of their group, or nothing.
-    label : str
-        What is printed.
-    keys : tuple of Key
-    """
+    """The coefficients of different models that share a row: the title of their group (or ""), the printed label, and their keys."""
 
     title: str
     label: str
     keys: tuple[Key, ...]
 
     def of(self, values: Mapping[Key, np.ndarray]) -> np.ndarray | None:
-        """Return what a model has of them, or nothing."""
+        """Return a model's values for this row, or None."""
         return next((values[key] for key in self.keys if key in values), None)
 
 
@@ -197,13 +188,13 @@ def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
 
 
 def _terms(columns: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[Key]:
-    """Return the coefficients of all models that are shown, equation by equation."""
-    every = list(dict.fromkeys(key for column in columns for key in column.equation_terms))
-    chosen = choose(list(dict.fromkeys(name for _, name in every)), keep, drop, order)
+    """Return the coefficients of all models that are shown, by equation."""
+    keys = list(dict.fromkeys(key for column in columns for key in column.equation_terms))
+    chosen = choose(list(dict.fromkeys(name for _, name in keys)), keep, drop, order)
     if not chosen:
-        raise OptionError("keep and drop leave no coefficient; leave one of them out.")
-    equations = dict.fromkeys(equation for equation, _ in every)
-    return [(equation, name) for equation in equations for name in chosen if (equation, name) in every]
+        raise OptionError("keep and drop leave no coefficients; omit one of them.")
+    equations = dict.fromkeys(equation for equation, _ in keys)
+    return [(equation, name) for equation in equations for name in chosen if (equation, name) in keys]
 
 
 def _body(
@@ -214,7 +205,7 @@ def _body(
     shown: Number,
     marks: Marks,
 ) -> tuple[Block, ...]:
-    """Return the rows of the coefficients, in their groups."""
+    """Return the rows of coefficients, in their groups."""
     tables = [_by_term(column, column.coefficient_table()) for column in columns]
     bounds = [_by_term(column, column.interval_table(alpha)) if "ci" in below else {} for column in columns]
 
@@ -241,7 +232,7 @@ def _coefficient(values: np.ndarray | None, shown: Number, marks: Marks) -> Cell
 
 
 def _under(part: Below, place: int, values: np.ndarray | None, bounds: np.ndarray | None, shown: Number) -> Cell:
-    """Return what stands below a coefficient: parentheses for the first, brackets for the second, braces for the third."""
+    """Return a cell below a coefficient: in parentheses if it is the first, brackets if the second, braces if the third."""
     if part == "ci":
         ends = () if bounds is None else tuple(map(shown, bounds))
         return Cell(f"[{', '.join(ends)}]" if any(ends) else "")
@@ -258,25 +249,25 @@ _AROUND_NAMES = ("parentheses", "brackets", "braces", "angle brackets")
 def _rows(
     columns: Sequence[Estimates], keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
 ) -> list[_Row]:
-    """Return the rows of the coefficients; those that get one name under one title share a row."""
-    found: dict[tuple[str, str], list[Key]] = {}
+    """Return the rows of coefficients; coefficients with the same name under the same title share a row."""
+    shared: dict[tuple[str, str], list[Key]] = {}
     for title, members in _grouped(keys, rename, groups):
         for key in members:
-            found.setdefault((title, renamed(key[1], rename)), []).append(key)
-    for (_, label), members in found.items():
+            shared.setdefault((title, renamed(key[1], rename)), []).append(key)
+    for (_, label), members in shared.items():
         for column in columns:
             own = [full_name(key) for key in column.equation_terms if key in members]
             if len(own) > 1:
                 raise OptionError(
-                    f"rename gives {listed(own)} of one model the name {in_words(label)}; give each a name of its own."
+                    f"rename gives {listed(own)} of the same model the name {in_words(label)}; give each its own name."
                 )
-    return [_Row(title, label, tuple(members)) for (title, label), members in found.items()]
+    return [_Row(title, label, tuple(members)) for (title, label), members in shared.items()]
 
 
 def _grouped(
     keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
 ) -> list[tuple[str, list[Key]]]:
-    """Return titles and the coefficients under them."""
+    """Return titles, each with the coefficients under it."""
     equations = list(dict.fromkeys(equation for equation, _ in keys))
     if groups is None:
         return [
@@ -284,15 +275,15 @@ def _grouped(
             for equation in equations
         ]
     if not isinstance(groups, Mapping):
-        raise OptionError(f"groups needs a mapping of titles to coefficients, and {described(groups)} came.")
+        raise OptionError(f"groups needs a mapping of titles to coefficients, not {described(groups)}.")
     if equations != [""]:
-        raise OptionError("The equations are groups already; leave groups out.")
+        raise OptionError("The equations already are groups; omit groups.")
     names = [name for _, name in keys]
     found = [(whole(str(title)), set(matched("groups", terms, names))) for title, terms in groups.items()]
     members = [name for _, chosen in found for name in chosen]
     twice = [name for name in dict.fromkeys(members) if members.count(name) > 1]
     if twice:
-        raise OptionError(f"groups puts {listed(twice)} under several titles; leave it in one.")
+        raise OptionError(f"groups puts {listed(twice)} under several titles; choose one of them.")
     found.append(("", set(names).difference(members)))
     return [(title, [key for key in keys if key[1] in chosen]) for title, chosen in found]
 
@@ -305,14 +296,14 @@ def _heads(
     dependent: bool,
     labels: tuple[str, ...],
 ) -> tuple[tuple[Cell, ...], ...]:
-    """Return the rows of the head: dependent variables, the user's own, numbers."""
+    """Return the rows of the head: dependent variables, the user's own heads, numbers."""
     one = isinstance(heads, str) or not isinstance(heads, Iterable)
-    given: list[Any] = [] if heads is None else [heads] if one else list(heads)
-    own = [given] if given and _texts(given) else given
+    entries: list[Any] = [] if heads is None else [heads] if one else list(heads)
+    own = [entries] if entries and _texts(entries) else entries
     for row in own:
         if not _texts(row) or len(row) != len(columns):
             raise OptionError(
-                f"heads has {in_words(row)}, and the table {counted(len(columns), 'column')}; pass a text for each column, or rows of such texts."
+                f"heads has {in_words(row)}, but the table {counted(len(columns), 'column')}; pass a string for each column, or several such rows."
             )
     rows = [spanning([renamed(column.endog_name, rename) for column in columns])] if dependent else []
     rows += [spanning(names)] if names else []
@@ -327,29 +318,29 @@ def _texts(row: object) -> bool:
 
 def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float], str]) -> list[Line]:
     if not isinstance(rows, Mapping):
-        raise OptionError(f"extra needs a mapping of names to rows, and {described(rows)} came.")
-    found = []
+        raise OptionError(f"extra needs a mapping of names to rows, not {described(rows)}.")
+    lines = []
     for name, row in rows.items():
         values = None if isinstance(row, str) or not isinstance(row, Iterable) else list(row)
         if values is None or len(values) != width:
             raise OptionError(
-                f"extra has {in_words(row)} for {in_words(name)}, and the table {counted(width, 'column')}; pass a list with a value for each."
+                f"extra has {in_words(row)} for {in_words(name)}, but the table {counted(width, 'column')}; pass a list with a value for each."
             )
-        # Whole numbers are printed as they are: they may be years.
+        # Whole numbers are printed without separators: they may be years.
         cells = (Cell(str(value)) if is_whole(value) else value_cell(value, shown) for value in values)
-        found.append(Line(str(name), tuple(cells)))
-    return found
+        lines.append(Line(str(name), tuple(cells)))
+    return lines
 
 
 def _sentences(notes: str | Sequence[str]) -> list[str]:
-    found = [notes] if isinstance(notes, str) else notes
-    if not isinstance(found, Iterable) or not all(isinstance(note, str) for note in found):
+    sentences = [notes] if isinstance(notes, str) else notes
+    if not isinstance(sentences, Iterable) or not all(isinstance(note, str) for note in sentences):
         raise OptionError(f"notes is {in_words(notes)}; pass a sentence, or a list of sentences.")
-    return [note for note in found if note.strip()]
+    return [note for note in sentences if note.strip()]
 
 
 def _note(below: Sequence[Below], columns: Sequence[Estimates], alpha: float) -> list[str]:
-    """Return the sentence that says what stands below the coefficients."""
+    """Return the sentence that explains what is printed below the coefficients."""
     if not below:
         return []
     kinds = {column.use_t for column in columns}
@@ -369,7 +360,7 @@ def _note(below: Sequence[Below], columns: Sequence[Estimates], alpha: float) ->
 def _frame(
     columns: Sequence[Estimates], rows: Sequence[_Row], below: Sequence[Below], alpha: float, labels: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the numbers, under statsmodels' names of the statistics."""
+    """Return the numbers as a dataframe, under statsmodels' names."""
     parts = ["coef", *(name for part in below for name in _frame_names(part, alpha))]
     tables = []
     for column in columns:
@@ -379,7 +370,7 @@ def _frame(
         tables.append(_by_term(column, table[:, places]))
     gap = np.full(len(parts), np.nan)
     values = {
-        label: np.concatenate([gap if (found := row.of(table)) is None else found for row in rows])
+        label: np.concatenate([gap if (own := row.of(table)) is None else own for row in rows])
         for label, table in zip(labels, tables, strict=True)
     }
     names = [full_name((row.title if row.keys[0][0] else "", row.label)) for row in rows]

@@ -31,7 +31,7 @@ _SLIM = (
 
 @dataclass(frozen=True)
 class Named:
-    """The model as statsmodels' renderer sees it: its names, and a class called as the model's."""
+    """The model as statsmodels' renderer sees it: its names, and a class with the name of the model."""
 
     endog_names: str
     exog_names: Sequence[str]
@@ -39,29 +39,7 @@ class Named:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What a regression summary says, as NumPy numbers under the names that the renderer reads.
-
-    Attributes
-    ----------
-    model : Named
-        Of a class whose name is the model's.
-    nobs, df_resid, df_model, llf, rsquared, rsquared_adj, fvalue, f_pvalue, aic, bic : float
-        As in statsmodels.
-    params, bse, tvalues, pvalues : numpy.ndarray
-        (k,).
-    interval : numpy.ndarray
-        (k, 2).
-    use_t : bool
-        t or z.
-    cov_type, note : str
-        The covariance's label and sentence.
-    k_constant : int
-        Whether there is a constant.
-    residuals : ResidualDiagnostics
-        The third table.
-    condition_number, smallest_eigenvalue : float
-        Of the design.
-    """
+    """What a regression summary says, in NumPy, under the names that statsmodels' renderer reads; arrays are (k,)."""
 
     model: Named
     nobs: float
@@ -78,22 +56,22 @@ class Content:
     bse: np.ndarray
     tvalues: np.ndarray
     pvalues: np.ndarray
-    interval: np.ndarray
+    interval: np.ndarray  # (k, 2)
     use_t: bool
     cov_type: str
     note: str
     k_constant: int
     residuals: ResidualDiagnostics
-    condition_number: float
-    smallest_eigenvalue: float
+    condition_number: float  # of the design
+    smallest_eigenvalue: float  # of X'X
 
     def conf_int(self, alpha: float) -> np.ndarray:
-        """Return the interval, which was computed for the summary's alpha."""
+        """Return the intervals, which were computed for the alpha of the summary."""
         return self.interval
 
 
 def named_model(kind: str, endog_name: str, exog_names: Sequence[str]) -> Named:
-    """Make the object whose class name the renderer prints as the model's."""
+    """Return an object whose class has the name that is printed as the model's."""
     final: type[Named] = type(kind, (Named,), {})
     return final(endog_name, list(exog_names))
 
@@ -101,28 +79,7 @@ def named_model(kind: str, endog_name: str, exog_names: Sequence[str]) -> Named:
 def regression_summary(
     content: Content, yname: str | None, xname: Sequence[str] | None, title: str | None, alpha: float, slim: bool
 ) -> printed.Summary:
-    """Lay out a summary as statsmodels 0.15 does.
-
-    Parameters
-    ----------
-    content : Content
-        What it says.
-    yname : str, optional
-        The dependent variable's name.
-    xname : sequence of str, optional
-        (k,) the parameters' names.
-    title : str, optional
-        Its heading.
-    alpha : float
-        The intervals' share outside.
-    slim : bool
-        Leave out the third table and half of the first.
-
-    Returns
-    -------
-    statsmodels.iolib.summary.Summary
-        With `as_text`, `as_html`, `as_latex` and `as_csv`.
-    """
+    """Lay out a summary as statsmodels 0.15 does; `slim` drops the third table and half of the first."""
     xname = None if xname is None else texts_of("xname", xname, len(content.params), "parameter")
     yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
     kind = type(content.model).__name__

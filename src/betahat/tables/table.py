@@ -1,4 +1,4 @@
-"""`Table`: the numbers, and the ways to print them."""
+"""`Table`: the numbers of a table, and the ways to print them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Table:
         return self.frame.copy()
 
     def to_text(self) -> str:
-        """Return the table as text, in columns of equal width, numbers on their decimal points.
+        """Return the table as text, in columns of equal width with numbers aligned at the decimal point.
 
         Returns
         -------
@@ -56,7 +56,7 @@ class Table:
         return render_text(self.layout)
 
     def to_html(self, path: str | Path | None = None) -> str:
-        """Return a semantic HTML table, everything escaped, without script; it takes the colours of the page that it is in.
+        """Return the table as semantic HTML, escaped and free of scripts, which takes on the colours of the page.
 
         Parameters
         ----------
@@ -81,26 +81,26 @@ class Table:
         fit: Fit | None = None,
         standalone: bool = False,
     ) -> str:
-        r"""Return a LaTeX tabular, and write it to `path` if one is given; the first line names the packages that it needs.
+        r"""Return a LaTeX tabular, and write it to `path` if given; the first line lists the packages that it needs.
 
         Parameters
         ----------
         path : str or Path, optional
             A file to write; it is replaced.
         style : str or LatexStyle
-            "booktabs"; "hline", LaTeX's own rules; "aer", "qje", "econometrica", "jfqa", after these journals: the AER and
+            "booktabs"; "hline", LaTeX's own rules; or the style of a journal, "aer", "qje", "econometrica" or "jfqa": the AER and
             Econometrica print no stars.
         siunitx : bool
-            Put numbers on their decimal points, by S columns (siunitx 3, of 2021, or later).
+            Align numbers at the decimal point with S columns (siunitx 3, of 2021, or later).
         caption, label : str, optional
-            Make it a ``table`` with its notes below by threeparttable. The label is what ``\ref`` takes; with it alone the caption is
-            the table's title.
+            Make it a ``table`` float, with notes set by threeparttable. The label is for ``\ref``; without a caption, the title of the
+            table is the caption.
         position : str, optional
-            Where the float may stand: "htbp".
+            Where the float may go: "htbp".
         fit : {"resize", "landscape"}, optional
-            Shrink a table that is wider than the text (adjustbox), or give it a page on its side (pdflscape).
+            Shrink a table that is wider than the text (adjustbox), or set it on a landscape page (pdflscape).
         standalone : bool
-            Return a whole document.
+            Return a complete document.
 
         Returns
         -------
@@ -109,7 +109,7 @@ class Table:
         Raises
         ------
         OptionError
-            An unknown style or fit, a label or a position that LaTeX would refuse.
+            An unknown style or fit, or a label or position that LaTeX would refuse.
 
         Examples
         --------
@@ -137,7 +137,7 @@ class Table:
         return _written(render_latex(self.layout, options), path)
 
     def to_markdown(self, path: str | Path | None = None) -> str:
-        """Return a pipe table of GitHub's Markdown, by pandoc (``pip install 'betahat[documents]'``).
+        """Return the table as a GitHub Markdown pipe table, by pandoc (``pip install 'betahat[documents]'``).
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class Table:
         return _written(render_markdown(self.layout), path)
 
     def to_typst(self, path: str | Path | None = None) -> str:
-        """Return a figure of Typst, by pandoc (``pip install 'betahat[documents]'``).
+        """Return the table as a Typst figure, by pandoc (``pip install 'betahat[documents]'``).
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class Table:
         return self.to_html()
 
     def _repr_latex_(self) -> str:
-        """Show the table in a notebook that becomes a paper."""
+        """Show the table in a notebook that is exported to LaTeX."""
         return self.to_latex()
 
 
@@ -211,30 +211,27 @@ def _written(text: str, path: str | Path | None) -> str:
             target.write_text(text, encoding="utf-8")
         except OSError as error:
             raise OptionError(
-                f"The table cannot be written to {str(path)!r} ({error.strerror}); pass another file."
+                f"The table cannot be written to {str(path)!r} ({error.strerror}); choose another file."
             ) from error
     return text
 
 
 def _writable(path: str | Path) -> Path:
-    """Refuse a path that is none, or whose folder is not there."""
+    """Return a path after checking that it names a file in an existing folder."""
     if not isinstance(path, str | Path):
         raise OptionError(f"path is {described(path)}; pass the name of a file, such as 'table.tex'.")
-    found = Path(path)
-    what = ""
+    target = Path(path)
+    problem = ""
     try:
-        what = (
-            "is a folder"
-            if found.is_dir()
-            else ""
-            if found.absolute().parent.is_dir()
-            else "is in a folder that does not exist"
-        )
-        found.lstat()
+        if target.is_dir():
+            problem = "is a folder"
+        elif not target.absolute().parent.is_dir():
+            problem = "is in a folder that does not exist"
+        target.lstat()
     except (FileNotFoundError, PermissionError):
         pass
-    except (OSError, ValueError) as error:  # names that are too long, or hold a NUL
-        what = f"is no name of a file ({error})"
-    if what:
-        raise OptionError(f"{str(path)[:80]!r} {what}; pass a file in a folder that exists.")
-    return found
+    except (OSError, ValueError) as error:  # names that are too long, or contain a NUL
+        problem = f"is not a valid file name ({error})"
+    if problem:
+        raise OptionError(f"{str(path)[:80]!r} {problem}; pass a file in an existing folder.")
+    return target

@@ -1,4 +1,4 @@
-"""Which coefficients a table or a picture shows, in which order and under which names."""
+"""Which coefficients a table or a figure shows, in which order and under which names."""
 
 from __future__ import annotations
 
@@ -11,52 +11,33 @@ from betahat.errors import OptionError, listed, shown
 
 Term = str | re.Pattern[str]
 Terms = Term | Iterable[Term]
-# From names and patterns; Any, because the keys of a mapping are invariant, and a dict of str is one as well.
+# From names and patterns; Any, because the key type of a mapping is invariant and a dict[str, str] must be accepted, too.
 Rename = Mapping[Any, str]
 
 
 def choose(
     names: Sequence[str], keep: Terms | None = None, drop: Terms | None = None, order: Terms | None = None
 ) -> list[str]:
-    """Keep, drop and order names.
+    """Keep, drop and order names; a string is one name, a compiled pattern all names that it matches, `order` comes first.
 
-    Parameters
-    ----------
-    names : sequence of str
-        All that there are, of every model.
-    keep, drop, order : str, re.Pattern or iterable of them, optional
-        A str is a name; a compiled pattern stands for all the names in which it is found. `keep` leaves the others out, then `drop`
-        leaves out its own. What `order` lists comes first, in its order; the others follow in theirs.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    OptionError
-        A name that is not among `names`, or a pattern found in none of them; the message lists them.
-
-    Examples
-    --------
     >>> names = ["Intercept", "educ", "region[T.south]", "region[T.west]"]
     >>> choose(names, drop="Intercept", order=re.compile("region"))
     ['region[T.south]', 'region[T.west]', 'educ']
     """
-    kept = names if keep is None else matched("keep", keep, names)
+    kept = set(names if keep is None else matched("keep", keep, names))
     dropped = set() if drop is None else set(matched("drop", drop, names))
     first = [] if order is None else matched("order", order, names)
-    left = [name for name in names if name in set(kept) - dropped]
-    return list(dict.fromkeys([*(name for name in first if name in left), *left]))
+    chosen = [name for name in names if name in kept - dropped]
+    return list(dict.fromkeys([*(name for name in first if name in chosen), *chosen]))
 
 
 def matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
-    """Return the names that terms stand for, term by term; `option` is what an error calls them."""
+    """Return the names that match, term by term; `option` is what an error message calls the terms."""
     found = []
     for term in [terms] if isinstance(terms, str | re.Pattern) or not isinstance(terms, Iterable) else terms:
         matches = [name for name in names if _stands_for(option, term, name)]
         if not matches:
-            hint = "; re.compile makes a pattern of it" if isinstance(term, str) else ""
+            hint = "; for a pattern, use re.compile" if isinstance(term, str) else ""
             raise OptionError(
                 f"{option} has {shown(term)}, which matches no coefficient; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
             )
@@ -65,26 +46,10 @@ def matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
 
 
 def renamed(name: str, rename: Rename | None) -> str:
-    r"""Return what a name is called.
+    r"""Return what to print for a name: its entry in the mapping, or the result of substituting each compiled pattern in turn.
 
-    Parameters
-    ----------
-    name : str
-    rename : mapping, optional
-        From a name to another; where the name is not there, each compiled pattern is substituted, one after another. Keys that are no
-        name at hand do nothing, so that one mapping serves all tables and pictures of a paper.
+    Keys that match nothing are ignored, so that one mapping serves all tables and figures of a paper.
 
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    OptionError
-        `rename` is no such mapping.
-
-    Examples
-    --------
     >>> labels = {"educ": "Education", re.compile(r"^(.*)\[T\.(.*)\]$"): r"\1: \2"}
     >>> renamed("educ", labels), renamed("region[T.south]", labels), renamed("age", labels)
     ('Education', 'region: south', 'age')
@@ -93,7 +58,7 @@ def renamed(name: str, rename: Rename | None) -> str:
         return name
     if not isinstance(rename, Mapping) or not all(isinstance(value, str) for value in rename.values()):
         raise OptionError(
-            f"rename needs a mapping of names to names, such as {{'educ': 'Education'}}, and {shown(rename)} came."
+            f"rename needs a mapping of names to names, such as {{'educ': 'Education'}}, not {shown(rename)}."
         )
     if name in rename:
         return whole(rename[name])
@@ -112,12 +77,12 @@ def _substituted(pattern: re.Pattern[str], replacement: str, name: str) -> str:
         return pattern.sub(replacement, name)
     except (re.error, IndexError) as error:
         raise OptionError(
-            f"rename has {shown(replacement)} for {pattern.pattern!r}, which cannot be put in its place ({error}); refer to groups that are there, "
-            "and write a backslash twice."
+            f"rename has {shown(replacement)} for {pattern.pattern!r}, which cannot be substituted ({error}); refer to groups of the pattern, and "
+            "write a backslash twice."
         ) from error
 
 
 def _pattern(option: str, term: object) -> re.Pattern[str]:
     if not isinstance(term, re.Pattern) or not isinstance(term.pattern, str):
-        raise OptionError(f"{option} takes names and compiled patterns, re.compile('...'), and {shown(term)} came.")
+        raise OptionError(f"{option} takes names and compiled patterns, re.compile('...'), not {shown(term)}.")
     return term

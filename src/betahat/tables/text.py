@@ -1,4 +1,4 @@
-"""A layout as text in columns of equal width, numbers on their decimal points."""
+"""A layout as text: columns of equal width, numbers aligned at the decimal point."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from betahat.tables.cells import Cell, Layout
 
 _GAP = "  "
 _INDENT = "  "
-# Notes are broken no shorter than this, however narrow the table.
+# However narrow the table, its notes are wrapped at no fewer characters than this.
 _NOTE_WIDTH = 72
 
 
 @dataclass(frozen=True)
 class _Column:
-    """The widths of a column: before the decimal point, from it on, and in all."""
+    """The width of a column: before the decimal point, from the decimal point on, and in total."""
 
     left: int
     right: int
@@ -54,7 +54,7 @@ def _column(cells: Sequence[Cell]) -> _Column:
 
 
 def _widened(columns: Sequence[_Column], layout: Layout) -> list[_Column]:
-    """Make room for the heads: what is wider than its columns widens the last of them."""
+    """Make room for the heads: one that is wider than its columns widens the last of them."""
     widths = [column.width for column in columns]
     for cells in layout.heads:
         place = 0
@@ -66,7 +66,7 @@ def _widened(columns: Sequence[_Column], layout: Layout) -> list[_Column]:
 
 
 def _head(cells: Sequence[Cell], columns: Sequence[_Column], stub: int) -> list[str]:
-    """Return a row of heads, and the rules below those that cover several columns."""
+    """Return a row of heads, and the rules below those that span several columns."""
     texts, rules, place = [" " * stub], [" " * stub], 0
     for cell in cells:
         covered = columns[place : place + cell.span]

@@ -118,7 +118,7 @@ def test_another_base(frame):
 
 
 def test_terms(frame):
-    terms = bh.ols("y ~ g * x + size", frame).design.terms
+    terms = bh.ols("y ~ g * x + size", frame).design.schema.terms
     assert terms == {"Intercept": [0], "g": [1, 2], "size": [3, 4], "x": [5], "g:x": [6, 7]}
 
 

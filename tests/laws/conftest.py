@@ -53,8 +53,8 @@ def cut(monkeypatch):
     """Return a function that sets the numbers in a block, and sends the fit down one of the two routes."""
 
     def set_size(budget, route):
-        monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", budget)
-        monkeypatch.setattr("betahat.data.blocks._GPU_BLOCK", budget)
+        monkeypatch.setattr("betahat.data.engine._CPU_BLOCK", budget)
+        monkeypatch.setattr("betahat.data.engine._GPU_BLOCK", budget)
         monkeypatch.setattr("betahat.data.design._SMALL", 0 if route == "gram" else 2**60)
 
     return set_size

@@ -2,7 +2,6 @@
 
 import pickle
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -272,7 +271,7 @@ def _refitted(res, weights, targets=None):
         weights = weights * (N / weights.sum())
     sample = fit.sample if weights is None else fit.sample.counted(weights)
     if targets is not None:
-        sample = replace(fit.sample, endog=targets)
+        sample = fit.sample.replaced({"endog": targets})
     return refit_on(fit, sample)
 
 
@@ -320,8 +319,9 @@ def test_replicates_of_a_network_have_no_gradient(kind):
     """By torch alone: the weighted loss of the module at a replicate, and at the estimate for its size."""
     options = {"block_length": 6} if "block" in kind else {}
     res = _fitted("network").with_cov(bh.Bootstrap(12, kind, seed=3, **options))
+    sample = res.fit.sample
     (inputs, target), module = (
-        res.fit.sample.columns,
+        map(sample.column, sample.data),
         nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)).double(),
     )
     weights = WEIGHTED[kind](3, torch.arange(12)).to(torch.float64)

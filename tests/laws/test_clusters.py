@@ -11,7 +11,7 @@ from scipy import stats
 from torch import nn
 
 import betahat as bh
-from betahat.data.blocks import group_sums
+from betahat.data.products import group_sums
 from betahat.fits import influence_sums
 from betahat.solvers.least_squares import row_residuals
 
@@ -655,7 +655,7 @@ def test_collinear_columns(kind, rank, fitted):
 def test_large_data_in_any_memory_and_many_pieces(name, monkeypatch):
     """Sparse products add what index_add_ does, of residuals that the fit has kept or has not, in one piece or some."""
     monkeypatch.setattr("betahat.data.design._SMALL", 0)
-    monkeypatch.setattr("betahat.data.blocks._ADDED", 5 * G)
+    monkeypatch.setattr("betahat.data.products._ADDED", 5 * G)
     rng = np.random.default_rng(6)
     unit, x = rng.integers(0, G, 4000), np.column_stack([np.ones(4000), rng.normal(size=(4000, 3))])
     y, w = x.sum(1) + rng.normal(size=4000), rng.uniform(0.5, 2.0, 4000)
@@ -668,7 +668,7 @@ def test_large_data_in_any_memory_and_many_pieces(name, monkeypatch):
     }[name]
     true = make(x).fit(bh.Cluster(unit)).cov_params()
     calls = []
-    monkeypatch.setattr("betahat.data.blocks._CPU_BLOCK", 4096)
+    monkeypatch.setattr("betahat.data.engine._CPU_BLOCK", 4096)
     monkeypatch.setattr(influence_sums, "group_sums", lambda *given: calls.append(0) or group_sums(*given))
     for some in (x, torch.as_tensor(x), np.asfortranarray(x)):
         for found in (make(some).fit(bh.Cluster(unit)), make(some).fit().with_cov(bh.Cluster(unit))):

@@ -108,7 +108,8 @@ def _network(seed, penalty, hidden=6):
 def _hessian(model):
     """Return the Hessian of the loss and the penalty, all rows at once."""
     problem = model._problem
-    columns, penalty = problem.sample.columns, problem.penalty
+    sample, penalty = problem.sample, problem.penalty
+    columns = tuple(map(sample.column, sample.data))
     return hessian_matrix(
         lambda theta: problem.objective.losses(theta, columns).sum() + (0.0 if penalty is None else penalty(theta)),
         model._free.start,
@@ -212,7 +213,8 @@ def test_the_product_with_the_hessian_counts_penalty_and_rows(bread):
     torch.testing.assert_close(found, true, rtol=ROUNDING, atol=ROUNDING * float(true.abs().max()))
     counts = torch.arange(200, dtype=torch.float64) % 3
     weighted = replace(model._problem, sample=model._problem.sample.counted(counts))
-    columns = model._problem.sample.columns
+    sample = model._problem.sample
+    columns = tuple(map(sample.column, sample.data))
     true = hessian_matrix(
         lambda theta: model._problem.objective.losses(theta, columns) @ counts + model._problem.penalty(theta), start
     )

@@ -6,7 +6,7 @@ import statsmodels.api as sm
 import torch
 
 import betahat as bh
-from betahat.data.blocks import gram
+from betahat.data.products import gram
 from betahat.solvers.least_squares import _tsqr, column_relation, independent_columns, kept_first
 
 pytestmark = pytest.mark.filterwarnings(
@@ -122,7 +122,7 @@ def test_one_factor_of_many_blocks(width):
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(5000, width, dtype=torch.float64, generator=generator) * torch.logspace(-3, 3, width)
     model = bh.OLS(x.sum(1), x)
-    found = _tsqr(lambda x, y: x, model.design)
+    found = _tsqr(lambda x, y: x, model.design.source, model.design)
     plain = torch.linalg.qr(x, mode="r").R
     torch.testing.assert_close(
         found.abs() / plain.abs().amax(0), plain.abs() / plain.abs().amax(0), rtol=1e-10, atol=1e-13

@@ -16,7 +16,8 @@ from torch import nn
 
 import betahat as bh
 from betahat.data import threads
-from betahat.data.blocks import total
+from betahat.data.engine import OneAtATime, fold
+from betahat.data.source import Held
 
 pytestmark = pytest.mark.skipif(threads._TEAMS is None, reason="torch was built without OpenMP")
 G = torch.Generator().manual_seed(0)
@@ -90,22 +91,22 @@ def test_passes_are_shared(threads_of):
     def noted(block):
         seen.append((threading.current_thread().name, torch.get_num_threads()))
         time.sleep(0.01)
-        return (block.columns[0].sum(0),)
+        return (block["x"].sum(0),)
 
     threads_of(2)
-    (alone,) = total(noted, X)
+    (alone,) = fold(Held({"x": X}), noted)
     assert {name for name, _ in seen} == {threading.current_thread().name}
     seen.clear()
-    (shared,) = threads.with_one_thread(total, noted, X)
+    (shared,) = threads.with_one_thread(fold, Held({"x": X}), noted)
     assert torch.equal(alone, shared)
     if os.cpu_count() > 1:
         assert len({name for name, _ in seen}) == 2
     assert {number for _, number in seen} == {1}
     seen.clear()
-    threads.with_one_thread(total, noted, X[:20_000])
+    threads.with_one_thread(fold, Held({"x": X[:20_000]}), noted)
     assert {name for name, _ in seen} == {threading.current_thread().name}
     seen.clear()
-    threads.with_one_thread(lambda: total(noted, X, rows=10_000))  # a module's blocks
+    threads.with_one_thread(lambda: fold(Held({"x": X}), noted, OneAtATime(10_000)))  # a module's blocks
     assert set(seen) == {(threading.current_thread().name, 2)}
 
 
@@ -151,7 +152,9 @@ def test_the_users_number_comes_back_after_an_error(threads_of):
         bh.OLS(*SMALL).fit("HC9")
     assert torch.get_num_threads() == 3
     with pytest.raises(ZeroDivisionError):
-        threads.with_one_thread(total, lambda block: (torch.ones(1) * (1 // (block.start - block.start)),), X)
+        threads.with_one_thread(
+            fold, Held({"x": X}), lambda block: (torch.ones(1) * (1 // (block.start - block.start)),)
+        )
     assert torch.get_num_threads() == 3
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
-from betahat.data.blocks import Block, gram
-from betahat.data.design import Design
+from betahat.data.engine import Block
+from betahat.data.products import gram
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.objectives.softmax import Softmax, shares
@@ -129,5 +129,6 @@ class ClassRows(Rows):
 
 
 @rows_of.register
-def _(objective: Softmax, sample: Design, block: Block, at: Point) -> Rows:
-    return ClassRows(objective, block.start, at, *sample.read(block))
+def _(objective: Softmax, block: Block, at: Point) -> Rows:
+    weights, offset, counts = block.get("weights"), block.get("offset"), block.get("counts")
+    return ClassRows(objective, block.start, at, block["exog"], block["endog"], weights, offset, counts)

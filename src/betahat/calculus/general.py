@@ -17,8 +17,9 @@ from betahat.calculus.autodiff import (
     value_and_gradient,
 )
 from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
-from betahat.data.blocks import Block, gram
-from betahat.data.sample import Batch
+from betahat.data.engine import Block
+from betahat.data.products import gram
+from betahat.data.sample import in_order_of_call
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError, OptionError
 from betahat.objectives.own import ModelLoss, RowLoss
@@ -346,10 +347,10 @@ def _resampled_scores(
 
 
 @rows_of.register
-def _(objective: RowLoss, sample: Batch, block: Block, at: Point) -> Rows:
-    return LossRows(objective, block.start, at, block.columns, sample.counts_of(block))
+def _(objective: RowLoss, block: Block, at: Point) -> Rows:
+    return LossRows(objective, block.start, at, in_order_of_call(block), block.get("counts"))
 
 
 @rows_of.register
-def _(objective: ModelLoss, sample: Batch, block: Block, at: Point) -> Rows:
-    return OutputRows(objective, block.start, at, block.columns, sample.counts_of(block))
+def _(objective: ModelLoss, block: Block, at: Point) -> Rows:
+    return OutputRows(objective, block.start, at, in_order_of_call(block), block.get("counts"))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
-from betahat.data.blocks import Block, cross, gram, product, weighted_gram
-from betahat.data.design import Design
+from betahat.data.engine import Block
+from betahat.data.products import cross, gram, product, weighted_gram
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.objectives.base import LinearIndex
@@ -166,8 +166,9 @@ class IndexRows(Rows):
 
 
 @rows_of.register
-def _(objective: LinearIndex, sample: Design, block: Block, at: Point) -> Rows:
-    return IndexRows(objective, block.start, at, *sample.read(block))
+def _(objective: LinearIndex, block: Block, at: Point) -> Rows:
+    weights, offset, counts = block.get("weights"), block.get("offset"), block.get("counts")
+    return IndexRows(objective, block.start, at, block["exog"], block["endog"], weights, offset, counts)
 
 
 def pearson(rows: Rows) -> Tensor:

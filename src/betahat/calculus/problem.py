@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ from betahat.calculus import classes, general, index  # noqa: F401  # what they 
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.index import pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
-from betahat.data.blocks import Block, each, gather, total
-from betahat.data.sample import Batch, Sample
+from betahat.data.engine import Block, fold, gather, scan
+from betahat.data.sample import Batch, Sample, in_order_of_call
 from betahat.objectives.base import Objective
 
 T = TypeVar("T")
@@ -51,6 +51,29 @@ class Local:
 
 
 @dataclass(frozen=True, eq=False)
+class OfRows(Generic[T]):
+    """A function of rows as one of blocks, which may be pickled where the function may.
+
+    Attributes
+    ----------
+    function : callable
+        Maps `Rows` to anything.
+    objective : Objective
+        The loss of a row.
+    at : Point
+        Where rows are looked at.
+    """
+
+    function: Callable[[Rows], T]
+    objective: Objective
+    at: Point
+
+    def __call__(self, block: Block) -> T:
+        """Take the function of a block's rows."""
+        return self.function(rows_of(self.objective, block, self.at))
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """An objective on a sample.
 
@@ -78,95 +101,24 @@ class Problem:
         loss = objective.output_loss
         if objective.closed_form or loss is None or not loss.elementwise:
             return sample.nobs
-        target = sample.columns[-1]
-        return sample.nobs * (target.numel() // len(target))
-
-    def rows(self, block: Block, at: Point) -> Rows:
-        """Return the rows of a block at a point.
-
-        Parameters
-        ----------
-        block : Block
-            Of the sample's columns.
-        at : Point
-            Where rows are looked at.
-
-        Returns
-        -------
-        Rows
-        """
-        return rows_of(self.objective, self.sample, block, at)
+        assert isinstance(sample, Batch)
+        return sample.nobs * sample.outputs
 
     def total(self, term: Callable[[Rows], tuple[Tensor, ...]], at: Point) -> tuple[Tensor, ...]:
-        """Sum `term(rows)` over the row blocks.
-
-        Parameters
-        ----------
-        term : callable
-            Maps `Rows` to a tuple of tensors.
-        at : Point
-            Where rows are looked at.
-
-        Returns
-        -------
-        tuple of Tensor
-        """
-        sample = self.sample
-        return total(lambda block: term(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
+        """Sum `term(rows)`, a tuple of tensors, over the row blocks."""
+        return fold(self.sample.source, OfRows(term, self.objective, at), self.sample.engine)
 
     def each(self, function: Callable[[Rows], T], at: Point) -> Iterator[T]:
-        """Yield `function(rows)` of one row block after the other.
-
-        Parameters
-        ----------
-        function : callable
-            Maps `Rows` to anything.
-        at : Point
-            Where rows are looked at.
-
-        Yields
-        ------
-        object
-            What it returns of the next block.
-        """
-        sample = self.sample
-        return each(lambda block: function(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
+        """Yield `function(rows)` of one row block after the other."""
+        return scan(self.sample.source, OfRows(function, self.objective, at), self.sample.engine)
 
     def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
-        """Concatenate `function(rows)` over the row blocks.
-
-        Parameters
-        ----------
-        function : callable
-            Maps `Rows` of b rows to a (b, ...) tensor.
-        at : Point
-            Where rows are looked at.
-
-        Returns
-        -------
-        Tensor
-            (n, ...).
-        """
-        sample = self.sample
-        return gather(lambda block: function(self.rows(block, at)), *sample.columns, rows=sample.block_rows)
+        """Concatenate `function(rows)`, (b, ...) of b rows, over the row blocks: (n, ...)."""
+        return gather(self.sample.source, OfRows(function, self.objective, at), self.sample.engine)
 
     def evaluate(self, params: Tensor, bread: Bread) -> Local:
-        """Take loss, gradient and information in one pass over the rows.
-
-        Parameters
-        ----------
-        params : Tensor
-            (k,).
-        bread : Bread
-            Which information.
-
-        Returns
-        -------
-        Local
-        """
-        loss, gradient, information, curvatures = self.total(
-            lambda rows: (_summed(rows), rows.gradient(), rows.information(bread), rows.curvatures()), _bare(params)
-        )
+        """Take loss, gradient and information at (k,) parameters in one pass over the rows."""
+        loss, gradient, information, curvatures = self.total(_Evaluation(bread), _bare(params))
         if self.penalty is not None:
             value, slope = value_and_gradient(self.penalty, params)
             loss, gradient = loss + value, gradient + slope
@@ -174,35 +126,13 @@ class Problem:
         return Local(params, loss, gradient, information, curvatures, bread)
 
     def loss(self, params: Tensor) -> Tensor:
-        """Return () the sum of the losses, and the penalty.
-
-        Parameters
-        ----------
-        params : Tensor
-            (k,).
-
-        Returns
-        -------
-        Tensor
-            ().
-        """
-        (loss,) = self.total(lambda rows: (_summed(rows),), _bare(params))
+        """Return () the sum of the losses at (k,) parameters, and the penalty."""
+        (loss,) = self.total(_losses, _bare(params))
         return loss if self.penalty is None else loss + self.penalty(params)
 
     def value_and_gradient(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Return () the loss and (k,) its gradient.
-
-        Parameters
-        ----------
-        params : Tensor
-            (k,).
-
-        Returns
-        -------
-        tuple of Tensor
-            () and (k,).
-        """
-        loss, gradient = self.total(lambda rows: (_summed(rows), rows.gradient()), _bare(params))
+        """Return () the loss and (k,) its gradient at (k,) parameters."""
+        loss, gradient = self.total(_losses_and_gradient, _bare(params))
         if self.penalty is None:
             return loss, gradient
         value, slope = value_and_gradient(self.penalty, params)
@@ -225,20 +155,7 @@ class Problem:
         return found
 
     def certificate(self, params: Tensor, hessian: Tensor) -> float | None:
-        """Compare a Hessian with a Hessian-vector product in a random direction, where it is by autodiff.
-
-        Returns
-        -------
-        float or None
-            The largest relative difference; None for closed forms.
-
-        Parameters
-        ----------
-        params : Tensor
-            (k,).
-        hessian : Tensor
-            (k, k).
-        """
+        """Return the largest relative difference of a (k, k) Hessian by autodiff from a Hessian-vector product; None for closed forms."""
         if self.objective.closed_form:
             return None
         generator = torch.Generator().manual_seed(0)
@@ -248,31 +165,36 @@ class Problem:
         return float(gap / product.abs().max().clamp_min(torch.finfo(torch.float64).tiny))
 
     def hessian_product(self, params: Tensor, direction: Tensor) -> Tensor:
-        """Return (k,) the Hessian of the sum and the penalty times a direction, of a loss that is differentiated by autodiff.
-
-        Parameters
-        ----------
-        params, direction : Tensor
-            (k,).
-
-        Returns
-        -------
-        Tensor
-            (k,).
-        """
+        """Return (k,) the Hessian of the sum and the penalty times a (k,) direction, of a loss that is differentiated by autodiff."""
         objective, sample = self.objective.autodiff, self.sample
         assert objective is not None
-        assert isinstance(sample, Batch)
 
-        def losses(theta: Tensor, block: Block) -> Tensor:
-            return times(objective.losses(theta, block.columns), sample.counts_of(block)).sum()
+        def product_of(block: Block) -> tuple[Tensor]:
+            def losses(theta: Tensor) -> Tensor:
+                return times(objective.losses(theta, in_order_of_call(block)), block.get("counts")).sum()
 
-        (product,) = total(
-            lambda block: (hessian_product(lambda theta: losses(theta, block), params, direction),),
-            *sample.columns,
-            rows=sample.block_rows,
-        )
+            return (hessian_product(losses, params, direction),)
+
+        (product,) = fold(sample.source, product_of, sample.engine)
         return product if self.penalty is None else product + hessian_product(self.penalty, params, direction)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Loss, gradient, information and curvatures of a block."""
+
+    bread: Bread
+
+    def __call__(self, rows: Rows) -> tuple[Tensor, ...]:
+        return _summed(rows), rows.gradient(), rows.information(self.bread), rows.curvatures()
+
+
+def _losses(rows: Rows) -> tuple[Tensor]:
+    return (_summed(rows),)
+
+
+def _losses_and_gradient(rows: Rows) -> tuple[Tensor, Tensor]:
+    return _summed(rows), rows.gradient()
 
 
 def _summed(rows: Rows) -> Tensor:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import singledispatch
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, gram, product
+from betahat.data.engine import Block
+from betahat.data.products import gram, product
 from betahat.objectives.base import Objective
 
 
@@ -279,17 +279,15 @@ def times(values: Tensor, *factors: Tensor | None) -> Tensor:
 
 
 @singledispatch
-def rows_of(objective: Objective, sample: Any, block: Block, at: Point) -> Rows:
+def rows_of(objective: Objective, block: Block, at: Point) -> Rows:
     """Return the `Rows` of a block: how a kind of objective is differentiated.
 
     Parameters
     ----------
     objective : Objective
         Decides the kind.
-    sample : Sample
-        What the block is of.
     block : Block
-        Some of its rows.
+        Some rows.
     at : Point
         The parameters.
     """

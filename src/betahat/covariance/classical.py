@@ -10,7 +10,7 @@ from torch import Tensor
 from betahat.calculus.general import OutputRows
 from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, of_core, penalised
-from betahat.data.blocks import gram
+from betahat.data.products import gram
 from betahat.errors import EstimationError, OptionError, is_number, shown
 from betahat.fits.fit import Fit
 

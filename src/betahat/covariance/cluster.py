@@ -16,8 +16,8 @@ from betahat.covariance.defined import score_sizes
 from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.leverage import full, half
 from betahat.covariance.satterthwaite import Adjusted
-from betahat.data.blocks import gram
 from betahat.data.groups import Groups, intersection, read_groups
+from betahat.data.products import gram
 from betahat.data.times import check_order
 from betahat.errors import ClusterWarning, EstimationError, OptionError, counted, is_one_of, listed, shown, user_level
 from betahat.fits.fit import Fit

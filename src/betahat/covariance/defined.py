@@ -10,7 +10,7 @@ from torch import Tensor
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Covariance
 from betahat.data.container import held, replaced
-from betahat.data.sample import Removed
+from betahat.data.sample import WithoutRows
 from betahat.errors import ClusterWarning, EstimationError, listed, user_level
 from betahat.fits.fit import Fit
 from betahat.solvers.roots import square_root
@@ -108,7 +108,7 @@ def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     else:
         floor = _SOLVED**2 * scale
     eye = torch.eye(len(core)).to(core)
-    if isinstance(fit.sample, Removed):
+    if isinstance(fit.sample, WithoutRows):
         return floor * eye
     return _CANCELLED * score_sizes(fit) + floor * eye
 

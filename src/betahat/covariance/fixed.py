@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, counted_influence
-from betahat.data.blocks import group_grams
 from betahat.data.groups import Groups
+from betahat.data.products import group_grams
 from betahat.errors import ClusterWarning, listed, user_level
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums

@@ -231,7 +231,7 @@ def series_in_time(fit: Fit, given: Any) -> Series:
     DataError
         Two rows of one period; periods that are hardly ever neighbours.
     """
-    rows = len(fit.sample.columns[0])
+    rows = fit.sample.rows
     if given is None:
         warn_of_order(fit, "HAC")
         return Series(rows, rows)

@@ -12,8 +12,8 @@ from betahat.calculus.rows import Rows, root_of_counts
 from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, of_core, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
 from betahat.covariance.leverage import left_out
-from betahat.data.blocks import gram
 from betahat.data.groups import Groups
+from betahat.data.products import gram
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
 from betahat.fits.fit import Fit
@@ -133,7 +133,7 @@ def _row_products(fit: Fit, refit: bool) -> tuple[Tensor, Tensor]:
                 "Refits of rows with freq_weights are not defined; pass the rows themselves, or refit=False."
             )
         products, total = torch.zeros_like(fit.bread), torch.zeros_like(fit.params)
-        for i in progress(range(len(sample.columns[0])), "jackknife"):
+        for i in progress(range(sample.rows), "jackknife"):
             step = refit_without(fit, torch.tensor([i], device=fit.params.device)) - fit.params
             products, total = products + torch.outer(step, step), total + step
         return products, total

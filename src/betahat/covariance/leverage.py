@@ -21,8 +21,8 @@ from betahat.covariance.adjustments import (
 )
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.batches import batches
-from betahat.data.blocks import gram
 from betahat.data.groups import Groups
+from betahat.data.products import gram
 from betahat.data.threads import in_order
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
@@ -94,7 +94,7 @@ def hat_grams(fit: Fit, groups: Groups) -> Tensor:
 
 
 def _weighted(fit: Fit) -> bool:
-    return isinstance(fit.objective, LinearIndex) and fit.design.weights is not None
+    return isinstance(fit.objective, LinearIndex) and fit.design.weighted
 
 
 def _homoskedastic(fit: Fit, target: str) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Resampling
-from betahat.data.sample import refuse_rows
+from betahat.data.source import refuse_rows
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.resampling.refits import Replicates

@@ -1,23 +1,20 @@
-"""`Design`: the columns of one estimation problem, their names, and the checks at the door."""
+"""`Design`: the regressors, the dependent variable and what stands beside them, of one estimation problem."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, gather, gram, total
-from betahat.data.container import Container, to_numpy
+from betahat.data.engine import Block, fold
 from betahat.data.kept import SMALL
-from betahat.data.modes import check_held
-from betahat.data.sample import Origin
+from betahat.data.products import gram
+from betahat.data.sample import Sample
+from betahat.data.source import Source
 from betahat.data.threads import remembered
-from betahat.errors import DataError, EstimationError, counted, listed
+from betahat.data.turned import EXOG, every, selected, turned
 
 # Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
 _SMALL = SMALL
@@ -39,133 +36,68 @@ class Constant:
     index: int | None
 
 
-class Observed(NamedTuple):
-    """A block of a design: (b, k) x, (b,) y, and (b,) weights, offset and counts where there are some."""
-
-    x: Tensor
-    y: Tensor
-    weights: Tensor | None
-    offset: Tensor | None
-    counts: Tensor | None
-
-
 @dataclass(frozen=True, eq=False)
-class Design:
-    """The data of one problem, all on one device.
+class Design(Sample):
+    """The data of a model of regressors.
 
-    Attributes
-    ----------
-    endog : Tensor
-        (n,) the dependent variable.
-    exog : Tensor
-        (n, k) the regressors.
-    weights : Tensor or None
-        (n,) analytic weights: proportional to the inverse of a row's variance.
-    offset : Tensor or None
-        (n,) what the linear index has beside x'b.
-    counts : Tensor or None
-        (n,) frequency weights: how often a row occurs.
-    container : Container
-        How results are handed back.
-    endog_name : str
-    given_names : tuple of str or None
-        The regressors' names where the user gave some.
-    hasconst : bool or None
-        What the user says of a constant; None looks for one.
-    given : Origin or None
-        Where the rows come from; None says that they are all there is.
-    terms : dict of str to list of int, or None
-        A formula's terms and their columns.
+    Its source has columns `exog`, (n, k) the regressors, `endog`, (n,), and where there are some `weights`, analytic ones, `offset`, what the
+    linear index has beside x'b, and `counts`, frequency weights.
     """
-
-    endog: Tensor
-    exog: Tensor
-    weights: Tensor | None
-    container: Container
-    endog_name: str = "y"
-    given_names: tuple[str, ...] | None = None
-    hasconst: bool | None = None
-    given: Origin | None = None
-    terms: dict[str, list[int]] | None = None
-    offset: Tensor | None = None
-    counts: Tensor | None = None
-
-    @property
-    def nobs(self) -> int | float:
-        """n: the number of rows, or the sum of the frequency weights."""
-        return self.rows if self.counts is None else self._counted
-
-    @remembered
-    def _counted(self) -> float:
-        total = float(self.counts.sum(dtype=torch.float64)) if self.counts is not None else 0.0
-        return int(total) if total.is_integer() else total
-
-    @property
-    def origin(self) -> Origin:
-        """Where the rows come from."""
-        return Origin(None, self.rows) if self.given is None else self.given
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return self.exog.shape[0]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the data are."""
-        return self.exog.device
 
     @property
     def width(self) -> int:
         """k, the number of regressors."""
-        return self.exog.shape[1]
+        return self.source.shapes[EXOG][0]
 
     @property
-    def columns(self) -> tuple[Tensor, ...]:
-        """exog, endog and, where there are some, weights, offset and counts: what goes through the row blocks."""
-        beside = (self.weights, self.offset, self.counts)
-        return (self.exog, self.endog, *(column for column in beside if column is not None))
+    def exog(self) -> Tensor:
+        """(n, k) all regressors in memory, for what hands them out; passes over them go by blocks."""
+        return self.column(EXOG)
 
     @property
-    def block_rows(self) -> None:
-        """None: the columns' width decides."""
-        return
+    def endog(self) -> Tensor:
+        """(n,) the dependent variable."""
+        return self.column("endog")
 
-    def read(self, block: Block) -> Observed:
-        """Name the columns of a block.
+    @property
+    def target(self) -> Tensor:
+        """(n,) the dependent variable."""
+        return self.endog
 
-        Parameters
-        ----------
-        block : Block
-            Of `columns`.
+    @property
+    def offset(self) -> Tensor | None:
+        """(n,) what the linear index has beside x'b; None is nothing."""
+        return self.column("offset") if "offset" in self.source.shapes else None
 
-        Returns
-        -------
-        Observed
-            (b, k) exog, (b,) endog, and (b,) weights, offset and counts where there are some.
-        """
-        x, y, *beside = block.columns
-        there = iter(beside)
-        weights, offset, counts = (
-            None if column is None else next(there) for column in (self.weights, self.offset, self.counts)
-        )
-        return Observed(x, y, weights, offset, counts)
+    @property
+    def regressors(self) -> Source:
+        """The rows of the regressors alone."""
+        return self.source.only(EXOG)
+
+    @property
+    def whitened(self) -> Source:
+        """The rows of the least squares problem: regressors, dependent variable and analytic weights."""
+        return self.source.only(EXOG, "endog", "weights")
 
     @remembered
     def names(self) -> tuple[str, ...]:
         """The regressors' names; unnamed ones are x1, x2, ..., and the first that does not vary is const."""
-        if self.given_names is not None:
-            return self.given_names
+        if self.schema.given_names is not None:
+            return self.schema.given_names
         names = [f"x{i}" for i in range(1, self.width + 1)]
         if self.unvarying:
             names = [*names[: self.unvarying[0]], "const", *names[self.unvarying[0] : -1]]
         return tuple(names)
 
+    @property
+    def _first(self) -> Tensor:
+        """(k,) the first row of the regressors."""
+        return self.source.read((EXOG,), 0, 1)[0][0]
+
     @remembered
     def unvarying(self) -> tuple[int, ...]:
         """The columns that have one value in every row."""
-        first = self.exog[0].to(torch.float64)
-        (varies,) = total(lambda block: (torch.ne(block.columns[0], first).sum(0),), self.exog)
+        (varies,) = fold(self.regressors, Differs(self._first.to(torch.float64)), self.engine)
         return tuple(i for i, count in enumerate(varies.tolist()) if count == 0)
 
     @remembered
@@ -174,261 +106,84 @@ class Design:
 
         With several, the first column of ones, else the first that is not zero.
         """
-        if self.hasconst is False:
+        if self.schema.hasconst is False:
             return Constant(0, None)
-        values = self.exog[0].tolist()
+        values = self._first.tolist()
         nonzero = [i for i in self.unvarying if values[i] != 0]
         ones = [i for i in nonzero if values[i] == 1]
         if nonzero:
             return Constant(1, (ones or nonzero)[0])
-        return Constant(1 if self.hasconst else None, None)
+        return Constant(1 if self.schema.hasconst else None, None)
 
     @property
     def small(self) -> bool:
         """Whether the regressors are at most a quarter of a million numbers, a block or two."""
-        return self.exog.numel() <= _SMALL
+        return self.rows * self.width <= _SMALL
 
     @remembered
     def moments(self) -> tuple[Tensor, Tensor]:
         """(k, k) X'WX and (k,) X'Wy."""
-        whitened_columns = self.columns[: 2 + (self.weights is not None)]
-        (joint,) = total(_joint_products, *whitened_columns)
+        (joint,) = fold(self.whitened, _joint_products, self.engine)
         return joint[:-1, :-1], joint[:-1, -1]
 
+    @remembered
+    def lengths(self) -> Tensor:
+        """(k,) the lengths of the regressors."""
+        (squares,) = fold(self.regressors, _squares, self.engine)
+        return squares.sqrt()
+
+    @remembered
+    def mean_of_endog(self) -> Tensor:
+        """() the mean of the dependent variable, each row as often as its weight and its count say."""
+        scale = torch.ones(1, dtype=torch.float64, device=self.device).expand(self.rows)
+        for often in (self.weights, self.counts):
+            scale = scale if often is None else scale * often
+        return (scale * self.endog).sum() / scale.sum()
+
     def select(self, columns: Sequence[int]) -> Design:
-        """Keep some of the regressors.
+        """Keep some of the regressors, by their positions."""
+        schema = replace(self.schema, given_names=tuple(self.names[i] for i in columns))
+        return replace(self, schema=schema, source=selected(self.source, columns))
 
-        Parameters
-        ----------
-        columns : sequence of int
-            Their positions.
+    def turned(self, matrix: Tensor, names: tuple[str, ...]) -> Design:
+        """Take X M for X, of a (k, r) matrix, under other names."""
+        return replace(self, schema=replace(self.schema, given_names=names), source=turned(self.source, matrix))
 
-        Returns
-        -------
-        Design
-        """
-        index = list(columns)
-        names = tuple(self.names[i] for i in index)
-        return replace(self, exog=self.exog[:, index], given_names=names)
+    def with_regressors(self, exog: Tensor, names: tuple[str, ...]) -> Design:
+        """Take other regressors, (n, k), under other names."""
+        schema = replace(self.schema, given_names=names, terms=None, hasconst=None)
+        return replace(self, schema=schema, source=self.source.replaced({EXOG: exog}))
 
     def every(self, step: int) -> Design:
-        """Keep the rows 0, step, 2 step, ...: a sample to start from.
+        """Keep the rows 0, step, 2 step, ...: a sample to start from."""
+        return replace(self, source=every(self.source, step))
 
-        Parameters
-        ----------
-        step : int
-            How far from one to the next.
 
-        Returns
-        -------
-        Design
-        """
-        return self._cut(slice(None, None, step))
+@dataclass(frozen=True, eq=False)
+class Differs:
+    """Counts, of each column, the rows that differ from (k,) values."""
 
-    def checked(self, *, whole: bool = False) -> Design:
-        """Return the design, whose memory nobody has written on since it was read.
+    values: Tensor
 
-        Parameters
-        ----------
-        whole : bool
-            Whether every bit is looked at, which takes a tenth of X'X, or some rows.
-
-        Returns
-        -------
-        Design
-
-        Raises
-        ------
-        DataError
-            Large tensors or arrays, which are not copied, were changed in place.
-        """
-        if self.given is not None:
-            self.given.check(whole=whole)
-        return self
-
-    def take(self, rows: Tensor) -> Design:
-        """Keep some of the rows, by their positions; they have no origin.
-
-        Parameters
-        ----------
-        rows : Tensor
-            (m,) positions.
-
-        Returns
-        -------
-        Design
-        """
-        return self._cut(rows)
-
-    def counted(self, counts: Tensor) -> Design:
-        """Let each row count so often, instead of its frequency weight.
-
-        Parameters
-        ----------
-        counts : Tensor
-            (n,).
-
-        Returns
-        -------
-        Design
-        """
-        return replace(self, counts=counts)
-
-    def _cut(self, rows: Tensor | slice) -> Design:
-        weights, offset, counts = (
-            None if column is None else column[rows] for column in (self.weights, self.offset, self.counts)
-        )
-        exog, endog = self.exog[rows], self.endog[rows]
-        return replace(self, exog=exog, endog=endog, weights=weights, offset=offset, counts=counts, given=None)
-
-    def row_names(self, positions: Sequence[int]) -> str:
-        """Name rows for a sentence by the user's labels, else by their position in the data.
-
-        Parameters
-        ----------
-        positions : sequence of int
-            Of rows in use.
-
-        Returns
-        -------
-        str
-        """
-        labels = self.container.row_labels
-        if labels is not None:
-            return listed(labels[list(positions)])
-        if self.origin.kept is not None:
-            return listed(self.origin.kept[list(positions)].tolist())
-        return listed(positions)
+    def __call__(self, block: Block) -> tuple[Tensor]:
+        """Count a block."""
+        return (torch.ne(block[EXOG], self.values).sum(0),)
 
 
 def whitened(block: Block) -> tuple[Tensor, Tensor]:
-    """Return sqrt(w) x and sqrt(w) y of a block of (exog, endog, weights)."""
-    x, y, *weights = block.columns
-    if not weights:
+    """Return sqrt(w) x and sqrt(w) y of a block."""
+    x, y, weights = block[EXOG], block["endog"], block.get("weights")
+    if weights is None:
         return x, y
-    factor = weights[0].sqrt()
+    factor = weights.sqrt()
     return x * factor[:, None], y * factor
 
 
-def check_shapes(endog: Tensor, exog: Tensor, vectors: Mapping[str, Tensor]) -> None:
-    """Refuse data whose shapes, types or devices cannot be estimated from.
-
-    Raises
-    ------
-    DataError
-        For lengths that differ, empty data, several devices.
-    """
-    for label, values in (("endog", endog), *vectors.items()):
-        if values.device != exog.device:
-            target = values.device if exog.device.type == "meta" else exog.device
-            raise DataError(
-                f"{label} is on {values.device} and exog on {exog.device}; move all of them to one device, with .to({str(target)!r}) say."
-            )
-        check_held(exog, "exog")
-        if values.shape[0] != exog.shape[0]:
-            raise DataError(
-                f"{label} has {values.shape[0]} rows and exog has {exog.shape[0]}; pass as many rows of one as of the other."
-            )
-    if exog.numel() == 0:
-        raise DataError(
-            f"The data are empty: exog has shape {tuple(exog.shape)}; pass at least one row and one column."
-        )
-
-
-def check_size(nobs: float, width: int) -> None:
-    """Refuse a design without a degree of freedom left: n must exceed k."""
-    if nobs <= width:
-        raise EstimationError(
-            f"With {counted(int(nobs), 'row')} for {counted(width, 'coefficient')} no degree of freedom is left for the errors; "
-            "use more rows or fewer columns."
-        )
-
-
-def check_weights(weights: Tensor | None) -> None:
-    """Refuse weights that are negative, or all zero."""
-    if weights is None:
-        return
-    negative = int((weights < 0).sum())
-    if negative:
-        raise DataError(
-            f"weights has {counted(negative, 'negative value')}; weights are inverse variances: pass numbers of zero or more."
-        )
-    if not bool(weights.any()):
-        raise DataError("weights are all zero, so no row counts; pass a positive weight for the rows to use.")
-
-
-def check_numbers(label: str, values: Tensor) -> None:
-    """Refuse missing and infinite values of one column."""
-    bad = int((~torch.isfinite(values)).sum())
-    if bad:
-        raise DataError(
-            f"{label} has {counted(bad, 'missing or infinite value')}; pass missing='drop' to leave out rows with missing ones, or "
-            "fill them in."
-        )
-
-
-def check_counts(counts: Tensor | None) -> None:
-    """Refuse frequency weights that do not count."""
-    if counts is None:
-        return
-    check_numbers("freq_weights", counts)
-    bad = int(((counts < 0) | (counts != counts.round())).sum())
-    if bad:
-        raise DataError(
-            f"freq_weights has {counted(bad, 'value')} that no row can occur; pass whole numbers of zero or more, or weights= "
-            "for analytic weights."
-        )
-    if not bool(counts.any()):
-        raise DataError("freq_weights are all zero, so no row counts; pass a positive number for the rows to use.")
-
-
-def check_finite(design: Design) -> None:
-    """Refuse NaN and infinite values; name the columns and count the rows.
-
-    A sum is finite only if all of its terms are. Of large data these are the sums that a fit begins with.
-
-    Raises
-    ------
-    DataError
-    """
-    columns = design.columns
-    sums = [float(found) for found in column_sums(columns if design.small else columns[2:])]
-    sums += [] if design.small else [float(part.sum()) for part in design.moments]
-    if all(map(math.isfinite, sums)):
-        return
-    bad = to_numpy(gather(_not_finite, *columns))
-    if not bad.any():
-        return
-    names = design.given_names or [f"column {i}" for i in range(design.width)]
-    others = (("weights", design.weights), ("offset", design.offset), ("freq_weights", design.counts))
-    labels = [*names, design.endog_name, *(label for label, column in others if column is not None)]
-    counts = bad.sum(0)
-    told = ", ".join(f"{labels[i]} ({counts[i]})" for i in np.flatnonzero(counts)[:8])
-    nan = any(bool(torch.isnan(column).any()) for column in columns)
-    infinite = any(bool(torch.isinf(column).any()) for column in columns)
-    what = " or ".join(["missing"] * nan + ["infinite"] * infinite)
-    remedy = "pass missing='drop' to leave those rows out, or fill them in" if nan else "replace them"
-    rows = int(bad.any(1).sum())
-    raise DataError(
-        f"{what.capitalize()} values in {rows} of {len(bad)} rows, in columns (and how many): {told}; {remedy}."
-    )
-
-
-def column_sums(columns: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Return () the sum of each column in double precision; of large ones by blocks, since torch's copies them in it first."""
-    small = sum(column.numel() for column in columns) <= _SMALL
-    return [column.sum(dtype=torch.float64) for column in columns] if small else total(_sums, *columns)
-
-
 def _joint_products(block: Block) -> tuple[Tensor]:
-    x, y, *weights = block.columns
-    scale = weights[0].sqrt() if weights else None
+    x, y, weights = block[EXOG], block["endog"], block.get("weights")
+    scale = None if weights is None else weights.sqrt()
     return (gram(x, scale, y if scale is None else scale * y),)
 
 
-def _sums(block: Block) -> tuple[Tensor, ...]:
-    return tuple(column.sum(dtype=torch.float64) for column in block.columns)
-
-
-def _not_finite(block: Block) -> Tensor:
-    return ~torch.isfinite(torch.cat([column.reshape(len(column), -1) for column in block.columns], 1))
+def _squares(block: Block) -> tuple[Tensor]:
+    return (block[EXOG].square().sum(0),)

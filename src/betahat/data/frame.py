@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, gather
-from betahat.data.container import Arrays, Container, Frames, Tensors
-from betahat.data.design import (
-    Design,
+from betahat.data.checks import (
     check_counts,
     check_finite,
     check_numbers,
@@ -25,9 +22,13 @@ from betahat.data.design import (
     check_weights,
     column_sums,
 )
+from betahat.data.container import Arrays, Container, Frames, Tensors
+from betahat.data.design import Design
+from betahat.data.engine import Block, gather, numbered
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_dense, check_held, settled
-from betahat.data.sample import Origin
+from betahat.data.schema import Schema
+from betahat.data.source import Held, Origin
 from betahat.errors import DataError, OptionError, check_flag, counted, described, is_number, is_one_of, listed, shown
 from betahat.lazy import lazily
 
@@ -179,7 +180,9 @@ def assemble(
                 )
     weights, counts = vectors.get("weights"), vectors.get("freq_weights")
     offset = _offset(vectors.get("offset"), vectors.get("exposure"))
-    design = Design(endog, exog, weights, container, endog_name, names, hasconst, origin, terms, offset, counts)
+    beside = {"weights": weights, "offset": offset, "counts": counts}
+    columns = {"exog": exog, "endog": endog, **{name: column for name, column in beside.items() if column is not None}}
+    design = Design(Schema(container, endog_name, names, hasconst, terms), Held(columns, origin))
     check_weights(weights)
     check_counts(counts)
     check_finite(design)
@@ -702,11 +705,11 @@ def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:
 def _complete_rows(*columns: Tensor) -> Tensor | None:
     if not any(bool(torch.isnan(found)) for found in column_sums(columns)):
         return None
-    return gather(_is_complete, *columns).nonzero().flatten()
+    return gather(numbered(columns), _is_complete).nonzero().flatten()
 
 
 def _is_complete(block: Block) -> Tensor:
-    parts = [~torch.isnan(column.reshape(len(column), -1)).any(1) for column in block.columns]
+    parts = [~torch.isnan(column.reshape(len(column), -1)).any(1) for column in block.columns.values()]
     return torch.stack(parts).all(0)
 
 

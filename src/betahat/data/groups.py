@@ -105,7 +105,7 @@ def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
         raise
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is not numeric; pass numbers.") from error
-    read = _in_use(sample, read.to(device=sample.columns[0].device, dtype=torch.float64), name)
+    read = _in_use(sample, read.to(device=sample.device, dtype=torch.float64), name)
     bad = int((~torch.isfinite(read)).sum())
     if bad:
         raise DataError(f"{name} has {counted(bad, 'missing or infinite value')} in the rows in use; fill them in.")
@@ -161,7 +161,7 @@ def _named(values: Any, option: str, name: Any) -> tuple[Any, str, str]:
 
 def _listed_columns(sample: Sample, given: Sequence[Any], option: str) -> list[tuple[Any, str, str]]:
     """Tell a list of names, or of vectors, from a list of labels."""
-    many = len(given) in {sample.origin.rows, len(sample.columns[0])}
+    many = len(given) in {sample.origin.rows, sample.rows}
     names = set(_names(sample)) if isinstance(given[0], str) else set()
     if (
         many and isinstance(given[0], str) and given[0] not in names
@@ -212,7 +212,7 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
 
 def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
     """Give numbers to the labels of the rows in use."""
-    device, declared = sample.columns[0].device, None
+    device, declared = sample.device, None
     if isinstance(values, Tensor):
         check_held(values, name)
         if values.is_complex():
@@ -286,7 +286,7 @@ def _sorted(some: pd.Series, name: str) -> tuple[np.ndarray, Any]:
 
 def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:
     """Take the rows in use, of a vector that is as long as they are or as the original data."""
-    rows, kept = len(sample.columns[0]), sample.origin.kept
+    rows, kept = sample.rows, sample.origin.kept
     if values.ndim == 0:
         raise DataError(f"{name} is a single value; pass one for each row.")
     if len(values) == sample.origin.rows:

@@ -1,383 +1,233 @@
-"""`Sample`: what every fit knows of its data, whatever the model; and `Batch`, the data of any torch model."""
+"""`Sample`: a schema and the rows of a source; `Batch`, the data of any torch model, and what is left where the rows are gone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, Protocol
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block
 from betahat.data.container import Container
-from betahat.data.kept import Seal, keep_columns
-from betahat.errors import DataError, listed
+from betahat.data.engine import THREADS, Block, Engine, column_of_rows
+from betahat.data.schema import Schema
+from betahat.data.source import Gone, Origin, Source, refuse_rows
+from betahat.data.threads import remembered
+from betahat.data.turned import taken
+from betahat.errors import listed
+
+COUNTS = "counts"
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
-    """Where the rows come from.
+class Sample(ABC):
+    """What every fit knows of its data, whatever the model.
 
     Attributes
     ----------
-    data : object
-        The user's dataframe, or dict of columns, in which groups and times are looked up by name; None where there is none.
-        It is kept as it was, so that nothing that happens to the user's own reaches it.
-    rows : int
-        How many rows it has.
-    kept : Tensor or None
-        (n,) the positions of the rows in use; None means all.
-    columns : dict of str to Seal
-        Seals of columns of `data` whose memory is the user's, by name; under "" that of a whole frame.
-    seals : tuple of Seal
-        Those of the tensors in use whose memory is the user's.
+    schema : Schema
+        Names, and how results are handed back.
+    source : Source
+        The rows; `counts` are (n,) frequency weights, where there are some.
+    engine : Engine
+        Who takes passes over them.
     """
 
-    data: Any
-    rows: int
-    kept: Tensor | None = None
-    columns: dict[str, Seal] = field(default_factory=dict, metadata={"stored": False})
-    seals: tuple[Seal, ...] = field(default=(), metadata={"stored": False})
+    schema: Schema
+    source: Source
+    engine: Engine = field(default=THREADS, metadata={"stored": False})
 
-    @classmethod
-    def of(cls, data: Any, rows: int, seals: tuple[Seal, ...] = ()) -> Origin:
-        """Keep the user's data.
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The names of the coefficients' columns, or of the parameters."""
 
-        Parameters
-        ----------
-        data : object
-            A dataframe, a series, a mapping of columns, or None.
-        rows : int
-            How many rows it has.
-        seals : tuple of Seal
-            Of the tensors in use.
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Their number, without finding them."""
 
-        Returns
-        -------
-        Origin
-        """
-        kept, columns = keep_columns(data)
-        return cls(kept, rows, None, columns, seals)
+    @property
+    @abstractmethod
+    def target(self) -> Tensor:
+        """(n, ...) what is explained."""
 
-    def check(self, *, whole: bool = False) -> None:
-        """Refuse tensors that were written on since they were read.
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What the columns are called that are no counts."""
+        return tuple(name for name in self.source.shapes if name != COUNTS)
 
-        Parameters
-        ----------
-        whole : bool
-            Whether every bit is looked at, or some rows.
+    @property
+    def target_alone(self) -> bool:
+        """Whether there is a target and nothing beside it: a module holds its own inputs."""
+        return len(self.data) == 1
 
-        Raises
-        ------
-        DataError
-        """
-        for seal in self.seals:
-            seal.check(whole=whole)
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.source.rows
 
-    def check_column(self, name: str) -> None:
-        """Refuse a column of the data that was written on.
+    @property
+    def block_rows(self) -> int:
+        """The rows in a block."""
+        return self.engine.block_rows(self.source)
 
-        Parameters
-        ----------
-        name : str
-            The column's.
+    @property
+    def blocks(self) -> int:
+        """The blocks of a pass."""
+        return -(-self.rows // self.block_rows)
 
-        Raises
-        ------
-        DataError
-        """
-        for label in ("", name):
-            if label in self.columns:
-                self.columns[label].check(whole=True)
-
-
-class Sample(Protocol):
-    """Rows on one device, the parameters' names, and how results are handed back."""
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are, or were."""
+        return self.source.device
 
     @property
     def origin(self) -> Origin:
         """Where the rows come from."""
-        ...
+        return self.source.origin
 
     @property
     def container(self) -> Container:
         """How results are handed back."""
-        ...
+        return self.schema.container
 
     @property
     def endog_name(self) -> str:
         """The dependent variable's name."""
-        ...
+        return self.schema.endog_name
 
     @property
     def nobs(self) -> int | float:
-        """The number of observations, n: the sum of the frequency weights where there are some."""
-        ...
+        """n: the number of rows, or the sum of the frequency weights."""
+        return self.rows if COUNTS not in self.source.shapes else self._counted
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the coefficients' columns, or of the parameters."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """The number of those names."""
-        ...
-
-    @property
-    def columns(self) -> tuple[Tensor, ...]:
-        """What goes through the row blocks."""
-        ...
-
-    @property
-    def block_rows(self) -> int | None:
-        """The rows in a block; None leaves it to the columns' width."""
-        ...
+    @remembered
+    def _counted(self) -> int | float:
+        total = float(self.column(COUNTS).sum(dtype=torch.float64))
+        return int(total) if total.is_integer() else total
 
     @property
     def counts(self) -> Tensor | None:
-        """(n,) frequency weights: how often each row counts; None is once."""
-        ...
+        """(n,) how often each row counts; None is once."""
+        return self.column(COUNTS) if COUNTS in self.source.shapes else None
 
-    def checked(self, *, whole: bool = False) -> Sample:
-        """Return the sample, whose memory nobody has written on since it was read."""
-        ...
+    @property
+    def weights(self) -> Tensor | None:
+        """(n,) analytic weights: proportional to the inverse of a row's variance; None is one."""
+        return self.column("weights") if self.weighted else None
 
-    def take(self, rows: Tensor) -> Sample:
-        """Keep some of the rows, by their positions."""
-        ...
+    @property
+    def weighted(self) -> bool:
+        """Whether there are analytic weights."""
+        return "weights" in self.source.shapes
 
-    def counted(self, counts: Tensor) -> Sample:
-        """Let each row count so often, instead of its frequency weight."""
-        ...
+    def column(self, name: str) -> Tensor:
+        """Return (n, ...) a whole column in memory, for what has a number for each row; passes go by blocks."""
+        return column_of_rows(self.source, name)
+
+    def checked(self, *, whole: bool = False) -> Self:
+        """Return the sample, whose memory nobody has written on since it was read; some rows are compared, or every bit."""
+        self.source.check(whole=whole)
+        return self
+
+    def take(self, places: Tensor) -> Self:
+        """Keep some of the rows, by their (m,) positions; they have no origin."""
+        return replace(self, source=taken(self.source, places))
+
+    def counted(self, counts: Tensor) -> Self:
+        """Let each row count so often, (n,), instead of its frequency weight."""
+        return self.replaced({COUNTS: counts})
+
+    def replaced(self, columns: Mapping[str, Tensor]) -> Self:
+        """Put (n, ...) tensors in the place of columns, or beside them."""
+        return replace(self, source=self.source.replaced(columns))
 
     def row_names(self, positions: Sequence[int]) -> str:
-        """Name rows for a sentence."""
-        ...
+        """Name rows in use for a sentence by the user's labels, else by their position in the data."""
+        labels, used = self.container.row_labels, self.origin.kept
+        if labels is not None:
+            return listed(labels[list(positions)])
+        return listed(positions if used is None else used[list(positions)].tolist())
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """The inputs and the target of a torch model.
-
-    Attributes
-    ----------
-    columns : tuple of Tensor
-        What goes through the row blocks, the target last.
-    names : tuple of str
-        (k,) the parameters' names.
-    container : Container
-        How results are handed back.
-    endog_name : str
-        The target's name.
-    nobs : int
-        n.
-    given : Origin or None
-        Where the rows come from; None says that they are all there is.
-    block_rows : int or None
-        The rows in a block; n where the rows cannot be told apart.
-    counts : Tensor or None
-        (n,) how often each row counts; None is once.
-    """
-
-    columns: tuple[Tensor, ...]
-    names: tuple[str, ...]
-    container: Container
-    endog_name: str
-    nobs: float
-    given: Origin | None = None
-    block_rows: int | None = None
-    counts: Tensor | None = None
+class Batch(Sample):
+    """The inputs and the target of a torch model, or the data of a loss of its own: columns called by their numbers, the target last."""
 
     @property
-    def origin(self) -> Origin:
-        """The user's data, of which all rows are in use."""
-        return Origin(None, len(self.columns[0])) if self.given is None else self.given
+    def names(self) -> tuple[str, ...]:
+        """(k,) the parameters' names."""
+        assert self.schema.given_names is not None
+        return self.schema.given_names
 
     @property
     def width(self) -> int:
         """k, the number of parameters."""
         return len(self.names)
 
-    def checked(self, *, whole: bool = False) -> Batch:
-        """Return the batch, whose memory nobody has written on since it was read.
+    @property
+    def target(self) -> Tensor:
+        """(n, ...) what is explained."""
+        return self.column(self.data[-1])
 
-        Parameters
-        ----------
-        whole : bool
-            Whether every bit is looked at, or some rows.
+    @property
+    def outputs(self) -> int:
+        """The numbers of a row of the target."""
+        return math.prod(self.source.shapes[self.data[-1]])
 
-        Returns
-        -------
-        Batch
 
-        Raises
-        ------
-        DataError
-            Large tensors or arrays, which are not copied, were changed in place.
-        """
-        if self.given is not None:
-            self.given.check(whole=whole)
-        return self
-
-    def take(self, rows: Tensor) -> Batch:
-        """Keep some of the rows, by their positions; they have no origin.
-
-        Parameters
-        ----------
-        rows : Tensor
-            (m,) positions.
-
-        Returns
-        -------
-        Batch
-        """
-        return replace(
-            self, columns=tuple(column[rows] for column in self.columns), counts=None, nobs=len(rows), given=None
-        )
-
-    def counted(self, counts: Tensor) -> Batch:
-        """Let each row count so often.
-
-        Parameters
-        ----------
-        counts : Tensor
-            (n,).
-
-        Returns
-        -------
-        Batch
-        """
-        return replace(self, counts=counts, nobs=float(counts.sum()))
-
-    def counts_of(self, block: Block) -> Tensor | None:
-        """Return (b,) how often the rows of a block count.
-
-        Parameters
-        ----------
-        block : Block
-            Of `columns`.
-
-        Returns
-        -------
-        Tensor or None
-            (b,).
-        """
-        return None if self.counts is None else self.counts[block.start : block.start + len(block.columns[0])]
-
-    def row_names(self, positions: Sequence[int]) -> str:
-        """Name rows by the user's labels, else by their position in the data.
-
-        Parameters
-        ----------
-        positions : sequence of int
-            Of rows in use.
-
-        Returns
-        -------
-        str
-        """
-        labels = self.container.row_labels
-        return listed(positions if labels is None else labels[list(positions)])
+def in_order_of_call(block: Block) -> tuple[Tensor, ...]:
+    """Return (b, ...) the columns of a `Batch`, as a module or a loss is called with them."""
+    return tuple(part for name, part in block.columns.items() if name != COUNTS)
 
 
 @dataclass(frozen=True, eq=False)
-class Removed:
-    """What is kept of rows that are not: a `Sample` of which everything but the rows may be asked.
+class WithoutRows(Sample):
+    """What is kept of rows that are gone: everything but they may be asked."""
 
-    Attributes
-    ----------
-    names : tuple of str
-        The names of the coefficients' columns, or of the parameters.
-    given_names : tuple of str or None
-        The regressors' names where the user gave some.
-    container : Container
-        How results are handed back, without labels of rows.
-    endog_name : str
-        The dependent variable's name.
-    nobs : float
-        n.
-    place : Tensor
-        (0,) on the device of the data.
-    terms : dict of str to list of int, or None
-        A formula's terms and their columns.
-    """
+    source: Source = field(default=Gone(), metadata={"stored": False})
 
-    names: tuple[str, ...]
-    given_names: tuple[str, ...] | None
-    container: Container
-    endog_name: str
-    nobs: float
-    place: Tensor
-    terms: dict[str, list[int]] | None = None
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the coefficients' columns, or of the parameters."""
+        assert self.schema.names is not None
+        return self.schema.names
 
     @property
     def width(self) -> int:
-        """The number of names."""
+        """Their number."""
         return len(self.names)
 
     @property
+    def target(self) -> Tensor:
+        """Refuse."""
+        refuse_rows()
+
+    @property
     def device(self) -> torch.device:
-        """Where the data were."""
-        return self.place.device
+        """Where the rows were."""
+        return self.schema.device
 
     @property
-    def origin(self) -> Origin:
-        """Refuse: there are no rows."""
-        refuse_rows()
-
-    @property
-    def columns(self) -> tuple[Tensor, ...]:
-        """Refuse: there are no rows."""
-        refuse_rows()
-
-    @property
-    def block_rows(self) -> int | None:
-        """Refuse: there are no rows."""
-        refuse_rows()
-
-    @property
-    def counts(self) -> Tensor | None:
-        """Refuse: there are no rows."""
-        refuse_rows()
-
-    def checked(self, *, whole: bool = False) -> Removed:
-        """Return itself: there are no rows to change.
-
-        Parameters
-        ----------
-        whole : bool
-            Without a meaning here.
-
-        Returns
-        -------
-        Removed
-        """
-        return self
-
-    def take(self, rows: Tensor) -> Sample:
-        """Refuse: there are no rows."""
-        refuse_rows()
-
-    def counted(self, counts: Tensor) -> Sample:
-        """Refuse: there are no rows."""
-        refuse_rows()
-
-    def row_names(self, positions: Sequence[int]) -> str:
-        """Refuse: there are no rows."""
-        refuse_rows()
+    def nobs(self) -> int | float:
+        """N."""
+        assert self.schema.nobs is not None
+        return self.schema.nobs
 
 
-def refuse_rows() -> NoReturn:
-    """Say that the rows are gone.
-
-    Raises
-    ------
-    DataError
-        Always.
-    """
-    raise DataError(
-        "These results were kept without their data (by remove_data, or by saving a TorchModel or an MEstimator, which are code), and this "
-        "needs the rows or the model itself; fit again, or keep the data."
+def without_rows(sample: Sample) -> WithoutRows:
+    """Return what stays of a sample whose rows go."""
+    if isinstance(sample, WithoutRows):
+        return sample
+    schema = replace(
+        sample.schema,
+        container=sample.container.relabelled([]),
+        names=sample.names,
+        nobs=sample.nobs,
+        place=torch.empty(0, device=sample.device),
     )
+    return WithoutRows(schema)

@@ -13,10 +13,10 @@ from torch import Tensor
 from betahat.calculus.index import pearson
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows
-from betahat.data.blocks import block_rows
 from betahat.data.container import cached_copy, hands_out_copies, held
 from betahat.data.design import Constant, Design
-from betahat.data.sample import Removed, Sample, refuse_rows
+from betahat.data.sample import Sample, WithoutRows, without_rows
+from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.objectives.base import Objective
@@ -161,7 +161,7 @@ class Fit:
             The model is a torch module or a loss of its own, which has no regressors.
         """
         sample = self.problem.sample.checked(whole=True)
-        if isinstance(sample, Removed):
+        if isinstance(sample, WithoutRows):
             refuse_rows()
         if not isinstance(sample, Design):
             raise EstimationError(
@@ -278,8 +278,6 @@ class Fit:
         path, objective = self.path, self.objective
         scaled = self.triangle / torch.linalg.vector_norm(self.triangle, dim=0).clamp_min(1e-300)
         values = torch.linalg.svdvals(scaled)
-        columns = self.sample.columns
-        step = self.sample.block_rows or block_rows(sum(c[:1].numel() for c in columns), columns[0].device)
         return Diagnostics(
             route=self.route,
             derivatives=objective.derivatives(self.bread_kind.value),
@@ -289,7 +287,7 @@ class Fit:
             converged=True if path is None else path.converged,
             condition=float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf,
             rank=self.rank,
-            blocks=-(-len(columns[0]) // step),
+            blocks=self.sample.blocks,
             certificate=self.certificate,
         )
 
@@ -308,7 +306,7 @@ class Fit:
         """
         if term not in self.sums:
             self.check_data()
-            (self.sums[term],) = self.problem.total(lambda rows: (term(rows),), self.point)
+            (self.sums[term],) = self.problem.total(_One(term), self.point)
         found: Tensor = self.sums[term].clone()  # an estimator may work on it in place
         return found
 
@@ -423,8 +421,7 @@ class Fit:
         """
         self.check_data()
         sample = self.sample
-        width = sum(column[:1].numel() for column in sample.columns)
-        for places in torch.split(order, sample.block_rows or block_rows(width, order.device)):
+        for places in torch.split(order, sample.block_rows):
             yield from replace(self.problem, sample=sample.take(places)).each(function, self.point)
 
     def sum_groups(self, codes: Tensor, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
@@ -469,19 +466,14 @@ class Fit:
         return self.problem.gather(function, self.point)
 
 
-def without_rows(sample: Sample) -> Removed:
-    """Return a sample without its rows."""
-    if isinstance(sample, Removed):
-        return sample
-    return Removed(
-        names=sample.names,
-        given_names=sample.given_names if isinstance(sample, Design) else sample.names,
-        container=sample.container.relabelled([]),
-        endog_name=sample.endog_name,
-        nobs=sample.nobs,
-        place=sample.columns[0].new_empty(0),
-        terms=sample.terms if isinstance(sample, Design) else None,
-    )
+@dataclass(frozen=True)
+class _One:
+    """A term as a tuple of one."""
+
+    term: RowSum
+
+    def __call__(self, rows: Rows) -> tuple[Tensor]:
+        return (self.term(rows),)
 
 
 def _complement(root: Tensor, sizes: Tensor) -> Tensor:

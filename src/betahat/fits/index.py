@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Local, Problem
-from betahat.calculus.rows import Bread, Point, times
+from betahat.calculus.rows import Bread, Point
 from betahat.data.design import Design
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
@@ -83,9 +83,7 @@ def fit_index(
     ordered = triangle if whole else kept_first(triangle, kept)
     right = ordered[: len(kept), : len(kept)]
     back = by_equation(inverse_triangle(right), count)
-    orthonormal = replace(
-        reduced, exog=reduced.exog.to(torch.float64) @ inverse_triangle(right), given_names=reduced.names
-    )
+    orthonormal = reduced.turned(inverse_triangle(right), reduced.names)
     turned = Problem(objective, orthonormal, back=back)
     first = first_params(turned, count) if start is None or not whole else by_equation(right, count) @ start
     found = _newton_fit(turned, first, bread, design, kept, equations)
@@ -165,11 +163,10 @@ def first_params(problem: Problem, count: int) -> Tensor:
     """
     objective, design = problem.objective, problem.sample
     assert isinstance(design, Design)
-    zero = torch.zeros(design.width * count, dtype=torch.float64, device=design.exog.device)
+    zero = torch.zeros(design.width * count, dtype=torch.float64, device=design.device)
     if not isinstance(objective, LinearIndex):
         return zero
-    scale = times(torch.ones_like(zero[:1]).expand(design.rows), design.weights, design.counts)
-    mean = (scale * design.endog).sum() / scale.sum()
+    mean = design.mean_of_endog
     at = Point(zero, zero[:0])
     information, moments = problem.total(lambda rows: index_rows(rows).first_step(mean), at)
     step = newton_step(Local(zero, mean, -moments, information))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
-from betahat.data.blocks import group_sums, sums_at_once
-from betahat.data.design import Design
 from betahat.data.groups import Groups
+from betahat.data.products import group_sums, sums_at_once
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
 from betahat.objectives.base import LinearIndex
@@ -28,13 +27,14 @@ def _summands(fit: Fit, groups: Groups) -> Tensor:
     """Return (G, meat_width) the sums of `Rows.summands`; of large data by one product with the columns as they lie."""
     sample, known = fit.problem.sample, fit.sums.pop(row_residuals, None)
     plain = fit.well_conditioned and isinstance(fit.objective, LinearIndex)
-    if not plain or not isinstance(sample, Design) or not sums_at_once(sample.exog):
+    exog = sample.source.held("exog") if plain else None
+    if exog is None or not sums_at_once(exog):
         return fit.sum_groups(groups.codes, groups.count, _counted_summands)
     if known is None:
         known = fit.map_rows(row_residuals)
     else:  # the regressors are read once more
         fit.check_data()
-    return group_sums(sample.exog, times(known, sample.counts), groups.codes, groups.count)
+    return group_sums(exog, times(known, sample.counts), groups.codes, groups.count)
 
 
 def _counted_summands(rows: Rows) -> Tensor:

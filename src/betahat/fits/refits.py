@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -34,11 +32,11 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
         The module holds its own data, or there is no estimate without them.
     """
     objective, sample = fit.objective, fit.sample
-    if objective.output_loss is not None and len(sample.columns) == 1:
+    if objective.output_loss is not None and sample.target_alone:
         raise EstimationError(
             "The module holds its own data, so that no row can be left out; pass inputs to TorchModel, or take the one-step jackknife."
         )
-    held = torch.ones(len(sample.columns[0]), dtype=torch.bool, device=rows.device).index_fill_(0, rows, False)
+    held = torch.ones(sample.rows, dtype=torch.bool, device=rows.device).index_fill_(0, rows, False)
     try:
         return refit_on(fit, sample.take(held.nonzero().flatten()))
     except EstimationError as error:
@@ -60,8 +58,7 @@ def refit_on(fit: Fit, sample: Sample) -> Tensor:
     if isinstance(part, Design) and not fit.equations and fit.problem.penalty is None:  # in orthonormal columns XZ
         back = fit.root
         start = back.mT @ (fit.triangle.mT @ (fit.triangle @ start))
-        names = tuple(map(str, range(fit.rank)))
-        part = replace(part, exog=part.exog.to(torch.float64) @ back, given_names=names)
+        part = part.turned(back, tuple(map(str, range(fit.rank))))
     problem = Problem(fit.objective, part, fit.problem.penalty)
     path = newton(problem, start, cheap=fit.objective.closed_form)
     check_minimum(problem, path.local)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, times
-from betahat.data.blocks import gather
+from betahat.data.engine import gather
+from betahat.data.source import Held
 from betahat.inference.likelihood import log_likelihood_of
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.softmax import Softmax
@@ -50,10 +51,10 @@ def means_at(
 ) -> Tensor:
     """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; or, linear, the indices."""
     if isinstance(objective, Softmax):
-        free = gather(lambda block: block.columns[0].to(params) @ params.reshape(-1, exog.shape[1]).mT, exog)
+        free = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params.reshape(-1, exog.shape[1]).mT)
         index = torch.nn.functional.pad(free, (1, 0))
         return index if linear else torch.softmax(index, 1)
-    index = gather(lambda block: block.columns[0].to(params) @ params, exog)
+    index = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params)
     index = index if offset is None else index + offset
     return index if linear else objective.mean(index)
 

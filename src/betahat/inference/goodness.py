@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, total
+from betahat.data.engine import Block, fold
 from betahat.fits.fit import Fit
 
 
@@ -32,21 +32,23 @@ class SumsOfSquares:
 
 def sums_of_squares(fit: Fit) -> SumsOfSquares:
     """Take the sums of squares of endog; the mean is taken off before squaring."""
-    _, *columns = fit.design.columns
-    weight, sum_y, uncentered = total(_about_zero, *columns)
+    design = fit.design
+    rows = design.source.only("endog", "weights")
+    weight, sum_y, uncentered = fold(rows, _about_zero, design.engine)
     mean = sum_y / weight
 
     def about_mean(block: Block) -> tuple[Tensor]:
         y, w = _weighted(block)
         return ((w * (y - mean) ** 2).sum(),)
 
-    (centered,) = total(about_mean, *columns)
+    (centered,) = fold(rows, about_mean, design.engine)
     return SumsOfSquares(2.0 * float(fit.loss), float(centered), float(uncentered))
 
 
 def mean_of_endog(fit: Fit) -> float:
     """Return the plain mean of endog."""
-    (summed,) = total(lambda block: (block.columns[0].sum(),), fit.design.endog)
+    design = fit.design
+    (summed,) = fold(design.source.only("endog"), lambda block: (block["endog"].sum(),), design.engine)
     return float(summed) / fit.nobs
 
 
@@ -56,5 +58,5 @@ def _about_zero(block: Block) -> tuple[Tensor, ...]:
 
 
 def _weighted(block: Block) -> tuple[Tensor, Tensor]:
-    y, *weights = block.columns
-    return y, weights[0] if weights else torch.ones_like(y)
+    y, weights = block["endog"], block.get("weights")
+    return y, torch.ones_like(y) if weights is None else weights

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import gather
+from betahat.data.engine import gather
+from betahat.data.source import Held
 from betahat.errors import CollinearityWarning, EstimationError, counted, listed, user_level
 from betahat.solvers.lengths import lengths
 
@@ -27,7 +28,7 @@ def identified(idle: Tensor, rows: Tensor) -> Tensor:
         return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     there = idle.abs()
     return gather(
-        lambda block: ((block.columns[0] @ idle).abs() <= _CANCELS * (block.columns[0].abs() @ there)).all(1), rows
+        Held({"r": rows}), lambda block: ((block["r"] @ idle).abs() <= _CANCELS * (block["r"].abs() @ there)).all(1)
     )
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
-from betahat.data.design import Design
 from betahat.errors import OptionError, is_one_of, shown
 from betahat.fits.fit import Fit
 from betahat.objectives.dispersion import no_likelihood
@@ -49,7 +48,7 @@ def log_likelihood_of(problem: Problem, loss: Tensor, phi: Tensor, sum_rows: Cal
         return sum_rows(lambda rows: _constant(rows, phi))
 
     def log_weights() -> Tensor:
-        weights = sample.weights if isinstance(sample, Design) else None
+        weights = sample.weights
         return loss.new_zeros(()) if weights is None else torch.log(weights.to(torch.float64)).sum()
 
     return problem.objective.dispersion.log_likelihood(loss, phi, float(sample.nobs), constant, log_weights)

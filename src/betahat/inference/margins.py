@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import Block, total
 from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
+from betahat.data.engine import Block, fold
+from betahat.data.source import Held
 from betahat.errors import (
     CollinearityWarning,
     DataError,
@@ -356,10 +357,11 @@ def _averaged(
     counts: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return (p, J) averages over the rows and (p, J, k) their derivatives."""
-    beside = [column for column in (offset, counts) if column is not None]
+    columns = {"x": points, "offset": offset, "counts": counts}
+    source = Held({name: column for name, column in columns.items() if column is not None})
 
     def term(block: Block) -> tuple[Tensor, Tensor]:
-        x, shift, weights = _read(block, offset, counts)
+        x, shift, weights = block["x"], block.get("offset"), block.get("counts")
         with torch.enable_grad():
             theta = params.detach().requires_grad_(True)
             each = effects(theta, x, shift)
@@ -367,7 +369,7 @@ def _averaged(
             rows = [_gradient(entry, theta) for entry in block_sum.flatten().unbind()]
         return block_sum.detach(), torch.stack(rows).reshape(*block_sum.shape, len(params))
 
-    summed, slope = total(term, points, *beside)
+    summed, slope = fold(source, term)
     rows = float(len(points)) if counts is None else float(counts.sum())
     return summed / rows, slope / rows
 
@@ -375,12 +377,6 @@ def _averaged(
 def _gradient(entry: Tensor, theta: Tensor) -> Tensor:
     (row,) = torch.autograd.grad(entry, theta, retain_graph=True, allow_unused=True)
     return torch.zeros_like(theta) if row is None else row
-
-
-def _read(block: Block, offset: Tensor | None, counts: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    x, *beside = block.columns
-    there = iter(beside)
-    return x, None if offset is None else next(there), None if counts is None else next(there)
 
 
 def _steps(exog: Tensor, varies: Tensor, dummy: bool, count: bool) -> dict[int, tuple[float | None, float | None]]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.index import index_rows
-from betahat.data.blocks import cross, gram, total
+from betahat.data.engine import fold
+from betahat.data.products import cross, gram
+from betahat.data.source import Source
 from betahat.errors import DataError, EstimationError, RobustTestWarning, user_level
 from betahat.fits.fit import Fit
 from betahat.inference.distribution import chi2_tail, f_tail
@@ -107,7 +109,8 @@ def _residuals(fit: Fit) -> Tensor:
 
 def _score_sums(full: Fit, residual: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sums of s and of s s' over the rows, s = Z'x times `residual`, Z as all columns may be collinear."""
-    summed, products = total(lambda block: (cross(*block.columns), gram(*block.columns)), full.design.exog, residual)
+    rows = full.design.regressors.replaced({"residual": residual})
+    summed, products = fold(rows, lambda b: (cross(b["exog"], b["residual"]), gram(b["exog"], b["residual"])))
     return full.root.mT @ summed, full.root.mT @ products @ full.root
 
 
@@ -128,7 +131,7 @@ def _check_nested(full: Fit, restricted: Fit) -> None:
         )
     if not _same(full.design.weights, restricted.design.weights):
         raise DataError("The models have different weights, so they are not nested; fit both with the same ones.")
-    if not _spans(full, restricted.design.exog):
+    if not _spans(full, restricted.design.regressors):
         raise DataError(
             "The restricted model has regressors that the full one cannot reproduce, so it is not nested in it; "
             "test one against a model that has both."
@@ -141,14 +144,13 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
     return torch.equal(a, b.to(a))
 
 
-def _spans(full: Fit, exog: Tensor) -> bool:
+def _spans(full: Fit, regressors: Source) -> bool:
     residual = _residuals(full)
     endog = full.design.endog.to(torch.float64)
     if float(residual @ residual) <= _EXACT * float(endog @ endog):
         return True
-    products, squares = total(
-        lambda block: (block.columns[0].mT @ block.columns[1], (block.columns[0] ** 2).sum(0)), exog, residual
-    )
+    rows = regressors.replaced({"residual": residual})
+    products, squares = fold(rows, lambda b: (b["exog"].mT @ b["residual"], (b["exog"] ** 2).sum(0)))
     return bool((products.abs() <= _ORTHOGONAL * squares.sqrt() * torch.linalg.vector_norm(residual)).all())
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.data.blocks import gather
 from betahat.data.container import Container, hands_out_copies, to_numpy
+from betahat.data.engine import gather
+from betahat.data.source import Held
 from betahat.errors import DataError, check_flag
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
@@ -146,7 +147,7 @@ class Prediction:
 def predict_mean(exog: Tensor, params: Tensor) -> Tensor:
     """Return (m,) x'b in float64, block by block."""
     check_width(exog, len(params))
-    return gather(lambda block: block.columns[0] @ params, exog)
+    return gather(Held({"x": exog}), lambda block: block["x"] @ params)
 
 
 def predict(
@@ -182,7 +183,7 @@ def predict(
         (m,) whether the data identify the prediction; it has no variance otherwise.
     """
     means = predict_mean(exog, params)
-    errors = gather(lambda block: variances.errors(block.columns[0]), exog)
+    errors = gather(Held({"x": exog}), lambda block: variances.errors(block["x"]))
     errors = errors if known is None else torch.where(known, errors, torch.nan)
     scaled = noise if weights is None else noise / weights.to(torch.float64)
     return Prediction(means, errors, scaled, df, container, labels)

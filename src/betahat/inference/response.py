@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, times
-from betahat.data.blocks import gather
 from betahat.data.container import Container, hands_out_copies, to_numpy
+from betahat.data.engine import gather
+from betahat.data.source import Held
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.inference.coefficients import interval
@@ -82,10 +83,10 @@ def null_deviance(fit: Fit) -> float:
 def null_fit(fit: Fit) -> Fit:
     """Return the fit of a constant alone, with the same offset and weights."""
     design = fit.design
-    ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.exog.device)
+    ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.device)
     objective = fit.objective
     assert isinstance(objective, LinearIndex | Softmax)
-    null = replace(design, exog=ones, given_names=("const",), terms=None, hasconst=None)
+    null = design.with_regressors(ones, ("const",))
     return fit_index(objective, null, fit.bread_kind, "pinv", fit.equations)
 
 
@@ -221,9 +222,9 @@ def predict_response(
     known : Tensor or None
         (m,) whether the data identify the prediction; it has no standard error otherwise.
     """
-    index = gather(lambda block: block.columns[0] @ fit.params, exog)
+    index = gather(Held({"x": exog}), lambda block: block["x"] @ fit.params)
     index = index if offset is None else index + offset
-    error = gather(lambda block: variances.errors(block.columns[0]), exog)
+    error = gather(Held({"x": exog}), lambda block: variances.errors(block["x"]))
     error = error if known is None else torch.where(known, error, torch.nan)
     objective = fit.objective
     assert isinstance(objective, LinearIndex)

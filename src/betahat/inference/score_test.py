@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -125,7 +125,7 @@ def _with_extra(fit: Fit, extra: Tensor, params: Tensor) -> tuple[Problem, Tenso
     """Return the problem with (n, p) further columns, its parameters with zeros for them, and the restrictions that these are zero."""
     design, count, width = fit.design, max(len(fit.equations), 1), extra.shape[1]
     names = (*design.names, *(f"extra {i}" for i in range(width)))
-    larger = replace(design, exog=torch.cat([design.exog.to(extra), extra], 1), given_names=names)
+    larger = design.with_regressors(torch.cat([design.exog.to(extra), extra], 1), names)
     padded = torch.nn.functional.pad(params.reshape(count, -1), (0, width))
     added = torch.zeros_like(padded, dtype=torch.bool)
     added[:, -width:] = True

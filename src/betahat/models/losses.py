@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from betahat.data.blocks import gather_spread, total
+from betahat.data.engine import OneAtATime, fold, gather_spread, numbered
 from betahat.data.quiet import quiet
 from betahat.errors import DataError, OptionError, counted, described, shown
 from betahat.models.options import (
@@ -449,11 +449,12 @@ def _checked_units(own: OwnLoss, user: UserLoss, by_row: bool, rows: int) -> flo
         whole = user(output, user.target)
         _check_shape(whole, by_row, user.name)
         if by_row:
-            apart = gather_spread(lambda block: _each(user(*block.columns)), output, user.target, rows=rows)
+            apart = gather_spread((output, user.target), lambda *parts: _each(user(*parts)), rows)
             if not same_rows(_each(whole), apart):
                 raise _rows_mix(user)
         with quiet():  # as in `_by_rows`
-            summed, size = total(lambda block: _sums(own.losses(*block.columns)), output, user.target, rows=rows)
+            both = numbered((output, user.target))
+            summed, size = fold(both, lambda block: _sums(own.losses(*block.columns.values())), OneAtATime(rows))
         if not bool(torch.isfinite(whole).all()):
             raise DataError(
                 f"{user.name} is {float(whole.sum())} at the module's parameters or near them; it must be finite: look for overflow, "

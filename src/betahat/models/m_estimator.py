@@ -17,15 +17,17 @@ from betahat.calculus.autodiff import working_route
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.names import CovType, covariance_of, resolve
-from betahat.data.blocks import total
+from betahat.data.checks import check_size
 from betahat.data.container import Arrays, Container, Frames, check_real
 from betahat.data.container import Tensors as TensorContainer
-from betahat.data.design import check_size
+from betahat.data.engine import OneAtATime, fold, numbered
 from betahat.data.frame import check_index, read_columns
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held, in_ordinary_mode, settled
 from betahat.data.quiet import quiet
-from betahat.data.sample import Batch, Origin
+from betahat.data.sample import Batch
+from betahat.data.schema import Schema
+from betahat.data.source import Origin
 from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
 from betahat.fits.general import fit_general
 from betahat.lazy import lazily
@@ -256,8 +258,8 @@ class MEstimator:
         return rows_in_block(len(self._start) + sum(column[:1].numel() for column in self._columns))
 
     def _problem(self, dispersion: Dispersion) -> Problem:
-        nobs = len(self._columns[0])
-        sample = Batch(self._columns, self.names, self._container, "loss", nobs, self._origin, self._rows)
+        schema = Schema(self._container, "loss", self.names)
+        sample = Batch(schema, replace(numbered(self._columns), source_of=self._origin), OneAtATime(self._rows))
         return Problem(RowLoss(self._losses, dispersion, self._route), sample, self._penalty)
 
 
@@ -457,7 +459,9 @@ def _check_all_rows(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...
     params, nobs = _shaken(start), len(columns[0])
     if losses.summed:
         whole = _called(losses, params, columns)
-        summed, size = total(lambda block: _sums(losses(params, block.columns)), *columns, rows=rows)
+        summed, size = fold(
+            numbered(columns), lambda b: _sums(losses(params, tuple(b.columns.values()))), OneAtATime(rows)
+        )
         _check_number(whole, summed, size, nobs)
     elif not losses.single:
         whole = _called(losses, params, columns)

@@ -115,7 +115,7 @@ class MNLogit(LikelihoodModel):
         model, vectors, names = cls.__new__(cls), ("weights", "freq_weights"), caller(2)
         design, source = design_of_formula(coded, frame, options, vectors, names, cls.__name__)
         model.source = replace(source, text=formula)
-        model.sample, model.levels = replace(design, endog_name=name), levels
+        model.sample, model.levels = replace(design, schema=replace(design.schema, endog_name=name)), levels
         if not isinstance(frame[name].dtype, pd.CategoricalDtype):
             model.sample, model.levels = _classes_in_use(model.design, levels)
         _check_classes(model.design, model.levels)
@@ -211,7 +211,7 @@ def _classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tu
     used, codes = torch.unique(design.endog, return_inverse=True)
     if len(used) == len(levels):
         return design, levels
-    return replace(design, endog=codes.to(torch.float64)), tuple(levels[int(code)] for code in used.tolist())
+    return design.replaced({"endog": codes.to(torch.float64)}), tuple(levels[int(code)] for code in used.tolist())
 
 
 def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import row_jacobian
-from betahat.data.blocks import blocks
+from betahat.data.engine import Block, OneAtATime, numbered, scan
 from betahat.data.room import room_for
 from betahat.models.probes import ADDS, few_rows, same_jacobian, trial_points
 from betahat.objectives.base import Route
@@ -66,8 +66,9 @@ def own_regressors(
     together = torch.stack(points, 1)
     constant: float | None = None
     with torch.no_grad():
-        for block in blocks(*inputs, output, rows=_ROWS):
-            rows, whole = block.columns[:-1], block.columns[-1]
+        for block in scan(numbered((*inputs, output)), _itself, OneAtATime(_ROWS)):
+            *parts, whole = block.columns.values()
+            rows = tuple(parts)
             part = jacobian[block.start : block.start + len(whole)]
             if not itself:
                 _fill(part, places, _columns(rows))
@@ -80,6 +81,10 @@ def own_regressors(
                 return None
     assert constant is not None
     return OwnRegressors(jacobian, constant)
+
+
+def _itself(block: Block) -> Block:
+    return block
 
 
 def _agree(found: Tensor, wanted: Tensor) -> bool:

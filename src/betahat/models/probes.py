@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from betahat.calculus.autodiff import hessian_product, mapped_rows, row_jacobian, value_and_gradient
-from betahat.data.blocks import gather, gather_spread
+from betahat.data.engine import OneAtATime, gather, gather_spread, numbered
 from betahat.data.quiet import quiet
 from betahat.data.room import copied
 from betahat.errors import DataError, listed
@@ -304,9 +304,11 @@ def apart(function: RowFunction, params: Tensor, columns: tuple[Tensor, ...], ro
     """Return (n, ...) what a function gives of all rows one by one, where scores take them so, or far from their neighbours."""
     if route is Route.VMAP:
         with contextlib.suppress(RuntimeError):  # .data, which vmap(grad) allows and vmap alone does not
-            return gather(lambda block: mapped_rows(function, params, block.columns), *columns, rows=rows)
+            return gather(
+                numbered(columns), lambda b: mapped_rows(function, params, tuple(b.columns.values())), OneAtATime(rows)
+            )
     with torch.no_grad():
-        return gather_spread(lambda block: function(params, block.columns), *columns, rows=rows)
+        return gather_spread(columns, lambda *parts: function(params, parts), rows)
 
 
 def same_rows(one: Tensor, other: Tensor) -> bool:

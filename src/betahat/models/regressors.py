@@ -24,7 +24,8 @@ from betahat.data.design import Design
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import Beside, read_columns, refuse_name
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
-from betahat.data.sample import Removed, refuse_rows
+from betahat.data.sample import WithoutRows
+from betahat.data.source import refuse_rows
 from betahat.errors import (
     BetahatWarning,
     CollinearityWarning,
@@ -87,7 +88,7 @@ class RegressorModel(Stored, ABC):
 
     Attributes
     ----------
-    sample : Design or Removed
+    sample : Design or WithoutRows
         The data, in tensors, or what is kept without them.
     source : Formula, StoredFormula or None
         Where the regressors come from.
@@ -95,7 +96,7 @@ class RegressorModel(Stored, ABC):
 
     stored: ClassVar[tuple[str, ...]] = ("sample", "source")
 
-    sample: Design | Removed
+    sample: Design | WithoutRows
     source: formulas.Formula | StoredFormula | None
 
     @classmethod
@@ -125,7 +126,7 @@ class RegressorModel(Stored, ABC):
             frame = self.source.regressors(exog)
             values = torch.tensor(frame.to_numpy(), device=self.sample.device)
             return values, Frames(frame.index)
-        device, given = self.sample.device, self.sample.given_names
+        device, given = self.sample.device, self.sample.schema.given_names
         if isinstance(exog, Real) or (isinstance(exog, np.ndarray | Tensor) and exog.ndim == 0):
             exog = exog.reshape(1) if isinstance(exog, Tensor) else [exog]  # one row of a model of one column
         read = read_columns(exog, "exog", None if isinstance(exog, Tensor) else device, None, given)
@@ -167,12 +168,12 @@ class RegressorModel(Stored, ABC):
             refuse_name(values, option)
         return self.source.vector(values, exog, option)
 
-    def without_rows(self, rows: Removed) -> Self:
+    def without_rows(self, rows: WithoutRows) -> Self:
         """Return the model without its data.
 
         Parameters
         ----------
-        rows : Removed
+        rows : WithoutRows
             What stands in their place.
 
         Returns
@@ -186,7 +187,7 @@ class RegressorModel(Stored, ABC):
     @property
     def design(self) -> Design:
         """The data, in tensors."""
-        if isinstance(self.sample, Removed):
+        if isinstance(self.sample, WithoutRows):
             refuse_rows()
         return self.sample.checked()
 
@@ -204,7 +205,7 @@ class RegressorModel(Stored, ABC):
     def weights(self) -> Any:
         """(n,) the weights, of the rows in use; ones for OLS, as in statsmodels."""
         weights = self.design.weights
-        ones = torch.ones(self.design.rows, dtype=torch.float64, device=self.design.exog.device)
+        ones = torch.ones(self.design.rows, dtype=torch.float64, device=self.design.device)
         return self.design.container.plain(ones if weights is None else weights)
 
     @property

@@ -16,7 +16,10 @@ from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.container import Arrays, Frames, Tensors
 from betahat.data.design import Constant, Design
 from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm
-from betahat.data.sample import Origin, Removed
+from betahat.data.sample import WithoutRows
+from betahat.data.schema import Schema
+from betahat.data.source import Held, Origin, Replaced
+from betahat.data.turned import Selected
 from betahat.errors import DataError
 from betahat.fits.fit import Diagnostics, Fit
 from betahat.inference.diagnostics import ResidualDiagnostics
@@ -59,7 +62,7 @@ RECORDS: tuple[type, ...] = (
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, Unity, Undefined),
-    *(Design, Constant, Origin, Removed, Arrays, Frames, Tensors),
+    *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, Origin, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, Drawn, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
@@ -67,9 +70,25 @@ RECORDS: tuple[type, ...] = (
 
 # What version 1 said of a loss.
 _CLAIMS = {"LEAST_SQUARES": ResidualVariance(), "LIKELIHOOD": Unity(), "NONE": Undefined()}
+
+
+def _design_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Put the tensors of a design into a source, and what is known beside them into a schema."""
+    columns = {name: fields[name] for name in ("exog", "endog", "weights", "offset", "counts")}
+    there = {name: column for name, column in columns.items() if column is not None}
+    known = {name: fields[name] for name in ("container", "endog_name", "given_names", "hasconst", "terms")}
+    return "Design", {"schema": Schema(**known), "source": Held(there, fields["given"])}
+
+
+def _removed_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return "WithoutRows", {"schema": Schema(**fields)}
+
+
 # Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
 # the fields of today. A record that was only renamed takes `renamed`.
-OLDER: dict[int, Older] = {1: Older(members={"Claim": lambda name: _CLAIMS[name]})}
+OLDER: dict[int, Older] = {
+    1: Older(records={"Design": _design_of_1, "Removed": _removed_of_1}, members={"Claim": lambda name: _CLAIMS[name]})
+}
 
 
 def renamed(name: str) -> Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]:

@@ -13,13 +13,16 @@ from betahat.calculus.autodiff import row_jacobian, working_route
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.names import CovType, covariance_of, resolve
-from betahat.data.blocks import gather
+from betahat.data.checks import check_size
 from betahat.data.container import Frames
-from betahat.data.design import Design, check_size
+from betahat.data.design import Design
+from betahat.data.engine import OneAtATime, gather, numbered
 from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
-from betahat.data.sample import Batch, Origin, Sample
+from betahat.data.sample import Batch, Sample, in_order_of_call
+from betahat.data.schema import Schema
+from betahat.data.source import Held, Origin
 from betahat.errors import DataError, OptionError, check_flag, counted, listed
 from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
@@ -395,9 +398,8 @@ class TorchModel:
         if apart:
             surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, few)
             objective = replace(objective, route=surer)
-        sample: Sample = Batch(
-            columns, self.names, self._container, self.endog_name, nobs, self._origin, rows if apart else nobs
-        )
+        source = replace(numbered(columns), source_of=self._origin)
+        sample: Sample = Batch(self._schema, source, OneAtATime(rows if apart else nobs))
         return Problem(objective, sample, self._penalty)
 
     def _linear_design(
@@ -408,8 +410,11 @@ class TorchModel:
         zero = torch.zeros_like(free.start)
         with torch.no_grad():
             if inputs:
-                jacobian = gather(lambda b: row_jacobian(flat, free.start, b.columns, route)[:, 0], *inputs, rows=rows)
-                offset = gather(lambda b: flat(zero, b.columns)[:, 0], *inputs, rows=rows)
+                source, engine = numbered(inputs), OneAtATime(rows)
+                jacobian = gather(
+                    source, lambda b: row_jacobian(flat, free.start, in_order_of_call(b), route)[:, 0], engine
+                )
+                offset = gather(source, lambda b: flat(zero, in_order_of_call(b))[:, 0], engine)
             else:
                 jacobian = row_jacobian(flat, free.start, (), route)[:, 0]
                 offset = flat(zero, ())[:, 0]
@@ -422,16 +427,13 @@ class TorchModel:
         """Return (n, k) regressors as a design, with what the outputs have beside them; a squared error takes it off the target."""
         target = self._target.reshape(-1).to(torch.float64)
         gaussian = isinstance(self._loss.objective, Gaussian)
-        return Design(
-            target - offset if offset is not None and gaussian else target,
-            jacobian,
-            None,
-            self._container,
-            self.endog_name,
-            self.names,
-            offset=None if gaussian else offset,
-            given=self._origin,
-        )
+        columns = {"exog": jacobian, "endog": target - offset if offset is not None and gaussian else target}
+        columns |= {} if offset is None or gaussian else {"offset": offset}
+        return Design(self._schema, Held(columns, self._origin))
+
+    @property
+    def _schema(self) -> Schema:
+        return Schema(self._container, self.endog_name, self.names)
 
     @property
     def _view(self) -> ModelView:

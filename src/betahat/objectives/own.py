@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.data.sample import refuse_rows
+from betahat.data.source import refuse_rows
 from betahat.objectives.base import Autodiff, Objective, OutputLoss, Route, row_sums, unknown_distribution
 from betahat.objectives.dispersion import Dispersion
 

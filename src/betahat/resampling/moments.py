@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import hessian_matrix, stacked_gradients
-from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, times
-from betahat.data.blocks import Block, blocks, gram, total
+from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, rows_of, times
+from betahat.data.engine import Block, fold
+from betahat.data.products import gram
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
@@ -147,7 +148,7 @@ def _row_products(fit: Fit, rows: Rows) -> Tensor:
 def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
     """Return (units, p) the sums of products over clusters, or each row's, where they fit."""
     codes = weights.codes
-    count = len(fit.sample.columns[0]) if codes is None else weights.scheme.units
+    count = fit.sample.rows if codes is None else weights.scheme.units
     if count * _width(fit) > _TABLE:
         return None
     each = fit.problem.each(lambda rows: _row_products(fit, rows), point_of(fit))
@@ -164,17 +165,16 @@ def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
 def streamed(fit: Fit, drawn: Tensor) -> Tensor:
     """Return (R, p) the sums of products under (R, n) weights, of rows whose table is not held."""
     point, sample = point_of(fit), fit.sample
-    step = sample.block_rows or max(_PIECE // _width(fit), 1)
+    step = max(_PIECE // _width(fit), 1)
 
     def products(block: Block) -> tuple[Tensor]:
         sums = fit.params.new_zeros(len(drawn), _width(fit))
-        for piece in blocks(*block.columns, rows=step):
-            start = block.start + piece.start
-            values = _row_products(fit, fit.problem.rows(Block(start, piece.columns), point))
-            sums.addmm_(drawn[:, start : start + len(values)].to(torch.float64), values)
+        for piece in sample.engine.pieces(block, step):
+            values = _row_products(fit, rows_of(fit.objective, piece, point))
+            sums.addmm_(drawn[:, piece.start : piece.start + len(values)].to(torch.float64), values)
         return (sums,)
 
-    (sums,) = total(products, *sample.columns, rows=sample.block_rows)
+    (sums,) = fold(sample.source, products, sample.engine)
     return sums
 
 

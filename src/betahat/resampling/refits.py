@@ -11,7 +11,6 @@ from torch import Tensor
 from betahat.calculus.problem import Local
 from betahat.calculus.rows import Rows
 from betahat.data.container import hands_out_copies
-from betahat.data.design import Design
 from betahat.data.progress import progress
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
@@ -120,7 +119,7 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
     is M_r^-1 g_r: exact for least squares. Other models go on with the scores at b + Z d, the factor of M_r being kept: the steps fall by a
     factor of the distance from the estimate. What does not fall fast is refitted by Newton's method alone.
     """
-    rows, table = len(fit.sample.columns[0]), unit_table(fit, weights)
+    rows, table = fit.sample.rows, unit_table(fit, weights)
     by_units = table is not None and weights.codes is not None and exact(fit) and packed(fit)
     known = Known(unshared_information(fit), penalty_of(fit), score_factor(fit))
 
@@ -166,7 +165,7 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
         moments = Moments(None, scores, often=torch.ones_like(scores[:, 0]))
         return _refined(fit, drawn, _solved(moments, known))
 
-    return in_batches(reps, 8 * len(fit.sample.columns[0]), fit.params.device, refit)
+    return in_batches(reps, 8 * fit.sample.rows, fit.params.device, refit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,8 +297,7 @@ def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
         sample = fit.sample.counted(often * (float(fit.nobs) / often.sum()))  # so that a penalty is as large
     else:
         assert drawn.targets is not None
-        assert isinstance(fit.sample, Design)
-        sample = replace(fit.sample, endog=drawn.targets[which])
+        sample = fit.sample.replaced({"endog": drawn.targets[which]})
     try:
         moved = refit_on(fit, sample) - fit.params
     except EstimationError:

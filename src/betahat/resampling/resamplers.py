@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -72,7 +72,7 @@ class Weighted(Resampler):
         """Return the sandwich of rows, or of clusters, each copy a row or cluster of its own."""
         if not self.counts:
             raise EstimationError(_NO_SAMPLES)
-        fit, weights, rows = self.fit, self.weights, len(self.fit.sample.columns[0])
+        fit, weights, rows = self.fit, self.weights, self.fit.sample.rows
         once = torch.ones(weights.scheme.units, dtype=torch.float64, device=fit.params.device)
 
         def samples() -> Iterator[tuple[Sample, Tensor]]:
@@ -150,7 +150,7 @@ class Multiplied(Resampler):
 
     def refits(self) -> Replicates:
         """Multiply."""
-        fit, weights, rows = self.fit, self.weights, len(self.fit.sample.columns[0])
+        fit, weights, rows = self.fit, self.weights, self.fit.sample.rows
         table: Tensor | None = None
         if weights.codes is not None:
             table = unit_scores(fit, weights)
@@ -215,7 +215,7 @@ def _with_targets(fit: Fit, targets: Targets, found: Replicates) -> Iterator[Sam
     yield design
     for some in _batches(found, design.rows):
         for drawn in targets(some):
-            yield replace(design, endog=drawn)
+            yield design.replaced({"endog": drawn})
 
 
 def _each_core(fit: Fit, found: Replicates, cores: Iterator[Core]) -> Tensor:

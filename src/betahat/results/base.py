@@ -22,10 +22,9 @@ from betahat.covariance.base import Covariance, matrix_flaw, with_distribution
 from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
 from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, held, to_numpy, to_tensor
-from betahat.data.design import Design
 from betahat.data.frame import check_index
 from betahat.data.modes import in_ordinary_mode
-from betahat.data.sample import Removed
+from betahat.data.sample import WithoutRows
 from betahat.errors import (
     BetahatError,
     ClusterWarning,
@@ -298,7 +297,7 @@ class Results(ABC):
             with suppress(BetahatError):  # what is not defined with the rows will not be without them
                 getattr(self, name)
         fit = self.fit.without_rows()
-        assert isinstance(fit.given, Removed)
+        assert isinstance(fit.given, WithoutRows)
         return replace(self, fit=fit, cov=without_rows(self.cov, fit), **self._without_rows(fit.given))
 
     def save(self, path: str | PathLike[str] | BinaryIO, remove_data: bool = False) -> Path | BinaryIO:
@@ -934,7 +933,7 @@ class Results(ABC):
     """The attributes that need the rows, and that summaries and tables ask for."""
 
     @abstractmethod
-    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+    def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         """Return the fields other than the fit and its covariance, without the data."""
 
     @property
@@ -1121,7 +1120,7 @@ class Results(ABC):
     @property
     def _terms(self) -> dict[str, list[int]]:
         given = self.fit.given
-        terms = given.terms if isinstance(given, Design | Removed) else None
+        terms = given.schema.terms
         if terms is None:
             terms = {name: [i] for i, name in enumerate(given.names)}
         starts = range(0, len(self.names), given.width)  # of equations, where there are several: a term is in each

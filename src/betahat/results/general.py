@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import row_jacobian, working_route
-from betahat.data.blocks import gather
 from betahat.data.container import Container, Frames
+from betahat.data.engine import OneAtATime, gather, numbered
 from betahat.data.modes import in_ordinary_mode
-from betahat.data.sample import Removed, refuse_rows
+from betahat.data.sample import WithoutRows, in_order_of_call
+from betahat.data.source import refuse_rows
 from betahat.errors import EstimationError, OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
@@ -241,7 +242,9 @@ class GeneralResults(VectorResults):
         def errors(transform: Callable[[Tensor], Tensor] | None) -> Tensor:
             if not tensors:
                 return error_of((), transform)
-            return gather(lambda block: error_of(block.columns, transform), *tensors, rows=self.view.rows)
+            return gather(
+                numbered(tensors), lambda b: error_of(in_order_of_call(b), transform), OneAtATime(self.view.rows)
+            )
 
         through = mean if which == "mean" else None
         single = through is not None and output.numel() == len(output)
@@ -421,13 +424,13 @@ class GeneralResults(VectorResults):
 
     _learned = ("llf", "df_resid")
 
-    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+    def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         """Let the module or the loss go as well, which is code."""
         view = replace(self.view, outputs=None, inputs=(), target=None, mean=None)
         return {"model": UnstoredModel(self._kind), "view": view}
 
     def _outputs(self) -> Callable[[Tensor, tuple[Tensor, ...]], Tensor]:
-        if isinstance(self.fit.sample, Removed):
+        if isinstance(self.fit.sample, WithoutRows):
             refuse_rows()
         if self.view.outputs is None:
             raise EstimationError(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from betahat.data.container import Container, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.data.sample import Removed
+from betahat.data.sample import WithoutRows
 from betahat.errors import OptionError, is_number, is_one_of, shown
 from betahat.inference.distribution import chi2_tail
 from betahat.inference.margins import Margins, marginal_effects
@@ -44,7 +44,7 @@ class Model(Protocol):
         """Read a vector beside new regressors."""
         ...
 
-    def without_rows(self, rows: Removed) -> Self:
+    def without_rows(self, rows: WithoutRows) -> Self:
         """Return the model without its data."""
         ...
 
@@ -213,5 +213,5 @@ class MaximumLikelihoodResults(Results, ABC):
             )
         return read
 
-    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+    def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         return {"model": self.model.without_rows(rows)}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.data.sample import Removed
+from betahat.data.sample import WithoutRows
 from betahat.errors import BetahatWarning, OptionError, check_flag, listed, shown, user_level
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
@@ -64,7 +64,7 @@ class Model(Protocol):
         """Read a vector beside new regressors."""
         ...
 
-    def without_rows(self, rows: Removed) -> Model:
+    def without_rows(self, rows: WithoutRows) -> Model:
         """Return the model without its data."""
         ...
 
@@ -576,7 +576,7 @@ class LinearResults(VectorResults):
 
     _learned = ("llf", "k_constant", "_squares", "_spectrum", "_residual_diagnostics")
 
-    def _without_rows(self, rows: Removed) -> Mapping[str, Any]:
+    def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         return {"model": self.model.without_rows(rows)}
 
     def _content(self, alpha: float) -> Content:

@@ -17,17 +17,19 @@ A^-1 = R^-1 (W'W)^-1 R^-T and the step R^-1 (W'W)^-1 W'e, has all the digits tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import IndexRows, index_rows
-from betahat.calculus.rows import Bread, Point, Rows
-from betahat.data.blocks import Block, cross, each, gram, total
+from betahat.calculus.index import index_rows
+from betahat.calculus.rows import Bread, Point, Rows, rows_of
 from betahat.data.design import Design, whitened
+from betahat.data.engine import Block, fold, scan, summed
+from betahat.data.products import cross, gram
+from betahat.data.source import Source
 from betahat.errors import EstimationError, listed
 from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.exact import exact_product
@@ -36,6 +38,8 @@ from betahat.solvers.triangles import certified, hopeless, inverse_triangle, joi
 
 Rank = Literal["pinv", "drop"]
 RowSum = Callable[[Rows], Tensor]
+
+_GAUSSIAN = Gaussian()
 
 # A column whose distance from the span of those before it is below 1e-12 of its length is dependent on
 # them. Rounding alone leaves distances up to 1e-14; Filip, the hardest of NIST's sets, has 3e-10.
@@ -159,7 +163,7 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
         scale = products.diagonal().sqrt()
         if _plain_sizes(scale) and certified(products / scale / scale[:, None]):
             return tuple(range(design.width)), None
-    triangle = _tsqr(lambda x, y: x, replace(design, offset=None, counts=None))
+    triangle = _tsqr(_exog, design.whitened, design)
     _check_scale(design, triangle)
     kept = independent_columns(triangle)
     if not kept:
@@ -171,8 +175,7 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
 
 def has_implicit_constant(design: Design) -> bool:
     """Tell whether some combination of the columns is a constant: [1 | X] has the rank of X."""
-    unweighted = replace(design, weights=None)
-    triangle = _tsqr(lambda x, y: torch.cat([x, torch.ones_like(y)[:, None]], 1), unweighted)
+    triangle = _tsqr(_exog_and_one, design.source.only("exog", "endog"), design)
     return design.width not in independent_columns(triangle)
 
 
@@ -206,24 +209,22 @@ def _plain_sizes(scale: Tensor) -> bool:
 
 def _second_pass(design: Design, at: Point, also: tuple[RowSum, ...]) -> tuple[Tensor, Tensor, dict[RowSum, Tensor]]:
     """Return () RSS / 2, (k,) X'We, and the other sums, at a point."""
-    objective = Gaussian()
+    terms = tuple(term for term in also if term is not row_residuals)
     kept = {row_residuals: at.params.new_empty(design.rows)} if row_residuals in also else {}
-    summed = tuple(term for term in also if term is not row_residuals)
 
-    def sums(block: Block) -> tuple[Tensor, ...]:
-        rows = IndexRows(objective, block.start, at, *design.read(block))
-        for residuals in kept.values():
-            residuals[block.start : block.start + len(rows)] = rows.residual
-        error = rows.residual if rows.weights is None else rows.y - rows.index
-        return (0.5 * (rows.residual @ error), cross(rows.x, rows.residual), *(term(rows) for term in summed))
+    def sums() -> Iterator[tuple[Tensor, ...]]:
+        for start, residual, found in scan(design.source, _SecondPass(at, terms, bool(kept)), design.engine):
+            if residual is not None:
+                kept[row_residuals][start : start + len(residual)] = residual
+            yield found
 
-    loss, gradient, *others = total(sums, *design.columns)
-    return loss, gradient, dict(zip(summed, others, strict=True)) | kept
+    loss, gradient, *others = summed(sums())
+    return loss, gradient, dict(zip(terms, others, strict=True)) | kept
 
 
 def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, ...]) -> Solution:
     width = design.width
-    whole = _tsqr(lambda x, y: torch.cat([x, y[:, None]], 1), design)
+    whole = _tsqr(_exog_and_endog, design.source, design)
     triangle = whole[:width, :width]
     sizes = _check_scale(design, whole)
     surely = _DEPENDENT * width**0.5  # a column of R is at most the root of k times its largest number long
@@ -329,29 +330,77 @@ def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, nor
     width = design.width
     scale = torch.ldexp(torch.ones_like(norms), torch.frexp(norms).exponent)
 
-    def exact(block: Block, right: Tensor) -> Tensor:
-        x, y = whitened(block)
-        return exact_product(torch.cat([x, y[:, None]], 1) / scale, right * scale[:, None])
-
     def residual(at: Tensor) -> Tensor:
         return torch.cat([-at, torch.ones_like(at[:1])])[:, None]
 
     padded = torch.cat([root, torch.zeros_like(root[:1])])
-
-    def products(block: Block) -> tuple[Tensor]:
-        both = exact(block, torch.cat([padded, residual(params)], 1))
-        return (gram(both),)
-
-    (joint,) = total(products, *design.columns)
+    both = torch.cat([padded, residual(params)], 1)
+    (joint,) = fold(design.source, _Exact(scale, both, gram), design.engine)
     preconditioned, gradient = joint[:width, :width], joint[:width, width]
     lower = torch.linalg.cholesky(preconditioned)
     root = root @ inverse_triangle(lower.mT)
     params = params + root @ torch.linalg.solve_triangular(lower, gradient[:, None], upper=False)[:, 0]
-    (square,) = total(lambda block: (exact(block, residual(params)).square().sum(),), *design.columns)
+    (square,) = fold(design.source, _Exact(scale, residual(params), _sum_of_squares), design.engine)
     return Solution(params, root, lower.mT @ triangle, tuple(range(width)), 0.5 * square, "tsqr, refined")
 
 
-def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], design: Design) -> Tensor:
-    fewest = _TALL * (design.width + 1)
-    factors = each(lambda block: triangle_of(columns(*whitened(block))), *design.columns, fewest=fewest)
+def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], source: Source, design: Design) -> Tensor:
+    """Return R of what `columns` makes of whitened regressors and dependent variable, by rows of a source of the design's."""
+    factors = scan(source, _Triangle(columns), design.engine, fewest=_TALL * (design.width + 1))
     return joined_triangle(list(factors))
+
+
+@dataclass(frozen=True, eq=False)
+class _SecondPass:
+    """Half the squares of the residuals at a point, X'e, and other sums; with where the block starts, and (b,) residuals if they are kept."""
+
+    at: Point
+    terms: tuple[RowSum, ...]
+    keeps: bool
+
+    def __call__(self, block: Block) -> tuple[int, Tensor | None, tuple[Tensor, ...]]:
+        rows = index_rows(rows_of(_GAUSSIAN, block, self.at))
+        error = rows.residual if rows.weights is None else rows.y - rows.index
+        sums = (0.5 * (rows.residual @ error), cross(rows.x, rows.residual), *(term(rows) for term in self.terms))
+        return block.start, rows.residual if self.keeps else None, sums
+
+
+@dataclass(frozen=True, eq=False)
+class _Exact:
+    """A function of [x | y] M, each entry of it exact: (k + 1,) powers of two to scale by, (k + 1, r) M, and the function."""
+
+    scale: Tensor
+    right: Tensor
+    function: Callable[[Tensor], Tensor]
+
+    def __call__(self, block: Block) -> tuple[Tensor]:
+        x, y = whitened(block)
+        return (
+            self.function(exact_product(torch.cat([x, y[:, None]], 1) / self.scale, self.right * self.scale[:, None])),
+        )
+
+
+@dataclass(frozen=True)
+class _Triangle:
+    """R of a block's columns."""
+
+    columns: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, block: Block) -> Tensor:
+        return triangle_of(self.columns(*whitened(block)))
+
+
+def _sum_of_squares(values: Tensor) -> Tensor:
+    return values.square().sum()
+
+
+def _exog(x: Tensor, y: Tensor) -> Tensor:
+    return x
+
+
+def _exog_and_endog(x: Tensor, y: Tensor) -> Tensor:
+    return torch.cat([x, y[:, None]], 1)
+
+
+def _exog_and_one(x: Tensor, y: Tensor) -> Tensor:
+    return torch.cat([x, torch.ones_like(y)[:, None]], 1)

@@ -250,8 +250,8 @@ def _units(problem: Problem, width: int) -> Tensor:
     """Return (k,) the lengths of the columns: what a parameter's change is measured by; ones for torch models."""
     sample = problem.sample
     if not isinstance(sample, Design):
-        return torch.ones(width, dtype=torch.float64, device=sample.columns[0].device)
-    lengths: Tensor = torch.linalg.vector_norm(sample.exog, dim=0, dtype=torch.float64)
+        return torch.ones(width, dtype=torch.float64, device=sample.device)
+    lengths = sample.lengths
     lengths = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
     return lengths.repeat(width // sample.width)
 
@@ -296,5 +296,4 @@ def _rounding_of_squares(problem: Problem, here: Local) -> float:
 
 
 def _target(problem: Problem) -> Tensor:
-    sample = problem.sample
-    return (sample.endog if isinstance(sample, Design) else sample.columns[-1]).to(torch.float64)
+    return problem.sample.target.to(torch.float64)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Point
-from betahat.data.blocks import blocks
 from betahat.errors import EstimationError, listed
 
 # In standard errors. The first fits nearly all losses: of n rows it leaves h^2 / n of a third derivative, and n eps / h of the
@@ -97,15 +96,14 @@ def _unit(problem: Problem, start: Tensor) -> Tensor | None:
     """Return (k,) about a standard error of each parameter, by the scores of a few rows; a share of its size where these are zero."""
     size = 0.01 * torch.where(start == 0, torch.ones_like(start), start.abs())
     sample = problem.sample
-    if problem.objective.output_loss is not None and len(sample.columns) == 1:
+    if problem.objective.output_loss is not None and sample.target_alone:
         unit = size  # a module that holds its data has no few rows
     else:
-        nobs = len(sample.columns[0])
+        nobs = sample.rows
         places = torch.linspace(0, nobs - 1, min(nobs, _ROWS), dtype=torch.float64).round().long()
-        few = sample.take(places.to(sample.columns[0].device))
-        (block,) = blocks(*few.columns, rows=len(places))
-        at = Point(start, start.new_empty(0))
-        spread = Problem(problem.objective, few).rows(block, at).scores().square().mean(0).mul(nobs).sqrt()
+        few = Problem(problem.objective, sample.take(places.to(sample.device)))
+        scores = few.gather(lambda rows: rows.scores(), Point(start, start.new_empty(0)))
+        spread = scores.square().mean(0).mul(nobs).sqrt()
         usual = (spread > 0) & torch.isfinite(spread)
         unit = torch.where(usual, 1.0 / spread.clamp_min(torch.finfo(spread.dtype).tiny), size)
     here = float(problem.loss(start))
@@ -140,10 +138,10 @@ def _differing(
 
 def _rounding(problem: Problem, loss: float) -> float:
     """Return what rounding leaves of a difference of two losses: of their sums, and of residuals of large numbers."""
-    columns = problem.sample.columns
-    read = columns[-1:] if problem.objective.output_loss is not None else columns
+    sample = problem.sample
+    read = (sample.target,) if problem.objective.output_loss is not None else map(sample.column, sample.source.shapes)
     largest = max((float(part.abs().max()) for part in read if part.is_floating_point()), default=0.0)
-    spread = math.sqrt(2.0 * len(columns[0]) * abs(loss))
+    spread = math.sqrt(2.0 * sample.rows * abs(loss))
     return _MARGIN * _EPS * (abs(loss) + largest * spread)
 
 

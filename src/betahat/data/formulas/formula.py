@@ -46,7 +46,7 @@ from betahat.data.frame import (
     to_pandas,
     word_of,
 )
-from betahat.data.sample import Origin
+from betahat.data.source import Origin
 from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed, shown
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")

@@ -1,0 +1,297 @@
+"""`Source`: rows that are read a block at a time, whether they are tensors in memory or lie in a file."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from betahat.data.kept import Seal, keep_columns
+from betahat.data.threads import remembered
+from betahat.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the rows come from.
+
+    Attributes
+    ----------
+    data : object
+        The user's dataframe, or dict of columns, in which groups and times are looked up by name; None where there is none.
+        It is kept as it was, so that nothing that happens to the user's own reaches it.
+    rows : int
+        How many rows it has.
+    kept : Tensor or None
+        (n,) the positions of the rows in use; None means all.
+    columns : dict of str to Seal
+        Seals of columns of `data` whose memory is the user's, by name; under "" that of a whole frame.
+    seals : tuple of Seal
+        Those of the tensors in use whose memory is the user's.
+    """
+
+    data: Any
+    rows: int
+    kept: Tensor | None = None
+    columns: dict[str, Seal] = field(default_factory=dict, metadata={"stored": False})
+    seals: tuple[Seal, ...] = field(default=(), metadata={"stored": False})
+
+    @classmethod
+    def of(cls, data: Any, rows: int, seals: tuple[Seal, ...] = ()) -> Origin:
+        """Keep the user's data: a dataframe, a series, a mapping of columns, or None."""
+        kept, columns = keep_columns(data)
+        return cls(kept, rows, None, columns, seals)
+
+    def check(self, *, whole: bool) -> None:
+        """Refuse tensors that were written on since they were read; some rows are compared, or every bit."""
+        for seal in self.seals:
+            seal.check(whole=whole)
+
+    def check_column(self, name: str) -> None:
+        """Refuse a column of the data that was written on."""
+        for label in ("", name):
+            if label in self.columns:
+                self.columns[label].check(whole=True)
+
+
+class Source(ABC):
+    """Rows as named columns of one length on one device, read a block at a time and as often as they are asked for.
+
+    Several threads may read at once. A source that is handed to other processes is pickled.
+    """
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """N."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where what is read lies."""
+
+    @property
+    @abstractmethod
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n: () of n numbers, (k,) of n rows of k."""
+
+    @abstractmethod
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Return (stop - start, ...) rows of some columns, in any dtype."""
+
+    @abstractmethod
+    def take(self, places: Tensor) -> Source:
+        """Return the rows at (m,) positions, in their order."""
+
+    def held(self, name: str) -> Tensor | None:
+        """Return (n, ...) a column that is a tensor in memory; None where it is read from elsewhere, or made as it is read."""
+        return None
+
+    def only(self, *names: str) -> Source:
+        """Return the source with some of the columns, those of the names that it has."""
+        return Replaced(self, {}, tuple(name for name in names if name in self.shapes))
+
+    def replaced(self, columns: Mapping[str, Tensor]) -> Source:
+        """Return the source with (n, ...) tensors as columns, in the place of those with their names or beside them."""
+        others = (name for name in self.shapes if name not in columns)
+        return Replaced(self, dict(columns), tuple(others))
+
+    @abstractmethod
+    def check(self, *, whole: bool) -> None:
+        """Refuse rows whose memory was written on since they were read; some rows are compared, or every bit."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from; here they are all there is."""
+        return Origin(None, self.rows)
+
+    @property
+    def width(self) -> int:
+        """The numbers in a row of all columns."""
+        return sum(map(math.prod, self.shapes.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Held(Source):
+    """Tensors in memory.
+
+    Attributes
+    ----------
+    columns : dict of str to Tensor
+        (n, ...) each.
+    source_of : Origin or None
+        Where the rows come from; None says that they are all there is.
+    """
+
+    columns: dict[str, Tensor]
+    source_of: Origin | None = None
+
+    @remembered
+    def rows(self) -> int:
+        """N."""
+        return len(next(iter(self.columns.values())))
+
+    @remembered
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next(iter(self.columns.values())).device
+
+    @remembered
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return {name: tuple(column.shape[1:]) for name, column in self.columns.items()}
+
+    @remembered
+    def width(self) -> int:
+        """The numbers in a row of all columns."""
+        return sum(column.numel() for column in self.columns.values()) // max(self.rows, 1)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from."""
+        return Origin(None, self.rows) if self.source_of is None else self.source_of
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Return views."""
+        parts = tuple(self.columns[name] for name in names)
+        return parts if stop - start >= self.rows else tuple(part[start:stop] for part in parts)
+
+    def take(self, places: Tensor) -> Source:
+        """Return copies of the rows at (m,) positions."""
+        return Held({name: column[places] for name, column in self.columns.items()})
+
+    def held(self, name: str) -> Tensor | None:
+        """Return (n, ...) the tensor itself."""
+        return self.columns[name]
+
+    def only(self, *names: str) -> Source:
+        """Return the source with some of the columns."""
+        return Held({name: self.columns[name] for name in names if name in self.columns}, self.source_of)
+
+    def replaced(self, columns: Mapping[str, Tensor]) -> Source:
+        """Return the source with other tensors in the place of some, or beside them."""
+        return Held({**self.columns, **columns}, self.source_of)
+
+    def check(self, *, whole: bool) -> None:
+        """Compare the tensors with their seals."""
+        if self.source_of is not None:
+            self.source_of.check(whole=whole)
+
+
+@dataclass(frozen=True, eq=False)
+class Derived(Source):
+    """A source that is made of another, row by row, as it is read.
+
+    Attributes
+    ----------
+    base : Source
+        (n rows) the other.
+    """
+
+    base: Source
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return self.base.rows
+
+    @property
+    def device(self) -> torch.device:
+        """Where what is read lies."""
+        return self.base.device
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from."""
+        return self.base.origin
+
+    def check(self, *, whole: bool) -> None:
+        """Check the base."""
+        self.base.check(whole=whole)
+
+
+@dataclass(frozen=True, eq=False)
+class Replaced(Derived):
+    """Some columns of a source, and tensors beside them: other counts, weights or targets.
+
+    Attributes
+    ----------
+    base : Source
+    columns : dict of str to Tensor
+        (n, ...) each.
+    names : tuple of str
+        The columns of the base that are read.
+    """
+
+    columns: dict[str, Tensor]
+    names: tuple[str, ...]
+
+    @remembered
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        beside = {name: tuple(column.shape[1:]) for name, column in self.columns.items()}
+        return {**{name: self.base.shapes[name] for name in self.names}, **beside}
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Return rows of the base and views of the tensors."""
+        below = [name for name in names if name not in self.columns]
+        found = dict(zip(below, self.base.read(below, start, stop), strict=True)) if below else {}
+        return tuple(found[name] if name in found else self.columns[name][start:stop] for name in names)
+
+    def take(self, places: Tensor) -> Source:
+        """Return the rows at (m,) positions."""
+        below = self.base.only(*self.names).take(places)
+        return below.replaced({name: column[places] for name, column in self.columns.items()})
+
+    def held(self, name: str) -> Tensor | None:
+        """Return (n, ...) a column that is a tensor."""
+        return self.columns[name] if name in self.columns else self.base.held(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Gone(Source):
+    """No rows: whatever is asked of them is refused."""
+
+    @property
+    def rows(self) -> int:
+        """Refuse."""
+        refuse_rows()
+
+    @property
+    def device(self) -> torch.device:
+        """Refuse."""
+        refuse_rows()
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Refuse."""
+        refuse_rows()
+
+    @property
+    def origin(self) -> Origin:
+        """Refuse."""
+        refuse_rows()
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> NoReturn:
+        """Refuse."""
+        refuse_rows()
+
+    def take(self, places: Tensor) -> NoReturn:
+        """Refuse."""
+        refuse_rows()
+
+    def check(self, *, whole: bool) -> None:
+        """There are none to change."""
+
+
+def refuse_rows() -> NoReturn:
+    """Say that the rows are gone."""
+    raise DataError(
+        "These results were kept without their data (by remove_data, or by saving a TorchModel or an MEstimator, which are code), and this "
+        "needs the rows or the model itself; fit again, or keep the data."
+    )

@@ -1,0 +1,205 @@
+"""Sources that are made of another as it is read: regressors times a matrix, some of them, residuals of a projection, rows in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betahat.data.engine import Block, gather, scan
+from betahat.data.kept import SMALL
+from betahat.data.source import Derived, Held, Source
+from betahat.data.threads import remembered
+
+EXOG = "exog"
+
+
+@dataclass(frozen=True, eq=False)
+class Turned(Derived):
+    """A source whose regressors are X M, made block by block.
+
+    Attributes
+    ----------
+    base : Source
+    matrix : Tensor
+        (k, r) M, float64.
+    """
+
+    matrix: Tensor
+
+    @remembered
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return {**self.base.shapes, EXOG: (self.matrix.shape[1],)}
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Read the base, and multiply its regressors."""
+        parts = zip(names, self.base.read(names, start, stop), strict=True)
+        return tuple(part.to(torch.float64) @ self.matrix if name == EXOG else part for name, part in parts)
+
+    def take(self, places: Tensor) -> Source:
+        """Return the rows at (m,) positions."""
+        return Turned(self.base.take(places), self.matrix)
+
+    def held(self, name: str) -> Tensor | None:
+        """Return the base's tensor, of any other column."""
+        return None if name == EXOG else self.base.held(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Selected(Derived):
+    """A source with some of its regressors.
+
+    Attributes
+    ----------
+    base : Source
+    columns : tuple of int
+        Their positions.
+    """
+
+    columns: tuple[int, ...]
+
+    @remembered
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return {**self.base.shapes, EXOG: (len(self.columns),)}
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Read the base, and choose."""
+        parts, index = zip(names, self.base.read(names, start, stop), strict=True), list(self.columns)
+        return tuple(part[:, index] if name == EXOG else part for name, part in parts)
+
+    def take(self, places: Tensor) -> Source:
+        """Return the rows at (m,) positions."""
+        return Selected(self.base.take(places), self.columns)
+
+    def held(self, name: str) -> Tensor | None:
+        """Return the base's tensor, of any other column."""
+        return None if name == EXOG else self.base.held(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Projected(Derived):
+    """A source of residuals, x - D P of each column x that has coefficients P.
+
+    Attributes
+    ----------
+    base : Source
+    on : Source
+        D, (n, q), under the name `exog`.
+    coefficients : dict of str to Tensor
+        (q,) or (q, k) P of each column that is projected.
+    """
+
+    on: Source
+    coefficients: dict[str, Tensor]
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return self.base.shapes
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Read both, and take the fitted values off."""
+        parts = self.base.read(names, start, stop)
+        if self.coefficients.keys().isdisjoint(names):
+            return parts
+        beside = self.on.read((EXOG,), start, stop)[0].to(torch.float64)
+        return tuple(
+            part.to(torch.float64) - beside @ self.coefficients[name] if name in self.coefficients else part
+            for name, part in zip(names, parts, strict=True)
+        )
+
+    def take(self, places: Tensor) -> Source:
+        """Return the rows at (m,) positions."""
+        return Projected(self.base.take(places), self.on.take(places), self.coefficients)
+
+    def held(self, name: str) -> Tensor | None:
+        """Return the base's tensor, of a column that is not projected."""
+        return None if name in self.coefficients else self.base.held(name)
+
+    def check(self, *, whole: bool) -> None:
+        """Check both."""
+        self.base.check(whole=whole)
+        self.on.check(whole=whole)
+
+
+@dataclass(frozen=True, eq=False)
+class Taken(Source):
+    """Some rows of a source, taken block by block.
+
+    Attributes
+    ----------
+    base : Source
+    places : Tensor
+        (m,) their positions.
+    """
+
+    base: Source
+    places: Tensor
+
+    @property
+    def rows(self) -> int:
+        """M."""
+        return len(self.places)
+
+    @property
+    def device(self) -> torch.device:
+        """Where what is read lies."""
+        return self.base.device
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return self.base.shapes
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Take the rows of a block from the base."""
+        return self.base.only(*names).take(self.places[start:stop]).read(names, 0, stop - start)
+
+    def take(self, places: Tensor) -> Source:
+        """Return the rows at (m,) positions."""
+        return self.base.take(self.places[places])
+
+    def check(self, *, whole: bool) -> None:
+        """Check the base."""
+        self.base.check(whole=whole)
+
+
+def turned(source: Source, matrix: Tensor) -> Source:
+    """Return a source whose regressors are X M, for a (k, r) matrix; what is small and held is multiplied at once."""
+    return _made(Turned(source, matrix))
+
+
+def selected(source: Source, columns: Sequence[int]) -> Source:
+    """Return a source with some of its regressors; of what is small and held, a copy of them."""
+    return _made(Selected(source, tuple(columns)))
+
+
+def taken(source: Source, places: Tensor) -> Source:
+    """Return the rows at (m,) positions: tensors where they are a block, else as they are read."""
+    return source.take(places) if len(places) * source.width <= SMALL else Taken(source, places)
+
+
+def every(source: Source, step: int) -> Source:
+    """Return the rows 0, step, 2 step, ..., in memory."""
+    held = {name: source.held(name) for name in source.shapes}
+    if all(column is not None for column in held.values()):
+        return Held({name: column[::step] for name, column in held.items() if column is not None})
+    parts = list(scan(source, lambda b: [part[-b.start % step :: step].clone() for part in b.columns.values()]))
+    columns = (torch.cat([part[i] for part in parts]) for i in range(len(held)))
+    return Held(dict(zip(held, columns, strict=True)))
+
+
+def _made(source: Derived) -> Source:
+    """Return a source with its regressors in memory where these and those that they are made of are small and held."""
+    below = source.base.held(EXOG)
+    if below is None or below.numel() > SMALL:
+        return source
+    return source.base.replaced({EXOG: gather(source.only(EXOG), _exog)})
+
+
+def _exog(block: Block) -> Tensor:
+    return block[EXOG]

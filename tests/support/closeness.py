@@ -35,9 +35,14 @@ def close_to_largest(found, true, tolerance, label=""):
     close(found, true, tolerance, unit=largest(true), label=label)
 
 
+def close_to_one(found, true, tolerance, label=""):
+    """Assert |found - true| <= tolerance * max(1, |true|): for numbers of the size of one, some of which may be zero."""
+    close(found, true, tolerance, unit=np.maximum(1.0, np.abs(plain(true))), label=label)
+
+
 def same_covariance(found, true, tolerance, label=""):
     """Assert that no element differs by more than the tolerance times sqrt(v_ii v_jj)."""
-    errors = np.sqrt(np.diagonal(plain(true)))
+    errors = np.sqrt(np.abs(np.diagonal(plain(true))))
     close(found, true, tolerance, unit=np.outer(errors, errors), label=label)
 
 

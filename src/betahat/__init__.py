@@ -39,7 +39,7 @@ from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws
 from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
-from betahat.results.base import Results
+from betahat.results.statsmodels_names import Results
 from betahat.tables.comparison import compare
 from betahat.tables.latex import LatexStyle
 from betahat.tables.regression import regtable

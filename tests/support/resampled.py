@@ -117,5 +117,5 @@ def numpy_ols(x, y, w):
 
 
 def replicate_variances(res):
-    own, each = res._replicated("variances").variances()
+    own, each = res._pair.replicated("variances").variances()
     return own.numpy(), each.numpy()

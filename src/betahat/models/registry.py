@@ -19,11 +19,11 @@ from betahat.objectives.huber import Huber
 from betahat.objectives.own import Unstored
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
-from betahat.results.base import Results
 from betahat.results.general import GeneralResults
 from betahat.results.index import DiscreteResults
 from betahat.results.linear import LinearResults
 from betahat.results.multinomial import MultinomialResults
+from betahat.results.statsmodels_names import Results
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,9 @@ from betahat.resampling.weights import (
     Subsample,
 )
 from betahat.resampling.wild import WildClusters
-from betahat.results.base import Results, UnstoredModel
+from betahat.results.core import UnstoredModel
 from betahat.results.general import ModelView
+from betahat.results.statsmodels_names import Results
 from betahat.saving.records import Older, Stored
 from betahat.solvers.newton import Optimum
 

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from betahat.data.frame import is_frame, to_pandas
-from betahat.results.base import Results
 from betahat.results.general import GeneralResults
 from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.linear import LinearResults
+from betahat.results.statsmodels_names import Results
 
 _COLUMNS = {
     "estimate": "b",

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from betahat.results.base import Results
+from betahat.results.statsmodels_names import Results
 
 
 def register(module: ModuleType) -> None:

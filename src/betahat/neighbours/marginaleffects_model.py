@@ -21,7 +21,8 @@ from betahat.models.regressors import RegressorModel
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.poisson import PoissonLog
-from betahat.results.base import Results, new_regressors
+from betahat.results.new_data import new_regressors
+from betahat.results.statsmodels_names import Results
 
 _OFFSET = "offset of the fit"
 _POLARS_2 = int(pl.__version__.partition(".")[0]) >= 2
@@ -69,12 +70,12 @@ class Model(ModelAbstract):  # type: ignore[misc]
         EstimationError
             The covariance has its own for each coefficient, which marginaleffects cannot take.
         """
-        df: float | None = self.model._df
+        df: float | None = self.model._pair.df
         return float("inf") if df is None else float(df)
 
     def get_df(self) -> float:
         """Return the denominator's degrees of freedom of joint tests; an error where `df_resid` is one."""
-        _, denominator = self.df_resid, self.model._df_denom
+        _, denominator = self.df_resid, self.model._pair.df_denom
         return float(denominator)
 
     # data

@@ -6,9 +6,9 @@ from functools import singledispatch
 from types import ModuleType
 from typing import Any
 
-from betahat.results.base import Results
 from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.linear import LinearResults
+from betahat.results.statsmodels_names import Results
 
 
 def register(stargazer: ModuleType) -> None:

@@ -24,7 +24,9 @@ from betahat.inference.margins import Margins, Response, marginal_effects
 from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
 from betahat.objectives.base import Route
-from betahat.results.base import UnstoredModel, VectorResults
+from betahat.results.core import UnstoredModel
+from betahat.results.layout import Vector
+from betahat.results.statsmodels_names import Results
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
@@ -91,7 +93,7 @@ _TRIED = 16
 
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class GeneralResults(VectorResults):
+class GeneralResults(Results):
     """Results of a torch module or of a row loss; what is shared with other models is in `Results`.
 
     Attributes
@@ -237,7 +239,7 @@ class GeneralResults(VectorResults):
             route = self.view.route or working_route(predicted, params, tuple(part[:_TRIED] for part in columns))
             jacobian = row_jacobian(predicted, params, columns, route)
             known = identified(self.fit.unidentified, jacobian[:, 0])
-            return torch.where(known, self._variances.errors(jacobian[:, 0]), torch.nan)
+            return torch.where(known, self._pair.variances.errors(jacobian[:, 0]), torch.nan)
 
         def errors(transform: Callable[[Tensor], Tensor] | None) -> Tensor:
             if not tensors:
@@ -250,7 +252,7 @@ class GeneralResults(VectorResults):
         single = through is not None and output.numel() == len(output)
         error = errors(through)
         of_output = errors(None) if single else error
-        df, labels = self._df, container.row_labels
+        df, labels = self._pair.df, container.row_labels
         if self.fit.unidentified.shape[1]:
             warn_unidentified(~torch.isnan(error), labels)
 
@@ -288,7 +290,7 @@ class GeneralResults(VectorResults):
         return marginal_effects(
             self.response,
             self.fit.params,
-            self._variances,
+            self._pair.variances,
             self.fit.unidentified,
             self._container,
             at=at,
@@ -418,9 +420,8 @@ class GeneralResults(VectorResults):
 
     # private
 
-    @property
-    def _tensors(self) -> Mapping[str, tuple[int, torch.Size]]:
-        return self.view.tensors
+    def _laid_out(self) -> Vector:
+        return Vector(self.fit, self.view.tensors)
 
     _learned = ("llf", "df_resid")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -32,14 +32,8 @@ from betahat.inference.response import (
 )
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
-from betahat.results.base import (
-    check_beside,
-    intervals_of,
-    new_regressors,
-    read_row_labels,
-    square_of,
-    vector_of,
-)
+from betahat.results.layout import Vector
+from betahat.results.new_data import check_beside, new_regressors, read_row_labels
 from betahat.results.second_summary import second_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
@@ -174,8 +168,8 @@ class DiscreteResults(MaximumLikelihoodResults):
             self.fit,
             regressors,
             shift,
-            self._variances,
-            self._df_of(regressors),
+            self._pair.variances,
+            self._pair.df_of(regressors),
             which != "mean",
             container,
             None,
@@ -226,8 +220,8 @@ class DiscreteResults(MaximumLikelihoodResults):
             self.fit,
             regressors,
             shift,
-            self._variances,
-            self._df_of(regressors),
+            self._pair.variances,
+            self._pair.df_of(regressors),
             which == "linear",
             container,
             labels,
@@ -264,7 +258,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         -------
         LikelihoodInfluence
         """
-        return LikelihoodInfluence(self.fit, self.cov, self._errors, self._prediction_errors)
+        return LikelihoodInfluence(self.fit, self.cov, self._pair.errors, self._prediction_errors)
 
     def _prediction_errors(self) -> Tensor:
         """(n,) the standard errors of E(y)."""
@@ -401,14 +395,8 @@ class DiscreteResults(MaximumLikelihoodResults):
         binary = self._loss.support.binary
         return [*(_separation(certain_share(self.fit)) if binary else []), *bread_note(self)]
 
-    def _parameters(self, values: Tensor) -> Any:
-        return vector_of(self, values)
-
-    def _square(self, values: Tensor) -> Any:
-        return square_of(self, values)
-
-    def _intervals(self, values: Tensor) -> Any:
-        return intervals_of(self, values)
+    def _laid_out(self) -> Vector:
+        return Vector(self.fit)
 
     @property
     def _loss(self) -> LinearIndex:
@@ -419,10 +407,6 @@ class DiscreteResults(MaximumLikelihoodResults):
     @property
     def _error(self) -> Tensor:
         return self.fit.design.endog.to(torch.float64) - self.fit.known(means)
-
-    @property
-    def _tensors(self) -> Mapping[str, Any]:
-        return {}
 
     def _at(
         self, exog: Any, transform: bool, offset: Any, exposure: Any

@@ -23,9 +23,7 @@ from betahat.inference.response import (
 )
 from betahat.inference.score_test import Hypothesis, ScoreTest, score_test
 from betahat.lazy import lazily
-from betahat.results.base import (
-    Results,
-)
+from betahat.results.statsmodels_names import Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +122,7 @@ class MaximumLikelihoodResults(Results, ABC):
         return marginal_effects(
             self.response,
             self.fit.params,
-            self._variances,
+            self._pair.variances,
             self.fit.unidentified,
             self._container,
             at=at,
@@ -187,7 +185,7 @@ class MaximumLikelihoodResults(Results, ABC):
                 f"k_constraints is {shown(k_constraints)}; pass how many restrictions there are, such as 1."
             )
         params = self.fit.params if params_constrained is None else self._read_params(params_constrained)
-        restrictions = None if r_matrix is None else self._restrictions(r_matrix)[0]
+        restrictions = None if r_matrix is None else self._layout.read_restrictions(r_matrix)[0]
         extra = None if exog_extra is None else self._read_extra(exog_extra)
         return score_test(self.fit, extra, params, restrictions, k_constraints, hypothesis, wanted == "HC0")
 

@@ -39,8 +39,10 @@ from betahat.inference.wald import (
     identity_rows,
 )
 from betahat.lazy import lazily
-from betahat.results.base import VectorResults, check_beside, new_regressors, read_row_labels
+from betahat.results.layout import Vector
+from betahat.results.new_data import check_beside, new_regressors, read_row_labels
 from betahat.results.second_summary import numbered_notes, second_summary
+from betahat.results.statsmodels_names import Results
 from betahat.tables.summary import Content, named_model, regression_summary
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ _ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
 
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearResults(VectorResults):
+class LinearResults(Results):
     """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `Results`."""
 
     model: Model
@@ -378,10 +380,10 @@ class LinearResults(VectorResults):
         return predict(
             regressors,
             self.fit.params,
-            self._variances,
+            self._pair.variances,
             noise,
             given,
-            self._df_of(regressors),
+            self._pair.df_of(regressors),
             container,
             labels,
             known,
@@ -572,7 +574,7 @@ class LinearResults(VectorResults):
         if (self.k_constant and constant is None) or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.sample.width, self.fit.params)
-        return self._joint(rows, torch.zeros_like(rows[:, 0]), use_f=True)
+        return self._pair.joint(rows, torch.zeros_like(rows[:, 0]), use_f=True)
 
     _learned = ("llf", "k_constant", "_squares", "_spectrum", "_residual_diagnostics")
 
@@ -612,9 +614,8 @@ class LinearResults(VectorResults):
         """R², under its name in a table."""
         return "R²", self.rsquared
 
-    @property
-    def _tensors(self) -> Mapping[str, Any]:
-        return {}
+    def _laid_out(self) -> Vector:
+        return Vector(self.fit)
 
 
 def _results(restricted: Any) -> LinearResults:

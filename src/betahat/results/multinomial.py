@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from betahat.data.classes import class_name
-from betahat.data.container import Frames, to_numpy
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.margins import Response
 from betahat.lazy import lazily
-from betahat.results.base import (
-    new_regressors,
-)
+from betahat.results.layout import Grid
+from betahat.results.new_data import new_regressors
 from betahat.results.second_summary import equations_summary
 from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
@@ -149,8 +146,8 @@ class MultinomialResults(MaximumLikelihoodResults):
         OptionError
             Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
-        params, bse, tvalues, pvalues = (self._grid(column) for column in self.coefficient_table().T)
         count = len(self.fit.equations)
+        params, bse, tvalues, pvalues = (column.reshape(count, -1).T for column in self.coefficient_table().T)
         content = LikelihoodContent(
             model=named_model(type(self.model).__name__, self.endog_name, self.fit.given.names),
             nobs=self.nobs,
@@ -237,19 +234,12 @@ class MultinomialResults(MaximumLikelihoodResults):
 
     _learned = ("llf", "llnull", "k_constant")
 
-    @property
-    def _other_names(self) -> tuple[str, ...]:
-        """(k (J - 1),) statsmodels' names of the parameters in restrictions, such as "y1_x" of class 1."""
-        names = self.fit.given.names
-        return tuple(f"y{class_name(level)}_{name}" for level in self.model.levels[1:] for name in names)
+    def _laid_out(self) -> Grid:
+        return Grid(self.fit, tuple(self.model.levels[1:]))
 
     @staticmethod
     def _named(variable: str, levels: Sequence[Any]) -> tuple[str, ...]:
         return tuple(f"{variable}={class_name(level)}" for level in levels)
-
-    @property
-    def _tensors(self) -> Mapping[str, Any]:
-        return {}
 
     @property
     def _indicators(self) -> Tensor:
@@ -261,28 +251,3 @@ class MultinomialResults(MaximumLikelihoodResults):
 
     def _probabilities(self, exog: Tensor) -> Tensor:
         return torch.softmax(torch.nn.functional.pad(self._indices(exog), (1, 0)), 1)
-
-    def _grid(self, column: np.ndarray) -> np.ndarray:
-        return column.reshape(len(self.fit.equations), -1).T
-
-    def _parameters(self, values: Tensor) -> Any:
-        grid = self._expand(values).reshape(len(self.fit.equations), -1).mT
-        columns = list(range(grid.shape[1]))
-        return self._container.present(grid, lambda: self.fit.given.names, columns)
-
-    def _square(self, values: Tensor) -> Any:
-        square = self._expand_square(values)
-        if not isinstance(self._container, Frames):
-            return self._container.plain(square)
-        index = self._index()
-        return pd.DataFrame(to_numpy(square).copy(), index=index, columns=index)
-
-    def _intervals(self, values: Tensor) -> Any:
-        full = self._expand(values)
-        if not isinstance(self._container, Frames):
-            return self._container.plain(full.reshape(len(self.fit.equations), -1, 2))
-        return pd.DataFrame(to_numpy(full).copy(), index=self._index(), columns=["lower", "upper"])
-
-    def _index(self) -> pd.MultiIndex:
-        levels = [class_name(level) for level in self.model.levels[1:]]
-        return pd.MultiIndex.from_product([levels, self.fit.given.names], names=[self.endog_name, None])

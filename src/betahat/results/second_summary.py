@@ -11,7 +11,7 @@ import numpy as np
 from betahat.errors import OptionError, shown, text_of, texts_of
 from betahat.inference.distribution import check_alpha
 from betahat.lazy import lazily
-from betahat.results.base import Results
+from betahat.results.statsmodels_names import Results
 
 if TYPE_CHECKING:
     from statsmodels.iolib import summary2

@@ -1,0 +1,62 @@
+"""New data for a prediction: regressors, what stands beside them, and labels of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from betahat.data.container import Container
+from betahat.data.frame import check_index
+from betahat.errors import OptionError, check_flag, shown
+from betahat.inference.identified import identified, warn_unidentified
+from betahat.inference.prediction import check_width
+from betahat.lazy import lazily
+from betahat.results.core import Core
+from betahat.results.linear_functions import listed_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+
+def check_beside(values: Any, option: str, exog: Any, rows: Container) -> None:
+    """Refuse a series beside new regressors, or those of the fit, whose index is another than theirs; arrays have none."""
+    if not isinstance(exog, np.ndarray | Tensor | list | tuple) and isinstance(values, pd.Series | pd.DataFrame):
+        check_index(option, values.index, rows.row_labels)
+
+
+def read_row_labels(given: Any) -> list[Any]:
+    """Read the labels of predictions."""
+    labels = listed_in(given)
+    if labels is None or isinstance(given, pd.DataFrame) or not all(isinstance(label, Hashable) for label in labels):
+        raise OptionError(f"row_labels is {shown(given)}; pass a list with a label for each prediction.")
+    return labels
+
+
+def new_regressors(results: Core, exog: Any, transform: bool = True) -> tuple[Tensor, Container, Tensor | None]:
+    """Read regressors of new data.
+
+    Returns
+    -------
+    regressors : Tensor
+        (m, k), without the columns that the fit left out.
+    container : Container
+        That of their rows.
+    known : Tensor or None
+        (m,) whether the data of the fit identify the prediction, where they do not identify every one.
+    """
+    check_flag("transform", transform)
+    regressors, container = results.model.new_regressors(exog, transform)
+    fit, width, known = results.fit, results.fit.given.width, None
+    check_width(regressors, width)
+    regressors = regressors.to(fit.params.device)
+    if fit.idle is not None:
+        known = identified(fit.idle, regressors)
+        warn_unidentified(known, container.row_labels)
+    if fit.sample.width < width:
+        regressors = regressors[:, list(fit.kept)]
+    return regressors, container, known

@@ -1,0 +1,416 @@
+"""`Results`: statsmodels' names of what a fit and its covariance say, each in one statement."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from betahat.covariance.names import CovType
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import check_number
+from betahat.inference.likelihood import information_criterion, log_likelihood
+from betahat.inference.resampled import Method
+from betahat.inference.wald import TermTests, TTest, WaldTest
+from betahat.results.core import Core
+from betahat.results.linear_functions import covariance, joint_test, single_tests, term_tests
+
+if TYPE_CHECKING:
+    from statsmodels.iolib.summary import Summary
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class Results(Core, ABC):
+    """A fit under one covariance, with statsmodels' names.
+
+    Vectors and matrices come out as the data went in: labelled pandas objects, NumPy arrays, or tensors on
+    their device. Results never change: `with_cov` returns others, which share the fit, and what is handed out is a copy, which may be
+    worked on in place. Tensors of rows that went in are not copied; inside of `fit.design` they are the user's own.
+
+    Attributes
+    ----------
+    model : object
+        The model.
+    fit : Fit
+        What the solver found, in tensors.
+    cov : Covariance
+        The covariance of the parameters, in tensors.
+    """
+
+    # the parameters
+
+    @property
+    def params(self) -> Any:
+        """(k,) the coefficients, in units of endog per unit of the regressor."""
+        return self._layout.vector(self.fit.params)
+
+    @property
+    def bse(self) -> Any:
+        """(k,) standard errors: the square roots of the covariance's diagonal."""
+        return self._layout.vector(self._pair.errors)
+
+    @property
+    def tvalues(self) -> Any:
+        """(k,) coefficients over standard errors."""
+        return self._layout.vector(self._pair.statistics)
+
+    @property
+    def pvalues(self) -> Any:
+        """(k,) two-sided p-values of a zero coefficient, by t or the normal distribution; of the wild cluster bootstrap its own."""
+        return self._layout.vector(self._pair.pvalues)
+
+    def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
+        """Return (k, 2) intervals, each of coverage 1 - alpha.
+
+        Parameters
+        ----------
+        alpha : float
+            The share outside.
+        method : {"normal", "percentile", "basic", "studentized", "bca", "sup-t"}, optional
+            Of a bootstrap: by its standard errors; by quantiles of the estimates, of their distances, of their t statistics, or corrected for bias
+            and skewness; or a band that covers all coefficients at once. None is by t or the normal distribution, and of the wild
+            cluster bootstrap by inverting its tests.
+
+        Returns
+        -------
+        array
+            (k, 2), lower and upper bounds in units of the coefficients.
+
+        Raises
+        ------
+        OptionError
+            `alpha` is not between 0 and 1, an unknown method, or one that needs replicates where there are none.
+        EstimationError
+            A method that the bootstrap's kind does not have.
+        """
+        return self._layout.intervals(self._pair.bounds(alpha, method))
+
+    def cov_params(
+        self, r_matrix: Any = None, column: Any = None, scale: float | None = None, cov_p: Any = None, other: Any = None
+    ) -> Any:
+        """Return the covariance of the coefficients, or of linear functions of them.
+
+        Parameters
+        ----------
+        r_matrix : array_like, optional
+            (J, k) R: returns R V R', or R V other'.
+        column : int, str or sequence of them, optional
+            Returns the variance of one coefficient, or the covariance of some.
+        scale : float, optional
+            Returns scale * (X'WX)^-1 instead of the covariance of these results.
+        cov_p : array_like, optional
+            (k, k) V to use instead of the covariance of these results.
+        other : array_like, optional
+            (L, k); see `r_matrix`.
+
+        Returns
+        -------
+        (k, k), or as above
+
+        Raises
+        ------
+        OptionError, FormulaError
+            Arguments that do not go together, or have another shape.
+        """
+        return covariance(self._pair, self._layout, r_matrix, column, scale, cov_p, other)
+
+    @property
+    def normalized_cov_params(self) -> Any:
+        """(k, k) (X'WX)^-1, the bread."""
+        return self._layout.square(self.fit.bread)
+
+    # other covariances
+
+    def get_robustcov_results(self, cov_type: CovType = "HC1", use_t: bool | None = None, **cov_kwds: Any) -> Self:
+        """Return the same fit under another covariance: `with_cov` in statsmodels' spelling.
+
+        Parameters
+        ----------
+        cov_type, use_t
+            As in `with_cov`.
+        **cov_kwds
+            The options of a named estimator.
+
+        Returns
+        -------
+        Results
+
+        Raises
+        ------
+        OptionError
+            An unknown name or option; the message lists the known ones.
+        """
+        return self.with_cov(cov_type, cov_kwds, use_t)
+
+    @property
+    def cov_kwds(self) -> dict[str, Any]:
+        """The covariance's sentence, as statsmodels keeps it."""
+        known = {} if self.cov.noise is None else {"scale": self.cov.noise}
+        return {"description": self.cov.note, "use_t": self.use_t, **known}
+
+    @property
+    def cov_HC0(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC0."""
+        return self.with_cov("HC0").cov_params()
+
+    @property
+    def cov_HC1(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC1."""
+        return self.with_cov("HC1").cov_params()
+
+    @property
+    def cov_HC2(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC2."""
+        return self.with_cov("HC2").cov_params()
+
+    @property
+    def cov_HC3(self) -> Any:  # noqa: N802
+        """(k, k) the covariance HC3."""
+        return self.with_cov("HC3").cov_params()
+
+    @property
+    def HC0_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC0."""
+        return self.with_cov("HC0").bse
+
+    @property
+    def HC1_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC1."""
+        return self.with_cov("HC1").bse
+
+    @property
+    def HC2_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC2."""
+        return self.with_cov("HC2").bse
+
+    @property
+    def HC3_se(self) -> Any:  # noqa: N802
+        """(k,) standard errors by HC3."""
+        return self.with_cov("HC3").bse
+
+    # the rows, and how well the model fits
+
+    @property
+    def df_resid(self) -> float:
+        """Residual degrees of freedom, n - r."""
+        return self.fit.df_resid
+
+    @property
+    @abstractmethod
+    def df_model(self) -> float:
+        """Model degrees of freedom."""
+
+    @property
+    def scale(self) -> float:
+        """The variance of an error of weight one: s^2 = RSS / (n - r), or the known one of `FixedScale`."""
+        return float(self.fit.dispersion) if self.cov.noise is None else self.cov.noise
+
+    @property
+    def llf(self) -> float:
+        """The log-likelihood; for least squares the Gaussian one with its variance at the maximum, RSS / n.
+
+        Raises
+        ------
+        EstimationError
+            The loss is no likelihood.
+        """
+        return log_likelihood(self.fit)
+
+    @property
+    def aic(self) -> float:
+        """-2 llf + 2 r; an estimated variance is not counted, as in statsmodels (R counts it)."""
+        return self.info_criteria("aic")
+
+    @property
+    def bic(self) -> float:
+        """-2 llf + r log n; an estimated variance is not counted, as in statsmodels (R counts it)."""
+        return self.info_criteria("bic")
+
+    def info_criteria(self, crit: str, dk_params: float = 0) -> float:
+        """Return "aic", "bic", "aicc" or "hqic"; `dk_params=1` counts the variance as a parameter.
+
+        Parameters
+        ----------
+        crit : {"aic", "bic", "aicc", "hqic"}
+            In any letter case: -2 llf + 2 r; r log n; 2 r n / (n - r - 1); 2 r log log n in the place of 2 r.
+        dk_params : float
+            How many parameters to add to r, such as 1 for the variance.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        OptionError
+            Another criterion.
+        EstimationError
+            The loss is no likelihood.
+        """
+        check_number(dk_params=dk_params)
+        return information_criterion(crit, self.llf, self.fit.nobs, self.fit.rank + dk_params)
+
+    # keeping
+
+    def remove_data(self) -> Self:
+        """Return the results without the rows: kilobytes, however many there were.
+
+        The summary, tests, intervals, tables and `delta` are the same as before; `predict` of new data works for models of
+        regressors. What needs the rows says so: residuals, influence, marginal effects, `with_cov` of an estimator that sums
+        scores, and of a bootstrap the intervals "studentized" and "bca". Of `TorchModel` and `MEstimator` the module, or the loss,
+        goes with the rows.
+
+        Returns
+        -------
+        Results
+
+        Notes
+        -----
+        statsmodels' method of this name changes the results; these never change, so use what is returned. The replicates of a
+        bootstrap, R k numbers, are kept, and of the covariances that adjust clusters G r^2 numbers for G clusters: the degrees
+        of freedom of any contrast follow from them.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit("HC1")
+        >>> small = res.remove_data()
+        >>> bool((small.bse == res.bse).all())
+        True
+        """
+        return self._without_data()
+
+    # tests
+
+    def t_test(self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None) -> TTest:
+        """Test restrictions one by one.
+
+        Parameters
+        ----------
+        r_matrix : str, list of str, array_like or tuple
+            ``"educ = 2*exper, tenure = 0"``, a (J, k) matrix R of R b = 0, or a tuple (R, q) of R b = q.
+        cov_p : array_like, optional
+            (k, k) a covariance to use instead.
+        use_t : bool, optional
+            t or normal; None takes that of the results.
+
+        Returns
+        -------
+        TTest
+
+        Raises
+        ------
+        FormulaError
+            Restrictions that cannot be read; the message lists the parameters.
+        EstimationError
+            A restriction on a column that was left out as collinear, or one that the data do not identify, as columns are collinear.
+
+        Warns
+        -----
+        ClusterWarning
+            A restriction has no variance under the covariance: its test is NaN.
+        """
+        return single_tests(self._pair, self._layout, r_matrix, cov_p, use_t)
+
+    def f_test(self, r_matrix: Any, cov_p: Any = None, *, scalar: bool = True) -> WaldTest:
+        """Test restrictions jointly by F = W / J; `r_matrix` as in `t_test`.
+
+        Parameters
+        ----------
+        r_matrix, cov_p
+            As in `t_test`.
+        scalar : bool
+            As in `wald_test`.
+
+        Returns
+        -------
+        WaldTest
+
+        Raises
+        ------
+        FormulaError, EstimationError
+            As in `wald_test`.
+        """
+        return self.wald_test(r_matrix, cov_p, use_f=True, scalar=scalar)
+
+    def wald_test(
+        self, r_matrix: Any, cov_p: Any = None, use_f: bool | None = None, *, scalar: bool = True
+    ) -> WaldTest:
+        """Test restrictions jointly; F where tests take t, chi-squared otherwise. `r_matrix` as in `t_test`.
+
+        Parameters
+        ----------
+        r_matrix, cov_p
+            As in `t_test`.
+        use_f : bool, optional
+            F = W / J with its degrees of freedom, or W by chi-squared; None is F where tests take t.
+        scalar : bool
+            False gives the statistic the shape (1, 1), as statsmodels' option of this name does.
+
+        Returns
+        -------
+        WaldTest
+            W = (R b - q)' (R V R')^-1 (R b - q).
+
+        Raises
+        ------
+        FormulaError
+            Restrictions that cannot be read.
+        EstimationError
+            Restrictions that contradict each other, or that the data do not identify.
+
+        Warns
+        -----
+        ClusterWarning
+            The covariance has too low a rank for so many restrictions: the statistic is NaN, and `reason` says why.
+        """
+        return joint_test(self._pair, self._layout, r_matrix, cov_p, use_f, scalar=scalar)
+
+    def wald_test_terms(
+        self,
+        skip_single: bool = False,
+        extra_constraints: Sequence[tuple[str, Any]] | None = None,
+        combine_terms: Sequence[str] | None = None,
+        scalar: bool = True,
+    ) -> TermTests:
+        """Test each term of the formula, or each column where there is none; of collinear columns the part that the data identify.
+
+        Parameters
+        ----------
+        skip_single : bool
+            Leave out terms of one column.
+        extra_constraints : sequence of (name, restriction), optional
+            Further tests.
+        combine_terms : sequence of str, optional
+            Parts of terms' names; the terms with that part are tested together as well.
+        scalar : bool
+            False gives each statistic the shape (1, 1), as in `wald_test`.
+
+        Returns
+        -------
+        TermTests
+
+        Raises
+        ------
+        OptionError, FormulaError
+            A part that no term has, or restrictions that cannot be read.
+
+        Warns
+        -----
+        ClusterWarning
+            A term has no test, since the covariance has too low a rank for it, or the data do not identify it: its row is NaN.
+        """
+        return term_tests(self._pair, self._layout, skip_single, extra_constraints, combine_terms, scalar)
+
+    # tables
+
+    @abstractmethod
+    def summary(self) -> Summary:
+        """Return the summary, with `as_text`, `as_html`, `as_latex` and `as_csv`.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+        """

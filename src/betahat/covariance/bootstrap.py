@@ -21,6 +21,7 @@ from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.hac import warn_of_order
 from betahat.covariance.leverage import hat_grams
 from betahat.covariance.replicates import Resampled, WildTest
+from betahat.covariance.small_samples import KINDS, between, counts_of, factor
 from betahat.data.groups import Groups
 from betahat.errors import (
     BootstrapWarning,
@@ -220,7 +221,7 @@ class Bootstrap(Estimator):
             kind.label,
             _note(plan, kind, drawn) + penalised(fit),
             draws=fit.params + steps @ fit.root.mT,
-            df_tests=None if plan.groups is None else float(plan.units - 1),
+            df_tests=None if plan.groups is None else between([plan.units]),
             resampling=drawn,
             clusters=() if plan.groups is None else clusterings((plan.groups,)),
         )
@@ -362,10 +363,8 @@ class Plan:
             return None
         fit, options = self.fit, self.options
         jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
-        clusters, nobs = float(self.units), float(fit.nobs)
-        factor = (clusters - 1.0) / clusters
-        factor = factor if crv3 else (nobs - 1.0) / fit.df_resid / factor
-        sample = WildClusters(self.hats, influence_sums(fit, self.groups), jackknifed, crv3, options.null, factor)
+        scale = factor(counts_of(fit), KINDS["jackknife" if crv3 else "CR1S"], self.units)
+        sample = WildClusters(self.hats, influence_sums(fit, self.groups), jackknifed, crv3, options.null, scale)
         return WildTest(fit, sample, self.signs, self.seed, self.reps)
 
 

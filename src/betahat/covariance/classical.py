@@ -10,6 +10,7 @@ from torch import Tensor
 from betahat.calculus.general import OutputRows
 from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, of_core, penalised
+from betahat.covariance.small_samples import counts_of, free_by_output
 from betahat.data.products import gram
 from betahat.errors import EstimationError, OptionError, is_number, shown
 from betahat.fits.fit import Fit
@@ -138,7 +139,7 @@ def error_covariance(fit: Fit) -> Tensor:
     Zellner (1962), JASA 57(298). R: ``estVar`` of an `lm` of several responses; ``systemfit`` by "geomean".
     """
     products, share = error_products(fit), fit.sum_rows(_leverage_sums)
-    left = float(fit.nobs) - share * (fit.rank / share.sum())
+    left = free_by_output(counts_of(fit), share)
     spent = (left < 0.5).nonzero().flatten().tolist()
     if spent:
         raise EstimationError(

@@ -16,6 +16,16 @@ from betahat.covariance.defined import score_sizes
 from betahat.covariance.fixed import warn_of_fixed
 from betahat.covariance.leverage import full, half
 from betahat.covariance.satterthwaite import Adjusted
+from betahat.covariance.small_samples import (
+    KINDS,
+    PACKAGES,
+    Convention,
+    Correction,
+    Kind,
+    between,
+    counts_of,
+    factor,
+)
 from betahat.data.groups import Groups, intersection, read_groups
 from betahat.data.products import gram
 from betahat.data.times import check_order
@@ -24,9 +34,6 @@ from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
 from betahat.fits.remembered import of_fit
 from betahat.solvers.least_squares import RowSum, row_residuals
-
-Kind = Literal["CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife"]
-Correction = Literal["stata", "fixest", "sandwich"]
 
 # Below this many clusters the normal distribution, and t with G - 1, reject far too often.
 _FEW = 10
@@ -124,9 +131,9 @@ class Cluster(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Add the covariances of the ways and of their intersections."""
         ways = groups_of(fit, self.groups, "groups")
-        kind, shared = self._factors(fit)
+        kind, convention = self._convention(fit)
         warn_of_clusters(ways, kind)
-        smallest = min(way.count for way in ways)
+        counts, smallest = counts_of(fit), min(way.count for way in ways)
         core, adjusted = torch.zeros(fit.rank, fit.rank).to(fit.root), None
         if len(ways) > 1:
             _sum_finest(fit, ways)
@@ -136,10 +143,10 @@ class Cluster(Estimator):
                 meat, adjusted = _meat(fit, groups, kind, self.target)
                 if adjusted.fixed if adjusted is not None else size == 1:
                     warn_of_fixed(fit, groups, known=adjusted is not None)
-                part = _factor(kind, smallest if shared else groups.count, fit) * meat
+                part = factor(counts, convention, smallest if convention.smallest else groups.count) * meat
                 core = core + part if size % 2 else core - part
         note = f"Standard Errors are robust to cluster correlation ({_NOTES.get(kind, kind)})"
-        tests = float(smallest - 1) if self.df_correction else None
+        tests = between(way.count for way in ways) if self.df_correction else None
         label = _LABELS.get(kind, kind)
         found = of_core(fit, core, label, note + penalised(fit), df_tests=tests, clusters=clusterings(ways))
         if len(ways) > 1:
@@ -159,12 +166,14 @@ class Cluster(Estimator):
         """The residuals, which the sums of scores are made of."""
         return () if self.kind in ("CR2", "CR3", "jackknife") else (row_residuals,)
 
-    def _factors(self, fit: Fit) -> tuple[Kind, bool]:
-        """Return the kind whose factor is meant, and whether all ways share the smallest number of clusters."""
+    def _convention(self, fit: Fit) -> tuple[Kind, Convention]:
+        """Return the kind that is meant, and its factor."""
         if self.correction is None:
-            return self.kind, self.multiway == "min"
+            return self.kind, replace(KINDS[self.kind], smallest=self.multiway == "min")
+        package = PACKAGES[self.correction]
         linear = fit.objective.dispersion.squares and fit.outputs == 1  # sandwich takes HC0 of an mlm
-        return "CR1S" if linear or self.correction == "fixest" else "CR1", self.correction != "sandwich"
+        kind = package.linear if linear else package.other
+        return kind, replace(KINDS[kind], levels=package.levels, smallest=package.smallest)
 
 
 def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
@@ -278,21 +287,6 @@ def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Ad
     else:
         return gram(influence_sums(fit, groups)), None
     return gram(adjusted.scores), adjusted
-
-
-def _factor(kind: Kind, count: int, fit: Fit) -> float:
-    """Return the factor of a kind, of `count` clusters."""
-    nobs, width = float(fit.nobs), fit.rank / fit.outputs
-    if kind == "CR1p" and count <= width:
-        raise EstimationError(
-            f"CR1p divides by G - k, and there are {count} clusters for {width:g} coefficients; use CR1 or CR2."
-        )
-    return {
-        "CR1": count / (count - 1.0),
-        "CR1p": count / (count - width) if count > width else 1.0,
-        "CR1S": count / (count - 1.0) * (nobs - 1.0) / fit.df_resid,
-        "jackknife": (count - 1.0) / count,
-    }.get(kind, 1.0)
 
 
 def _repaired(fit: Fit, found: Covariance, ways: tuple[Groups, ...]) -> Covariance:

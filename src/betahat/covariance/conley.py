@@ -10,6 +10,7 @@ from torch import Tensor
 from betahat.covariance.base import Covariance, Estimator, keep_given, of_core, penalised
 from betahat.covariance.hac import refuse_counts
 from betahat.covariance.near_rows import Places, near_products
+from betahat.covariance.small_samples import FULL, counts_of, factor
 from betahat.data.groups import read_numbers
 from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of, shown
 from betahat.fits.fit import Fit
@@ -85,7 +86,7 @@ class Conley(Estimator):
         )
         core = near_products(fit.map_rows(lambda rows: rows.influence()), places)
         if self.correction:
-            core = core * (fit.nobs / fit.df_resid)
+            core = core * factor(counts_of(fit), FULL)
         unit = " km" if self.distance == "great-circle" else ""
         note = f"Standard Errors are robust to spatial correlation within {float(self.cutoff):g}{unit} (Conley, {self.kernel} kernel)"
         return of_core(fit, core, "Conley", note + penalised(fit))

@@ -25,6 +25,7 @@ from betahat.covariance.kernels import (
     weights_of_bandwidth,
     weights_of_lags,
 )
+from betahat.covariance.small_samples import FULL, counts_of, factor
 from betahat.covariance.told import told_option
 from betahat.data.design import Design
 from betahat.data.times import calendar
@@ -147,7 +148,7 @@ class HAC(Estimator):
             core = lagged_products([whole], weights)
             core = core if half is None else half @ core @ half.mT
         if self.correction:
-            core = core * (fit.nobs / fit.df_resid)
+            core = core * factor(counts_of(fit), FULL)
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
+from betahat.covariance.small_samples import FULL, counts_of, factor, mean_leverage
 from betahat.errors import EstimationError, counted
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
@@ -109,7 +110,7 @@ class HC1(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return n / (n - k) times HC0."""
-        return _covariance(fit, fit.sum_rows(Meat(0)) * (fit.nobs / fit.df_resid), "HC1")
+        return _covariance(fit, fit.sum_rows(Meat(0)) * factor(counts_of(fit), FULL), "HC1")
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
@@ -204,7 +205,9 @@ class HC4(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
         _check_leverage(fit, "HC4")
-        return _covariance(fit, fit.sum_rows(Discounted(fit.rank / fit.numbers, (4.0,), 1.0)), "HC4", leveraged=True)
+        return _covariance(
+            fit, fit.sum_rows(Discounted(mean_leverage(counts_of(fit)), (4.0,), 1.0)), "HC4", leveraged=True
+        )
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class HC4m(Estimator):
         """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
         _check_leverage(fit, "HC4m")
         return _covariance(
-            fit, fit.sum_rows(Discounted(fit.rank / fit.numbers, (1.0, 1.5), 1.0)), "HC4m", leveraged=True
+            fit, fit.sum_rows(Discounted(mean_leverage(counts_of(fit)), (1.0, 1.5), 1.0)), "HC4m", leveraged=True
         )
 
 
@@ -260,7 +263,7 @@ class HC5(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^(d / 2)) A^-1."""
         _check_leverage(fit, "HC5")
-        mean = fit.rank / fit.numbers
+        mean = mean_leverage(counts_of(fit))
         cap = max(4.0, 0.7 * _highest_leverage(fit) / mean)
         return _covariance(fit, fit.sum_rows(Discounted(mean, (cap,), 0.5)), "HC5", leveraged=True)
 

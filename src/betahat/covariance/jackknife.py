@@ -11,7 +11,8 @@ from torch import Tensor
 from betahat.calculus.rows import Rows, root_of_counts
 from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, of_core, penalised
 from betahat.covariance.cluster import group_of, warn_of_clusters
-from betahat.covariance.leverage import left_out
+from betahat.covariance.leverage import steps_to_fits_without
+from betahat.covariance.small_samples import KINDS, between, counts_of, factor
 from betahat.data.groups import Groups
 from betahat.data.products import gram
 from betahat.data.progress import progress
@@ -86,13 +87,13 @@ class Jackknife(Estimator):
             ways = clusterings((groups,))
             steps = _cluster_steps(fit, groups, self.refit)
             products = gram(steps - steps.mean(0) if self.center == "mean" else steps)
-        squares = products * ((count - 1.0) / count if self.correction else 1.0)
+        squares = products * (factor(counts_of(fit), KINDS["jackknife"], count) if self.correction else 1.0)
         if fit.objective.dispersion.squares and isinstance(fit.objective, LinearIndex):
             how = ""
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
         label, note = self._named(f"{what}{how}")
-        df_tests = count - 1.0 if self.df_correction else None
+        df_tests = between([count]) if self.df_correction else None
         note += penalised(fit)
         if self.refit and not _exact(fit):
             return Covariance(squares, label, note, df_tests=df_tests, clusters=ways)
@@ -115,7 +116,7 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
         numbers = progress(range(groups.count), "jackknife")
         return torch.stack([refit_without(fit, rows[groups.codes == g]) - fit.params for g in numbers])
-    found = left_out(fit, groups)
+    found = steps_to_fits_without(fit, groups)
     if found.fixed:
         raise EstimationError(
             f"Without some cluster of {groups.name} a coefficient cannot be estimated, a dummy of its own say, so that the jackknife is not "

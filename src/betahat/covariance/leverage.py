@@ -63,7 +63,7 @@ def full(fit: Fit, groups: Groups, target: str) -> Adjusted:
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
+class StepsWithout:
     """The fits without each cluster.
 
     Attributes
@@ -79,11 +79,11 @@ class LeftOut:
 
 
 @of_fit
-def left_out(fit: Fit, groups: Groups) -> LeftOut:
+def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
     """Return the steps to the fits without each cluster."""
     sums = influence_sums(fit, groups)
     steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
-    return LeftOut(steps, bool(fixed.any()))
+    return StepsWithout(steps, bool(fixed.any()))
 
 
 @of_fit

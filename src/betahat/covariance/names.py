@@ -17,7 +17,7 @@ from narwhals.dependencies import is_pandas_dataframe
 from betahat.covariance.base import Covariance, Estimator, check_held, matrix_flaw, with_distribution
 from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
-from betahat.covariance.cluster import Cluster, Correction, Kind
+from betahat.covariance.cluster import Cluster
 from betahat.covariance.conley import Conley
 from betahat.covariance.defined import defined
 from betahat.covariance.given import Given
@@ -27,6 +27,7 @@ from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
 from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
+from betahat.covariance.small_samples import Correction, Kind
 from betahat.covariance.told import told_options
 from betahat.data.container import held, replaced
 from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown

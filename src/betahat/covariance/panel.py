@@ -14,6 +14,7 @@ from betahat.covariance.base import Covariance, Estimator, keep_given, of_core, 
 from betahat.covariance.cluster import group_of, time_of
 from betahat.covariance.hac import check_lags, lag_weights, refuse_counts, warn_of_order, with_lags
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
+from betahat.covariance.small_samples import FULL, between, counts_of, factor
 from betahat.data.groups import Groups
 from betahat.data.times import gaps
 from betahat.errors import (
@@ -103,7 +104,7 @@ class DriscollKraay(Estimator):
         weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, times.count)
         core = _factor(self.correction, times.count, fit) * lagged_products([influence_sums(fit, times)], weights)
         note = f"Driscoll and Kraay Standard Errors are robust to cluster correlation (HAC-Groupsum){_other(self.kernel, lags)}"
-        df = times.count - 1.0 if self.df_correction else None
+        df = between([times.count]) if self.df_correction else None
         return with_lags(of_core(fit, core, "hac-groupsum", note + penalised(fit), df_tests=df), self, weights)
 
 
@@ -173,7 +174,7 @@ class PanelNeweyWest(Estimator):
         series = fit.sum_groups(begin[units.codes] + places, int(room[-1]), lambda rows: rows.influence())
         core = _factor(self.correction, units.count, fit) * lagged_products([series], weights)
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){_other(self.kernel, lags)}"
-        df = units.count - 1.0 if self.df_correction else None
+        df = between([units.count]) if self.df_correction else None
         return with_lags(of_core(fit, core, "hac-panel", note + penalised(fit), df_tests=df), self, weights)
 
     def _units(self, fit: Fit) -> Groups:
@@ -315,9 +316,7 @@ def _other(kernel: KernelName, lags: str) -> str:
 
 
 def _factor(correction: Correction | None, count: int, fit: Fit) -> float:
-    nobs = float(fit.nobs)
+    """Return the factor: of rows for "hac", of `count` groups for "cluster"."""
     if correction is None:
         return 1.0
-    if correction == "hac":
-        return nobs / fit.df_resid
-    return count / (count - 1.0) * (nobs - 1.0) / fit.df_resid
+    return factor(counts_of(fit), FULL, None if correction == "hac" else count)

@@ -1,0 +1,211 @@
+"""Small samples: which coefficients count, and what a variance is multiplied by. No estimator writes n - k out.
+
+`Fit.df_resid` is n - k of `Counts` without clusters. What packages do differently is a `Convention`; fixest's ``ssc`` has the same four
+switches. With an absorbed effect, k is a model's own coefficients, one for the constant, which all effects share, and each effect's levels
+less those that are redundant. An effect that is nested in a cluster costs nothing: within a cluster its levels are constants, and the
+demeaned scores of the cluster know them.
+
+References
+----------
+Cameron and Miller (2015), J. Human Resources 50(2), section III.B. Correia (2015), "Singletons, cluster-robust standard errors and fixed
+effects", on nested effects. R: ``fixest::ssc``, ``sandwich::vcovCL``. Stata: ``regress, vce(cluster)``, ``reghdfe``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from torch import Tensor
+
+from betahat.errors import EstimationError
+from betahat.fits.fit import Fit
+
+
+class Levels(Enum):
+    """Which absorbed effects count as coefficients: fixest's K.fixef. Rows that stand alone nest none."""
+
+    ALL = "full"
+    NOT_NESTED = "nested"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An absorbed effect.
+
+    Attributes
+    ----------
+    levels : int
+        How many groups of rows have one.
+    redundant : int
+        How many of them the constant and the effects before it have already: one, and more where two effects do not connect all rows.
+    """
+
+    levels: int
+    redundant: int = 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of a fit.
+
+    Attributes
+    ----------
+    nobs : float
+        n, the rows.
+    rank : int
+        r, the independent coefficients, absorbed ones aside.
+    outputs : float
+        m, the equations that they are shared out to.
+    absorbed : tuple of Effect
+        The absorbed effects.
+    """
+
+    nobs: float
+    rank: int
+    outputs: float = 1.0
+    absorbed: tuple[Effect, ...] = ()
+
+    def coefficients(self, levels: Levels = Levels.ALL, nested: Collection[int] = ()) -> float:
+        """Return k, the coefficients of one equation; `nested` are the positions of the effects that are nested in a cluster."""
+        if not self.absorbed or levels is Levels.NONE:
+            return self.rank / self.outputs
+        free = nested if levels is Levels.NOT_NESTED else ()
+        own = sum(effect.levels - effect.redundant for i, effect in enumerate(self.absorbed) if i not in free)
+        return (self.rank + 1 + own) / self.outputs
+
+    @property
+    def free(self) -> float:
+        """N - k, all coefficients counted."""
+        return self.nobs - self.coefficients()
+
+
+class ByClusters(Enum):
+    """What the number of clusters multiplies a variance by; rows that stand alone are clusters of one."""
+
+    NOTHING = "1"
+    LESS_ONE = "G / (G - 1)"
+    LESS_COEFFICIENTS = "G / (G - k)"
+    LEFT_OUT = "(G - 1) / G"
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a variance is multiplied by.
+
+    Attributes
+    ----------
+    coefficients : bool
+        (n - 1) / (n - k): fixest's K.adj.
+    clusters : ByClusters
+        By the number of clusters: fixest's G.adj.
+    levels : Levels
+        Which absorbed effects are part of k: fixest's K.fixef.
+    smallest : bool
+        Whether all parts of several ways of clustering take the smallest G, or each its own: fixest's G.df.
+    """
+
+    coefficients: bool = True
+    clusters: ByClusters = ByClusters.LESS_ONE
+    levels: Levels = Levels.NOT_NESTED
+    smallest: bool = False
+
+
+# n / (n - k) of rows, G / (G - 1) (n - 1) / (n - k) of clusters.
+FULL = Convention()
+
+Kind = Literal["CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife"]
+Correction = Literal["stata", "fixest", "sandwich"]
+
+# By clubSandwich's names; CR2 and CR3 correct the scores themselves.
+KINDS: Mapping[Kind, Convention] = {
+    "CR0": Convention(False, ByClusters.NOTHING),
+    "CR1": Convention(False, ByClusters.LESS_ONE),
+    "CR1p": Convention(False, ByClusters.LESS_COEFFICIENTS),
+    "CR1S": FULL,
+    "CR2": Convention(False, ByClusters.NOTHING),
+    "CR3": Convention(False, ByClusters.NOTHING),
+    "jackknife": Convention(False, ByClusters.LEFT_OUT),
+}
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a package does with clusters by default: its kind in least squares and in other models, and as in `Convention`."""
+
+    linear: Kind
+    other: Kind
+    levels: Levels
+    smallest: bool
+
+
+PACKAGES: Mapping[Correction, Package] = {
+    "stata": Package("CR1S", "CR1", Levels.NOT_NESTED, smallest=True),
+    "fixest": Package("CR1S", "CR1S", Levels.NOT_NESTED, smallest=True),
+    "sandwich": Package("CR1S", "CR1", Levels.ALL, smallest=False),
+}
+
+
+def counts_of(fit: Fit) -> Counts:
+    """Return what is counted of a fit."""
+    return Counts(float(fit.nobs), fit.rank, fit.outputs)
+
+
+def factor(
+    counts: Counts, convention: Convention, clusters: float | None = None, nested: Collection[int] = ()
+) -> float:
+    """Return what a variance is multiplied by.
+
+    Parameters
+    ----------
+    counts : Counts
+        n, r, the outputs and the absorbed effects.
+    convention : Convention
+        Whose factor.
+    clusters : float, optional
+        G; None is rows that stand alone.
+    nested : collection of int
+        The positions of absorbed effects that are nested in one of the ways of clustering.
+
+    Examples
+    --------
+    >>> counts = Counts(nobs=10, rank=1, absorbed=(Effect(3), Effect(5)))
+    >>> factor(counts, FULL) == 10 / (10 - (1 + 3 + 5 - 1))
+    True
+    >>> factor(counts, FULL, clusters=3, nested={0}) == 3 / 2 * 9 / (10 - (1 + 5))
+    True
+    """
+    groups, k = counts.nobs, counts.coefficients(convention.levels)
+    if clusters is not None:
+        groups, k = clusters, counts.coefficients(convention.levels, nested)
+    if convention.clusters is ByClusters.LESS_COEFFICIENTS and groups <= k:
+        raise EstimationError(
+            f"CR1p divides by G - k, and there are {groups:g} clusters for {k:g} coefficients; use CR1 or CR2."
+        )
+    above, below = {
+        ByClusters.NOTHING: (1.0, 1.0),
+        ByClusters.LESS_ONE: (groups, groups - 1.0),
+        ByClusters.LESS_COEFFICIENTS: (groups, groups - k),
+        ByClusters.LEFT_OUT: (groups - 1.0, groups),
+    }[convention.clusters]
+    if convention.coefficients:
+        above, below = above * (counts.nobs - 1.0), below * (counts.nobs - k)
+    return above / below
+
+
+def between(groups: Iterable[float]) -> float:
+    """Return G - 1, the degrees of freedom of tests between clusters: of several ways the smallest G."""
+    return float(min(groups)) - 1.0
+
+
+def mean_leverage(counts: Counts) -> float:
+    """Return k / n."""
+    return counts.coefficients() / counts.nobs
+
+
+def free_by_output(counts: Counts, leverages: Tensor) -> Tensor:
+    """Return (m,) n - k_j of several outputs, k_j an output's share of the coefficients by its (m,) sum of leverages."""
+    return counts.nobs - leverages * (counts.coefficients() * counts.outputs / leverages.sum())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from support.clustered import MODELS, ORDER
 
 import betahat as bh
 
@@ -58,3 +59,9 @@ def cut(monkeypatch):
         monkeypatch.setattr("betahat.data.design._SMALL", 0 if route == "gram" else 2**60)
 
     return set_size
+
+
+@pytest.fixture(scope="session")
+def clustered():
+    """Return {model: its fit of the rows of support/clustered.py}, which no test changes."""
+    return {name: model(ORDER).fit("HC0") for name, model in MODELS.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Local, Problem
-from betahat.calculus.rows import Bread, Point
+from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.design import Design
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
@@ -37,6 +38,8 @@ from betahat.solvers.triangles import inverse_triangle
 _SAMPLE_ROWS = 2**15
 # The optimum of all rows is about k of a sample's squared standard errors away from that of the sample.
 _AS_NEAR = 4.0
+# An index of least squares may leave what the link allows, unless the targets are nearer to their mean.
+_SHARES = (1.0, 0.25, 0.0)
 
 
 def fit_index(
@@ -168,9 +171,15 @@ def first_params(problem: Problem, count: int) -> Tensor:
         return zero
     mean = design.mean_of_endog
     at = Point(zero, zero[:0])
-    information, moments = problem.total(lambda rows: index_rows(rows).first_step(mean), at)
-    step = newton_step(Local(zero, mean, -moments, information))
-    if not are_finite(step):
-        return zero
-    near, far = float(problem.loss(step)), float(problem.loss(zero))
-    return step if math.isfinite(near) and not near > far else zero
+    far = float(problem.loss(zero))
+    for share in _SHARES:
+        information, moments = problem.total(partial(_first_step, mean, share), at)
+        step = newton_step(Local(zero, mean, -moments, information))
+        near = float(problem.loss(step)) if are_finite(step) else math.nan
+        if math.isfinite(near):
+            return zero if near > far else step
+    return zero
+
+
+def _first_step(mean: Tensor, share: float, rows: Rows) -> tuple[Tensor, Tensor]:
+    return index_rows(rows).first_step(mean, share)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import IndexRows, index_rows
+from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance
 from betahat.data.container import hands_out_copies, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.fits.fit import Fit
-from betahat.inference.response import means, variances
+from betahat.inference.response import mean_slope, means, variances
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class LikelihoodInfluence:
     @cached_property
     def _studentized(self) -> Tensor:
         error = self.fit.design.endog.to(torch.float64) - means(self.fit)
-        return error / variances(self.fit).sqrt() / self._slack.sqrt()
+        return error / (self.fit.dispersion * variances(self.fit) * self._slack).sqrt()
 
     @cached_property
     def _moved(self) -> Tensor:
@@ -173,19 +173,10 @@ class LikelihoodInfluence:
         return self.fit.sample.container.present_rows(values, names)
 
 
-def _slope(rows: IndexRows) -> Tensor:
-    """Return (b,) dE(y)/deta."""
-    with torch.enable_grad():
-        leaf = rows.index.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(rows.objective.mean(leaf).sum(), leaf)
-    found: Tensor = slope
-    return found
-
-
 def _mean_slopes(rows: Rows) -> Tensor:
     """Return (b, k) dE(y)/dtheta."""
     read = index_rows(rows)
-    return _slope(read)[:, None] * read.x
+    return mean_slope(read)[:, None] * read.x
 
 
 def _leverage(rows: Rows) -> Tensor:
@@ -194,7 +185,7 @@ def _leverage(rows: Rows) -> Tensor:
     zeros = torch.zeros_like(read.index)
     unit = read.objective.residual(read.index, zeros + 1.0) - read.objective.residual(read.index, zeros)
     unit = unit if read.weights is None else unit * read.weights
-    return _slope(read) * unit * read.rotated.square().sum(1)
+    return mean_slope(read) * unit * read.rotated.square().sum(1)
 
 
 def _score_factor(rows: Rows) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows
 from betahat.fits.fit import Fit
+from betahat.fits.remembered import of_fit
 
 
 def whitened_residuals(fit: Fit) -> Tensor:
@@ -20,6 +21,7 @@ def plain_residuals(fit: Fit) -> Tensor:
     return fit.map_rows(lambda rows: index_rows(rows).y - index_rows(rows).index)
 
 
+@of_fit
 def fitted_values(fit: Fit) -> Tensor:
     """Return (n,) x'b."""
     return fit.map_rows(lambda rows: index_rows(rows).index)

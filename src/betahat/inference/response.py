@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import index_rows
+from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Rows, times
 from betahat.data.container import Container, hands_out_copies, to_numpy
 from betahat.data.engine import gather
 from betahat.data.source import Held
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
+from betahat.fits.remembered import of_fit
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.inference.likelihood import log_likelihood_of
@@ -29,21 +30,40 @@ else:
     pd = lazily("pandas")
 
 
+@of_fit
 def means(fit: Fit) -> Tensor:
     """Return (n,) E(y)."""
     return fit.map_rows(_mean)
 
 
+@of_fit
 def variances(fit: Fit) -> Tensor:
     """Return (n,) V(mu), the variance of y up to the dispersion."""
     return fit.map_rows(lambda rows: variance(index_rows(rows).objective, index_rows(rows).index))
 
 
+@of_fit
+def working_residuals(fit: Fit) -> Tensor:
+    """Return (n,) (y - mu) deta/dmu, the residuals of the last weighted least squares."""
+    return fit.map_rows(lambda rows: (index_rows(rows).y - _mean(rows)) / mean_slope(index_rows(rows)))
+
+
+def mean_slope(rows: IndexRows) -> Tensor:
+    """Return (b,) dE(y)/deta."""
+    with torch.enable_grad():
+        leaf = rows.index.detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad(rows.objective.mean(leaf).sum(), leaf)
+    found: Tensor = slope
+    return found
+
+
+@of_fit
 def generalized_residuals(fit: Fit) -> Tensor:
     """Return (n,) -dl/deta, of a row of weight one."""
     return fit.map_rows(lambda rows: index_rows(rows).objective.residual(index_rows(rows).index, index_rows(rows).y))
 
 
+@of_fit
 def deviance_residuals(fit: Fit) -> Tensor:
     """Return (n,) the signed roots of twice the loss beyond that of a perfect fit."""
     return fit.map_rows(_deviance_residual)
@@ -237,7 +257,7 @@ def predict_response(
     return ResponsePrediction(
         mean.detach(),
         slope.abs() * error,
-        lambda alpha: objective.mean(interval(index, error, alpha, df)),
+        lambda alpha: objective.mean(interval(index, error, alpha, df)).sort(1).values,  # some links fall
         container,
         labels,
     )

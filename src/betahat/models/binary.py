@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from betahat.lazy import lazily
-from betahat.models.likelihood import IndexModel
+from betahat.models.likelihood import DiscreteModel
 from betahat.models.recipe import Recipe
 from betahat.objectives.bernoulli import Logistic, Normit
 
@@ -15,7 +15,7 @@ else:
     pd = lazily("pandas")
 
 
-class Logit(IndexModel):
+class Logit(DiscreteModel):
     """Logistic regression: P(y = 1) = 1 / (1 + exp(-x'b)).
 
     Parameters
@@ -53,7 +53,7 @@ class Logit(IndexModel):
     recipe = Recipe(Logistic(), "recode them, (y > 0) * 1 say, or use MNLogit for several classes")
 
 
-class Probit(IndexModel):
+class Probit(DiscreteModel):
     """Probit: P(y = 1) = Phi(x'b), Phi the normal distribution.
 
     Parameters

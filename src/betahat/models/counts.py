@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from betahat.lazy import lazily
-from betahat.models.likelihood import IndexModel
+from betahat.models.likelihood import DiscreteModel
 from betahat.models.recipe import Recipe
 from betahat.objectives.poisson import PoissonLog
 
@@ -15,7 +15,7 @@ else:
     pd = lazily("pandas")
 
 
-class Poisson(IndexModel):
+class Poisson(DiscreteModel):
     """Poisson regression: counts with mean exp(x'b + offset) * exposure.
 
     Parameters

@@ -30,7 +30,7 @@ from betahat.models.regressors import (
 )
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.softmax import Softmax
-from betahat.results.index import DiscreteResults
+from betahat.results.discrete import DiscreteResults
 from betahat.solvers.least_squares import Rank
 
 if TYPE_CHECKING:
@@ -100,25 +100,6 @@ class IndexModel(LikelihoodModel, ABC):
     sample, source
         As in `RegressorModel`.
     """
-
-    def __init__(
-        self,
-        endog: Any,
-        exog: Any,
-        offset: Any = None,
-        exposure: Any = None,
-        weights: Any = None,
-        freq_weights: Any = None,
-        hasconst: bool | None = None,
-        missing: Missing = "none",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        """Read and check the data."""
-        beside = Beside(weights, offset, exposure, freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
-        self.source = None
-        self.recipe.check_endog(in_use(self.design), type(self).__name__)
 
     @property
     @abstractmethod
@@ -225,6 +206,36 @@ class IndexModel(LikelihoodModel, ABC):
         """
         means = to_numpy(torch.as_tensor(self.predict(params, exog, "mean", offset, exposure)))
         return self.objective.distribution(means, 1.0)
+
+
+@in_ordinary_mode
+class DiscreteModel(IndexModel, ABC):
+    """What Logit, Probit and Poisson share, with the arguments of `statsmodels.discrete`.
+
+    Attributes
+    ----------
+    sample, source
+        As in `RegressorModel`.
+    """
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        offset: Any = None,
+        exposure: Any = None,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        beside = Beside(weights, offset, exposure, freq_weights)
+        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        self.recipe.check_endog(in_use(self.design), type(self).__name__)
 
     def fit(
         self,

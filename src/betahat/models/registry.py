@@ -8,6 +8,7 @@ from typing import Any
 
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import Poisson, poisson
+from betahat.models.glm import FAMILIES, GLM
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
@@ -19,8 +20,9 @@ from betahat.objectives.huber import Huber
 from betahat.objectives.own import Unstored
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import Softmax
+from betahat.results.discrete import DiscreteResults
 from betahat.results.general import GeneralResults
-from betahat.results.index import DiscreteResults
+from betahat.results.glm import GLMResults
 from betahat.results.linear import LinearResults
 from betahat.results.multinomial import MultinomialResults
 from betahat.results.statsmodels_names import Results
@@ -58,6 +60,7 @@ MODELS = (
     Entry(Probit, DiscreteResults, (Normit,), probit, "probit"),
     Entry(Poisson, DiscreteResults, (PoissonLog,), poisson, "poisson"),
     Entry(MNLogit, MultinomialResults, (Softmax,), mnlogit, "mnlogit"),
+    Entry(GLM, GLMResults, tuple({type(recipe.objective): None for recipe in FAMILIES.values()}), GLM.from_formula),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),
     Entry(MEstimator, GeneralResults, (Unstored,)),

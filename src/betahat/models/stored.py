@@ -27,7 +27,7 @@ from betahat.inference.goodness import SumsOfSquares
 from betahat.lazy import lazily
 from betahat.models.registry import MODELS
 from betahat.objectives.base import Route
-from betahat.objectives.dispersion import ResidualVariance, Undefined, Unity
+from betahat.objectives.dispersion import PearsonVariance, ResidualVariance, Undefined, Unity
 from betahat.objectives.own import UnstoredPenalty
 from betahat.resampling.refits import Replicates
 from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted
@@ -62,7 +62,7 @@ RECORDS: tuple[type, ...] = (
     *(ModelView, UnstoredModel, UnstoredPenalty),
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
-    *(ResidualVariance, Unity, Undefined),
+    *(ResidualVariance, PearsonVariance, Unity, Undefined),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, Origin, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, Drawn, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),

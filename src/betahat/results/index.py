@@ -1,11 +1,11 @@
-"""`DiscreteResults`: models of one linear index, Logit, Probit and Poisson."""
+"""`IndexResults`: what models of one linear index, fitted by maximum likelihood, share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,16 +17,12 @@ from betahat.errors import DataError, OptionError, counted, is_one_of, shown
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.likelihood_influence import LikelihoodInfluence
 from betahat.inference.margins import Response
-from betahat.inference.residuals import fitted_values
 from betahat.inference.response import (
     ResponsePrediction,
-    certain_share,
     deviance,
-    deviance_residuals,
-    generalized_residuals,
     means,
+    null_deviance,
     predict_response,
-    prediction_table,
     variance,
     variances,
 )
@@ -35,7 +31,7 @@ from betahat.objectives.base import LinearIndex
 from betahat.results.layout import Vector
 from betahat.results.new_data import check_beside, new_regressors, read_row_labels
 from betahat.results.second_summary import second_summary
-from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
+from betahat.tables.likelihood_summary import Cells, LikelihoodContent, likelihood_summary
 from betahat.tables.summary import named_model
 
 if TYPE_CHECKING:
@@ -46,15 +42,15 @@ else:
     pd = lazily("pandas")
 
 from betahat.results.likelihood import MaximumLikelihoodResults, Model
-from betahat.results.summaries import bread_note, likelihood_cells
+from betahat.results.summaries import bread_note
 
 _WHICH = ("mean", "linear", "var")
 
 
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class DiscreteResults(MaximumLikelihoodResults):
-    """Results of Logit, Probit and Poisson, with statsmodels' names; what is shared is in `Results`."""
+class IndexResults(MaximumLikelihoodResults, ABC):
+    """What models of one linear index share: deviance, residuals, predictions and tables."""
 
     model: Model
 
@@ -67,17 +63,15 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     @cached_property
     def deviance(self) -> float:
-        """Twice the log-likelihood of a perfect fit less that of this one; R's `deviance`."""
+        """Twice the log-likelihood of a perfect fit less that of this one, times the dispersion; R's `deviance`."""
         return deviance(self.fit)
 
-    # the rows
+    @cached_property
+    def null_deviance(self) -> float:
+        """The deviance with a constant alone, under the same offset and weights."""
+        return null_deviance(self.fit)
 
-    @property
-    def fittedvalues(self) -> Any:
-        """(n,) x'b, without the offset, as in statsmodels."""
-        values = self.fit.known(fitted_values)
-        offset = self.fit.design.offset
-        return self._container.present_rows(values if offset is None else values - offset)
+    # the rows
 
     @property
     def resid_response(self) -> Any:
@@ -85,53 +79,14 @@ class DiscreteResults(MaximumLikelihoodResults):
         return self._container.present_rows(self._error)
 
     @property
-    def resid(self) -> Any:
-        """The same as `resid_response`."""
-        return self.resid_response
-
-    @property
     def resid_pearson(self) -> Any:
         """(n,) y - E(y) over the root of Var(y)."""
-        return self._container.present_rows(self._error / self.fit.known(variances).sqrt())
-
-    @property
-    def resid_generalized(self) -> Any:
-        """(n,) the derivative of the log-likelihood with respect to the index."""
-        return self._container.present_rows(self.fit.known(generalized_residuals))
-
-    @property
-    def resid_dev(self) -> Any:
-        """(n,) deviance residuals, the signed roots of each row's part of the deviance."""
-        return self._container.present_rows(self.fit.known(deviance_residuals))
+        return self._container.present_rows(self._error / variances(self.fit).sqrt())
 
     @cached_property
     def cases(self) -> Cases:
         """Residuals and leverage of each row, as the pictures show them."""
         return index_cases(self.fit)
-
-    def pred_table(self, threshold: float = 0.5) -> Any:
-        """Return (2, 2) how often i was observed and j predicted, of a binary model.
-
-        Parameters
-        ----------
-        threshold : float
-            The probability from which on 1 is predicted.
-
-        Returns
-        -------
-        array
-            (2, 2).
-
-        Raises
-        ------
-        OptionError
-            A model that is not binary, or a threshold outside [0, 1].
-        """
-        if not self._loss.support.binary:
-            raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
-        if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
-            raise OptionError(f"threshold is {shown(threshold)}; pass a probability, such as 0.5.")
-        return self._container.plain(prediction_table(self.fit, threshold))
 
     # predictions
 
@@ -305,7 +260,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             interval=self.interval_table(alpha),
             use_t=self.use_t,
         )
-        left, right = likelihood_cells(self)
+        left, right = self._cells
         return likelihood_summary(
             content,
             left,
@@ -313,7 +268,7 @@ class DiscreteResults(MaximumLikelihoodResults):
             yname=yname,
             equations=(),
             xname=xname,
-            title=title,
+            title=self._heading if title is None else title,
             alpha=alpha,
             notes=self._notes,
         )
@@ -354,7 +309,7 @@ class DiscreteResults(MaximumLikelihoodResults):
         """
         return pd.DataFrame(
             {
-                "null.deviance": [self.deviance + self.llr],
+                "null.deviance": [self.null_deviance],
                 "df.null": [self.nobs - 1.0],
                 "logLik": [self.llf],
                 "AIC": [self.aic],
@@ -387,13 +342,22 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     # private
 
-    _learned = ("llf", "llnull", "deviance", "k_constant", "_notes")
+    @property
+    @abstractmethod
+    def _heading(self) -> str:
+        """What a summary is headed."""
 
     @property
+    @abstractmethod
+    def _cells(self) -> tuple[Cells, Cells]:
+        """The two columns of a summary's first table."""
+
+    @property
+    @abstractmethod
     def _notes(self) -> list[str]:
         """What the summary says below its tables."""
-        binary = self._loss.support.binary
-        return [*(_separation(certain_share(self.fit)) if binary else []), *bread_note(self)]
+
+    _learned = ("llf", "llnull", "deviance", "null_deviance", "scale", "k_constant", "_notes")
 
     def _laid_out(self) -> Vector:
         return Vector(self.fit)
@@ -406,7 +370,7 @@ class DiscreteResults(MaximumLikelihoodResults):
 
     @property
     def _error(self) -> Tensor:
-        return self.fit.design.endog.to(torch.float64) - self.fit.known(means)
+        return self.fit.design.endog.to(torch.float64) - means(self.fit)
 
     def _at(
         self, exog: Any, transform: bool, offset: Any, exposure: Any
@@ -450,13 +414,3 @@ def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
     if not bool(torch.isfinite(read).all()):
         raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
     return read
-
-
-def _separation(share: float) -> list[str]:
-    if share <= 0.1:
-        return []
-    return [
-        f"Possibly complete quasi-separation: A fraction {share:4.2f} of observations can be\n"
-        "perfectly predicted. This might indicate that there is complete\n"
-        "quasi-separation. In this case some parameters will not be identified."
-    ]

@@ -38,7 +38,7 @@ def likelihood_cells(results: MaximumLikelihoodResults) -> tuple[list[Any], list
     return left, right
 
 
-def bread_note(results: MaximumLikelihoodResults) -> list[str]:
+def bread_note(results: MaximumLikelihoodResults, usual: Bread = Bread.OBSERVED) -> list[str]:
     """Return the sentence on a bread that is not the default, or none."""
     kind = results.fit.bread_kind
-    return [] if kind is Bread.OBSERVED else [f"The bread of the covariance is {kind.value!r}."]
+    return [] if kind is usual else [f"The bread of the covariance is {kind.value!r}."]

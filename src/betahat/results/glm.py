@@ -1,0 +1,135 @@
+"""`GLMResults` of generalised linear models, with the names of `statsmodels.genmod`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from betahat.calculus.rows import Bread
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import OptionError, is_one_of, shown
+from betahat.inference.response import deviance_residuals, means, variances, working_residuals
+from betahat.results.index import IndexResults
+from betahat.results.likelihood import Model
+from betahat.results.summaries import bread_note
+from betahat.tables.likelihood_summary import Cells
+
+
+class FamilyModel(Model, Protocol):
+    """What these results need of their model."""
+
+    @property
+    def family(self) -> str: ...  # noqa: D102
+    @property
+    def link(self) -> str: ...  # noqa: D102
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class GLMResults(IndexResults):
+    """Results of a generalised linear model, with statsmodels' names; what is shared is in `IndexResults` and `Results`."""
+
+    model: FamilyModel
+
+    @property
+    def fittedvalues(self) -> Any:
+        """(n,) E(y), as in statsmodels."""
+        return self._container.present_rows(means(self.fit))
+
+    @property
+    def mu(self) -> Any:
+        """(n,) the same as `fittedvalues`."""
+        return self.fittedvalues
+
+    @property
+    def resid_pearson(self) -> Any:
+        """(n,) sqrt(w) (y - mu) over the root of V(mu)."""
+        return self._container.present_rows(self._weighted(self._error / variances(self.fit).sqrt()))
+
+    @property
+    def resid_deviance(self) -> Any:
+        """(n,) the signed roots of each row's part of the deviance."""
+        return self._container.present_rows(self._weighted(deviance_residuals(self.fit)))
+
+    @property
+    def resid_working(self) -> Any:
+        """(n,) (y - mu) deta/dmu."""
+        return self._container.present_rows(working_residuals(self.fit))
+
+    @cached_property
+    def pearson_chi2(self) -> float:
+        """The sum of w (y - mu)^2 / V(mu)."""
+        return float(self.fit.pearson())
+
+    @property
+    def bic_llf(self) -> float:
+        """-2 llf + r log n, the same as `bic`."""
+        return self.bic
+
+    @property
+    def bic_deviance(self) -> float:
+        """The deviance less (n - r) log n, which statsmodels calls `bic`."""
+        return self.deviance - self.df_resid * math.log(self.nobs)
+
+    def pseudo_rsquared(self, kind: str = "cs") -> float:
+        """Return a pseudo R2, from the log-likelihoods with a constant alone and of the model.
+
+        Parameters
+        ----------
+        kind : {"cs", "mcf"}
+            Cox and Snell's, 1 - exp(2 (llnull - llf) / n), or McFadden's, 1 - llf / llnull.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        OptionError
+            Another kind.
+        """
+        if not is_one_of(kind, ("cs", "mcf")):
+            raise OptionError(f"kind is {shown(kind)}; use 'cs' (Cox and Snell) or 'mcf' (McFadden).")
+        return 1.0 - math.exp(2.0 * (self.llnull - self.llf) / self.nobs) if kind == "cs" else self.prsquared
+
+    # private
+
+    def _weighted(self, residuals: Tensor) -> Tensor:
+        """(n,) residuals times the roots of analytic weights."""
+        weights = self.fit.design.weights
+        return residuals if weights is None else residuals * weights.sqrt()
+
+    _heading = "Generalized Linear Model Regression Results"
+
+    @property
+    def _cells(self) -> tuple[Cells, Cells]:
+        left: Cells = [
+            ("Dep. Variable:", None),
+            ("Model:", ["GLM"]),
+            ("Model Family:", [self.model.family]),
+            ("Link Function:", [self.model.link]),
+            ("Method:", ["Newton"]),
+            ("Date:", None),
+            ("Time:", None),
+            ("No. Iterations:", [f"{self.fit.diagnostics.iterations:d}"]),
+            ("Covariance Type:", [self.cov_type]),
+        ]
+        right: Cells = [
+            ("No. Observations:", None),
+            ("Df Residuals:", None),
+            ("Df Model:", None),
+            ("Scale:", [f"{self.scale:#8.5g}"]),
+            ("Log-Likelihood:", [f"{self.llf:#8.5g}"]),
+            ("Deviance:", [f"{self.deviance:#8.5g}"]),
+            ("Pearson chi2:", [f"{self.pearson_chi2:#6.3g}"]),
+            ("Pseudo R-squ. (CS):", [f"{self.pseudo_rsquared():#6.4g}"]),
+        ]
+        return left, right
+
+    @property
+    def _notes(self) -> list[str]:
+        return bread_note(self, Bread.EXPECTED)

@@ -85,8 +85,8 @@ class Source(ABC):
         """Return (stop - start, ...) rows of some columns, in any dtype."""
 
     @abstractmethod
-    def take(self, places: Tensor) -> Source:
-        """Return the rows at (m,) positions, in their order."""
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Return (m, ...) some columns of the rows at (m,) positions, in the order of these."""
 
     def held(self, name: str) -> Tensor | None:
         """Return (n, ...) a column that is a tensor in memory; None where it is read from elsewhere, or made as it is read."""
@@ -161,9 +161,9 @@ class Held(Source):
         parts = tuple(self.columns[name] for name in names)
         return parts if stop - start >= self.rows else tuple(part[start:stop] for part in parts)
 
-    def take(self, places: Tensor) -> Source:
-        """Return copies of the rows at (m,) positions."""
-        return Held({name: column[places] for name, column in self.columns.items()})
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Return copies."""
+        return tuple(self.columns[name][places] for name in names)
 
     def held(self, name: str) -> Tensor | None:
         """Return (n, ...) the tensor itself."""
@@ -240,13 +240,18 @@ class Replaced(Derived):
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Return rows of the base and views of the tensors."""
         below = [name for name in names if name not in self.columns]
-        found = dict(zip(below, self.base.read(below, start, stop), strict=True)) if below else {}
-        return tuple(found[name] if name in found else self.columns[name][start:stop] for name in names)
+        return self._joined(names, below, self.base.read(below, start, stop) if below else (), slice(start, stop))
 
-    def take(self, places: Tensor) -> Source:
-        """Return the rows at (m,) positions."""
-        below = self.base.only(*self.names).take(places)
-        return below.replaced({name: column[places] for name, column in self.columns.items()})
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Return rows of the base and of the tensors."""
+        below = [name for name in names if name not in self.columns]
+        return self._joined(names, below, self.base.take(below, places) if below else (), places)
+
+    def _joined(
+        self, names: Sequence[str], below: Sequence[str], parts: tuple[Tensor, ...], rows: slice | Tensor
+    ) -> tuple[Tensor, ...]:
+        found = dict(zip(below, parts, strict=True))
+        return tuple(found[name] if name in found else self.columns[name][rows] for name in names)
 
     def held(self, name: str) -> Tensor | None:
         """Return (n, ...) a column that is a tensor."""
@@ -281,7 +286,7 @@ class Gone(Source):
         """Refuse."""
         refuse_rows()
 
-    def take(self, places: Tensor) -> NoReturn:
+    def take(self, names: Sequence[str], places: Tensor) -> NoReturn:
         """Refuse."""
         refuse_rows()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,12 +36,15 @@ class Turned(Derived):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Read the base, and multiply its regressors."""
-        parts = zip(names, self.base.read(names, start, stop), strict=True)
-        return tuple(part.to(torch.float64) @ self.matrix if name == EXOG else part for name, part in parts)
+        return self._turned(names, self.base.read(names, start, stop))
 
-    def take(self, places: Tensor) -> Source:
-        """Return the rows at (m,) positions."""
-        return Turned(self.base.take(places), self.matrix)
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take rows of the base, and multiply their regressors."""
+        return self._turned(names, self.base.take(names, places))
+
+    def _turned(self, names: Sequence[str], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        pairs = zip(names, parts, strict=True)
+        return tuple(part.to(torch.float64) @ self.matrix if name == EXOG else part for name, part in pairs)
 
     def held(self, name: str) -> Tensor | None:
         """Return the base's tensor, of any other column."""
@@ -68,12 +71,15 @@ class Selected(Derived):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Read the base, and choose."""
-        parts, index = zip(names, self.base.read(names, start, stop), strict=True), list(self.columns)
-        return tuple(part[:, index] if name == EXOG else part for name, part in parts)
+        return self._selected(names, self.base.read(names, start, stop))
 
-    def take(self, places: Tensor) -> Source:
-        """Return the rows at (m,) positions."""
-        return Selected(self.base.take(places), self.columns)
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take rows of the base, and choose."""
+        return self._selected(names, self.base.take(names, places))
+
+    def _selected(self, names: Sequence[str], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        index = list(self.columns)
+        return tuple(part[:, index] if name == EXOG else part for name, part in zip(names, parts, strict=True))
 
     def held(self, name: str) -> Tensor | None:
         """Return the base's tensor, of any other column."""
@@ -103,18 +109,22 @@ class Projected(Derived):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Read both, and take the fitted values off."""
-        parts = self.base.read(names, start, stop)
+        return self._residuals(names, self.base.read(names, start, stop), lambda: self.on.read((EXOG,), start, stop))
+
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take rows of both, and the fitted values off."""
+        return self._residuals(names, self.base.take(names, places), lambda: self.on.take((EXOG,), places))
+
+    def _residuals(
+        self, names: Sequence[str], parts: tuple[Tensor, ...], read: Callable[[], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
         if self.coefficients.keys().isdisjoint(names):
             return parts
-        beside = self.on.read((EXOG,), start, stop)[0].to(torch.float64)
+        beside = read()[0].to(torch.float64)
         return tuple(
             part.to(torch.float64) - beside @ self.coefficients[name] if name in self.coefficients else part
             for name, part in zip(names, parts, strict=True)
         )
-
-    def take(self, places: Tensor) -> Source:
-        """Return the rows at (m,) positions."""
-        return Projected(self.base.take(places), self.on.take(places), self.coefficients)
 
     def held(self, name: str) -> Tensor | None:
         """Return the base's tensor, of a column that is not projected."""
@@ -157,11 +167,11 @@ class Taken(Source):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Take the rows of a block from the base."""
-        return self.base.only(*names).take(self.places[start:stop]).read(names, 0, stop - start)
+        return self.base.take(names, self.places[start:stop])
 
-    def take(self, places: Tensor) -> Source:
-        """Return the rows at (m,) positions."""
-        return self.base.take(self.places[places])
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take rows of the base."""
+        return self.base.take(names, self.places[places])
 
     def check(self, *, whole: bool) -> None:
         """Check the base."""
@@ -180,7 +190,10 @@ def selected(source: Source, columns: Sequence[int]) -> Source:
 
 def taken(source: Source, places: Tensor) -> Source:
     """Return the rows at (m,) positions: tensors where they are a block, else as they are read."""
-    return source.take(places) if len(places) * source.width <= SMALL else Taken(source, places)
+    if len(places) * source.width > SMALL:
+        return Taken(source, places)
+    names = tuple(source.shapes)
+    return Held(dict(zip(names, source.take(names, places), strict=True)))
 
 
 def every(source: Source, step: int) -> Source:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.problem import Local, Problem
-from betahat.calculus.rows import Bread, Point
+from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.sample import Sample
 from betahat.errors import ConvergenceWarning, EstimationError, counted, listed, user_level
 from betahat.fits.fit import Fit
@@ -145,7 +145,7 @@ def _triangle_by_rows(problem: Problem, params: Tensor, bread: Bread) -> Tensor 
     """Return R by TSQR of rows W with W'W = A, where the objective has them: twice the digits of the sum."""
     at = Point(params, params.new_empty(0), bread)
     factors: list[Tensor] = []
-    for part in problem.each(lambda rows: _triangle_of_rows(rows.whitened(bread)), at):
+    for part in problem.each(_Whitened(bread), at):
         if part is None:
             return None
         factors.append(part)
@@ -153,8 +153,15 @@ def _triangle_by_rows(problem: Problem, params: Tensor, bread: Bread) -> Tensor 
     return joint if len(joint) == len(params) and bool(torch.isfinite(joint).all()) else None
 
 
-def _triangle_of_rows(rows: Tensor | None) -> Tensor | None:
-    return None if rows is None else triangle_of(rows)
+@dataclass(frozen=True)
+class _Whitened:
+    """R of a block's rows W with W'W the information, where it has such rows."""
+
+    bread: Bread
+
+    def __call__(self, rows: Rows) -> Tensor | None:
+        found = rows.whitened(self.bread)
+        return None if found is None else triangle_of(found)
 
 
 def check_minimum(problem: Problem, local: Local) -> None:

@@ -15,7 +15,6 @@ from support.closeness import same
 from torch import nn
 
 import betahat as bh
-from betahat.objectives.base import Claim
 from betahat.results.general import GeneralResults
 from betahat.saving import files
 
@@ -148,7 +147,7 @@ def said(results):
     yield bh.regtable([results], stats=["cov_type", "clusters", "nobs", "goodness"]).to_text()
     if not isinstance(results, GeneralResults):
         yield CLOCK.sub("", results.summary2().as_text())
-    if results.fit.problem.penalty is None and results.fit.objective.claim is not Claim.NONE:
+    if results.fit.problem.penalty is None and results.fit.objective.dispersion.likelihood:
         yield results.with_cov("fixed scale").bse
     if results.cov.draws is not None:
         yield results.cov.draws

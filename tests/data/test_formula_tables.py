@@ -74,11 +74,11 @@ def test_gaps_in_a_frame_are_missing_rows():
 @pytest.mark.parametrize(
     ("formula", "says"),
     [
-        *(("y ~ words", "'words' has several columns, and not all"), ("y ~ words.to_numpy()", "has several columns")),
+        *(("y ~ words", "'words' has several columns, not all"), ("y ~ words.to_numpy()", "has several columns")),
         *(("y ~ dates", "'dates' are dates or spans"), ("y ~ I(doubles * 1j)", "are complex")),
         ("y ~ frame[[]]", "has no columns"),
         ("y ~ x + I(np.nan)", "Constant value is null"),
-        ("y ~ thing + x", "'thing' is an object, where a column or a number is wanted"),
+        ("y ~ thing + x", "'thing' is an object instead of a column or a number"),
     ],
 )
 def test_columns_that_are_no_numbers_are_named(formula, says):
@@ -96,7 +96,7 @@ def test_a_basis_is_of_real_numbers(basis):
 def test_a_sentence_names_what_is_at_fault(formula, names):
     # Columns of dates whose names occur in the formula's text alone were blamed.
     data = DATA.assign(t=pd.Timestamp("2000"), q=pd.Timestamp("2000"), z=DATA["z"] + 1j)
-    with pytest.raises(bh.FormulaError, match="are complex; write real numbers") as caught:
+    with pytest.raises(bh.FormulaError, match="are complex; use real numbers") as caught:
         bh.ols(formula, data)
     assert f"the values of {names} are" in str(caught.value)
 

@@ -105,13 +105,13 @@ def test_weights_of_predictions():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("nobody", "names 'nobody', which neither the data nor the caller have"),
+        ("nobody", "refers to 'nobody', found neither in the data nor"),
         ("np.log(ee)", "did you mean 'e'"),
-        ("log of e", "no column of the data and no expression"),
-        ("np.log(e", "no expression"),
-        ("", "no expression"),
+        ("log of e", "neither a column of the data nor an expression"),
+        ("np.log(e", "nor an expression"),
+        ("", "nor an expression"),
         ("e.nothing()", "cannot be evaluated"),
-        ("e[:3]", "3 rows and the data have 70"),
+        ("e[:3]", "3 rows, but the data have 70"),
         ("np.nothing", "cannot be evaluated"),
     ],
 )

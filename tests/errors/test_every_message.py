@@ -288,7 +288,7 @@ RESULTS = [
     Case("tidy: a string", lambda d: _fit(d).tidy("0.95"), bh.OptionError, ("'0.95'", "share")),
     Case("outlier_test: alpha", lambda d: _fit(d).outlier_test(alpha=5), bh.OptionError, ("alpha is 5", "0.05")),
     Case("pred_table: threshold", lambda d: _logit(d).pred_table("a"), bh.OptionError, ("'a'", "0.5")),
-    Case("predict: text for numbers", lambda d: _fit(d).predict(d.frame.assign(educ="a")), bh.DataError, ("'educ'", "text", "convert")),
+    Case("predict: text for numbers", lambda d: _fit(d).predict(d.frame.assign(educ="a")), bh.DataError, ("'educ'", "strings", "convert")),
     Case("prediction: negative weights", lambda d: bh.OLS(d.y, d.x).fit().get_prediction(d.x, weights=-d.y), bh.OptionError, ("weights", "positive")),
     Case("margins: dummy", lambda d: _logit(d).get_margeff(dummy="yes"), bh.OptionError, ("dummy", "'yes'", "True")),
     Case("margins: count", lambda d: _logit(d).get_margeff(count=2), bh.OptionError, ("count", "2", "True")),
@@ -376,7 +376,7 @@ def test_warnings(case):
 def test_no_folder_for_a_table(capsys):
     assert main(["y ~ x", "no.csv", "--latex", "nowhere/x.tex"]) == 2
     assert capsys.readouterr().err == (
-        "betahat: There is no folder for 'nowhere/x.tex'; make it first, or write the table elsewhere.\n"
+        "betahat: The folder of 'nowhere/x.tex' does not exist; create it first, or write the table elsewhere.\n"
     )
 
 

@@ -52,7 +52,7 @@ def test_an_unseen_category_always_raises(formula, data, tmp_path):
     new = data(NEW)
 
     def refused():
-        with pytest.raises(bh.DataError, match=r"did not see: '(west|WEST)'"):
+        with pytest.raises(bh.DataError, match=r"did not occur in the fit of .*: '(west|WEST)'"):
             res.predict(new)
         return True
 

@@ -406,7 +406,7 @@ MISTAKES = {
     "a criterion": (lambda: _logit().info_criteria("AIV"), bh.OptionError, "'aiv'"),
     "a file for text": (lambda: _logit().save(io.StringIO()), bh.DataError, "'wb'"),
     "a file of text": (lambda: bh.load(io.StringIO("results")), bh.DataError, "'rb'"),
-    "no results in a file": (lambda: bh.load(io.BytesIO(b"results")), bh.DataError, "no whole file"),
+    "no results in a file": (lambda: bh.load(io.BytesIO(b"results")), bh.DataError, "not a complete file"),
 }
 
 

@@ -110,9 +110,7 @@ def check_finite(design: Design) -> None:
     told = ", ".join(f"{label} ({count})" for _, label, count in bad[:8])
     what = " or ".join(["missing"] * bool(missing) + ["infinite"] * bool(infinite))
     remedy = "pass missing='drop' to leave those rows out, or fill them in" if missing else "replace them"
-    raise DataError(
-        f"{what.capitalize()} values in {int(rows)} of {design.rows} rows, in columns (and how many): {told}; {remedy}."
-    )
+    raise DataError(f"{what.capitalize()} values in {int(rows)} of {design.rows} rows, by column: {told}; {remedy}.")
 
 
 def column_sums(columns: Sequence[Tensor]) -> Sequence[Tensor]:

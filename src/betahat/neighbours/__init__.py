@@ -1,1 +1,1 @@
-"""Packages that take betahat's results as they are: what each of them asks for, a file for each."""
+"""Packages that accept betahat's results: what each of them needs, one file for each."""

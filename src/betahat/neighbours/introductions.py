@@ -1,4 +1,4 @@
-"""Tell a neighbour of betahat's results when it is imported, before or after betahat, and import none for it."""
+"""Register betahat's results with other packages when these are imported, before or after betahat, without importing any of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import wrapt
 
 from betahat.errors import BetahatWarning
 
-# The module of a neighbour in which it looks a result's class up, and the room's file that registers ours there.
+# The module in which a neighbour looks up the classes of results, and our module that registers results there.
 NEIGHBOURS = {
     "maketables.extractors": "betahat.neighbours.maketables",
     "marginaleffects.sanitize.sanitize_model": "betahat.neighbours.marginaleffects",
@@ -20,21 +20,21 @@ NEIGHBOURS = {
 
 
 def introduce() -> None:
-    """Register betahat's results with every neighbour that is there, and with the others as they come."""
+    """Register betahat's results with each neighbour, now if it has been imported already, otherwise when it is."""
     for module, ours in NEIGHBOURS.items():
         wrapt.register_post_import_hook(_introduction(ours), module)
 
 
 def _introduction(ours: str) -> Callable[[ModuleType], None]:
     def meet(neighbour: ModuleType) -> None:
-        """Keep a neighbour of another version importable: our results are unknown to it, and that is all."""
+        """Warn, rather than fail, if another version of a neighbour cannot take our results."""
         try:
             import_module(ours).register(neighbour)
         except Exception as error:
             package = neighbour.__name__.partition(".")[0]
             warnings.warn(
-                f"This version of {package} cannot be told of betahat's results ({type(error).__name__}: {error}); install "
-                f"the one in betahat's extra: pip install 'betahat[ecosystem]'.",
+                f"This version of {package} cannot take betahat's results ({type(error).__name__}: {error}); install one that can: "
+                f"pip install 'betahat[ecosystem]'.",
                 BetahatWarning,
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""maketables: an extractor that stands before the one for statsmodels, which claims whatever has params, bse and pvalues."""
+"""maketables: an extractor that precedes the one for statsmodels, which claims anything with params, bse and pvalues."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _COLUMNS = {
 
 
 def register(extractors: ModuleType) -> None:
-    """Let `ETable` take results: its own `register_extractor` would put ours last."""
+    """Let `ETable` take results; maketables' own `register_extractor` would put our extractor last."""
     extractors._EXTRACTOR_REGISTRY.insert(0, Extractor(extractors))
 
 
 class Extractor:
-    """maketables' protocol `ModelExtractor`, of `Results`."""
+    """maketables' protocol `ModelExtractor` for `Results`."""
 
     def __init__(self, extractors: ModuleType) -> None:
-        """Keep the module, which reads the labels of a dataframe."""
+        """Keep maketables' module, which reads the labels of a dataframe."""
         self._extractors = extractors
 
     def can_handle(self, model: Any) -> bool:
-        """Tell whether a model is one of betahat's results."""
+        """Tell whether a model is a result of betahat."""
         return isinstance(model, Results)
 
     def coef_table(self, model: Results) -> pd.DataFrame:
-        """Return a row for each coefficient: b, se, t, p and the bounds of intervals of 95% and 90%."""
+        """Return one row for each coefficient: b, se, t, p and the bounds of 95% and 90% intervals."""
         wide, narrow = model.tidy(0.95), model.tidy(0.90)
         table = wide.rename(columns=_COLUMNS).assign(ci90l=narrow["conf.low"], ci90u=narrow["conf.high"])
         if model.fit.equations:  # a colon would be read as an interaction
@@ -49,7 +49,7 @@ class Extractor:
         return table.set_index("term").rename_axis("Coefficient")
 
     def depvar(self, model: Results) -> str:
-        """Return the dependent variable's name."""
+        """Return the name of the dependent variable."""
         return model.endog_name
 
     def fixef_string(self, model: Results) -> None:
@@ -57,16 +57,16 @@ class Extractor:
         return
 
     def stat(self, model: Results, key: str) -> Any:
-        """Return a statistic by maketables' name for it, or None."""
+        """Return a statistic by its name in maketables, or None."""
         return _statistics(model).get(key)
 
     def vcov_info(self, model: Results) -> dict[str, Any]:
-        """Return what the covariance is called."""
+        """Return the label of the covariance and the names of the clusters."""
         columns = [way.column for way in model.cov.clusters if way.column]
         return {"vcov_type": model.cov_type, "clustervar": "+".join(columns) or None}
 
     def var_labels(self, model: Results) -> dict[str, str] | None:
-        """Return the labels of the dataframe's columns, where it has some."""
+        """Return the labels of the dataframe's columns, if it has any."""
         data = model.fit.given.origin.data
         if data is None or not is_frame(data):
             return None
@@ -102,7 +102,7 @@ def _statistics(results: Results) -> dict[str, Any]:
 
 @singledispatch
 def fit_statistics(results: Results) -> dict[str, float]:
-    """Return how well a model of its kind fits, under maketables' names, what to show first."""
+    """Return the measures of fit of a type of model, by their names in maketables, the most important first."""
     raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""marginaleffects has no registry: its `sanitize_model` asks for the packages that it knows by name, so it is wrapped."""
+"""marginaleffects: it has no registry, so its function `sanitize_model`, which recognises packages by name, is wrapped."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from betahat.results.statsmodels_names import Results
 def register(module: ModuleType) -> None:
     """Let `predictions`, `slopes`, `comparisons`, `hypotheses` and the plots take results.
 
-    The function is replaced in its own module and, where marginaleffects came first, in those that took it from there.
-    Our model derives from marginaleffects' own, which is not there yet while this module is being imported.
+    The function is replaced in its own module and, if marginaleffects was imported first, in the modules that had imported it from there.
+    Our model derives from marginaleffects' own class, which does not exist yet while this module is being imported.
     """
     original = module.sanitize_model
 

@@ -1,4 +1,4 @@
-"""A model of marginaleffects' kind for each of our results; imported with the first of them, as it needs the package."""
+"""Our results as marginaleffects' model class; imported only when the first result is passed, as it imports marginaleffects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from betahat.results.statsmodels_names import Results
 
 _OFFSET = "offset of the fit"
 _POLARS_2 = int(pl.__version__.partition(".")[0]) >= 2
-# What marginaleffects calls the columns of its own results, and refuses among the data's.
+# The names of the columns of marginaleffects' own results, which it refuses in the data.
 _RESERVED = {"rowid", "type", "group", "estimate", "std_error", "p_value", "s_value", "conf_low", "conf_high"}
 _RESERVED |= {"term", "contrast", "statistic"}
 _AUTODIFF: dict[type, tuple[str, str | None, str | None]] = {
@@ -38,23 +38,23 @@ _AUTODIFF: dict[type, tuple[str, str | None, str | None]] = {
 
 
 class Model(ModelAbstract):  # type: ignore[misc]
-    """Results as marginaleffects reads them: coefficients, their covariance, the data, and means of new data."""
+    """Results as marginaleffects reads them: coefficients, their covariance, the data, and means for new data."""
 
     model: Results
 
     def __init__(self, results: Results) -> None:
-        """Take results whose data are read when they are asked for: `hypotheses` needs none."""
+        """Take results, whose data are read only when they are needed: `hypotheses` needs none."""
         names = [name for name in results.names if name not in results.aliased]
         vault = ModelVault(coef=to_numpy(results.fit.params).copy(), coefnames=np.array(names), package="betahat")
         ModelAbstract.__init__(self, results, vault)
 
     def validation(self) -> None:
-        """Check nothing: betahat has read the formula and the data."""
+        """Check nothing: betahat has already read the formula and the data."""
 
     # inference
 
     def get_vcov(self, vcov: Any = True) -> np.ndarray | None:
-        """Return (k, k) the covariance of the results, or another by name or estimator, and take on its df."""
+        """Return the (k, k) covariance of the results, or that of another name or estimator, whose degrees of freedom are used from then on."""
         if vcov is None or vcov is False:
             return None
         if vcov is not True:
@@ -63,18 +63,12 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     @property
     def df_resid(self) -> float:
-        """Degrees of freedom of t tests, infinite for the normal distribution.
-
-        Raises
-        ------
-        EstimationError
-            The covariance has its own for each coefficient, which marginaleffects cannot take.
-        """
+        """The degrees of freedom of t tests, infinite for the normal distribution; an error if they differ between coefficients."""
         df: float | None = self.model._pair.df
         return float("inf") if df is None else float(df)
 
     def get_df(self) -> float:
-        """Return the denominator's degrees of freedom of joint tests; an error where `df_resid` is one."""
+        """Return the denominator degrees of freedom of joint tests; an error if `df_resid` is one."""
         _, denominator = self.df_resid, self.model._pair.df_denom
         return float(denominator)
 
@@ -94,7 +88,7 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
-        """(n, ...) the user's own columns where there is a formula, otherwise the regressors."""
+        """(n, ...) the user's own columns for a formula, otherwise the regressors."""
         response, source = self.model.response, self._source
         if source is None:
             frame = pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
@@ -102,8 +96,8 @@ class Model(ModelAbstract):  # type: ignore[misc]
             origin = self.model.fit.given.origin
             frame = to_pandas(origin.data, None).reset_index(drop=True)
             frame = frame if origin.kept is None else frame.iloc[to_numpy(origin.kept)].reset_index(drop=True)
-            beside = {name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object}
-            frame = frame[[name for name in frame.columns if name in beside.union(source.variables)]]
+            others = {name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object}
+            frame = frame[[name for name in frame.columns if name in others.union(source.variables)]]
         added = {} if response.offset is None else {_OFFSET: to_numpy(response.offset)}
         if isinstance(self.model.model, RegressorModel) and response.endog_name not in frame:
             added[response.endog_name] = to_numpy(self.model.model.design.endog)
@@ -114,23 +108,23 @@ class Model(ModelAbstract):  # type: ignore[misc]
         return _with_levels(self._frame, self._predictors)
 
     def get_modeldata(self) -> pl.DataFrame:
-        """Return the rows in use, with every column of a formula's dataframe."""
+        """Return the rows of the sample, with all columns of a formula's dataframe."""
         return self._data
 
     def get_formula(self) -> str:
-        """Return a formula that names the variables and no more; by it rows with missing values are found."""
+        """Return a formula that only names the variables, with which marginaleffects finds rows with missing values."""
         return "1 ~ " + " + ".join(["1", *(f"`{name}`" for name in self._predictors)])
 
     def find_predictors(self) -> list[str] | None:
-        """Return the variables that move the mean, or None where there is none."""
+        """Return the variables that the mean depends on, or None if there are none."""
         return list(self._predictors) or None
 
     def find_variables(self) -> list[str]:
-        """Return the dependent variable, where it is a column, and the predictors."""
+        """Return the dependent variable, if it is a column, and the predictors."""
         return [name for name in (self.model.endog_name, *self._predictors) if name in self._data.columns]
 
     def get_variable_type(self, name: str | None = None) -> Any:
-        """Return the type of a variable, or of all: a number that the formula takes for a category is one."""
+        """Return the type of one variable or of all; a number that the formula treats as a category is a category."""
         return self._types if name is None else self._types[name]
 
     @cached_property
@@ -141,14 +135,14 @@ class Model(ModelAbstract):  # type: ignore[misc]
     # means
 
     def get_exog(self, newdata: pl.DataFrame) -> np.ndarray:
-        """Return (m, k) the regressors of new data, and beside them their offset where the fit had one."""
+        """Return the (m, k) regressors of new data, followed by their offset if the fit had one."""
         response = self.model.response
         if self._source is not None:
             plain = newdata.with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String)).to_pandas()
             exog = to_numpy(new_regressors(self.model, plain)[0])
         else:
             first = dict(zip(response.names, response.exog[0].tolist(), strict=True))
-            absent = [name for name in first if name not in newdata.columns]  # a constant
+            absent = [name for name in first if name not in newdata.columns]  # constants
             newdata = newdata.with_columns(pl.lit(first[name]).alias(name) for name in absent)
             exog = newdata.select(response.names).to_numpy()
         if response.offset is None:
@@ -157,7 +151,7 @@ class Model(ModelAbstract):  # type: ignore[misc]
         return np.column_stack([exog, offset])
 
     def get_predict(self, params: np.ndarray, newdata: np.ndarray) -> pl.DataFrame:
-        """Return means at (k,) parameters: a row for each row of the regressors, class by class where there are several."""
+        """Return the means at (k,) parameters: one row for each row of the regressors, or, with several classes, for each row of each class."""
         response = self.model.response
         theta = torch.as_tensor(params, dtype=torch.float64, device=response.exog.device)
         exog = torch.tensor(np.asarray(newdata, dtype=float), device=response.exog.device)
@@ -175,13 +169,13 @@ class Model(ModelAbstract):  # type: ignore[misc]
         return pl.concat(parts).select("rowid", "group", "estimate")
 
     def get_autodiff_args(self) -> dict[str, str | None] | None:
-        """Return what marginaleffects needs for exact derivatives of a linear index, by jax."""
+        """Return what marginaleffects needs to differentiate a linear index exactly, with jax."""
         known = _AUTODIFF.get(type(self.model.fit.objective)) if isinstance(self.model.model, RegressorModel) else None
         return None if known is None else dict(zip(("model_type", "family", "link"), known, strict=True))
 
 
 def _type(column: pl.Series, is_category: bool) -> str:
-    """Name the kind of a variable as marginaleffects does."""
+    """Return marginaleffects' name for the type of a variable."""
     if column.dtype == pl.Boolean:
         return "boolean"
     if is_category or not column.dtype.is_numeric():
@@ -192,9 +186,9 @@ def _type(column: pl.Series, is_category: bool) -> str:
 
 
 def _with_levels(frame: pd.DataFrame, predictors: Sequence[str]) -> pl.DataFrame:
-    """Hand a dataframe to polars: text as an Enum, its levels in the order of the fit; categories of numbers as numbers.
+    """Convert a dataframe to polars: strings become Enums whose levels are ordered as in the fit, categories of numbers become numbers.
 
-    Where marginaleffects 0.6.0 compares the levels of an Enum it calls what polars 2 has not: there text stays text.
+    With polars 2, strings remain strings: to compare the levels of an Enum, marginaleffects 0.6.0 calls a method that polars 2 has removed.
     """
     levels = {}
     for name in frame.columns:

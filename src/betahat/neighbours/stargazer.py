@@ -1,4 +1,4 @@
-"""stargazer: `register_class` with a function that gives it a result's numbers under its own names."""
+"""stargazer: `register_class`, with a function that returns the numbers of a result under stargazer's names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def register(stargazer: ModuleType) -> None:
 
 
 def model_data(results: Results) -> dict[str, Any]:
-    """Return what stargazer prints of a model; None leaves a line out."""
+    """Return the numbers that stargazer prints for a model; it skips lines that are None."""
     table = results.tidy().set_index("term")
     nothing = dict.fromkeys(("r2", "r2_adj", "pseudo_r2", "resid_std_err", "f_statistic", "f_p_value"))
     return {
@@ -38,7 +38,7 @@ def model_data(results: Results) -> dict[str, Any]:
 
 @singledispatch
 def fit_statistics(results: Results) -> dict[str, Any]:
-    """Return how well a model of its kind fits, under stargazer's names."""
+    """Return the measures of fit of a type of model, by their names in stargazer."""
     return {}
 
 

@@ -23,10 +23,10 @@ from betahat.lazy import lazily
 if TYPE_CHECKING:
     import pandas as pd
 
-    from betahat.data.formulas import formula as formulas
+    from betahat.data.formulas import restrictions as restricted
 else:
     pd = lazily("pandas")
-    formulas = lazily("betahat.data.formulas.formula")
+    restricted = lazily("betahat.data.formulas.restrictions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ class Layout(ABC):
 
     def read_restrictions(self, restrictions: Any) -> tuple[Tensor, Tensor]:
         """Read R b = q in words or numbers, and return (J, k) R and (J,) q."""
-        matrix, values = formulas.read_restrictions(restrictions, self.names, self.fit.params, self.other_names)
+        matrix, values = restricted.read_restrictions(restrictions, self.names, self.fit.params, self.other_names)
         touched = [name for name in self.aliased if bool(matrix[:, self.names.index(name)].any())]
         if touched:
             raise EstimationError(

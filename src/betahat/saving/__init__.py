@@ -1,1 +1,1 @@
-"""Results as files: records, tensors and labels become a tree of words and numbers, and back."""
+"""Results as files: records, tensors and labels become a tree of strings and numbers, and back."""

@@ -1,4 +1,4 @@
-"""A tree and named tensors become records, tensors, labels and dataframes again, of classes that are known; nothing is run."""
+"""A tree and named tensors become records, tensors, labels and dataframes again; only known classes are created, and no code is run."""
 
 from __future__ import annotations
 
@@ -23,23 +23,11 @@ _EXTENSION = re.compile(r"str|string|object|boolean|U?Int(8|16|32|64)|Float(32|6
 
 
 class UnreadableError(Exception):
-    """What no writer has written."""
+    """The contents are not what any `Writer` produces."""
 
 
 class Reader:
-    """Makes the objects of a tree.
-
-    Parameters
-    ----------
-    known : mapping
-        The classes that a tree may name.
-    tensor : callable
-        A tensor's name -> the tensor.
-    device : torch.device or str, optional
-        Where tensors go.
-    older : Older
-        How records of the file's version are read, where they have changed since.
-    """
+    """Turns a tree into objects of the `known` classes, with tensors looked up by name and moved to `device`; `older` converts old records."""
 
     def __init__(
         self,
@@ -48,7 +36,7 @@ class Reader:
         device: torch.device | str | None,
         older: Older,
     ) -> None:
-        """Begin at the root."""
+        """Begin at the root of a tree."""
         self._known = known
         self._older = older
         self._tensor_of = tensor
@@ -56,7 +44,7 @@ class Reader:
         self._made: list[Any] = []
 
     def value(self, node: Any) -> Any:
-        """Return what a node stands for."""
+        """Return the object that a node represents."""
         if node is None or isinstance(node, bool | int | str):
             return node
         if isinstance(node, float):
@@ -76,7 +64,7 @@ class Reader:
     def _same(self, node: Any) -> Any:
         place = node["same"]
         if not isinstance(place, int) or not 0 <= place < len(self._made):
-            raise UnreadableError("a reference to what is not there")
+            raise UnreadableError("a reference to nothing")
         return self._made[place]
 
     def _float(self, node: Any) -> float:
@@ -88,7 +76,7 @@ class Reader:
             return self._older.members[name](member)
         cls = self._class(name)
         if not issubclass(cls, Enum):
-            raise UnreadableError(f"{name} is no enumeration")
+            raise UnreadableError(f"{name} is not an enumeration")
         return cls[member]
 
     def _dict(self, node: Any) -> dict[Any, Any]:
@@ -131,13 +119,13 @@ class Reader:
     def _bytes(self, name: Any) -> bytes:
         content = self._tensor_of(name)
         if content.dtype != torch.uint8 or content.ndim != 1:
-            raise UnreadableError("text that is no text")
+            raise UnreadableError("bytes of another type")
         return content.numpy().tobytes()
 
     def _words(self, name: Any) -> list[Any]:
         words = json.loads(self._bytes(name))
         if not isinstance(words, list) or not all(w is None or isinstance(w, bool | int | float | str) for w in words):
-            raise UnreadableError("words that are no words")
+            raise UnreadableError("a list of other values than strings and numbers")
         return words
 
     def _array(self, node: Any) -> np.ndarray:
@@ -256,7 +244,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def _fits_parts(value: Any, origin: Any, parts: tuple[Any, ...]) -> bool:
-    """Tell whether a value is of a type that is made of others."""
+    """Tell whether a value is of a generic type."""
     if origin in (Union, UnionType):
         return any(fits(value, part) for part in parts)
     if origin is Literal:
@@ -275,7 +263,7 @@ def _fits_parts(value: Any, origin: Any, parts: tuple[Any, ...]) -> bool:
 
 def _word(text: Any, pattern: re.Pattern[str]) -> str:
     if not isinstance(text, str) or not pattern.fullmatch(text):
-        raise UnreadableError(f"{str(text)[:60]!r}, which is no name here")
+        raise UnreadableError(f"the invalid name {str(text)[:60]!r}")
     return text
 
 

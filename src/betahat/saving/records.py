@@ -1,4 +1,4 @@
-"""What a record is to a file: its class's name, and its fields."""
+"""What a file holds of a record: the name of its class, and its fields."""
 
 from __future__ import annotations
 
@@ -8,50 +8,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-# The kinds of nodes that another node may refer to, by the number of such nodes that were whole before.
+# The kinds of nodes that other nodes may refer to, by their number in order of completion.
 SHARED = frozenset({"record", "tensor", "array", "object", "labels", "range", "levels", "series", "frame"})
-# How time zones and frequencies are written; a zone is looked up by its name, and never as a file's.
+# How time zones and frequencies are written; a zone may be looked up by name, but never as a path to a file.
 ZONE = re.compile(r"(?!dateutil)[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}|UTC[+-]\d\d:\d\d")
 FREQUENCY = re.compile(r"[A-Za-z0-9-]{1,20}")
 
 
 class Stored(ABC):
-    """A class that is no dataclass, and tells which attributes make it.
-
-    Attributes
-    ----------
-    stored : tuple of str
-        Their names.
-    """
+    """A class, not a dataclass, whose attributes named in `stored` make up the object."""
 
     stored: ClassVar[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Older:
-    """How what an older version wrote is read.
+    """How records of an older version are read."""
 
-    Attributes
-    ----------
-    records : mapping
-        A record's old name -> a function of its old fields, which returns its name and its fields of today.
-    members : mapping
-        An enumeration's old name -> a function of a member's name, which returns what stands for it today.
-    """
-
+    # A record's old name -> a function from its old fields to today's name and fields.
     records: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = field(default_factory=dict)
+    # An enumeration's old name -> a function from the name of a member to what replaces it.
     members: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
 
 
 def fields_of(cls: type) -> tuple[str, ...] | None:
-    """Return the names of the fields that a file holds of a class; None of a class that is no record."""
+    """Return the names of the fields of a class that are saved, or None if the class is not a record."""
     if issubclass(cls, Stored):
         return cls.stored
     return tuple(entry.name for entry in fields(cls) if _is_stored(entry)) if is_dataclass(cls) else None
 
 
 def needed_of(cls: type) -> frozenset[str]:
-    """Return the names of the fields of a record without which it cannot be made: a file of before may lack those with a default."""
+    """Return the names of the fields that a file must contain; older files may lack fields that have a default."""
     names = frozenset(fields_of(cls) or ())
     if not is_dataclass(cls):
         return names
@@ -59,7 +47,7 @@ def needed_of(cls: type) -> frozenset[str]:
 
 
 def made(cls: type, values: dict[str, Any]) -> Any:
-    """Make a record of its fields."""
+    """Create a record from its fields."""
     if not issubclass(cls, Stored):
         return cls(**values)
     record = cls.__new__(cls)

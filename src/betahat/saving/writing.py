@@ -1,4 +1,4 @@
-"""Records, tensors, labels and dataframes become a tree that JSON can hold, and named tensors beside it."""
+"""Records, tensors, labels and dataframes become a tree that JSON can hold, and named tensors."""
 
 from __future__ import annotations
 
@@ -24,22 +24,16 @@ from betahat.errors import BetahatWarning, DataError, listed, user_level
 from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of
 
 _KINDS = "biufmM"
-# A longer list of words and numbers stands beside the tree.
+# Longer lists of strings and numbers are stored outside the tree.
 _LONG = 64
 
 
 class UnstorableError(TypeError):
-    """A value that is neither number nor word."""
+    """A value that is neither a number nor a string."""
 
 
 class Writer:
-    """What a file is made of.
-
-    Attributes
-    ----------
-    tensors : dict of str to Tensor
-        By the names that the tree has for them.
-    """
+    """Collects the contents of a file: a tree, and tensors by the names by which the tree refers to them."""
 
     def __init__(self) -> None:
         """Begin an empty file."""
@@ -51,31 +45,31 @@ class Writer:
         self._as_text = False
 
     def node(self, value: Any) -> Any:
-        """Return the tree of a value; of one that was met before, the place where it stands."""
+        """Return the tree of a value, or, if the value has been written before, a reference to it."""
         if id(value) in self._places:
             return {"same": self._places[id(value)]}
         found = tree(value, self)
         if isinstance(found, dict) and next(iter(found)) in SHARED:
             self._places[id(value)] = len(self._places)
-            self._held.append(value)  # so that no other object gets its id
+            self._held.append(value)  # so that no other object can get its id
         return found
 
     def say_what_is_missing(self) -> None:
-        """Say what could not be stored as it is."""
-        said = []
+        """Warn of what could not be saved as it is."""
+        losses = []
         if self._left_out:
-            said.append(f"the data's columns {listed(self._left_out)} were left out, and with_cov cannot look them up")
+            losses.append(f"the columns {listed(self._left_out)} were left out, so with_cov cannot use them")
         if self._as_text:
-            said.append("the rows' labels were stored as text")
-        if said:
+            losses.append("the labels of rows were saved as strings")
+        if losses:
             warnings.warn(
-                f"A file holds numbers and words, and these results hold other objects: {'; '.join(said)}.",
+                f"A file can only hold numbers and strings, but these results contain other objects: {'; '.join(losses)}.",
                 BetahatWarning,
                 stacklevel=user_level(),
             )
 
     def named(self, tensor: Tensor) -> str:
-        """Take a contiguous tensor, and return the name it gets."""
+        """Store a contiguous tensor, and return its name."""
         name = f"t{len(self.tensors)}"
         storage = tensor.untyped_storage().data_ptr()
         self.tensors[name] = (
@@ -85,22 +79,16 @@ class Writer:
         return name
 
     def content(self, content: bytes) -> str:
-        """Take bytes, and return the name they get."""
+        """Store bytes, and return their name."""
         return self.named(torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy()))
 
     def words(self, values: list[Any]) -> str:
-        """Take words and numbers, and return the name they get.
-
-        Raises
-        ------
-        UnstorableError
-            Another object is among them.
-        """
+        """Store a list of strings and numbers, and return its name; an `UnstorableError` if it contains anything else."""
         text = json.dumps([_word(value) for value in values], separators=(",", ":"))
         return self.content(text.encode())
 
     def column(self, values: Any) -> Any:
-        """Return the tree of a column of pandas'."""
+        """Return the tree of a pandas array."""
         kind = values.dtype
         if isinstance(kind, pd.CategoricalDtype):
             codes = tree(np.asarray(values.codes), self)
@@ -123,30 +111,17 @@ class Writer:
         return {"column": self.words(plain), "dtype": str(kind)}
 
     def left_out(self, column: Any) -> None:
-        """Note a column of the user's data that no file can hold."""
+        """Note a column of the user's data that cannot be saved."""
         self._left_out.append(str(column))
 
     def as_text(self) -> None:
-        """Note that labels were turned into text."""
+        """Note that labels were converted to strings."""
         self._as_text = True
 
 
 @singledispatch
 def tree(value: Any, writer: Writer) -> Any:
-    """Return what JSON can hold of a value: itself, or a dict whose first key is its kind.
-
-    Parameters
-    ----------
-    value : object
-        Its type decides the kind.
-    writer : Writer
-        Takes the tensors, and knows what was met before.
-
-    Raises
-    ------
-    DataError
-        It is code, or an object of the user's own.
-    """
+    """Return a value as JSON can hold it: itself, or a dict whose first key is its kind; a `DataError` for code and objects of the user's own."""
     cls = type(value)
     names = fields_of(cls)
     if names is not None and cls.__module__.partition(".")[0] == "betahat":
@@ -156,8 +131,8 @@ def tree(value: Any, writer: Writer) -> Any:
     if is_series(value):
         return tree(to_pandas(value, None).iloc[:, 0], writer)
     raise DataError(
-        f"These results hold a {cls.__name__}, which is code or an object of your own, and a file holds numbers and words; switch to a "
-        "covariance of betahat's with with_cov, or use pickle."
+        f"These results contain a {cls.__name__}, which is code or an object of your own, but a file can only hold numbers and strings; switch to "
+        "one of betahat's covariances with with_cov, or use pickle."
     )
 
 
@@ -277,4 +252,4 @@ def _word(value: Any) -> Any:
     plain = value.item() if isinstance(value, np.generic) else value
     if plain is None or isinstance(plain, bool | int | float | str):
         return plain
-    raise UnstorableError(f"{type(plain).__name__} is neither number nor word")
+    raise UnstorableError(f"{type(plain).__name__} is neither a number nor a string")

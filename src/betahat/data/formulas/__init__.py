@@ -1,1 +1,1 @@
-"""A formula and a dataframe become the columns of a design."""
+"""Formulas: a formula and a dataframe become the columns of a design."""

@@ -1,7 +1,7 @@
-"""Expressions of Python in a formula: how they are spelled, which names they use, and what they are worth.
+"""Python expressions in a formula: how they are spelled, which names they use, and their values.
 
-formulaic evaluates the head of each call once more, while it looks for names, before anything is checked, and patsy looks names up in
-columns first. Here names are read off the text, and nothing is evaluated but the whole expression, once.
+In search of names, formulaic evaluates the head of each call before anything has been checked, and patsy looks names up among the columns
+first. Here names are read from the text, and nothing but the whole expression is evaluated, once.
 """
 
 from __future__ import annotations
@@ -30,52 +30,37 @@ _QUOTED = re.compile(rf"{_STRING}|`([^`]*)`")
 
 
 class ReasonError(Exception):
-    """Why an expression cannot be read or evaluated; who knows the whole formula makes a sentence of it."""
+    """Why an expression cannot be read or evaluated; the caller, who knows the whole formula, turns it into a sentence."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Where the names of an expression are looked up.
+    """Where the names of an expression are looked up."""
 
-    Attributes
-    ----------
-    columns : mapping
-        The data's columns, by their names.
-    context : mapping
-        The caller's variables.
-    functions : mapping
-        The transformations that every formula knows.
-    """
-
-    columns: Mapping[str, Any]
-    context: Mapping[str, Any]
-    functions: Mapping[str, Any]
+    columns: Mapping[str, Any]  # of the data, by name
+    context: Mapping[str, Any]  # variables of the caller
+    functions: Mapping[str, Any]  # the transformations that every formula knows
 
     def find(self, name: str, use: str) -> Any:
-        """Return what a name stands for: a column, the caller's, a transformation's or Python's own.
+        """Return what a name stands for: a column, a variable of the caller, a transformation, or a Python builtin.
 
-        A name that is called is none of a column or a number, and one before a dot is a module if there is such a module.
-
-        Raises
-        ------
-        ReasonError
-            Nobody has the name.
+        For a name that is called, the first of them that is callable is taken; for a name before a dot, a module or class if there is one.
         """
         layers = [self.columns, self.context, self.functions, vars(builtins)]
-        found = [layer[name] for layer in layers if name in layer]
-        if not found:
+        meanings = [layer[name] for layer in layers if name in layer]
+        if not meanings:
             raise ReasonError(f"{name!r} is neither in the data nor one of the caller's variables")
         match use:
             case "called":
-                return next((value for value in found if callable(value)), found[0])
+                return next((value for value in meanings if callable(value)), meanings[0])
             case "root":
                 others = [layer[name] for layer in layers[1:3] if name in layer]
-                return next((value for value in others if ismodule(value) or isinstance(value, type)), found[0])
-        return found[0]
+                return next((value for value in others if ismodule(value) or isinstance(value, type)), meanings[0])
+        return meanings[0]
 
 
 def unquoted(code: str) -> tuple[str, dict[str, str]]:
-    """Put an identifier in the place of each name in backticks; return the code and the names by their identifiers."""
+    """Replace each name in backticks by an identifier; return the code, and the names by their identifiers."""
     aliases: dict[str, str] = {}
 
     def identifier(match: re.Match[str]) -> str:
@@ -95,29 +80,23 @@ def unquoted(code: str) -> tuple[str, dict[str, str]]:
 
 
 def is_plain(name: str) -> bool:
-    """Tell whether a name needs no backticks."""
+    """Tell whether a name can be written without backticks."""
     return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def bare(name: str) -> str:
-    """Return a name without the backticks around it."""
+    """Return a name without surrounding backticks."""
     return name[1:-1] if len(name) > 1 and name[0] == name[-1] == "`" else name
 
 
 def spelled(code: str) -> str:
-    """Spell an expression as patsy does: its own words and quotation marks, and blanks in their places.
-
-    Raises
-    ------
-    ReasonError
-        It is no expression of Python.
-    """
+    """Return an expression as patsy prints it, with its own spacing, in which words and quotation marks are kept."""
     plain, aliases = unquoted(code)
     parsed(plain)
     try:
         pieces = [(kind, _quoted(text, aliases)) for kind, text, _ in tokens.python_tokenize(plain)]
     except patsy.PatsyError as error:
-        raise ReasonError(f"{code!r} is no expression of Python") from error
+        raise ReasonError(f"{code!r} is not a Python expression") from error
     return str(tokens.pretty_untokenize(pieces))
 
 
@@ -127,22 +106,16 @@ def _quoted(text: str, aliases: Mapping[str, str]) -> str:
 
 
 def parsed(plain: str) -> ast.Expression:
-    """Parse an expression without backticks.
-
-    Raises
-    ------
-    ReasonError
-        It is no expression of Python.
-    """
+    """Parse an expression without backticks."""
     try:
         return ast.parse(plain, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error).partition(" (<")[0]
-        raise ReasonError(f"{plain[:200]!r} is no expression of Python ({reason})") from error
+        raise ReasonError(f"{plain[:200]!r} is not a Python expression ({reason})") from error
 
 
 def names_in(code: str) -> set[str]:
-    """Return the names that an expression looks up, those in Q("...") among them; nothing is evaluated."""
+    """Return the names that an expression looks up, including those in Q("..."), without evaluating anything."""
     plain, aliases = unquoted(code)
     tree = parsed(plain)
     names = {aliases.get(node.id, node.id) for node, _ in _uses(tree)}
@@ -154,7 +127,7 @@ def names_in(code: str) -> set[str]:
 
 
 def values_in(code: str) -> set[str]:
-    """Return the names that stand for values in an expression, neither called nor before a dot."""
+    """Return the names that stand for values in an expression: neither called nor before a dot."""
     plain, aliases = unquoted(code)
     return {aliases.get(node.id, node.id) for node, use in _uses(parsed(plain)) if use == "value"}
 
@@ -162,32 +135,15 @@ def values_in(code: str) -> set[str]:
 def value_of(
     code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any, read: Callable[[Any], Any]
 ) -> tuple[Any, set[str]]:
-    """Evaluate an expression.
+    """Evaluate an expression; return its value and the names of the columns that it uses.
 
-    Parameters
-    ----------
-    code : str
-        The expression.
-    scope : Scope
-        Where names are looked up.
-    state : mapping
-        What transformations have learnt, by their calls; they learn what is not there yet.
-    spec : formulaic.ModelSpec
-        For the transformations.
-    read : callable
-        How a vector enters, of the data, the caller or an intermediate step.
-
-    Returns
-    -------
-    value : object
-        A column, several, or a number.
-    columns : set of str
-        The names of the columns that it uses.
+    Transformations keep what they learn from the data in `state`, by call, and are passed `spec`, formulaic's ModelSpec. `read` converts each
+    vector that enters, from the data, from the caller or from an intermediate step.
     """
     plain, aliases = unquoted(code)
     tree = parsed(plain)
     calls = [(key_of(node, aliases), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    found: dict[str, Any] = {"__builtins__": {}, _READ: read}
+    variables: dict[str, Any] = {"__builtins__": {}, _READ: read}
     used = set()
     for node, use in list(_uses(tree)):
         name = aliases.get(node.id, node.id)
@@ -195,22 +151,22 @@ def value_of(
         if name in scope.columns and value is scope.columns[name]:
             used.add(name)
         node.id = f"_{use}_{node.id}"
-        found[node.id] = read(value)
+        variables[node.id] = read(value)
     for place, (key, call) in enumerate(calls):
-        if getattr(_head(call.func, found), "__is_stateful_transform__", False):
-            given = {"_state": state.setdefault(key, {}), "_context": scope, "_metadata": None, "_spec": spec}
-            for option, value in given.items():
-                found[f"{option}_{place}"] = value
+        if getattr(_head(call.func, variables), "__is_stateful_transform__", False):
+            options = {"_state": state.setdefault(key, {}), "_context": scope, "_metadata": None, "_spec": spec}
+            for option, value in options.items():
+                variables[f"{option}_{place}"] = value
                 call.keywords.append(ast.keyword(option, ast.Name(f"{option}_{place}", ast.Load())))
     code_of = compile(ast.fix_missing_locations(_Reader().visit(tree)), "<formula>", "eval")
-    return eval(code_of, found), used
+    return eval(code_of, variables), used
 
 
 class _Reader(ast.NodeTransformer):
-    """Has what a call, an attribute or an item is read."""
+    """Wraps each call, attribute and item of an expression in a call of `read`."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Have a node read, after those in it."""
+        """Wrap a node, after the nodes inside it."""
         ast.NodeTransformer.generic_visit(self, node)
         if isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
             return ast.Call(ast.Name(_READ, ast.Load()), [node], [])
@@ -218,7 +174,7 @@ class _Reader(ast.NodeTransformer):
 
 
 def former_keys(code: str) -> dict[str, str]:
-    """Return the keys of an expression's calls by those in files of before, where names in backticks had lost these."""
+    """Return the keys of an expression's calls by the keys of older files, in which names in backticks had lost them."""
     plain, aliases = unquoted(code)
     calls = [node for node in ast.walk(parsed(plain)) if isinstance(node, ast.Call)]
     return {key_of(node, {}): key_of(node, aliases) for node in calls}
@@ -234,21 +190,21 @@ def key_of(call: ast.Call, aliases: Mapping[str, str]) -> str:
 
 
 def _uses(tree: ast.AST) -> Iterator[tuple[ast.Name, str]]:
-    """Return the names that are looked up, and whether they are called, stand before a dot, or are a value."""
-    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    own |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    """Yield the names that are looked up, and how each is used: "called", "root" (before a dot) or "value"."""
+    local = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    local |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     heads = {id(node.func): "called" for node in ast.walk(tree) if isinstance(node, ast.Call)}
     roots = {id(node.value): "root" for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id not in own:
+        if isinstance(node, ast.Name) and node.id not in local:
             yield node, heads.get(id(node)) or roots.get(id(node)) or "value"
 
 
-def _head(node: ast.expr, found: Mapping[str, Any]) -> Any:
-    """Return what is called, where that is a name, or a name in a module."""
+def _head(node: ast.expr, variables: Mapping[str, Any]) -> Any:
+    """Return what is called, if it is a name, or a name in a module."""
     match node:
         case ast.Name():
-            return found.get(node.id)
-        case ast.Attribute(value=ast.Name(id=root)) if ismodule(found.get(root)):
-            return getattr(found[root], node.attr, None)
+            return variables.get(node.id)
+        case ast.Attribute(value=ast.Name(id=root)) if ismodule(variables.get(root)):
+            return getattr(variables[root], node.attr, None)
     return None

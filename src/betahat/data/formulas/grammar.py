@@ -1,4 +1,4 @@
-"""The grammar of formulas: formulaic's operators between expressions that are read as patsy reads them."""
+"""The grammar of formulas: formulaic's operators, between expressions that are read as patsy reads them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PLUS, _MINUS = Token("+", kind="operator"), Token("-", kind="operator")
 
 
 class _Operators(DefaultOperatorResolver):  # type: ignore[misc]
-    """formulaic's operators, with a power that costs what it makes: formulaic writes down every product of as many terms."""
+    """formulaic's operators, with a power that costs no more than it produces: formulaic's enumerates all products of as many terms."""
 
     @property
     def operators(self) -> list[Operator]:
@@ -47,34 +47,28 @@ class _Operators(DefaultOperatorResolver):  # type: ignore[misc]
 
 
 def _power(terms: OrderedSet[Term], exponent: OrderedSet[Term]) -> OrderedSet[Term]:
-    """Return the products of up to so many terms; where one more makes none that is new, there are no others."""
+    """Return the products of up to `exponent` terms, stopping as soon as another factor adds no new product."""
     written = ":".join(factor.expr for term in exponent for factor in term.factors)
     if not re.fullmatch("0*[1-9][0-9]*", written):
-        raise ReasonError(f"the exponent {shown(written)} is no whole number of one or more")
-    products, made = terms, 1
-    while made < int(written):
+        raise ReasonError(f"the exponent {shown(written)} is not a positive whole number")
+    products, degree = terms, 1
+    while degree < int(written):
         grown = OrderedSet(product * term for product in products for term in terms)
         if list(grown) == list(products):
             break
-        products, made = grown, made + 1
+        products, degree = grown, degree + 1
     return products
 
 
 class Parser(DefaultFormulaParser):  # type: ignore[misc]
-    """formulaic's parser, for which what stands between two operators is one expression of Python."""
+    """formulaic's parser, in which whatever stands between two operators is one Python expression."""
 
     def __init__(self) -> None:
         DefaultFormulaParser.__init__(self, operator_resolver=_Operators())
         self._tokens: dict[str, list[Token]] = {}
 
     def get_tokens_from_formula(self, formula: str, *, context: MutableMapping[str, Any]) -> list[Token]:
-        """Split a formula, with the constant that it does not write.
-
-        Raises
-        ------
-        ReasonError
-            A bracket or a quotation mark that is not closed, or what is no expression.
-        """
+        """Split a formula into tokens, adding the implicit constant."""
         context["__formulaic_variables_used_lhs__"] = []
         if formula in self._tokens:
             return [copy(token) for token in self._tokens[formula]]
@@ -122,7 +116,7 @@ def _tokens(formula: str) -> Iterator[Token]:
             if piece.kind == "open":
                 closers.append(_CLOSED_BY[piece.text])
             elif piece.kind == "close" and piece.text != closers.pop():
-                raise ReasonError(f"a bracket is closed by another, {piece.text!r}")
+                raise ReasonError(f"a bracket is closed by one of another kind, {piece.text!r}")
         elif piece.kind in ("operator", "close") or (piece.text == "(" and not operand):
             yield from _operand(formula, operand)
             operand = []
@@ -150,14 +144,14 @@ def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:
             text = text[1:-1]
         yield _token(spelled(text), "python", formula, start, stop)
     elif first.kind == "name":
-        # A name that must be quoted stays so, or `1` were the constant, and `a:b` the product of a and b.
+        # A name that needs quoting stays quoted: otherwise `1` would be the constant, and `a:b` the product of a and b.
         yield _token(bare(text) if is_plain(bare(text)) else text, "name", formula, start, stop)
     elif text == ".":
         yield _token(text, "operator", formula, start, stop)
     elif first.kind in ("number", "string"):
         yield _token(text, "value", formula, start, stop)
     else:
-        raise ReasonError(f"{shown(text)} is no name, number or operator")
+        raise ReasonError(f"{shown(text)} is not a name, a number or an operator")
 
 
 def _token(text: str, kind: str, formula: str, start: int, stop: int) -> Token:

@@ -1,7 +1,7 @@
-"""Which expressions of a formula that came from a file may be evaluated: those that plainly compute with columns and numbers.
+"""Which expressions of a formula from a file may be evaluated: those that evidently only compute with columns and numbers.
 
-One pass over an expression tells that each part of it is known, and how many columns it makes, so that nothing is larger than what the
-file itself names.
+One pass over an expression checks that all of its parts are known, and counts the columns that it produces, so that nothing becomes larger
+than the file itself says.
 """
 
 from __future__ import annotations
@@ -11,27 +11,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from betahat.data.formulas.allowed import ARGUMENTS, BITS, MODULES, Names, is_number
 from betahat.data.formulas.expressions import key_of, unquoted
-from betahat.lazy import lazily
 
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazily("pandas")
-
-# How many arguments each of NumPy's functions takes before one is what it writes into; those of whole matrices are left out.
-_ARGUMENTS = {
-    **{
-        f"np.{name}": f.nin
-        for name, f in vars(np).items()
-        if isinstance(f, np.ufunc) and f.nout == 1 and f.signature is None
-    },
-    **{"np.where": 3, "np.clip": 3, "np.round": 2, "abs": 1, "float": 1},
-}
 _WHERE = "np.where"
 _OPTIONS = frozenset({"decimals", "a_min", "a_max", "min", "max"})
 _LOGARITHMS = frozenset({"log", "log10", "log2", "exp", "exp2"})
@@ -42,104 +28,30 @@ _CODINGS = frozenset({"Treatment", "Poly", "Sum", "Helmert", "Diff"}) | {
     f"contr.{name}" for name in ("helmert", "poly", "sum", "treatment", "SAS", "diff")
 }
 _INDICATORS = frozenset({"Treatment", "contr.treatment", "contr.SAS"})
-_KNOWN = _BASES | _SCALES | _CODINGS | _ARGUMENTS.keys() | {"I", "C", "Q", "lag", "round"}
+_KNOWN = _BASES | _SCALES | _CODINGS | ARGUMENTS.keys() | {"I", "C", "Q", "lag", "round"}
 _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-# formulaic once put the words of a call into a string of code, out of which a quotation mark might break.
+# formulaic used to paste the strings of a call into code, which a quotation mark could break out of.
 _WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
-# Bounds: of a basis and of the levels of a contrast, whose matrices are square; of a spline's degree, each of which is a pass over its
-# columns; of an expression's letters, and of the columns and the depth that are held at once while it is evaluated.
+# Bounds: on the columns of a basis and the levels of a square contrast matrix, and on the columns held at once during evaluation; on the
+# degree of a spline, which costs a pass over its columns each; on the length of an expression; on its depth.
 _LARGEST, _DEGREE, _LONGEST, _DEEPEST = 1000, 30, 10_000, 50
-# Python's integers grow without end where NumPy's have 64 bits.
-_BITS = 62
-MODULES = {"np": np, "numpy": np}
-
-
-def is_numpys(value: Any) -> bool:
-    """Tell whether a value is a function of NumPy's that computes a number from numbers."""
-    return isinstance(value, np.ufunc) and f"np.{value.__name__}" in _ARGUMENTS
-
-
-def functions_of(names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the functions of NumPy's among those that a file names."""
-    return {alias: getattr(np, name) for alias, name in names.items() if f"np.{name}" in _ARGUMENTS}
-
-
-@dataclass(frozen=True)
-class Names:
-    """What an expression may name.
-
-    Attributes
-    ----------
-    columns : frozenset of str
-        Columns of the data.
-    numbers : frozenset of str
-        Those of them that hold numbers or times, and the user's own numbers.
-    context : mapping
-        The user's own numbers and words.
-    functions : mapping of str to str
-        Functions of NumPy's, and their names there.
-    lost : frozenset of str
-        What no file can hold.
-    """
-
-    columns: frozenset[str]
-    numbers: frozenset[str]
-    context: Mapping[str, Any]
-    functions: Mapping[str, str]
-    lost: frozenset[str]
-
-    def is_value(self, name: str) -> bool:
-        """Tell whether a name stands for a column, a number or a word."""
-        return name not in self.lost and (name in self.columns or name in self.context)
-
-
-def names_of(
-    frame: pd.DataFrame, context: Mapping[str, Any], functions: Mapping[str, str], lost: tuple[str, ...]
-) -> Names:
-    """Return what an expression may name, beside the functions that are always known."""
-    kinds = dict(zip(map(str, frame.columns), frame.dtypes, strict=True))
-    numbers = {name for name, kind in kinds.items() if kind.kind in "biufmM"}
-    numbers |= {name for name, value in context.items() if name not in kinds and _is_number(value)}
-    return Names(frozenset(kinds), frozenset(numbers), context, functions, frozenset(lost))
 
 
 @dataclass(frozen=True)
 class Made:
-    """What an expression makes.
+    """What an expression produces."""
 
-    Attributes
-    ----------
-    columns : int
-        How many, of numbers.
-    is_numeric, is_column : bool
-        Whether it is numbers, and whether these are NumPy's, a row of the data each.
-    bits : int
-        How long a whole number of Python's it can be.
-    spans : bool
-        Whether its columns add up to a constant, so that a part of a term may lack the first.
-    levels, contrasts : int or None
-        Of a category, its levels and the columns of a matrix of contrasts, where the expression has them.
-    is_square : bool
-        Whether its contrasts are a matrix of levels by levels.
-    """
-
-    columns: int = 1
+    columns: int = 1  # how many columns of numbers
     is_numeric: bool = True
-    is_column: bool = True
-    bits: int = 0
-    spans: bool = False
-    levels: int | None = None
-    contrasts: int | None = None
-    is_square: bool = False
+    is_column: bool = True  # whether the numbers are NumPy's, one for each row of the data
+    bits: int = 0  # how long it can be as a Python integer
+    spans: bool = False  # whether its columns add up to a constant, so that a part of a term may omit the first
+    levels: int | None = None  # of a category, if the expression states them
+    contrasts: int | None = None  # the columns of a contrast matrix, if the expression has one
+    is_square: bool = False  # whether its contrast matrix is levels by levels
 
     def width(self, levels: int | None, reduced: bool) -> int:
-        """Return how many columns it makes in a part of a term, for a category of so many levels, or for numbers.
-
-        Raises
-        ------
-        HarmError
-            Its contrasts are too large a matrix.
-        """
+        """Return its number of columns in a part of a term, for a category of so many levels (None for numbers)."""
         if levels is None:
             return self.columns - (reduced and self.spans)
         levels = max(levels, self.levels or 0)
@@ -153,7 +65,7 @@ class HarmError(Exception):
 
 
 def harm(expression: str, names: Names) -> str | None:
-    """Return the part of an expression that is not known to be harmless; None where there is none."""
+    """Return the part of an expression that is not known to be harmless, or None."""
     try:
         made_by(expression, names, {})
     except HarmError as error:
@@ -162,27 +74,11 @@ def harm(expression: str, names: Names) -> str | None:
 
 
 def made_by(expression: str, names: Names, learnt: Mapping[str, Any]) -> Made:
-    """Return what an expression makes, without evaluating it.
+    """Return what a factor of a formula produces, without evaluating it; `learnt` is what its transformations learnt from the data of the fit.
 
-    Parameters
-    ----------
-    expression : str
-        A factor of a formula.
-    names : Names
-        What it may name.
-    learnt : mapping
-        What its transformations know of the data of the fit, by their calls.
-
-    Raises
-    ------
-    HarmError
-        A part of it is not known to be harmless.
-
-    Notes
-    -----
-    What is known: columns, numbers and words; arithmetic and comparison; functions of NumPy's of each number; formulaic's
-    transformations. Arithmetic is of numbers of 64 bits alone: words, lists and Python's own integers times a number fill a memory.
-    Sizes are plain numbers, not computed ones.
+    Known to be harmless are columns, numbers and strings, arithmetic and comparisons, NumPy's elementwise functions, and formulaic's
+    transformations. Arithmetic is restricted to 64-bit numbers: a number times a string, a list or a Python integer could fill the memory.
+    Sizes must be literal numbers, not computed ones.
     """
     if len(expression) > _LONGEST or re.search(r"[\n\r\\#]", expression):
         raise HarmError(expression[:100])
@@ -208,9 +104,9 @@ class _Reading:
         self.held = 0
 
     def made(self, node: ast.expr, depth: int) -> Made:
-        """Return what a node makes."""
+        """Return what a node produces."""
         if depth > _DEEPEST:
-            raise HarmError("an expression in so many brackets")
+            raise HarmError("an expression nested so deeply")
         match node:
             case ast.Constant(value=value):
                 return self._written(value, node)
@@ -230,7 +126,7 @@ class _Reading:
     def _written(self, value: Any, node: ast.expr) -> Made:
         if value is None or (isinstance(value, str) and _WORDS.fullmatch(value)):
             return Made(is_numeric=False, is_column=False)
-        if not _is_number(value) or not math.isfinite(value):
+        if not is_number(value) or not math.isfinite(value):
             raise _harmful(node)
         return Made(is_column=False, bits=_bits(value))
 
@@ -242,14 +138,14 @@ class _Reading:
         return Made(is_numeric=name in self.names.numbers, is_column=False, bits=_bits(self.names.context[name]))
 
     def _joined(self, parts: Sequence[Made], node: ast.expr) -> Made:
-        """Return the numbers that are made of several values, one for each row."""
+        """Return the result of combining several values row by row."""
         if any(part.levels is not None or part.contrasts is not None for part in parts):
             raise _harmful(node)
         columns = max(part.columns for part in parts)
         return Made(columns, is_column=any(part.is_column for part in parts), bits=sum(part.bits for part in parts))
 
     def _computed(self, node: ast.BinOp, depth: int) -> Made:
-        """Go down the left of a sum, of which one value is held at a time."""
+        """Follow the left operands of a sum without recursion, holding one value at a time."""
         steps: list[ast.BinOp] = []
         left: ast.expr = node
         while isinstance(left, ast.BinOp):
@@ -261,7 +157,7 @@ class _Reading:
             both = self._joined([made, other], step)
             if not (made.is_numeric and other.is_numeric) or isinstance(step.op, ast.MatMult):
                 raise _harmful(step)
-            if not both.is_column and (both.bits > _BITS or isinstance(step.op, ast.Pow | ast.LShift)):
+            if not both.is_column and (both.bits > BITS or isinstance(step.op, ast.Pow | ast.LShift)):
                 raise _harmful(step)
             made = both
         return made
@@ -273,7 +169,7 @@ class _Reading:
             raise _harmful(node)
         if any(isinstance(part, ast.Starred) for part in node.args):
             raise _harmful(node)
-        if function in _ARGUMENTS:
+        if function in ARGUMENTS:
             made = self._of_numbers(function, node, options, depth)
         elif function == "Q":
             made = self._quoted(node)
@@ -288,9 +184,9 @@ class _Reading:
         return made
 
     def _of_numbers(self, function: str, node: ast.Call, options: Mapping[Any, ast.expr], depth: int) -> Made:
-        """Return what a function of each number makes."""
+        """Return what an elementwise function produces."""
         nodes = [*node.args, *options.values()]
-        if not nodes or len(node.args) > _ARGUMENTS[function] or not options.keys() <= _OPTIONS:
+        if not nodes or len(node.args) > ARGUMENTS[function] or not options.keys() <= _OPTIONS:
             raise _harmful(node)
         parts = [self.made(part, depth + 1) for part in nodes]
         if not all(
@@ -329,26 +225,26 @@ class _Reading:
                 raise _harmful(node)
 
     def _basis(self, function: str, node: ast.Call, others: list[ast.expr], options: Mapping[Any, ast.expr]) -> Made:
-        """Return how many columns a spline or a polynomial has: of what it learnt, else of what it is told."""
+        """Return the columns of a spline or polynomial: as many as it has learnt, otherwise as its arguments say."""
         order = {
             "poly": ("degree", "raw"),
             "bs": ("df", "knots", "degree", "include_intercept", "lower_bound", "upper_bound", "extrapolation"),
         }.get(function, ("df", "knots", "lower_bound", "upper_bound", "constraints", "extrapolation"))
         if len(others) > len(order):
             raise _harmful(node)
-        given = {**dict(zip(order, others, strict=False)), **options}
+        arguments = {**dict(zip(order, others, strict=False)), **options}
         state = self._state(node)
         self._check_learnt(
             state, node, {"knots", "lower_bound", "upper_bound", "constraints", "cyclic", "alpha", "norms2"}
         )
-        degree = self._size(given["degree"]) if "degree" in given else {"poly": 1, "bs": 3}.get(function, 0)
+        degree = self._size(arguments["degree"]) if "degree" in arguments else {"poly": 1, "bs": 3}.get(function, 0)
         if function == "poly":
             columns = degree
         else:
             knots = state.get("knots")
-            inner = given.get("knots")
-            told = self._size(given["df"]) if "df" in given and not _is_none(given["df"]) else None
-            whole = self._truth(given["include_intercept"]) if "include_intercept" in given else False
+            inner = arguments.get("knots")
+            df = self._size(arguments["df"]) if "df" in arguments and not _is_none(arguments["df"]) else None
+            whole = self._truth(arguments["include_intercept"]) if "include_intercept" in arguments else False
             if function == "bs" and degree > _DEGREE:
                 raise _harmful(node)
             if knots is not None and function == "bs":
@@ -356,8 +252,8 @@ class _Reading:
             elif knots is not None:
                 constraints = state.get("constraints")
                 columns = len(knots) - (function == "cc") - (0 if constraints is None else len(constraints))
-            elif told is not None:
-                columns = told
+            elif df is not None:
+                columns = df
             else:
                 columns = (0 if inner is None else self._length(inner)) + (degree + whole if function == "bs" else 2)
             if max(columns, len(knots or ())) > _LARGEST:
@@ -368,15 +264,17 @@ class _Reading:
         return Made(columns)
 
     def _category(self, node: ast.Call, others: list[ast.expr], options: Mapping[Any, ast.expr]) -> Made:
-        """Return what is known of a category: its levels come from the fit."""
+        """Return what is known about a category, whose levels come from the fit."""
         order = ("contrast", "levels")
         if len(others) > len(order) or not options.keys() <= {*order, "contrasts", "spans_intercept"}:
             raise _harmful(node)
-        given = {**dict(zip(order, others, strict=False)), **options}
-        contrast = given.pop("contrasts", given.pop("contrast", None))
-        levels = self._length(given["levels"]) if "levels" in given and not _is_none(given["levels"]) else None
-        if "spans_intercept" in given:
-            self._truth(given["spans_intercept"])
+        arguments = {**dict(zip(order, others, strict=False)), **options}
+        contrast = arguments.pop("contrasts", arguments.pop("contrast", None))
+        levels = None
+        if "levels" in arguments and not _is_none(arguments["levels"]):
+            levels = self._length(arguments["levels"])
+        if "spans_intercept" in arguments:
+            self._truth(arguments["spans_intercept"])
         if contrast is None or _is_none(contrast):
             return Made(is_numeric=False, levels=levels or 0)
         head = contrast.func if isinstance(contrast, ast.Call) else contrast
@@ -393,7 +291,7 @@ class _Reading:
         return Made(is_numeric=False, levels=levels or 0, contrasts=matrix.shape[1])
 
     def _function(self, node: ast.expr) -> str | None:
-        """Return the name of a function that may be called, such as np.log, whatever the file calls it; None of another node."""
+        """Return the name of a function that may be called, such as np.log, whatever the file calls it, or None."""
         root = node.value if isinstance(node, ast.Attribute) else node
         if not isinstance(root, ast.Name) or root.id in self.names.lost or root.id in self.names.context:
             return None
@@ -414,24 +312,24 @@ class _Reading:
         return state
 
     def _check_learnt(self, state: Mapping[str, Any], node: ast.Call, known: set[str]) -> None:
-        """Refuse what no transformation has learnt: matrices that spread over the rows."""
+        """Refuse a state that no transformation produces, such as matrices that would be broadcast over the rows."""
         if not state.keys() <= known:
             raise _harmful(node)
         for name, value in state.items():
             if isinstance(value, Mapping):
-                if not all(_is_number(part) for part in value.values()):
+                if not all(is_number(part) for part in value.values()):
                     raise _harmful(node)
             elif isinstance(value, list | tuple):
-                if not all(_is_number(part) and np.ndim(part) == 0 for part in value):
+                if not all(is_number(part) and np.ndim(part) == 0 for part in value):
                     raise _harmful(node)
             elif name == "constraints" and isinstance(value, np.ndarray):
                 if value.ndim != 2 or max(value.shape) > _LARGEST or value.dtype.kind not in "biuf":
                     raise _harmful(node)
-            elif not (value is None or isinstance(value, bool) or _is_number(value)):
+            elif not (value is None or isinstance(value, bool) or is_number(value)):
                 raise _harmful(node)
 
     def _option(self, node: ast.expr, depth: int) -> None:
-        """Check what tells a transformation how: a number, a word, or a list of them."""
+        """Check an option of a transformation: a number, a string, or a list of them."""
         if isinstance(node, ast.List | ast.Tuple):
             for part in node.elts:
                 self._option(part, depth + 1)
@@ -439,7 +337,7 @@ class _Reading:
             raise _harmful(node)
 
     def _size(self, node: ast.expr) -> int:
-        """Return the whole number that is written, or that one of the user's names stands for."""
+        """Return a whole number, given literally or by one of the user's names."""
         value = node.value if isinstance(node, ast.Constant) else None
         if isinstance(node, ast.Name) and self._own(node) not in self.names.columns:
             value = self.names.context.get(self._own(node))
@@ -453,7 +351,7 @@ class _Reading:
         return bool(node.value)
 
     def _length(self, node: ast.expr) -> int:
-        """Return how long a list is that is written, or that one of the user's names stands for."""
+        """Return the length of a list, given literally or by one of the user's names."""
         if isinstance(node, ast.List | ast.Tuple):
             self._option(node, 0)
             return len(node.elts)
@@ -467,7 +365,7 @@ def _harmful(node: ast.expr) -> HarmError:
     try:
         text = ast.unparse(node)
     except RecursionError:
-        text = "an expression in so many brackets"
+        text = "an expression nested so deeply"
     return HarmError(text[:200])
 
 
@@ -480,16 +378,9 @@ def _is_none(node: ast.expr) -> bool:
 
 
 def _is_word(node: ast.expr) -> bool:
-    """Tell whether a node is a word, or may be a column of words."""
+    """Tell whether a node is a string, or may be a column of strings."""
     return isinstance(node, ast.Name) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _bits(value: Any) -> int:
     return value.bit_length() if isinstance(value, int) else 0
-
-
-def _is_number(value: Any) -> bool:
-    """Tell whether a value is a number of 64 bits, or a vector of them."""
-    if isinstance(value, np.ndarray):
-        return value.ndim <= 1 and value.dtype.kind in "biuf"
-    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= _BITS)

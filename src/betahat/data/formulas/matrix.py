@@ -1,9 +1,8 @@
-"""The columns that a formula makes, without one that takes the place of another: formulaic's algebra of terms on our own expressions."""
+"""The columns of a formula, none of which hides another: formulaic's algebra of terms on our own expressions."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import ismodule
@@ -26,31 +25,24 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, i
 from torch import Tensor
 
 from betahat.data.container import to_numpy
-from betahat.data.formulas.expressions import ReasonError, Scope, bare, is_plain
+from betahat.data.formulas.expressions import ReasonError, Scope, bare
 from betahat.data.formulas.levels import coded, indicators
+from betahat.data.formulas.naming import CONSTANT, column_names, distinct
 from betahat.data.formulas.reading import evaluated, label, number
 from betahat.data.formulas.transforms import KNOWN
 from betahat.errors import counted, described, shown
 
-CONSTANT = "Intercept"
 _TRUTH = pd.CategoricalDtype([False, True])
 
 
 class OtherKindError(Exception):
-    """Values are text where the fit had numbers, or make other columns than they did; its argument is what made them."""
+    """Values are strings where the fit had numbers, or produce other columns; the argument is the expression."""
 
 
 class Materializer(PandasMaterializer):  # type: ignore[misc]
     """formulaic's reading of pandas, with our own evaluation of expressions, categories and names of columns.
 
-    A boolean is a category of two levels, as in R and patsy, and so is every kind of text.
-
-    Parameters
-    ----------
-    data : DataFrame
-        (n, ...) the columns.
-    context : mapping
-        The caller's names.
+    Booleans are categories with two levels, as in R and patsy, and so are all types of strings.
     """
 
     REGISTER_NAME = "betahat"
@@ -62,7 +54,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         self._scope = Scope(_Columns(self.data), self.context, KNOWN)
 
     def tables(self, specs: Sequence[ModelSpec]) -> list[Table]:
-        """Build the matrices of formulas, or of one which knows the data of the fit: all of the rows where none of them misses a value."""
+        """Build the matrices of the sides of a formula, from all rows if none of them has a missing value."""
         self._known = {expression: kind for spec in specs for expression, (kind, _) in spec.encoder_state.items()}
         self._missing = np.zeros(self.nrows, dtype=bool)
         specs = [
@@ -93,7 +85,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
                 missing |= self._nulls(part, name)
             return missing
         if find_nulls.dispatch(type(values)) is find_nulls.dispatch(object):
-            raise ReasonError(f"{shown(name)} is {described(values)}, where a column or a number is wanted")
+            raise ReasonError(f"{shown(name)} is {described(values)} instead of a column or a number")
         try:
             missing[list(find_nulls(values))] = True
         except ValueError as error:
@@ -108,7 +100,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
 
     @staticmethod
     def _is_text(values: Any) -> bool:
-        """Tell whether values are of a type whose values are categories."""
+        """Tell whether values of this type are categories."""
         kind = getattr(values, "dtype", None)
         if kind is None:
             return False
@@ -148,21 +140,21 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         return self._as_known(expr, self._checked(value, expr)), names
 
     def _checked(self, value: Any, name: str) -> Any:
-        """Refuse what is not a value for each row, or one for all."""
+        """Refuse anything but one value for each row, or one for all."""
         if isinstance(value, Tensor):
             value = to_numpy(value)
         elif isinstance(value, list | tuple | pd.Index) or _is_foreign(value):
             value = np.asarray(value)
         if callable(value) or ismodule(value) or value is None or isinstance(value, str):
-            raise ReasonError(f"{shown(name)} is {described(value)}, where a column or a number is wanted")
+            raise ReasonError(f"{shown(name)} is {described(value)} instead of a column or a number")
         rows = _rows_of(value)
         if rows not in (None, self.nrows):
             raise ReasonError(
-                f"{shown(name)} has {counted(rows, 'value')} and the data {counted(self.nrows, 'row')}; pass one for each row"
+                f"{shown(name)} has {counted(rows, 'value')}, but the data have {counted(self.nrows, 'row')}; pass one for each row"
             )
         if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(self.data.index):
             raise ReasonError(
-                f"the rows of {shown(name)} have other labels than those of the data; put them into its order"
+                f"the rows of {shown(name)} are labelled differently from those of the data; put them into the same order"
             )
         if not isinstance(value, FactorValues):
             if isinstance(value, pd.DataFrame):
@@ -176,13 +168,13 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         return value
 
     def _wants_labels(self, expression: str) -> Callable[[Any], bool]:
-        """Return what tells whether the values of an expression are a category: the fit knows."""
+        """Return the function that tells whether the values of an expression are a category, which the fit has decided."""
         if self._known.get(expression) is Factor.Kind.CATEGORICAL:
             return lambda values: True
         return self._is_categorical
 
     def _as_known(self, expression: str, value: Any) -> Any:
-        """Return values as vectors of pandas, and of the kind that they had in the fit where that is no matter of their type."""
+        """Return values as a pandas vector, and of the kind that they had in the fit if their type leaves that open."""
         known = self._known.get(expression)
         if isinstance(value, FactorValues):
             return value
@@ -197,10 +189,10 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
 
     @override
     def _cluster_terms(self, terms: Sequence[Term], cluster_by: ClusterBy = ClusterBy.NONE) -> Sequence[Term]:
-        """Order the terms as patsy, and so statsmodels, does.
+        """Order the terms as patsy, and therefore statsmodels, does.
 
-        Terms are grouped by the numerical factors in them, terms without any first, then in order of appearance; within a
-        group by the number of factors (patsy, "How formulas work").
+        Terms are grouped by the numerical factors in them, those without any first, then in order of appearance; within a group they are
+        sorted by the number of factors (patsy, "How formulas work").
         """
         groups: dict[frozenset[str], list[Any]] = {frozenset(): []}
         for term in terms:
@@ -215,7 +207,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
     ) -> Any:
         plain = values.__wrapped__ if isinstance(values, FactorValues) else values
         if drop_rows and isinstance(plain, pd.Series | np.ndarray):
-            return plain  # whose rows are chosen when they take their place in the matrix
+            return plain  # its rows are selected when they are copied into the matrix
         return PandasMaterializer._encode_numerical(self, values, metadata, encoder_state, spec, drop_rows)
 
     @override
@@ -245,7 +237,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         return flat
 
     def _table(self, spec: ModelSpec, dropped: Sequence[int]) -> Table:
-        """Build a matrix, column by column: nothing but the matrix holds them all."""
+        """Build a matrix column by column, so that the columns are never held twice."""
         if spec.structure:
             made = [(s.term, [part.rehydrate(self.factor_cache) for part in s.scoped_terms]) for s in spec.structure]
         else:
@@ -272,12 +264,12 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         )
 
     def _used(self, values: Any) -> Any:
-        """Return a factor's rows in use; categories have no others."""
+        """Return the rows of a factor that are in use; categories hold only those."""
         whole = np.ndim(values) == 1 and len(values) == self.nrows
         return values[~self._missing] if whole and self._missing.any() else values
 
     def _columns(self, part: ScopedTerm, spec: ModelSpec, drop_rows: Sequence[int]) -> list[_Column]:
-        """Return the products of the columns of a part's factors; those of the first factor change fastest, as in R and patsy."""
+        """Return the products of the columns of a part's factors; the first factor varies fastest, as in R and patsy."""
         if not part.factors:
             return [_Column((CONSTANT, CONSTANT), [1.0], part.scale)]
         factors = []
@@ -285,7 +277,7 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
             encoded = self._encode_evaled_factor(scoped.factor, spec, drop_rows, reduced_rank=scoped.reduced)
             for values in encoded.values():
                 _check_real(values, scoped.factor.expr)
-            factors.append([(_names(scoped.factor.factor, name), values) for name, values in encoded.items()])
+            factors.append([(column_names(scoped.factor.factor, name), values) for name, values in encoded.items()])
         scale = "" if part.scale == 1 else f"{part.scale:g}:"
         return [
             _Column(
@@ -302,49 +294,35 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The matrix of one side of a formula.
+    """The matrix of one side of a formula."""
 
-    Attributes
-    ----------
-    values : ndarray
-        (m, k), column after column in memory.
-    names : list of str
-        (k,).
-    used : ndarray or None
-        (n,) which rows of the data these are; None is all of them.
-    spec : ModelSpec
-        The side, with what it has learnt.
-    """
-
-    values: np.ndarray
-    names: list[str]
-    used: np.ndarray | None
-    spec: ModelSpec
+    values: np.ndarray  # (m, k), in column-major order
+    names: list[str]  # (k,)
+    used: np.ndarray | None  # (n,) which rows of the data these are; None is all of them
+    spec: ModelSpec  # the side of the formula, with what it has learnt
 
 
 def _is_foreign(value: Any) -> bool:
-    """Tell whether a value is a column of another library than NumPy or pandas."""
+    """Tell whether a value is a column of a library other than NumPy or pandas."""
     return getattr(value, "__array__", None) is not None and not type(value).__module__.startswith(
         ("numpy", "pandas", "formulaic")
     )
 
 
 def _table(columns: Sequence[Any], name: str) -> np.ndarray:
-    """Return (n, m) the numbers of several columns, 0 and 1 for what is false or true; (n,) those of a single one."""
+    """Return several columns as numbers, (n, m), or (n,) for a single one; False and True are 0 and 1."""
     if not columns:
         raise ReasonError(f"{shown(name)} has no columns")
     numbers = [number(column) for column in columns]
     for column in numbers:
         _check_real(column, name)
         if not is_numeric_dtype(column.dtype):
-            raise ReasonError(
-                f"{shown(name)} has several columns, and not all of them are numbers; name them one by one"
-            )
+            raise ReasonError(f"{shown(name)} has several columns, not all of which are numbers; use them one by one")
     return _double(numbers[0]) if len(numbers) == 1 else np.column_stack([_double(column) for column in numbers])
 
 
 def _rows_of(value: Any) -> int | None:
-    """Return how many rows a value has; None of a single number."""
+    """Return the number of rows of a value, or None for a scalar."""
     if isinstance(value, FactorValues):
         value = value.__wrapped__
     if isinstance(value, Mapping):
@@ -354,7 +332,7 @@ def _rows_of(value: Any) -> int | None:
 
 
 class _Columns(Mapping[str, Any]):
-    """The columns of a frame, each the same object whenever it is asked for."""
+    """The columns of a dataframe; looking one up twice returns the same object."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame, self._known = frame, dict[str, Any]()
@@ -376,55 +354,11 @@ class _Columns(Mapping[str, Any]):
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """A column of a formula.
+    """A column of the matrix: the product of vectors (n,) and numbers, times a scale."""
 
-    Attributes
-    ----------
-    names : (str, str)
-        Its name, and that with quotation marks where a name is the data's own, for where the first is another column's.
-    factors : sequence of vectors and numbers
-        (n,) each; the column is their product.
-    scale : float
-        It is multiplied by this.
-    """
-
-    names: tuple[str, str]
+    names: tuple[str, str]  # plain, and with quotation marks, for when the plain name is also that of another column
     factors: Sequence[Any]
     scale: float
-
-
-def distinct(names: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a name for each pair of a plain and a quoted one: the plain one, unless another has it, and never one twice."""
-    often = Counter(plain for plain, _ in names)
-    chosen = [plain if often[plain] == 1 else quoted for plain, quoted in names]
-    known, next_of = set(chosen), dict[str, int]()
-    for i, name in enumerate(chosen):
-        if name in next_of:
-            chosen[i], next_of[name] = next(
-                (other, n + 1) for n in itertools.count(next_of[name]) if (other := f"{name}.{n}") not in known
-            )
-            known.add(chosen[i])
-        next_of.setdefault(chosen[i], 2)
-    return chosen
-
-
-def term_names(terms: Sequence[Term]) -> list[str]:
-    """Return a name for each term."""
-    pairs = []
-    for term in terms:
-        factors = [_names(factor, factor.expr) for factor in term.factors]
-        plain, quoted = (":".join(parts) for parts in zip(*factors, strict=True))
-        pairs.append((CONSTANT, CONSTANT) if plain == quoted == "1" else (plain, quoted))
-    return distinct(pairs)
-
-
-def _names(factor: Factor, name: str) -> tuple[str, str]:
-    """Return a factor's column's name without and with quotation marks; it begins with the factor's expression."""
-    if factor.eval_method is not Factor.EvalMethod.LOOKUP:
-        return name, name
-    column, rest = bare(factor.expr), name.removeprefix(factor.expr)
-    needs = not is_plain(column) or column == CONSTANT
-    return column + rest, (f"`{column}`" if needs else column) + rest
 
 
 def _product(factors: Sequence[Any], scale: float) -> Any:
@@ -437,12 +371,12 @@ def _product(factors: Sequence[Any], scale: float) -> Any:
 
 
 def _is_doubled_later(values: Any) -> bool:
-    """Tell whether a column is of numbers of NumPy's that may wait for their place in a matrix until they are in double precision."""
+    """Tell whether a column holds NumPy numbers, whose conversion to double precision can wait until they enter the matrix."""
     return isinstance(values, pd.Series) and isinstance(values.dtype, np.dtype) and values.dtype.kind in "iuf"
 
 
 def _check_real(values: Any, name: str) -> None:
-    """Refuse numbers that would lose a part, or whose size depends on a unit."""
+    """Refuse complex numbers, which would lose a part, and times, whose size depends on the unit."""
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if kind in ("c", "m", "M"):
         raise ReasonError(f"the values of {shown(name)} are {'complex' if kind == 'c' else 'dates or spans of time'}")
@@ -459,7 +393,7 @@ def _degree(term: Term) -> int:
 
 
 def _check_structure(made: Sequence[EncodedTermStructure], known: Sequence[EncodedTermStructure]) -> None:
-    """Refuse columns that are not those of the fit."""
+    """Refuse columns other than those of the fit."""
     for new, old in zip(made, known, strict=True):
         if list(new.columns) != list(old.columns):
             raise OtherKindError(":".join(factor.expr for factor in old.term.factors))

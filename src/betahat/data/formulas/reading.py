@@ -1,4 +1,4 @@
-"""How columns enter an expression of a formula: as numbers in double precision, or as labels, whole numbers that stay whole."""
+"""How columns enter an expression of a formula: as numbers in double precision, or as labels, in which whole numbers stay whole."""
 
 from __future__ import annotations
 
@@ -17,14 +17,9 @@ from betahat.data.formulas.expressions import Scope, value_of
 def evaluated(
     code: str, scope: Scope, state: MutableMapping[str, Any], spec: Any, is_category: Callable[[Any], bool]
 ) -> tuple[Any, set[str]]:
-    """Evaluate an expression, as `value_of` does, on numbers in double precision.
+    """Evaluate an expression on double precision numbers, as `value_of` does; `is_category` tells whether a value is a category.
 
-    Where it makes a category, or needs whole numbers (bits, places in a vector), whole numbers enter as they are, with 64 bits.
-
-    Parameters
-    ----------
-    is_category : callable
-        Tells whether a value is a category.
+    If the value is a category, or needs whole numbers (bit operations, positions), whole numbers enter as 64-bit integers instead.
     """
     narrow = False
 
@@ -45,7 +40,7 @@ def evaluated(
 
 
 def number(values: Any) -> Any:
-    """Return a vector of numbers in double precision, where what is missing is NaN; anything else as it is."""
+    """Return numbers in double precision, with NaN for missing values; anything else is returned as it is."""
     if not _is_narrow(values):
         return _truth(values)
     if isinstance(values, pd.DataFrame):
@@ -57,7 +52,7 @@ def number(values: Any) -> Any:
 
 
 def label(values: Any) -> Any:
-    """Return a vector of whole numbers with 64 bits each, and of half precision in double, which pandas has levels of; anything else as it is."""
+    """Return whole numbers with 64 bits, and half precision, of which pandas cannot make levels, in double; anything else as it is."""
     if _is_vector(values) and values.dtype == np.float16:
         return number(values)
     if not (_is_vector(values) and is_integer_dtype(values.dtype)) or values.dtype in (np.int64, np.uint64):
@@ -69,14 +64,14 @@ def label(values: Any) -> Any:
 
 
 def _truth(values: Any) -> Any:
-    """Return Arrow's booleans as pandas' own, which can be multiplied; anything else as it is."""
+    """Return Arrow booleans as pandas booleans, which can be multiplied; anything else as it is."""
     if _is_vector(values) and isinstance(values.dtype, pd.ArrowDtype) and is_bool_dtype(values.dtype):
         return values.astype("boolean")
     return values
 
 
 def _is_narrow(values: Any) -> bool:
-    """Tell whether there are real numbers in another type than double precision."""
+    """Tell whether there are real numbers of a type other than double precision."""
     if isinstance(values, pd.DataFrame) and not isinstance(values, FactorValues):
         return any(_is_narrow(values.iloc[:, i]) for i in range(values.shape[1]))
     if not _is_vector(values) or values.dtype == np.float64 or is_bool_dtype(values.dtype):
@@ -89,7 +84,7 @@ def _is_vector(values: Any) -> bool:
 
 
 def _holds_decimals(values: Any) -> bool:
-    """Tell whether a vector of objects has decimal numbers: the first that is not missing tells."""
+    """Tell whether a vector of objects holds decimal numbers, judging by its first value that is not missing."""
     if values.dtype != object:
         return False
     return isinstance(next((value for value in values if not (value is None or value is pd.NA)), None), Decimal)

@@ -1,4 +1,4 @@
-"""A formula as numbers and words: what a file may hold of it, and how it is used again without trusting the file."""
+"""A formula as numbers and strings: what a file can hold of it, and how it is evaluated again without trusting the file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from betahat.data.formulas.allowed import MODULES, Names, allowed_names, functions_of, is_numpys
 from betahat.data.formulas.expressions import bare, former_keys, values_in
-from betahat.data.formulas.harmless import MODULES, HarmError, Made, Names, functions_of, is_numpys, made_by, names_of
+from betahat.data.formulas.harmless import HarmError, Made, made_by
 from betahat.data.frame import to_pandas
 from betahat.errors import FormulaError, shown
 from betahat.lazy import lazily
@@ -36,15 +37,7 @@ else:
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A product of factors that makes columns of a term.
-
-    Attributes
-    ----------
-    factors : tuple of (str, bool)
-        Their expressions, and whether a category lacks its first level.
-    scale : float
-        What the product is multiplied by.
-    """
+    """A product of factors (their expressions, and whether a category lacks its first level), times a scale."""
 
     factors: tuple[tuple[str, bool], ...]
     scale: float
@@ -52,17 +45,7 @@ class StoredPart:
 
 @dataclass(frozen=True)
 class StoredTerm:
-    """A term of a formula.
-
-    Attributes
-    ----------
-    factors : tuple of str
-        Their expressions.
-    parts : tuple of StoredPart
-        What is added up.
-    columns : tuple of str
-        The names of its columns.
-    """
+    """A term: the expressions of its factors, the parts that are added up, and the names of its columns."""
 
     factors: tuple[str, ...]
     parts: tuple[StoredPart, ...]
@@ -71,68 +54,32 @@ class StoredTerm:
 
 @dataclass(frozen=True)
 class StoredFactor:
-    """A factor of a formula.
+    """A factor."""
 
-    Attributes
-    ----------
-    method, kind : str
-        How formulaic evaluates it, and what it takes it for.
-    encoded : str or None
-        Whether its values are numbers or categories.
-    learnt : dict
-        The levels of its categories.
-    """
-
-    method: str
-    kind: str
-    encoded: str | None
-    learnt: dict[str, Any]
+    method: str  # formulaic's method of evaluation
+    kind: str  # the kind that the formula declares
+    encoded: str | None  # whether its values are numbers or categories
+    learnt: dict[str, Any]  # the levels of its categories
 
 
 @dataclass(frozen=True, eq=False)
 class StoredFormula:
-    """A formula whose categories, knots and centres are fixed, in numbers and words.
+    """A formula whose categories, knots and centres are fixed, in numbers and strings."""
 
-    Attributes
-    ----------
-    text : str
-        What the user wrote.
-    factors : dict of str to StoredFactor
-        By their expressions.
-    terms : tuple of StoredTerm
-        In the order of the columns.
-    learnt : dict
-        What the transformations know of the data of the fit, by their calls.
-    context : dict
-        Numbers and words of the user that the formula names.
-    functions : dict of str to str
-        Functions of NumPy that it names, and their names there.
-    lost : tuple of str
-        What it names and a file cannot hold.
-    variables, categorical_variables : tuple of str
-        As of `Formula`: known before anything in the file is read as code.
-    """
-
-    text: str
-    factors: dict[str, StoredFactor]
-    terms: tuple[StoredTerm, ...]
-    learnt: dict[str, Any]
-    context: dict[str, Any]
-    functions: dict[str, str]
-    lost: tuple[str, ...]
-    variables: tuple[str, ...]
+    text: str  # as the user wrote it
+    factors: dict[str, StoredFactor]  # by their expressions
+    terms: tuple[StoredTerm, ...]  # in the order of the columns
+    learnt: dict[str, Any]  # what the transformations learnt from the data of the fit, by their calls
+    context: dict[str, Any]  # numbers and strings of the user to which the formula refers
+    functions: dict[str, str]  # NumPy functions, by the names that the formula has for them
+    lost: tuple[str, ...]  # names whose values could not be saved
+    variables: tuple[str, ...]  # as of `Formula`: known before any of the file is read as code
     categorical_variables: tuple[str, ...]
 
     def regressors(self, data: Any) -> pd.DataFrame:
-        """Build the regressors of new data, as `Formula.regressors` does.
-
-        Raises
-        ------
-        FormulaError
-            The formula calls what is neither betahat's nor NumPy's: a file is never a reason to run code.
-        """
+        """Build the (m, k) regressors of new data, as `Formula.regressors` does, unless the formula calls anything but betahat and NumPy."""
         frame = to_pandas(data, self.text)
-        self._check(names_of(frame, self.context, self.functions, self.lost))
+        self._check(allowed_names(frame, self.context, self.functions, self.lost))
         try:
             spec = self._spec()
         except (formulaic.errors.FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
@@ -140,14 +87,14 @@ class StoredFormula:
         return formulas.rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
 
     def _check(self, names: Names) -> None:
-        """Refuse what is not known to be harmless, and what makes more columns than the file has names for."""
+        """Refuse what is not known to be harmless, and what produces more columns than the file has names for."""
         for lost in self.lost:
             if lost in self.factors or not lost.isidentifier():
                 self._refuse(lost)
         try:
             for expression, factor in self.factors.items():
                 _made(expression, factor, names, {})
-            learnt = self._learnt()  # for which the expressions are parsed
+            learnt = self._learnt()  # parses the expressions, so only now
             made = {expression: _made(expression, factor, names, learnt) for expression, factor in self.factors.items()}
         except HarmError as error:
             self._refuse(str(error))
@@ -164,7 +111,7 @@ class StoredFormula:
                 self._refuse(" : ".join(term.factors))
 
     def _width(self, expression: str, made: Mapping[str, Made], reduced: bool) -> int:
-        """Return how many columns a factor makes."""
+        """Return the number of columns that a factor produces."""
         factor = self.factors[expression]
         levels = None
         if factor.encoded == parsed.Factor.Kind.CATEGORICAL.value:
@@ -178,7 +125,7 @@ class StoredFormula:
             self._refuse(str(error))
 
     def vector(self, text: str, data: Any, option: str) -> Any:
-        """Return (m,) a column of new data by its name, or the value of an expression of columns, which is the user's own."""
+        """Return (m,) the column of new data of this name, or the value of an expression, which is the user's own, not the file's."""
         return formulas.new_vector(text, data, {**self.context, **MODULES, **functions_of(self.functions)}, option)
 
     def _spec(self) -> model_spec.ModelSpec:
@@ -214,7 +161,7 @@ class StoredFormula:
         )
 
     def _learnt(self) -> dict[str, Any]:
-        """Return what was learnt, by the keys of today: in files of before, names in backticks had lost these."""
+        """Return what was learnt, by today's keys; in older files, keys had lost the backticks of names."""
         calls = [expression for expression, factor in self.factors.items() if factor.method == "python"]
         former = {old: new for expression in calls for old, new in former_keys(expression).items()}
         return {
@@ -224,13 +171,13 @@ class StoredFormula:
 
     def _refuse(self, what: str) -> NoReturn:
         raise FormulaError(
-            f"The formula {shown(self.text)} was loaded from a file and holds {shown(what)}, which is no computation that betahat knows to be "
+            f"The formula {shown(self.text)} was loaded from a file and contains {shown(what)}, which is not among the computations known to be "
             "harmless, so it is not evaluated; build the regressors yourself and pass them with transform=False, or fit again."
         )
 
 
 def _made(expression: str, factor: StoredFactor, names: Names, learnt: Mapping[str, Any]) -> Made:
-    """Return what a factor makes; a name is one of the data's or of the user's numbers."""
+    """Return what a factor produces; a name must be that of a column or of the user's numbers."""
     if factor.method == parsed.Factor.EvalMethod.PYTHON.value:
         return made_by(expression, names, learnt)
     name = bare(expression)
@@ -242,13 +189,7 @@ def _made(expression: str, factor: StoredFactor, names: Names, learnt: Mapping[s
 
 
 def stored_formula(formula: formulas.Formula) -> StoredFormula:
-    """Return what a file may hold of a formula.
-
-    Parameters
-    ----------
-    formula : Formula
-        With what it learnt from the data of the fit.
-    """
+    """Return what a file can hold of a formula, including what it learnt from the data of the fit."""
     spec = formula.spec
     lost: list[str] = []
     values = {name for factor in spec.factors for name in _values(factor)}
@@ -257,7 +198,7 @@ def stored_formula(formula: formulas.Formula) -> StoredFormula:
     learnt: dict[str, Any] = {}
     for name, value in formula.context.items():
         if name not in values and not callable(value) and not ismodule(value):
-            continue  # a variable of the caller's that is called as a function of ours is
+            continue  # a variable of the caller with the name of one of our functions, which is what the formula calls
         if is_numpys(value):
             functions[name] = value.__name__
         elif not (ismodule(value) and MODULES.get(name) is value):
@@ -265,11 +206,11 @@ def stored_formula(formula: formulas.Formula) -> StoredFormula:
     for call, state in spec.transform_state.items():
         _keep(learnt, call, state, call, lost)
     factors = {}
-    for factor in sorted(spec.factors, key=str):  # of a set, whose order differs from process to process
+    for factor in sorted(spec.factors, key=str):  # a set, whose order differs from process to process
         encoded, state = spec.encoder_state.get(factor.expr, (None, {}))
         levels: dict[str, Any] = {}
         for key, value in state.items():
-            if key != "contrasts":  # which the evaluation of the factor brings along
+            if key != "contrasts":  # the evaluation of the factor creates them again
                 _keep(levels, key, value, factor.expr, lost)
         kind = None if encoded is None else encoded.value
         factors[factor.expr] = StoredFactor(factor.eval_method.value, factor.kind.value, kind, levels)
@@ -298,7 +239,7 @@ def _values(factor: parsed.Factor) -> set[str]:
 
 
 def _keep(into: dict[str, Any], key: str, value: Any, name: str, lost: list[str]) -> None:
-    """Keep a value that is numbers and words, or note that it is lost."""
+    """Keep a value that consists of numbers and strings, or note that it is lost."""
     try:
         into[key] = _plain(value)
     except TypeError:
@@ -317,4 +258,4 @@ def _plain(value: Any) -> Any:
         return tuple(plain) if isinstance(value, tuple) else plain
     if isinstance(value, Mapping):
         return {_plain(key): _plain(part) for key, part in value.items()}
-    raise TypeError(f"{type(value).__name__} is neither number nor word")
+    raise TypeError(f"{type(value).__name__} is neither a number nor a string")

@@ -1,4 +1,4 @@
-"""The transformations that every formula knows: formulaic's, with patsy's contrasts, and centres that skip missing values."""
+"""The transformations that every formula knows: formulaic's, with patsy's contrasts, and with means that skip missing values."""
 
 from __future__ import annotations
 
@@ -26,13 +26,7 @@ from betahat.errors import shown
 
 @dataclass
 class PatsyContrasts(Contrasts):  # type: ignore[misc]
-    """patsy's coding of a category, whose numbers and names statsmodels prints.
-
-    Attributes
-    ----------
-    contrast : object
-        A contrast of patsy's, its class, a matrix of a row for each level, or an object with patsy's two methods.
-    """
+    """patsy's coding of a category, whose numbers and names statsmodels prints."""
 
     FACTOR_FORMAT = FACTOR_FORMAT_REDUCED = "{name}{field}"
 
@@ -41,18 +35,18 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
     def coded(self, levels: Sequence[Hashable], reduced_rank: bool) -> patsy.ContrastMatrix:
         """Return the coding matrix with the names of its columns."""
         try:
-            found = code_contrast_matrix(not reduced_rank, list(levels), self.contrast)
+            coding = code_contrast_matrix(not reduced_rank, list(levels), self.contrast)
         except patsy.PatsyError as error:
             raise ReasonError(f"{str(error).splitlines()[0]}; the levels are {list(levels)!r:.200}") from error
-        if len(found.matrix) != len(levels):
+        if len(coding.matrix) != len(levels):
             raise ReasonError(
-                f"the contrasts have {len(found.matrix)} rows for {len(levels)} levels; give one row for each"
+                f"the contrasts have {len(coding.matrix)} rows for {len(levels)} levels; pass one row for each"
             )
-        return found
+        return coding
 
     @override
     def _apply(self, dummies: Any, levels: Sequence[Hashable], reduced_rank: bool = True, sparse: bool = False) -> Any:
-        """Take the row of each level; a product with the indicators would be as many passes as there are levels."""
+        """Look up the row of each level; multiplying by the indicators would take one pass for each level."""
         return self.coded(levels, reduced_rank).matrix[np.asarray(dummies).argmax(1)]
 
     @override
@@ -66,7 +60,7 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
 
     @override
     def get_coefficient_row_names(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Sequence[Hashable]:
-        """Return the suffixes, which is what there is."""
+        """Return the suffixes, for want of other names."""
         return list(self.coded(levels, reduced_rank).column_suffixes)
 
     @override
@@ -77,13 +71,7 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
 
 @dataclass
 class Indicators(TreatmentContrasts):  # type: ignore[misc]
-    """Indicators of every level but one, whose name, or whose place, is given as to patsy: columns of the indicators, and no matrix.
-
-    Attributes
-    ----------
-    base : object
-        The level, or its place; None is the first.
-    """
+    """Indicators of all levels except `base`, a level or its position as in patsy (None is the first); columns, never a coding matrix."""
 
     @override
     def _find_base_index(self, levels: Sequence[Hashable]) -> int:
@@ -104,7 +92,7 @@ class Indicators(TreatmentContrasts):  # type: ignore[misc]
 def categories(
     data: Any, contrast: Any = None, levels: Any = None, spans_intercept: bool = True, contrasts: Any = None
 ) -> FactorValues:
-    """Mark a column as categories, ``C(g, contrast, levels)``: patsy's contrasts, a matrix, or formulaic's, which calls them contrasts."""
+    """Treat a column as a category, ``C(g, contrast, levels)``, coded by patsy's contrasts, a matrix, or formulaic's own `contrasts`."""
     contrast = contrasts if contrast is None else contrast
     if contrast is patsy.Treatment or isinstance(contrast, patsy.Treatment):
         contrast = Indicators(None if contrast is patsy.Treatment else contrast.reference)
@@ -136,7 +124,7 @@ def _is_formulaics(contrast: Any) -> bool:
 def scale(
     data: Any, center: Any = True, scale: Any = True, ddof: float = 1, _state: dict[str, Any] | None = None
 ) -> np.ndarray:
-    """Subtract the mean and divide by the standard deviation, both of the values that are there, as R's ``scale``."""
+    """Subtract the mean and divide by the standard deviation, both of the values that are not missing, as R's ``scale``."""
     state: dict[str, Any] = {} if _state is None else _state
     values = real_array(data, "A column")
     state.setdefault("ddof", ddof)
@@ -154,21 +142,21 @@ def _mean(values: np.ndarray, ddof: float) -> Any:
         return np.nansum(values, axis=0) / ((~np.isnan(values)).sum(0) - ddof)
 
 
-def _learnt(given: Any, learn: Callable[[], Any]) -> Any:
-    if isinstance(given, bool):
-        return learn() if given else None
-    return np.array(given)
+def _learnt(option: Any, learn: Callable[[], Any]) -> Any:
+    if isinstance(option, bool):
+        return learn() if option else None
+    return np.array(option)
 
 
 def center(data: Any, _state: dict[str, Any] | None = None) -> Any:
-    """Subtract the mean of the values that are there."""
+    """Subtract the mean of the values that are not missing."""
     return scale(data, scale=False, _state=_state)
 
 
 def standardize(
     x: Any, center: Any = True, rescale: Any = True, ddof: float = 0, _state: dict[str, Any] | None = None
 ) -> Any:
-    """Subtract the mean and divide by the standard deviation with n: patsy's name and default."""
+    """Subtract the mean and divide by the standard deviation with divisor n: patsy's name and default."""
     return scale(x, center=center, scale=rescale, ddof=ddof, _state=_state)
 
 
@@ -178,7 +166,7 @@ def quoted(variable: str, _context: Any = None) -> Any:
 
 
 def _of_real_numbers(transform: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a transformation of formulaic's that takes real numbers alone."""
+    """Return one of formulaic's transformations, restricted to real numbers."""
 
     @wraps(transform)
     def real(x: Any, *args: Any, **options: Any) -> Any:
@@ -188,7 +176,7 @@ def _of_real_numbers(transform: Callable[..., Any]) -> Callable[..., Any]:
 
 
 KNOWN: Mapping[str, Any] = {
-    **{name: transform for name, transform in TRANSFORMS.items() if name != "exp10"},  # which is the tenth power there
+    **{name: transform for name, transform in TRANSFORMS.items() if name != "exp10"},  # formulaic's is the tenth power
     "C": categories,
     "Q": stateful_transform(quoted),
     "scale": stateful_transform(scale),

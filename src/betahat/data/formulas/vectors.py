@@ -1,4 +1,4 @@
-"""Weights, offsets and exposures by name: a column of the data, or an expression of columns."""
+"""Weights, offsets and exposures by name: columns of the data, or expressions of columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from betahat.errors import BetahatError, FormulaError, listed, shown
 
 
 def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option: str) -> Any:
-    """Return (n,) the column of a name, or the value of an expression such as ``np.log(e)``; one number may stand for all."""
+    """Return (n,) the column of this name, or the value of an expression such as ``np.log(e)``, which may be a single number."""
     if text in frame.columns:
         return number(frame[text]).to_numpy()
     scope = Scope({str(name): column for name, column in frame.items()}, context, KNOWN)
@@ -28,29 +28,23 @@ def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option
         raise
     except Exception as error:  # whatever the user's functions raise
         raise FormulaError(
-            f"{option}={shown(text)} cannot be evaluated ({type(error).__name__}: {error}); pass a column's name or the numbers."
+            f"{option}={shown(text)} cannot be evaluated ({type(error).__name__}: {error}); pass the name of a column, or the numbers."
         ) from error
 
 
 def check_vector(text: str, columns: Sequence[str], context: Mapping[str, Any], option: str) -> None:
-    """Refuse what is neither a column nor an expression of known names, before anything is evaluated.
-
-    Raises
-    ------
-    FormulaError
-        It names what neither the data nor the caller have.
-    """
+    """Refuse anything but a column or an expression of known names, before it is evaluated."""
     if text in columns:
         return
     try:
         absent = names_in(text) - {*columns} - context.keys() - KNOWN.keys() - vars(builtins).keys()
     except ReasonError as error:
         raise FormulaError(
-            f"{option}={shown(text)} is no column of the data and no expression; the columns are {listed(columns, limit=12)}."
+            f"{option}={shown(text)} is neither a column of the data nor an expression; the columns are {listed(columns, limit=12)}."
         ) from error
     if absent:
         close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
         hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
         raise FormulaError(
-            f"{option}={shown(text)} names {listed(sorted(absent))}, which neither the data nor the caller have; {hint}"
+            f"{option}={shown(text)} refers to {listed(sorted(absent))}, found neither in the data nor among the caller's variables; {hint}"
         )

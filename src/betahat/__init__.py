@@ -1,17 +1,20 @@
 """betahat: standard errors, tests and tables for anything fitted in PyTorch."""
 
-from betahat.covariance.base import Covariance, Estimator, sandwich
+from betahat.covariance.base import Covariance, Estimator
 from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.conley import Conley
+from betahat.covariance.driscoll_kraay import DriscollKraay
 from betahat.covariance.given import Given
 from betahat.covariance.hac import HAC
 from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
 from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.names import register_covariance
 from betahat.covariance.opg import OPG
-from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
+from betahat.covariance.panel_corrected import PanelCorrected
+from betahat.covariance.panel_newey_west import PanelNeweyWest
+from betahat.covariance.sandwich import sandwich
 from betahat.data.frame import add_constant
 from betahat.errors import (
     BetahatError,

@@ -1,23 +1,19 @@
-"""`Covariance`, the protocol of its estimators, and the sandwich that they share."""
+"""`Covariance`, and the protocol of its estimators."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from betahat.covariance.told import Told
-from betahat.data.container import hands_out_copies, held, replaced, to_tensor
+from betahat.data.container import hands_out_copies, replaced
 from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
-from betahat.errors import EstimationError, described, listed
 from betahat.fits.fit import Fit
 from betahat.solvers.least_squares import RowSum
-from betahat.solvers.lengths import lengths, unit_rows
 
 
 @hands_out_copies
@@ -103,14 +99,6 @@ def clusterings(groups: Iterable[Groups]) -> tuple[Clustering, ...]:
     return tuple(Clustering(way.column, way.count) for way in groups)
 
 
-# Variances outside of these are rounded to fewer digits, to zero or to infinity.
-_SMALLEST, _LARGEST = 1e-300, 1e300
-# A matrix that was rounded when it was printed is symmetric to the digits that were.
-_SYMMETRIC = 1e-6
-# Rounding may leave a variance that is zero below zero.
-_ROUNDING = 1e-10
-
-
 class SmallSample(ABC):
     """Degrees of freedom of linear functions of the coefficients, each its own."""
 
@@ -182,130 +170,10 @@ class Estimator(ABC):
         return ()
 
 
-def sandwich(
-    fit: Fit, meat: Tensor, label: str, note: str, df: float | None = None, *, robust: bool = True
-) -> Covariance:
-    """Return the covariance A^-1 B A^-1 of a meat B.
-
-    Parameters
-    ----------
-    fit : Fit
-        Its bread is A^-1 = Z Z'.
-    meat : Tensor
-        B, a sum of `Rows.meat`: ``fit.sum_rows(lambda rows: rows.meat(factor))``.
-    label, note, df, robust
-        As in `Covariance`.
-
-    Returns
-    -------
-    Covariance
-
-    Raises
-    ------
-    EstimationError
-        The meat has another shape than the bread.
-
-    References
-    ----------
-    Zeileis (2006), Object-oriented computation of sandwich estimators, J. Stat. Soft. 16(9).
-    """
-    if not isinstance(fit, Fit) or not isinstance(meat, Tensor):
-        raise EstimationError(
-            f"sandwich needs the fit that an estimator is called with, and a meat, a tensor; {described(fit)} and {described(meat)} came."
-        )
-    point = fit.point
-    width, meat = point.meat_width, to_tensor(meat, point.root)
-    if meat.shape != (width, width):
-        raise EstimationError(
-            f"The meat has shape {tuple(meat.shape)}; it must have shape ({width}, {width}), a sum of rows.meat(factor) over the rows."
-        )
-    return of_core(fit, point.core(meat), label, note, df=df, robust=robust)
-
-
-def sum_core(fit: Fit, term: RowSum) -> Tensor:
-    """Return (r, r) the core of the sum of a term that gives a block's `Rows.meat`."""
-    return fit.point.core(fit.sum_rows(term))
-
-
-def of_core(fit: Fit, core: Tensor, label: str, note: str, **others: Any) -> Covariance:
-    """Return the covariance Z C Z' of an (r, r) core C, or of () a multiple of the identity; `others` are fields of `Covariance`."""
-    root: Tensor = held(fit, "root")
-    matrix = root @ core @ root.mT if core.ndim else core * fit.bread
-    return Covariance(matrix, label, note, core=core, **others)
-
-
-def check_held(fit: Fit, covariance: Covariance) -> bool:
-    """Tell whether all variances are plain positive numbers; refuse those that overflow or vanish although their roots, in Z's coordinates, do not."""
-    variances = held(covariance, "matrix").diagonal()
-    low, high = variances.aminmax()
-    if float(low) >= _SMALLEST and float(high) <= _LARGEST:
-        return True
-    usual = (variances >= _SMALLEST) & (variances <= _LARGEST)
-    lost = torch.isinf(variances)
-    if covariance.core is not None:
-        size = covariance.core.abs().max()
-        core = covariance.core / size if covariance.core.ndim else torch.eye(fit.rank).to(size)
-        turned = unit_rows(fit.root)
-        shape = ((turned @ core) * turned).sum(1).clamp_min(0.0).sqrt()
-        squares = (shape / lengths(turned) * lengths(fit.root) * size.sqrt()).square()
-        lost |= ~usual & (size > 0) & (shape > 0) & ~((squares >= _SMALLEST) & (squares <= _LARGEST))
-    if bool(lost.any()):
-        names = [fit.coefficients[i] for i in lost.nonzero().flatten().tolist()]
-        raise EstimationError(
-            f"The variance of the coefficients of {listed(names)} cannot be held in a number (it is beyond 1e300 or below "
-            "1e-300); change the unit of these columns, or of the dependent variable."
-        )
-    return False
-
-
 def keep_given(estimator: Estimator, *options: str) -> None:
     """Copy labels that an estimator was made with, so that it stays what it is when they are changed in place."""
     for option in options:
         object.__setattr__(estimator, option, keep_labels(getattr(estimator, option)))
-
-
-def check_likelihood(fit: Fit, what: str) -> None:
-    """Refuse a covariance that only a likelihood without a penalty has."""
-    if not fit.objective.dispersion.likelihood:
-        raise EstimationError(
-            f"The loss is not known to be a likelihood, so {what} is no covariance; use 'HC0' or another sandwich, or pass "
-            "likelihood=True to the model if the loss is minus a log-density."
-        )
-
-
-def check_unpenalised(fit: Fit, what: str) -> None:
-    """Refuse a covariance that knows nothing of a penalty."""
-    if fit.problem.penalty is not None:
-        raise EstimationError(f"{what} does not know the penalty; use 'HC0' or 'nonrobust', which do.")
-
-
-def check_one_variance(fit: Fit, what: str) -> None:
-    """Refuse a covariance that takes the errors of several outputs to be of one variance and uncorrelated."""
-    if fit.objective.dispersion.squares and fit.outputs > 1:
-        raise EstimationError(
-            f"{what} takes the errors of all {fit.outputs:.0f} outputs to have one variance and no correlation, which a squared error does not "
-            "say of them; use 'nonrobust', which estimates both, or 'HC0'."
-        )
-
-
-def penalised(fit: Fit) -> str:
-    """Return the sentence that a penalty adds to a note."""
-    return (
-        ""
-        if fit.problem.penalty is None
-        else (
-            ". The estimate is penalised: standard errors show its variance, and not the bias that the penalty brings."
-        )
-    )
-
-
-def matrix_flaw(matrix: Tensor) -> str | None:
-    """Say why a (k, k) matrix is no covariance: values that are not finite, no symmetry, a negative variance."""
-    if not bool(torch.isfinite(matrix).all()):
-        return "has values that are not finite"
-    if bool(((matrix - matrix.mT).abs() > _SYMMETRIC * matrix.diagonal().abs().max()).any()):
-        return "is not symmetric"
-    return "has a negative variance on its diagonal" if bool((matrix.diagonal() < 0).any()) else None
 
 
 def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> Covariance:

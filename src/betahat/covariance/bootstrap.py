@@ -6,23 +6,16 @@ import difflib
 import math
 import secrets
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from numbers import Integral, Real
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given, of_core, penalised
-from betahat.covariance.cluster import group_of, time_of
+from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given
+from betahat.covariance.bootstrap_kinds import BOOTSTRAP_KINDS, WHERE, BootstrapKind, KindName
+from betahat.covariance.bootstrap_plan import Plan, whole_number
 from betahat.covariance.fixed import warn_of_fixed
-from betahat.covariance.hac import warn_of_order
-from betahat.covariance.leverage import hat_grams
-from betahat.covariance.replicates import Resampled, WildTest
-from betahat.covariance.small_samples import KINDS, between, counts_of, factor
-from betahat.data.groups import Groups
+from betahat.covariance.replicates import Resampled
+from betahat.covariance.sandwich import of_core, penalised
+from betahat.covariance.small_samples import between
 from betahat.errors import (
     BootstrapWarning,
     ClusterWarning,
@@ -36,42 +29,9 @@ from betahat.errors import (
     user_level,
 )
 from betahat.fits.fit import Fit
-from betahat.fits.influence_sums import influence_sums
-from betahat.objectives.base import LinearIndex
-from betahat.resampling.block_length import block_lengths
 from betahat.resampling.refits import Replicates
-from betahat.resampling.resamplers import Multiplied, Redrawn, Resampler, Weighted, unit_scores
-from betahat.resampling.targets import parametric_targets, residual_targets, slack_power
-from betahat.resampling.weights import (
-    MULTIPLIERS,
-    AllSigns,
-    Blocks,
-    Exponential,
-    Multinomial,
-    Multiplier,
-    Multipliers,
-    PoissonCounts,
-    RowWeights,
-    Scheme,
-    Subsample,
-)
-from betahat.resampling.wild import WildClusters
+from betahat.resampling.weights import MULTIPLIERS, Multiplier
 from betahat.solvers.memory import check_numbers_fit
-
-Kind = Literal[
-    "pairs",
-    "bayesian",
-    "poisson",
-    "residual",
-    "parametric",
-    "wild",
-    "score",
-    "moving-block",
-    "circular-block",
-    "stationary",
-    "subsample",
-    "m-out-of-n",
-]
 
 # Shares of replicates that may fail before it is a warning, and an error.
 _SOME_FAIL, _MOST_FAIL = 0.05, 0.5
@@ -149,7 +109,7 @@ class Bootstrap(Estimator):
     """
 
     reps: int = 999
-    kind: Kind = "pairs"
+    kind: KindName = "pairs"
     seed: int | None = None
     clusters: Any = None
     multiplier: Multiplier = "rademacher"
@@ -162,15 +122,15 @@ class Bootstrap(Estimator):
 
     def __post_init__(self) -> None:
         """Refuse unknown options, and options that the kind has not."""
-        if not is_one_of(self.kind, _KINDS):
-            close = difflib.get_close_matches(str(self.kind), _KINDS, n=1)
+        if not is_one_of(self.kind, BOOTSTRAP_KINDS):
+            close = difflib.get_close_matches(str(self.kind), BOOTSTRAP_KINDS, n=1)
             hint = f", did you mean {close[0]!r}?" if close else "."
-            raise OptionError(f"kind is {shown(self.kind)}{hint} The kinds are {listed(_KINDS, limit=20)}.")
-        if not 2 <= (_whole_number(self.reps) or 0) < _LARGEST_SEED:
+            raise OptionError(f"kind is {shown(self.kind)}{hint} The kinds are {listed(BOOTSTRAP_KINDS, limit=20)}.")
+        if not 2 <= (whole_number(self.reps) or 0) < _LARGEST_SEED:
             raise OptionError(
                 f"reps is {shown(self.reps)}; pass a whole number of replicates of 2 or more, such as 999."
             )
-        seed = 0 if self.seed is None else _whole_number(self.seed)
+        seed = 0 if self.seed is None else whole_number(self.seed)
         if seed is None or not 0 <= seed < _LARGEST_SEED:
             raise OptionError(
                 f"seed is {shown(self.seed)}; pass a whole number from 0 to 2^63 - 1, or None to have one drawn."
@@ -184,15 +144,15 @@ class Bootstrap(Estimator):
         self._check_options_of_kind()
 
     def _check_options_of_kind(self) -> None:
-        takes, here = _KINDS[self.kind].options, repr(self.kind)
+        takes, here = BOOTSTRAP_KINDS[self.kind].options, repr(self.kind)
         if self.kind == "wild":
             takes = takes | ({"residuals"} if self.clusters is None else {"variant", "null"})
             here += " without clusters" if self.clusters is None else " with clusters"
         for option in ("clusters", "multiplier", "residuals", "variant", "null", "time", "block_length", "size"):
             given, default = getattr(self, option), getattr(type(self), option)
             if option not in takes and (given is not None if default is None else given != default):
-                kinds = [name for name, kind in _KINDS.items() if option in kind.options]
-                where = _WHERE.get(option, f"kind {listed(kinds)}")
+                kinds = [name for name, kind in BOOTSTRAP_KINDS.items() if option in kind.options]
+                where = WHERE.get(option, f"kind {listed(kinds)}")
                 raise OptionError(
                     f"{option} is an option of {where}, and kind is {here}; leave it out, or choose another kind."
                 )
@@ -200,7 +160,7 @@ class Bootstrap(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Draw, refit, and take the covariance of the estimates."""
         fit.check_data()
-        kind = _KINDS[self.kind]
+        kind = BOOTSTRAP_KINDS[self.kind]
         plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else int(self.seed))
         _warn_of_few(plan)
         _warn_of_fixed(plan)
@@ -224,242 +184,6 @@ class Bootstrap(Estimator):
             df_tests=None if plan.groups is None else between([plan.units]),
             resampling=drawn,
             clusters=() if plan.groups is None else clusterings((plan.groups,)),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A bootstrap of one fit: what is drawn, and the random numbers.
-
-    Attributes
-    ----------
-    options : Bootstrap
-    fit : Fit
-    seed : int
-    """
-
-    options: Bootstrap
-    fit: Fit
-    seed: int
-
-    @cached_property
-    def groups(self) -> Groups | None:
-        """The clusters."""
-        return None if self.options.clusters is None else group_of(self.fit, self.options.clusters, "clusters")
-
-    @cached_property
-    def times(self) -> Groups | None:
-        """The times."""
-        return None if self.options.time is None else time_of(self.fit, self.options.time)
-
-    @property
-    def together(self) -> Groups | None:
-        """What stays together: clusters, or rows of one time."""
-        return self.groups if self.groups is not None else self.times
-
-    @property
-    def units(self) -> int:
-        """How many units are drawn from."""
-        if self.together is not None:
-            return self.together.count
-        return int(self.fit.nobs)
-
-    @property
-    def enumerated(self) -> bool:
-        """Whether there are so few clusters that all signs are taken."""
-        options = self.options
-        signs = options.kind == "wild" and options.multiplier == "rademacher" and self.groups is not None
-        return signs and self.units < 63 and 2**self.units < options.reps
-
-    @property
-    def reps(self) -> int:
-        """How many replicates there are."""
-        return 2**self.units if self.enumerated else int(self.options.reps)
-
-    @property
-    def size(self) -> int:
-        """How many units a subsample has."""
-        given = self.options.size
-        size = round(self.units ** (2.0 / 3.0)) if given is None else _whole_number(given)
-        if self.groups is not None:
-            least, more = 1, "two or more, and fewer than all"
-        else:
-            least, more = self.fit.rank, f"more than the {self.fit.rank} coefficients, and fewer than all"
-        if size is None or not least < size < self.units:
-            what = "rows" if self.groups is None else "clusters"
-            raise OptionError(f"size is {shown(given)}; pass how many of the {self.units} {what} to draw: {more}.")
-        return size
-
-    @property
-    def share(self) -> float:
-        """The share of units that is drawn, 1 but for subsamples."""
-        return self.size / self.units if "size" in _KINDS[self.options.kind].options else 1.0
-
-    @property
-    def scale(self) -> float:
-        """What steps are multiplied by: the root of m / n, and of n / (n - m) without replacement."""
-        if self.options.kind == "m-out-of-n":
-            return math.sqrt(self.size / self.units)
-        if self.options.kind == "subsample":
-            return math.sqrt(self.size / (self.units - self.size))
-        return 1.0
-
-    @cached_property
-    def length(self) -> float:
-        """The length of blocks."""
-        if self.together is None:
-            warn_of_order(self.fit, "A bootstrap of blocks")
-        given, stationary = self.options.block_length, self.options.kind == "stationary"
-        if given is None:
-            return self._own_length
-        number = given if isinstance(given, Real) and not isinstance(given, bool) else 0.0
-        if not 1 <= number < self.units or not (stationary or float(number).is_integer()):
-            what = "a number" if stationary else "a whole number"
-            raise OptionError(
-                f"block_length is {shown(given)}; pass {what} of 1 or more, below the {self.units} times."
-            )
-        return float(given)
-
-    @property
-    def _own_length(self) -> float:
-        if self.units < 10:
-            raise EstimationError(f"The data choose no block length from {self.units} times; pass block_length.")
-        # the influence on each coefficient, which does not depend on the order of the columns
-        scores = unit_scores(self.fit, self.weights(Multinomial(self.units, self.units)))
-        lengths = block_lengths(scores @ self.fit.root.mT)
-        found = lengths.stationary if self.options.kind == "stationary" else lengths.circular
-        longest = max(float(found[torch.isfinite(found)].max()), 1.0)
-        return longest if self.options.kind == "stationary" else float(-int(-longest // 1))
-
-    def weights(self, scheme: Scheme) -> RowWeights:
-        """Return the rows' weights of a scheme of units."""
-        counts, groups = self.fit.sample.counts, self.together
-        if groups is not None:
-            return RowWeights(scheme, codes=groups.codes, counts=counts)
-        if counts is None:
-            return RowWeights(scheme)
-        rows = torch.arange(len(counts), device=counts.device)
-        return RowWeights(scheme, owners=rows.repeat_interleave(counts.long()))
-
-    def weighted(self, scheme: Scheme, *, counts: bool = True) -> Resampler:
-        """Return the resampler by rows' weights."""
-        return Weighted(self.fit, self.weights(scheme), self.seed, self.reps, counts)
-
-    @property
-    def hats(self) -> Tensor:
-        """(G, r, r) the clusters' hat matrices in Z's coordinates."""
-        assert self.groups is not None
-        return hat_grams(self.fit, self.groups)
-
-    @property
-    def signs(self) -> Scheme:
-        """The scheme of multipliers."""
-        return AllSigns(self.units) if self.enumerated else Multipliers(self.units, self.options.multiplier)
-
-    @cached_property
-    def test(self) -> WildTest | None:
-        """The test of the wild cluster bootstrap."""
-        if self.options.kind != "wild" or self.groups is None:
-            return None
-        fit, options = self.fit, self.options
-        jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
-        scale = factor(counts_of(fit), KINDS["jackknife" if crv3 else "CR1S"], self.units)
-        sample = WildClusters(self.hats, influence_sums(fit, self.groups), jackknifed, crv3, options.null, scale)
-        return WildTest(fit, sample, self.signs, self.seed, self.reps)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A kind: its label, its words, what draws it, and its options."""
-
-    label: str
-    words: str
-    make: Callable[[Plan], Resampler]
-    options: frozenset[str] = frozenset()
-
-
-def _wild(plan: Plan) -> Resampler:
-    fit, options = plan.fit, plan.options
-    _check_least_squares(fit)
-    hats = plan.hats if plan.groups is not None and options.variant[0] == "3" else None
-    power = slack_power(options.residuals)
-    return Multiplied(
-        fit, plan.weights(plan.signs), plan.seed, plan.reps, power, hats, residuals=fit.sample.counts is None
-    )
-
-
-def _score(plan: Plan) -> Resampler:
-    return Multiplied(plan.fit, plan.weights(plan.signs), plan.seed, plan.reps)
-
-
-def _blocks(name: Literal["moving", "circular", "stationary"]) -> Callable[[Plan], Resampler]:
-    return lambda plan: plan.weighted(Blocks(plan.units, plan.length, name), counts=False)
-
-
-def _residual(plan: Plan) -> Resampler:
-    targets = residual_targets(plan.fit, plan.seed, slack_power(plan.options.residuals))
-    return Redrawn(plan.fit, targets, plan.reps)
-
-
-_CLUSTERS = frozenset({"clusters"})
-_BLOCKS = frozenset({"time", "block_length"})
-_KINDS: dict[str, _Kind] = {
-    "pairs": _Kind(
-        "bootstrap", "the pairs bootstrap", lambda plan: plan.weighted(Multinomial(plan.units, plan.units)), _CLUSTERS
-    ),
-    "bayesian": _Kind(
-        "bayesian bootstrap",
-        "the Bayesian bootstrap",
-        lambda plan: plan.weighted(Exponential(plan.units), counts=False),
-        _CLUSTERS,
-    ),
-    "poisson": _Kind(
-        "poisson bootstrap",
-        "the Poisson bootstrap",
-        lambda plan: plan.weighted(PoissonCounts(plan.units), counts=False),
-        _CLUSTERS,
-    ),
-    "residual": _Kind("residual bootstrap", "the residual bootstrap", _residual, frozenset({"residuals"})),
-    "parametric": _Kind(
-        "parametric bootstrap",
-        "the parametric bootstrap",
-        lambda plan: Redrawn(plan.fit, parametric_targets(plan.fit, plan.seed), plan.reps),
-    ),
-    "wild": _Kind("wild bootstrap", "the wild bootstrap", _wild, _CLUSTERS | {"multiplier"}),
-    "score": _Kind("score bootstrap", "the score bootstrap", _score, _CLUSTERS | {"multiplier"}),
-    "moving-block": _Kind("block bootstrap", "the moving block bootstrap", _blocks("moving"), _BLOCKS),
-    "circular-block": _Kind("block bootstrap", "the circular block bootstrap", _blocks("circular"), _BLOCKS),
-    "stationary": _Kind("block bootstrap", "the stationary bootstrap", _blocks("stationary"), _BLOCKS),
-    "subsample": _Kind(
-        "subsampling", "subsampling", lambda plan: plan.weighted(Subsample(plan.units, plan.size)), _CLUSTERS | {"size"}
-    ),
-    "m-out-of-n": _Kind(
-        "m-out-of-n bootstrap",
-        "the m out of n bootstrap",
-        lambda plan: plan.weighted(Multinomial(plan.units, plan.size)),
-        _CLUSTERS | {"size"},
-    ),
-}
-# Options of one kind with clusters, or without.
-_WHERE = {
-    "variant": "kind 'wild' with clusters",
-    "null": "kind 'wild' with clusters",
-    "residuals": "kind 'residual', and of 'wild' without clusters",
-}
-
-
-def _whole_number(given: object) -> int | None:
-    """Return an integer, of Python or of NumPy; None of anything else."""
-    if isinstance(given, bool) or not isinstance(given, Integral):
-        return None
-    return int(given)
-
-
-def _check_least_squares(fit: Fit) -> None:
-    if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.squares:
-        raise EstimationError(
-            "The wild bootstrap multiplies residuals of least squares, so that it is defined for OLS and WLS; use kind='score', which multiplies "
-            "scores, for any model."
         )
 
 
@@ -526,7 +250,7 @@ def _check_failures(found: Replicates) -> int:
     return failed
 
 
-def _note(plan: Plan, kind: _Kind, drawn: Resampled) -> str:
+def _note(plan: Plan, kind: BootstrapKind, drawn: Resampled) -> str:
     """Return the sentence under a summary."""
     parts = [f"{counted(drawn.reps, 'replicate')}, {'all signs' if plan.enumerated else f'seed {drawn.seed}'}"]
     if plan.groups is not None:

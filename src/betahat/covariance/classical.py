@@ -9,7 +9,9 @@ from torch import Tensor
 
 from betahat.calculus.general import OutputRows
 from betahat.calculus.rows import Rows, root_of_counts, times
-from betahat.covariance.base import Covariance, Estimator, check_likelihood, check_unpenalised, of_core, penalised
+from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.checks import check_likelihood, check_unpenalised
+from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.small_samples import counts_of, free_by_output
 from betahat.data.products import gram
 from betahat.errors import EstimationError, OptionError, is_number, shown

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from betahat.covariance.base import Covariance, Estimator, keep_given, of_core, penalised
-from betahat.covariance.hac import refuse_counts
+from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.near_rows import Places, near_products
+from betahat.covariance.sandwich import of_core, penalised
+from betahat.covariance.series import refuse_counts
 from betahat.covariance.small_samples import FULL, counts_of, factor
 from betahat.data.groups import read_numbers
 from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of, shown

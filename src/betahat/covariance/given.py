@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from betahat.covariance.base import Covariance, Estimator, keep_given, matrix_flaw
+from betahat.covariance.base import Covariance, Estimator, keep_given
+from betahat.covariance.checks import matrix_flaw
 from betahat.data.container import to_tensor
 from betahat.errors import OptionError, listed, shown
 from betahat.fits.fit import Fit

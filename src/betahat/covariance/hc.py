@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, slack
-from betahat.covariance.base import Covariance, Estimator, penalised, sandwich
+from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.sandwich import penalised, sandwich
 from betahat.covariance.small_samples import FULL, counts_of, factor, mean_leverage
 from betahat.errors import EstimationError, counted
 from betahat.fits.fit import Fit

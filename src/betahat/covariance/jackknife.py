@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, root_of_counts
-from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given, of_core, penalised
-from betahat.covariance.cluster import group_of, warn_of_clusters
+from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given
 from betahat.covariance.leverage import steps_to_fits_without
+from betahat.covariance.partitions import group_of, warn_of_clusters
+from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.small_samples import KINDS, between, counts_of, factor
 from betahat.data.groups import Groups
 from betahat.data.products import gram

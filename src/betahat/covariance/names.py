@@ -14,19 +14,22 @@ import numpy as np
 import torch
 from narwhals.dependencies import is_pandas_dataframe
 
-from betahat.covariance.base import Covariance, Estimator, check_held, matrix_flaw, with_distribution
+from betahat.covariance.base import Covariance, Estimator, with_distribution
 from betahat.covariance.bootstrap import Bootstrap
+from betahat.covariance.checks import check_held, matrix_flaw
 from betahat.covariance.classical import Classical, FixedScale
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.conley import Conley
 from betahat.covariance.defined import defined
+from betahat.covariance.driscoll_kraay import DriscollKraay
 from betahat.covariance.given import Given
 from betahat.covariance.hac import HAC
 from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
 from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
-from betahat.covariance.panel import DriscollKraay, PanelCorrected, PanelNeweyWest
+from betahat.covariance.panel_corrected import PanelCorrected
+from betahat.covariance.panel_newey_west import PanelNeweyWest
 from betahat.covariance.small_samples import Correction, Kind
 from betahat.covariance.told import told_options
 from betahat.data.container import held, replaced

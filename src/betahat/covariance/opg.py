@@ -6,16 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from betahat.covariance.base import (
-    Covariance,
-    Estimator,
-    check_likelihood,
-    check_one_variance,
-    check_unpenalised,
-    of_core,
-    sum_core,
-)
+from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.checks import check_likelihood, check_one_variance, check_unpenalised
 from betahat.covariance.hc import Meat
+from betahat.covariance.sandwich import of_core, sum_core
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.solvers.least_squares import RowSum

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.covariance.base import matrix_flaw
+from betahat.covariance.checks import matrix_flaw
 from betahat.data.classes import class_name
 from betahat.data.container import Container, Frames, to_numpy, to_tensor
 from betahat.data.threads import remembered

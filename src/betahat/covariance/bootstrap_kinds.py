@@ -1,0 +1,124 @@
+"""The kinds of bootstrap: their labels, their options, and what draws their replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from betahat.covariance.bootstrap_plan import Plan
+from betahat.errors import EstimationError
+from betahat.fits.fit import Fit
+from betahat.objectives.base import LinearIndex
+from betahat.resampling.resamplers import Multiplied, Redrawn, Resampler
+from betahat.resampling.targets import parametric_targets, residual_targets, slack_power
+from betahat.resampling.weights import Blocks, Exponential, Multinomial, PoissonCounts, Subsample
+
+KindName = Literal[
+    "pairs",
+    "bayesian",
+    "poisson",
+    "residual",
+    "parametric",
+    "wild",
+    "score",
+    "moving-block",
+    "circular-block",
+    "stationary",
+    "subsample",
+    "m-out-of-n",
+]
+
+
+@dataclass(frozen=True)
+class BootstrapKind:
+    """A kind: its label, its words, what draws it, and its options."""
+
+    label: str
+    words: str
+    make: Callable[[Plan], Resampler]
+    options: frozenset[str] = frozenset()
+
+
+def _wild(plan: Plan) -> Resampler:
+    fit, options = plan.fit, plan.options
+    _check_least_squares(fit)
+    hats = plan.hats if plan.groups is not None and options.variant[0] == "3" else None
+    power = slack_power(options.residuals)
+    return Multiplied(
+        fit, plan.weights(plan.signs), plan.seed, plan.reps, power, hats, residuals=fit.sample.counts is None
+    )
+
+
+def _score(plan: Plan) -> Resampler:
+    return Multiplied(plan.fit, plan.weights(plan.signs), plan.seed, plan.reps)
+
+
+def _blocks(name: Literal["moving", "circular", "stationary"]) -> Callable[[Plan], Resampler]:
+    return lambda plan: plan.weighted(Blocks(plan.units, plan.length, name), counts=False)
+
+
+def _residual(plan: Plan) -> Resampler:
+    targets = residual_targets(plan.fit, plan.seed, slack_power(plan.options.residuals))
+    return Redrawn(plan.fit, targets, plan.reps)
+
+
+_CLUSTERS = frozenset({"clusters"})
+
+
+_BLOCKS = frozenset({"time", "block_length"})
+
+
+BOOTSTRAP_KINDS: dict[str, BootstrapKind] = {
+    "pairs": BootstrapKind(
+        "bootstrap", "the pairs bootstrap", lambda plan: plan.weighted(Multinomial(plan.units, plan.units)), _CLUSTERS
+    ),
+    "bayesian": BootstrapKind(
+        "bayesian bootstrap",
+        "the Bayesian bootstrap",
+        lambda plan: plan.weighted(Exponential(plan.units), counts=False),
+        _CLUSTERS,
+    ),
+    "poisson": BootstrapKind(
+        "poisson bootstrap",
+        "the Poisson bootstrap",
+        lambda plan: plan.weighted(PoissonCounts(plan.units), counts=False),
+        _CLUSTERS,
+    ),
+    "residual": BootstrapKind("residual bootstrap", "the residual bootstrap", _residual, frozenset({"residuals"})),
+    "parametric": BootstrapKind(
+        "parametric bootstrap",
+        "the parametric bootstrap",
+        lambda plan: Redrawn(plan.fit, parametric_targets(plan.fit, plan.seed), plan.reps),
+    ),
+    "wild": BootstrapKind("wild bootstrap", "the wild bootstrap", _wild, _CLUSTERS | {"multiplier"}),
+    "score": BootstrapKind("score bootstrap", "the score bootstrap", _score, _CLUSTERS | {"multiplier"}),
+    "moving-block": BootstrapKind("block bootstrap", "the moving block bootstrap", _blocks("moving"), _BLOCKS),
+    "circular-block": BootstrapKind("block bootstrap", "the circular block bootstrap", _blocks("circular"), _BLOCKS),
+    "stationary": BootstrapKind("block bootstrap", "the stationary bootstrap", _blocks("stationary"), _BLOCKS),
+    "subsample": BootstrapKind(
+        "subsampling", "subsampling", lambda plan: plan.weighted(Subsample(plan.units, plan.size)), _CLUSTERS | {"size"}
+    ),
+    "m-out-of-n": BootstrapKind(
+        "m-out-of-n bootstrap",
+        "the m out of n bootstrap",
+        lambda plan: plan.weighted(Multinomial(plan.units, plan.size)),
+        _CLUSTERS | {"size"},
+    ),
+}
+
+
+# Options of one kind with clusters, or without.
+WHERE = {
+    "variant": "kind 'wild' with clusters",
+    "null": "kind 'wild' with clusters",
+    "residuals": "kind 'residual', and of 'wild' without clusters",
+}
+
+
+def _check_least_squares(fit: Fit) -> None:
+    if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.squares:
+        raise EstimationError(
+            "The wild bootstrap multiplies residuals of least squares, so that it is defined for OLS and WLS; use kind='score', which multiplies "
+            "scores, for any model."
+        )

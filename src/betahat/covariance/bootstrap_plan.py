@@ -1,0 +1,177 @@
+"""What a bootstrap of one fit draws: units, random numbers, blocks and the test of the wild cluster bootstrap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from betahat.covariance.leverage import hat_grams
+from betahat.covariance.partitions import group_of, time_of
+from betahat.covariance.replicates import WildTest
+from betahat.covariance.series import warn_of_order
+from betahat.covariance.small_samples import KINDS, counts_of, factor
+from betahat.data.groups import Groups
+from betahat.errors import EstimationError, OptionError, shown
+from betahat.fits.fit import Fit
+from betahat.fits.influence_sums import influence_sums
+from betahat.resampling.block_length import block_lengths
+from betahat.resampling.resamplers import Resampler, Weighted, unit_scores
+from betahat.resampling.weights import AllSigns, Multinomial, Multipliers, RowWeights, Scheme
+from betahat.resampling.wild import WildClusters
+
+if TYPE_CHECKING:
+    from betahat.covariance.bootstrap import Bootstrap
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A bootstrap of one fit: what is drawn, and the random numbers.
+
+    Attributes
+    ----------
+    options : Bootstrap
+    fit : Fit
+    seed : int
+    """
+
+    options: Bootstrap
+    fit: Fit
+    seed: int
+
+    @cached_property
+    def groups(self) -> Groups | None:
+        """The clusters."""
+        return None if self.options.clusters is None else group_of(self.fit, self.options.clusters, "clusters")
+
+    @cached_property
+    def times(self) -> Groups | None:
+        """The times."""
+        return None if self.options.time is None else time_of(self.fit, self.options.time)
+
+    @property
+    def together(self) -> Groups | None:
+        """What stays together: clusters, or rows of one time."""
+        return self.groups if self.groups is not None else self.times
+
+    @property
+    def units(self) -> int:
+        """How many units are drawn from."""
+        if self.together is not None:
+            return self.together.count
+        return int(self.fit.nobs)
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether there are so few clusters that all signs are taken."""
+        options = self.options
+        signs = options.kind == "wild" and options.multiplier == "rademacher" and self.groups is not None
+        return signs and self.units < 63 and 2**self.units < options.reps
+
+    @property
+    def reps(self) -> int:
+        """How many replicates there are."""
+        return 2**self.units if self.enumerated else int(self.options.reps)
+
+    @property
+    def size(self) -> int:
+        """How many units a subsample has."""
+        given = self.options.size
+        size = round(self.units ** (2.0 / 3.0)) if given is None else whole_number(given)
+        if self.groups is not None:
+            least, more = 1, "two or more, and fewer than all"
+        else:
+            least, more = self.fit.rank, f"more than the {self.fit.rank} coefficients, and fewer than all"
+        if size is None or not least < size < self.units:
+            what = "rows" if self.groups is None else "clusters"
+            raise OptionError(f"size is {shown(given)}; pass how many of the {self.units} {what} to draw: {more}.")
+        return size
+
+    @property
+    def share(self) -> float:
+        """The share of units that is drawn, 1 but for subsamples."""
+        return self.size / self.units if self.options.kind in ("subsample", "m-out-of-n") else 1.0
+
+    @property
+    def scale(self) -> float:
+        """What steps are multiplied by: the root of m / n, and of n / (n - m) without replacement."""
+        if self.options.kind == "m-out-of-n":
+            return math.sqrt(self.size / self.units)
+        if self.options.kind == "subsample":
+            return math.sqrt(self.size / (self.units - self.size))
+        return 1.0
+
+    @cached_property
+    def length(self) -> float:
+        """The length of blocks."""
+        if self.together is None:
+            warn_of_order(self.fit, "A bootstrap of blocks")
+        given, stationary = self.options.block_length, self.options.kind == "stationary"
+        if given is None:
+            return self._own_length
+        number = given if isinstance(given, Real) and not isinstance(given, bool) else 0.0
+        if not 1 <= number < self.units or not (stationary or float(number).is_integer()):
+            what = "a number" if stationary else "a whole number"
+            raise OptionError(
+                f"block_length is {shown(given)}; pass {what} of 1 or more, below the {self.units} times."
+            )
+        return float(given)
+
+    @property
+    def _own_length(self) -> float:
+        if self.units < 10:
+            raise EstimationError(f"The data choose no block length from {self.units} times; pass block_length.")
+        # the influence on each coefficient, which does not depend on the order of the columns
+        scores = unit_scores(self.fit, self.weights(Multinomial(self.units, self.units)))
+        lengths = block_lengths(scores @ self.fit.root.mT)
+        found = lengths.stationary if self.options.kind == "stationary" else lengths.circular
+        longest = max(float(found[torch.isfinite(found)].max()), 1.0)
+        return longest if self.options.kind == "stationary" else float(-int(-longest // 1))
+
+    def weights(self, scheme: Scheme) -> RowWeights:
+        """Return the rows' weights of a scheme of units."""
+        counts, groups = self.fit.sample.counts, self.together
+        if groups is not None:
+            return RowWeights(scheme, codes=groups.codes, counts=counts)
+        if counts is None:
+            return RowWeights(scheme)
+        rows = torch.arange(len(counts), device=counts.device)
+        return RowWeights(scheme, owners=rows.repeat_interleave(counts.long()))
+
+    def weighted(self, scheme: Scheme, *, counts: bool = True) -> Resampler:
+        """Return the resampler by rows' weights."""
+        return Weighted(self.fit, self.weights(scheme), self.seed, self.reps, counts)
+
+    @property
+    def hats(self) -> Tensor:
+        """(G, r, r) the clusters' hat matrices in Z's coordinates."""
+        assert self.groups is not None
+        return hat_grams(self.fit, self.groups)
+
+    @property
+    def signs(self) -> Scheme:
+        """The scheme of multipliers."""
+        return AllSigns(self.units) if self.enumerated else Multipliers(self.units, self.options.multiplier)
+
+    @cached_property
+    def test(self) -> WildTest | None:
+        """The test of the wild cluster bootstrap."""
+        if self.options.kind != "wild" or self.groups is None:
+            return None
+        fit, options = self.fit, self.options
+        jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
+        scale = factor(counts_of(fit), KINDS["jackknife" if crv3 else "CR1S"], self.units)
+        sample = WildClusters(self.hats, influence_sums(fit, self.groups), jackknifed, crv3, options.null, scale)
+        return WildTest(fit, sample, self.signs, self.seed, self.reps)
+
+
+def whole_number(given: object) -> int | None:
+    """Return an integer, of Python or of NumPy; None of anything else."""
+    if isinstance(given, bool) or not isinstance(given, Integral):
+        return None
+    return int(given)

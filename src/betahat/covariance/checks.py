@@ -1,0 +1,74 @@
+"""What a covariance must be, and what a fit must be to have it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from betahat.covariance.base import Covariance
+from betahat.data.container import held
+from betahat.errors import EstimationError, listed
+from betahat.fits.fit import Fit
+from betahat.solvers.lengths import lengths, unit_rows
+
+# Variances outside of these are rounded to fewer digits, to zero or to infinity.
+_SMALLEST, _LARGEST = 1e-300, 1e300
+# A matrix that was rounded when it was printed is symmetric to the digits that were.
+_SYMMETRIC = 1e-6
+
+
+def check_held(fit: Fit, covariance: Covariance) -> bool:
+    """Tell whether all variances are plain positive numbers; refuse those that overflow or vanish although their roots, in Z's coordinates, do not."""
+    variances = held(covariance, "matrix").diagonal()
+    low, high = variances.aminmax()
+    if float(low) >= _SMALLEST and float(high) <= _LARGEST:
+        return True
+    usual = (variances >= _SMALLEST) & (variances <= _LARGEST)
+    lost = torch.isinf(variances)
+    if covariance.core is not None:
+        size = covariance.core.abs().max()
+        core = covariance.core / size if covariance.core.ndim else torch.eye(fit.rank).to(size)
+        turned = unit_rows(fit.root)
+        shape = ((turned @ core) * turned).sum(1).clamp_min(0.0).sqrt()
+        squares = (shape / lengths(turned) * lengths(fit.root) * size.sqrt()).square()
+        lost |= ~usual & (size > 0) & (shape > 0) & ~((squares >= _SMALLEST) & (squares <= _LARGEST))
+    if bool(lost.any()):
+        names = [fit.coefficients[i] for i in lost.nonzero().flatten().tolist()]
+        raise EstimationError(
+            f"The variance of the coefficients of {listed(names)} cannot be held in a number (it is beyond 1e300 or below "
+            "1e-300); change the unit of these columns, or of the dependent variable."
+        )
+    return False
+
+
+def matrix_flaw(matrix: Tensor) -> str | None:
+    """Say why a (k, k) matrix is no covariance: values that are not finite, no symmetry, a negative variance."""
+    if not bool(torch.isfinite(matrix).all()):
+        return "has values that are not finite"
+    if bool(((matrix - matrix.mT).abs() > _SYMMETRIC * matrix.diagonal().abs().max()).any()):
+        return "is not symmetric"
+    return "has a negative variance on its diagonal" if bool((matrix.diagonal() < 0).any()) else None
+
+
+def check_likelihood(fit: Fit, what: str) -> None:
+    """Refuse a covariance that only a likelihood without a penalty has."""
+    if not fit.objective.dispersion.likelihood:
+        raise EstimationError(
+            f"The loss is not known to be a likelihood, so {what} is no covariance; use 'HC0' or another sandwich, or pass "
+            "likelihood=True to the model if the loss is minus a log-density."
+        )
+
+
+def check_unpenalised(fit: Fit, what: str) -> None:
+    """Refuse a covariance that knows nothing of a penalty."""
+    if fit.problem.penalty is not None:
+        raise EstimationError(f"{what} does not know the penalty; use 'HC0' or 'nonrobust', which do.")
+
+
+def check_one_variance(fit: Fit, what: str) -> None:
+    """Refuse a covariance that takes the errors of several outputs to be of one variance and uncorrelated."""
+    if fit.objective.dispersion.squares and fit.outputs > 1:
+        raise EstimationError(
+            f"{what} takes the errors of all {fit.outputs:.0f} outputs to have one variance and no correlation, which a squared error does not "
+            "say of them; use 'nonrobust', which estimates both, or 'HC0'."
+        )

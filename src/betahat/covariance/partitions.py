@@ -1,0 +1,119 @@
+"""Ways of clustering: labels become partitions of the rows, which a fit knows again."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from betahat.data.groups import Groups, intersection, read_groups
+from betahat.data.times import check_order
+from betahat.errors import ClusterWarning, EstimationError, OptionError, user_level
+from betahat.fits.fit import Fit
+from betahat.fits.influence_sums import influence_sums
+from betahat.fits.remembered import of_fit
+
+# Below this many clusters the normal distribution, and t with G - 1, reject far too often.
+_FEW = 10
+
+
+def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
+    """Read groups; what was computed for the same partition before serves again."""
+    ways = tuple(_first_met(fit, _counting(fit, way)) for way in read_groups(fit.sample, given, option))
+    for way in ways:
+        if way.count < 2:
+            raise EstimationError(
+                f"{way.name} has one cluster only, so nothing varies between clusters; pass labels of two or more."
+            )
+    return ways
+
+
+def group_of(fit: Fit, given: Any, option: str) -> Groups:
+    """Read one partition of the rows, as `groups_of`."""
+    ways = groups_of(fit, given, option)
+    if len(ways) != 1:
+        raise OptionError(f"{option} has {len(ways)} columns; pass one.")
+    return ways[0]
+
+
+def time_of(fit: Fit, given: Any) -> Groups:
+    """Read the periods of the rows, as `groups_of`, in the order of time."""
+    times = group_of(fit, given, "time")
+    check_order(times)
+    return times
+
+
+def _counting(fit: Fit, groups: Groups) -> Groups:
+    """Leave out groups whose rows all have a frequency of zero: they count for nothing, and go with the first that does."""
+    counts = fit.sample.counts
+    if counts is None or bool(counts.all()):
+        return groups
+    there = torch.zeros(groups.count, dtype=torch.bool, device=counts.device).index_fill_(
+        0, groups.codes[counts > 0], True
+    )
+    codes = (there.cumsum(0) - 1).clamp_min(0)[groups.codes]
+    return replace(groups, codes=codes, count=int(there.sum()), labels=groups.labels[there.cpu().numpy()])
+
+
+def _first_met(fit: Fit, groups: Groups) -> Groups:
+    """Return the first groups of this partition that the fit has met."""
+    met = _met(fit)
+    for other in met:
+        same = other.count == groups.count and other.name == groups.name and other.labels.equals(groups.labels)
+        if same and torch.equal(other.codes, groups.codes):
+            return other
+    met.append(groups)
+    return groups
+
+
+@of_fit
+def _met(fit: Fit) -> list[Groups]:
+    """Return the partitions that the fit has met, to which others are added."""
+    return []
+
+
+@of_fit
+def joint(fit: Fit, chosen: tuple[Groups, ...]) -> Groups:
+    """Return the intersection of some ways."""
+    return chosen[0] if len(chosen) == 1 else intersection(chosen)
+
+
+def sum_finest(fit: Fit, ways: tuple[Groups, ...]) -> None:
+    """Take the sums over several ways and some of their intersections from those over the finest one."""
+    finest = joint(fit, ways)
+    sums = influence_sums(fit, finest)
+    for size in range(1, len(ways)):
+        for chosen in itertools.combinations(ways, size):
+            groups = joint(fit, chosen)
+            codes = torch.empty(finest.count, dtype=torch.int64, device=finest.codes.device)
+            codes[finest.codes] = groups.codes
+            coarser = sums.new_zeros(groups.count, sums.shape[1]).index_add_(0, codes, sums)
+            influence_sums.learn(coarser, fit, groups)
+
+
+def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
+    """Warn of clusters that are too few for the normal distribution, or single rows."""
+    for way in ways:
+        single = int((way.sizes == 1).sum())
+        if (kind not in ("CR2", "CR3") or len(ways) > 1) and way.count < _FEW:
+            warnings.warn(
+                f"{way.name} has {way.count} clusters, so few that these tests reject too often; use kind='CR2' in one way, whose degrees "
+                "of freedom know it, or use_t=True.",
+                ClusterWarning,
+                stacklevel=user_level(),
+            )
+        if single:
+            every = (
+                "each of them, so that this is a covariance of single rows, HC0 say"
+                if single == way.count
+                else str(single)
+            )
+            warnings.warn(
+                f"{way.name} has {way.count} clusters, and a single row in {every}; see whether the labels are those that you meant.",
+                ClusterWarning,
+                stacklevel=user_level(),
+            )

@@ -33,6 +33,7 @@ from betahat.plots.rows import plot_diagnostics
 from betahat.results.layout import Layout
 from betahat.results.pair import Pair
 from betahat.saving.records import Stored
+from betahat.tables.summary import Content
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,13 +46,7 @@ else:
 
 @dataclass(frozen=True)
 class UnstoredModel:
-    """The name of a model that is code, which is all that is kept of it.
-
-    Attributes
-    ----------
-    name : str
-        Its class.
-    """
+    """What is kept of a model that is code: the name of its class."""
 
     name: str
 
@@ -420,6 +415,10 @@ class Core(ABC):
         fit = self.fit.without_rows()
         assert isinstance(fit.given, WithoutRows)
         return replace(self, fit=fit, cov=without_rows(self.cov, fit), **self._without_rows(fit.given))
+
+    @abstractmethod
+    def _content(self, alpha: float) -> Content:
+        """Return what a summary says."""
 
     @abstractmethod
     def _laid_out(self) -> Layout:

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, shown
 from betahat.inference.residuals import fitted_values
 from betahat.inference.response import (
-    certain_share,
     deviance_residuals,
     generalized_residuals,
     prediction_table,
 )
-from betahat.lazy import lazily
-from betahat.tables.likelihood_summary import Cells
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazily("pandas")
-
 from betahat.results.index import IndexResults
-from betahat.results.summaries import bread_note, likelihood_cells
+from betahat.results.summaries import discrete_content, discrete_notes
+from betahat.tables.summary import Content
 
 
 @in_ordinary_mode
@@ -78,26 +70,11 @@ class DiscreteResults(IndexResults):
             raise OptionError(f"threshold is {shown(threshold)}; pass a probability, such as 0.5.")
         return self._container.plain(prediction_table(self.fit, threshold))
 
-    @property
-    def _heading(self) -> str:
-        return f"{type(self.model).__name__} Regression Results"
-
-    @property
-    def _cells(self) -> tuple[Cells, Cells]:
-        return likelihood_cells(self)
+    # private
 
     @property
     def _notes(self) -> list[str]:
-        """What the summary says below its tables."""
-        binary = self._loss.support.binary
-        return [*(_separation(certain_share(self.fit)) if binary else []), *bread_note(self)]
+        return discrete_notes(self)
 
-
-def _separation(share: float) -> list[str]:
-    if share <= 0.1:
-        return []
-    return [
-        f"Possibly complete quasi-separation: A fraction {share:4.2f} of observations can be\n"
-        "perfectly predicted. This might indicate that there is complete\n"
-        "quasi-separation. In this case some parameters will not be identified."
-    ]
+    def _content(self, alpha: float) -> Content:
+        return discrete_content(self, alpha)

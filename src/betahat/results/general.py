@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,12 +27,11 @@ from betahat.objectives.base import Route
 from betahat.results.core import UnstoredModel
 from betahat.results.layout import Vector
 from betahat.results.statsmodels_names import Results
-from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
-from betahat.tables.summary import named_model
+from betahat.results.summaries import general_content
+from betahat.tables.summary import Content
 
 if TYPE_CHECKING:
     import pandas as pd
-    from statsmodels.iolib.summary import Summary
 else:
     pd = lazily("pandas")
 
@@ -325,78 +324,6 @@ class GeneralResults(Results):
 
     # tables
 
-    def summary(
-        self,
-        yname: str | None = None,
-        xname: Sequence[str] | None = None,
-        title: str | None = None,
-        alpha: float = 0.05,
-    ) -> Summary:
-        """Return a summary in statsmodels' layout, which says how the numbers came about.
-
-        Parameters
-        ----------
-        yname, xname, title, alpha
-            As in `DiscreteResults.summary`.
-
-        Returns
-        -------
-        statsmodels.iolib.summary.Summary
-            With `as_text`, `as_html`, `as_latex` and `as_csv`.
-        """
-        params, bse, tvalues, pvalues = self.coefficient_table().T
-        found = self.diagnostics
-        likelihood = self.fit.objective.dispersion.likelihood
-        content = LikelihoodContent(
-            model=named_model(self.view.title, self.endog_name, self.names),
-            nobs=self.nobs,
-            df_resid=self.df_resid,
-            df_model=self.df_model,
-            llf=self.llf if likelihood else float("nan"),
-            params=params,
-            bse=bse,
-            tvalues=tvalues,
-            pvalues=pvalues,
-            interval=self.interval_table(alpha),
-            use_t=self.use_t,
-        )
-        left: list[Any] = [
-            ("Dep. Variable:", None),
-            ("Model:", [self.view.title]),
-            ("Loss:", [self.view.loss]),
-            ("Method:", [self.fit.objective.dispersion.method.capitalize()]),
-            ("Date:", None),
-            ("Time:", None),
-            ("Bread:", [found.bread]),
-            ("Covariance Type:", [self.cov_type]),
-        ]
-        right: list[Any] = [
-            ("No. Observations:", None),
-            ("Df Residuals:", None),
-            ("Df Model:", None),
-            ("Scale:", [f"{self.scale:#8.5g}" if likelihood else ""]),
-            *(
-                [("Log-Likelihood:", None), ("AIC:", [f"{self.aic:#8.4g}"]), ("BIC:", [f"{self.bic:#8.4g}"])]
-                if likelihood
-                else [("Summed loss:", [f"{self.loss:#8.5g}"]), ("", [""]), ("", [""])]
-            ),
-            ("converged:", [str(found.converged) if found.converged else "as given"]),
-        ]
-        notes = [self.cov.note, *self.view.notes]
-        if found.decrement > 1e-6:
-            notes.append(f"The parameters are {found.decrement**0.5:.2g} standard errors from the optimum.")
-        return likelihood_summary(
-            content,
-            left,
-            right,
-            yname=yname,
-            equations=(),
-            xname=xname,
-            title=f"{self.view.title} Results" if title is None else title,
-            alpha=alpha,
-            notes=["Notes:", *(f"[{i}] {note}" for i, note in enumerate(notes, 1))],
-        )
-
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names.
 
@@ -419,6 +346,9 @@ class GeneralResults(Results):
         )
 
     # private
+
+    def _content(self, alpha: float) -> Content:
+        return general_content(self, alpha)
 
     def _laid_out(self) -> Vector:
         return Vector(self.fit, self.view.tensors)

@@ -14,9 +14,9 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.response import deviance_residuals, means, variances, working_residuals
 from betahat.results.index import IndexResults
-from betahat.results.likelihood import Model
-from betahat.results.summaries import bread_note
-from betahat.tables.likelihood_summary import Cells
+from betahat.results.new_data import Model
+from betahat.results.summaries import bread_notes, glm_content
+from betahat.tables.summary import Content
 
 
 class FamilyModel(Model, Protocol):
@@ -103,33 +103,11 @@ class GLMResults(IndexResults):
         weights = self.fit.design.weights
         return residuals if weights is None else residuals * weights.sqrt()
 
-    _heading = "Generalized Linear Model Regression Results"
-
-    @property
-    def _cells(self) -> tuple[Cells, Cells]:
-        left: Cells = [
-            ("Dep. Variable:", None),
-            ("Model:", ["GLM"]),
-            ("Model Family:", [self.model.family]),
-            ("Link Function:", [self.model.link]),
-            ("Method:", ["Newton"]),
-            ("Date:", None),
-            ("Time:", None),
-            ("No. Iterations:", [f"{self.fit.diagnostics.iterations:d}"]),
-            ("Covariance Type:", [self.cov_type]),
-        ]
-        right: Cells = [
-            ("No. Observations:", None),
-            ("Df Residuals:", None),
-            ("Df Model:", None),
-            ("Scale:", [f"{self.scale:#8.5g}"]),
-            ("Log-Likelihood:", [f"{self.llf:#8.5g}"]),
-            ("Deviance:", [f"{self.deviance:#8.5g}"]),
-            ("Pearson chi2:", [f"{self.pearson_chi2:#6.3g}"]),
-            ("Pseudo R-squ. (CS):", [f"{self.pseudo_rsquared():#6.4g}"]),
-        ]
-        return left, right
-
     @property
     def _notes(self) -> list[str]:
-        return bread_note(self, Bread.EXPECTED)
+        return bread_notes(self)
+
+    def _content(self, alpha: float) -> Content:
+        return glm_content(self, alpha)
+
+    _usual_bread = Bread.EXPECTED

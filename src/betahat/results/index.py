@@ -31,18 +31,15 @@ from betahat.objectives.base import LinearIndex
 from betahat.results.layout import Vector
 from betahat.results.new_data import check_beside, new_regressors, read_row_labels
 from betahat.results.second_summary import second_summary
-from betahat.tables.likelihood_summary import Cells, LikelihoodContent, likelihood_summary
-from betahat.tables.summary import named_model
 
 if TYPE_CHECKING:
     import pandas as pd
-    from statsmodels.iolib.summary import Summary
     from statsmodels.iolib.summary2 import Summary as SecondSummary
 else:
     pd = lazily("pandas")
 
-from betahat.results.likelihood import MaximumLikelihoodResults, Model
-from betahat.results.summaries import bread_note
+from betahat.results.likelihood import MaximumLikelihoodResults
+from betahat.results.summaries import bread_notes
 
 _WHICH = ("mean", "linear", "var")
 
@@ -51,8 +48,6 @@ _WHICH = ("mean", "linear", "var")
 @dataclass(frozen=True, eq=False, repr=False)
 class IndexResults(MaximumLikelihoodResults, ABC):
     """What models of one linear index share: deviance, residuals, predictions and tables."""
-
-    model: Model
 
     # how well it fits
 
@@ -221,58 +216,6 @@ class IndexResults(MaximumLikelihoodResults, ABC):
 
     # tables
 
-    def summary(
-        self,
-        yname: str | None = None,
-        xname: Sequence[str] | None = None,
-        title: str | None = None,
-        alpha: float = 0.05,
-    ) -> Summary:
-        """Return statsmodels' summary, byte for byte.
-
-        Parameters
-        ----------
-        yname : str, optional
-            The dependent variable's name to print.
-        xname : sequence of str, optional
-            (k,) the parameters' names to print.
-        title : str, optional
-            The heading.
-        alpha : float
-            The intervals cover with probability 1 - alpha.
-
-        Returns
-        -------
-        statsmodels.iolib.summary.Summary
-            With `as_text`, `as_html`, `as_latex` and `as_csv`.
-        """
-        params, bse, tvalues, pvalues = self.coefficient_table().T
-        content = LikelihoodContent(
-            model=named_model(type(self.model).__name__, self.endog_name, self.names),
-            nobs=self.nobs,
-            df_resid=self.df_resid,
-            df_model=self.df_model,
-            llf=self.llf,
-            params=params,
-            bse=bse,
-            tvalues=tvalues,
-            pvalues=pvalues,
-            interval=self.interval_table(alpha),
-            use_t=self.use_t,
-        )
-        left, right = self._cells
-        return likelihood_summary(
-            content,
-            left,
-            right,
-            yname=yname,
-            equations=(),
-            xname=xname,
-            title=self._heading if title is None else title,
-            alpha=alpha,
-            notes=self._notes,
-        )
-
     def summary2(
         self,
         yname: str | None = None,
@@ -296,7 +239,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
             With `as_text`, `as_html` and `as_latex`.
         """
         return second_summary(
-            self, {}, bread_note(self), yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
+            self, {}, bread_notes(self), yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
         )
 
     def glance(self) -> pd.DataFrame:
@@ -341,16 +284,6 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         )
 
     # private
-
-    @property
-    @abstractmethod
-    def _heading(self) -> str:
-        """What a summary is headed."""
-
-    @property
-    @abstractmethod
-    def _cells(self) -> tuple[Cells, Cells]:
-        """The two columns of a summary's first table."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""`MaximumLikelihoodResults`: what models of a likelihood share, and what they ask of a model."""
+"""`MaximumLikelihoodResults`: what models of a likelihood share."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.container import Container, to_tensor
+from betahat.calculus.rows import Bread
+from betahat.data.container import to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.errors import OptionError, is_number, is_one_of, shown
@@ -23,6 +24,7 @@ from betahat.inference.response import (
 )
 from betahat.inference.score_test import Hypothesis, ScoreTest, score_test
 from betahat.lazy import lazily
+from betahat.results.new_data import Model
 from betahat.results.statsmodels_names import Results
 
 if TYPE_CHECKING:
@@ -31,26 +33,12 @@ else:
     pd = lazily("pandas")
 
 
-class Model(Protocol):
-    """What results need of the model that they belong to."""
-
-    def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-        """Read regressors for a prediction."""
-        ...
-
-    def new_vector(self, values: Any, exog: Any, option: str) -> Any:
-        """Read a vector beside new regressors."""
-        ...
-
-    def without_rows(self, rows: WithoutRows) -> Self:
-        """Return the model without its data."""
-        ...
-
-
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class MaximumLikelihoodResults(Results, ABC):
     """What discrete models share: the comparison with the model of constants alone, and marginal effects."""
+
+    model: Model
 
     @cached_property
     def llnull(self) -> float:
@@ -210,6 +198,9 @@ class MaximumLikelihoodResults(Results, ABC):
                 f"{self.fit.design.rows} rows in use."
             )
         return read
+
+    _usual_bread: ClassVar[Bread] = Bread.OBSERVED
+    """The bread of which a summary says nothing."""
 
     def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         return {"model": self.model.without_rows(rows)}

@@ -1,4 +1,4 @@
-"""`LinearResults`: sums of squares, diagnostics, predictions, influence and the summary of OLS and WLS."""
+"""`LinearResults`: residuals, comparisons, predictions and influence of OLS and WLS."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.errors import BetahatWarning, OptionError, check_flag, listed, shown, user_level
 from betahat.inference.cases import Cases, index_cases
-from betahat.inference.diagnostics import (
-    condition_number,
-    eigenvalues,
-    residual_diagnostics,
-)
-from betahat.inference.distribution import check_alpha, f_tail
-from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
+from betahat.inference.distribution import check_alpha
+from betahat.inference.goodness import mean_of_endog
 from betahat.inference.influence import Influence
 from betahat.inference.margins import Response
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
@@ -34,16 +29,13 @@ from betahat.inference.residuals import (
     plain_residuals,
     whitened_residuals,
 )
-from betahat.inference.wald import (
-    WaldTest,
-    identity_rows,
-)
 from betahat.lazy import lazily
 from betahat.results.layout import Vector
-from betahat.results.new_data import check_beside, new_regressors, read_row_labels
-from betahat.results.second_summary import numbered_notes, second_summary
-from betahat.results.statsmodels_names import Results
-from betahat.tables.summary import Content, named_model, regression_summary
+from betahat.results.least_squares import LeastSquaresResults
+from betahat.results.new_data import Model, check_beside, new_regressors, read_row_labels
+from betahat.results.second_summary import second_summary
+from betahat.results.summaries import linear_content, residual_statistics
+from betahat.tables.summary import Content, summary_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,29 +47,9 @@ else:
     pd = lazily("pandas")
 
 
-class Model(Protocol):
-    """What results need of the model that they belong to."""
-
-    def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
-        """Read regressors for a prediction."""
-        ...
-
-    def new_vector(self, values: Any, exog: Any, option: str) -> Any:
-        """Read a vector beside new regressors."""
-        ...
-
-    def without_rows(self, rows: WithoutRows) -> Model:
-        """Return the model without its data."""
-        ...
-
-
-# Taking off its mean leaves of a constant some units in its last place, squared.
-_ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
-
-
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearResults(Results):
+class LinearResults(LeastSquaresResults):
     """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `Results`."""
 
     model: Model
@@ -111,111 +83,6 @@ class LinearResults(Results):
             )
             return self._container.present_rows(resid)
         return self._container.present_rows(resid / self.scale**0.5)
-
-    # how well it fits
-
-    @property
-    def k_constant(self) -> int:
-        """1 if a column, or a combination of columns, is constant."""
-        return self.fit.k_constant
-
-    @property
-    def df_model(self) -> float:
-        """r, less one if there is a constant."""
-        return self.fit.df_model
-
-    @property
-    def ssr(self) -> float:
-        """The residual sum of squares, sum w (y - x'b)^2."""
-        return self._squares.ssr
-
-    @property
-    def centered_tss(self) -> float:
-        """The sum of squares of endog about its (weighted) mean."""
-        return self._squares.centered_tss
-
-    @property
-    def uncentered_tss(self) -> float:
-        """The sum of squares of endog."""
-        return self._squares.uncentered_tss
-
-    @property
-    def _tss(self) -> float:
-        return self.centered_tss if self.k_constant else self.uncentered_tss
-
-    @property
-    def _still(self) -> bool:
-        """Whether endog does not vary: its total sum of squares is rounding error."""
-        return self._tss <= _ROUNDING * self.uncentered_tss
-
-    @property
-    def ess(self) -> float:
-        """The explained sum of squares: total, centered if there is a constant, less residual."""
-        return self._tss - self.ssr
-
-    @property
-    def rsquared(self) -> float:
-        """1 - RSS / TSS, TSS centered if there is a constant; NaN where endog is constant, too."""
-        return math.nan if self._still else 1.0 - _ratio(self.ssr, self._tss)
-
-    @property
-    def rsquared_adj(self) -> float:
-        """1 - (1 - R2) (n - constant) / (n - r)."""
-        return 1.0 - (self.nobs - self.k_constant) / self.df_resid * (1.0 - self.rsquared)
-
-    @property
-    def mse_model(self) -> float:
-        """The explained sum of squares over its degrees of freedom; NaN where there is nothing to explain."""
-        return _ratio(self.ess, self.df_model) if self.df_model and not self._still else math.nan
-
-    @property
-    def mse_resid(self) -> float:
-        """RSS / (n - r); the same as `scale`, unless the variance is known."""
-        return self.ssr / self.df_resid
-
-    @property
-    def mse_total(self) -> float:
-        """The total sum of squares over n, less one if there is a constant."""
-        return self._tss / (self.df_resid + self.df_model)
-
-    @property
-    def fvalue(self) -> float:
-        """F of all coefficients but the constant.
-
-        From the sums of squares under the classical covariance; otherwise a Wald test with the covariance
-        in use, which is NaN where a constant is there only implicitly, as in statsmodels.
-        """
-        return float(self._overall.statistic)
-
-    @property
-    def f_pvalue(self) -> float:
-        """The upper tail of `fvalue`."""
-        return self._overall.pvalue
-
-    @property
-    def eigenvals(self) -> Any:
-        """(k,) eigenvalues of X'WX, largest first."""
-        return self._container.plain(self._spectrum)
-
-    @property
-    def condition_number(self) -> float:
-        """The ratio of the largest to the smallest singular value of sqrt(W) X."""
-        return condition_number(self._spectrum)
-
-    @property
-    def diagn(self) -> dict[str, float]:
-        """The numbers of the summary's third table, under statsmodels' keys."""
-        resid = self._residual_diagnostics
-        return {
-            "jb": resid.jarque_bera,
-            "jbpv": resid.jarque_bera_pvalue,
-            "skew": resid.skew,
-            "kurtosis": resid.kurtosis,
-            "omni": resid.omnibus,
-            "omnipv": resid.omnibus_pvalue,
-            "condno": self.condition_number,
-            "mineigval": float(self._spectrum[-1]),
-        }
 
     # tests
 
@@ -352,26 +219,17 @@ class LinearResults(Results):
             Weights or labels of another length, or weights that are not positive.
         """
         if exog is None:
-            design = self.fit.design
+            design, known = self.fit.design, None
             regressors, container = design.exog, design.container
             check_beside(weights, "weights", exog, container)
-            weights, known = design.weights if weights is None else weights, None
+            weights = design.weights if weights is None else weights
+            noise = torch.full_like(self.fit.dispersion, self.scale).expand(len(regressors))
         else:
             regressors, container, known = new_regressors(self, exog, transform)
             check_beside(weights, "weights", exog, container)
             weights = self.model.new_vector(weights, exog, "weights")
-        given = None if weights is None else to_tensor(weights, self.fit.params)
-        if given is not None and given.ndim > 0 and given.shape != regressors.shape[:1]:
-            raise OptionError(
-                f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
-            )
-        if given is not None and weights is not None and not bool(((given > 0) & torch.isfinite(given)).all()):
-            raise OptionError(
-                "weights has values that are no positive numbers; they divide the variance: pass positive ones."
-            )
-        noise = torch.full_like(self.fit.dispersion, self.scale)
-        if exog is None:
-            noise = noise.expand(len(regressors))
+            noise = torch.full_like(self.fit.dispersion, self.scale)
+        given = None if weights is None else _read_weights(weights, regressors, self.fit.params)
         labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
         if labels is not None and len(labels) != len(regressors):
             raise OptionError(
@@ -474,7 +332,7 @@ class LinearResults(Results):
             Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
         check_flag("slim", slim)
-        return regression_summary(self._content(alpha), yname, xname, title, alpha, slim)
+        return summary_of(linear_content(self, alpha, slim), yname, xname, title, alpha)
 
     def summary2(
         self,
@@ -498,18 +356,7 @@ class LinearResults(Results):
         statsmodels.iolib.summary2.Summary
             With `as_text`, `as_html` and `as_latex`.
         """
-        found = self._residual_diagnostics
-        statistics = {
-            "Omnibus:": f"{found.omnibus:.3f}",
-            "Prob(Omnibus):": f"{found.omnibus_pvalue:.3f}",
-            "Skew:": f"{found.skew:.3f}",
-            "Kurtosis:": f"{found.kurtosis:.3f}",
-            "Durbin-Watson:": f"{found.durbin_watson:.3f}",
-            "Jarque-Bera (JB):": f"{found.jarque_bera:.3f}",
-            "Prob(JB):": f"{found.jarque_bera_pvalue:.3f}",
-            "Condition No.:": f"{self.condition_number:.0f}",
-        }
-        notes = numbered_notes(self.summary().extra_txt)
+        notes, statistics = self._content(alpha).notes, residual_statistics(self)
         return second_summary(
             self, statistics, notes, yname=yname, xname=xname, title=title, alpha=alpha, float_format=float_format
         )
@@ -552,79 +399,33 @@ class LinearResults(Results):
 
     # private
 
-    @cached_property
-    def _spectrum(self) -> Tensor:
-        return self.fit.fact("eigenvalues", lambda: eigenvalues(self.fit))
-
-    @cached_property
-    def _squares(self) -> SumsOfSquares:
-        return self.fit.fact("sums of squares", lambda: sums_of_squares(self.fit))
-
-    @cached_property
-    def _residual_diagnostics(self) -> Any:
-        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(self.fit.known(whitened_residuals)))
-
-    @cached_property
-    def _overall(self) -> WaldTest:
-        if not self.cov.robust:
-            value = _ratio(self.mse_model, self.mse_resid)
-            return WaldTest(value, f_tail(value, self.df_model, self.df_resid), self.df_model, self.df_resid, "F")
-        constant = self.fit.constant.index
-        columns = [i for i in range(self.fit.sample.width) if i != constant]
-        if (self.k_constant and constant is None) or not columns:
-            return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
-        rows = identity_rows(columns, self.fit.sample.width, self.fit.params)
-        return self._pair.joint(rows, torch.zeros_like(rows[:, 0]), use_f=True)
-
     _learned = ("llf", "k_constant", "_squares", "_spectrum", "_residual_diagnostics")
 
     def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         return {"model": self.model.without_rows(rows)}
 
     def _content(self, alpha: float) -> Content:
-        params, bse, tvalues, pvalues = self.coefficient_table().T
-        return Content(
-            model=named_model(type(self.model).__name__, self.endog_name, self.names),
-            nobs=self.nobs,
-            df_resid=self.df_resid,
-            df_model=self.df_model,
-            llf=self.llf,
-            rsquared=self.rsquared,
-            rsquared_adj=self.rsquared_adj,
-            fvalue=self.fvalue,
-            f_pvalue=self.f_pvalue,
-            aic=self.aic,
-            bic=self.bic,
-            params=params,
-            bse=bse,
-            tvalues=tvalues,
-            pvalues=pvalues,
-            interval=self.interval_table(alpha),
-            use_t=self.use_t,
-            cov_type=self.cov_type,
-            note=self.cov.note,
-            k_constant=self.k_constant,
-            residuals=self._residual_diagnostics,
-            condition_number=self.condition_number,
-            smallest_eigenvalue=float(self._spectrum[-1]),
-        )
-
-    @property
-    def goodness(self) -> tuple[str, float]:
-        """R², under its name in a table."""
-        return "R²", self.rsquared
+        return linear_content(self, alpha)
 
     def _laid_out(self) -> Vector:
         return Vector(self.fit)
+
+
+def _read_weights(weights: Any, regressors: Tensor, like: Tensor) -> Tensor:
+    """Read a positive weight for each of (m, k) regressors, or one for all."""
+    given = to_tensor(weights, like)
+    if given.ndim > 0 and given.shape != regressors.shape[:1]:
+        raise OptionError(
+            f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
+        )
+    if not bool(((given > 0) & torch.isfinite(given)).all()):
+        raise OptionError(
+            "weights has values that are no positive numbers; they divide the variance: pass positive ones."
+        )
+    return given
 
 
 def _results(restricted: Any) -> LinearResults:
     if not isinstance(restricted, LinearResults):
         raise OptionError(f"The restricted model is {shown(restricted)}; pass its results, as .fit() returns them.")
     return restricted
-
-
-def _ratio(numerator: float, denominator: float) -> float:
-    if denominator == 0:
-        return math.nan if numerator == 0 or math.isnan(numerator) else math.copysign(math.inf, numerator)
-    return numerator / denominator

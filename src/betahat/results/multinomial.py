@@ -18,18 +18,17 @@ from betahat.lazy import lazily
 from betahat.results.layout import Grid
 from betahat.results.new_data import new_regressors
 from betahat.results.second_summary import equations_summary
-from betahat.tables.likelihood_summary import LikelihoodContent, likelihood_summary
-from betahat.tables.summary import named_model
+from betahat.tables.summary import Content
 
 if TYPE_CHECKING:
     import pandas as pd
-    from statsmodels.iolib.summary import Summary
     from statsmodels.iolib.summary2 import Summary as SecondSummary
 else:
     pd = lazily("pandas")
 
-from betahat.results.likelihood import MaximumLikelihoodResults, Model
-from betahat.results.summaries import bread_note, likelihood_cells
+from betahat.results.likelihood import MaximumLikelihoodResults
+from betahat.results.new_data import Model
+from betahat.results.summaries import classes_content
 
 
 class ClassModel(Model, Protocol):
@@ -123,57 +122,6 @@ class MultinomialResults(MaximumLikelihoodResults):
         )
         return self._container.plain(torch.bincount(cells, weights, minlength=size * size).reshape(size, size))
 
-    def summary(
-        self,
-        yname: str | None = None,
-        xname: Sequence[str] | None = None,
-        title: str | None = None,
-        alpha: float = 0.05,
-    ) -> Summary:
-        """Return statsmodels' summary, byte for byte; the parameters are those of `DiscreteResults.summary`.
-
-        Parameters
-        ----------
-        yname, xname, title, alpha
-            As in `LinearResults.summary`.
-
-        Returns
-        -------
-        statsmodels.iolib.summary.Summary
-
-        Raises
-        ------
-        OptionError
-            Names of another number than the parameters, or `alpha` not between 0 and 1.
-        """
-        count = len(self.fit.equations)
-        params, bse, tvalues, pvalues = (column.reshape(count, -1).T for column in self.coefficient_table().T)
-        content = LikelihoodContent(
-            model=named_model(type(self.model).__name__, self.endog_name, self.fit.given.names),
-            nobs=self.nobs,
-            df_resid=self.df_resid,
-            df_model=self.df_model,
-            llf=self.llf,
-            params=params,
-            bse=bse,
-            tvalues=tvalues,
-            pvalues=pvalues,
-            interval=self.interval_table(alpha).reshape(count, -1, 2),
-            use_t=self.use_t,
-        )
-        left, right = likelihood_cells(self)
-        return likelihood_summary(
-            content,
-            left,
-            right,
-            yname=yname,
-            equations=self._named(self.endog_name if yname is None else yname, self.model.levels[1:]),
-            xname=xname,
-            title=title,
-            alpha=alpha,
-            notes=bread_note(self),
-        )
-
     def summary2(self, alpha: float = 0.05, float_format: str = "%.4f") -> SecondSummary:
         """Return statsmodels' second summary, a table for each equation; it says t and P>|t|, as statsmodels' does.
 
@@ -233,6 +181,9 @@ class MultinomialResults(MaximumLikelihoodResults):
     # private
 
     _learned = ("llf", "llnull", "k_constant")
+
+    def _content(self, alpha: float) -> Content:
+        return classes_content(self, alpha)
 
     def _laid_out(self) -> Grid:
         return Grid(self.fit, tuple(self.model.levels[1:]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from torch import Tensor
 
 from betahat.data.container import Container
 from betahat.data.frame import check_index
+from betahat.data.sample import WithoutRows
 from betahat.errors import OptionError, check_flag, shown
 from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.prediction import check_width
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazily("pandas")
+
+
+class Model(Protocol):
+    """What results need of the model that they belong to."""
+
+    def new_regressors(self, exog: Any, transform: bool) -> tuple[Tensor, Container]:
+        """Read regressors for a prediction."""
+        ...
+
+    def new_vector(self, values: Any, exog: Any, option: str) -> Any:
+        """Read a vector beside new regressors."""
+        ...
+
+    def without_rows(self, rows: WithoutRows) -> Self:
+        """Return the model without its data."""
+        ...
 
 
 def check_beside(values: Any, option: str, exog: Any, rows: Container) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +102,3 @@ def model_part(results: Results) -> dict[str, Any]:
     found: dict[str, Any] = summary2.summary_model(results)
     found.pop("Deviance:", None)
     return found
-
-
-def numbered_notes(text: str) -> list[str]:
-    """Take the notes of a summary apart, so that each can be wrapped to another width."""
-    return re.split(r"\n(?=\[\d+\])", text)

@@ -15,6 +15,7 @@ from betahat.inference.resampled import Method
 from betahat.inference.wald import TermTests, TTest, WaldTest
 from betahat.results.core import Core
 from betahat.results.linear_functions import covariance, joint_test, single_tests, term_tests
+from betahat.tables.summary import summary_of
 
 if TYPE_CHECKING:
     from statsmodels.iolib.summary import Summary
@@ -406,11 +407,34 @@ class Results(Core, ABC):
 
     # tables
 
-    @abstractmethod
-    def summary(self) -> Summary:
-        """Return the summary, with `as_text`, `as_html`, `as_latex` and `as_csv`.
+    def summary(
+        self,
+        yname: str | None = None,
+        xname: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> Summary:
+        """Return the summary: statsmodels' own, byte for byte, of the models that it has, and in its layout of the others.
+
+        Parameters
+        ----------
+        yname : str, optional
+            The dependent variable's name to print.
+        xname : sequence of str, optional
+            (k,) the parameters' names to print.
+        title : str, optional
+            The heading.
+        alpha : float
+            The intervals cover with probability 1 - alpha.
 
         Returns
         -------
         statsmodels.iolib.summary.Summary
+            With `as_text`, `as_html`, `as_latex` and `as_csv`.
+
+        Raises
+        ------
+        OptionError
+            Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
+        return summary_of(self._content(alpha), yname, xname, title, alpha)

@@ -1,25 +1,206 @@
-"""What a summary says: the rows of its first table, and its notes."""
+"""What a summary says, kind by kind of results: the rows of its tables, and its notes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from betahat.calculus.rows import Bread
-from betahat.lazy import lazily
+from betahat.data.classes import class_name
+from betahat.inference.response import certain_share
+from betahat.tables.summary import Content, Rows, named_model
 
 if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazily("pandas")
+    from betahat.results.discrete import DiscreteResults
+    from betahat.results.general import GeneralResults
+    from betahat.results.glm import GLMResults
+    from betahat.results.likelihood import MaximumLikelihoodResults
+    from betahat.results.linear import LinearResults
+    from betahat.results.multinomial import MultinomialResults
+    from betahat.results.statsmodels_names import Results
 
-from betahat.results.likelihood import MaximumLikelihoodResults
+# The rows of the first table that a slim summary keeps.
+_SLIM = (
+    "Dep. Variable:",
+    "Model:",
+    "No. Observations:",
+    "Covariance Type:",
+    "R-squared:",
+    "Adj. R-squared:",
+    "F-statistic:",
+    "Prob (F-statistic):",
+)
 
 
-def likelihood_cells(results: MaximumLikelihoodResults) -> tuple[list[Any], list[Any]]:
-    """Return the two columns of the first table of a likelihood's summary; None is filled in by statsmodels' renderer."""
+def linear_content(results: LinearResults, alpha: float, slim: bool = False) -> Content:
+    """Return what the summary of least squares says; a slim one has half of the first table, and no third."""
+    kind = "" if results.k_constant else " (uncentered)"
+    left: list[Any] = [
+        ("Dep. Variable:", None),
+        ("Model:", None),
+        ("Method:", ["Least Squares"]),
+        ("Date:", None),
+        ("Time:", None),
+        ("No. Observations:", None),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+        ("Covariance Type:", [results.cov_type]),
+    ]
+    right: list[Any] = [
+        (f"R-squared{kind}:", [f"{results.rsquared:#8.3f}"]),
+        (f"Adj. R-squared{kind}:", [f"{results.rsquared_adj:#8.3f}"]),
+        ("F-statistic:", [f"{results.fvalue:#8.4g}"]),
+        ("Prob (F-statistic):", [f"{results.f_pvalue:#6.3g}"]),
+        ("Log-Likelihood:", None),
+        ("AIC:", [f"{results.aic:#8.4g}"]),
+        ("BIC:", [f"{results.bic:#8.4g}"]),
+    ]
+    if slim:
+        left = [row for row in left if row[0] in _SLIM]
+        right = [row for row in right if row[0] in _SLIM]
+        right += [("", [""])] * (len(left) - len(right))
+    bottom = None if slim else _residual_rows(results)
+    return _content(results, alpha, (left, right), _numbered(_linear_notes(results)), bottom=bottom)
+
+
+def discrete_content(results: DiscreteResults, alpha: float) -> Content:
+    """Return what the summary of Logit, Probit and Poisson says."""
+    return _content(results, alpha, _likelihood_rows(results), discrete_notes(results))
+
+
+def glm_content(results: GLMResults, alpha: float) -> Content:
+    """Return what the summary of a generalised linear model says."""
+    left: Rows = [
+        ("Dep. Variable:", None),
+        ("Model:", ["GLM"]),
+        ("Model Family:", [results.model.family]),
+        ("Link Function:", [results.model.link]),
+        ("Method:", ["Newton"]),
+        ("Date:", None),
+        ("Time:", None),
+        ("No. Iterations:", [f"{results.fit.diagnostics.iterations:d}"]),
+        ("Covariance Type:", [results.cov_type]),
+    ]
+    right: Rows = [
+        ("No. Observations:", None),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+        ("Scale:", [f"{results.scale:#8.5g}"]),
+        ("Log-Likelihood:", [f"{results.llf:#8.5g}"]),
+        ("Deviance:", [f"{results.deviance:#8.5g}"]),
+        ("Pearson chi2:", [f"{results.pearson_chi2:#6.3g}"]),
+        ("Pseudo R-squ. (CS):", [f"{results.pseudo_rsquared():#6.4g}"]),
+    ]
+    title = "Generalized Linear Model Regression Results"
+    return _content(results, alpha, (left, right), bread_notes(results), title=title)
+
+
+def classes_content(results: MultinomialResults, alpha: float) -> Content:
+    """Return what the summary of a multinomial model says."""
+    classes = tuple(class_name(level) for level in results.model.levels[1:])
+    return _content(results, alpha, _likelihood_rows(results), bread_notes(results), classes=classes)
+
+
+def general_content(results: GeneralResults, alpha: float) -> Content:
+    """Return what the summary of a torch model or a row loss says, and how its numbers came about."""
+    found, dispersion, title = results.diagnostics, results.fit.objective.dispersion, results.view.title
+    left: Rows = [
+        ("Dep. Variable:", None),
+        ("Model:", [title]),
+        ("Loss:", [results.view.loss]),
+        ("Method:", [dispersion.method.capitalize()]),
+        ("Date:", None),
+        ("Time:", None),
+        ("Bread:", [found.bread]),
+        ("Covariance Type:", [results.cov_type]),
+    ]
+    fitted: Rows = (
+        [("Log-Likelihood:", None), ("AIC:", [f"{results.aic:#8.4g}"]), ("BIC:", [f"{results.bic:#8.4g}"])]
+        if dispersion.likelihood
+        else [("Summed loss:", [f"{results.loss:#8.5g}"]), ("", [""]), ("", [""])]
+    )
+    right: Rows = [
+        ("No. Observations:", None),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+        ("Scale:", [f"{results.scale:#8.5g}" if dispersion.likelihood else ""]),
+        *fitted,
+        ("converged:", [str(found.converged) if found.converged else "as given"]),
+    ]
+    notes = [results.cov.note, *results.view.notes]
+    if found.decrement > 1e-6:
+        notes.append(f"The parameters are {found.decrement**0.5:.2g} standard errors from the optimum.")
+    return _content(results, alpha, (left, right), _numbered(notes), kind=title, title="{} Results")
+
+
+def residual_statistics(results: LinearResults) -> dict[str, str]:
+    """Return what `summary2` says of the residuals."""
+    found = results._residual_diagnostics
+    return {
+        "Omnibus:": f"{found.omnibus:.3f}",
+        "Prob(Omnibus):": f"{found.omnibus_pvalue:.3f}",
+        "Skew:": f"{found.skew:.3f}",
+        "Kurtosis:": f"{found.kurtosis:.3f}",
+        "Durbin-Watson:": f"{found.durbin_watson:.3f}",
+        "Jarque-Bera (JB):": f"{found.jarque_bera:.3f}",
+        "Prob(JB):": f"{found.jarque_bera_pvalue:.3f}",
+        "Condition No.:": f"{results.condition_number:.0f}",
+    }
+
+
+def discrete_notes(results: DiscreteResults) -> list[str]:
+    """Return the notes on separation and on the bread."""
+    binary = results._loss.support.binary
+    return [*(_separation_notes(certain_share(results.fit)) if binary else []), *bread_notes(results)]
+
+
+def bread_notes(results: MaximumLikelihoodResults) -> list[str]:
+    """Return the sentence on a bread that is not the usual one, or none."""
+    kind = results.fit.bread_kind
+    return [] if kind is results._usual_bread else [f"The bread of the covariance is {kind.value!r}."]
+
+
+def _content(
+    results: Results,
+    alpha: float,
+    top: tuple[Rows, Rows],
+    notes: Sequence[str],
+    *,
+    kind: str | None = None,
+    title: str = "{} Regression Results",
+    bottom: tuple[Rows, Rows] | None = None,
+    classes: tuple[str, ...] = (),
+) -> Content:
+    """Return the coefficients between the rows above and below them; those of several classes side by side."""
+    columns, interval = list(results.coefficient_table().T), results.interval_table(alpha)
+    if classes:
+        columns = [column.reshape(len(classes), -1).T for column in columns]
+        interval = interval.reshape(len(classes), -1, 2)
+    params, bse, tvalues, pvalues = columns
+    kind = results._kind if kind is None else kind
+    return Content(
+        model=named_model(kind, results.endog_name, results.fit.given.names),
+        nobs=results.nobs,
+        df_resid=results.df_resid,
+        df_model=results.df_model,
+        llf=results.llf if results.fit.objective.dispersion.likelihood else float("nan"),
+        params=params,
+        bse=bse,
+        tvalues=tvalues,
+        pvalues=pvalues,
+        interval=interval,
+        use_t=results.use_t,
+        title=title.format(kind),
+        top=top,
+        bottom=bottom,
+        notes=notes,
+        classes=classes,
+    )
+
+
+def _likelihood_rows(results: MaximumLikelihoodResults) -> tuple[Rows, Rows]:
     left = [
         ("Dep. Variable:", None),
-        ("Model:", [type(results.model).__name__]),
+        ("Model:", [results._kind]),
         ("Method:", ["MLE"]),
         ("Date:", None),
         ("Time:", None),
@@ -38,7 +219,50 @@ def likelihood_cells(results: MaximumLikelihoodResults) -> tuple[list[Any], list
     return left, right
 
 
-def bread_note(results: MaximumLikelihoodResults, usual: Bread = Bread.OBSERVED) -> list[str]:
-    """Return the sentence on a bread that is not the default, or none."""
-    kind = results.fit.bread_kind
-    return [] if kind is usual else [f"The bread of the covariance is {kind.value!r}."]
+def _residual_rows(results: LinearResults) -> tuple[Rows, Rows]:
+    found = results._residual_diagnostics
+    left = [
+        ("Omnibus:", [f"{found.omnibus:#6.3f}"]),
+        ("Prob(Omnibus):", [f"{found.omnibus_pvalue:#6.3f}"]),
+        ("Skew:", [f"{found.skew:#6.3f}"]),
+        ("Kurtosis:", [f"{found.kurtosis:#6.3f}"]),
+    ]
+    right = [
+        ("Durbin-Watson:", [f"{found.durbin_watson:#8.3f}"]),
+        ("Jarque-Bera (JB):", [f"{found.jarque_bera:#8.3f}"]),
+        ("Prob(JB):", [f"{found.jarque_bera_pvalue:#8.3g}"]),
+        ("Cond. No.", [f"{results.condition_number:#8.3g}"]),
+    ]
+    return left, right
+
+
+def _linear_notes(results: LinearResults) -> list[str]:
+    notes = [results.cov.note]
+    smallest = results.diagn["mineigval"]
+    if not results.k_constant:
+        notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")
+    if smallest < 1e-10:
+        notes.append(
+            f"The smallest eigenvalue is {smallest:6.3g}. This might indicate that there are\n"
+            "strong multicollinearity problems or that the design matrix is singular."
+        )
+    elif results.condition_number > 1000:
+        notes.append(
+            f"The condition number is large, {results.condition_number:6.3g}. This might indicate that there are\n"
+            "strong multicollinearity or other numerical problems."
+        )
+    return notes
+
+
+def _separation_notes(share: float) -> list[str]:
+    if share <= 0.1:
+        return []
+    return [
+        f"Possibly complete quasi-separation: A fraction {share:4.2f} of observations can be\n"
+        "perfectly predicted. This might indicate that there is complete\n"
+        "quasi-separation. In this case some parameters will not be identified."
+    ]
+
+
+def _numbered(notes: Sequence[str]) -> list[str]:
+    return ["Notes:", *(f"[{i}] {note}" for i, note in enumerate(notes, 1))]

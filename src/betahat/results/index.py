@@ -29,8 +29,10 @@ from betahat.inference.response import (
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
 from betahat.results.layout import Vector
+from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.new_data import check_beside, new_regressors, read_row_labels
 from betahat.results.second_summary import second_summary
+from betahat.results.summaries import bread_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 else:
     pd = lazily("pandas")
 
-from betahat.results.likelihood import MaximumLikelihoodResults
-from betahat.results.summaries import bread_notes
 
 _WHICH = ("mean", "linear", "var")
 

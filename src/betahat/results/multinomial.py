@@ -16,8 +16,10 @@ from betahat.inference.cases import Cases, no_cases
 from betahat.inference.margins import Response
 from betahat.lazy import lazily
 from betahat.results.layout import Grid
-from betahat.results.new_data import new_regressors
+from betahat.results.likelihood import MaximumLikelihoodResults
+from betahat.results.new_data import Model, new_regressors
 from betahat.results.second_summary import equations_summary
+from betahat.results.summaries import classes_content
 from betahat.tables.summary import Content
 
 if TYPE_CHECKING:
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
     from statsmodels.iolib.summary2 import Summary as SecondSummary
 else:
     pd = lazily("pandas")
-
-from betahat.results.likelihood import MaximumLikelihoodResults
-from betahat.results.new_data import Model
-from betahat.results.summaries import classes_content
 
 
 class ClassModel(Model, Protocol):

@@ -1,12 +1,15 @@
 """Sphinx configuration; `make docs` builds the pages and executes their examples."""
 
 import doctest
+import sys
 from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
 
 import betahat
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "betahat"
 author = "betahat developers"
@@ -18,6 +21,7 @@ extensions = [
     "sphinx.ext.doctest",
     "numpydoc",
     "matplotlib.sphinxext.plot_directive",
+    "what_works",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,7 +21,6 @@ from docutils.parsers.rst import Directive
 from torch import nn
 
 import betahat as bh
-from betahat.covariance import bootstrap
 from betahat.models import registry
 
 FIRMS, YEARS = 10, 6
@@ -100,12 +99,13 @@ _BY_NAME: dict[str, dict[str, Any]] = {
     "panel-corrected": {"panel": FIRM, "time": YEAR},
     "Conley": _PLACE,
 }
+KINDS = get_args(get_type_hints(bh.Bootstrap)["kind"])
 COVARIANCES: dict[str, tuple[Any, dict[str, Any]]] = {
     **{name: (name, options) for name, options in _BY_NAME.items()},
     "cluster, CR2": (bh.Cluster(FIRM, "CR2"), {}),
     "cluster, CR3": (bh.Cluster(FIRM, "CR3"), {}),
     "cluster, two ways": (bh.Cluster([FIRM, YEAR], psd="repair"), {}),
-    **{f"bootstrap, {kind}": ("bootstrap", {"kind": kind, "reps": 19, "seed": 1}) for kind in get_args(bootstrap.Kind)},
+    **{f"bootstrap, {kind}": ("bootstrap", {"kind": kind, "reps": 19, "seed": 1}) for kind in KINDS},
     "bootstrap, wild clusters": (bh.Bootstrap(19, "wild", seed=1, clusters=FIRM), {}),
 }
 

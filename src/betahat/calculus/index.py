@@ -186,5 +186,8 @@ def pearson(rows: Rows) -> Tensor:
 def index_rows(rows: Rows) -> IndexRows:
     """Return the rows of a model of one index, for what is defined for those alone."""
     if not isinstance(rows, IndexRows):
-        raise EstimationError("This is defined for a model of one linear index; this one has none, or several.")
+        raise EstimationError(
+            "This needs one linear index x'b for each row, as OLS, Logit, Poisson and GLM have, and the model has none, or several; use one of "
+            "those models, or another covariance, such as 'HC0' or 'cluster'."
+        )
     return rows

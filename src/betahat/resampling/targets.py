@@ -111,7 +111,7 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
     objective = fit.objective
     if not isinstance(objective, LinearIndex | Softmax) or not objective.dispersion.likelihood:
         raise EstimationError(
-            "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson and MNLogit have; use "
+            "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson, GLM and MNLogit have; use "
             "kind='pairs' or 'bayesian'."
         )
     _check_no_counts(fit, "parametric")
@@ -144,7 +144,7 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
     """
     if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.likelihood:
         raise EstimationError(
-            "The residual bootstrap needs residuals of one variance, of OLS, WLS, Logit, Probit or Poisson; use kind='pairs' or 'score'."
+            "The residual bootstrap needs residuals of one variance, of OLS, WLS, Logit, Probit, Poisson or GLM; use kind='pairs' or 'score'."
         )
     _check_no_counts(fit, "residual")
     pearson = fit.map_rows(lambda rows: _pearson(rows) * _slack(rows, power))

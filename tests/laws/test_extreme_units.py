@@ -130,7 +130,7 @@ def test_a_saturated_loss_of_ones_own_finds_its_way(offset):
 
 
 def test_where_saturation_leaves_no_way_it_is_said():
-    with pytest.raises(bh.EstimationError, match=r"hardly a curvature .* as where sigmoids saturate"):
+    with pytest.raises(bh.EstimationError, match=r"hardly any curvature .* as where sigmoids saturate"):
         _saturated(-200.0).fit()
 
 
@@ -181,7 +181,7 @@ def test_a_flat_valley_is_called_one(monkeypatch):
     monkeypatch.setattr(newton, "_ITERATIONS", 2)
     monkeypatch.setattr(levenberg_marquardt, "_ITERATIONS", 2)
     said = _reason(_curve(), nn.Tanh(), 3, 0)
-    for words in ("after 4 steps", "a flat valley", "more training goes on without end", "penalty=", "params=["):
+    for words in ("after 4 steps", "a flat valley", "training never ends", "penalty=", "params=["):
         assert words in said
 
 
@@ -190,7 +190,7 @@ def test_a_thousandth_of_a_standard_error_is_near_enough(steps, monkeypatch):
     plain = _model("Logit").fit()
     monkeypatch.setattr(newton, "_ITERATIONS", steps)
     if steps == 2:
-        with pytest.raises(bh.EstimationError, match=r"stopped after 2 steps .* bring the columns to similar sizes"):
+        with pytest.raises(bh.EstimationError, match=r"stopped after 2 steps .* scale the columns to similar sizes"):
             _model("Logit").fit()
         return
     with pytest.warns(bh.ConvergenceWarning, match=f"solver stopped after {steps} steps: it is near enough"):

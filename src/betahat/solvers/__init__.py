@@ -1,1 +1,1 @@
-"""What finds the optimum of an objective."""
+"""Solvers: least squares, Newton and others, and the linear algebra that they share."""

@@ -1,8 +1,8 @@
-"""Matrix products that are right to the last digit, by error-free splitting.
+"""Matrix products that are correct to the last digit, by error-free splitting.
 
-A double has 53 bits. Cut into slices of b bits, 2 b + log2(k) <= 53, two matrices have slices whose
-products of inner length k are exact in plain double arithmetic, fused or not, on any device. Three
-slices each carry about 72 bits (Ozaki, Ogita, Oishi and Rump 2012, Numer. Algorithms 59).
+A double has 53 bits. If two matrices are split into slices of b bits, 2 b + log2(k) <= 53, products of
+their slices with inner length k are exact in double arithmetic, fused or not, on any device. Three
+slices of each carry about 72 bits (Ozaki, Ogita, Oishi and Rump 2012, Numer. Algorithms 59).
 """
 
 from __future__ import annotations
@@ -17,17 +17,9 @@ _SLICES = 3
 
 
 def exact_product(left: Tensor, right: Tensor) -> Tensor:
-    """Return `left @ right`, (m, n), rounded once.
+    """Return (m, n) `left @ right`, (m, k) and (k, n) in float64, rounded once; the columns of `left` should be of similar size.
 
-    The error is about 2^-72 of |left| |right|, so that a result which cancels sixteen digits of its terms
-    still has six.
-
-    Parameters
-    ----------
-    left : Tensor
-        (m, k) float64; its columns should be of like size.
-    right : Tensor
-        (k, n) float64.
+    The error is about 2^-72 of |left| |right|, so that a result which cancels sixteen digits of its terms still has six.
     """
     bits = (_BITS - math.ceil(math.log2(left.shape[1] + 1))) // 2
     rows, columns = _slices(left, 1, bits), _slices(right, 0, bits)
@@ -39,12 +31,12 @@ def exact_product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _slices(matrix: Tensor, along: int, bits: int) -> list[Tensor]:
-    """Cut a matrix into parts of `bits` bits, counted from the largest entry along a dimension."""
+    """Split a matrix into parts of `bits` bits, counted from the largest entry along a dimension."""
     parts = []
     rest = matrix
     for _ in range(_SLICES):
         largest = rest.abs().amax(along, keepdim=True)
-        # Adding and taking off sigma rounds to multiples of 2^-bits of the largest entry.
+        # Adding and subtracting sigma rounds to multiples of 2^-bits of the largest entry.
         sigma = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent + (_BITS - bits))
         part = (rest + sigma) - sigma
         parts.append(part)

@@ -1,16 +1,16 @@
-"""Least squares by two routes: a certified Gram matrix where it is safe, TSQR everywhere else.
+"""Least squares by two routes: a certified Gram matrix where that is safe, TSQR everywhere else.
 
-The Gram route forms X'X in float64, scales it to a unit diagonal, and takes its Cholesky factor. The
-relative error of what follows is about u * kappa^2, u = 1.1e-16 and kappa the condition of the scaled
-columns, so it is taken only where kappa^2 <= 1e4. The second pass over the rows, which every residual
-sum needs anyway, refines the coefficients once.
+The Gram route forms X'X in float64, scales it to a unit diagonal, and computes its Cholesky factor. The
+relative error of the results is about u * kappa^2, with u = 1.1e-16 and kappa the condition number of the
+scaled columns, so this route is taken only if kappa^2 <= 1e4. The second pass over the rows, which is needed
+for the sum of squared residuals anyway, refines the coefficients once.
 
-TSQR (Demmel, Grigori, Hoemmen and Langou 2012) takes R of [X | y] block by block: the accuracy of
-Householder's method on the whole, which does not depend on the scale of the columns. Standard errors
+TSQR (Demmel, Grigori, Hoemmen and Langou 2012) computes the R of [X | y] block by block, with the accuracy of
+Householder's method on all rows at once, which does not depend on the scale of the columns. Standard errors
 come from R^-1, never from an inverse of R'R.
 
-Where the columns are collinear enough to cost digits, R^-1 serves as a preconditioner: W = X R^-1 and
-e = y - Xb are formed exactly and rounded once. W'W is nearly the identity, so what follows from it,
+If the columns are collinear enough to cost digits, R^-1 serves as a preconditioner: W = X R^-1 and
+e = y - Xb are formed exactly and rounded once. W'W is nearly the identity, so what is computed from it,
 A^-1 = R^-1 (W'W)^-1 R^-T and the step R^-1 (W'W)^-1 W'e, has all the digits that the data allow.
 """
 
@@ -41,91 +41,60 @@ RowSum = Callable[[Rows], Tensor]
 
 _GAUSSIAN = Gaussian()
 
-# A column whose distance from the span of those before it is below 1e-12 of its length is dependent on
-# them. Rounding alone leaves distances up to 1e-14; Filip, the hardest of NIST's sets, has 3e-10.
+# A column whose distance from the span of those before it is below 1e-12 of its length depends on
+# them. Rounding alone leaves distances up to 1e-14; Filip, the hardest of NIST's data sets, has 3e-10.
 _DEPENDENT = 1e-12
-# A step that would move the fitted values by less than 1e-13 of the residuals is not taken, so that sums of
-# that pass are sums at the estimate; after a longer step they are taken anew when they are asked for.
+# A step that would move the fitted values by less than 1e-13 of the residuals is not taken, so that the sums of
+# that pass are at the estimate; after a longer step they are computed again when they are needed.
 _STATIONARY = 1e-26
-# Residuals of so small a share of y may be Householder's rounding, which grows with the rows; a step more leaves y's own.
+# Residuals below this share of y may be Householder's rounding error, which grows with the rows; another step leaves only that of y.
 _NOISE = 1e-11
-# To join the R's of blocks with as many rows as columns takes as long as to make them; with four for each, a third of that.
+# Joining the R's of blocks with as many rows as columns takes as long as computing them; with four times as many rows, a third of that.
 _TALL = 4
-# The squares of columns, and their inverses, must neither overflow nor vanish.
+# The squares of columns, and their inverses, must neither overflow nor underflow.
 _SMALLEST, _LARGEST = 1e-140, 1e140
-# Householder's method loses log10(inflation) of its sixteen digits, inflation being the largest root of an
+# Householder's method loses log10(inflation) of its sixteen digits, where inflation is the largest square root of an
 # (uncentered) variance inflation factor. Refinement costs 0.2 ms in one block, and ten times the fit in many.
 _INFLATION_SMALL, _INFLATION_LARGE = 5.0, 1e6
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A least squares solution.
+    """A least squares solution."""
 
-    Attributes
-    ----------
-    params : Tensor
-        (k,) coefficients; (r,) of the kept columns under `rank="drop"`.
-    root : Tensor
-        (k, r) Z with Z Z' = (X'WX)^-1, or its pseudoinverse.
-    triangle : Tensor
-        (k, k) upper triangular R with R'R = X'WX.
-    kept : tuple of int
-        The columns with an independent part, left to right.
-    loss : Tensor
-        () RSS / 2.
-    route : {"gram", "tsqr", "tsqr, refined"}
-        How it was found.
-    well_conditioned : bool
-        Whether sums of products of the columns themselves keep their digits: the Gram route's certificate.
-    sums : dict
-        Row sums that were taken along in the refinement pass.
-    idle : Tensor or None
-        (k, d) the directions in which coefficients move and no fitted value does; None where there are none.
-    """
-
-    params: Tensor
-    root: Tensor
-    triangle: Tensor
-    kept: tuple[int, ...]
-    loss: Tensor
-    route: str
-    well_conditioned: bool = False
-    sums: dict[RowSum, Tensor] = field(default_factory=dict)
-    idle: Tensor | None = None
+    params: Tensor  # (k,) coefficients; (r,) of the kept columns under `rank="drop"`
+    root: Tensor  # (k, r) Z with Z Z' = (X'WX)^-1, or its pseudoinverse
+    triangle: Tensor  # (k, k) upper triangular R with R'R = X'WX
+    kept: tuple[int, ...]  # the columns with an independent part, left to right
+    loss: Tensor  # () RSS / 2
+    route: str  # "gram", "tsqr" or "tsqr, refined"
+    well_conditioned: bool = (
+        False  # whether sums of products of the columns keep their digits: certified by the Gram route
+    )
+    sums: dict[RowSum, Tensor] = field(default_factory=dict)  # sums over rows from the refinement pass
+    idle: Tensor | None = None  # (k, d) the directions of coefficients that move no fitted value, if there are any
 
 
 def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Solution:
     """Minimise sum_i w_i (y_i - x_i'b)^2 / 2.
 
-    Parameters
-    ----------
-    design : Design
-        The data.
-    rank : {"pinv", "drop"}
-        With dependent columns: the solution of minimum norm (statsmodels), or leave out every column
-        that depends on those to its left (R).
-    also : tuple of callable
-        Sums over rows that are sure to be asked for next; they may be taken in the same pass.
-
-    Returns
-    -------
-    Solution
+    With dependent columns, `rank` is "pinv" for the solution of minimum norm (statsmodels), or "drop" to omit every column that depends on
+    those to its left (R). `also` are sums over rows that will be needed next and can be computed in the same pass.
     """
     solution = None if design.small else _by_gram(design, also)
     return solution or _by_tsqr(design, rank, _INFLATION_SMALL if design.small else _INFLATION_LARGE, also)
 
 
 def row_residuals(rows: Rows) -> Tensor:
-    """Return (b,) the weighted residuals; among the sums that `least_squares` takes along, it keeps them of all rows instead: n numbers."""
+    """Return (b,) the weighted residuals; as one of the sums of `least_squares`, it keeps those of all n rows instead of summing."""
     return index_rows(rows).residual
 
 
 def independent_columns(triangle: Tensor) -> tuple[int, ...]:
-    """Return the columns of R, (m, k), with a part independent of those to their left.
+    """Return the columns of R, (m, k), that have a part independent of those to their left.
 
-    Column j of X is at the distance ||R[r:, j]|| from the span of the r independent columns before it. From the first
-    dependent one on, each that is kept is reflected onto row r, and with it all to its right, whose entries lie in rows 0 to j.
+    The distance of column j of X from the span of the r independent columns before it is ||R[r:, j]||. From the first dependent column on,
+    each column that is kept is reflected onto row r, and with it all columns to its right, whose entries lie in rows 0 to j.
     """
     norms = torch.linalg.vector_norm(triangle, dim=0)
     diagonal = triangle.diagonal().abs()
@@ -154,9 +123,9 @@ def independent_columns(triangle: Tensor) -> tuple[int, ...]:
 
 
 def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
-    """Return the independent columns of sqrt(W) X, and R where some are dependent.
+    """Return the independent columns of sqrt(W) X, and R if some are dependent.
 
-    Large data whose Gram matrix is certified have full rank, at the price of the pass that checks them for NaN.
+    Large data whose Gram matrix is certified have full rank; this costs only the pass that checks them for missing values.
     """
     if not design.small:
         products, _ = design.moments
@@ -168,13 +137,13 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
-            "Every regressor is zero in every row, so nothing can be estimated; pass columns that vary."
+            "All regressors are zero in every row, so nothing can be estimated; pass columns that vary."
         )
     return kept, triangle
 
 
 def has_implicit_constant(design: Design) -> bool:
-    """Tell whether some combination of the columns is a constant: [1 | X] has the rank of X."""
+    """Tell whether some combination of the columns is constant: [1 | X] has the rank of X."""
     triangle = _tsqr(_exog_and_one, design.source.only("exog", "endog"), design)
     return design.width not in independent_columns(triangle)
 
@@ -184,9 +153,9 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     scale = products.diagonal().sqrt()
     scaled = products / scale / scale[:, None]
     lower, failed = torch.linalg.cholesky_ex(scaled)
-    size = float((moments / scale).abs().max())  # at most the length of y, whose square must be held as well
-    held = size == 0 or _SMALLEST < size * size < _LARGEST  # inf, where size**2 would raise
-    if bool(failed) or not held or not _plain_sizes(scale) or hopeless(lower) or not certified(scaled):
+    size = float((moments / scale).abs().max())  # at most the length of y, whose square must be representable as well
+    representable = size == 0 or _SMALLEST < size * size < _LARGEST  # size**2 would raise an OverflowError
+    if bool(failed) or not representable or not _plain_sizes(scale) or hopeless(lower) or not certified(scaled):
         return None
     triangle = lower.mT * scale
     root = inverse_triangle(triangle)
@@ -202,13 +171,13 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
 
 
 def _plain_sizes(scale: Tensor) -> bool:
-    """Tell whether fourth powers of columns of these lengths, of which a meat is a sum, neither overflow nor vanish."""
+    """Tell whether the fourth powers of columns of these lengths, which a meat sums, neither overflow nor underflow."""
     squares = scale.square()
     return bool(((squares > _SMALLEST) & (squares < _LARGEST)).all())
 
 
 def _second_pass(design: Design, at: Point, also: tuple[RowSum, ...]) -> tuple[Tensor, Tensor, dict[RowSum, Tensor]]:
-    """Return () RSS / 2, (k,) X'We, and the other sums, at a point."""
+    """Return RSS / 2, (), X'We, (k,), and the other sums, at a point."""
     terms = tuple(term for term in also if term is not row_residuals)
     kept = {row_residuals: at.params.new_empty(design.rows)} if row_residuals in also else {}
 
@@ -233,7 +202,7 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, .
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
-            "Every regressor is zero in every row, so nothing can be estimated; pass columns that vary."
+            "All regressors are zero in every row, so nothing can be estimated; pass columns that vary."
         )
     if len(kept) == width:
         return _of_triangle(design, whole, inflation, also)
@@ -248,7 +217,7 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, .
 
 
 def _of_triangle(design: Design, whole: Tensor, inflation: float, also: tuple[RowSum, ...] = ()) -> Solution:
-    """Solve for independent columns, with the R of [X | y]."""
+    """Solve for independent columns, given the R of [X | y]."""
     width = design.width
     triangle, moments = whole[:width, :width], whole[:width, width]
     root = inverse_triangle(triangle)
@@ -256,7 +225,7 @@ def _of_triangle(design: Design, whole: Tensor, inflation: float, also: tuple[Ro
     norms = torch.linalg.vector_norm(triangle, dim=0)
     if float((norms * torch.linalg.vector_norm(root, dim=1)).max()) > inflation:
         return _refined(design, params, root, triangle, torch.linalg.vector_norm(whole, dim=0))
-    # R's last corner is the residuals' length, too; the residuals themselves have half a digit more.
+    # The last corner of R is the length of the residuals, too, but with half a digit less than the residuals themselves.
     loss, gradient, sums = _second_pass(design, Point(params, root), also)
     if not (2.0 * float(loss)) ** 0.5 <= _NOISE * float(torch.linalg.vector_norm(whole[:, width])):
         return Solution(params, root, triangle, tuple(range(width)), loss, "tsqr", sums=sums)
@@ -266,7 +235,7 @@ def _of_triangle(design: Design, whole: Tensor, inflation: float, also: tuple[Ro
 
 
 def _check_scale(design: Design, triangle: Tensor) -> list[float]:
-    """Return the largest sizes in the columns of R, (k, k) or with that of y; refuse those that have no squares."""
+    """Return the largest absolute values in the columns of R, (k, k) or with y; refuse those whose squares overflow or underflow."""
     sizes = triangle.abs().amax(0).tolist()
     places = [i for i, size in enumerate(sizes) if size != 0 and not _SMALLEST <= size <= _LARGEST]
     if not places:
@@ -275,23 +244,23 @@ def _check_scale(design: Design, triangle: Tensor) -> list[float]:
     bad = [names[i] for i in places]
     weights = "" if design.weights is None else ", or divide the weights by their mean"
     raise EstimationError(
-        f"The values in {listed(bad)} are so large or so small that their squares cannot be held (beyond 1e140 or below "
-        f"1e-140 in all{', times the weights' if weights else ''}); change the unit of measurement{weights}."
+        f"The values in {listed(bad)} are so large or so small that their squares overflow or underflow (above 1e140 or below "
+        f"1e-140 in total{', times the weights' if weights else ''}); change the unit of measurement{weights}."
     )
 
 
 def _minimum_norm(reduced: Solution, triangle: Tensor, relation: Tensor) -> Solution:
     """Spread the solution for the independent columns over all of them, with the least sum of squares.
 
-    X = X_kept T, T = [I | R11^-1 R12], so that b = T+ b_kept with T+ = T'(TT')^-1. Row by row T+ keeps its
-    digits, whatever the columns' scales; the singular vectors of R do not.
+    X = X_kept T, T = [I | R11^-1 R12], so that b = T+ b_kept with T+ = T'(TT')^-1. Row by row T+ keeps its digits, whatever the
+    scales of the columns; the singular vectors of R do not.
     """
     spread = minimum_norm_map(relation)
     return replace(reduced, params=spread @ reduced.params, root=spread @ reduced.root, triangle=triangle)
 
 
 def kept_first(triangle: Tensor, independent: tuple[int, ...]) -> Tensor:
-    """Return R of the same columns with the independent ones first, then the dependent ones, and then what stands to the right of both."""
+    """Return the R of the same columns in another order: the independent ones, the dependent ones, then those to the right of both."""
     width = triangle.shape[1]
     return triangle_of(triangle[:, [*independent, *sorted({*range(width)} - {*independent})]])
 
@@ -302,7 +271,7 @@ def column_relation(ordered: Tensor, independent: tuple[int, ...]) -> Tensor:
     others = sorted({*range(width)} - {*independent})
     shares = torch.linalg.solve_triangular(ordered[:rank, :rank], ordered[:rank, rank:], upper=True)
     sizes = shares.abs() * torch.linalg.vector_norm(ordered[:, :rank], dim=0)[:, None]
-    shares[sizes <= _DEPENDENT * sizes.amax(0)] = 0.0  # rounding of a column that has no part in the relation
+    shares[sizes <= _DEPENDENT * sizes.amax(0)] = 0.0  # rounding error of a column that is not part of the relation
     relation = ordered.new_zeros(rank, width)
     relation[:, list(independent)] = torch.eye(rank, dtype=ordered.dtype, device=ordered.device)
     relation[:, others] = shares
@@ -310,13 +279,13 @@ def column_relation(ordered: Tensor, independent: tuple[int, ...]) -> Tensor:
 
 
 def minimum_norm_map(relation: Tensor) -> Tensor:
-    """Return (k, r) T+, which spreads coefficients of the independent columns over all, with least sum of squares."""
+    """Return (k, r) T+, which spreads the coefficients of the independent columns over all, with the least sum of squares."""
     spread: Tensor = torch.linalg.solve(relation @ relation.mT, relation).mT
     return spread
 
 
 def idle_directions(relation: Tensor, independent: tuple[int, ...]) -> Tensor:
-    """Return (k, k - r) N with X N = 0, a column for each dependent one: [-T; I]."""
+    """Return (k, k - r) N with X N = 0, one column for each dependent one: [-T; I]."""
     width = relation.shape[1]
     others = sorted({*range(width)} - {*independent})
     idle = torch.zeros(width, len(others)).to(relation)
@@ -326,7 +295,7 @@ def idle_directions(relation: Tensor, independent: tuple[int, ...]) -> Tensor:
 
 
 def _refined(design: Design, params: Tensor, root: Tensor, triangle: Tensor, norms: Tensor) -> Solution:
-    """Correct R^-1 and b by exact products of the rows; `norms`, (k + 1,), are the lengths of [X | y]."""
+    """Correct R^-1 and b by exact products of the rows; `norms`, (k + 1,), are the lengths of the columns of [X | y]."""
     width = design.width
     scale = torch.ldexp(torch.ones_like(norms), torch.frexp(norms).exponent)
 

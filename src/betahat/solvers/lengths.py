@@ -1,11 +1,11 @@
-"""Lengths of rows of any size: their squares would overflow beyond 1e154, and vanish below 1e-162."""
+"""Lengths of rows of any size, whose squares would overflow above 1e154 and underflow below 1e-162."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Beyond these, squares lose digits; between them, powers of two change none.
+# Outside these bounds, squares lose digits.
 _SMALL, _LARGE = 1e-140, 1e140
 
 
@@ -15,17 +15,17 @@ def lengths(rows: Tensor) -> Tensor:
     if bool(((plain > _SMALL) & (plain < _LARGE)).all()):
         return plain
     scale = sizes_of(rows)
-    found: Tensor = torch.linalg.vector_norm(rows / scale[:, None], dim=1) * scale
-    return found
+    scaled: Tensor = torch.linalg.vector_norm(rows / scale[:, None], dim=1) * scale
+    return scaled
 
 
 def unit_rows(rows: Tensor) -> Tensor:
-    """Return (m, r) rows brought to a size near one, by powers of two, which change no digit."""
+    """Return (m, r) rows scaled to a size near one by powers of two, which change no digit."""
     return rows / sizes_of(rows)[:, None]
 
 
 def sizes_of(rows: Tensor) -> Tensor:
-    """Return (m,) powers of two near the largest number of each row; one for a row of zeros."""
+    """Return (m,) powers of two near the largest number of each row, or one for a row of zeros."""
     largest = rows.abs().amax(1)
     usual = (largest > 0) & torch.isfinite(largest)
     powers: Tensor = torch.where(usual, largest / torch.frexp(largest).mantissa, 1.0)

@@ -22,7 +22,7 @@ _LARGEST_DAMPING = 1e20
 
 @dataclass(frozen=True, eq=False)
 class _Linearised:
-    """J = QR and Q'r of the residuals r, and their sum of squares."""
+    """J = QR and Q'r at residuals r, and their sum of squares."""
 
     params: Tensor
     triangle: Tensor
@@ -31,33 +31,16 @@ class _Linearised:
 
 
 def levenberg_marquardt(problem: Problem, start: Tensor) -> tuple[Tensor, int]:
-    """Minimise half a sum of squared residuals.
+    """Minimise half a sum of squared residuals from a (k,) start; return the (k,) parameters and the number of iterations.
 
-    Each step solves min |J d + r|^2 + m |D d|^2 by QR, with D the largest lengths that J's columns have had; the
-    damping m follows the ratio of gained to promised decrease.
-
-    Parameters
-    ----------
-    problem : Problem
-        Its rows have `residuals` and their Jacobian, `whitened`.
-    start : Tensor
-        (k,) float64.
-
-    Returns
-    -------
-    params : Tensor
-        (k,).
-    iterations : int
-
-    References
-    ----------
-    More (1978), The Levenberg-Marquardt algorithm, Lecture Notes in Mathematics 630. Nielsen (1999), IMM-REP-1999-05,
-    for the damping.
+    Each step solves min |J d + r|^2 + m |D d|^2 by QR, where D holds the largest lengths that the columns of J have had; the damping m follows
+    the ratio of actual to predicted decrease. More (1978), The Levenberg-Marquardt algorithm, Lecture Notes in Mathematics 630; Nielsen
+    (1999), IMM-REP-1999-05, for the damping.
     """
     here = _linearise(problem, start)
     if here is None:
         raise EstimationError(
-            "The model's output or its derivatives are not finite at the starting parameters; pass parameters where they are."
+            "The output of the model or its derivatives are not finite at the starting parameters; pass others."
         )
     scale = torch.linalg.vector_norm(here.triangle, dim=0)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))

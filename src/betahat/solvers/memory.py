@@ -1,4 +1,4 @@
-"""What a fit is going to hold, and a sentence where it will not fit."""
+"""How much memory a fit will need, and an error if there is not enough."""
 
 from __future__ import annotations
 
@@ -8,36 +8,19 @@ import torch
 
 from betahat.errors import EstimationError
 
-# The Hessian, its scaled copy, its eigenvectors and LAPACK's room.
+# The Hessian, its scaled copy, its eigenvectors and LAPACK's workspace.
 _MATRICES = 5
-# Scores, what they are made of, and what becomes of them.
+# Scores, their inputs, and their outputs.
 _COPIES = 3
 
 
 def check_memory(width: int, rows: int, device: torch.device) -> None:
-    """Refuse parameters so many that their k x k matrices, and a block of scores, do not fit into the free memory.
-
-    Parameters
-    ----------
-    width : int
-        k.
-    rows : int
-        The rows of a block of scores: all, where rows cannot be told apart.
-    device : torch.device
-        Where they are going to lie.
-    remedy : str
-        What to do where they do not fit.
-
-    Raises
-    ------
-    EstimationError
-        It says how much is needed and how much there is.
-    """
+    """Refuse so many parameters, `width`, that k x k matrices and the scores of a block of `rows` do not fit into the free memory of a device."""
     needed, free = 8 * (_MATRICES * width**2 + _COPIES * rows * width), free_memory(device)
     if free is not None and needed > free:
         raise EstimationError(
-            f"The covariance of {width:,} parameters needs {needed / 1e9:,.1f} GB, for its Hessian and the scores of {rows:,} rows at a "
-            f"time, and {free / 1e9:,.1f} GB are free; "
+            f"The covariance of {width:,} parameters needs {needed / 1e9:,.1f} GB, for the Hessian and the scores of {rows:,} rows at a "
+            f"time, but only {free / 1e9:,.1f} GB are free; "
             "choose parameters with params=['head.*'] and condition on the rest, or freeze them with requires_grad_(False)."
         )
 
@@ -45,30 +28,14 @@ def check_memory(width: int, rows: int, device: torch.device) -> None:
 def check_numbers_fit(
     count: int, what: str, device: torch.device, remedy: str = "use fewer groups or columns, or another covariance"
 ) -> None:
-    """Refuse tables of so many numbers that they do not fit into the free memory twice.
-
-    Parameters
-    ----------
-    count : int
-        How many numbers.
-    what : str
-        What they are, in a sentence.
-    device : torch.device
-        Where they are going to lie.
-    remedy : str
-        What to do where they do not fit.
-
-    Raises
-    ------
-    EstimationError
-    """
+    """Refuse tables of `count` numbers that do not fit into the free memory of a device twice; `what` they are begins the sentence."""
     needed, free = 16 * count, free_memory(device)
     if free is not None and needed > free:
-        raise EstimationError(f"{what} need {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; {remedy}.")
+        raise EstimationError(f"{what} need {needed / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB are free; {remedy}.")
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the free bytes of a device; None where nobody knows."""
+    """Return the free memory of a device in bytes, or None if it is unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     known = Path("/proc/meminfo")

@@ -1,4 +1,4 @@
-"""Damped Newton in float64, with the Newton decrement as its stopping rule, and the sentences for what goes wrong."""
+"""Damped Newton in float64, stopped by the Newton decrement, and the explanations of what can go wrong."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from betahat.data.progress import progress
 from betahat.errors import EstimationError, listed
 from betahat.solvers.triangles import inverse_triangle
 
-# A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum. The rounding of a sum grows with its terms,
-# and so does what can be asked for beyond a hundred thousand rows.
+# A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum. The rounding error of a sum grows with its terms,
+# and beyond a hundred thousand rows the tolerance grows with it.
 _CONVERGED, _ROWS = 1e-24, 1e5
-# Where a Hessian takes seconds, 1e-8 standard errors are near enough to save another.
+# If a Hessian takes seconds, 1e-8 standard errors are close enough to save another one.
 _COSTLY, _CONVERGED_COSTLY = 50, 1e-16
-# Below this the loss cannot tell two points apart any more, and only the gradient can.
+# Below this the loss can no longer tell two points apart, only the gradient can.
 _FLAT = 1e-6
 _ITERATIONS = 100
-# The shortest step that is tried; and from beyond so many standard errors, curvature is lost, as where sigmoids saturate.
+# The shortest step that is tried. Beyond so many standard errors, there is no curvature, as where sigmoids saturate.
 _SHORTEST, _LOST = 1e-12, 1e6
-# A slope that has lost a tenth of itself within this many standard errors has jumped.
+# A slope that loses a tenth of its value within this many standard errors has jumped.
 _NEAR, _JUMP = 1e-5, 0.9
-# A squared distance in standard errors is one in the index times the curvature of all rows: with a curvature below a thousandth
-# for each, of tiny weights or counts, the former is small before the latter is.
+# A squared distance in standard errors is a squared distance in the index times the curvature of all rows. If the curvature is below
+# a thousandth per row, because weights or counts are tiny, the former is small before the latter is.
 _SOFT = 1e-3
-# An index of up to a thousand is rounded by 1e3 eps, which a decrement feels squared and times the curvature.
+# An index of up to a thousand has a rounding error of 1e3 eps, which enters the decrement squared and times the curvature.
 _INDEX_ROUNDING = 100.0 * (1e3 * torch.finfo(torch.float64).eps) ** 2
-# Where the loss falls forever, each step is as long as the last and the parameters grow like their number.
+# If the loss falls forever, each step is as long as the previous one, and the parameters grow with the number of steps.
 _GROWTH = 1e-3
-# Scaled to a unit diagonal, an eigenvalue below 1e-12 is rounding error of a sum of products.
+# With the diagonal scaled to one, an eigenvalue below 1e-12 is the rounding error of a sum of products.
 _NULL = 1e-12
 
 
@@ -64,35 +64,16 @@ class Optimum:
 
 
 def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
-    """Minimise the summed loss from a start.
+    """Minimise the summed loss from a (k,) start; `cheap` if the Hessian costs little more than the loss, so that each trial step computes it.
 
-    Parameters
-    ----------
-    problem : Problem
-        What to minimise.
-    start : Tensor
-        (k,) float64.
-    cheap : bool
-        Whether the Hessian costs little more than the loss, so that a step is tried with it.
-
-    Returns
-    -------
-    Optimum
-
-    Raises
-    ------
-    EstimationError
-        The loss falls forever in some direction (separation), or is not finite at the start.
-
-    References
-    ----------
-    Nocedal and Wright (2006), Numerical Optimization, chapter 3.
+    An error if the loss is not finite at the start, or falls forever in some direction (separation). Nocedal and Wright (2006), Numerical
+    Optimization, chapter 3.
     """
     here = problem.evaluate(start, Bread.OBSERVED)
     check_finite_start(here)
     exact = _CONVERGED * max(1.0, float(problem.sample.nobs) / _ROWS)
     tolerance = exact if cheap or len(start) <= _COSTLY else _CONVERGED_COSTLY
-    if _linear_in_several(problem):  # an output may be too small to show in a decrement that all share
+    if _linear_in_several(problem):  # one output may be too small to matter in the decrement of all
         tolerance = 0.0
     floor = max(_FLAT**2, rounding(problem, here))
     last = float("inf")
@@ -113,48 +94,48 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
 
 
 def _curvature(problem: Problem, local: Local) -> float:
-    """Return the mean of w l'' over the rows, which units of y and of weights multiply; one where it is not known."""
+    """Return the mean of w l'' over the rows, which scales with the units of y and of the weights, or 1 if it is unknown."""
     return 1.0 if local.curvatures is None else float(local.curvatures) / float(problem.sample.nobs) or 1.0
 
 
 def _linear_in_several(problem: Problem) -> bool:
-    """Tell whether several outputs are linear in the parameters, so that a step costs little."""
+    """Tell whether several outputs are linear in the parameters, so that steps are cheap."""
     return problem.objective.affine and problem.numbers > problem.sample.nobs
 
 
 def why_stopped(problem: Problem, path: Optimum) -> str:
-    """Say what keeps a solver from the optimum, and what helps: lost curvature, a kink, a flat valley, or rounding.
+    """Explain what keeps a solver from the optimum, and what helps: lost curvature, a kink, a flat valley, or rounding.
 
-    At a kink the slope along the next step jumps within 1e-5 standard errors, where the curvature tells of no change.
+    At a kink the slope along the next step jumps within 1e-5 standard errors, although the curvature predicts no change.
     """
     local, step, far = path.local, newton_step(path.local), path.decrement**0.5
     if isinstance(problem.sample, Design):
-        return "Start nearer to it, bring the columns to similar sizes, or look for rows that lie far from all others."
+        return "Start closer to it, scale the columns to similar sizes, or look for rows that lie far from all others."
     before = float(local.gradient @ step)
     after = float(problem.value_and_gradient(local.params + min(_NEAR / far, 1.0) * step)[1] @ step)
     along = parameters_along(problem, step[:, None], unit_scale(local.information))
     network = problem.objective.output_loss is not None
     smaller = "or estimate fewer parameters" + (", such as the last layer, by params=[...]" if network else "")
     if far > _LOST:
-        return f"There is hardly a curvature along {along}, as where sigmoids saturate: start where they do not, {smaller}."
+        return f"There is hardly any curvature along {along}, as where sigmoids saturate: start where they do not, {smaller}."
     if not after < _JUMP * before:
         return (
-            f"The loss has a kink there along {along}, as ReLU, abs, max or clamp have where a row lies on the edge, so that more training does "
+            f"The loss has a kink there along {along}, as ReLU, abs, max or clamp have if a row lies on the edge, so that more training does "
             f"not help, and there is no Hessian. Use a smooth activation or loss (nn.Softplus, nn.SiLU, nn.Tanh, nn.HuberLoss), {smaller}."
         )
     if path.limited:
         return (
-            f"The loss falls ever more slowly along {along}: a flat valley, as where units of a network do each other's work or saturate, "
-            f"in which more training goes on without end. Add a penalty=, such as 0.01, take fewer units, {smaller}."
+            f"The loss falls ever more slowly along {along}: a flat valley, as when units of a network are redundant or saturate, "
+            f"in which training never ends. Add a penalty=, such as 0.01, use fewer units, {smaller}."
         )
     return (
-        "No step lowers the loss, as where rounding hides it: look for operations of the module in single precision or with random numbers, bring "
+        "No step lowers the loss, perhaps because of rounding: look for operations of the module in single precision or with random numbers, scale "
         f"inputs and target to similar sizes, add a penalty=, {smaller}."
     )
 
 
 def newton_step(local: Local) -> Tensor:
-    """Return (k,) -A^-1 g; where A is not positive definite, its eigenvalues' sizes, and none along null ones."""
+    """Return (k,) -A^-1 g; if A is not positive definite, with the absolute values of its eigenvalues, and nothing along null ones."""
     lower, failed = torch.linalg.cholesky_ex(local.information)
     if not int(failed) and float((lower.diagonal() / local.information.diagonal().sqrt()).min()) > _NULL**0.5:
         solved: Tensor = torch.cholesky_solve(local.gradient[:, None], lower)[:, 0]
@@ -162,20 +143,20 @@ def newton_step(local: Local) -> Tensor:
     scale = unit_scale(local.information)
     scaled, gradient = local.information / scale / scale[:, None], local.gradient / scale
     spectrum, vectors = torch.linalg.eigh(scaled)
-    held = spectrum.abs() > _NULL * spectrum.abs().max()
-    inverse = torch.where(held, spectrum.abs().reciprocal(), torch.zeros_like(spectrum))
+    nonzero = spectrum.abs() > _NULL * spectrum.abs().max()
+    inverse = torch.where(nonzero, spectrum.abs().reciprocal(), torch.zeros_like(spectrum))
     pseudo: Tensor = vectors @ (inverse * (vectors.mT @ gradient))
     return -pseudo / scale
 
 
 def unit_scale(information: Tensor) -> Tensor:
-    """Return (k,) the roots of the diagonal's sizes; one where it is zero."""
+    """Return (k,) the square roots of the diagonal's absolute values, with 1 for zeros."""
     scale = information.diagonal().abs().sqrt()
     return scale if float(scale.min()) > 0 else torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
 def rounding(problem: Problem, local: Local) -> float:
-    """Return the decrement that rounding of the residuals alone leaves: a fit may be exact to the last digits."""
+    """Return the decrement that rounding of the residuals alone leaves when the fit is exact to the last digits."""
     if not problem.objective.dispersion.squares:
         return 0.0
     size = float(_target(problem).square().mean())
@@ -183,36 +164,26 @@ def rounding(problem: Problem, local: Local) -> float:
 
 
 def are_finite(*values: Tensor) -> bool:
-    """Tell whether all numbers are finite: the largest size is, and NaN is the largest of all."""
+    """Tell whether all numbers are finite, by the largest absolute value, which is NaN if any is."""
     return all(math.isfinite(float(part.abs().max())) for part in values)
 
 
 def check_finite_start(local: Local) -> None:
-    """Refuse a start where loss or gradient are not finite."""
+    """Refuse a start at which the loss or its derivatives are not finite."""
     if not are_finite(local.loss, local.gradient):
         raise EstimationError(
-            "The loss or its gradient is not finite at the starting parameters; pass parameters where it is, and look for "
-            "values that overflow in the data or the model."
+            "The loss or its gradient is not finite at the starting parameters; pass other parameters, or look for values that "
+            "overflow in the data or the model."
         )
     if not are_finite(local.information):
         raise EstimationError(
             "The second derivatives of the loss are not finite at the starting parameters; look for functions without "
-            "a second derivative there, such as a square root at zero."
+            "a second derivative there, such as the square root at zero."
         )
 
 
 def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
-    """Refuse a loss that falls forever along a step in some rows and grows in none: separation.
-
-    Raises
-    ------
-    EstimationError
-        It names the parameters that grow without bound.
-
-    References
-    ----------
-    Albert and Anderson (1984), Biometrika 71(1).
-    """
+    """Refuse a loss that falls forever along a step in some rows and rises in none: separation (Albert and Anderson 1984, Biometrika 71(1))."""
 
     def losses(theta: Tensor) -> Tensor:
         return problem.gather(lambda rows: times(rows.losses, rows.counts), Point(theta, theta.new_empty(0)))
@@ -221,7 +192,7 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     if problem.penalty is not None or bool(length(step * unit) < _GROWTH * length(params * unit)):
         return
     here = losses(params)
-    for steps in (100.0, 200.0):  # a hundred fall a long way before a count of 1e-9 is felt
+    for steps in (100.0, 200.0):  # the loss falls for a hundred steps before a row with a count of 1e-9 can stop it
         there, size = losses(params + steps * step), here.abs()
         if not bool(torch.isfinite(there).all()) or bool((there > here + 1e-6 * (size.mean() + size)).any()):
             return
@@ -229,25 +200,25 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     names = parameters_along(problem, step[:, None])
     sign = "" if isinstance(problem.sample, Design) else ", or the loss has the wrong sign"
     raise EstimationError(
-        f"The loss falls without end along {names}, so there is no finite estimate: the data are separated, some rows being predicted perfectly, or a unit of a network saturates{sign}. "
+        f"The loss falls forever along {names}, so there is no finite estimate: the data are separated, that is, some rows are predicted perfectly, or a unit of a network saturates{sign}. "
         "Leave such columns or units out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
     )
 
 
 def parameters_along(problem: Problem, directions: Tensor, scale: Tensor | None = None) -> str:
-    """Name the parameters that (k, m) directions move, in units of their columns, or of a module in those of `scale`."""
+    """Name the parameters that (k, m) directions move, in units of their columns, or of `scale` for modules."""
     back, unit = problem.back, _units(problem, len(directions))
     if scale is not None and not isinstance(problem.sample, Design):
         unit = scale
     if back is not None:
         directions, unit = back @ directions, torch.linalg.vector_norm(inverse_triangle(back), dim=0)
     size = torch.linalg.vector_norm(directions, dim=1) * unit
-    size = size.view(-1, len(problem.sample.names)).amax(0)  # of several equations, the largest
+    size = size.view(-1, len(problem.sample.names)).amax(0)  # the largest of several equations
     return listed([name for name, value in zip(problem.sample.names, size / size.max(), strict=True) if value > 0.1])
 
 
 def _units(problem: Problem, width: int) -> Tensor:
-    """Return (k,) the lengths of the columns: what a parameter's change is measured by; ones for torch models."""
+    """Return (k,) the lengths of the columns, in which changes of parameters are measured; ones for torch models."""
     sample = problem.sample
     if not isinstance(sample, Design):
         return torch.ones(width, dtype=torch.float64, device=sample.device)
@@ -257,9 +228,9 @@ def _units(problem: Problem, width: int) -> Tensor:
 
 
 def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, cheap: bool) -> Local | None:
-    """Take the longest of the steps 1, 1/4, ... that lowers the loss; None where there is none.
+    """Take the longest of the steps 1, 1/4, ... that lowers the loss; None if there is none.
 
-    Where sigmoids saturate there is hardly a curvature, and a step of many standard errors.
+    Where sigmoids saturate there is hardly any curvature, and a step may be many standard errors long.
     """
     shortest = _SHORTEST / max(1.0, min(decrement, 1e60) ** 0.5)
     allowed = float(here.loss)
@@ -276,7 +247,7 @@ def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, chea
 
 
 def _settled(problem: Problem, here: Local, params: Tensor, decrement: float) -> Tensor:
-    """Take more steps by the same Hessian, while each divides the decrement by four: gradients cost little."""
+    """Take more steps with the same Hessian as long as each divides the decrement by four: gradients are cheap."""
     last = decrement
     while True:
         _, gradient = problem.value_and_gradient(params)
@@ -288,7 +259,7 @@ def _settled(problem: Problem, here: Local, params: Tensor, decrement: float) ->
 
 
 def _rounding_of_squares(problem: Problem, here: Local) -> float:
-    """Return what rounding of the outputs leaves of half a sum of squares: eps |y| |residuals|, and some."""
+    """Return what rounding of the outputs leaves of half a sum of squares: eps |y| |residuals|, with a margin."""
     if not problem.objective.dispersion.squares:
         return 0.0
     size = float(torch.linalg.vector_norm(_target(problem))) * math.sqrt(2.0 * max(float(here.loss), 0.0))

@@ -9,26 +9,12 @@ from tqdm import tqdm
 from betahat.calculus.problem import Problem
 
 _ITERATIONS = 500
-# Newton's method takes over where a gradient has lost three digits of its first size or steps have become small.
+# Newton's method takes over once steps have become this small.
 _NEAR = 1e-9
 
 
 def quasi_newton(problem: Problem, start: Tensor) -> tuple[Tensor, int]:
-    """Lower the loss by L-BFGS with a strong Wolfe search, ``torch.optim.LBFGS``.
-
-    Parameters
-    ----------
-    problem : Problem
-        What to minimise.
-    start : Tensor
-        (k,) float64.
-
-    Returns
-    -------
-    params : Tensor
-        (k,), no worse than the start.
-    evaluations : int
-    """
+    """Lower the loss from a (k,) start by L-BFGS with a strong Wolfe search; return parameters no worse, and the number of evaluations."""
     params = start.clone().requires_grad_(True)
     optimiser = torch.optim.LBFGS(
         [params],

@@ -1,4 +1,4 @@
-"""Symmetric roots of matrices: of a covariance, whatever the units of its rows, and inverse roots as sums of shifted inverses."""
+"""Square roots of matrices: of a covariance, whatever the units of its rows, and inverse roots as sums of shifted inverses."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import math
 import torch
 from torch import Tensor
 
-# Rounding leaves eigenvalues of either sign below 1e-13 of the largest, for the sizes that are fitted.
+# For matrices of the sizes that are fitted, rounding leaves eigenvalues of either sign below 1e-13 of the largest.
 _ROUNDING = 1e-13
-# Terms of an inverse root are so many that they leave out less than this share of it; their hyperbolic series so long, too.
+# The share of an inverse root that its sum, and each of its hyperbolic series, may omit.
 _LEFT_OUT = 1e-16
-# A smaller condition would save few terms, and need longer series.
+# A smaller condition number would save few terms, and need longer series.
 _LEAST, _SERIES = 4.0, 20
 
 
 def square_root(matrix: Tensor, rounding: Tensor | None = None) -> Tensor | None:
-    """Return F, (k, k), with F F' the matrix, `rounding`, (k, k), being nothing in it; None where it is not positive semi-definite.
+    """Return F, (k, k), with F F' the matrix, or None if it is not positive semi-definite beyond `rounding`, (k, k).
 
-    It is scaled to a unit diagonal first.
+    The matrix is first scaled to a unit diagonal.
     """
     scale = matrix.diagonal().clamp_min(0.0)
     scale = (scale if rounding is None else torch.maximum(scale, rounding.diagonal())).sqrt()
@@ -29,22 +29,18 @@ def square_root(matrix: Tensor, rounding: Tensor | None = None) -> Tensor | None
         floor = torch.maximum(floor, ((vectors.mT @ (rounding / safe / safe[:, None])) * vectors.mT).sum(1))
     if bool((spectrum < -floor).any()):
         return None
-    held = torch.where(spectrum > floor, spectrum, torch.zeros_like(spectrum))
-    factor: Tensor = safe[:, None] * vectors * held.sqrt()
+    positive = torch.where(spectrum > floor, spectrum, torch.zeros_like(spectrum))
+    factor: Tensor = safe[:, None] * vectors * positive.sqrt()
     return factor
 
 
 def inverse_root_terms(condition: float) -> Tensor:
-    """Return (2, J) shifts s and factors c: the sum of c / (x + s) is x^(-1/2) to rounding, for all x from 1 / condition to 1.
+    """Return (2, J) shifts s and factors c such that the sum of c / (x + s) is x^(-1/2) to rounding, for all x from 1 / condition to 1.
 
     It is the best rational approximation of its degree, Zolotarev's, or the midpoint rule for the integral of 2 / pi / (x + t^2) after
-    t = k sc(v), sc being Jacobi's function of the complementary modulus of k = condition^(-1/2). Nodes in the first half of the period come
+    t = k sc(v), where sc is Jacobi's function of the complementary modulus of k = condition^(-1/2). Nodes in the first half of the period come
     from series in the nome of k, whose terms are all positive, and those in the second half from sc(K' - v) = 1 / (k sc(v)), so that
-    each keeps its digits whatever the condition.
-
-    References
-    ----------
-    Hale, Higham and Trefethen (2008), SIAM J. Numer. Anal. 46(5), method 3.
+    each keeps its digits whatever the condition. Hale, Higham and Trefethen (2008), SIAM J. Numer. Anal. 46(5), method 3.
     """
     modulus = max(condition, _LEAST) ** -0.5
     period = math.pi / (2.0 * _mean(1.0, math.sqrt((1.0 - modulus) * (1.0 + modulus))))

@@ -1,4 +1,4 @@
-"""Triangular factors: R of X = QR by blocks, its inverse, and when a matrix of products may be trusted instead."""
+"""Triangular factors: the R of X = QR by blocks, its inverse, and when the matrix of products can be trusted instead."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ _GRAM_CONDITION = 1e4
 
 
 def certified(scaled: Tensor) -> bool:
-    """Tell whether products of columns of unit length, (k, k), determine the inverse of R to eleven digits."""
+    """Tell whether the products of columns of unit length, (k, k), determine the inverse of R to eleven digits."""
     spectrum = torch.linalg.eigvalsh(scaled)
     return bool(spectrum[0] * _GRAM_CONDITION >= spectrum[-1])
 
 
 def hopeless(lower: Tensor) -> bool:
-    """Tell from the Cholesky factor, (k, k), that they cannot be: the smallest eigenvalue is at most what is left of any column."""
+    """Tell from the Cholesky factor, (k, k), that they cannot: the smallest eigenvalue is at most what is left of any column."""
     return bool(lower.diagonal().square().min() * _GRAM_CONDITION < 0.5)
 
 
 def inverse_triangle(triangle: Tensor) -> Tensor:
-    """Return (k, k) the inverse of an upper triangular matrix."""
+    """Return the (k, k) inverse of an upper triangular matrix."""
     eye = torch.eye(len(triangle), dtype=triangle.dtype, device=triangle.device)
     inverse: Tensor = torch.linalg.solve_triangular(triangle, eye, upper=True)
     return inverse
 
 
 def triangle_of(matrix: Tensor) -> Tensor:
-    """Return (min(m, k), k) the R of an (m, k) matrix."""
+    """Return the (min(m, k), k) R of an (m, k) matrix."""
     factor: Tensor = torch.linalg.qr(matrix, mode="r").R
     return factor
 
 
 def joined_triangle(factors: Sequence[Tensor]) -> Tensor:
-    """Return the R of all rows from the R's of their blocks."""
+    """Return the R of all rows, given the R's of their blocks."""
     return factors[0] if len(factors) == 1 else triangle_of(torch.cat(list(factors)))

@@ -1,4 +1,4 @@
-"""The block length that data ask for: Politis and White's rule."""
+"""The optimal block length of a series: Politis and White's rule."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Their c, in c sqrt(log10(n) / n), below which an autocorrelation is noise.
+# Their c: an autocorrelation below c sqrt(log10(n) / n) is noise.
 _NOISE = 2.0
 _RUN = 5
 
 
 class Lengths(NamedTuple):
-    """(m,) lengths of blocks, one for each series: not rounded, at most `min(3 sqrt(n), n / 3)`."""
+    """(m,) block lengths, one for each series, not rounded and at most `min(3 sqrt(n), n / 3)`."""
 
     stationary: Tensor
     circular: Tensor
@@ -23,21 +23,10 @@ class Lengths(NamedTuple):
 def block_lengths(series: Tensor) -> Lengths:
     """Return the mean length of stationary blocks and the length of circular ones that minimise the error of a mean's variance.
 
-    Parameters
-    ----------
-    series : Tensor
-        (n, m) series in the order of time, of ten values or more.
-
-    Notes
-    -----
-    b = (2 G^2 / D)^(1/3) n^(1/3), G the sum of lambda(k / M) |k| gamma_k, D = 2 g(0)^2 for stationary and 4/3 g(0)^2 for circular
-    blocks, g(0) the sum of lambda(k / M) gamma_k, lambda the flat-top kernel, M twice the lag after which five autocorrelations
-    are below 2 sqrt(log10(n) / n).
-
-    References
-    ----------
-    Politis and White (2004), Econometric Reviews 23(1); Patton, Politis and White (2009), 28(4). Python: ``arch.bootstrap.optimal_block_length``,
-    whose autocorrelations these are.
+    `series` is (n, m), in the order of time, n >= 10. b = (2 G^2 / D)^(1/3) n^(1/3), where G is the sum of lambda(k / M) |k| gamma_k, D is
+    2 g(0)^2 for stationary and 4/3 g(0)^2 for circular blocks, g(0) is the sum of lambda(k / M) gamma_k, lambda is the flat-top kernel, and M is
+    twice the lag after which five autocorrelations are below 2 sqrt(log10(n) / n). Politis and White (2004), Econometric Reviews 23(1);
+    Patton, Politis and White (2009), 28(4). Autocorrelations as in Python's ``arch.bootstrap.optimal_block_length``.
     """
     n, errors = len(series), series - series.mean(0)
     run = max(_RUN, int(math.log10(n)))

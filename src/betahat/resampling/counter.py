@@ -1,6 +1,6 @@
-"""Philox, a counter-based generator: the same numbers on any device, in any order.
+"""Philox, a counter-based generator: the same random numbers on any device and in any order.
 
-Many of a replicate are NumPy's on a CPU, which has the generator in C; others are made by integer tensor operations.
+On a CPU, replicates that need many numbers use NumPy's generator, which is written in C; otherwise integer tensor operations are used.
 """
 
 from __future__ import annotations
@@ -14,35 +14,24 @@ _MULTIPLIERS = (0xD2E7470EE14C6C93 - 2**64, 0xCA5A826395121157 - 2**64)
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _ROUNDS = 10
 _LOW, _WRAP = 0xFFFFFFFF, 2**64
-# Up to here a word of 32 bits times a number, over 2^32, is near enough to uniform.
+# Up to this number, a 32-bit word times the number, over 2^32, is close enough to uniform.
 _FEW = 2**20
-# From so many numbers of a replicate on, NumPy's are faster than tensors'.
+# From this many numbers per replicate on, NumPy is faster than tensors.
 _MANY = 256
 
 
 def philox(a: Tensor, b: Tensor, c: Tensor, d: Tensor, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return four (...) int64 tensors of 64 random bits for each counter of four words, by Philox 4x64 of ten rounds.
+    """Return four (...) int64 tensors of 64 random bits for counters of four words of that shape, by ten rounds of Philox 4x64.
 
-    Parameters
-    ----------
-    a, b, c, d : Tensor
-        The counters' words, int64 tensors of one shape.
-    key : tuple of int
-        Two numbers below 2^64: the seed.
+    The key is two numbers below 2^64. Salmon, Moraes, Dror and Shaw (2011), Parallel random numbers: as easy as 1, 2, 3. SC '11.
 
-    References
-    ----------
-    Salmon, Moraes, Dror and Shaw (2011), Parallel random numbers: as easy as 1, 2, 3. SC '11.
-
-    Examples
-    --------
     >>> import torch
     >>> [f"{int(word) % 2**64:016x}" for word in philox(*torch.zeros(4, dtype=torch.int64), key=(0, 0))]
     ['16554d9eca36314c', 'db20fe9d672d0fdc', 'd7e772cee186176b', '7e68b68aec7ba23b']
     """
     left, right = key
     for _ in range(_ROUNDS):
-        # int64 wraps, so that the low halves of the products are those of unsigned numbers
+        # int64 wraps around, so the low halves of the products are those of unsigned numbers
         first, second = _high(a, _MULTIPLIERS[0]), _high(c, _MULTIPLIERS[1])
         a, b, c, d = second ^ b ^ _signed(left), c * _MULTIPLIERS[1], first ^ d ^ _signed(right), a * _MULTIPLIERS[0]
         left, right = (left + _WEYL[0]) % _WRAP, (right + _WEYL[1]) % _WRAP
@@ -50,18 +39,9 @@ def philox(a: Tensor, b: Tensor, c: Tensor, d: Tensor, key: tuple[int, int]) -> 
 
 
 def random_bits(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
-    """Return (R, places) int64 of 64 random bits, each a function of seed, stream, replicate and place alone.
+    """Return (R, places) int64 of 64 random bits, each a function of seed (below 2^64), stream, replicate and place alone.
 
-    Parameters
-    ----------
-    seed : int
-        Below 2^64.
-    stream : int
-        Numbers for another purpose are of another stream.
-    replicates : Tensor
-        (R,) int64.
-    places : int
-        The places are 0, 1, ..., places - 1; four of them share a counter (place / 4 + 1, replicate, stream, 0).
+    Each purpose has a stream of its own. Four places share a counter, (place / 4 + 1, replicate, stream, 0).
     """
     if _has_numpy(replicates, places):
         return torch.from_numpy(_by_numpy(seed, stream, replicates, places).view(np.int64))
@@ -88,18 +68,16 @@ def words(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
 
 
 def uniforms(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
-    """Return (R, places) uniform numbers in (0, 1) of 52 random bits."""
+    """Return (R, places) uniform numbers in (0, 1), of 52 random bits."""
     bits = (random_bits(seed, stream, replicates, places) >> 12) & (2**52 - 1)
     return bits.to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
 def integers(seed: int, stream: int, replicates: Tensor, places: int, below: int) -> Tensor:
-    """Return (R, places) whole numbers from 0 to below - 1, with equal probability.
+    """Return (R, places) whole numbers from 0 to below - 1, all equally probable.
 
-    Notes
-    -----
-    A word times `below`, over 2^32, has probabilities that differ by below / 2^32 of themselves; from 2^20 on uniforms of 52 bits are
-    taken, so that none is off by more than 1 in 4,096, and their mean not at all.
+    A word times `below`, over 2^32, has probabilities with a relative error of below / 2^32. From 2^20 on, uniforms of 52 bits are used, so
+    that no probability is off by more than 1 in 4,096, and the mean not at all.
     """
     if below <= _FEW:
         return words(seed, stream, replicates, places).mul_(below).bitwise_right_shift_(32)
@@ -115,7 +93,7 @@ def _by_numpy(seed: int, stream: int, replicates: Tensor, places: int) -> np.nda
     state = generator.state
     numbers = np.empty((len(replicates), places), dtype=np.uint64)
     for row, replicate in zip(numbers, replicates.tolist(), strict=True):
-        # NumPy counts up before it draws, so that its first counter is 1
+        # NumPy increments the counter before it draws, so its first counter is 1
         state["state"] = {
             "counter": np.array([0, replicate, stream, 0], dtype=np.uint64),
             "key": np.array([seed, 0], dtype=np.uint64),

@@ -1,4 +1,4 @@
-"""What weights of rows need of a fit's rows: sums of their shares of the information, and of their scores."""
+"""Weighted sums over the rows of a fit: of their contributions to the information, and of their scores."""
 
 from __future__ import annotations
 
@@ -22,79 +22,56 @@ from betahat.objectives.own import ModelLoss
 from betahat.objectives.softmax import Softmax
 from betahat.resampling.weights import RowWeights
 
-# Products of a unit's row with itself are held where they are fewer.
+# The largest table of products of rows with themselves, in numbers.
 _TABLE = 2**24
-# Up to so many parameters the products of a row with itself are a table; beyond, they are taken anew for each replicate.
+# Up to this many parameters, the products of a row with itself are a table; with more, they are computed for each replicate.
 _WIDE = 64
 # A pivot of I + noise below this is a direction that a replicate has lost.
 _LOST = 1e-6
-# Numbers of a block of products, which stay in a CPU's cache.
+# The size of a block of products, in numbers, which fits into the cache of a CPU.
 _PIECE = 2**18
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What replicates are at the estimate.
+    """Sums over the rows of each replicate, at the estimate of the sample."""
 
-    Attributes
-    ----------
-    information : Tensor or None
-        (R, r, r) in Z's coordinates, where it is known.
-    scores : Tensor
-        (R, r) in Z's coordinates.
-    squares : Tensor or None
-        (R, k) the sums of squares of the scores, where a column that is lost does not show in the information.
-    products : Tensor or None
-        (R, r, r) the sums of products of the scores, which show a combination that is lost.
-    often : Tensor or None
-        (R,) the sum of the weights over the number of rows; None is one.
-    """
-
-    information: Tensor | None
-    scores: Tensor
-    squares: Tensor | None = None
-    products: Tensor | None = None
-    often: Tensor | None = None
+    information: Tensor | None  # (R, r, r) in Z's coordinates, where it is known
+    scores: Tensor  # (R, r) in Z's coordinates
+    squares: Tensor | None = None  # (R, k) of the scores, if the information does not show that a column is lost
+    products: Tensor | None = None  # (R, r, r) of the scores, which show that a combination is lost
+    often: Tensor | None = None  # (R,) the sum of the weights over the number of rows; None is one
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What all replicates share.
+    """What all replicates share."""
 
-    Attributes
-    ----------
-    rest : Tensor or None
-        (r, r) what the rows' shares leave of the sample's information, in Z's coordinates; None is nothing.
-    penalty : PenaltyShare or None
-    factor : Tensor or None
-        (r, r) F with F'F the inverse of the sum of products of the sample's scores, where that is one.
-    """
-
-    rest: Tensor | None
+    rest: Tensor | None  # (r, r) the part of the sample's information that is not a sum over rows, in Z's coordinates
     penalty: PenaltyShare | None
-    factor: Tensor | None
+    factor: Tensor | None  # (r, r) F with F'F the inverse of the products of the sample's scores, where these have one
 
 
 @dataclass(frozen=True, eq=False)
 class PenaltyShare:
-    """The share of a penalty: (r, r) its curvature and (r,) its slope at the estimate, in Z's coordinates."""
+    """The contribution of a penalty: its (r, r) curvature and (r,) slope at the estimate, in Z's coordinates."""
 
     information: Tensor
     slope: Tensor
 
 
 def exact(fit: Fit) -> bool:
-    """Tell whether one step is the refit."""
+    """Tell whether a single step is the refit."""
     return isinstance(fit.objective, Gaussian) and fit.problem.penalty is None
 
 
 def point_of(fit: Fit) -> Point:
-    """Return where rows are looked at: with second derivatives, whatever the bread is made of."""
+    """Return the point at which rows are evaluated, with second derivatives whatever the bread."""
     return replace(fit.point, bread=Bread.OBSERVED) if closed(fit) and fit.bread_kind is Bread.OPG else fit.point
 
 
 def packed(fit: Fit) -> bool:
-    """Tell whether each replicate has its own information: a row has a share of it, of not too many numbers."""
+    """Tell whether each replicate has its own information: each row contributes to it, with not too many numbers."""
     return fit.rank <= _WIDE and (closed(fit) or _has_shares(fit))
 
 
@@ -105,7 +82,7 @@ def closed(fit: Fit) -> bool:
 
 @of_fit
 def _has_shares(fit: Fit) -> bool:
-    """Tell whether a row's share of the information, or its Gauss-Newton approximation, is a square."""
+    """Tell whether a row's contribution to the information, or its Gauss-Newton approximation, is a square."""
     if not isinstance(fit.objective, ModelLoss):
         return False
     try:
@@ -118,7 +95,7 @@ def _has_shares(fit: Fit) -> bool:
 
 
 def _widths(fit: Fit) -> list[int]:
-    """Return how many numbers of a row's products are of the information, the scores, their squares and their products."""
+    """Return how many numbers of a row are for the information, the scores, their squares and their products."""
     triangle, own = fit.rank * (fit.rank + 1) // 2, not closed(fit)
     return [triangle * packed(fit), fit.rank, len(fit.params) * own, triangle * (own and fit.rank <= _WIDE)]
 
@@ -128,7 +105,7 @@ def _width(fit: Fit) -> int:
 
 
 def _row_products(fit: Fit, rows: Rows) -> Tensor:
-    """Return (b, p) what is summed over rows: the information's upper triangle, the scores, their squares and products; counts do not enter."""
+    """Return (b, p) what is summed over rows, without counts: the upper triangle of the information, the scores, their squares and products."""
     turned = rows.influence()
     upper = torch.triu_indices(fit.rank, fit.rank, device=turned.device)
     parts = [turned]
@@ -146,7 +123,7 @@ def _row_products(fit: Fit, rows: Rows) -> Tensor:
 
 
 def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
-    """Return (units, p) the sums of products over clusters, or each row's, where they fit."""
+    """Return (units, p) the sums of products for each cluster, or the products of each row, if they fit into memory."""
     codes = weights.codes
     count = fit.sample.rows if codes is None else weights.scheme.units
     if count * _width(fit) > _TABLE:
@@ -163,7 +140,7 @@ def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
 
 
 def streamed(fit: Fit, drawn: Tensor) -> Tensor:
-    """Return (R, p) the sums of products under (R, n) weights, of rows whose table is not held."""
+    """Return (R, p) the sums of products under (R, n) weights, for rows whose table does not fit into memory."""
     point, sample = point_of(fit), fit.sample
     step = max(_PIECE // _width(fit), 1)
 
@@ -187,7 +164,7 @@ def unpacked(fit: Fit, sums: Tensor) -> Moments:
 
 
 def _square(triangle: Tensor, rank: int) -> Tensor | None:
-    """Return (R, r, r) of upper triangles; None of none."""
+    """Return (R, r, r) symmetric matrices from their upper triangles, or None if these are empty."""
     if not triangle.shape[1]:
         return None
     upper = torch.triu_indices(rank, rank, device=triangle.device)
@@ -198,7 +175,7 @@ def _square(triangle: Tensor, rank: int) -> Tensor | None:
 
 
 def information_grams(fit: Fit, drawn: Tensor) -> Tensor:
-    """Return (R, r, r) the information under (R, n) weights, of so many columns that their products are no table."""
+    """Return (R, r, r) the information under (R, n) weights, for so many columns that no table of products is made."""
     sums, start = fit.params.new_zeros(len(drawn), fit.rank, fit.rank), 0
     for hats in fit.problem.each(lambda rows: rows.hat_rows, point_of(fit)):
         stop = start + len(hats)
@@ -215,7 +192,7 @@ def _weighted_gram(hats: Tensor, weights: Tensor) -> Tensor:
 
 
 def score_factor(fit: Fit) -> Tensor | None:
-    """Return (r, r) F by which the sample's scores have products that sum to the identity; None where they are collinear."""
+    """Return (r, r) F, which makes the products of the sample's scores sum to the identity, or None if the scores are collinear."""
     if closed(fit) or fit.rank > _WIDE:
         return None
     products = fit.sum_rows(_sum_of_products)
@@ -231,7 +208,7 @@ def _sum_of_products(rows: Rows) -> Tensor:
 
 
 def plain_information(fit: Fit) -> Tensor:
-    """Return (r, r) Z'AZ of the sample's second derivatives A: the identity where Z is of these, and takes a penalty in."""
+    """Return (r, r) Z'AZ of the sample's second derivatives A without a penalty, which is the identity if Z is made of them."""
     eye = torch.eye(fit.rank).to(fit.root)
     if fit.bread_kind is Bread.OBSERVED or (fit.bread_kind is Bread.EXPECTED and closed(fit)):
         share = penalty_of(fit)
@@ -240,7 +217,7 @@ def plain_information(fit: Fit) -> Tensor:
 
 
 def unshared_information(fit: Fit) -> Tensor | None:
-    """Return (r, r) what the rows' shares leave of the sample's information; None where they are all of it."""
+    """Return (r, r) the part of the sample's information that is not a sum over rows, or None if there is none."""
     if closed(fit):
         return None
     if not packed(fit):
@@ -263,7 +240,7 @@ def _sample_information(fit: Fit) -> Tensor:
 
 
 def penalty_of(fit: Fit) -> PenaltyShare | None:
-    """Return what a penalty adds at the estimate; None where there is none."""
+    """Return what a penalty contributes at the estimate, or None."""
     function = fit.problem.penalty
     if function is None:
         return None
@@ -288,6 +265,6 @@ def _slice(values: Tensor | None, start: int, stop: int) -> Tensor | None:
 
 
 def regular(factors: Tensor) -> Tensor:
-    """Tell which of (R, r, r) triangular factors have lost no direction: their pivots are of like size."""
+    """Tell which of (R, r, r) triangular factors have lost no direction: their pivots are of similar size."""
     pivots = factors.diagonal(dim1=1, dim2=2)
     return pivots.amin(1) > _LOST * pivots.amax(1)

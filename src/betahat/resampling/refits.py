@@ -1,4 +1,4 @@
-"""The estimates of many replicates at once: Newton's chord, with each replicate's own information at the estimate."""
+"""The estimates of many replicates at once, by Newton steps with a fixed matrix: each replicate's information at the sample's estimate."""
 
 from __future__ import annotations
 
@@ -37,58 +37,42 @@ from betahat.resampling.moments import (
 )
 from betahat.resampling.weights import RowWeights
 
-# Weights of rows and replicates that are held, in bytes: more where the rows' products are made anew for each batch.
+# The memory for a batch of weights, in bytes: more if the products of the rows are computed again for each batch.
 FEW_BYTES, BYTES = 2**20, 2**27
-# A GPU has its speed from large products.
+# A GPU is fast only on large products.
 _GPU_TIMES = 16
-# The distance from the limit, in standard errors, of steps that go on to fall as the last one fell.
+# The distance from the limit, in standard errors, if steps continue to shrink at the rate of the last one.
 _CONVERGED = 1e-12
-# Rounding of a sum over rows leaves steps of some 1e-13; a sequence that falls no more below this has converged.
+# The rounding error of a sum over rows leaves steps of about 1e-13; steps below this that no longer shrink have converged.
 _ROUNDING = 1e-11
 _ITERATIONS = 40
-# A step that is more than so much of the last is no sign of an end: Newton's method itself is then sure, and as fast.
+# If a step is longer than this share of the previous one, convergence is too slow: Newton's method is then safe, and as fast.
 _FALLS = 0.8
-# Numbers of a block of products, which stay in a CPU's cache.
+# The size of a block of products, in numbers, which fits into the cache of a CPU.
 _PIECE = 2**18
 
 
 @hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """What the estimates of some replicates are.
+    """The estimates of some replicates."""
 
-    Attributes
-    ----------
-    steps : Tensor
-        (R, r) d with b + Z d the estimates.
-    found : Tensor
-        (R,) whether there is one: no lost rank, and converged.
-    """
-
-    steps: Tensor
-    found: Tensor
+    steps: Tensor  # (R, r) d, where the estimates are b + Z d
+    found: Tensor  # (R,) whether there is an estimate: no rank was lost, and the steps converged
 
 
 @dataclass(frozen=True, eq=False)
 class Resample:
-    """The data of some replicates.
+    """The data of some replicates: other weights, or other values of y."""
 
-    Attributes
-    ----------
-    weights : Tensor or None
-        (R, n) how often rows count, of any dtype; None is as in the sample.
-    targets : Tensor or None
-        (R, n) what was drawn instead of y.
-    """
-
-    weights: Tensor | None = None
-    targets: Tensor | None = None
+    weights: Tensor | None = None  # (R, n) of any dtype; None is as in the sample
+    targets: Tensor | None = None  # (R, n) values in place of y
 
 
 def in_batches(
     reps: int, width: int, device: torch.device, function: Callable[[Tensor], Replicates], budget: int = BYTES
 ) -> Replicates:
-    """Take replicates 0 to reps - 1, as many at a time as have `budget` bytes, `width` for each; small batches by several threads."""
+    """Apply a function to replicates 0 to reps - 1, in batches of `budget` bytes at `width` bytes each; small batches run in several threads."""
     small = budget < BYTES and device.type == "cpu"
     budget *= 1 if device.type == "cpu" else _GPU_TIMES
     numbers = torch.arange(reps, device=device)
@@ -98,26 +82,11 @@ def in_batches(
 
 
 def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Replicates:
-    """Refit with weights of rows, or of clusters.
+    """Refit replicates 0 to reps - 1 with other weights of rows or of clusters.
 
-    Parameters
-    ----------
-    fit : Fit
-        The estimates of the sample.
-    weights : RowWeights
-        Of a row in a replicate.
-    seed, reps : int
-        Replicates 0 to reps - 1 of a seed.
-
-    Returns
-    -------
-    Replicates
-
-    Notes
-    -----
-    With M_r the sum of w h u u' and g_r that of the scores w s, in Z's coordinates, both one product of the weights with a table, the first step
-    is M_r^-1 g_r: exact for least squares. Other models go on with the scores at b + Z d, the factor of M_r being kept: the steps fall by a
-    factor of the distance from the estimate. What does not fall fast is refitted by Newton's method alone.
+    With M_r the sum of w h u u' and g_r that of the scores w s, in Z's coordinates, each a product of the weights and a table, the first step is
+    M_r^-1 g_r, which is exact for least squares. Other models continue with the scores at b + Z d and the same factor of M_r: the steps shrink
+    by a factor proportional to the distance from the estimate. Replicates that converge slowly are refitted one by one, by Newton's method.
     """
     rows, table = fit.sample.rows, unit_table(fit, weights)
     by_units = table is not None and weights.codes is not None and exact(fit) and packed(fit)
@@ -146,17 +115,7 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
 
 
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:
-    """Refit with other values of y.
-
-    Parameters
-    ----------
-    fit : Fit
-        The estimates of the sample.
-    targets : callable
-        (R,) replicates -> (R, n) values.
-    reps : int
-        How many replicates.
-    """
+    """Refit replicates 0 to reps - 1 with other values of y, (R, n) from `targets`."""
     known = Known(plain_information(fit), penalty_of(fit), None)
 
     def refit(replicates: Tensor) -> Replicates:
@@ -170,23 +129,14 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """The first steps, and what they were found by.
-
-    Attributes
-    ----------
-    replicates : Replicates
-    factors : Tensor
-        (R, r, r), or (1, r, r) of all replicates, the lower factors of the information.
-    often : Tensor or None
-        (R,) by which the information of all is multiplied.
-    """
+    """The first steps, and the factors with which they were computed."""
 
     replicates: Replicates
-    factors: Tensor
-    often: Tensor | None
+    factors: Tensor  # (R, r, r), or (1, r, r) for all replicates: the lower Cholesky factors of the information
+    often: Tensor | None  # (R,) by which a shared information is multiplied
 
     def step(self, scores: Tensor, which: Tensor | None = None) -> Tensor:
-        """Return (R, r) the information's inverse times scores, of all replicates or of some."""
+        """Return (R, r) the inverse of the information times scores, for all replicates or for some."""
         shared = len(self.factors) == 1
         if shared:
             solved: Tensor = torch.cholesky_solve(scores.mT, self.factors[0]).mT
@@ -199,7 +149,7 @@ class Solved:
 
 
 def _solved(moments: Moments, known: Known) -> Solved:
-    """Take the first step, and say which replicates have lost a direction. A penalty is one of the mean loss: as large as the weights are."""
+    """Take the first step, and find the replicates that have lost a direction; a penalty is scaled by the mean weight, as the loss is."""
     scores, often, penalty = moments.scores, moments.often, known.penalty
     shared = [part for part in (known.rest, None if penalty is None else penalty.information) if part is not None]
     constant = sum(shared[1:], shared[0]) if shared else None
@@ -227,7 +177,7 @@ def _solved(moments: Moments, known: Known) -> Solved:
 
 
 def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
-    """Return (R, r) the sums of scores at b + Z d, the slope of a penalty taken off."""
+    """Return (R, r) the sums of scores at b + Z d, less the slope of a penalty."""
 
     def scores(rows: Rows) -> tuple[Tensor]:
         start, stop = rows.start, rows.start + len(rows)
@@ -249,7 +199,7 @@ def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
 
 
 def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
-    """Go on from the first steps until they are as small as rounding, and refit alone what does not fall fast."""
+    """Iterate from the first steps until they are as small as rounding, and refit slow replicates one by one."""
     if exact(fit):
         return first.replicates
     steps, found = first.replicates.steps.clone(), first.replicates.found.clone()
@@ -283,7 +233,7 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
 
 
 def _some(drawn: Resample, which: Tensor) -> Resample:
-    """Keep some replicates."""
+    """Select replicates."""
     rows = drawn.targets if drawn.weights is None else drawn.weights
     if rows is None or len(which) == len(rows):
         return drawn
@@ -291,7 +241,7 @@ def _some(drawn: Resample, which: Tensor) -> Resample:
 
 
 def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
-    """Return (r,) the step of one replicate by damped Newton steps; None where it has no estimate."""
+    """Return (r,) the step of a single replicate, by damped Newton steps, or None if it has no estimate."""
     if drawn.weights is not None:
         often = drawn.weights[which].to(torch.float64)
         sample = fit.sample.counted(often * (float(fit.nobs) / often.sum()))  # so that a penalty is as large

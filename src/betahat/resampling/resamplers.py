@@ -24,7 +24,7 @@ from betahat.solvers.memory import check_numbers_fit
 
 
 class Resampler(ABC):
-    """What draws replicates of a fit, numbers 0 to reps - 1 of a seed."""
+    """Draws replicates 0 to reps - 1 of a fit."""
 
     @abstractmethod
     def refits(self) -> Replicates:
@@ -32,13 +32,7 @@ class Resampler(ABC):
 
     @abstractmethod
     def variances(self, found: Replicates) -> Tensor:
-        """Return (R + 1, r, r) the covariances that the sample, and then each replicate that was found, has by itself, in Z's coordinates.
-
-        Raises
-        ------
-        EstimationError
-            Such replicates are no samples.
-        """
+        """Return (R + 1, r, r) the covariances of the sample and of each replicate, in Z's coordinates; an error if replicates are not samples."""
 
     @abstractmethod
     def influence(self) -> Tensor:
@@ -47,29 +41,20 @@ class Resampler(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Weighted(Resampler):
-    """Rows, or clusters, with other weights: whether they are drawn again, or weigh more or less.
-
-    Attributes
-    ----------
-    fit : Fit
-    weights : RowWeights
-    seed, reps : int
-    counts : bool
-        Whether weights count copies, so that a replicate is a sample.
-    """
+    """Rows, or clusters, with other weights, which are counts of copies or positive random numbers."""
 
     fit: Fit
     weights: RowWeights
     seed: int
     reps: int
-    counts: bool
+    counts: bool  # whether weights count copies, so that a replicate is a sample
 
     def refits(self) -> Replicates:
         """Refit."""
         return weighted_refits(self.fit, self.weights, self.seed, self.reps)
 
     def variances(self, found: Replicates) -> Tensor:
-        """Return the sandwich of rows, or of clusters, each copy a row or cluster of its own."""
+        """Return the sandwich by rows or clusters, in which each copy is a row or cluster of its own."""
         if not self.counts:
             raise EstimationError(_NO_SAMPLES)
         fit, weights, rows = self.fit, self.weights, self.fit.sample.rows
@@ -85,7 +70,7 @@ class Weighted(Resampler):
         return _each_core(self.fit, found, (_sandwich(sample, weights.codes, often) for sample, often in samples()))
 
     def influence(self) -> Tensor:
-        """Return the scores' sums over units; not of blocks, nor of samples of another size."""
+        """Return the sums of scores by unit; undefined for blocks, and for samples of another size."""
         scheme = self.weights.scheme
         fewer = isinstance(scheme, Multinomial) and scheme.draws != scheme.units
         if fewer or isinstance(scheme, Blocks | Subsample):
@@ -95,18 +80,10 @@ class Weighted(Resampler):
 
 @dataclass(frozen=True, eq=False)
 class Redrawn(Resampler):
-    """Other values of y.
-
-    Attributes
-    ----------
-    fit : Fit
-    targets : callable
-        (R,) replicates -> (R, n).
-    reps : int
-    """
+    """Other values of y."""
 
     fit: Fit
-    targets: Targets
+    targets: Targets  # (R,) replicates -> (R, n)
     reps: int
 
     def refits(self) -> Replicates:
@@ -118,35 +95,23 @@ class Redrawn(Resampler):
         return _each_core(self.fit, found, (_classical(s) for s in _with_targets(self.fit, self.targets, found)))
 
     def influence(self) -> Tensor:
-        """Refuse: a model that draws y has no units that might be left out."""
+        """Refuse: if the model draws y, there are no units that could be left out."""
         raise EstimationError(_NO_UNITS)
 
 
 @dataclass(frozen=True, eq=False)
 class Multiplied(Resampler):
-    """Scores of rows, or of clusters, times random numbers of mean 0 and variance 1: no refit, one product.
-
-    Attributes
-    ----------
-    fit : Fit
-    weights : RowWeights
-        The multipliers.
-    seed, reps : int
-    power : float
-        Rows' scores are divided by (1 - leverage)^power.
-    jackknifed : Tensor or None
-        (G, r, r) the clusters' hat matrices, where a cluster's residuals are to be those of the fit without it.
-    residuals : bool
-        Whether a replicate is a sample, of residuals times the numbers: least squares.
-    """
+    """Scores of rows, or of clusters, times random numbers of mean 0 and variance 1: no refit, only one product."""
 
     fit: Fit
-    weights: RowWeights
+    weights: RowWeights  # the multipliers
     seed: int
     reps: int
-    power: float = 0.0
-    jackknifed: Tensor | None = None
-    residuals: bool = False
+    power: float = 0.0  # scores of rows are divided by (1 - leverage)^power
+    jackknifed: Tensor | None = (
+        None  # (G, r, r) the hat matrices of clusters, whose residuals are then those of the fit without them
+    )
+    residuals: bool = False  # whether a replicate is a sample, of residuals times the numbers: least squares
 
     def refits(self) -> Replicates:
         """Multiply."""
@@ -178,35 +143,35 @@ class Multiplied(Resampler):
         return in_batches(self.reps, width, fit.params.device, multiply, BYTES if table is None else FEW_BYTES)
 
     def variances(self, found: Replicates) -> Tensor:
-        """Return HC0, of least squares whose residuals are multiplied row by row."""
+        """Return HC0, for least squares whose residuals are multiplied row by row."""
         if not self.residuals or self.weights.codes is not None:
             raise EstimationError(_NO_SAMPLES)
         targets = sign_targets(self.fit, self.weights.scheme, self.seed, self.power)
         return _each_core(self.fit, found, (_sandwich(s, None, None) for s in _with_targets(self.fit, targets, found)))
 
     def influence(self) -> Tensor:
-        """Refuse: multipliers of mean zero are no weights of units."""
+        """Refuse: multipliers of mean zero are not weights of units."""
         raise EstimationError(_NO_UNITS)
 
 
 _NO_SAMPLES = (
-    "method='studentized' needs the standard error of each replicate, which is defined where replicates are samples: kind 'pairs', "
-    "'m-out-of-n', 'subsample', 'residual', 'parametric', and 'wild' of rows (of clusters its intervals invert a test already); use "
+    "method='studentized' needs the standard error of each replicate, which is only defined if replicates are samples: for kind 'pairs', "
+    "'m-out-of-n', 'subsample', 'residual', 'parametric', and 'wild' by rows (by clusters, its intervals invert a test anyway); use "
     "'percentile' or 'basic'."
 )
 _NO_UNITS = (
-    "method='bca' needs the influence of the units that are drawn, so that it is defined for kind 'pairs', 'bayesian' and 'poisson'; use "
+    "method='bca' needs the influence of the units that are drawn, so it is only defined for kind 'pairs', 'bayesian' and 'poisson'; use "
     "'percentile', 'basic' or 'studentized'."
 )
 
-# Up to so many numbers the rows' scores are held while replicates are drawn.
+# The scores of rows are kept while replicates are drawn if they are at most this many numbers.
 _TABLE = 2**22
 
 Core = Callable[[Fit, Point], Tensor]
 
 
 def _batches(found: Replicates, rows: int) -> Iterator[Tensor]:
-    """Yield the replicates that were found, as many at a time as fit."""
+    """Yield the replicates that have an estimate, in batches that fit into memory."""
     return iter(torch.split(found.found.nonzero().flatten(), max(BYTES // max(8 * rows, 1), 1)))
 
 
@@ -219,7 +184,7 @@ def _with_targets(fit: Fit, targets: Targets, found: Replicates) -> Iterator[Sam
 
 
 def _each_core(fit: Fit, found: Replicates, cores: Iterator[Core]) -> Tensor:
-    """Return (R + 1, r, r): of the sample at the estimate, and of each replicate at its own."""
+    """Return (R + 1, r, r): for the sample at its estimate, then for each replicate at its own."""
     steps = torch.cat([torch.zeros_like(found.steps[:1]), found.steps[found.found]])
     check_numbers_fit(len(steps) * fit.rank**2, "The covariances of all replicates", steps.device)
     bread = Bread.EXPECTED if fit.bread_kind is Bread.EXPECTED else Bread.OBSERVED
@@ -228,7 +193,7 @@ def _each_core(fit: Fit, found: Replicates, cores: Iterator[Core]) -> Tensor:
 
 
 def _sandwich(sample: Sample, codes: Tensor | None, often: Tensor | None) -> Core:
-    """Return Z's A^-1 B A^-1 of a sample, B the sum over rows, or over clusters as `often` as each was drawn."""
+    """Return A^-1 B A^-1 of a sample in Z's coordinates, B summed over rows, or over clusters, each as `often` as it was drawn."""
 
     def core(fit: Fit, at: Point) -> Tensor:
         problem = Problem(fit.objective, sample, _scaled(fit.problem.penalty, sample.nobs / fit.nobs))
@@ -251,12 +216,12 @@ def _sandwich(sample: Sample, codes: Tensor | None, often: Tensor | None) -> Cor
 
 
 def _scaled(penalty: Penalty | None, factor: float) -> Penalty | None:
-    """Return a penalty as large as the sample: one of the mean loss."""
+    """Return a penalty scaled to the size of a sample, as it is one on the mean loss."""
     return None if penalty is None else lambda params: factor * penalty(params)
 
 
 def _classical(sample: Sample) -> Core:
-    """Return Z's s^2 A^-1 of a sample."""
+    """Return s^2 A^-1 of a sample in Z's coordinates."""
 
     def core(fit: Fit, at: Point) -> Tensor:
         problem = Problem(fit.objective, sample, fit.problem.penalty)
@@ -282,7 +247,7 @@ def _summed_scores(rows: Rows) -> Tensor:
 
 
 def unit_scores(fit: Fit, weights: RowWeights) -> Tensor:
-    """Return (units, r) the sums of scores over units, in Z's coordinates."""
+    """Return (units, r) the sums of scores by unit, in Z's coordinates."""
     codes, owners = weights.codes, weights.owners
     if codes is not None:
         return fit.sum_groups(codes, weights.scheme.units, counted_influence)

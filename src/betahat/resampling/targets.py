@@ -1,4 +1,4 @@
-"""Other values of y: residuals that are put in another order, and draws from the model's distribution."""
+"""Other values of y: residuals in another order or with other signs, and draws from the distribution of the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from betahat.resampling.weights import Multinomial, Scheme
 
 
 class Targets(ABC):
-    """A callable record: (R,) replicates -> (R, n) values of y."""
+    """A function from (R,) replicates to (R, n) values of y."""
 
     @abstractmethod
     def __call__(self, replicates: Tensor) -> Tensor:
@@ -29,44 +29,24 @@ class Targets(ABC):
 
 @dataclass(frozen=True, eq=False)
 class FromModel(Targets):
-    """Values drawn from the model.
-
-    Attributes
-    ----------
-    objective : LinearIndex or Softmax
-        Whose distribution it is.
-    index : Tensor
-        (n,) or (n, J) the linear index at the estimate.
-    spread : Tensor
-        (n,) or () the standard deviation of least squares.
-    seed : int
-    """
+    """Values of y drawn from the model."""
 
     objective: LinearIndex | Softmax
-    index: Tensor
-    spread: Tensor
+    index: Tensor  # (n,) or (n, J) the linear index at the estimate
+    spread: Tensor  # (n,) or () the standard deviation of least squares
     seed: int
 
     def __call__(self, replicates: Tensor) -> Tensor:
-        """Invert the distribution function at uniform numbers."""
+        """Evaluate the quantile function at uniform numbers."""
         return self.objective.draw(self.index, self.spread, uniforms(self.seed, 0, replicates, len(self.index)))
 
 
 @dataclass(frozen=True, eq=False)
 class FromResiduals(Targets):
-    """Values made of residuals of other rows.
+    """Values (slope r - zero) / unit of y, where r is the residual of a random row."""
 
-    Attributes
-    ----------
-    residuals : Tensor
-        (m,) what is drawn from.
-    slope, zero, unit : Tensor
-        (n,) y is (slope r - zero) / unit, r the residual that was drawn.
-    seed : int
-    """
-
-    residuals: Tensor
-    slope: Tensor
+    residuals: Tensor  # (m,) to draw from
+    slope: Tensor  # (n,), as are the next two
     zero: Tensor
     unit: Tensor
     seed: int
@@ -80,18 +60,10 @@ class FromResiduals(Targets):
 
 @dataclass(frozen=True, eq=False)
 class FromSigns(Targets):
-    """Fitted values and residuals times random numbers.
+    """Fitted values plus residuals times random numbers."""
 
-    Attributes
-    ----------
-    fitted, residuals : Tensor
-        (n,).
-    signs : Scheme
-    seed : int
-    """
-
-    fitted: Tensor
-    residuals: Tensor
+    fitted: Tensor  # (n,)
+    residuals: Tensor  # (n,)
     signs: Scheme
     seed: int
 
@@ -101,13 +73,7 @@ class FromSigns(Targets):
 
 
 def parametric_targets(fit: Fit, seed: int) -> Targets:
-    """Return y drawn from the model at the estimate.
-
-    Raises
-    ------
-    EstimationError
-        The objective is no distribution's, or rows have weights that no distribution explains.
-    """
+    """Return y drawn from the model at the estimate; an error if the objective is not a likelihood, or there are weights it does not explain."""
     objective = fit.objective
     if not isinstance(objective, LinearIndex | Softmax) or not objective.dispersion.likelihood:
         raise EstimationError(
@@ -118,8 +84,8 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
     weights = fit.design.weights
     if weights is not None and not objective.dispersion.estimated:
         raise EstimationError(
-            "The parametric bootstrap draws y from its distribution, which analytic weights do not tell; use kind='pairs', or leave the "
-            "weights out."
+            "The parametric bootstrap draws y from its distribution, which analytic weights do not determine; use kind='pairs', or omit the "
+            "weights."
         )
     spread = fit.dispersion.sqrt()
     spread = spread if weights is None else spread * _root_of_variance(weights.to(spread))
@@ -127,31 +93,22 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
 
 
 def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
-    """Return y made of the fitted values and residuals of other rows.
+    """Return y made of the fitted values and of residuals of other rows, divided by (1 - h)^power and then centred.
 
-    Parameters
-    ----------
-    fit : Fit
-        Of a model of one index with a distribution; its residuals are Pearson's, (y - mu) / sqrt(V), and of least squares sqrt(w) (y - x'b).
-    seed : int
-        Which rows' is a function of it.
-    power : float
-        Residuals are divided by (1 - h)^power, then centred.
-
-    References
-    ----------
-    Efron (1979), Ann. Stat. 7(1). Davison and Hinkley (1997), Bootstrap Methods and their Application, section 7.2.
+    Residuals are Pearson's, (y - mu) / sqrt(V); for least squares sqrt(w) (y - x'b). Efron (1979), Ann. Stat. 7(1). Davison and Hinkley (1997),
+    Bootstrap Methods and their Application, section 7.2.
     """
     if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.likelihood:
         raise EstimationError(
-            "The residual bootstrap needs residuals of one variance, of OLS, WLS, Logit, Probit, Poisson or GLM; use kind='pairs' or 'score'."
+            "The residual bootstrap needs residuals with the same variance, as those of OLS, WLS, Logit, Probit, Poisson or GLM; use kind='pairs' "
+            "or 'score'."
         )
     _check_no_counts(fit, "residual")
     pearson = fit.map_rows(lambda rows: _pearson(rows) * _slack(rows, power))
     index = fit.map_rows(_index)
     zero = fit.objective.residual(index, torch.zeros_like(index))
     unit = fit.objective.residual(index, torch.ones_like(index)) - zero
-    # the generalized residual, which is linear in y, is the root of the information times the residual that was drawn
+    # the generalized residual, which is linear in y, is the square root of the information times the residual that was drawn
     weights = fit.design.weights
     pearson = pearson if weights is None else pearson[weights > 0]  # a row of weight zero has no residual
     return FromResiduals(pearson - pearson.mean(), fit.map_rows(_slopes), zero, unit, seed)
@@ -175,13 +132,13 @@ def _slack(rows: Rows, power: float) -> Tensor:
     left = slack(rows.leverage)
     if bool(torch.isnan(left).any()):
         raise EstimationError(
-            "A row has leverage 1: it alone fixes a coefficient, so that its residual cannot be divided by 1 - h; use residuals='raw'."
+            "A row has leverage 1: it determines a coefficient on its own, so its residual cannot be divided by 1 - h; use residuals='raw'."
         )
     return left**-power
 
 
 def scaled_scores(rows: Rows, power: float) -> Tensor:
-    """Return (b, r) Z's scores, of residuals divided by (1 - h)^power."""
+    """Return (b, r) the scores in Z's coordinates, with residuals divided by (1 - h)^power."""
     return rows.influence(None if power == 0.0 else _slack(rows, power))
 
 
@@ -190,7 +147,7 @@ def _index(rows: Rows) -> Tensor:
 
 
 def _slopes(rows: Rows) -> Tensor:
-    """Return (b,) the root of E(l'') over that of the weight: a generalized residual's standard deviation at weight one, over s."""
+    """Return (b,) sqrt(E(l'')) over the square root of the weight: over s, a generalized residual's standard deviation at weight one."""
     block = index_rows(rows)
     slope = block.objective.expected_curvature(block.index).sqrt()
     return slope if block.weights is None else slope * _root_of_variance(block.weights)
@@ -210,13 +167,13 @@ def _errors(rows: Rows) -> Tensor:
 
 
 def _root_of_variance(weights: Tensor) -> Tensor:
-    """Return (b,) the roots of 1 / w, an error's standard deviation up to s; of rows of weight zero, which do not matter, zero."""
+    """Return (b,) the square roots of 1 / w, the standard deviations of errors up to s; zero for weights of zero, which do not matter."""
     return torch.where(weights > 0, weights.rsqrt(), 0.0)
 
 
 def _check_no_counts(fit: Fit, kind: str) -> None:
     if fit.sample.counts is not None:
         raise EstimationError(
-            f"The {kind} bootstrap draws a y for each row, and freq_weights make several rows of one; pass the rows themselves, or use "
+            f"The {kind} bootstrap draws one y for each row, but with freq_weights a row stands for several; pass the rows themselves, or use "
             "kind='pairs'."
         )

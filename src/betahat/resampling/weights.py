@@ -1,4 +1,4 @@
-"""How often each unit counts in a replicate: pure functions of a seed and the replicate's number."""
+"""The weight of each unit in a replicate: pure functions of a seed and the number of the replicate."""
 
 from __future__ import annotations
 
@@ -17,27 +17,23 @@ MULTIPLIERS = get_args(Multiplier)
 
 # P(X > 20) of a Poisson variable of mean one is below 2^-52, the spacing of the uniforms.
 _LARGEST = 20
-# Random words are made for so many units at a time, which stay in a CPU's cache.
+# Random words are generated for this many units at a time, which fit into the cache of a CPU.
 _CPU_UNITS, _GPU_UNITS = 2**19, 2**25
-# Streams of random numbers for what a scheme draws beside its first.
+# The streams of a scheme's first and second random numbers.
 _FIRST, _SECOND = 0, 1
 
 
 class Scheme(ABC):
-    """A frozen, callable record: seed and (R,) replicates -> (R, units) weights.
+    """A random scheme of weights for units: a frozen record that maps a seed and (R,) replicates to (R, units) weights.
 
-    Attributes
-    ----------
-    units : int
-    dtype : torch.dtype
-        int16 of counts, else float64.
+    Counts are int16, other weights float64.
     """
 
     units: int
     dtype = torch.float64
 
     def __call__(self, seed: int, replicates: Tensor) -> Tensor:
-        """Return the weights of replicates, made of a few at a time."""
+        """Return the (R, units) weights of replicates, drawn a few at a time."""
         budget = _CPU_UNITS if replicates.device.type == "cpu" else _GPU_UNITS
         found = torch.empty(len(replicates), self.units, dtype=self.dtype, device=replicates.device)
         step = max(budget // max(self.units, 1), 1)
@@ -47,7 +43,7 @@ class Scheme(ABC):
 
     @abstractmethod
     def draw(self, seed: int, replicates: Tensor) -> Tensor:
-        """Return (R, units) of a few replicates."""
+        """Return the (R, units) weights of a few replicates."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +72,14 @@ class Subsample(Scheme):
     dtype = torch.int16
 
     def draw(self, seed: int, replicates: Tensor) -> Tensor:
-        """Take the units with the smallest of uniform numbers."""
+        """Take the units with the smallest uniform numbers."""
         drawn = uniforms(seed, _FIRST, replicates, self.units)
         return _counted(drawn.topk(self.draws, 1, largest=False).indices, self.units)
 
 
 @dataclass(frozen=True)
 class Exponential(Scheme):
-    """Standard exponential weights: the Bayesian bootstrap of Rubin (1981), Ann. Stat. 9(1), before they are scaled."""
+    """Standard exponential weights: the Bayesian bootstrap of Rubin (1981), Ann. Stat. 9(1), before scaling."""
 
     units: int
 
@@ -94,7 +90,7 @@ class Exponential(Scheme):
 
 @dataclass(frozen=True)
 class PoissonCounts(Scheme):
-    """Independent Poisson counts of mean one: Hanley and MacGibbon (2006), Comput. Methods Programs Biomed. 83(1)."""
+    """Independent Poisson counts with mean one: Hanley and MacGibbon (2006), Comput. Methods Programs Biomed. 83(1)."""
 
     units: int
     dtype = torch.int16
@@ -110,15 +106,15 @@ class PoissonCounts(Scheme):
 class Multipliers(Scheme):
     """Independent numbers of mean 0 and variance 1, by which residuals or scores are multiplied.
 
-    Rademacher's are -1 and 1; Mammen's (1993) two points have a third moment of 1; Webb's (2014) six are the roots of 1/2, 1 and 3/2
-    with either sign.
+    Rademacher's are -1 and 1; Mammen's (1993) two points have a third moment of 1; Webb's (2014) six points are the square roots of 1/2, 1
+    and 3/2, with either sign.
     """
 
     units: int
     kind: Multiplier
 
     def draw(self, seed: int, replicates: Tensor) -> Tensor:
-        """Look the numbers up, by random words."""
+        """Look the numbers up by random words."""
         if self.kind == "normal":
             normal: Tensor = torch.special.ndtri(uniforms(seed, _FIRST, replicates, self.units))
             return normal
@@ -134,22 +130,22 @@ class Multipliers(Scheme):
 
 @dataclass(frozen=True)
 class AllSigns(Scheme):
-    """Every combination of signs, once: replicate r has -1 where r has a bit, so that replicate 0 is the sample itself."""
+    """Every combination of signs, once: replicate r has a -1 where r has a bit, so that replicate 0 is the sample itself."""
 
     units: int
 
     def draw(self, seed: int, replicates: Tensor) -> Tensor:
-        """Read the bits of the replicates' numbers."""
+        """Read the bits of the numbers of the replicates."""
         bits = replicates[:, None] >> torch.arange(self.units, device=replicates.device)
         return 1.0 - 2.0 * (bits & 1).to(torch.float64)
 
 
 @dataclass(frozen=True)
 class Blocks(Scheme):
-    """Counts of blocks of consecutive units, laid end to end until there are as many as units.
+    """Counts from blocks of consecutive units, laid end to end until there are as many as units.
 
-    "moving" blocks lie within the sample (Künsch 1989), "circular" ones may run over its end to its beginning (Politis and Romano 1992),
-    and "stationary" ones do so with geometric lengths of mean `length` (Politis and Romano 1994).
+    "moving" blocks lie within the sample (Künsch 1989), "circular" ones may wrap around its end (Politis and Romano 1992), and "stationary" ones
+    wrap around and have geometric lengths of mean `length` (Politis and Romano 1994).
     """
 
     units: int
@@ -162,7 +158,7 @@ class Blocks(Scheme):
         return _counted(self.indices(seed, replicates), self.units)
 
     def indices(self, seed: int, replicates: Tensor) -> Tensor:
-        """Return (R, units) the units drawn, in their order."""
+        """Return (R, units) the units drawn, in order."""
         place = torch.arange(self.units, device=replicates.device)
         if self.kind == "stationary":
             first = integers(seed, _FIRST, replicates, self.units, self.units)
@@ -178,37 +174,25 @@ class Blocks(Scheme):
 
 @dataclass(frozen=True, eq=False)
 class RowWeights:
-    """Weights of rows, of those of their units.
+    """Weights of rows: the weights of their units."""
 
-    Attributes
-    ----------
-    scheme : Scheme
-        Of the units.
-    codes : Tensor or None
-        (n,) each row's unit; None says that rows are units.
-    owners : Tensor or None
-        (units,) each unit's row, where frequency weights make several units of a row.
-    counts : Tensor or None
-        (n,) frequency weights, where a cluster is a unit.
-    """
-
-    scheme: Scheme
-    codes: Tensor | None = None
-    owners: Tensor | None = None
-    counts: Tensor | None = None
+    scheme: Scheme  # of the units
+    codes: Tensor | None = None  # (n,) the unit of each row; None if rows are units
+    owners: Tensor | None = None  # (units,) the row of each unit, if frequency weights make several units of a row
+    counts: Tensor | None = None  # (n,) frequency weights, if units are clusters
 
     def __call__(self, seed: int, replicates: Tensor, rows: int) -> Tensor:
-        """Return (R, n) weights of rows."""
+        """Return (R, n) the weights of rows."""
         return self.rows(self.scheme(seed, replicates), rows)
 
     def bytes(self, rows: int) -> int:
-        """Return how much a replicate holds, of units and of rows."""
+        """Return the memory of one replicate, for units and for rows."""
         number = 2 if self.scheme.dtype is torch.int16 and self.owners is None else 8
         return number * max(self.scheme.units, rows)
 
     def rows(self, units: Tensor, rows: int) -> Tensor:
-        """Return (R, n) of (R, units)."""
-        if self.owners is not None:  # a row of many units counts more often than int16 can tell
+        """Return (R, n) the weights of rows from (R, units) those of units."""
+        if self.owners is not None:  # the weight of a row that stands for many units may exceed an int16
             sums = torch.zeros(len(units), rows, dtype=torch.float64, device=units.device)
             return sums.index_add_(1, self.owners, units.to(torch.float64))
         if self.codes is None:

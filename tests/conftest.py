@@ -4,6 +4,7 @@ import ast
 import os
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault(
@@ -69,6 +70,15 @@ def pytest_testnodedown(node):
     """Add what a process noted to the notes of all."""
     for path, line, text in getattr(node, "workeroutput", {}).get("said", ()):
         _said[path, line] = text
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in one line what was skipped, which on one machine is always the same."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ())
+    )
+    if reasons:
+        terminalreporter.line("skipped: " + "; ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from support.closeness import close, sizes_of
 
 import betahat as bh
 
@@ -60,22 +61,9 @@ def _fit(name):
     return model(np.array(r["response_values"]), np.array(r["design"]["rows"]), **options).fit(**fitted)
 
 
-def _scale(covariance):
-    """Return sqrt(v_ii v_jj), the size of an element of a covariance."""
-    error = np.sqrt(np.diagonal(covariance))
-    return np.outer(error, error)
-
-
-def _close(found, expected, tolerance=R_DIGITS, scale=None):
-    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
-    assert found.shape == expected.shape
-    lost = float((np.abs(found - expected) / (np.abs(expected) if scale is None else scale)).max())
-    assert lost <= tolerance, f"off by {lost:.1e}, allowed {tolerance:.0e}"
-
-
 def _close_p(found, expected, log_slope):
     """Compare p-values: an error of a statistic, or of df, is one of p times the slope of its logarithm."""
-    _close(found, expected, DF_DIGITS, np.maximum(expected, 1e-300) * np.maximum(1.0, log_slope))
+    close(found, expected, DF_DIGITS, unit=np.maximum(expected, 1e-300) * np.maximum(1.0, log_slope))
 
 
 # from R's call to betahat's estimator
@@ -194,8 +182,8 @@ def test_what_is_skipped():
 @pytest.mark.parametrize("name", RECORDS)
 def test_coefficients(name):
     r, res = RECORDS[name], _fit(name)
-    _close(res.params, r["coef"]["values"], scale=np.sqrt(np.diagonal(r["vcov"]["rows"])))
-    _close(res.cov_params(), r["vcov"]["rows"], scale=_scale(r["vcov"]["rows"]))
+    close(res.params, r["coef"]["values"], R_DIGITS, unit=np.sqrt(np.diagonal(r["vcov"]["rows"])))
+    close(res.cov_params(), r["vcov"]["rows"], R_DIGITS, unit=sizes_of(r["vcov"]["rows"]))
     assert res.df_resid == r["df_residual"]
 
 
@@ -205,7 +193,7 @@ DEFINED = [(name, e) for name, e in MATCHED if _indefinite(e) != "negative varia
 @pytest.mark.parametrize(("name", "e"), MATCHED, ids=_label)
 def test_covariance(name, e):
     estimator, factor = _estimator(RECORDS[name], e)
-    _close(factor * _fit(name).with_cov(estimator).cov_params(), e["rows"], scale=_scale(np.abs(e["rows"])))
+    close(factor * _fit(name).with_cov(estimator).cov_params(), e["rows"], R_DIGITS, unit=sizes_of(np.abs(e["rows"])))
 
 
 @pytest.mark.parametrize(("name", "e"), [pair for pair in MATCHED if pair not in DEFINED], ids=_label)
@@ -217,7 +205,7 @@ def test_negative_variances_have_no_root(name, e):
     variances = np.diagonal(e["rows"])
     assert np.isnan(np.asarray(res.bse)).tolist() == (variances < 0).tolist()
     there = variances > 0
-    _close(factor**0.5 * np.asarray(res.bse)[there], np.sqrt(variances[there]))
+    close(factor**0.5 * np.asarray(res.bse)[there], np.sqrt(variances[there]), R_DIGITS)
     assert np.isnan(np.asarray(res.pvalues)).tolist() == (variances < 0).tolist()
 
 
@@ -244,7 +232,7 @@ def test_automatic_bandwidth(name, e):
         return
     options = {"kernel": KERNELS[e["kernel"]], "prewhiten": int(e["prewhite"]), "correction": e["adjust"]}
     again = _fit(name).with_cov(bh.HAC(bandwidth=e["bandwidth"], **options)).cov_params()
-    _close(res.cov_params(), again, BANDWIDTH_DIGITS, _scale(again))
+    close(res.cov_params(), again, BANDWIDTH_DIGITS, unit=sizes_of(again))
     assert f"bandwidth {e['bandwidth']:.4g}" in res.cov.note
 
 
@@ -262,12 +250,12 @@ def _tested(name, t):
 @pytest.mark.parametrize(("name", "t"), _of_kind("CR2", "CR3", at="coef_test"), ids=_label)
 def test_coef_test(name, t):
     res, df = _tested(name, t), np.array(t["df"])
-    _close(res.bse, t["se"])
-    _close(res.cov.df, df, DF_DIGITS)
-    _close(res.tvalues, t["t"], scale=np.maximum(1.0, np.abs(t["t"])))
+    close(res.bse, t["se"], R_DIGITS)
+    close(res.cov.df, df, DF_DIGITS)
+    close(res.tvalues, t["t"], R_DIGITS, unit=np.maximum(1.0, np.abs(t["t"])))
     _close_p(res.pvalues, t["p"], df)
     half = stats.t.ppf(0.975, df) * np.array(t["se"])
-    _close(res.conf_int(), np.array(t["estimate"])[:, None] + np.outer(half, [-1, 1]), DF_DIGITS, half[:, None])
+    close(res.conf_int(), np.array(t["estimate"])[:, None] + np.outer(half, [-1, 1]), DF_DIGITS, unit=half[:, None])
 
 
 @pytest.mark.parametrize(("name", "t"), _of_kind("CR1", at="coef_test"), ids=_label)
@@ -275,21 +263,21 @@ def test_coef_test_by_the_number_of_clusters(name, t):
     """clubSandwich's naive t takes G - 1, and so does CR1 of betahat where t is asked for."""
     columns = _columns(RECORDS[name]["dataset"])
     res = _fit(name).with_cov(bh.Cluster(columns[t["cluster"][0]], "CR1"), use_t=True)
-    _close(res.bse, t["se"])
-    _close(res.cov.df, t["df_naive"][0])
+    close(res.bse, t["se"], R_DIGITS)
+    close(res.cov.df, t["df_naive"][0], R_DIGITS)
     _close_p(res.pvalues, t["p_naive"], res.cov.df)
 
 
 @pytest.mark.parametrize(("name", "t"), _of_kind("CR1", "CR2", "CR3", at="linear_contrast"), ids=_label)
 def test_linear_contrast(name, t):
     test = _tested(name, t).t_test(np.array(t["contrast"]))
-    _close(test.effect[0], t["estimate"], scale=t["se"])
-    _close(np.ravel(test.sd)[0], t["se"])
+    close(test.effect[0], t["estimate"], R_DIGITS, unit=t["se"])
+    close(np.ravel(test.sd)[0], t["se"], R_DIGITS)
     if t["vcov"] == "CR1":
         return
-    _close(np.ravel(test.df_denom)[0], t["df"], DF_DIGITS)
+    close(np.ravel(test.df_denom)[0], t["df"], DF_DIGITS)
     _close_p(test.pvalue, t["p"], t["df"])
-    _close(test.conf_int(1 - t["level"])[0], [t["low"], t["high"]], DF_DIGITS, t["se"])
+    close(test.conf_int(1 - t["level"])[0], [t["low"], t["high"]], DF_DIGITS, unit=t["se"])
 
 
 @pytest.mark.parametrize(("name", "t"), _of_kind("CR1", "CR2", "CR3", at="Wald_test"), ids=_label)
@@ -298,15 +286,15 @@ def test_wald_test(name, t):
     chi = res.wald_test(restrictions, use_f=False)
     q, wanted = len(restrictions), t["chi-sq"]
     assert chi.df_num == q == wanted["df_num"]
-    _close(chi.statistic / q, wanted["Fstat"])
+    close(chi.statistic / q, wanted["Fstat"], R_DIGITS)
     _close_p(chi.pvalue, wanted["p_val"], chi.statistic)
     test, wanted = res.f_test(restrictions), t["Naive-F" if t["vcov"] == "CR1" else "HTZ"]
     assert test.df_num == wanted["df_num"]
-    _close(test.df_denom, wanted["df_denom"], DF_DIGITS)
-    _close(test.fvalue, wanted["Fstat"], DF_DIGITS)
+    close(test.df_denom, wanted["df_denom"], DF_DIGITS)
+    close(test.fvalue, wanted["Fstat"], DF_DIGITS)
     _close_p(test.pvalue, wanted["p_val"], wanted["df_denom"])
     if q == 1 and t["vcov"] != "CR1":
-        _close(np.ravel(res.t_test(restrictions).df_denom)[0], wanted["df_denom"], DF_DIGITS)
+        close(np.ravel(res.t_test(restrictions).df_denom)[0], wanted["df_denom"], DF_DIGITS)
 
 
 @pytest.mark.parametrize("name", ["lm_petersen", "lm_produc_unbalanced", "wls_produc_unbalanced", "poisson_epil"])
@@ -324,4 +312,4 @@ def test_formula_and_names_of_columns(name):
         res = bh.wls(formula, data, data["emp"]).fit() if r["weights"] else bh.ols(formula, data).fit()
     for kind in ("CR0", "CR1S", "CR2", "CR3"):
         mine = res.with_cov(bh.Cluster(group, kind)).bse.sort_values().to_numpy()
-        _close(mine, np.sort(_fit(name).with_cov(bh.Cluster(_columns(r["dataset"])[group], kind)).bse))
+        close(mine, np.sort(_fit(name).with_cov(bh.Cluster(_columns(r["dataset"])[group], kind)).bse), R_DIGITS)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.closeness import close, same_covariance
 from torch import nn
 
 import betahat as bh
@@ -59,27 +60,10 @@ def case(request):
     return Case(r, _model(r).fit(bread="expected"))
 
 
-def _scale(covariance):
-    """Return sqrt(v_ii v_jj), the size of an element of a covariance."""
-    error = np.sqrt(np.diagonal(np.asarray(covariance, dtype=float)))
-    return np.outer(error, error)
-
-
-def _close(found, expected, tolerance=R_DIGITS, scale=None):
-    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
-    assert found.shape == expected.shape
-    lost = float((np.abs(found - expected) / (np.abs(expected) if scale is None else scale)).max())
-    assert lost <= tolerance, f"off by {lost:.1e}, allowed {tolerance:.0e}"
-
-
-def _close_covariance(found, expected, tolerance=R_DIGITS):
-    _close(found, expected, tolerance, _scale(expected))
-
-
 def _close_p(found, expected, z):
     """Compare p-values: an error of z is z dz of the logarithm of p. Below 1e-300 they run out of exponents."""
     z = np.asarray(z)
-    _close(found, expected, scale=np.maximum(expected, 1e-300) * np.maximum(1.0, z**2))
+    close(found, expected, R_DIGITS, unit=np.maximum(expected, 1e-300) * np.maximum(1.0, z**2))
 
 
 def _log_likelihood(r):
@@ -114,29 +98,29 @@ def test_numpy_in_numpy_out(case):
 
 def test_coefficients(case):
     r, res = case.r, case.res
-    _close(res.params, r["coef"]["values"], scale=case.se)
-    _close(res.bse, r["se"])
-    _close(res.tvalues, r["z_values"], scale=np.maximum(1.0, np.abs(r["z_values"])))
+    close(res.params, r["coef"]["values"], R_DIGITS, unit=case.se)
+    close(res.bse, r["se"], R_DIGITS)
+    close(res.tvalues, r["z_values"], R_DIGITS, unit=np.maximum(1.0, np.abs(r["z_values"])))
     _close_p(res.pvalues, r["p_values"], r["z_values"])
-    _close(res.conf_int(), r["confint"]["rows"], scale=case.se[:, None])
+    close(res.conf_int(), r["confint"]["rows"], R_DIGITS, unit=case.se[:, None])
     assert not res.use_t
 
 
 def test_vcov(case):
-    _close_covariance(case.res.cov_params(), case.r["vcov"]["rows"])
+    same_covariance(case.res.cov_params(), case.r["vcov"]["rows"], R_DIGITS)
 
 
 def test_likelihood(case):
     r, res = case.r, case.res
     llf, k = _log_likelihood(r), len(r["se"])
-    _close(res.llf, llf)
-    _close(res.aic, -2 * llf + 2 * k)
-    _close(res.bic, -2 * llf + k * np.log(r["nobs"]))
-    _close(res.llr, r["null_deviance"] - r["deviance"])
+    close(res.llf, llf, R_DIGITS)
+    close(res.aic, -2 * llf + 2 * k, R_DIGITS)
+    close(res.bic, -2 * llf + k * np.log(r["nobs"]), R_DIGITS)
+    close(res.llr, r["null_deviance"] - r["deviance"], R_DIGITS)
     if not r["logLik"]["rounds_weights"]:
-        _close(res.llf, r["logLik"]["value"])
-        _close(res.aic, r["AIC"])
-        _close(res.bic, r["BIC"])
+        close(res.llf, r["logLik"]["value"], R_DIGITS)
+        close(res.aic, r["AIC"], R_DIGITS)
+        close(res.bic, r["BIC"], R_DIGITS)
 
 
 def test_degrees_of_freedom(case):
@@ -148,41 +132,41 @@ def test_degrees_of_freedom(case):
 @pytest.mark.parametrize("kind", HC)
 def test_vcov_hc(case, kind):
     expected = case.r["vcovHC"][kind]
-    _close_covariance(case.res.with_cov(kind).cov_params(), expected)
-    _close_covariance(_model(case.r).fit(cov_type=kind, bread="expected").cov_params(), expected)
+    same_covariance(case.res.with_cov(kind).cov_params(), expected, R_DIGITS)
+    same_covariance(_model(case.r).fit(cov_type=kind, bread="expected").cov_params(), expected, R_DIGITS)
 
 
 def test_vcov_opg(case):
     expected = case.r["vcovOPG"]["rows"]
-    _close_covariance(case.res.with_cov("OPG").cov_params(), expected)
-    _close_covariance(case.res.with_cov(bh.OPG()).cov_params(), expected)
+    same_covariance(case.res.with_cov("OPG").cov_params(), expected, R_DIGITS)
+    same_covariance(case.res.with_cov(bh.OPG()).cov_params(), expected, R_DIGITS)
 
 
 def test_coeftest(case):
     res, r = case.res.with_cov("HC3"), case.r["coeftest_HC3"]
-    _close(res.params, r["estimate"], scale=r["se"])
-    _close(res.bse, r["se"])
-    _close(res.tvalues, r["z"], scale=np.maximum(1.0, np.abs(r["z"])))
+    close(res.params, r["estimate"], R_DIGITS, unit=r["se"])
+    close(res.bse, r["se"], R_DIGITS)
+    close(res.tvalues, r["z"], R_DIGITS, unit=np.maximum(1.0, np.abs(r["z"])))
     _close_p(res.pvalues, r["p"], r["z"])
 
 
 def test_hatvalues_and_scores(case):
     fit, r = case.res.fit, case.r
-    _close(fit.map_rows(lambda rows: rows.leverage), r["hatvalues"])
+    close(fit.map_rows(lambda rows: rows.leverage), r["hatvalues"], R_DIGITS)
     scores = fit.map_rows(lambda rows: rows.scores()).numpy()
     expected = np.array(r["estfun"]["rows"])
-    _close(scores[: len(expected)], expected, scale=np.abs(scores).max(0))
+    close(scores[: len(expected)], expected, R_DIGITS, unit=np.abs(scores).max(0))
 
 
 def test_predict(case):
     r = case.r["predict"]
     rows = [i - 1 for i in r["rows"]]
     offset = None if case.r["offset"] is None else np.array(case.r["offset"])[rows]
-    _close(case.res.predict(case.x[rows], offset=offset), r["response"])
-    _close(case.res.predict(case.x[rows], offset=offset, which="linear"), r["link"], scale=1.0)
+    close(case.res.predict(case.x[rows], offset=offset), r["response"], R_DIGITS)
+    close(case.res.predict(case.x[rows], offset=offset, which="linear"), r["link"], R_DIGITS, unit=1.0)
     frame = case.res.get_prediction(case.x[rows], offset=offset).summary_frame()
-    _close(frame["predicted"], r["response"])
-    _close(frame["se"], r["response_se"])
+    close(frame["predicted"], r["response"], R_DIGITS)
+    close(frame["se"], r["response_se"], R_DIGITS)
 
 
 @pytest.mark.parametrize("name", ["poisson_insurance", "poisson_weighted_offset"])
@@ -196,24 +180,24 @@ def test_exposure_is_an_offset_of_its_logarithm(name):
         weights=weights,
     )
     res = model.fit(bread="expected")
-    _close(res.params, r["coef"]["values"], scale=r["se"])
-    _close_covariance(res.with_cov("HC3").cov_params(), r["vcovHC"]["HC3"])
+    close(res.params, r["coef"]["values"], R_DIGITS, unit=r["se"])
+    same_covariance(res.with_cov("HC3").cov_params(), r["vcovHC"]["HC3"], R_DIGITS)
 
 
 @pytest.mark.parametrize("name", ["logit_birthwt", "poisson_insurance", "logit_weighted", "poisson_weighted"])
 def test_the_breads_agree_for_a_canonical_link(name):
     r = GLMS[name]
     res = _model(r).fit()
-    _close_covariance(res.cov_params(), r["vcov"]["rows"])
-    _close_covariance(res.with_cov("HC2").cov_params(), r["vcovHC"]["HC2"])
+    same_covariance(res.cov_params(), r["vcov"]["rows"], R_DIGITS)
+    same_covariance(res.with_cov("HC2").cov_params(), r["vcovHC"]["HC2"], R_DIGITS)
 
 
 @pytest.mark.parametrize("name", ["probit_pima", "probit_mtcars", "probit_weighted"])
 def test_the_default_bread_of_probit_is_not_r_s(name):
     r = GLMS[name]
     res = _model(r).fit()
-    _close(res.params, r["coef"]["values"], scale=r["se"])
-    _close_covariance(res.with_cov("OPG").cov_params(), r["vcovOPG"]["rows"])
+    close(res.params, r["coef"]["values"], R_DIGITS, unit=r["se"])
+    same_covariance(res.with_cov("OPG").cov_params(), r["vcovOPG"]["rows"], R_DIGITS)
     assert (np.abs(res.bse / r["se"] - 1.0) > 1e-3).any()
 
 
@@ -229,8 +213,8 @@ def test_formula(name):
     names_of_r = {re.sub(r"\[T\.(.*?)\]", r"\1", name): name for name in res.params.index}
     order = [names_of_r[name.replace("(Intercept)", "Intercept")] for name in r["design"]["names"]]
     assert np.array_equal(model.exog[order], r["design"]["rows"])
-    _close(res.params[order], r["coef"]["values"], scale=r["se"])
-    _close_covariance(res.cov_params().loc[order, order], r["vcovHC"]["HC1"])
+    close(res.params[order], r["coef"]["values"], R_DIGITS, unit=r["se"])
+    same_covariance(res.cov_params().loc[order, order], r["vcovHC"]["HC1"], R_DIGITS)
 
 
 @pytest.mark.parametrize("name", MULTINOMS)
@@ -239,12 +223,12 @@ def test_multinom(name):
     x = np.array(r["design"]["rows"])
     res = bh.MNLogit(np.array(r["codes"]), x).fit()
     error = np.sqrt(np.diagonal(r["vcov"]["rows"])).reshape(len(r["coef"]["rows"]), -1)
-    _close(res.params, np.transpose(r["coef"]["rows"]), scale=error.T)
-    _close_covariance(res.cov_params(), r["vcov"]["rows"], MULTINOM)
-    _close(res.llf, r["logLik"]["value"])
-    _close(res.aic, r["AIC"])
+    close(res.params, np.transpose(r["coef"]["rows"]), R_DIGITS, unit=error.T)
+    same_covariance(res.cov_params(), r["vcov"]["rows"], MULTINOM)
+    close(res.llf, r["logLik"]["value"], R_DIGITS)
+    close(res.aic, r["AIC"], R_DIGITS)
     assert res.nobs == r["nobs"]
-    _close(res.predict(x[[i - 1 for i in r["predict"]["rows"]]]), r["predict"]["probabilities"])
+    close(res.predict(x[[i - 1 for i in r["predict"]["rows"]]]), r["predict"]["probabilities"], R_DIGITS)
 
 
 class MichaelisMenten(nn.Module):
@@ -281,10 +265,10 @@ def test_nls(name):
     r = CURVES[name]
     res = _curve(name).fit(bread="gauss-newton")
     assert res.df_resid == r["df_residual"]
-    _close(res.params, r["coef"]["values"], scale=r["se"])
-    _close(res.scale**0.5, r["sigma"])
-    _close_covariance(res.cov_params(), r["vcov"]["rows"])
-    _close_covariance(res.with_cov("HC0").cov_params(), r["sandwich"]["rows"])
+    close(res.params, r["coef"]["values"], R_DIGITS, unit=r["se"])
+    close(res.scale**0.5, r["sigma"], R_DIGITS)
+    same_covariance(res.cov_params(), r["vcov"]["rows"], R_DIGITS)
+    same_covariance(res.with_cov("HC0").cov_params(), r["sandwich"]["rows"], R_DIGITS)
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -303,11 +287,11 @@ def test_torch_model_of_a_logit(name):
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(r["coef"]["values"]).mul(0.9))
     res = bh.TorchModel(layer, nn.BCEWithLogitsLoss(), x, y).fit()
-    _close(res.params, r["coef"]["values"], scale=r["se"])
-    _close_covariance(res.cov_params(), r["vcov"]["rows"])
+    close(res.params, r["coef"]["values"], R_DIGITS, unit=r["se"])
+    same_covariance(res.cov_params(), r["vcov"]["rows"], R_DIGITS)
     for kind in HC:
-        _close_covariance(res.with_cov(kind).cov_params(), r["vcovHC"][kind])
-    _close_covariance(res.with_cov("OPG").cov_params(), r["vcovOPG"]["rows"])
+        same_covariance(res.with_cov(kind).cov_params(), r["vcovHC"][kind], R_DIGITS)
+    same_covariance(res.with_cov("OPG").cov_params(), r["vcovOPG"]["rows"], R_DIGITS)
 
 
 class ProbitMean(nn.Module):
@@ -332,6 +316,6 @@ def test_torch_model_of_a_probit(name, kind):
     x = torch.tensor(r["design"]["rows"], dtype=torch.float64)
     y = torch.tensor(r["response_values"], dtype=torch.float64)[:, None]
     res = bh.TorchModel(ProbitMean(x.shape[1]), nn.BCELoss(), x, y).fit(bread="expected")
-    _close(res.params, r["coef"]["values"], scale=r["se"])
-    _close_covariance(res.cov_params(), r["vcov"]["rows"])
-    _close_covariance(res.with_cov(kind).cov_params(), r["vcovHC"][kind])
+    close(res.params, r["coef"]["values"], R_DIGITS, unit=r["se"])
+    same_covariance(res.cov_params(), r["vcov"]["rows"], R_DIGITS)
+    same_covariance(res.with_cov(kind).cov_params(), r["vcovHC"][kind], R_DIGITS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.closeness import same_covariance
 from torch import nn
 
 import betahat as bh
@@ -28,16 +29,10 @@ def case(request):
     return r, bh.TorchModel(module, nn.MSELoss(), x, y).fit()
 
 
-def _same(found, expected):
-    found, expected = np.asarray(found), np.asarray(expected)
-    error = np.sqrt(expected.diagonal())
-    assert float(np.abs((found - expected) / np.outer(error, error)).max()) < R_DIGITS
-
-
 def test_the_default_is_sigma_kronecker_the_inverse_gram(case):
     r, res = case
     np.testing.assert_allclose(res.state()["weight"].T, r["coef"], rtol=R_DIGITS)
-    _same(res.cov_params(), r["vcov"])
+    same_covariance(res.cov_params(), r["vcov"], R_DIGITS)
     assert res.cov_type == "nonrobust"
     assert res.df_resid == r["df_residual"]
 
@@ -56,13 +51,13 @@ def test_t_tests_have_the_degrees_of_freedom_of_one_equation(case):
 @pytest.mark.parametrize("kind", ["HC0", "HC1", "HC2", "HC3", "HC4", "HC4m", "HC5"])
 def test_heteroskedasticity_is_sandwichs(case, kind):
     r, res = case
-    _same(res.with_cov(kind).cov_params(), np.array(r["vcovHC"][kind]))
+    same_covariance(res.with_cov(kind).cov_params(), np.array(r["vcovHC"][kind]), R_DIGITS)
 
 
 @pytest.mark.filterwarnings("ignore:groups has 11 clusters, and a single row in 3")
 def test_clusters_are_sandwichs(case):
     """vcovCL of an mlm takes HC0 with G / (G - 1) unless told otherwise, as of a glm."""
     r, res = case
-    _same(res.with_cov(bh.Cluster(r["cluster"], correction="sandwich")).cov_params(), r["vcovCL"])
-    _same(res.with_cov(bh.Cluster(r["cluster"], kind="CR1")).cov_params(), r["vcovCL"])
-    _same(res.with_cov(bh.Cluster(r["cluster"], kind="CR0")).cov_params(), r["vcovCL_unadjusted"])
+    same_covariance(res.with_cov(bh.Cluster(r["cluster"], correction="sandwich")).cov_params(), r["vcovCL"], R_DIGITS)
+    same_covariance(res.with_cov(bh.Cluster(r["cluster"], kind="CR1")).cov_params(), r["vcovCL"], R_DIGITS)
+    same_covariance(res.with_cov(bh.Cluster(r["cluster"], kind="CR0")).cov_params(), r["vcovCL_unadjusted"], R_DIGITS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.closeness import close, sizes_of
 
 import betahat as bh
 
@@ -74,27 +75,6 @@ def mtcars():
     return _fit("mtcars")
 
 
-def _digits_lost(found, expected, scale=None):
-    """Return the largest difference over the size of the number, or over `scale`; the NaN must agree."""
-    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
-    assert found.shape == expected.shape
-    assert (np.isnan(found) == np.isnan(expected)).all()
-    there = ~np.isnan(expected)
-    size = np.broadcast_to(np.abs(expected) if scale is None else scale, expected.shape)[there]
-    return float((np.abs(found - expected)[there] / size).max())
-
-
-def _scale(covariance):
-    """Return sqrt(v_ii v_jj), the size of an element of a covariance."""
-    error = np.sqrt(np.diagonal(np.asarray(covariance, dtype=float)))
-    return np.outer(error, error)
-
-
-def _close(found, expected, tolerance=R_DIGITS, scale=None):
-    lost = _digits_lost(found, expected, scale)
-    assert lost <= tolerance, f"off by {lost:.1e}, allowed {tolerance:.0e}"
-
-
 def test_all_models_are_there():
     assert list(MODELS) == [
         "mtcars",
@@ -144,7 +124,7 @@ ROWS = {
 
 @pytest.mark.parametrize("quantity", [*COEFFICIENTS, *SCALARS])
 def test_number(case, quantity):
-    _close(*(COEFFICIENTS | SCALARS)[quantity](case))
+    close(*(COEFFICIENTS | SCALARS)[quantity](case), R_DIGITS)
 
 
 @pytest.mark.parametrize("quantity", ROWS)
@@ -153,7 +133,7 @@ def test_rows(case, quantity):
     # An element of dfbeta may be zero but for rounding: its size is its column's.
     scale = np.abs(expected).max(0) if np.ndim(expected) == 2 else None
     power = 2 if quantity == "cooks_distance" else 1
-    _close(found, expected, power * (R_DIGITS if quantity == "hatvalues" else case.row_digits), scale)
+    close(found, expected, power * (R_DIGITS if quantity == "hatvalues" else case.row_digits), unit=scale)
 
 
 def test_degrees_of_freedom(case):
@@ -177,7 +157,7 @@ def test_labels(case):
 
 def test_vcov(case):
     expected = case.r["vcov"]["rows"]
-    _close(case.res.cov_params(), expected, scale=_scale(expected))
+    close(case.res.cov_params(), expected, R_DIGITS, unit=sizes_of(expected))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +166,7 @@ def test_vcov(case):
 def test_residuals(case, attribute, key):
     expected = case.r[key] if case.r[key] is not None else case.r["residuals"]
     # A residual has the rounding error of the number that it is left over from.
-    _close(getattr(case.res, attribute), expected, scale=np.abs(case.r["data"][case.r["response"]]).max())
+    close(getattr(case.res, attribute), expected, R_DIGITS, unit=np.abs(case.r["data"][case.r["response"]]).max())
 
 
 @pytest.mark.parametrize("kind", HC)
@@ -196,20 +176,20 @@ def test_vcov_hc(case, kind):
     kept = [found.index[i] for i in case.kept]
     assert kept == case.r["vcovHC"]["names"]
     tolerance = LONGLEY_SANDWICH if case.r["name"] == "longley" else R_DIGITS
-    _close(found.loc[kept, kept], expected, tolerance, scale=_scale(expected))
+    close(found.loc[kept, kept], expected, tolerance, unit=sizes_of(expected))
     aliased = found.drop(index=kept)
     assert aliased.isna().all(axis=None) or aliased.empty
-    _close(getattr(case.res, f"{kind}_se").iloc[case.kept], np.sqrt(np.diagonal(expected)), tolerance)
+    close(getattr(case.res, f"{kind}_se").iloc[case.kept], np.sqrt(np.diagonal(expected)), tolerance)
 
 
 def test_coeftest(case):
     res, r = case.res.with_cov("HC3", use_t=True), case.r["coeftest_HC3"]
     longley = case.r["name"] == "longley"
     table = res.tidy().set_index("term").loc[r["names"]]
-    _close(table["estimate"], r["estimate"])
-    _close(table["std.error"], r["se"], LONGLEY_SANDWICH if longley else R_DIGITS)
-    _close(table["statistic"], r["t"], LONGLEY_SANDWICH if longley else R_DIGITS)
-    _close(table["p.value"], r["p"], LONGLEY_PVALUE if longley else R_DIGITS)
+    close(table["estimate"], r["estimate"], R_DIGITS)
+    close(table["std.error"], r["se"], LONGLEY_SANDWICH if longley else R_DIGITS)
+    close(table["statistic"], r["t"], LONGLEY_SANDWICH if longley else R_DIGITS)
+    close(table["p.value"], r["p"], LONGLEY_PVALUE if longley else R_DIGITS)
 
 
 @pytest.mark.parametrize("kind", ["classical", "HC1"])
@@ -217,11 +197,11 @@ def test_f_of_the_slopes(case, kind):
     found, r = case.res.with_cov(kind).f_test(case.slopes()), case.r["f_slopes"][kind]
     longley = case.r["name"] == "longley" and kind == "HC1"
     assert (found.df_num, found.df_denom) == (r["df_num"], r["df_denom"])
-    _close(found.fvalue, r["F"], LONGLEY_SANDWICH if longley else R_DIGITS)
-    _close(found.pvalue, r["p_value"], LONGLEY_PVALUE if longley else R_DIGITS)
+    close(found.fvalue, r["F"], LONGLEY_SANDWICH if longley else R_DIGITS)
+    close(found.pvalue, r["p_value"], LONGLEY_PVALUE if longley else R_DIGITS)
     if case.r["intercept"]:
         overall = case.res.with_cov(kind)
-        _close(overall.fvalue, r["F"], LONGLEY_SANDWICH if longley else R_DIGITS)
+        close(overall.fvalue, r["F"], LONGLEY_SANDWICH if longley else R_DIGITS)
 
 
 @pytest.mark.parametrize("kind", ["classical", "HC1"])
@@ -229,17 +209,17 @@ def test_linear_hypothesis(mtcars, kind):
     r = mtcars.r["linear_hypothesis"]
     found, expected = mtcars.res.with_cov(kind).f_test(r["hypothesis"]), r[kind]
     assert (found.df_num, found.df_denom) == (expected["df_num"], expected["df_denom"])
-    _close(found.fvalue, expected["F"])
-    _close(found.pvalue, expected["p_value"])
+    close(found.fvalue, expected["F"], R_DIGITS)
+    close(found.pvalue, expected["p_value"], R_DIGITS)
 
 
 @pytest.mark.parametrize("kind", ["classical", "HC3"])
 def test_delta_method(mtcars, kind):
     expected = mtcars.r["delta_method"][kind]
     found = mtcars.res.with_cov(kind, use_t=False).delta(lambda p: p["wt"] / p["hp"])
-    _close(found.estimate, expected["estimate"])
-    _close(found.bse, expected["se"])
-    _close(found.conf_int(), [expected["lwr"], expected["upr"]])
+    close(found.estimate, expected["estimate"], R_DIGITS)
+    close(found.bse, expected["se"], R_DIGITS)
+    close(found.conf_int(), [expected["lwr"], expected["upr"]], R_DIGITS)
 
 
 @pytest.mark.parametrize("kind", ["confidence", "prediction", "prediction_weighted"])
@@ -252,11 +232,11 @@ def test_predict(case, kind):
     rows = [i - 1 for i in case.r["predict"]["rows"]]
     weights = np.array(case.r["data"][case.r["weights"]])[rows] if kind == "prediction_weighted" else None
     found = case.res.get_prediction(case.x.iloc[rows], weights=weights)
-    _close(found.predicted_mean, expected["fit"])
-    _close(case.res.predict(case.x.iloc[rows]), expected["fit"])
-    _close(found.conf_int(obs=kind != "confidence").T, [expected["lwr"], expected["upr"]])
+    close(found.predicted_mean, expected["fit"], R_DIGITS)
+    close(case.res.predict(case.x.iloc[rows]), expected["fit"], R_DIGITS)
+    close(found.conf_int(obs=kind != "confidence").T, [expected["lwr"], expected["upr"]], R_DIGITS)
     if "se_fit" in expected:
-        _close(found.se_mean, expected["se_fit"])
+        close(found.se_mean, expected["se_fit"], R_DIGITS)
 
 
 @pytest.mark.parametrize("name", ["mtcars", "cars_weighted", "cars_no_intercept", "warpbreaks"])
@@ -269,10 +249,10 @@ def test_formula(name):
     model = bh.wls(r["formula"], data, weights=r["weights"]) if r["weights"] else bh.ols(r["formula"], data)
     assert np.array_equal(model.exog, r["design"]["rows"])
     res = model.fit()
-    _close(res.params, r["coef"]["values"])
-    _close(res.bse, r["se"])
+    close(res.params, r["coef"]["values"], R_DIGITS)
+    close(res.bse, r["se"], R_DIGITS)
     new = data.iloc[[i - 1 for i in r["predict"]["rows"]]]
-    _close(res.predict(new), r["predict"]["confidence"]["fit"])
+    close(res.predict(new), r["predict"]["confidence"]["fit"], R_DIGITS)
 
 
 def test_aliased_columns_are_nan_and_named():
@@ -284,11 +264,11 @@ def test_aliased_columns_are_nan_and_named():
         res.t_test("wt2 = 0")
     # A linear function that leaves the aliased column alone has a variance.
     row = np.array([[0.0, 1.0, 0.0, -2.0, 0.0, 0.0]])
-    _close(res.cov_params(r_matrix=row), np.square(res.t_test(row).sd))
-    _close(res.cov_params(column=1), r["se"][1] ** 2)
+    close(res.cov_params(r_matrix=row), np.square(res.t_test(row).sd), R_DIGITS)
+    close(res.cov_params(column=1), r["se"][1] ** 2, R_DIGITS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bh.CollinearityWarning)
         minimum_norm = res.model.fit()
     # Both solutions have the same fitted values and the same dispersion.
-    _close(minimum_norm.fittedvalues, r["fitted"])
-    _close(minimum_norm.scale**0.5, r["sigma"])
+    close(minimum_norm.fittedvalues, r["fitted"], R_DIGITS)
+    close(minimum_norm.scale**0.5, r["sigma"], R_DIGITS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.closeness import close
 from torch import nn
 
 import betahat as bh
@@ -14,10 +15,6 @@ IGNORED = "ignore::betahat.ClusterWarning"
 
 def _rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def _same(found, true, tolerance=ROUNDING):
-    np.testing.assert_allclose(np.asarray(found, dtype=float), np.asarray(true, dtype=float), rtol=tolerance)
 
 
 def _naive_cr2(x, y, w, g):
@@ -39,7 +36,7 @@ def test_cr2_of_weights_that_differ_by_five_orders():
     y = x.sum(1) + r.normal(size=150) / np.sqrt(w)
     res = bh.WLS(y, x, weights=w).fit(bh.Cluster(g, "CR2", target="inverse_weights"))
     # B has eigenvalues from 1e-10 to 1, and its root loses half of its digits
-    _same(res.cov_params(), _naive_cr2(x, y, w, g), 1e-5)
+    close(res.cov_params(), _naive_cr2(x, y, w, g), 1e-5)
 
 
 def test_a_steep_logit_has_no_cluster_that_fixes_a_coefficient():
@@ -60,11 +57,11 @@ def test_prewhitening_of_collinear_columns(make, estimator):
     plain = make(y, x).fit(bh.HAC(3, prewhiten=1)).cov_params()
     wide = np.c_[x, x[:, 1] + x[:, 2]]
     found = make(y, wide).fit(bh.HAC(3, prewhiten=1)).cov_params()
-    _same(np.diag(wide @ found @ wide.T), np.diag(x @ plain @ x.T), 1e-8)
+    close(np.diag(wide @ found @ wide.T), np.diag(x @ plain @ x.T), 1e-8)
     moved = x @ np.array([[1, 5, 0], [0, 1, 3], [0, 0, 1.0]])
     if estimator.bandwidth is None:
         other = make(y, moved).fit(estimator).cov_params()
-        _same(np.diag(moved @ other @ moved.T), np.diag(x @ plain @ x.T), 1e-8)
+        close(np.diag(moved @ other @ moved.T), np.diag(x @ plain @ x.T), 1e-8)
 
 
 @pytest.mark.filterwarnings(IGNORED)
@@ -93,11 +90,11 @@ def test_scores_of_a_penalised_model_are_centred():
     bread = torch.linalg.solve(x.mT @ x + 60.0 * torch.eye(2), torch.eye(2).double())
     centred = scores - scores.mean(0)
     assert float(scores.mean(0).abs().max()) > 1.0
-    _same(res.cov_params(), bread @ (centred.mT @ centred) @ bread)
+    close(res.cov_params(), bread @ (centred.mT @ centred) @ bread, ROUNDING)
     rows = x * (y - x @ res.params)[:, None]
     rows = rows - rows.mean(0)
     cross = rows[1:].mT @ rows[:-1]
-    _same(model.fit(bh.HAC(1)).cov_params(), bread @ (rows.mT @ rows + 0.5 * (cross + cross.mT)) @ bread)
+    close(model.fit(bh.HAC(1)).cov_params(), bread @ (rows.mT @ rows + 0.5 * (cross + cross.mT)) @ bread, ROUNDING)
 
 
 def test_factors_count_rows_of_several_outputs():
@@ -106,7 +103,9 @@ def test_factors_count_rows_of_several_outputs():
     module = nn.Linear(3, 2).double()
     res = bh.TorchModel(module, nn.MSELoss(), x, x @ torch.randn(3, 2).double() + torch.randn(40, 2).double()).fit()
     ratio = np.asarray(res.with_cov("HC1").cov_params()) / np.asarray(res.with_cov("HC0").cov_params())
-    _same(ratio, np.full((8, 8), 40 / (40 - 4)))  # each equation has four coefficients, as in R's lm(cbind(y1, y2) ~ x)
+    close(
+        ratio, np.full((8, 8), 40 / (40 - 4)), ROUNDING
+    )  # each equation has four coefficients, as in R's lm(cbind(y1, y2) ~ x)
 
 
 @pytest.mark.filterwarnings(IGNORED)
@@ -118,7 +117,7 @@ def test_clusters_that_never_occur_do_not_count(estimator):
     kept = g != 0
     found = bh.Logit(y, x, freq_weights=counts).fit(estimator(g))
     true = bh.Logit(y[kept], x[kept], freq_weights=counts[kept]).fit(estimator(g[kept]))
-    _same(found.cov_params(), true.cov_params())
+    close(found.cov_params(), true.cov_params(), ROUNDING)
 
 
 def test_gaps_are_those_of_the_labels_that_came():
@@ -129,7 +128,7 @@ def test_gaps_are_those_of_the_labels_that_came():
     for labels in (2 * t, 2.0 * t):
         with pytest.warns(bh.ClusterWarning, match="skips periods after"):
             found = res.with_cov(bh.DriscollKraay(labels, 1))
-        _same(found.bse, res.with_cov(bh.DriscollKraay(t, 1)).bse)
+        close(found.bse, res.with_cov(bh.DriscollKraay(t, 1)).bse, ROUNDING)
 
 
 @pytest.mark.filterwarnings(IGNORED)
@@ -150,7 +149,7 @@ def test_single_tests_of_a_matrix_that_is_not_semidefinite():
     matrix = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     x = np.c_[np.ones(20), _rng(9).normal(size=(20, 2))]
     res = bh.OLS(x.sum(1) + _rng(10).normal(size=20), x).fit(matrix)
-    _same(res.t_test("x1 = 0").sd, 1.0)
+    close(res.t_test("x1 = 0").sd, 1.0, ROUNDING)
     assert "Covariance Type:                given" in str(res.summary())
     with pytest.warns(bh.ClusterWarning, match="no variance"):
         assert np.isnan(res.t_test("const - x1 = 0").pvalue)
@@ -172,7 +171,7 @@ def test_a_panel_with_one_long_unit():
     near = (units[1:] == units[:-1]) & (time[1:] == time[:-1] + 1)
     cross = scores[1:][near].T @ scores[:-1][near]
     bread = np.linalg.inv(x.T @ x)
-    _same(res.cov_params(), bread @ (scores.T @ scores + 0.5 * (cross + cross.T)) @ bread)
+    close(res.cov_params(), bread @ (scores.T @ scores + 0.5 * (cross + cross.T)) @ bread, ROUNDING)
 
 
 @pytest.mark.filterwarnings(IGNORED)
@@ -185,7 +184,7 @@ def test_refits_of_columns_that_are_nearly_collinear():
     refits = np.stack([np.asarray(bh.Logit(y[g != c], x[g != c]).fit().params) for c in range(12)])
     steps = refits - np.asarray(found.params)
     # coefficients of 1e7 that nearly cancel keep nine digits
-    _same(found.bse, np.sqrt((steps**2).sum(0)), 1e-6)
+    close(found.bse, np.sqrt((steps**2).sum(0)), 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +208,9 @@ def test_names_beside_vectors():
     frame = {"y": r.normal(size=120), "x": r.normal(size=120), "firm": np.repeat(np.arange(12), 10)}
     years = np.tile(np.arange(10), 12)
     res = bh.ols("y ~ x", frame).fit(bh.Cluster(["firm", years], psd="repair"))
-    _same(res.bse, bh.ols("y ~ x", {**frame, "year": years}).fit(bh.Cluster(["firm", "year"], psd="repair")).bse)
+    close(
+        res.bse, bh.ols("y ~ x", {**frame, "year": years}).fit(bh.Cluster(["firm", "year"], psd="repair")).bse, ROUNDING
+    )
     with pytest.raises(bh.DataError, match="50 labels"):
         res.with_cov(bh.Cluster([frame["firm"], years[:50]]))
     with pytest.raises(bh.OptionError, match="maxlags"):

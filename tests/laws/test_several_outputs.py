@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.closeness import close
 from torch import nn
 
 import betahat as bh
@@ -36,10 +37,6 @@ def _joint(name, **options):
     return bh.TorchModel(nn.Linear(3, 2, bias=False), LOSSES[name](), X, TARGETS[name]).fit(**options)
 
 
-def _close(found, expected, tolerance=SOLVED):
-    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=tolerance)
-
-
 COVARIANCES = {
     **{kind: kind for kind in KINDS},
     **{kind: bh.Cluster(GROUPS, kind=kind) for kind in CLUSTERS},
@@ -60,8 +57,8 @@ def test_each_output_has_the_standard_errors_of_its_own_regression(name, kind):
     res = _joint(name).with_cov(COVARIANCES[kind])
     for j in (0, 1):
         own = ALONE[name](TARGETS[name][:, j], X).fit(COVARIANCES[kind])
-        _close(torch.as_tensor(res.bse).view(2, 3)[j], own.bse)
-        _close(torch.as_tensor(res.pvalues).view(2, 3)[j], own.pvalues, 1e-6)
+        close(torch.as_tensor(res.bse).view(2, 3)[j], own.bse, SOLVED)
+        close(torch.as_tensor(res.pvalues).view(2, 3)[j], own.pvalues, 1e-6)
     assert res.df_resid == 57
 
 
@@ -80,7 +77,7 @@ def test_equations_of_different_regressors_have_their_own_degrees_of_freedom():
     y = TARGETS["mse"]
     res = bh.TorchModel(Seemingly(), nn.MSELoss(), X, y).fit()
     first, second = bh.OLS(y[:, 0], X).fit(), bh.OLS(y[:, 1], X[:, :1]).fit()
-    _close(res.bse, torch.cat([first.bse, second.bse]))
+    close(res.bse, torch.cat([first.bse, second.bse]), SOLVED)
     cross = float(first.resid @ second.resid) / math.sqrt(57 * 59)
     inverse = torch.linalg.inv(X.mT @ X) @ X.mT @ X[:, :1] / (X[:, 0] @ X[:, 0])
     torch.testing.assert_close(res.cov_params()[:3, 3:], cross * inverse, rtol=SOLVED, atol=1e-12)  # two are zero
@@ -135,7 +132,7 @@ def test_a_curved_module_has_the_sandwich_of_the_errors_covariance(bread, penalt
     left = 60 - share * 5 / share.sum()
     sigma = errors.mT @ errors / (left * left[:, None]).sqrt()
     meat = torch.einsum("imk,mq,iql->kl", jacobian, sigma, jacobian)
-    _close(res.cov_params(), inverse @ meat @ inverse, 1e-7)
+    close(res.cov_params(), inverse @ meat @ inverse, 1e-7)
     assert res.df_resid == 57.5
 
 
@@ -146,7 +143,7 @@ def test_hc2_and_hc3_are_the_clusters_of_single_rows():
     for kind, cluster in (("HC2", "CR2"), ("HC3", "CR3")):
         with pytest.warns(bh.ClusterWarning):
             rows = res.with_cov(bh.Cluster(np.arange(60), kind=cluster))
-        _close(res.with_cov(kind).cov_params(), rows.cov_params(), 1e-8)
+        close(res.with_cov(kind).cov_params(), rows.cov_params(), 1e-8)
 
 
 def test_the_log_likelihood_is_that_of_one_normal_distribution():
@@ -166,15 +163,15 @@ def test_outputs_of_very_different_size_have_their_digits():
     res = bh.TorchModel(nn.Linear(3, 2, bias=False), nn.MSELoss(), X, y).fit("HC3")
     for j in (0, 1):  # errors of 1e-3 and 1e5, of which a sum over both keeps eight digits for the smaller
         own = bh.OLS(y[:, j], X).fit("HC3")
-        _close(torch.as_tensor(res.params).view(2, 3)[j], own.params, 1e-8)
-        _close(torch.as_tensor(res.bse).view(2, 3)[j], own.bse, 1e-8)
+        close(torch.as_tensor(res.params).view(2, 3)[j], own.params, 1e-8)
+        close(torch.as_tensor(res.bse).view(2, 3)[j], own.bse, 1e-8)
 
 
 def test_more_outputs_than_rows_for_each_coefficient():
     y = _normal(12, 8, seed=8)
     res = bh.TorchModel(nn.Linear(3, 8, bias=False), nn.MSELoss(), X[:12], y).fit()
     errors = [bh.OLS(y[:, j], X[:12]).fit().bse for j in range(8)]
-    _close(res.bse, torch.cat(errors))
+    close(res.bse, torch.cat(errors), SOLVED)
 
 
 def test_outer_products_know_no_covariance_of_outputs():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.closeness import close
 
 import betahat as bh
 
@@ -47,10 +48,6 @@ def _estimator(name, y_factor):
     return bh.FixedScale(1.7 * y_factor**2) if name == "fixed scale" else COVARIANCES[name]
 
 
-def _close(found, true):
-    np.testing.assert_allclose(np.asarray(found), np.asarray(true), rtol=ROUNDING)
-
-
 def _weights():
     return np.random.default_rng(6).uniform(0.5, 2.0, N)
 
@@ -78,16 +75,20 @@ def test_tests_and_intervals_in_any_unit(monkeypatch, model, name, y_factor, x_f
     true = MODELS[model](y, x).fit(_estimator(name, 1.0))
     found = MODELS[model](y * y_factor, x * x_factor).fit(_estimator(name, y_factor))
     unit = y_factor / x_factor
-    _close(found.params, true.params * unit)
-    _close(found.bse, true.bse * unit)
-    _close(found.tvalues, true.tvalues)
-    _close(found.pvalues, true.pvalues)
-    _close(found.conf_int(), true.conf_int() * unit)
-    _close(found.f_test(np.eye(3)[1:]).statistic, true.f_test(np.eye(3)[1:]).statistic)
-    _close(found.f_test(np.eye(3)[1:]).pvalue, true.f_test(np.eye(3)[1:]).pvalue)
+    close(found.params, true.params * unit, ROUNDING)
+    close(found.bse, true.bse * unit, ROUNDING)
+    close(found.tvalues, true.tvalues, ROUNDING)
+    close(found.pvalues, true.pvalues, ROUNDING)
+    close(found.conf_int(), true.conf_int() * unit, ROUNDING)
+    close(found.f_test(np.eye(3)[1:]).statistic, true.f_test(np.eye(3)[1:]).statistic, ROUNDING)
+    close(found.f_test(np.eye(3)[1:]).pvalue, true.f_test(np.eye(3)[1:]).pvalue, ROUNDING)
     new = x[:5] + 0.5
-    _close(found.get_prediction(new * x_factor).summary_frame(), true.get_prediction(new).summary_frame() * y_factor)
-    _close(found.delta(lambda p: p[1] / p[2]).bse, true.delta(lambda p: p[1] / p[2]).bse)
+    close(
+        found.get_prediction(new * x_factor).summary_frame(),
+        true.get_prediction(new).summary_frame() * y_factor,
+        ROUNDING,
+    )
+    close(found.delta(lambda p: p[1] / p[2]).bse, true.delta(lambda p: p[1] / p[2]).bse, ROUNDING)
 
 
 CASES = [(model, name) for model in ("OLS", "OLS of large data") for name in COVARIANCES]
@@ -112,18 +113,18 @@ def test_restrictions_in_any_unit(name, factor):
     res = bh.OLS(y, x).fit(_estimator(name, 1.0))
     matrix, values = np.array([[0.0, 1.0, -1.0], [0.0, 2.0, 1.0]]), np.array([0.1, 0.2])
     true, found = res.t_test((matrix, values)), res.t_test((matrix * factor, values * factor))
-    _close(found.tvalue, true.tvalue)
-    _close(found.pvalue, true.pvalue)
-    _close(found.sd, true.sd * factor)
-    _close(found.conf_int(), true.conf_int() * factor)
+    close(found.tvalue, true.tvalue, ROUNDING)
+    close(found.pvalue, true.pvalue, ROUNDING)
+    close(found.sd, true.sd * factor, ROUNDING)
+    close(found.conf_int(), true.conf_int() * factor, ROUNDING)
     mixed = np.array([factor, 1.0])
     true, found = res.f_test((matrix, values)), res.f_test((matrix * mixed[:, None], values * mixed))
-    _close(found.statistic, true.statistic)
-    _close(found.pvalue, true.pvalue)
-    _close(res.get_prediction(x[:3] * factor).se_mean, res.get_prediction(x[:3]).se_mean * factor)
+    close(found.statistic, true.statistic, ROUNDING)
+    close(found.pvalue, true.pvalue, ROUNDING)
+    close(res.get_prediction(x[:3] * factor).se_mean, res.get_prediction(x[:3]).se_mean * factor, ROUNDING)
     scaled = res.delta(lambda p: torch.stack([p[1], p[2]]) * factor)
-    _close(scaled.bse, np.asarray(res.delta(lambda p: torch.stack([p[1], p[2]])).bse) * factor)
-    _close(scaled.pvalue, res.delta(lambda p: torch.stack([p[1], p[2]])).pvalue)
+    close(scaled.bse, np.asarray(res.delta(lambda p: torch.stack([p[1], p[2]])).bse) * factor, ROUNDING)
+    close(scaled.pvalue, res.delta(lambda p: torch.stack([p[1], p[2]])).pvalue, ROUNDING)
 
 
 @pytest.mark.parametrize("name", ["nonrobust", "HC0", "HC3", "CR2", "bootstrap"])
@@ -131,10 +132,10 @@ def test_columns_of_wildly_different_scale(name):
     y, x = _data()
     factors = np.array([1.0, 1e120, 1e-120])
     true, found = bh.OLS(y, x).fit(COVARIANCES[name]), bh.OLS(y, x * factors).fit(COVARIANCES[name])
-    _close(found.tvalues, true.tvalues)
-    _close(found.pvalues, true.pvalues)
-    _close(found.f_test(np.eye(3)[1:]).statistic, true.f_test(np.eye(3)[1:]).statistic)
-    _close(found.get_prediction(x[:4] * factors).se_mean, true.get_prediction(x[:4]).se_mean)
+    close(found.tvalues, true.tvalues, ROUNDING)
+    close(found.pvalues, true.pvalues, ROUNDING)
+    close(found.f_test(np.eye(3)[1:]).statistic, true.f_test(np.eye(3)[1:]).statistic, ROUNDING)
+    close(found.get_prediction(x[:4] * factors).se_mean, true.get_prediction(x[:4]).se_mean, ROUNDING)
 
 
 @pytest.mark.parametrize("formula", ["logit", "probit", "poisson", "mnlogit"])
@@ -149,6 +150,6 @@ def test_discrete_models_in_any_unit(formula, factor, name):
         model(outcome, x).fit(cov_type=COVARIANCES[name]),
         model(outcome, x * factors).fit(cov_type=COVARIANCES[name]),
     )
-    _close(found.tvalues, true.tvalues)
-    _close(found.pvalues, true.pvalues)
-    _close(found.get_margeff().tvalues, true.get_margeff().tvalues)
+    close(found.tvalues, true.tvalues, ROUNDING)
+    close(found.pvalues, true.pvalues, ROUNDING)
+    close(found.get_margeff().tvalues, true.get_margeff().tvalues, ROUNDING)

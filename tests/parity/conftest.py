@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.iolib.summary
-import torch
+from support import closeness
 
 # statsmodels solves by the pseudoinverse and betahat by QR: on well-conditioned data they agree to 1e-12 or
 # better, so 1e-9 leaves three digits for n, k and cancellation and still finds any wrong formula.
@@ -38,25 +38,10 @@ def quiet():
 
 @pytest.fixture(scope="session")
 def close():
-    """Assert shapes equal, NaN and infinities in the same places, and |mine - theirs| <= tolerance * unit.
-
-    `unit` is the size of the rounding error of a perfect algorithm over 1e-16; by default |theirs|, which
-    makes the difference relative.
-    """
+    """Assert that numbers are statsmodels' to the tolerance of most of these tests, by `support.closeness.close`."""
 
     def check(mine, theirs, unit=None, *, tolerance=RELATIVE, label=""):
-        mine, theirs = _plain(mine), _plain(theirs)
-        assert mine.shape == theirs.shape, f"{label}: shape {mine.shape}, statsmodels {theirs.shape}"
-        usual = np.isfinite(theirs)
-        np.testing.assert_array_equal(mine[~usual], theirs[~usual], err_msg=f"{label}: NaN or infinity")
-        assert np.isfinite(mine[usual]).all(), f"{label}: {mine}, statsmodels {theirs}"
-        size = np.abs(theirs) if unit is None else np.broadcast_to(_plain(unit), theirs.shape)
-        gap, bound = np.abs(mine[usual] - theirs[usual]), tolerance * size[usual]
-        where = np.argmax(gap - bound) if gap.size else 0
-        assert (gap <= bound).all(), (
-            f"{label}: {mine[usual][where]!r}, statsmodels {theirs[usual][where]!r}, "
-            f"off by {gap[where]:.2e} where {bound[where]:.2e} is allowed"
-        )
+        closeness.close(mine, theirs, tolerance, unit=unit, label=label)
 
     return check
 
@@ -84,7 +69,3 @@ def people():
     frame["wage"] = np.exp(0.3 * frame["y"])
     frame["odd name"] = frame["x2"] ** 2
     return frame
-
-
-def _plain(values):
-    return values.detach().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, dtype=float)

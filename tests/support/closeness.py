@@ -42,8 +42,13 @@ def close_to_one(found, true, tolerance, label=""):
 
 def same_covariance(found, true, tolerance, label=""):
     """Assert that no element differs by more than the tolerance times sqrt(v_ii v_jj)."""
-    errors = np.sqrt(np.abs(np.diagonal(plain(true))))
-    close(found, true, tolerance, unit=np.outer(errors, errors), label=label)
+    close(found, true, tolerance, unit=sizes_of(true), label=label)
+
+
+def sizes_of(covariance):
+    """(k, k) sqrt(v_ii v_jj), the size of each element of a covariance."""
+    errors = np.sqrt(np.abs(np.diagonal(plain(covariance))))
+    return np.outer(errors, errors)
 
 
 def same(one, other):

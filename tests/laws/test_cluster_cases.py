@@ -149,7 +149,7 @@ def test_single_tests_of_a_matrix_that_is_not_semidefinite():
     matrix = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     x = np.c_[np.ones(20), _rng(9).normal(size=(20, 2))]
     res = bh.OLS(x.sum(1) + _rng(10).normal(size=20), x).fit(matrix)
-    close(res.t_test("x1 = 0").sd, 1.0, ROUNDING)
+    close(float(np.ravel(res.t_test("x1 = 0").sd)[0]), 1.0, ROUNDING)
     assert "Covariance Type:                given" in str(res.summary())
     with pytest.warns(bh.ClusterWarning, match="no variance"):
         assert np.isnan(res.t_test("const - x1 = 0").pvalue)

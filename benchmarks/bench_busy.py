@@ -1,4 +1,4 @@
-"""Beside one other busy process: with torch's default of threads, the same fits quiet and busy, and two processes that simulate."""
+"""RowVectors one other busy process: with torch's default of threads, the same fits quiet and busy, and two processes that simulate."""
 
 import subprocess
 import sys

@@ -15,7 +15,7 @@ from betahat.covariance.opg import OPG
 from betahat.covariance.panel_corrected import PanelCorrected
 from betahat.covariance.panel_newey_west import PanelNeweyWest
 from betahat.covariance.sandwich import sandwich
-from betahat.data.frame import add_constant
+from betahat.data.constant import add_constant
 from betahat.errors import (
     BetahatError,
     BetahatWarning,

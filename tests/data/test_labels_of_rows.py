@@ -109,7 +109,7 @@ SAMPLES = {
 
 
 def in_use(sample):
-    kept = SAMPLES[sample].origin.kept
+    kept = SAMPLES[sample].user_data.in_use
     return np.arange(N) if kept is None else kept.numpy()
 
 

@@ -91,7 +91,7 @@ def test_drop_does_not_hide_infinity(holed):
 
 
 def test_nothing_missing_changes_nothing(x, y):
-    assert bh.OLS(y, x, missing="drop").design.origin.kept is None
+    assert bh.OLS(y, x, missing="drop").design.user_data.in_use is None
 
 
 @pytest.mark.parametrize("kind", ["Float64", "Int64", "boolean"])

@@ -61,5 +61,5 @@ def test_rows_that_miss_a_value_are_found_block_by_block(data):
     exog[59_999, 19] = torch.nan
     endog = endog.clone()
     endog[13_107] = torch.nan
-    kept = bh.OLS(endog, exog, missing="drop").design.origin.kept
+    kept = bh.OLS(endog, exog, missing="drop").design.user_data.in_use
     assert sorted({*range(N)} - {*kept.tolist()}) == [5, 13_107, 40_000, 59_999]

@@ -127,7 +127,7 @@ def test_groups_are_looked_up_after_loading(tmp_path):
     data["zone"] = data.day.dt.tz_localize("America/New_York")
     results = bh.ols("y ~ x", data).fit()
     loaded = bh.load(results.save(tmp_path / "r"))
-    pd.testing.assert_frame_equal(loaded.fit.given.origin.data, data)
+    pd.testing.assert_frame_equal(loaded.fit.given.user_data.data, data)
     for column in ("kind", "day", "part", "whole", "zone"):
         estimator = bh.Cluster(column, "CR0")
         same(results.with_cov(estimator).cov_params(), loaded.with_cov(estimator).cov_params())
@@ -139,7 +139,7 @@ def test_unusual_times_are_stored_or_left_out(tmp_path):
     data = FRAME.assign(**{f"zone{i}": days.tz_localize(zone) for i, zone in enumerate(zones)}).set_axis(days)
     with pytest.warns(bh.BetahatWarning, match="columns 'zone2' were left out"):
         bh.ols("y ~ x", data).fit().save(tmp_path / "r")
-    found = bh.load(tmp_path / "r").fit.given.origin.data
+    found = bh.load(tmp_path / "r").fit.given.user_data.data
     pd.testing.assert_frame_equal(found, data.drop(columns="zone2"), check_freq=False)
 
 

@@ -105,19 +105,71 @@ class Problem:
         return sample.nobs * sample.outputs
 
     def total(self, term: Callable[[Rows], tuple[Tensor, ...]], at: Point) -> tuple[Tensor, ...]:
-        """Sum `term(rows)`, a tuple of tensors, over the row blocks."""
+        """Sum a term over the row blocks.
+
+        Parameters
+        ----------
+        term : callable
+            Maps `Rows` to a tuple of tensors.
+        at : Point
+            Where rows are looked at.
+
+        Returns
+        -------
+        tuple of Tensor
+            The sums.
+        """
         return fold(self.sample.source, OfRows(term, self.objective, at), self.sample.engine)
 
     def each(self, function: Callable[[Rows], T], at: Point) -> Iterator[T]:
-        """Yield `function(rows)` of one row block after the other."""
+        """Yield a function of one row block after the other.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` to anything.
+        at : Point
+            Where rows are looked at.
+
+        Yields
+        ------
+        object
+            What it returns of the next block.
+        """
         return scan(self.sample.source, OfRows(function, self.objective, at), self.sample.engine)
 
     def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
-        """Concatenate `function(rows)`, (b, ...) of b rows, over the row blocks: (n, ...)."""
+        """Concatenate a function of the row blocks.
+
+        Parameters
+        ----------
+        function : callable
+            Maps `Rows` of b rows to a (b, ...) tensor.
+        at : Point
+            Where rows are looked at.
+
+        Returns
+        -------
+        Tensor
+            (n, ...).
+        """
         return gather(self.sample.source, OfRows(function, self.objective, at), self.sample.engine)
 
     def evaluate(self, params: Tensor, bread: Bread) -> Local:
-        """Take loss, gradient and information at (k,) parameters in one pass over the rows."""
+        """Take loss, gradient and information in one pass over the rows.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        bread : Bread
+            Which information.
+
+        Returns
+        -------
+        Local
+            The penalty's share included.
+        """
         loss, gradient, information, curvatures = self.total(_Evaluation(bread), _bare(params))
         if self.penalty is not None:
             value, slope = value_and_gradient(self.penalty, params)
@@ -126,12 +178,34 @@ class Problem:
         return Local(params, loss, gradient, information, curvatures, bread)
 
     def loss(self, params: Tensor) -> Tensor:
-        """Return () the sum of the losses at (k,) parameters, and the penalty."""
+        """Return the sum of the losses, and the penalty.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+
+        Returns
+        -------
+        Tensor
+            ().
+        """
         (loss,) = self.total(_losses, _bare(params))
         return loss if self.penalty is None else loss + self.penalty(params)
 
     def value_and_gradient(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Return () the loss and (k,) its gradient at (k,) parameters."""
+        """Return the loss and its gradient.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+
+        Returns
+        -------
+        tuple of Tensor
+            () and (k,).
+        """
         loss, gradient = self.total(_losses_and_gradient, _bare(params))
         if self.penalty is None:
             return loss, gradient
@@ -139,23 +213,73 @@ class Problem:
         return loss + value, gradient + slope
 
     def dispersion(self, params: Tensor, loss: Tensor, rank: int) -> Tensor:
-        """Return () the factor phi of the classical covariance at (k,) parameters, of `rank` of them independent."""
+        """Return the factor phi of the classical covariance.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        loss : Tensor
+            () the loss there.
+        rank : int
+            How many of the parameters are independent.
+
+        Returns
+        -------
+        Tensor
+            ().
+        """
         return self.objective.dispersion.value(loss, float(self.numbers - rank), lambda: self.pearson(params))
 
     def noise(self, local: Local) -> float:
-        """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude."""
+        """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude.
+
+        Parameters
+        ----------
+        local : Local
+            Where it is taken.
+
+        Returns
+        -------
+        float
+            In units of the loss.
+        """
         width = len(local.params)
         return self.objective.dispersion.noise(
             local.loss, float(self.numbers), width, lambda: self.pearson(local.params)
         )
 
     def pearson(self, params: Tensor) -> Tensor:
-        """Return () the sum of w (y - mu)^2 / V(mu) at (k,) parameters, of a model of one linear index."""
+        """Return the sum of w (y - mu)^2 / V(mu), of a model of one linear index.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+
+        Returns
+        -------
+        Tensor
+            ().
+        """
         (found,) = self.total(lambda rows: (pearson(rows),), _bare(params))
         return found
 
     def certificate(self, params: Tensor, hessian: Tensor) -> float | None:
-        """Return the largest relative difference of a (k, k) Hessian by autodiff from a Hessian-vector product; None for closed forms."""
+        """Compare a Hessian by autodiff with a Hessian-vector product.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        hessian : Tensor
+            (k, k).
+
+        Returns
+        -------
+        float or None
+            The largest relative difference; None for closed forms.
+        """
         if self.objective.closed_form:
             return None
         generator = torch.Generator().manual_seed(0)
@@ -165,7 +289,18 @@ class Problem:
         return float(gap / product.abs().max().clamp_min(torch.finfo(torch.float64).tiny))
 
     def hessian_product(self, params: Tensor, direction: Tensor) -> Tensor:
-        """Return (k,) the Hessian of the sum and the penalty times a (k,) direction, of a loss that is differentiated by autodiff."""
+        """Return the Hessian of the sum and the penalty times a direction, of a loss that is differentiated by autodiff.
+
+        Parameters
+        ----------
+        params, direction : Tensor
+            (k,).
+
+        Returns
+        -------
+        Tensor
+            (k,).
+        """
         objective, sample = self.objective.autodiff, self.sample
         assert objective is not None
 

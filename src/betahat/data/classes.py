@@ -25,20 +25,7 @@ _CODES = "betahat_classes"
 
 
 def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return the codes and the levels of a variable's classes.
-
-    Parameters
-    ----------
-    endog : array_like, Tensor or series
-        (n,) numbers, strings or a category. Missing values stay missing.
-
-    Returns
-    -------
-    codes : Tensor, ndarray or Series
-        (n,) 0, 1, ...; of the kind that came in.
-    levels : tuple
-        The classes, sorted; a category's in its own order.
-    """
+    """Return (n,) codes 0, 1, ... of classes, of the kind that came in, and the levels, sorted or in a category's own order; missing stay missing."""
     if endog is None:
         raise DataError("endog is None; pass a column of classes.")
     if isinstance(endog, Tensor):

@@ -141,21 +141,69 @@ class Design(Sample):
         return (scale * self.endog).sum() / scale.sum()
 
     def select(self, columns: Sequence[int]) -> Design:
-        """Keep some of the regressors, by their positions."""
+        """Keep some of the regressors.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Their positions.
+
+        Returns
+        -------
+        Design
+            With their names.
+        """
         schema = replace(self.schema, given_names=tuple(self.names[i] for i in columns))
         return replace(self, schema=schema, source=selected(self.source, columns))
 
     def turned(self, matrix: Tensor, names: tuple[str, ...]) -> Design:
-        """Take X M for X, of a (k, r) matrix, under other names."""
+        """Take X M for X.
+
+        Parameters
+        ----------
+        matrix : Tensor
+            (k, r) M.
+        names : tuple of str
+            (r,) what the new columns are called.
+
+        Returns
+        -------
+        Design
+            Whose regressors are made as they are read, where they are many.
+        """
         return replace(self, schema=replace(self.schema, given_names=names), source=turned(self.source, matrix))
 
     def with_regressors(self, exog: Tensor, names: tuple[str, ...]) -> Design:
-        """Take other regressors, (n, k), under other names."""
+        """Take other regressors.
+
+        Parameters
+        ----------
+        exog : Tensor
+            (n, k).
+        names : tuple of str
+            (k,) what they are called.
+
+        Returns
+        -------
+        Design
+            With the same dependent variable and what stands beside it.
+        """
         schema = replace(self.schema, given_names=names, terms=None, hasconst=None)
         return replace(self, schema=schema, source=self.source.replaced({EXOG: exog}))
 
     def every(self, step: int) -> Design:
-        """Keep the rows 0, step, 2 step, ...: a sample to start from."""
+        """Keep every so many-th row: a sample to start from.
+
+        Parameters
+        ----------
+        step : int
+            From one to the next.
+
+        Returns
+        -------
+        Design
+            In memory.
+        """
         return replace(self, source=every(self.source, step))
 
 

@@ -67,24 +67,8 @@ class Groups:
 def read_groups(sample: Sample, given: Any, option: str) -> tuple[Groups, ...]:
     """Read one or several partitions of the rows.
 
-    Parameters
-    ----------
-    sample : Sample
-        The rows in use, and the user's data.
-    given : str, vector, or several of them
-        A column's name; a vector with a label for each row of the original data, or for each row in use; a list of
-        names or of vectors, a dataframe or an array (n, q) for several partitions.
-    option : str
-        What the option is called, in a sentence.
-
-    Returns
-    -------
-    tuple of Groups
-
-    Raises
-    ------
-    DataError, OptionError
-        No such column, another length, another index, missing labels.
+    Given are a column's name, a vector with a label for each row of the original data or for each row in use, a list of names or of vectors,
+    or a dataframe or an array, (n, q), for several partitions; `option` is what they are called in a sentence.
     """
     return tuple(_groups(sample, *column) for column in _columns(sample, given, option))
 
@@ -161,7 +145,7 @@ def _named(values: Any, option: str, name: Any) -> tuple[Any, str, str]:
 
 def _listed_columns(sample: Sample, given: Sequence[Any], option: str) -> list[tuple[Any, str, str]]:
     """Tell a list of names, or of vectors, from a list of labels."""
-    many = len(given) in {sample.origin.rows, sample.rows}
+    many = len(given) in {sample.user_data.rows, sample.rows}
     names = set(_names(sample)) if isinstance(given[0], str) else set()
     if (
         many and isinstance(given[0], str) and given[0] not in names
@@ -187,14 +171,14 @@ def _is_vector(entry: Any) -> bool:
 
 
 def _names(sample: Sample) -> list[str]:
-    data = sample.origin.data
+    data = sample.user_data.data
     if data is None:
         return []
     return list(data if isinstance(data, Mapping) else columns_of(data))
 
 
 def _look_up(sample: Sample, name: str, option: str) -> Any:
-    data = sample.origin.data
+    data = sample.user_data.data
     if data is None:
         raise OptionError(
             f"{option}={shown(name)} is a column's name, and the model has no dataframe to look it up in; pass the vector itself."
@@ -206,7 +190,7 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
         raise OptionError(
             f"{option}={shown(name)} is no column of the model's data; {hint}; a vector with an entry for each row will do, too."
         )
-    sample.origin.check_column(name)
+    sample.user_data.check_column(name)
     return data[name] if isinstance(data, Mapping) else column_of(data, name)
 
 
@@ -286,13 +270,15 @@ def _sorted(some: pd.Series, name: str) -> tuple[np.ndarray, Any]:
 
 def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:
     """Take the rows in use, of a vector that is as long as they are or as the original data."""
-    rows, kept = sample.rows, sample.origin.kept
+    rows, used = sample.rows, sample.user_data.in_use
     if values.ndim == 0:
         raise DataError(f"{name} is a single value; pass one for each row.")
-    if len(values) == sample.origin.rows:
-        return values if kept is None else values[kept.to(values.device)]
+    if len(values) == sample.user_data.rows:
+        return values if used is None else values[used.to(values.device)]
     if len(values) != rows:
-        there = f"{rows} rows" if rows == sample.origin.rows else f"{sample.origin.rows} rows, {rows} of them in use"
+        there = (
+            f"{rows} rows" if rows == sample.user_data.rows else f"{sample.user_data.rows} rows, {rows} of them in use"
+        )
         raise DataError(f"{name} has {counted(len(values), 'label')} and the data {there}; pass one for each row.")
     return values
 
@@ -302,10 +288,10 @@ def _check_labels(sample: Sample, values: pd.Series, name: str) -> None:
     labels = sample.container.row_labels
     if labels is None:
         return
-    kept = sample.origin.kept
+    used = sample.user_data.in_use
     index = values.index
-    if len(index) == sample.origin.rows and kept is not None:
-        index = index[kept.cpu().numpy()]
+    if len(index) == sample.user_data.rows and used is not None:
+        index = index[used.cpu().numpy()]
     if len(index) == len(labels) and not index.equals(labels):
         raise DataError(
             f"The indices of {name} and the data differ, so their rows may not belong together; align them first, or pass an array."

@@ -11,15 +11,7 @@ T = TypeVar("T")
 
 
 def progress(steps: Iterable[T], label: str) -> Iterable[T]:
-    """Iterate over steps; a bar appears after two seconds, and never where the output is not a terminal.
-
-    Parameters
-    ----------
-    steps : iterable
-        What is iterated over.
-    label : str
-        What the bar says.
-    """
+    """Iterate over steps; a bar of that label appears after two seconds, and never where the output is not a terminal."""
     if isinstance(steps, Sized) and len(steps) < 2:
         return steps
     bar: Iterable[T] = tqdm(steps, label, leave=False, disable=None, delay=2.0)

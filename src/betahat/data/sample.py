@@ -14,9 +14,10 @@ from torch import Tensor
 from betahat.data.container import Container
 from betahat.data.engine import THREADS, Block, Engine, column_of_rows
 from betahat.data.schema import Schema
-from betahat.data.source import Gone, Origin, Source, refuse_rows
+from betahat.data.source import Gone, Source, refuse_rows
 from betahat.data.threads import remembered
 from betahat.data.turned import taken
+from betahat.data.user_data import UserData
 from betahat.errors import listed
 
 COUNTS = "counts"
@@ -86,9 +87,9 @@ class Sample(ABC):
         return self.source.device
 
     @property
-    def origin(self) -> Origin:
+    def user_data(self) -> UserData:
         """Where the rows come from."""
-        return self.source.origin
+        return self.source.user_data
 
     @property
     def container(self) -> Container:
@@ -126,29 +127,79 @@ class Sample(ABC):
         return "weights" in self.source.shapes
 
     def column(self, name: str) -> Tensor:
-        """Return (n, ...) a whole column in memory, for what has a number for each row; passes go by blocks."""
+        """Return a whole column in memory, for what has a number for each row; passes go by blocks.
+
+        Parameters
+        ----------
+        name : str
+            "exog", "endog", "weights", "offset" or "counts".
+
+        Returns
+        -------
+        Tensor
+            (n, ...).
+        """
         return column_of_rows(self.source, name)
 
-    def checked(self, *, whole: bool = False) -> Self:
-        """Return the sample, whose memory nobody has written on since it was read; some rows are compared, or every bit."""
-        self.source.check(whole=whole)
-        return self
-
     def take(self, places: Tensor) -> Self:
-        """Keep some of the rows, by their (m,) positions; they have no origin."""
+        """Keep some of the rows, which are no longer those of the user's data.
+
+        Parameters
+        ----------
+        places : Tensor
+            (m,) their positions.
+
+        Returns
+        -------
+        Sample
+            Of the same class.
+        """
         return replace(self, source=taken(self.source, places))
 
     def counted(self, counts: Tensor) -> Self:
-        """Let each row count so often, (n,), instead of its frequency weight."""
+        """Let each row count so often, instead of its frequency weight.
+
+        Parameters
+        ----------
+        counts : Tensor
+            (n,).
+
+        Returns
+        -------
+        Sample
+            Of the same class.
+        """
         return self.replaced({COUNTS: counts})
 
     def replaced(self, columns: Mapping[str, Tensor]) -> Self:
-        """Put (n, ...) tensors in the place of columns, or beside them."""
+        """Put tensors in the place of columns, or beside them.
+
+        Parameters
+        ----------
+        columns : mapping of str to Tensor
+            (n, ...) each.
+
+        Returns
+        -------
+        Sample
+            Of the same class.
+        """
         return replace(self, source=self.source.replaced(columns))
 
     def row_names(self, positions: Sequence[int]) -> str:
-        """Name rows in use for a sentence by the user's labels, else by their position in the data."""
-        labels, used = self.container.row_labels, self.origin.kept
+        """Name rows in use for a sentence by the user's labels, else by their position in the data.
+
+        Parameters
+        ----------
+        positions : sequence of int
+            Among the rows in use.
+
+        Returns
+        -------
+        str
+            Joined by commas.
+        """
+        labels, used = self.container.row_labels, self.user_data.in_use
         if labels is not None:
             return listed(labels[list(positions)])
         return listed(positions if used is None else used[list(positions)].tolist())

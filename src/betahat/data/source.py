@@ -5,58 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from betahat.data.kept import Seal, keep_columns
 from betahat.data.threads import remembered
+from betahat.data.user_data import UserData
 from betahat.errors import DataError
-
-
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """Where the rows come from.
-
-    Attributes
-    ----------
-    data : object
-        The user's dataframe, or dict of columns, in which groups and times are looked up by name; None where there is none.
-        It is kept as it was, so that nothing that happens to the user's own reaches it.
-    rows : int
-        How many rows it has.
-    kept : Tensor or None
-        (n,) the positions of the rows in use; None means all.
-    columns : dict of str to Seal
-        Seals of columns of `data` whose memory is the user's, by name; under "" that of a whole frame.
-    seals : tuple of Seal
-        Those of the tensors in use whose memory is the user's.
-    """
-
-    data: Any
-    rows: int
-    kept: Tensor | None = None
-    columns: dict[str, Seal] = field(default_factory=dict, metadata={"stored": False})
-    seals: tuple[Seal, ...] = field(default=(), metadata={"stored": False})
-
-    @classmethod
-    def of(cls, data: Any, rows: int, seals: tuple[Seal, ...] = ()) -> Origin:
-        """Keep the user's data: a dataframe, a series, a mapping of columns, or None."""
-        kept, columns = keep_columns(data)
-        return cls(kept, rows, None, columns, seals)
-
-    def check(self, *, whole: bool) -> None:
-        """Refuse tensors that were written on since they were read; some rows are compared, or every bit."""
-        for seal in self.seals:
-            seal.check(whole=whole)
-
-    def check_column(self, name: str) -> None:
-        """Refuse a column of the data that was written on."""
-        for label in ("", name):
-            if label in self.columns:
-                self.columns[label].check(whole=True)
 
 
 class Source(ABC):
@@ -106,9 +63,9 @@ class Source(ABC):
         """Refuse rows whose memory was written on since they were read; some rows are compared, or every bit."""
 
     @property
-    def origin(self) -> Origin:
+    def user_data(self) -> UserData:
         """Where the rows come from; here they are all there is."""
-        return Origin(None, self.rows)
+        return UserData(None, self.rows)
 
     @property
     def width(self) -> int:
@@ -124,12 +81,12 @@ class Held(Source):
     ----------
     columns : dict of str to Tensor
         (n, ...) each.
-    source_of : Origin or None
+    of_user : UserData or None
         Where the rows come from; None says that they are all there is.
     """
 
     columns: dict[str, Tensor]
-    source_of: Origin | None = None
+    of_user: UserData | None = None
 
     @remembered
     def rows(self) -> int:
@@ -152,9 +109,9 @@ class Held(Source):
         return sum(column.numel() for column in self.columns.values()) // max(self.rows, 1)
 
     @property
-    def origin(self) -> Origin:
+    def user_data(self) -> UserData:
         """Where the rows come from."""
-        return Origin(None, self.rows) if self.source_of is None else self.source_of
+        return UserData(None, self.rows) if self.of_user is None else self.of_user
 
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Return views."""
@@ -171,16 +128,16 @@ class Held(Source):
 
     def only(self, *names: str) -> Source:
         """Return the source with some of the columns."""
-        return Held({name: self.columns[name] for name in names if name in self.columns}, self.source_of)
+        return Held({name: self.columns[name] for name in names if name in self.columns}, self.of_user)
 
     def replaced(self, columns: Mapping[str, Tensor]) -> Source:
         """Return the source with other tensors in the place of some, or beside them."""
-        return Held({**self.columns, **columns}, self.source_of)
+        return Held({**self.columns, **columns}, self.of_user)
 
     def check(self, *, whole: bool) -> None:
         """Compare the tensors with their seals."""
-        if self.source_of is not None:
-            self.source_of.check(whole=whole)
+        if self.of_user is not None:
+            self.of_user.check(whole=whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,9 +163,9 @@ class Derived(Source):
         return self.base.device
 
     @property
-    def origin(self) -> Origin:
+    def user_data(self) -> UserData:
         """Where the rows come from."""
-        return self.base.origin
+        return self.base.user_data
 
     def check(self, *, whole: bool) -> None:
         """Check the base."""
@@ -278,7 +235,7 @@ class Gone(Source):
         refuse_rows()
 
     @property
-    def origin(self) -> Origin:
+    def user_data(self) -> UserData:
         """Refuse."""
         refuse_rows()
 

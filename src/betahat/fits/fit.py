@@ -149,7 +149,9 @@ class Fit:
     @property
     def sample(self) -> Sample:
         """The rows; some of large data are compared with what they were."""
-        return self.problem.sample.checked()
+        sample = self.problem.sample
+        sample.source.check(whole=False)
+        return sample
 
     @property
     def design(self) -> Design:
@@ -160,7 +162,8 @@ class Fit:
         EstimationError
             The model is a torch module or a loss of its own, which has no regressors.
         """
-        sample = self.problem.sample.checked(whole=True)
+        sample = self.problem.sample
+        sample.source.check(whole=True)
         if isinstance(sample, WithoutRows):
             refuse_rows()
         if not isinstance(sample, Design):
@@ -371,7 +374,7 @@ class Fit:
         ------
         DataError
         """
-        self.problem.sample.checked(whole=True)
+        self.problem.sample.source.check(whole=True)
 
     def without_rows(self) -> Fit:
         """Return the fit with its facts, and without the rows; a loss or a penalty that is code goes as well.

@@ -8,7 +8,8 @@ from typing import Any, Self
 import torch
 
 from betahat.covariance.names import CovType, covariance_of, resolve
-from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.arrays import Device
+from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, listed, shown
 from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
@@ -96,7 +97,7 @@ class GLM(IndexModel):
     ) -> None:
         """Read and check the data."""
         self.family, self.link = read_family(family)
-        beside = Beside(var_weights, offset, exposure, freq_weights)
+        beside = RowVectors(var_weights, offset, exposure, freq_weights)
         self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
         self.recipe.check_endog(in_use(self.design), self._called)

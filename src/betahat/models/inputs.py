@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from betahat.data.arrays import read_columns
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
-from betahat.data.frame import check_together, read_columns
+from betahat.data.frame import check_together
 from betahat.data.modes import check_held, settled
 from betahat.errors import DataError, described, listed
 

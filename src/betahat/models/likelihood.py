@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.arrays import Device
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.design import Design
-from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, check_flag, listed, shown
 from betahat.fits.fit import Fit
@@ -232,7 +233,7 @@ class DiscreteModel(IndexModel, ABC):
         dtype: torch.dtype | None = None,
     ) -> None:
         """Read and check the data."""
-        beside = Beside(weights, offset, exposure, freq_weights)
+        beside = RowVectors(weights, offset, exposure, freq_weights)
         self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
         self.recipe.check_endog(in_use(self.design), type(self).__name__)

@@ -9,8 +9,9 @@ from typing import Any, Self, TypeVar
 import torch
 
 from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.arrays import Device
 from betahat.data.container import to_numpy
-from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.fits.linear import fit_least_squares
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
@@ -304,7 +305,7 @@ class WLS(LinearModel):
         self.sample = read_design(
             endog,
             exog,
-            Beside(weights=1.0 if weights is None else weights),
+            RowVectors(weights=1.0 if weights is None else weights),
             hasconst=hasconst,
             missing=missing,
             device=device,

@@ -17,17 +17,18 @@ from betahat.calculus.autodiff import working_route
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.arrays import read_columns
 from betahat.data.checks import check_size
 from betahat.data.container import Arrays, Container, Frames, check_real
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.engine import OneAtATime, fold, numbered
-from betahat.data.frame import check_index, read_columns
+from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held, in_ordinary_mode, settled
 from betahat.data.quiet import quiet
 from betahat.data.sample import Batch
 from betahat.data.schema import Schema
-from betahat.data.source import Origin
+from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
 from betahat.fits.general import fit_general
 from betahat.lazy import lazily
@@ -231,7 +232,7 @@ class MEstimator:
             [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
         )
         self._columns = tuple(columns)
-        self._origin = Origin.of(data, len(columns[0]), seals)
+        self._user_data = UserData.of(data, len(columns[0]), seals)
         self.names = parameter_names(self._tensors) if names is None else read_names(names)
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
             raise OptionError(
@@ -259,7 +260,7 @@ class MEstimator:
 
     def _problem(self, dispersion: Dispersion) -> Problem:
         schema = Schema(self._container, "loss", self.names)
-        sample = Batch(schema, replace(numbered(self._columns), source_of=self._origin), OneAtATime(self._rows))
+        sample = Batch(schema, replace(numbered(self._columns), of_user=self._user_data), OneAtATime(self._rows))
         return Problem(RowLoss(self._losses, dispersion, self._route), sample, self._penalty)
 
 

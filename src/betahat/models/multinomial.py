@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.arrays import Device
 from betahat.data.classes import class_formula, class_name, read_classes
 from betahat.data.design import Design
-from betahat.data.frame import Beside, Device, Missing, read_design
+from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, listed
 from betahat.lazy import lazily
@@ -84,7 +85,7 @@ class MNLogit(LikelihoodModel):
     ) -> None:
         """Read and check the data."""
         codes, self.levels = read_classes(endog)
-        beside = Beside(weights=weights, freq_weights=freq_weights)
+        beside = RowVectors(weights=weights, freq_weights=freq_weights)
         self.sample = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
         if not isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype):

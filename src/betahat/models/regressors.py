@@ -19,10 +19,11 @@ from torch import Tensor
 
 from betahat.calculus.problem import Problem
 from betahat.covariance.base import Covariance, Estimator
+from betahat.data.arrays import read_columns, refuse_name
 from betahat.data.container import Container, Frames, held, to_tensor
 from betahat.data.design import Design
+from betahat.data.door import RowVectors
 from betahat.data.formulas.stored import StoredFormula
-from betahat.data.frame import Beside, read_columns, refuse_name
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import WithoutRows
 from betahat.data.source import refuse_rows
@@ -189,7 +190,8 @@ class RegressorModel(Stored, ABC):
         """The data, in tensors."""
         if isinstance(self.sample, WithoutRows):
             refuse_rows()
-        return self.sample.checked()
+        self.sample.source.check(whole=False)
+        return self.sample
 
     @property
     def endog(self) -> Any:
@@ -223,7 +225,7 @@ class RegressorModel(Stored, ABC):
         """The data under statsmodels' names."""
         design = self.design
         labels = design.container.row_labels
-        return ModelData(design.origin.data, self.endog, self.exog, labels, design.endog_name, self.exog_names)
+        return ModelData(design.user_data.data, self.endog, self.exog, labels, design.endog_name, self.exog_names)
 
     @property
     def nobs(self) -> float:
@@ -342,7 +344,7 @@ def design_of_formula(
         for word in re.findall(r"[^\W\d]\w*", text)
     }
     context = {word: names[word] for word in words if word in names}
-    beside = Beside(**{name: value for name, value in options.items() if name not in common})
+    beside = RowVectors(**{name: value for name, value in options.items() if name not in common})
     return formulas.read_formula(
         formula, data, beside, context=context, **{k: v for k, v in options.items() if k in common}
     )

@@ -18,8 +18,9 @@ from betahat.data.design import Constant, Design
 from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm
 from betahat.data.sample import WithoutRows
 from betahat.data.schema import Schema
-from betahat.data.source import Held, Origin, Replaced
+from betahat.data.source import Held, Replaced
 from betahat.data.turned import Selected
+from betahat.data.user_data import UserData
 from betahat.errors import DataError
 from betahat.fits.fit import Diagnostics, Fit
 from betahat.inference.diagnostics import ResidualDiagnostics
@@ -63,7 +64,7 @@ RECORDS: tuple[type, ...] = (
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, PearsonVariance, Unity, Undefined),
-    *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, Origin, Arrays, Frames, Tensors),
+    *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, Drawn, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
@@ -81,6 +82,10 @@ def _design_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "Design", {"schema": Schema(**known), "source": Held(there, fields["given"])}
 
 
+def _user_data_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return "UserData", {"data": fields["data"], "rows": fields["rows"], "in_use": fields["kept"]}
+
+
 def _removed_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "WithoutRows", {"schema": Schema(**fields)}
 
@@ -88,7 +93,10 @@ def _removed_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 # Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
 # the fields of today. A record that was only renamed takes `renamed`.
 OLDER: dict[int, Older] = {
-    1: Older(records={"Design": _design_of_1, "Removed": _removed_of_1}, members={"Claim": lambda name: _CLAIMS[name]})
+    1: Older(
+        records={"Design": _design_of_1, "Removed": _removed_of_1, "Origin": _user_data_of_1},
+        members={"Claim": lambda name: _CLAIMS[name]},
+    )
 }
 
 

@@ -22,7 +22,8 @@ from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch, Sample, in_order_of_call
 from betahat.data.schema import Schema
-from betahat.data.source import Held, Origin
+from betahat.data.source import Held
+from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, listed
 from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
@@ -334,7 +335,7 @@ class TorchModel:
         matched = matching_target(loss, output, given)
         (*tensors, matched), seals = keep_tensors([*labelled_inputs(self._inputs.tensors), ("target", matched)])
         self._inputs = replace(self._inputs, tensors=tuple(tensors))
-        self._origin = Origin.of(self._inputs.data, len(matched), seals)
+        self._user_data = UserData.of(self._inputs.data, len(matched), seals)
         self._rows = rows_in_block(len(free.start) + sum(part[:1].numel() for part in tensors))
         self._loss: ReadLoss = read_loss(loss, output, matched, likelihood, self._rows)
         self._free = replace(free, row_shape=output.shape[1:]) if self._inputs.tensors else free
@@ -398,7 +399,7 @@ class TorchModel:
         if apart:
             surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, few)
             objective = replace(objective, route=surer)
-        source = replace(numbered(columns), source_of=self._origin)
+        source = replace(numbered(columns), of_user=self._user_data)
         sample: Sample = Batch(self._schema, source, OneAtATime(rows if apart else nobs))
         return Problem(objective, sample, self._penalty)
 
@@ -429,7 +430,7 @@ class TorchModel:
         gaussian = isinstance(self._loss.objective, Gaussian)
         columns = {"exog": jacobian, "endog": target - offset if offset is not None and gaussian else target}
         columns |= {} if offset is None or gaussian else {"offset": offset}
-        return Design(self._schema, Held(columns, self._origin))
+        return Design(self._schema, Held(columns, self._user_data))
 
     @property
     def _schema(self) -> Schema:

@@ -67,7 +67,7 @@ class Extractor:
 
     def var_labels(self, model: Results) -> dict[str, str] | None:
         """Return the labels of the dataframe's columns, if it has any."""
-        data = model.fit.given.origin.data
+        data = model.fit.given.user_data.data
         if data is None or not is_frame(data):
             return None
         labels: dict[str, str] = self._extractors.get_var_labels(to_pandas(data, None), include_defaults=True)

@@ -93,9 +93,9 @@ class Model(ModelAbstract):  # type: ignore[misc]
         if source is None:
             frame = pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
         else:
-            origin = self.model.fit.given.origin
-            frame = to_pandas(origin.data, None).reset_index(drop=True)
-            frame = frame if origin.kept is None else frame.iloc[to_numpy(origin.kept)].reset_index(drop=True)
+            user_data = self.model.fit.given.user_data
+            frame = to_pandas(user_data.data, None).reset_index(drop=True)
+            frame = frame if user_data.in_use is None else frame.iloc[to_numpy(user_data.in_use)].reset_index(drop=True)
             others = {name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object}
             frame = frame[[name for name in frame.columns if name in others.union(source.variables)]]
         added = {} if response.offset is None else {_OFFSET: to_numpy(response.offset)}

@@ -25,8 +25,10 @@ from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 from torch import Tensor
 
+from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Frames
 from betahat.data.design import Design
+from betahat.data.door import Missing, RowVectors, assemble, check_options
 from betahat.data.formulas.expressions import ReasonError, bare, names_in
 from betahat.data.formulas.grammar import Parser
 from betahat.data.formulas.levels import UnseenError
@@ -34,18 +36,8 @@ from betahat.data.formulas.matrix import Materializer, OtherKindError, Table
 from betahat.data.formulas.naming import term_names
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
-from betahat.data.frame import (
-    Beside,
-    Device,
-    Missing,
-    assemble,
-    check_index,
-    check_options,
-    read_weights,
-    to_pandas,
-    word_of,
-)
-from betahat.data.source import Origin
+from betahat.data.frame import check_index, to_pandas, word_of
+from betahat.data.user_data import UserData
 from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed, shown
 
 
@@ -125,7 +117,7 @@ def new_vector(text: str, data: Any, context: Mapping[str, Any], option: str) ->
 def read_formula(
     text: str,
     data: Any,
-    beside: Beside | None = None,
+    beside: RowVectors | None = None,
     *,
     context: Mapping[str, Any],
     hasconst: bool | None = None,
@@ -140,7 +132,7 @@ def read_formula(
     check_options(missing, device, dtype, hasconst)
     parsed = _parse(text)
     factors = [factor for side in (parsed.lhs, parsed.rhs) for term in side for factor in term.factors]
-    given = dict((beside or Beside()).items())
+    given = dict((beside or RowVectors()).items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     frame = to_pandas(data, " ".join([text, *columns.values()]))
     _check_variables(factors, frame, context, text, data)
@@ -175,7 +167,7 @@ def read_formula(
         names=tuple(right.names),
         hasconst=hasconst,
         drop=missing == "drop",
-        origin=replace(Origin.of(data, len(frame)), kept=positions),
+        user_data=replace(UserData.of(data, len(frame)), in_use=positions),
         terms=_terms(right.spec),
     )
     return design, Formula(text, right.spec, context)

@@ -1,0 +1,189 @@
+"""The door: endog, exog and what stands beside them, of any kind, become a `Design`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from betahat.data.arrays import Columns, Device, read_columns, read_weights, single
+from betahat.data.checks import (
+    check_counts,
+    check_finite,
+    check_numbers,
+    check_shapes,
+    check_size,
+    check_weights,
+    column_sums,
+)
+from betahat.data.container import Arrays, Container, Frames, Tensors
+from betahat.data.design import Design
+from betahat.data.engine import Block, gather, numbered
+from betahat.data.frame import check_index
+from betahat.data.kept import keep_tensors
+from betahat.data.schema import Schema
+from betahat.data.source import Held
+from betahat.data.user_data import UserData
+from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, shown
+
+Missing = Literal["none", "drop", "raise"]
+
+
+@dataclass(frozen=True, eq=False)
+class RowVectors:
+    """What may stand beside endog and exog: None, a number for each row, or one number for all; in a formula a column's name will do.
+
+    Attributes
+    ----------
+    weights : object
+        Analytic weights.
+    offset, exposure : object
+        What is added to the linear index, as it is or by its logarithm.
+    freq_weights : object
+        How often a row occurs.
+    """
+
+    weights: Any = None
+    offset: Any = None
+    exposure: Any = None
+    freq_weights: Any = None
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return the names and what was given under them."""
+        return [(name, getattr(self, name)) for name in ("weights", "offset", "exposure", "freq_weights")]
+
+
+def read_design(
+    endog: Any,
+    exog: Any,
+    beside: RowVectors | None = None,
+    *,
+    hasconst: bool | None = None,
+    missing: Missing = "none",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+) -> Design:
+    """Read endog, (n,), exog, (n, k), and what stands beside them, of any kind; missing rows are dropped or refused, and all is checked."""
+    check_options(missing, device, dtype, hasconst)
+    x = read_columns(exog, "exog", device, dtype)
+    if x.values.ndim == 1:
+        x = replace(x, values=x.values[:, None])
+    y = single(read_columns(endog, "endog", device, dtype), "endog")
+    read = {
+        name: read_weights(given, x.values, device, dtype, name) for name, given in (beside or RowVectors()).items()
+    }
+    vectors = {name: column.values for name, column in read.items() if column is not None}
+    check_shapes(y.values, x.values, vectors)
+    check_index("endog", y.index, x.index)
+    for name, column in read.items():
+        if column is not None:
+            check_index(name, column.index, x.index)
+    named = [("endog", y.values), ("exog", x.values), *vectors.items()]
+    (endog_kept, exog_kept, *beside_kept), seals = keep_tensors(named)
+    return assemble(
+        endog_kept,
+        exog_kept,
+        dict(zip(vectors, beside_kept, strict=True)),
+        container=_container(y, x),
+        endog_name=y.names[0] if y.names else "y",
+        names=x.names,
+        hasconst=hasconst,
+        drop=missing == "drop",
+        user_data=UserData.of(exog if x.names else None, len(x.values), seals),
+    )
+
+
+def assemble(
+    endog: Tensor,
+    exog: Tensor,
+    vectors: Mapping[str, Tensor],
+    *,
+    container: Container,
+    endog_name: str,
+    names: tuple[str, ...] | None,
+    hasconst: bool | None,
+    drop: bool,
+    user_data: UserData,
+    terms: dict[str, list[int]] | None = None,
+) -> Design:
+    """Drop missing rows if asked to, check what is left, and return the `Design`."""
+    if drop:
+        whole = _complete_rows(endog, exog, *vectors.values())
+        if whole is not None:
+            endog, exog = endog[whole], exog[whole]
+            vectors = {name: vector[whole] for name, vector in vectors.items()}
+            user_data = replace(
+                user_data, in_use=whole if user_data.in_use is None else user_data.in_use[whole], seals=()
+            )
+            if isinstance(container, Frames):
+                container = Frames(container.rows[whole.cpu().numpy()])
+            if not len(whole):
+                raise DataError(
+                    "No row is left after missing='drop': every row has a missing value; fill some in or leave a column out."
+                )
+    weights, counts = vectors.get("weights"), vectors.get("freq_weights")
+    offset = _offset(vectors.get("offset"), vectors.get("exposure"))
+    beside = {"weights": weights, "offset": offset, "counts": counts}
+    columns = {"exog": exog, "endog": endog, **{name: column for name, column in beside.items() if column is not None}}
+    design = Design(Schema(container, endog_name, names, hasconst, terms), Held(columns, user_data))
+    check_weights(weights)
+    check_counts(counts)
+    check_finite(design)
+    check_size(design.nobs, design.width)
+    return design
+
+
+def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasconst: bool | None) -> None:
+    """Refuse a word that `missing` does not know, a device that is not there, a dtype that is no float."""
+    check_flag("hasconst", hasconst, none=True)
+    if not is_one_of(missing, get_args(Missing)):
+        raise OptionError(f"missing is {shown(missing)}; use 'none' (missing values are an error), 'drop' or 'raise'.")
+    if not is_one_of(dtype, (None, torch.float32, torch.float64)):
+        raise OptionError(f"dtype is {dtype}; the data are kept in torch.float64 or torch.float32.")
+    if device is None:
+        return
+    try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("its tensors hold no numbers")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"device {shown(device)} cannot be used ({reason}); pass 'cpu', or 'cuda' where there is one."
+        ) from error
+
+
+def _container(y: Columns, x: Columns) -> Container:
+    index = x.index if x.index is not None else y.index
+    if index is not None:
+        return Frames(index)
+    return Tensors() if y.is_tensor or x.is_tensor else Arrays()
+
+
+def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:
+    """Return offset + log(exposure)."""
+    if exposure is None:
+        return offset
+    check_numbers("exposure", exposure)
+    bad = int((exposure <= 0).sum())
+    if bad:
+        raise DataError(
+            f"exposure has {counted(bad, 'value')} of zero or less, and its logarithm is taken; pass positive numbers, or "
+            "the logarithms themselves as offset."
+        )
+    logarithm = exposure.to(torch.float64).log()
+    return logarithm if offset is None else offset + logarithm
+
+
+def _complete_rows(*columns: Tensor) -> Tensor | None:
+    if not any(bool(torch.isnan(found)) for found in column_sums(columns)):
+        return None
+    return gather(numbered(columns), _is_complete).nonzero().flatten()
+
+
+def _is_complete(block: Block) -> Tensor:
+    parts = [~torch.isnan(column.reshape(len(column), -1)).any(1) for column in block.columns.values()]
+    return torch.stack(parts).all(0)

@@ -92,7 +92,18 @@ class Rows(ABC):
 
     @abstractmethod
     def constant(self, phi: Tensor) -> Tensor | None:
-        """Return (b,) what minus the log-likelihood has beyond the loss over phi; None is nothing."""
+        """Return what minus the log-likelihood has beyond the loss over phi.
+
+        Parameters
+        ----------
+        phi : Tensor
+            () the dispersion.
+
+        Returns
+        -------
+        Tensor or None
+            (b,); None is nothing.
+        """
 
     @abstractmethod
     def gradient(self) -> Tensor:
@@ -120,13 +131,34 @@ class Rows(ABC):
         """
 
     def influence(self, factor: Tensor | None = None) -> Tensor:
-        """Return (b, r) u = Z's, each row times its `factor`: Z u is a row's influence on the parameters; counts do not enter."""
+        """Return u = Z's, each row times its `factor`: Z u is a row's influence on the parameters; counts do not enter.
+
+        Parameters
+        ----------
+        factor : Tensor, optional
+            (b,).
+
+        Returns
+        -------
+        Tensor
+            (b, r).
+        """
         return product(self.scores(factor), self.at.root)
 
     def summands(self, factor: Tensor | None = None) -> Tensor:
-        """Return (b, meat_width) what products and sums are taken of before `Point` turns them: scores, or influence where they need its digits.
+        """Return what products and sums are taken of before `Point` turns them: scores, or influence where they need its digits.
 
         Well-conditioned columns lose nothing if their sum is turned once, which saves a product with Z for each row.
+
+        Parameters
+        ----------
+        factor : Tensor, optional
+            (b,).
+
+        Returns
+        -------
+        Tensor
+            (b, meat_width).
         """
         return self.scores(factor) if self.at.well_conditioned else self.influence(factor)
 

@@ -348,7 +348,7 @@ def test_a_number_for_the_only_regressor(name, wrap, value):
 
 
 def test_a_number_for_several_regressors():
-    with pytest.raises(bh.DataError, match="1 columns and the model 3"):
+    with pytest.raises(bh.DataError, match="1 columns, but the model has 3"):
         bh.OLS(FRAME["y"], X).fit().predict(2.0)
 
 

@@ -257,8 +257,8 @@ BAD = {
         lambda res: bh.plot_draws(res.with_cov(bh.Bootstrap(99, seed=1)), lambda p: p[:2]),
         "returns 2 numbers",
     ),
-    "no replicates": (lambda res: bh.plot_draws(res, "a"), r"take a bootstrap first"),
-    "a method without replicates": (lambda res: res.plot(method="bca"), r"take a bootstrap first"),
+    "no replicates": (lambda res: bh.plot_draws(res, "a"), r"use a bootstrap"),
+    "a method without replicates": (lambda res: res.plot(method="bca"), r"use a bootstrap"),
 }
 
 

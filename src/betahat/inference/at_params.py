@@ -1,4 +1,4 @@
-"""What a model says at parameters of one's own: log-likelihood, scores, Hessian and means."""
+"""Log-likelihood, scores, Hessian and means at any parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from betahat.objectives.softmax import Softmax
 
 
 def log_likelihood_at(problem: Problem, params: Tensor, scale: float | None = None) -> float:
-    """Return the log-likelihood at (k,) params; of least squares with the errors' variance `scale`, or None for RSS / n."""
+    """Return the log-likelihood at (k,) params; for least squares with the error variance `scale`, or RSS / n if None."""
     (loss,) = problem.total(lambda rows: (times(rows.losses, rows.counts).sum(),), _bare(params))
     phi = _dispersion(problem, params, loss, scale)
     return float(
@@ -24,19 +24,19 @@ def log_likelihood_at(problem: Problem, params: Tensor, scale: float | None = No
 
 
 def score_at(problem: Problem, params: Tensor, scale: float | None = None) -> Tensor:
-    """Return (k,) the derivative of the log-likelihood."""
+    """Return (k,) the gradient of the log-likelihood."""
     local = problem.evaluate(params, Bread.OBSERVED)
     return -local.gradient / _dispersion(problem, params, local.loss, scale)
 
 
 def scores_at(problem: Problem, params: Tensor, scale: float | None = None) -> Tensor:
-    """Return (n, k) the rows' derivatives of the log-likelihood."""
+    """Return (n, k) the gradients of the log-likelihood of each row."""
     local = problem.evaluate(params, Bread.OBSERVED)
     return problem.gather(lambda rows: rows.scores(), _bare(params)) / _dispersion(problem, params, local.loss, scale)
 
 
 def hessian_at(problem: Problem, params: Tensor, scale: float | None = None) -> Tensor:
-    """Return (k, k) the second derivatives of the log-likelihood; without `scale` of least squares, of -n/2 log RSS."""
+    """Return (k, k) the second derivatives of the log-likelihood; for least squares without `scale`, of -n/2 log RSS."""
     local = problem.evaluate(params, Bread.OBSERVED)
     variance = _dispersion(problem, params, local.loss, scale)
     hessian = -local.information / variance
@@ -49,7 +49,7 @@ def hessian_at(problem: Problem, params: Tensor, scale: float | None = None) -> 
 def means_at(
     objective: LinearIndex | Softmax, exog: Tensor, params: Tensor, offset: Tensor | None, linear: bool
 ) -> Tensor:
-    """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; or, linear, the indices."""
+    """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; if `linear`, the indices."""
     if isinstance(objective, Softmax):
         free = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params.reshape(-1, exog.shape[1]).mT)
         index = torch.nn.functional.pad(free, (1, 0))
@@ -60,7 +60,7 @@ def means_at(
 
 
 def _dispersion(problem: Problem, params: Tensor, loss: Tensor, scale: float | None) -> Tensor:
-    """Return () what derivatives of the loss are divided by: `scale` where it is known, else phi at the parameters."""
+    """Return () by what derivatives of the loss are divided: `scale` if it is known, otherwise phi at the parameters."""
     if scale is not None:
         return torch.full_like(loss, scale)
     nobs = float(problem.sample.nobs)

@@ -1,4 +1,4 @@
-"""Residuals and leverage of single rows, of every model that has them: what pictures of a fit show."""
+"""Residuals and leverage of single rows, for every model that has them: what the diagnostic figures show."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Cases:
     fitted : Tensor
         (n,) the linear index, or a module's output.
     residuals : Tensor
-        (n,) e = sqrt(w) (y - mu) / sqrt(V(mu)), Pearson's, whose variance is the dispersion times 1 - h; y - mu where V is not known.
+        (n,) Pearson's, e = sqrt(w) (y - mu) / sqrt(V(mu)), whose variance is the dispersion times 1 - h; y - mu if V is unknown.
     deviance : Tensor
-        (n,) the signed roots of each row's part of the deviance; of least squares the residuals.
+        (n,) the signed square roots of each row's part of the deviance; for least squares the residuals.
     variance_known : bool
         Whether V is known up to a factor.
     """
@@ -44,12 +44,12 @@ class Cases:
 
     @property
     def labels(self) -> Any:
-        """(n,) the rows' labels, or None."""
+        """(n,) the labels of the rows, or None."""
         return self.fit.sample.container.row_labels
 
     @property
     def counts(self) -> Tensor | None:
-        """(n,) how often each row counts, of frequency weights."""
+        """(n,) the frequency weights, or None."""
         sample = self.fit.sample
         return sample.counts if isinstance(sample, Design) else None
 
@@ -61,28 +61,28 @@ class Cases:
 
     @property
     def least_squares(self) -> bool:
-        """Whether residuals are normal where errors are."""
+        """Whether the residuals are normal if the errors are."""
         return self.fit.objective.dispersion.squares
 
     @property
     def binary(self) -> bool:
-        """Whether there are two values of y only."""
+        """Whether y has only two values."""
         loss = self.fit.objective.output_loss
         return loss is not None and loss.support is not None and loss.support.binary
 
     @cached_copy
     def leverage(self) -> Tensor:
-        """(n,) h, the share of a row in its own fitted value, under the bread in use."""
+        """(n,) h, the weight of a row in its own fitted value, under the bread in use."""
         return self.fit.map_rows(lambda rows: rows.leverage)
 
     @cached_copy
     def standardized(self) -> Tensor:
-        """(n,) e / (s sqrt(1 - h)), s^2 the dispersion; NaN where h is 1."""
+        """(n,) e / (s sqrt(1 - h)), where s^2 is the dispersion; NaN where h is 1."""
         return self._standardized(self.residuals)
 
     @cached_copy
     def standardized_deviance(self) -> Tensor:
-        """(n,) the same of `deviance`."""
+        """(n,) the same for `deviance`."""
         return self._standardized(self.deviance)
 
     @property
@@ -93,36 +93,22 @@ class Cases:
     def _standardized(self, residuals: Tensor) -> Tensor:
         if not self.variance_known:
             raise EstimationError(
-                "The loss does not say what the variance of y is, so residuals cannot be standardised; plot_residuals shows them as they are."
+                "The loss does not imply the variance of y, so residuals cannot be standardised; plot_residuals shows them as they are."
             )
         return residuals / (self.fit.dispersion * slack(self.leverage)).sqrt()
 
 
 def index_cases(fit: Fit) -> Cases:
-    """Return the rows of a model of one linear index."""
+    """Return the rows of a model with one linear index."""
     index, pearson, deviance = fit.map_rows(_index_columns).unbind(1)
     return Cases(fit, index, pearson, deviance)
 
 
 def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) -> Cases:
-    """Return the rows of a module.
-
-    Parameters
-    ----------
-    fit : Fit
-    output, mean : Tensor
-        (n, ...) what the module returns, and E(y) by the loss.
-    target : Tensor or None
-        (n, ...) y.
-
-    Raises
-    ------
-    EstimationError
-        There is more than one output for a row, or y is no number.
-    """
+    """Return the rows of a module with (n, ...) outputs and means and target y; an error if there are several outputs for a row."""
     if target is None or target.shape != mean.shape or mean.numel() != len(mean):
         raise EstimationError(
-            "A picture of residuals needs one mean and one number y for each row, and this model has several outputs or a class."
+            "A figure of residuals needs one mean and one number y for each row, but this model has several outputs or a class."
         )
     loss = fit.objective.output_loss
     index, mean, y = (values.detach().reshape(-1).to(torch.float64) for values in (output, mean, target))
@@ -132,12 +118,12 @@ def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) 
 
 
 def no_cases(why: str) -> EstimationError:
-    """Return the error of a model whose rows have no residual."""
+    """Return the error for a model whose rows have no residual."""
     return EstimationError(f"There are no residuals to draw: {why}.")
 
 
 def _index_columns(rows: Rows) -> Tensor:
-    """(b, 3) the index, Pearson's and the deviance residuals."""
+    """Return (b, 3) the index, Pearson and deviance residuals."""
     read = index_rows(rows)
     return torch.stack([read.index, *_residuals(read.objective, read.index, read.y, read.weights)], 1)
 

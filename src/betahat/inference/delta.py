@@ -28,16 +28,16 @@ else:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How a user names the entries of the parameter vector.
+    """How a user refers to the entries of the parameter vector.
 
     Attributes
     ----------
     names : tuple of str
         (k,) one for each entry.
     kept : tuple of int
-        The entries that were not left out as collinear.
+        The entries that were not omitted as collinear.
     tensors : mapping
-        Of a torch model, where each of its parameter tensors begins, and its shape.
+        For a torch model, where each of its parameter tensors begins, and its shape.
     """
 
     names: tuple[str, ...]
@@ -46,9 +46,9 @@ class View:
 
 
 class Parameters:
-    """The parameters as a function of the user sees them: ``p["educ"]``, ``p[0]``, or all as ``p.vector``.
+    """The parameters as a user's function sees them: ``p["educ"]``, ``p[0]``, or all of them as ``p.vector``.
 
-    Of a torch model, the name of a parameter gives the tensor in its shape: ``p["fc.weight"][0, 3]``.
+    In a torch model, the name of a parameter gives the tensor in its shape: ``p["fc.weight"][0, 3]``.
     """
 
     def __init__(self, vector: Tensor, view: View) -> None:
@@ -73,7 +73,7 @@ class Parameters:
             raise OptionError(f"There is no parameter at position {key}; there are {len(names)}, from 0.")
         if key % len(names) not in self.view.kept:
             raise EstimationError(
-                f"The parameter {names[key]!r} was left out as collinear; use the columns that are estimated."
+                f"The parameter {names[key]!r} was omitted as collinear; use the columns that are estimated."
             )
         return self.vector[key]
 
@@ -106,7 +106,7 @@ class Delta:
     container : Container
         How arrays are handed out.
     replicated : Replicated or None
-        g of each replicate, of a bootstrap: the standard errors are then the standard deviations of these.
+        For a bootstrap, g in each replicate; the standard errors are then the standard deviations of these.
     """
 
     estimates: Tensor
@@ -119,12 +119,12 @@ class Delta:
 
     @property
     def estimate(self) -> Any:
-        """(m,) g(b); a number where g returns one."""
+        """(m,) g(b); a number if g returns one."""
         return self._hand_out(self.estimates)
 
     @property
     def bse(self) -> Any:
-        """(m,) the standard errors, sqrt(diag(J V J')); a number where g returns one."""
+        """(m,) the standard errors, sqrt(diag(J V J')); a number if g returns one."""
         return self._hand_out(self.errors)
 
     @property
@@ -149,11 +149,11 @@ class Delta:
 
     @property
     def draws(self) -> Any:
-        """(R, m) g of each replicate of a bootstrap."""
+        """(R, m) g in each replicate of a bootstrap."""
         return self.container.plain(self._replicates("draws").draws)
 
     def bootstrap_pvalue(self, value: float = 0.0, tail: Tail = "symmetric") -> Any:
-        """Return (m,) p-values of g = value, from the distances of replicates to the estimate; a number where g returns one.
+        """Return (m,) p-values of g = value, from the distances between replicates and the estimate; a number if g returns one.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Delta:
         Returns
         -------
         array or float
-            (m,), or a number where g is one.
+            (m,), or a number if g is one.
 
         Raises
         ------
@@ -174,12 +174,12 @@ class Delta:
         """
         values = to_tensor(value, self.estimates)
         if values.ndim > 1 or values.numel() not in (1, len(self.estimates)):
-            raise OptionError(f"value is {shown(value)}; pass a number, or one for each value of the function.")
+            raise OptionError(f"value is {shown(value)}; pass one number, or one for each value of the function.")
         values = values.expand_as(self.estimates)
         return self._hand_out(self._replicates("bootstrap_pvalue").pvalues(values, tail))
 
     def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
-        """Return (m, 2) intervals of coverage 1 - alpha; (2,) where g returns a number. `method` is one of a bootstrap's.
+        """Return (m, 2) intervals of coverage 1 - alpha, or (2,) if g returns a number; `method` is for bootstraps.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class Delta:
         Returns
         -------
         array
-            (m, 2), or (2,) of a number.
+            (m, 2), or (2,) for a number.
 
         Raises
         ------
@@ -201,12 +201,12 @@ class Delta:
         return self.container.plain(values)
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return a DataFrame with a row for each value of g.
+        """Return a DataFrame with one row for each value of g.
 
         Parameters
         ----------
         alpha : float
-            The share outside of the intervals.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -257,37 +257,16 @@ def delta_method(
     container: Container,
     covariance: Covariance | None = None,
 ) -> Delta:
-    """Return g(b) with the covariance J V J', J the exact Jacobian of g at b.
+    """Return g(b) with covariance J V J', J the exact (m, k) Jacobian of g at b, or with the replicates of a bootstrap `covariance`.
 
-    Parameters
-    ----------
-    function : callable
-        g; maps `Parameters` to a number or a vector, by torch operations.
-    params, variances : Tensor, Variances
-        (k,) b and V.
-    df_of : callable
-        (J, k) the Jacobian -> degrees of freedom for tests and intervals.
-    view : View
-        The parameters' names, those left out as collinear included.
-    container : Container
-        How arrays are handed out.
-    covariance : Covariance, optional
-        With draws, of which g is taken as well.
-
-    Raises
-    ------
-    EstimationError
-        g leaves torch, so that it has no gradient, or it is not differentiable at b.
-
-    References
-    ----------
-    Oehlert (1992), A note on the delta method, Am. Stat. 46(1).
+    `df_of` maps the Jacobian to degrees of freedom, `view` names the parameters, including those omitted as collinear. Oehlert (1992), A note
+    on the delta method, Am. Stat. 46(1).
     """
     if not callable(function):
-        raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], and {shown(function)} came.")
+        raise OptionError(f"delta needs a function, such as lambda p: p['a'] / p['b'], not {shown(function)}.")
 
     def of_vector(vector: Tensor) -> Any:
-        places = torch.tensor(list(view.kept), device=vector.device)  # made here, outside of the user's inference mode
+        places = torch.tensor(list(view.kept), device=vector.device)  # created here, outside the user's inference mode
         value = function(
             Parameters(vector.new_full((len(view.names),), float("nan")).index_copy(0, places, vector), view)
         )
@@ -309,18 +288,18 @@ def delta_method(
                 f"The function returned {shown(value)}, which does not depend on the parameters through torch; {remedy}."
             )
         if value.layout != torch.strided or value.numel() == 0:
-            came = "nothing" if value.layout == torch.strided else "a sparse tensor"
-            raise EstimationError(f"The function returned {came}; return a number, or a vector of one or more.")
+            what = "nothing" if value.layout == torch.strided else "a sparse tensor"
+            raise EstimationError(f"The function returned {what}; return a number, or a vector of at least one number.")
         if value.is_complex() or not bool(torch.isfinite(value).all()):
             raise EstimationError(
-                f"The function is {value.detach()} at the estimates; the delta method needs real numbers there: check its logarithms and roots."
+                f"The function is {value.detach()} at the estimates, but the delta method needs real numbers: check its logarithms and roots."
             )
         flat = value.reshape(-1).to(torch.float64)
         rows = [torch.autograd.grad(entry, leaf, retain_graph=True, allow_unused=True)[0] for entry in flat]
     jacobian = torch.stack([torch.zeros_like(params) if row is None else row for row in rows])
     if not bool(torch.isfinite(jacobian).all()):
         raise EstimationError(
-            "The function's gradient at the estimates is not finite, so the delta method does not apply there; test an equivalent restriction instead."
+            "The gradient of the function at the estimates is not finite, so the delta method does not apply; test an equivalent restriction instead."
         )
     estimates = flat.detach()
     if covariance is None or covariance.draws is None:
@@ -338,31 +317,21 @@ def delta_method(
 def replicated_function(
     covariance: Covariance, function: Callable[[Tensor], Tensor], estimates: Tensor, jacobian: Tensor
 ) -> Replicated:
-    """Return g of each replicate of a bootstrap.
-
-    Parameters
-    ----------
-    covariance : Covariance
-        With draws.
-    function : callable
-        (k,) parameters -> (m,), by torch operations.
-    estimates, jacobian : Tensor
-        (m,) and (m, k), of g at the estimate.
-    """
+    """Return g for each replicate of a bootstrap, given its (m,) values and (m, k) Jacobian at the estimate."""
     draws, resampling = covariance.draws, covariance.resampling
     assert draws is not None
     values = _mapped(function, draws)
     if not bool(torch.isfinite(values).all()):
         bad = int((~torch.isfinite(values).all(1)).sum())
         raise EstimationError(
-            f"The function is not finite at {bad} of {len(draws)} replicates, so that it has no bootstrap standard error; use a function that is "
+            f"The function is not finite at {bad} of {len(draws)} replicates, so it has no bootstrap standard error; use a function that is "
             "defined around the estimates, or another covariance."
         )
 
     def known() -> Resampling:
         if resampling is None:
             raise OptionError(
-                "This covariance has draws of the user's own, of which nothing else is known; use 'percentile' or 'basic'."
+                "This covariance has draws of your own, of which nothing else is known; use 'percentile' or 'basic'."
             )
         return resampling
 
@@ -377,12 +346,12 @@ def replicated_function(
 
 
 def _lost_degrees(covariance: Covariance) -> int:
-    """Return what the mean of replicates costs: nothing where these are all there are."""
+    """Return the degrees of freedom that the mean of the replicates costs: none if they are all there are."""
     return 0 if covariance.resampling is not None and covariance.resampling.exhaustive else 1
 
 
 def _mapped(function: Callable[[Tensor], Tensor], draws: Tensor) -> Tensor:
-    """Return `function` of each row: at once by vmap, else one after the other."""
+    """Return `function` of each row, at once by vmap if possible."""
     try:
         found: Tensor = torch.func.vmap(function)(draws)
     except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Condition of the design and shape of the residuals, as statsmodels' summary prints them."""
+"""The condition number of the design and the distribution of the residuals, as statsmodels' summary prints them."""
 
 from __future__ import annotations
 
@@ -21,40 +21,28 @@ else:
     stats = lazily("scipy.stats")
     stattools = lazily("statsmodels.stats.stattools")
 
-# R's smallest singular value has a relative error of about 1e-16 times the condition, so to a condition of
-# 1e10 the three digits of a summary are R's own. Beyond, they are rounding error of the algorithm used.
+# The smallest singular value of R has a relative error of about 1e-16 times the condition number, so up to a condition number
+# of 1e10 the three digits of a summary are correct. Beyond, they are rounding errors of the algorithm in use.
 _TRUSTED_CONDITION = 1e10
 
 
 @dataclass(frozen=True)
 class ResidualDiagnostics:
-    """Statistics of the (whitened) residuals.
+    """Statistics of the (whitened) residuals, as in statsmodels' summary."""
 
-    Attributes
-    ----------
-    omnibus, omnibus_pvalue : float
-        D'Agostino and Pearson's test of normality; NaN below eight rows.
-    skew, kurtosis : float
-        Of the residuals; the normal distribution has 0 and 3.
-    durbin_watson : float
-        Near 2 without first-order autocorrelation.
-    jarque_bera, jarque_bera_pvalue : float
-        Jarque and Bera's test of normality.
-    """
-
-    omnibus: float
+    omnibus: float  # D'Agostino and Pearson's test of normality; NaN with fewer than eight rows
     omnibus_pvalue: float
-    skew: float
-    kurtosis: float
-    durbin_watson: float
+    skew: float  # 0 for the normal distribution
+    kurtosis: float  # 3 for the normal distribution
+    durbin_watson: float  # close to 2 without first-order autocorrelation
     jarque_bera: float
     jarque_bera_pvalue: float
 
 
 def residual_diagnostics(wresid: Tensor) -> ResidualDiagnostics:
-    """Describe (n,) whitened residuals."""
+    """Return the statistics of (n,) whitened residuals."""
     resid = to_numpy(wresid)
-    with np.errstate(all="ignore"), quiet():  # scipy warns of residuals that are all the same
+    with np.errstate(all="ignore"), quiet():  # scipy warns if all residuals are the same
         omnibus, omnibus_pvalue = stats.normaltest(resid) if len(resid) >= 8 else (np.nan, np.nan)
         bera, bera_pvalue, skew, kurtosis = stattools.jarque_bera(resid)
         watson = stattools.durbin_watson(resid)
@@ -64,8 +52,8 @@ def residual_diagnostics(wresid: Tensor) -> ResidualDiagnostics:
 def eigenvalues(fit: Fit) -> Tensor:
     """Return (k,) the eigenvalues of X'WX, largest first.
 
-    They are the squared singular values of R. Where the design is singular the smallest is rounding error,
-    and a summary can agree with statsmodels' only by taking the same route, LAPACK's gesdd on all rows.
+    They are the squared singular values of R. If the design is singular, the smallest is rounding error, and a summary can only agree with
+    statsmodels' by the same route, LAPACK's gesdd on all rows.
     """
     values = torch.linalg.svdvals(fit.triangle)
     if float(values[0]) > _TRUSTED_CONDITION * float(values[-1]) and fit.design.width > 1:
@@ -77,6 +65,6 @@ def eigenvalues(fit: Fit) -> Tensor:
 
 
 def condition_number(spectrum: Tensor) -> float:
-    """Return the ratio of the largest to the smallest singular value, from (k,) eigenvalues, largest first."""
+    """Return the ratio of the largest to the smallest singular value, given (k,) eigenvalues, largest first."""
     smallest = float(spectrum[-1])
     return float((spectrum[0] / spectrum[-1]).sqrt()) if smallest > 0 else float("inf")

@@ -21,7 +21,7 @@ else:
 
 @dataclass(frozen=True)
 class _Headed:
-    """What the renderer asks of a result: nothing but the model's names."""
+    """What statsmodels' renderer needs of a result: the names of the model."""
 
     model: object
 
@@ -44,25 +44,7 @@ def effects_summary(
     bounds: np.ndarray,
     alpha: float,
 ) -> printed.Summary:
-    """Lay out a table of effects.
-
-    Parameters
-    ----------
-    model, endog_name : str
-        For the heading.
-    options : mapping
-        "method" and "at".
-    head : str
-        The effects' column.
-    names, outcomes : sequence of str
-        (p,) regressors and (J,) means.
-    columns : sequence of ndarray
-        Effects, standard errors, statistics and p-values, each (p, J).
-    bounds : ndarray
-        (p, 2, J).
-    alpha : float
-        The intervals' share outside.
-    """
+    """Lay out the table of (p,) regressors and (J,) means: `columns` are effects, errors, statistics and p-values, (p, J), `bounds` is (p, 2, J)."""
     summary = printed.Summary()
     names = list(names)
     top = [("Dep. Variable:", [endog_name]), ("Method:", [options["method"]]), ("At:", [options["at"]])]

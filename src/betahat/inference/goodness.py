@@ -1,4 +1,4 @@
-"""Sums of squares and what follows from them, for a linear fit; statsmodels' definitions."""
+"""Sums of squares of a linear fit, as statsmodels defines them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,15 @@ from betahat.fits.fit import Fit
 
 @dataclass(frozen=True)
 class SumsOfSquares:
-    """The analysis of variance of a (weighted) linear fit.
+    """The analysis of variance of a (weighted) linear fit."""
 
-    Attributes
-    ----------
-    ssr : float
-        Residual: sum w (y - x'b)^2.
-    centered_tss : float
-        Total about the weighted mean.
-    uncentered_tss : float
-        Total about zero.
-    """
-
-    ssr: float
-    centered_tss: float
-    uncentered_tss: float
+    ssr: float  # residual: sum w (y - x'b)^2
+    centered_tss: float  # total, about the weighted mean
+    uncentered_tss: float  # total, about zero
 
 
 def sums_of_squares(fit: Fit) -> SumsOfSquares:
-    """Take the sums of squares of endog; the mean is taken off before squaring."""
+    """Return the sums of squares of endog, whose mean is subtracted before squaring."""
     design = fit.design
     rows = design.source.only("endog", "weights")
     weight, sum_y, uncentered = fold(rows, _about_zero, design.engine)
@@ -46,7 +36,7 @@ def sums_of_squares(fit: Fit) -> SumsOfSquares:
 
 
 def mean_of_endog(fit: Fit) -> float:
-    """Return the plain mean of endog."""
+    """Return the unweighted mean of endog."""
     design = fit.design
     (summed,) = fold(design.source.only("endog"), lambda block: (block["endog"].sum(),), design.engine)
     return float(summed) / fit.nobs

@@ -1,6 +1,6 @@
 """Influence of single rows on a least squares fit: leave-one-out results without refitting.
 
-With leverage h, residual e and s^2 = RSS / (n - k), row i left out gives b - A^-1 x e / (1 - h) and
+With leverage h, residual e and s^2 = RSS / (n - k), the fit without row i has the coefficients b - A^-1 x e / (1 - h) and
 s_(i)^2 = (RSS - e^2 / (1 - h)) / (n - k - 1) (Belsley, Kuh and Welsch 1980, chapter 2).
 """
 
@@ -35,8 +35,8 @@ else:
 class Influence:
     """Leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS, with statsmodels' names.
 
-    For WLS all of them are of the whitened rows, as R's `influence.measures` has them. A row of leverage one, which a coefficient
-    fits exactly, has no residual to judge it by, and no fit without it: what is divided by 1 - h is NaN there.
+    For WLS, they are those of the whitened rows, as in R's `influence.measures`. A row with a leverage of one is fitted exactly, so it has
+    no residual, and there is no fit without it: whatever is divided by 1 - h is NaN there.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Influence:
     fit: Fit
 
     def __repr__(self) -> str:
-        """Say of what it is the influence."""
+        """Return the numbers of rows and coefficients."""
         return f"<Influence of {self.fit.nobs} rows on {self._width} coefficients; see summary_frame()>"
 
     @property
@@ -57,7 +57,7 @@ class Influence:
 
     @property
     def resid_press(self) -> Any:
-        """(n,) e / (1 - h), a row's residual from the fit without it."""
+        """(n,) e / (1 - h), the residual of a row in the fit without it."""
         return self._rows(self._resid / self._slack)
 
     @cached_property
@@ -67,7 +67,7 @@ class Influence:
 
     @property
     def influence(self) -> Any:
-        """(n,) e h / (1 - h), the change of a fitted value."""
+        """(n,) e h / (1 - h), the change in the fitted value."""
         return self._rows(self._resid * self._odds)
 
     @property
@@ -87,34 +87,34 @@ class Influence:
 
     @property
     def resid_studentized_external(self) -> Any:
-        """(n,) e / (s_(i) sqrt(1 - h)), s_(i) from the fit without the row."""
+        """(n,) e / (s_(i) sqrt(1 - h)), with s_(i) from the fit without the row."""
         return self._rows(self._external)
 
     @property
     def sigma2_not_obsi(self) -> Any:
-        """(n,) s_(i)^2, the variance of the errors from the fit without the row."""
+        """(n,) s_(i)^2, the error variance in the fit without the row."""
         return self._rows(self._sigma2_without)
 
     @property
     def cooks_distance(self) -> tuple[Any, Any]:
-        """(n,) Cook's distance t^2 h / ((1 - h) k), t studentised internally, and its place in F(k, n - k)."""
+        """(n,) Cook's distance t^2 h / ((1 - h) k), t studentised internally, and its upper tail in F(k, n - k)."""
         distance = self._cooks
         tail = special.fdtrc(self._width, self.fit.df_resid, to_numpy(distance))
         return self._rows(distance), self._rows(to_tensor(tail, distance))
 
     @property
     def dffits(self) -> tuple[Any, float]:
-        """(n,) change of the fitted value in standard errors, and the threshold 2 sqrt(k / n)."""
+        """(n,) the change in the fitted value in standard errors, and the threshold 2 sqrt(k / n)."""
         return self._rows(self._dffits), self._threshold
 
     @property
     def dffits_internal(self) -> tuple[Any, float]:
-        """(n,) `dffits` with s in the place of s_(i), and the threshold 2 sqrt(k / n)."""
+        """(n,) `dffits` with s instead of s_(i), and the threshold 2 sqrt(k / n)."""
         return self._rows(self._dffits_internal), self._threshold
 
     @property
     def dfbeta(self) -> Any:
-        """(n, k) b less the b of the fit without the row: A^-1 x e / (1 - h)."""
+        """(n, k) b minus the b of the fit without the row: A^-1 x e / (1 - h)."""
         return self._rows(self._changes, self.fit.design.names)
 
     @property
@@ -124,12 +124,12 @@ class Influence:
 
     @property
     def params_not_obsi(self) -> Any:
-        """(n, k) the coefficients of the fits without a row."""
+        """(n, k) the coefficients of the fits without each row."""
         return self._rows(self.fit.params - self._changes, self.fit.design.names)
 
     @property
     def cov_ratio(self) -> Any:
-        """(n,) det of the classical covariance without the row, over det with it."""
+        """(n,) the determinant of the classical covariance without the row, over that with it."""
         return self._rows(self._determinant_ratio)
 
     @property
@@ -149,7 +149,7 @@ class Influence:
         return self._rows((self._sigma2 * self._slack.nan_to_num(0.0)).sqrt())
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return DFBETAS and the six measures of a row, as statsmodels does.
+        """Return DFBETAS and six other measures for each row, as statsmodels does.
 
         Returns
         -------

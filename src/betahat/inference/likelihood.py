@@ -20,13 +20,7 @@ _CRITERIA = ("aic", "bic", "aicc", "hqic")
 
 
 def log_likelihood(fit: Fit) -> float:
-    """Return the log-likelihood at the optimum.
-
-    Raises
-    ------
-    EstimationError
-        The loss is no likelihood.
-    """
+    """Return the log-likelihood at the optimum; an error if the loss is not a likelihood."""
     if not fit.objective.dispersion.likelihood:
         raise no_likelihood()
     return fit.fact("log-likelihood", lambda: _log_likelihood(fit))
@@ -41,7 +35,7 @@ def _log_likelihood(fit: Fit) -> float:
 
 
 def log_likelihood_of(problem: Problem, loss: Tensor, phi: Tensor, sum_rows: Callable[[RowSum], Tensor]) -> Tensor:
-    """Return () the log-likelihood at parameters of () loss, with the () dispersion phi."""
+    """Return () the log-likelihood at parameters with () loss and () dispersion phi."""
     sample = problem.sample
 
     def constant() -> Tensor:
@@ -55,30 +49,18 @@ def log_likelihood_of(problem: Problem, loss: Tensor, phi: Tensor, sum_rows: Cal
 
 
 def _of_several_outputs(products: Tensor, nobs: float) -> float:
-    """Return that of errors from one normal distribution, its covariance at the maximum, E'E / n."""
+    """Return the log-likelihood of jointly normal errors, whose covariance E'E / n maximises it."""
     return -0.5 * nobs * (len(products) * (math.log(2.0 * math.pi) + 1.0) + float(torch.logdet(products / nobs)))
 
 
 def _constant(rows: Rows, phi: Tensor) -> Tensor:
-    """Return () what minus the log-likelihood of a block has beyond the loss over phi."""
+    """Return () the terms of minus the log-likelihood of a block other than the loss over phi."""
     constant = rows.constant(phi)
     return rows.at.params.new_zeros(()) if constant is None else times(constant, rows.counts).sum()
 
 
 def information_criterion(criterion: str, llf: float, nobs: float, count: float) -> float:
-    """Return -2 llf plus a penalty for `count` parameters.
-
-    Parameters
-    ----------
-    criterion : {"aic", "bic", "aicc", "hqic"}
-        Penalties 2k, k log n, 2k n / (n - k - 1) and 2k log log n.
-    llf : float
-        The log-likelihood.
-    nobs : float
-        n.
-    count : float
-        k.
-    """
+    """Return -2 llf plus a penalty for k parameters: 2k ("aic"), k log n ("bic"), 2k n / (n - k - 1) ("aicc") or 2k log log n ("hqic")."""
     criterion = criterion.lower() if isinstance(criterion, str) else criterion
     if not is_one_of(criterion, _CRITERIA):
         raise OptionError(f"The criterion {shown(criterion)} is unknown; use one of {', '.join(map(repr, _CRITERIA))}.")

@@ -1,6 +1,6 @@
-"""Influence of single rows on a fit of one linear index by maximum likelihood: one Newton step from the estimate.
+"""Influence of single rows on a maximum likelihood fit with one linear index: one Newton step from the estimate.
 
-With the scores s_i, the information A and the generalized leverage h_i = dE(y_i)/dtheta' A^-1 ds_i/dy_i, row i left out changes the estimate
+With scores s_i, information A and generalized leverage h_i = dE(y_i)/dtheta' A^-1 ds_i/dy_i, omitting row i changes the estimate
 by A^-1 s_i / (1 - h_i) (Pregibon 1981, Ann. Stat. 9(4); Wei, Hu and Fung 1998, Scand. J. Stat. 25).
 """
 
@@ -55,17 +55,17 @@ class LikelihoodInfluence:
     prediction_errors: Callable[[], Tensor]
 
     def __repr__(self) -> str:
-        """Say of what it is the influence."""
+        """Return the numbers of rows and coefficients."""
         return f"<Influence of {self.fit.nobs} rows on {len(self.fit.params)} coefficients; see summary_frame()>"
 
     @property
     def hat_matrix_diag(self) -> Any:
-        """(n,) h, the derivative of a row's mean with respect to its own y."""
+        """(n,) h, the derivative of the mean of a row with respect to its own y."""
         return self._rows(self._leverage)
 
     @property
     def d_params(self) -> Any:
-        """(n, k) b less the b of one step to the fit without the row."""
+        """(n, k) b minus the b after one step towards the fit without the row."""
         return self._rows(self._changes, self.fit.design.names)
 
     @property
@@ -86,12 +86,12 @@ class LikelihoodInfluence:
 
     @property
     def resid_studentized(self) -> Any:
-        """(n,) Pearson's residual over the root of 1 - h."""
+        """(n,) the Pearson residual over the square root of 1 - h."""
         return self._rows(self._studentized)
 
     @property
     def d_fittedvalues(self) -> Any:
-        """(n,) the change of a row's mean, by the slope at the estimate."""
+        """(n,) the change in the mean of a row, by the slope at the estimate."""
         return self._rows(self._moved)
 
     @property
@@ -100,7 +100,7 @@ class LikelihoodInfluence:
         return self._rows(self._moved / self.prediction_errors())
 
     def resid_score_factor(self) -> Any:
-        """Return (n,) the derivative of the log-likelihood by the index, over the roots of its curvature and of 1 - h.
+        """Return (n,) the derivative of the log-likelihood by the index, over the square roots of its curvature and of 1 - h.
 
         Returns
         -------
@@ -110,7 +110,7 @@ class LikelihoodInfluence:
         return self._rows(self.fit.map_rows(_score_factor) / self._slack.sqrt())
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return `dfbetas`, Cook's distance, studentised residuals, leverage and scaled changes of the means, a row for each row.
+        """Return `dfbetas`, Cook's distance, studentised residuals, leverage and scaled changes in the mean for each row.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class LikelihoodInfluence:
 
     @property
     def _slack(self) -> Tensor:
-        """(n,) 1 - h; NaN where a row alone fixes a coefficient."""
+        """(n,) 1 - h; NaN where a row determines a coefficient on its own."""
         return slack(self._leverage)
 
     @cached_property
@@ -154,7 +154,7 @@ class LikelihoodInfluence:
     def _cooks(self) -> Tensor:
         core = self.cov.core
         if core is None:
-            back = self.fit.root.mT @ self.fit.triangle.mT @ self.fit.triangle  # of coefficients to Z's coordinates
+            back = self.fit.root.mT @ self.fit.triangle.mT @ self.fit.triangle  # from coefficients to Z's coordinates
             core = back @ self.cov.matrix @ back.mT
         core = core * torch.eye(self.fit.rank).to(core) if core.ndim == 0 else core
         squares: Tensor = (self._steps * torch.linalg.solve(core, self._steps.mT).mT).sum(1)
@@ -180,7 +180,7 @@ def _mean_slopes(rows: Rows) -> Tensor:
 
 
 def _leverage(rows: Rows) -> Tensor:
-    """Return (b,) h: generalized residuals are linear in y, so that their slope is a difference."""
+    """Return (b,) h; generalized residuals are linear in y, so their slope is a difference."""
     read = index_rows(rows)
     zeros = torch.zeros_like(read.index)
     unit = read.objective.residual(read.index, zeros + 1.0) - read.objective.residual(read.index, zeros)

@@ -1,4 +1,4 @@
-"""Marginal effects of the regressors on the mean, by automatic derivatives, with delta-method errors."""
+"""Marginal effects of the regressors on the mean, by automatic differentiation, with delta-method standard errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _METHODS = {"dydx": "dy/dx", "eyex": "d(lny)/d(lnx)", "dyex": "dy/d(lnx)", "eydx
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What marginal effects are of.
+    """The mean whose marginal effects are computed.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Response:
     counts : Tensor or None
         (n,) frequency weights.
     names : tuple of str
-        (p,) the regressors' names.
+        (p,) the names of the regressors.
     model, endog_name : str
         For the summary.
     outcomes : tuple of str
@@ -89,11 +89,11 @@ class Margins:
     covariance : Tensor or None
         (p J, p J) outcome by outcome.
     names, outcomes : tuple of str
-        Of the regressors that vary, and of the means.
+        The names of the regressors that vary, and of the means.
     options : dict
         "at" and "method".
     response : Response
-        What the effects are of.
+        The mean.
     container : Container
         How arrays are handed out.
     """
@@ -109,7 +109,7 @@ class Margins:
 
     @property
     def margeff(self) -> Any:
-        """(p,) or (p, J) the effects; of every row for at="all"."""
+        """(p,) or (p, J) the effects; for at="all", those of each row."""
         return self.container.plain(_single(self.effects))
 
     @property
@@ -140,7 +140,7 @@ class Margins:
         Parameters
         ----------
         alpha : float
-            The share outside.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -160,7 +160,7 @@ class Margins:
         Parameters
         ----------
         alpha : float
-            The share outside of the intervals.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -188,7 +188,7 @@ class Margins:
         Parameters
         ----------
         alpha : float
-            The share outside of the intervals.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -221,7 +221,7 @@ class Margins:
     @property
     def _errors(self) -> Tensor:
         if self.errors is None:
-            raise OptionError("at='all' gives the effects of every row, without standard errors; use at='overall'.")
+            raise OptionError("at='all' gives the effects in each row, without standard errors; use at='overall'.")
         return self.errors
 
     def _bounds(self, alpha: float) -> Tensor:
@@ -242,34 +242,9 @@ def marginal_effects(
     dummy: bool,
     count: bool,
 ) -> Margins:
-    """Return the derivatives of the mean with respect to the regressors that vary.
+    """Return the derivatives of the mean with respect to the regressors that vary; `idle` is (k, d) the directions that are not identified.
 
-    Parameters
-    ----------
-    response : Response
-        The mean, and where it is looked at.
-    params, variances : Tensor, Variances
-        (k,) b and V.
-    idle : Tensor
-        (k, d) the directions that the data do not identify.
-    container : Container
-        How arrays are handed out.
-    at : {"overall", "mean", "median", "zero", "all"}
-        The average over rows of each row's effect, the effect at one point, or of every row.
-    method : {"dydx", "eyex", "dyex", "eydx"}
-        Derivative, elasticity, and the two semi-elasticities.
-    atexog : mapping or array_like, optional
-        Values in the place of the data's: of columns by position or name, or all of them.
-    dummy, count : bool
-        Differences for regressors of 0 and 1, and for counts, in the place of derivatives.
-
-    Returns
-    -------
-    Margins
-
-    References
-    ----------
-    Greene (2018), Econometric Analysis, chapter 17. ``statsmodels`` `get_margeff`, whose options these are.
+    The other options are those of `get_margeff`. Greene (2018), Econometric Analysis, chapter 17.
     """
     at, method = str(at).lower(), str(method).lower()
     if not is_one_of(at, _AT):
@@ -279,9 +254,9 @@ def marginal_effects(
     for option, value in (("dummy", dummy), ("count", count)):
         check_flag(option, value)
     if (dummy or count) and method in ("dyex", "eyex"):
-        raise OptionError(f"method {shown(method)} has no meaning for regressors of steps; use 'dydx' or 'eydx'.")
+        raise OptionError(f"method {shown(method)} is not defined for discrete changes; use 'dydx' or 'eydx'.")
     if (dummy or count) and at in ("median", "zero"):
-        raise OptionError(f"at={shown(at)} does not go with dummy or count; use 'overall' or 'mean'.")
+        raise OptionError(f"at={shown(at)} cannot be combined with dummy or count; use 'overall' or 'mean'.")
     exog = response.exog.to(torch.float64)
     varies = (exog != exog[0]).any(0)
     steps = _steps(exog, varies, dummy, count)
@@ -290,7 +265,7 @@ def marginal_effects(
     names = tuple(response.names[i] for i in chosen.tolist())
     if not names:
         raise EstimationError(
-            "No regressor varies, so there is no marginal effect; effects of a constant are not defined."
+            "No regressor varies, so there are no marginal effects; the effect of a constant is not defined."
         )
 
     def effects(theta: Tensor, x: Tensor, shift: Tensor | None) -> Tensor:
@@ -307,8 +282,8 @@ def marginal_effects(
         bad = (~known).reshape(average.shape[1], -1).any(0)
         which = listed(name for name, lost in zip(names, bad.tolist(), strict=True) if lost)
         warnings.warn(
-            f"The data do not identify the effect of {which}: columns are collinear, so that it depends on how the coefficients were chosen, "
-            "and it has no standard error.",
+            f"The data do not identify the effect of {which}: columns are collinear, so it depends on how the coefficients were chosen, "
+            "and has no standard error.",
             CollinearityWarning,
             stacklevel=user_level(),
         )
@@ -327,7 +302,7 @@ def _effects(
     method: str,
     steps: Mapping[int, tuple[float | None, float | None]],
 ) -> Tensor:
-    """Return (b, p, J) each row's effects, differentiable with respect to theta."""
+    """Return (b, p, J) the effects in each row, differentiable with respect to theta."""
     leaf = x.detach().requires_grad_(True)
     value = mean(theta, leaf, offset)
     slopes = [torch.autograd.grad(column.sum(), leaf, create_graph=True)[0] for column in value.unbind(1)]
@@ -380,7 +355,7 @@ def _gradient(entry: Tensor, theta: Tensor) -> Tensor:
 
 
 def _steps(exog: Tensor, varies: Tensor, dummy: bool, count: bool) -> dict[int, tuple[float | None, float | None]]:
-    """Return the columns of differences: from 0 to 1 for dummies, from x - 1 to x + 1 for counts."""
+    """Return the columns that take differences: from 0 to 1 for dummies, from x - 1 to x + 1 for counts."""
     if not (dummy or count):
         return {}
     whole = (exog == exog.round()).all(0)
@@ -397,12 +372,12 @@ def _steps(exog: Tensor, varies: Tensor, dummy: bool, count: bool) -> dict[int, 
 def _points(
     response: Response, exog: Tensor, varies: Tensor, at: str, atexog: Any
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return the rows at which effects are taken, with their offset and counts."""
+    """Return the rows at which effects are computed, with their offset and counts."""
     exog = _replaced(exog, response.names, atexog)
     offset, counts = response.offset, response.counts
     if len(exog) != len(response.exog) and (offset is not None or counts is not None):
         raise DataError(
-            f"atexog has {len(exog)} rows and the data {len(response.exog)}, whose offset or freq_weights belong to theirs; pass "
+            f"atexog has {len(exog)} rows, but the offset or freq_weights belong to the {len(response.exog)} rows of the data; pass "
             "as many rows, or a dict of columns."
         )
     if at in ("overall", "all"):
@@ -418,7 +393,7 @@ def _points(
 
 
 def _repeated_rows(exog: Tensor, offset: Tensor | None, counts: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Write rows out as often as they occur, which their mean and median need."""
+    """Repeat rows as often as they occur, as their mean and median require."""
     if counts is None:
         return exog, offset
     often = counts.long()
@@ -438,7 +413,7 @@ def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
         for key, value in atexog.items():
             if key not in names and not (isinstance(key, Integral) and 0 <= int(key) < len(names)):
                 raise OptionError(
-                    f"atexog names the column {shown(key)}, which is not there; the columns are {listed(names)}."
+                    f"atexog has the column {shown(key)}, which does not exist; the columns are {listed(names)}."
                 )
             column = to_tensor(value, exog)
             if column.ndim > 0 and column.shape != exog.shape[:1]:
@@ -448,16 +423,16 @@ def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
             exog[:, names.index(key) if key in names else int(key)] = column
         _check_numbers(exog)
         return exog
-    given = to_tensor(atexog, exog)
-    _check_numbers(given)
-    given = given[None] if given.ndim == 1 else given
-    if given.ndim != 2 or not len(given):
-        raise DataError(f"atexog has shape {tuple(given.shape)}; pass one row of regressors, or several.")
-    if given.shape[1] != exog.shape[1]:
-        raise DataError(f"atexog has {given.shape[1]} columns and the model {exog.shape[1]}; pass as many.")
-    return given
+    rows = to_tensor(atexog, exog)
+    _check_numbers(rows)
+    rows = rows[None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or not len(rows):
+        raise DataError(f"atexog has shape {tuple(rows.shape)}; pass one row of regressors, or several.")
+    if rows.shape[1] != exog.shape[1]:
+        raise DataError(f"atexog has {rows.shape[1]} columns, but the model has {exog.shape[1]}; pass as many.")
+    return rows
 
 
 def _single(values: Tensor) -> Tensor:
-    """Leave out the axis of outcomes where there is one."""
+    """Drop the axis of outcomes if there is only one."""
     return values[..., 0] if values.shape[-1] == 1 else values

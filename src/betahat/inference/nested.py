@@ -1,4 +1,4 @@
-"""Tests of a restricted model against a full one that contains it: F, likelihood ratio, Lagrange multiplier."""
+"""Tests of a restricted model against a full model that nests it: F, likelihood ratio, Lagrange multiplier."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from betahat.fits.fit import Fit
 from betahat.inference.distribution import chi2_tail, f_tail
 from betahat.inference.likelihood import log_likelihood
 
-# The residuals of the full model are orthogonal to the regressors of any model in it; rounding leaves
-# cosines below 1e-8 for a fit with eight correct digits, and 1e-6 is no accident.
+# The residuals of the full model are orthogonal to the regressors of any model nested in it; for a fit with eight correct
+# digits, rounding leaves cosines below 1e-8.
 _ORTHOGONAL = 1e-6
-# Residuals below 1e-10 of endog are rounding error, whose direction means nothing.
+# Residuals below 1e-10 of endog are rounding errors, whose direction is meaningless.
 _EXACT = 1e-20
-# A sum of products has no digit of what is below 1e-16 of its terms, and so of a standard deviation below 1e-8.
+# Sums of products lose variances below 1e-16 of their terms, and so standard deviations below 1e-8.
 _STILL = 1e-7
 
 
@@ -43,15 +43,7 @@ class Comparison(NamedTuple):
 
 
 def compare_f(full: Fit, restricted: Fit, *, robust: bool) -> Comparison:
-    """F test of nested least squares fits by their residual sums of squares; assumes homoskedasticity.
-
-    Parameters
-    ----------
-    full, restricted : Fit
-        The models.
-    robust : bool
-        Whether a covariance in use is robust, which the test does not respect: it warns.
-    """
+    """F test of nested least squares fits by their sums of squared residuals, which assumes homoskedasticity and warns if either is `robust`."""
     _check_nested(full, restricted)
     _warn_if(robust, "F")
     df_diff = restricted.df_resid - full.df_resid
@@ -60,7 +52,7 @@ def compare_f(full: Fit, restricted: Fit, *, robust: bool) -> Comparison:
 
 
 def compare_lr(full: Fit, restricted: Fit, *, robust: bool) -> Comparison:
-    """Likelihood-ratio test of nested fits; assumes homoskedasticity. Parameters as in `compare_f`."""
+    """Likelihood-ratio test of nested fits, which assumes homoskedasticity and warns if either is `robust`."""
     _check_nested(full, restricted)
     _warn_if(robust, "likelihood-ratio")
     statistic = 2.0 * (log_likelihood(full) - log_likelihood(restricted))
@@ -69,18 +61,10 @@ def compare_lr(full: Fit, restricted: Fit, *, robust: bool) -> Comparison:
 
 
 def compare_lm(full: Fit, restricted: Fit, *, robust: bool, demean: bool, use_lr: bool) -> Comparison:
-    """Lagrange-multiplier test of nested fits: n s' S^-1 s, s the mean score of the full model.
+    """Lagrange-multiplier test of nested fits: n s' S^-1 s, s the mean of the full model's regressors times the restricted residuals.
 
-    Parameters
-    ----------
-    full, restricted : Fit
-        The models; s takes the regressors of the full and the residuals of the restricted one.
-    robust : bool
-        S from the scores, (sum s s') / n; otherwise sigma^2 X'WX / n with the restricted sigma^2.
-    demean : bool
-        Take the scores' mean off before S; robust only.
-    use_lr : bool
-        Take S from the full model's residuals; robust only.
+    S is (sum s s') / n if `robust`, otherwise sigma^2 X'WX / n with the restricted sigma^2. If robust, `demean` centres the scores in S, and
+    `use_lr` takes S from the residuals of the full model.
     """
     _check_nested(full, restricted)
     nobs = full.nobs
@@ -95,7 +79,8 @@ def compare_lm(full: Fit, restricted: Fit, *, robust: bool, demean: bool, use_lr
     lower, failed = torch.linalg.cholesky_ex(spread)
     if bool(failed) or bool(lower.diagonal().min() <= _STILL * lower.diagonal().max()):
         raise EstimationError(
-            "The scores' variance is singular, as where a row alone fixes a coefficient, so that there is no test by it; use wald_test."
+            "The variance of the scores is singular, perhaps because a row determines a coefficient on its own, so the test is not defined; use "
+            "wald_test."
         )
     turned = torch.linalg.solve_triangular(lower, mean[:, None], upper=False)[:, 0]
     statistic = float(nobs * (turned @ turned))
@@ -108,7 +93,7 @@ def _residuals(fit: Fit) -> Tensor:
 
 
 def _score_sums(full: Fit, residual: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sums of s and of s s' over the rows, s = Z'x times `residual`, Z as all columns may be collinear."""
+    """Return the sums over rows of s and s s', s = x times `residual` in Z's coordinates, as the columns may be collinear."""
     rows = full.design.regressors.replaced({"residual": residual})
     summed, products = fold(rows, lambda b: (cross(b["exog"], b["residual"]), gram(b["exog"], b["residual"])))
     return full.root.mT @ summed, full.root.mT @ products @ full.root
@@ -117,20 +102,20 @@ def _score_sums(full: Fit, residual: Tensor) -> tuple[Tensor, Tensor]:
 def _check_nested(full: Fit, restricted: Fit) -> None:
     if full.nobs != restricted.nobs:
         raise DataError(
-            f"The models are fitted on {full.nobs} and {restricted.nobs} rows, and the test needs the same rows; "
+            f"The models are fitted on {full.nobs} and {restricted.nobs} rows, but the test needs the same rows; "
             "fit both on the rows that the larger model can use."
         )
     if restricted.df_resid <= full.df_resid:
         raise DataError(
-            f"The restricted model has {restricted.rank} coefficients and this one {full.rank}, so it is not nested "
-            "in it; call the test on the larger model's results and pass the smaller one."
+            f"The restricted model has {restricted.rank} coefficients and this one has {full.rank}, so it is not nested "
+            "in it; call the test on the results of the larger model and pass the smaller one."
         )
     if not torch.equal(full.design.endog, restricted.design.endog.to(full.design.endog)):
         raise DataError(
             "The models have different dependent variables, so they are not nested; fit both to the same endog."
         )
     if not _same(full.design.weights, restricted.design.weights):
-        raise DataError("The models have different weights, so they are not nested; fit both with the same ones.")
+        raise DataError("The models have different weights, so they are not nested; fit both with the same weights.")
     if not _spans(full, restricted.design.regressors):
         raise DataError(
             "The restricted model has regressors that the full one cannot reproduce, so it is not nested in it; "
@@ -157,7 +142,7 @@ def _spans(full: Fit, regressors: Source) -> bool:
 def _warn_if(robust: bool, test: str) -> None:
     if robust:
         warnings.warn(
-            f"The {test} test compares sums of squares and assumes homoskedastic errors, though a covariance here is "
+            f"The {test} test compares sums of squares and assumes homoskedastic errors, although a covariance here is "
             "robust; wald_test uses the robust covariance.",
             RobustTestWarning,
             stacklevel=user_level(),

@@ -31,9 +31,9 @@ class Prediction:
     Attributes
     ----------
     means, errors : Tensor
-        (m,) x'b and the root of x'V x.
+        (m,) x'b and the square root of x'V x.
     noise : Tensor
-        () or (m,) the variance of a new observation about its mean.
+        () or (m,) the variance of a new observation around its mean.
     df : float or None
         Degrees of freedom; None is the normal distribution.
     container : Container
@@ -66,7 +66,7 @@ class Prediction:
 
     @property
     def var_resid(self) -> Any:
-        """(m,) the variance of a new observation about its mean; () where it is the same for all."""
+        """(m,) the variance of a new observation around its mean, or a number if it is the same for all."""
         return float(self.noise) if self.noise.ndim == 0 else self.container.plain(self.noise)
 
     @property
@@ -85,14 +85,14 @@ class Prediction:
         return self.container.plain(self._errors_of(True))
 
     def conf_int(self, obs: bool = False, alpha: float = 0.05) -> Any:
-        """Return (m, 2) intervals of the mean, or with `obs` of a new observation.
+        """Return (m, 2) intervals for the mean or, with `obs`, for a new observation.
 
         Parameters
         ----------
         obs : bool
-            Of a new observation instead of the mean.
+            Whether intervals are for a new observation instead of the mean.
         alpha : float
-            The share outside.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -108,12 +108,12 @@ class Prediction:
         return self.container.plain(self._bounds(obs, alpha))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return mean, its standard error, and both intervals, one row for each prediction.
+        """Return the mean, its standard error, and both intervals, one row for each prediction.
 
         Parameters
         ----------
         alpha : float
-            The share outside of the intervals.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -161,27 +161,7 @@ def predict(
     labels: Any,
     known: Tensor | None = None,
 ) -> Prediction:
-    """Predict at (m, k) regressors.
-
-    Parameters
-    ----------
-    exog : Tensor
-        (m, k).
-    params, variances : Tensor, Variances
-        (k,) b and V.
-    noise : Tensor
-        () the variance of an observation of weight one.
-    weights : Tensor or None
-        (m,) the weights of the new observations.
-    df : float or None
-        Degrees of freedom.
-    container : Container
-        How arrays are handed out.
-    labels : sequence or None
-        (m,) the labels of the rows.
-    known : Tensor or None
-        (m,) whether the data identify the prediction; it has no variance otherwise.
-    """
+    """Predict at (m, k) regressors; `noise` is () the variance of an observation with weight one, `known` (m,) whether a prediction is identified."""
     means = predict_mean(exog, params)
     errors = gather(Held({"x": exog}), lambda block: variances.errors(block["x"]))
     errors = errors if known is None else torch.where(known, errors, torch.nan)
@@ -190,8 +170,8 @@ def predict(
 
 
 def check_width(exog: Tensor, width: int) -> None:
-    """Refuse regressors with another number of columns than the model has."""
+    """Refuse regressors whose number of columns is not that of the model."""
     if exog.shape[1] != width:
         raise DataError(
-            f"The new data have {exog.shape[1]} columns and the model {width}; pass the same columns in the same order, the constant included."
+            f"The new data have {exog.shape[1]} columns, but the model has {width}; pass the same columns in the same order, including the constant."
         )

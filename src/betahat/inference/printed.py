@@ -1,4 +1,4 @@
-"""statsmodels' summaries, which print a user's texts as they are: names may come from somebody else's file."""
+"""statsmodels' summaries, made safe: statsmodels does not escape names, which may come from somebody else's file."""
 
 from __future__ import annotations
 
@@ -18,33 +18,18 @@ Change = Callable[[str], str]
 
 
 class PrintedTable(SimpleTable):  # type: ignore[misc]
-    """A table of statsmodels', in whose HTML and LaTeX names are no tags and no commands."""
+    """A table of statsmodels' that escapes names in HTML and LaTeX."""
 
     def as_text(self, **fmt_dict: Any) -> str:
-        """Return the table as text.
-
-        Returns
-        -------
-        str
-        """
+        """Return the table as text."""
         return str(SimpleTable.as_text(_changed(self, printable), **fmt_dict))
 
     def as_html(self, **fmt_dict: Any) -> str:
-        """Return the table as HTML.
-
-        Returns
-        -------
-        str
-        """
+        """Return the table as HTML."""
         return str(SimpleTable.as_html(_changed(self, _html), **fmt_dict))
 
     def as_latex_tabular(self, center: bool = True, **fmt_dict: Any) -> str:
-        """Return the table as a tabular of LaTeX.
-
-        Returns
-        -------
-        str
-        """
+        """Return the table as a LaTeX tabular."""
         return str(SimpleTable.as_latex_tabular(_changed(self, _latex), center, **fmt_dict))
 
 
@@ -62,34 +47,19 @@ class Summary(summary.Summary):  # type: ignore[misc]
         self.tables[-1] = printed(self.tables[-1])
 
     def as_text(self) -> str:
-        """Return the tables as text.
-
-        Returns
-        -------
-        str
-        """
+        """Return the tables as text."""
         return str(summary.Summary.as_text(self._with_notes(printable_lines)))
 
     def as_html(self) -> str:
-        """Return the tables as HTML.
-
-        Returns
-        -------
-        str
-        """
+        """Return the tables as HTML."""
         return str(summary.Summary.as_html(self._with_notes(_html_lines)))
 
     def as_latex(self) -> str:
-        """Return the tables as LaTeX.
-
-        Returns
-        -------
-        str
-        """
+        """Return the tables as LaTeX."""
         return str(summary.Summary.as_latex(self._with_notes(_latex_text)))
 
     def _with_notes(self, change: Change) -> summary.Summary:
-        """Return a summary of the same tables with changed notes."""
+        """Return a summary with the same tables and converted notes."""
         safe = summary.Summary()
         safe.tables = self.tables
         safe.extra_txt = None if self.extra_txt is None else change(self.extra_txt)
@@ -100,45 +70,20 @@ class SecondSummary(summary2.Summary):  # type: ignore[misc]
     """statsmodels' second summary."""
 
     def as_text(self) -> str:
-        """Return the tables as text.
-
-        Returns
-        -------
-        str
-        """
+        """Return the tables as text."""
         return str(summary2.Summary.as_text(self._changed(printable, printable)))
 
     def as_html(self) -> str:
-        """Return the tables as HTML.
-
-        Returns
-        -------
-        str
-        """
+        """Return the tables as HTML."""
         return str(summary2.Summary.as_html(self._changed(_html, _html_lines)))
 
     def as_latex(self, label: str = "") -> str:
-        r"""Return a table of LaTeX.
-
-        Parameters
-        ----------
-        label : str
-            What ``\ref`` takes.
-
-        Returns
-        -------
-        str
-
-        Raises
-        ------
-        OptionError
-            A label that LaTeX would refuse.
-        """
+        r"""Return the table as LaTeX; `label` is for ``\ref``."""
         check_label(label or None)
         return str(summary2.Summary.as_latex(self._changed(_latex, _latex_text), label))
 
     def _changed(self, change: Change, notes: Change) -> summary2.Summary:
-        """Return a summary whose texts are changed."""
+        """Return a summary whose strings are converted."""
         safe = summary2.Summary()
         safe.settings, safe._merge_latex = self.settings, self._merge_latex
         safe.title = None if self.title is None else notes(printable(self.title))
@@ -152,7 +97,7 @@ class SecondSummary(summary2.Summary):  # type: ignore[misc]
 
 
 def printed(table: SimpleTable) -> PrintedTable:
-    """Return a table of statsmodels' that escapes what it prints."""
+    """Return a copy of a statsmodels table that escapes what it prints."""
     safe: PrintedTable = deepcopy(table)
     safe.__class__ = PrintedTable
     return safe
@@ -167,7 +112,7 @@ def check_label(label: object) -> None:
 
 
 def _changed(table: SimpleTable, change: Change) -> SimpleTable:
-    """Return the table with changed texts, or itself where none changes."""
+    """Return the table with converted strings, or the table itself if none changes."""
     of_any = _of_any(change)
     title = of_any(table.title)
     if title == table.title and all(of_any(cell.data) == cell.data for row in table for cell in row):
@@ -175,7 +120,7 @@ def _changed(table: SimpleTable, change: Change) -> SimpleTable:
     safe = deepcopy(table)
     safe.title = title
     for row in safe:
-        row.table._colwidths = {}  # which are those of the texts before
+        row.table._colwidths = {}  # the cached widths are those of the old strings
         for cell in row:
             cell.data = of_any(cell.data)
     safe._colwidths = {}
@@ -191,11 +136,11 @@ def _html(text: str) -> str:
 
 
 def _html_lines(text: str) -> str:
-    """Escape what begins a tag or a character; statsmodels' own "P>|t|" stays, byte for byte."""
+    """Escape what begins a tag or an entity; statsmodels' own "P>|t|" stays unchanged, byte for byte."""
     return printable_lines(text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-# What statsmodels leaves to LaTeX of a cell; # $ % & > _ | it escapes itself, so that none of them may stand here.
+# The characters of a cell that statsmodels does not escape; it escapes # $ % & > _ | itself, so these must not be added here.
 _COMMANDS: dict[str, str | int | None] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -213,11 +158,11 @@ _ALL: dict[str, str | int | None] = {
 
 
 def _latex(text: str) -> str:
-    r"""Escape a cell; a bracket at its beginning would be an option of the \\ before it, unless it is that of an interval's head."""
+    r"""Escape a cell; a leading bracket would be read as an option of the preceding \\, except in the head of an interval."""
     escaped = printable(text).translate(str.maketrans(_COMMANDS))
     return escaped if re.match(r"\[[\d.]*$|(?!\s*\[)", escaped) else escaped.replace("[", "{[}", 1)
 
 
 def _latex_text(text: str) -> str:
-    """Escape a title or notes, of which statsmodels escapes nothing."""
+    """Escape a title or notes, in which statsmodels escapes nothing."""
     return printable_lines(text).translate(str.maketrans(_ALL))

@@ -1,4 +1,4 @@
-"""Intervals, bands and p-values from replicates of an estimate."""
+"""Intervals, bands and p-values from bootstrap replicates of an estimate."""
 
 from __future__ import annotations
 
@@ -23,56 +23,33 @@ Tail = Literal["symmetric", "equal"]
 @hands_out_copies
 @dataclass(frozen=True, eq=False)
 class Replicated:
-    """An estimate of m numbers and its replicates.
+    """An estimate of m numbers and its bootstrap replicates."""
 
-    Attributes
-    ----------
-    estimates, errors : Tensor
-        (m,) g(b) and its standard errors, the standard deviations of the replicates.
-    draws : Tensor
-        (R, m) g(b*).
-    variances : callable
-        () -> (m,) the variance of g(b) that the sample has by itself, and (R, m) those of the replicates.
-    acceleration : callable
-        () -> (m,).
-    df : float, Tensor or None
-        Degrees of freedom of "normal"; None is the normal distribution.
-    """
-
-    estimates: Tensor
-    errors: Tensor
-    draws: Tensor
-    variances: Callable[[], tuple[Tensor, Tensor]]
-    acceleration: Callable[[], Tensor]
-    df: Df = None
+    estimates: Tensor  # (m,) g(b)
+    errors: Tensor  # (m,) standard errors, the standard deviations of the replicates
+    draws: Tensor  # (R, m) g(b*)
+    variances: Callable[
+        [], tuple[Tensor, Tensor]
+    ]  # () -> (m,) the variance of g(b) in the sample, (R, m) in the replicates
+    acceleration: Callable[[], Tensor]  # () -> (m,)
+    df: Df = None  # of "normal"; None is the normal distribution
 
     def interval(self, method: Method, alpha: float) -> Tensor:
-        """Return (m, 2) intervals of coverage 1 - alpha, those of "sup-t" all at once; letter case does not matter.
+        """Return (m, 2) intervals of coverage 1 - alpha, which "sup-t" has jointly; the case of letters does not matter.
 
-        Raises
-        ------
-        OptionError, EstimationError
-            An unknown method, or one that these replicates have not.
-
-        References
-        ----------
         Davison and Hinkley (1997), Bootstrap Methods and their Application, chapter 5; R: ``boot::boot.ci``. BCa: Efron (1987), JASA 82.
         sup-t: Montiel Olea and Plagborg-Møller (2019), J. Appl. Econometrics 34(1).
         """
-        known = str(method).lower().replace("studentised", "studentized")
-        if not is_one_of(known, _INTERVALS):
+        name = str(method).lower().replace("studentised", "studentized")
+        if not is_one_of(name, _INTERVALS):
             raise OptionError(f"method is {shown(method)}; use one of {listed(_INTERVALS)}.")
-        quantile(alpha, None)  # which checks alpha
-        return _INTERVALS[known](self, alpha)
+        quantile(alpha, None)  # checks alpha
+        return _INTERVALS[name](self, alpha)
 
     def pvalues(self, values: Tensor, tail: Tail = "symmetric") -> Tensor:
-        """Return (m,) p-values of g = q: the share, the sample among them, of replicates as far from g(b) as q is.
+        """Return (m,) p-values of g = q: the share of replicates, counting the sample, that are as far from g(b) as q is.
 
-        "symmetric" counts distances of either sign; "equal" is twice the smaller of the two tails.
-
-        References
-        ----------
-        Davison and Hinkley (1997), section 4.4.
+        "symmetric" counts distances of either sign, "equal" is twice the smaller tail. Davison and Hinkley (1997), section 4.4.
         """
         if not is_one_of(tail, get_args(Tail)):
             raise OptionError(f"tail is {shown(tail)}; use one of {listed(get_args(Tail))}.")
@@ -85,22 +62,20 @@ class Replicated:
 
 
 def no_replicates(what: str) -> str:
-    """Return the sentence for what only a bootstrap has."""
-    return f"{what} needs replicates, and this covariance has none; take a bootstrap first, res.with_cov(bh.Bootstrap(999, seed=1))."
+    """Return the sentence for what only bootstraps have."""
+    return f"{what} needs bootstrap replicates, but this covariance has none; use a bootstrap, res.with_cov(bh.Bootstrap(999, seed=1))."
 
 
 def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
-    """Return (m,) quantiles of (R, m) draws at (m,) shares p: the order statistic (R + 1) p, between two on the normal scale.
+    """Return (m,) quantiles of (R, m) draws at (m,) shares p: the order statistic (R + 1) p, interpolated on the normal scale.
 
-    References
-    ----------
     Davison and Hinkley (1997), equation 5.8; R: ``boot:::norm.inter``.
     """
     ordered, reps = draws.sort(0).values, len(draws)
     place = (reps + 1.0) * shares
     if bool(((place < 1.0 - _WHOLE) | (place > reps + _WHOLE)).any()):
         warnings.warn(
-            f"An interval ends beyond the last of {reps} replicates, and is cut off there; take more reps, or a larger alpha.",
+            f"An interval ends beyond the last of {reps} replicates and is cut off there; use more reps, or a larger alpha.",
             BootstrapWarning,
             stacklevel=user_level(),
         )
@@ -114,7 +89,7 @@ def quantiles(draws: Tensor, shares: Tensor) -> Tensor:
     return torch.where(between & (above > below), low + inner * (high - low), low)
 
 
-# (R + 1) p is a whole number but for rounding.
+# (R + 1) p counts as a whole number within rounding error.
 _WHOLE = 1e-9
 
 
@@ -158,7 +133,7 @@ def _bca(of: Replicated, alpha: float) -> Tensor:
     below = (of.draws < of.estimates).to(torch.float64).mean(0)
     if bool(((below == 0) | (below == 1)).any()):
         raise EstimationError(
-            "All replicates lie on one side of the estimate, so that the bias correction of method='bca' is not finite; use 'basic' or "
+            "All replicates are on the same side of the estimate, so the bias correction of method='bca' is not finite; use 'basic' or "
             "'studentized', or more reps."
         )
     bias, acceleration = torch.special.ndtri(below), of.acceleration()
@@ -172,7 +147,7 @@ def _sup_t(of: Replicated, alpha: float) -> Tensor:
     rank = min(math.ceil((len(largest) + 1) * (1.0 - alpha)), len(largest))
     critical = largest.sort().values[rank - 1]
     band, within = _around(of, critical), of.draws[largest <= critical]
-    # The draw at the edge defines the band, and b + c s may be rounded to either side of it.
+    # The draw at the edge defines the band, but b + c s may be rounded to either side of it.
     return torch.stack([torch.minimum(band[:, 0], within.amin(0)), torch.maximum(band[:, 1], within.amax(0))], 1)
 
 

@@ -137,13 +137,13 @@ class ResponsePrediction:
     values, errors : Tensor
         (m,).
     bounds_of : callable
-        alpha -> (m, 2) intervals: those of the linear index, transformed, where the mean is a function of it.
+        alpha -> (m, 2) intervals: for a mean, those of the linear index, transformed.
     container : Container
         How arrays are handed out.
     labels : sequence or None
-        (m,) the rows' labels.
+        (m,) the labels of the rows.
     name : str
-        What the frame calls the values.
+        The name of the values in the frame.
     """
 
     values: Tensor
@@ -169,7 +169,7 @@ class ResponsePrediction:
         Parameters
         ----------
         alpha : float
-            The share outside.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -189,7 +189,7 @@ class ResponsePrediction:
         Parameters
         ----------
         alpha : float
-            The share outside of the intervals.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The score test, or Lagrange multiplier test: restrictions and omitted variables from the fit without them."""
+"""The score (Lagrange multiplier) test of restrictions and of omitted variables, from the restricted fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from betahat.inference.distribution import chi2_tail, two_sided
 
 Hypothesis = Literal["joint", "separate"]
 
-# Sums of products lose half of sixteen digits; a column nearer than this to the span of the others is in it.
+# Sums of products lose half of sixteen digits; a column closer than this to the span of the others counts as collinear.
 _SINGULAR = 1e-7
 
 
@@ -65,27 +65,9 @@ def score_test(
     hypothesis: Hypothesis,
     robust: bool,
 ) -> ScoreTest:
-    """Test that coefficients that are zero, or restricted, need not be: s'A^-1 s, or robust with the scores' own variance.
+    """Test restricted coefficients, or zeros for (n, p) `extra` variables: s'A^-1 s, or, if robust, with the variance of the scores.
 
-    Parameters
-    ----------
-    fit : Fit
-        Of a model of regressors, without a penalty.
-    extra : Tensor or None
-        (n, p) variables that were left out; None where `params` are restricted ones of this model.
-    params : Tensor
-        (k,) the restricted estimates.
-    restrictions : Tensor or None
-        (J, k) R, which the robust test without `extra` needs.
-    count : int or None
-        J, where there is no `extra`.
-    hypothesis : {"joint", "separate"}
-        One test, or one for each parameter.
-    robust : bool
-        Whether the scores' variance is their own, or the information.
-
-    References
-    ----------
+    `params` are (k,) the restricted estimates; the robust test without `extra` needs `restrictions`, (J, k) R; without `extra`, `count` is J.
     Boos (1992), On generalized score tests, Am. Stat. 46(4).
     """
     problem = Problem(fit.objective, fit.design)
@@ -99,19 +81,19 @@ def score_test(
         return ScoreTest(to_numpy(statistic), to_numpy(two_sided(statistic, None)), "norm")
     if count is None:
         raise OptionError(
-            "k_constraints is None; pass how many restrictions params_constrained satisfies, or exog_extra."
+            "k_constraints is None; pass the number of restrictions that params_constrained satisfies, or exog_extra."
         )
     scale = information.diagonal().sqrt()
     lower, failed = torch.linalg.cholesky_ex(information / scale / scale[:, None])
     if bool(failed) or not bool(lower.diagonal().min() > _SINGULAR):
-        raise EstimationError("The information is singular with these variables; leave out those that are collinear.")
+        raise EstimationError("The information is singular with these variables; omit those that are collinear.")
     lower = scale[:, None] * lower
     step = torch.cholesky_solve(score[:, None], lower)
     if not robust:
         value = float(score @ step[:, 0])
         return ScoreTest(value, chi2_tail(value, count), "chi2", count)
     if restrictions is None:
-        raise OptionError("cov_type 'HC0' needs the restrictions; pass r_matrix, a row for each, or exog_extra.")
+        raise OptionError("cov_type 'HC0' needs the restrictions; pass r_matrix, one row for each, or exog_extra.")
     scores, counts, nobs = scores_at(problem, params), fit.sample.counts, float(fit.nobs)
     centred = scores - times(scores, counts).sum(0) / nobs
     spread = nobs / (nobs - 1.0) * centred.mT @ times(centred, counts)

@@ -1,4 +1,4 @@
-"""Variances of linear functions of the coefficients under one covariance, which need not be positive semi-definite nor of full rank."""
+"""Variances of linear functions of the coefficients, under a covariance that may be indefinite or singular."""
 
 from __future__ import annotations
 
@@ -11,34 +11,22 @@ from torch import Tensor
 from betahat.solvers.lengths import lengths, sizes_of
 from betahat.solvers.roots import square_root
 
-# What a matrix of doubles says of a variance is lost below 1e-16 of the terms that cancel in it, and of its root below 1e-8.
+# A matrix of doubles loses variances below 1e-16 of the terms that cancel in them, and their square roots below 1e-8.
 _CANCELLED = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Variances:
-    """R V R' of linear functions R b, V = Z C Z'.
+    """The variances R V R' of linear functions R b, with V = Z C Z'."""
 
-    Attributes
-    ----------
-    root : Tensor
-        (k, r) Z.
-    core : Tensor or None
-        (r, r) C, or () a multiple of the identity; None where it is not known.
-    matrix : Tensor
-        (k, k) V.
-    rounding : Tensor or None
-        (r, r) B: a function whose variance t'C t is below t'B t, t = Z'R, has none.
-    """
-
-    root: Tensor
-    core: Tensor | None
-    matrix: Tensor
-    rounding: Tensor | None = None
+    root: Tensor  # (k, r) Z
+    core: Tensor | None  # (r, r) C, or () a multiple of the identity; None if unknown
+    matrix: Tensor  # (k, k) V
+    rounding: Tensor | None = None  # (r, r) B: functions with t'C t below t'B t, where t = Z'R', have no variance
 
     @cached_property
     def factor(self) -> Tensor | None:
-        """(k, q) F with F F' = V, through which collinear coefficients keep their digits; None of an indefinite V."""
+        """(k, q) F with F F' = V, with which collinear coefficients keep their digits; None if V is indefinite."""
         if self.core is None:
             return square_root(self.matrix)
         if self.core.ndim == 0:
@@ -48,7 +36,7 @@ class Variances:
 
     @cached_property
     def errors_of_coefficients(self) -> Tensor:
-        """(k,) the standard errors of the coefficients; NaN of those that have none."""
+        """(k,) the standard errors of the coefficients, NaN for those without a variance."""
         found = self.matrix.diagonal()
         if self.rounding is not None:
             floor = ((self.root @ self.rounding) * self.root).sum(1).clamp_min(0.0)
@@ -56,7 +44,7 @@ class Variances:
         return found.sqrt()
 
     def errors(self, rows: Tensor) -> Tensor:
-        """Return (J,) standard errors of (J, k) functions; NaN of those that have none."""
+        """Return (J,) the standard errors of (J, k) functions, NaN for those without a variance."""
         if self.factor is not None and self.core is not None and self.rounding is None:
             return lengths(rows @ self.factor)
         sizes = sizes_of(rows)
@@ -73,20 +61,20 @@ class Variances:
         return torch.where(none | none[:, None], torch.nan, found)
 
     def half(self, rows: Tensor) -> Tensor | None:
-        """Return (J, q) H with H H' = R V R'; None where that is indefinite."""
+        """Return (J, q) H with H H' = R V R', or None if that is indefinite."""
         if self.factor is not None:
             return rows @ self.factor
         return square_root(self._product(rows, rows @ self.root), self.noise(rows))
 
     def noise(self, rows: Tensor) -> Tensor:
-        """Return (J, J) what is rounding in R V R'."""
+        """Return (J, J) the rounding error in R V R'."""
         if self.rounding is not None:
             turned = rows @ self.root
             return turned @ self.rounding @ turned.mT
         return torch.diag(self._floor(rows))
 
     def _plain(self, rows: Tensor) -> Tensor:
-        """(J,) variances without a factor; negative ones have no root."""
+        """Return (J,) variances without a factor; negative ones have no root."""
         turned = rows @ self.root
         return ((rows @ self.matrix) * rows).sum(1) if self.core is None else ((turned @ self.core) * turned).sum(1)
 
@@ -94,7 +82,7 @@ class Variances:
         return rows @ self.matrix @ rows.mT if self.core is None else turned @ self.core @ turned.mT
 
     def _floor(self, rows: Tensor) -> Tensor:
-        """(J,) what is rounding in the variances of functions."""
+        """Return (J,) the rounding errors in the variances of functions."""
         if self.rounding is not None:
             turned = rows @ self.root
             return ((turned @ self.rounding) * turned).sum(1)
@@ -104,5 +92,5 @@ class Variances:
 
 
 def over(gaps: Tensor, errors: Tensor) -> Tensor:
-    """Return gaps over their standard errors; NaN where the error is zero: what has no variance has no statistic."""
+    """Return gaps over their standard errors, NaN where the error is zero: without a variance there is no statistic."""
     return torch.where(errors > 0, gaps / errors, torch.nan)

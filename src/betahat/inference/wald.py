@@ -1,4 +1,4 @@
-"""Tests of linear restrictions R b = q: t, F and Wald."""
+"""Tests of linear restrictions R b = q: t, F and chi-squared."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TTest:
     container : Container
         How arrays are handed out.
     inverted : callable or None
-        alpha -> (J, 2) intervals of tests that are no t or z tests, whose p-values these are.
+        alpha -> (J, 2) intervals, if the p-values are those of tests other than t and z.
     """
 
     effects: Tensor
@@ -101,7 +101,7 @@ class TTest:
         Parameters
         ----------
         alpha : float
-            The share outside.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class TTest:
         xname : sequence of str, optional
             (J,) names of the restrictions.
         alpha : float
-            The share outside of the intervals.
+            Intervals have coverage 1 - alpha.
         title : str, optional
             The heading.
 
@@ -188,11 +188,11 @@ class WaldTest:
     df_num : float
         The number of independent restrictions.
     df_denom : float
-        Degrees of freedom of the denominator; for chi-squared the number of restrictions, as in statsmodels.
+        Degrees of freedom of the denominator; for chi-squared, the number of restrictions, as in statsmodels.
     distribution : {"F", "chi2"}
         The reference distribution.
     reason : str
-        Why there is no statistic, where it is NaN.
+        Why the statistic is NaN, if it is.
     """
 
     statistic: Any
@@ -225,12 +225,12 @@ class WaldTest:
 @hands_out_copies
 @dataclass(frozen=True, eq=False)
 class TermTests:
-    """Wald tests of a model's terms.
+    """Wald tests of the terms of a model.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        A row for each term: statistic, pvalue, df_constraint and, for F, df_denom.
+        One row for each term: statistic, pvalue, df_constraint and, for F, df_denom.
     distribution : {"F", "chi2"}
         The reference distribution.
     """
@@ -250,12 +250,12 @@ class TermTests:
 
     @property
     def df_constraints(self) -> np.ndarray:
-        """(T,) how many independent restrictions each term has."""
+        """(T,) the number of independent restrictions of each term."""
         return self.table["df_constraint"].to_numpy(copy=True)
 
     @property
     def df_denom(self) -> np.ndarray:
-        """(T,) degrees of freedom of F's denominator; infinite of chi-squared."""
+        """(T,) denominator degrees of freedom of F; infinite for chi-squared."""
         if "df_denom" not in self.table:
             return np.full(len(self.table), np.inf)
         return self.table["df_denom"].to_numpy(copy=True)
@@ -285,19 +285,7 @@ class TermTests:
 
 
 def t_test(params: Tensor, errors: Tensor, df: Df, matrix: Tensor, values: Tensor, container: Container) -> TTest:
-    """Test each restriction by itself: (R b - q)_j / sqrt((R V R')_jj).
-
-    Parameters
-    ----------
-    params, errors : Tensor
-        (k,) b and (J,) the standard errors of R b.
-    df : float or None
-        Degrees of freedom; None is the normal distribution.
-    matrix, values : Tensor
-        (J, k) R and (J,) q.
-    container : Container
-        How arrays are handed out.
-    """
+    """Test each restriction by itself: (R b - q)_j / sqrt((R V R')_jj), with (J, k) R, (J,) q and (J,) standard errors."""
     effects = matrix @ params
     statistics = over(effects - values, errors)
     return TTest(effects, errors, statistics, two_sided(statistics, df), df, container)
@@ -306,20 +294,9 @@ def t_test(params: Tensor, errors: Tensor, df: Df, matrix: Tensor, values: Tenso
 def wald_test(
     params: Tensor, variances: Variances, df_resid: float, matrix: Tensor, values: Tensor, use_f: bool
 ) -> WaldTest:
-    """Test the restrictions jointly: W = (R b - q)' (R V R')^-1 (R b - q), chi-squared; F = W / J.
+    """Test (J, k) and (J,) restrictions jointly: W = (R b - q)' (R V R')^-1 (R b - q), chi-squared, or F = W / J with df_resid.
 
-    Restrictions that repeat each other do not count in J. Where R V R' has a lower rank than they, there is no statistic.
-
-    Parameters
-    ----------
-    params, variances : Tensor, Variances
-        (k,) b and V.
-    df_resid : float
-        The denominator's degrees of freedom, of F.
-    matrix, values : Tensor
-        (J, k) R and (J,) q.
-    use_f : bool
-        F, or chi-squared.
+    Restrictions that repeat others do not count in J. If R V R' has a lower rank than the restrictions, there is no statistic.
     """
     sizes = sizes_of(matrix)
     matrix, values = matrix / sizes[:, None], values / sizes
@@ -330,13 +307,13 @@ def wald_test(
             count,
             df_resid,
             use_f,
-            "their covariance is not positive semi-definite, so that no joint test of them is defined",
+            "their covariance is not positive semi-definite, so no joint test of them is defined",
         )
     statistic, rank = quadratic(matrix @ params - values, half, variances.noise(matrix), count)
     if rank < count:
         why = (
-            f"their covariance has the rank {rank} only, so that {'no' if count == 1 else 'no joint'} test of them is defined; clusters allow "
-            "one restriction less than there are, and none on what a cluster alone fixes"
+            f"their covariance only has rank {rank}, so {'no' if count == 1 else 'no joint'} test of them is defined; G clusters allow "
+            "G - 1 restrictions, and none on what a single cluster determines"
         )
         return undefined(count, df_resid, use_f, why)
     if use_f:
@@ -346,23 +323,14 @@ def wald_test(
 
 
 def undefined(count: int, df_resid: float, use_f: bool, why: str) -> WaldTest:
-    """Return the test without a statistic of `count` restrictions, and why."""
+    """Return a test of `count` restrictions without a statistic, and why."""
     nothing, kind = float("nan"), "F" if use_f else "chi2"
     return WaldTest(nothing, nothing, float(count), df_resid if use_f else float(count), kind, why)
 
 
 def approximate_hotelling(test: WaldTest, eta: float) -> WaldTest:
-    """Turn F = W / J into the approximate Hotelling test: (eta - J + 1) / eta times F, of F(J, eta - J + 1).
+    """Turn F = W / J into the approximate Hotelling test: (eta - J + 1) / eta times F, with F(J, eta - J + 1), eta the df of the variance.
 
-    Parameters
-    ----------
-    test : WaldTest
-        F = W / J.
-    eta : float
-        The degrees of freedom of the variance.
-
-    References
-    ----------
     Pustejovsky and Tipton (2018), JBES 36(4).
     """
     left = eta - test.df_num + 1.0
@@ -373,32 +341,18 @@ def approximate_hotelling(test: WaldTest, eta: float) -> WaldTest:
 
 
 def quadratic(gap: Tensor, factor: Tensor, noise: Tensor, count: int) -> tuple[float, int]:
-    """Return gap' (F F')^- gap and the rank of F, (J, r), whose rows are scaled to unit length first.
+    """Return gap' (F F')^- gap and the rank of F, (J, r), whose rows are first scaled to unit length; `noise` is (J, J) the rounding error in F F'.
 
-    The form does not depend on the choice of the inverse as long as the gap lies in the range of F. Singular
-    values of F lose half the digits that eigenvalues of F F' do.
-
-    Parameters
-    ----------
-    gap, factor : Tensor
-        (J,) and (J, r).
-    noise : Tensor
-        (J, J) what is rounding in F F': a direction whose variance is below its own has none.
-    count : int
-        The rank of the restrictions.
-
-    Raises
-    ------
-    EstimationError
-        The gap does not lie in the range of F although that has their rank: no parameters satisfy all the restrictions.
+    The form does not depend on the choice of the inverse if the gap lies in the range of F. If it does not, although F has the rank `count` of
+    the restrictions, no parameters satisfy all of them: an error. Singular values of F lose half the digits that eigenvalues of F F' do.
     """
     scale = lengths(factor)
     scale = torch.where(scale > noise.diagonal().sqrt(), scale, torch.inf)
     left, values, _ = torch.linalg.svd(factor / scale[:, None], full_matrices=False)
-    drowned = ((left.mT @ (noise / scale / scale[:, None])) * left.mT).sum(1).sqrt()
-    held = (values > _SINGULAR * values[:1]) & (values > drowned)
-    rank = int(held.sum())
-    scaled, left = gap / scale, left[:, held]
+    floor = ((left.mT @ (noise / scale / scale[:, None])) * left.mT).sum(1).sqrt()
+    nonzero = (values > _SINGULAR * values[:1]) & (values > floor)
+    rank = int(nonzero.sum())
+    scaled, left = gap / scale, left[:, nonzero]
     inside = left.mT @ scaled
     if rank < count:
         return float("nan"), rank
@@ -406,10 +360,10 @@ def quadratic(gap: Tensor, factor: Tensor, noise: Tensor, count: int) -> tuple[f
     unmoved = gap[torch.isinf(scale)]
     if bool(outside > _CONTRADICTION * (1.0 + torch.linalg.vector_norm(scaled))) or bool((unmoved != 0).any()):
         raise EstimationError(
-            "The restrictions contradict each other, or one without any parameter in it is false, so no joint test of them is defined; "
-            "test fewer."
+            "The restrictions contradict each other, or one that involves no parameter is false, so no joint test of them is defined; "
+            "test fewer of them."
         )
-    parts = inside / values[held]
+    parts = inside / values[nonzero]
     return float(parts @ parts), rank
 
 

@@ -40,7 +40,7 @@ def levenberg_marquardt(problem: Problem, start: Tensor) -> tuple[Tensor, int]:
     here = _linearise(problem, start)
     if here is None:
         raise EstimationError(
-            "The output of the model or its derivatives are not finite at the starting parameters; pass others."
+            "The output of the model or its derivatives are not finite at the starting parameters; pass parameters at which they are."
         )
     scale = torch.linalg.vector_norm(here.triangle, dim=0)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))

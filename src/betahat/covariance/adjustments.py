@@ -26,7 +26,7 @@ _FEW_ROWS = 2
 _NUMBERS, _ROWS = 2**20, 16
 
 
-class Part(NamedTuple):
+class Adjustment(NamedTuple):
     """The adjustment K of b clusters; see `satterthwaite.Adjusted`.
 
     Attributes
@@ -47,7 +47,7 @@ class Part(NamedTuple):
     fixed: Tensor
 
 
-def half_adjusted(hats: Tensor, sums: Tensor) -> Part:
+def half_adjusted(hats: Tensor, sums: Tensor) -> Adjustment:
     """Return CR2 of (b, m, r) U and (b, r) U'e, whose whitened errors e have one variance: K = U L, L = (I - U'U)^(-1/2)."""
     grams = hats.mT @ hats
     spectrum, vectors = torch.linalg.eigh(grams)
@@ -56,7 +56,7 @@ def half_adjusted(hats: Tensor, sums: Tensor) -> Part:
     return _mapped(grams, sums, (vectors * inverse_root[:, None]) @ vectors.mT, ~held.all(1))
 
 
-def fully_adjusted(hats: Tensor, sums: Tensor) -> Part:
+def fully_adjusted(hats: Tensor, sums: Tensor) -> Adjustment:
     """Return CR3 of (b, m, r) U and (b, r) U'e: K = U L, L = (I - U'U)^-1, whose scores are the steps to the fits without each cluster."""
     grams = hats.mT @ hats
     inverse, fixed = _inverse(grams)
@@ -76,7 +76,7 @@ def steps_without(hats: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
     return scores, fixed
 
 
-def half_of_pairs(pairs: Tensor, middle: Tensor) -> Part:
+def half_of_pairs(pairs: Tensor, middle: Tensor) -> Adjustment:
     """Return CR2 of weighted least squares whose errors have one variance: K = (I + P C P')^(-1/2) W U, P = [U, W U].
 
     With P = Q R the root is that of I + R C R' in the columns of Q, and no product of P loses digits.
@@ -97,20 +97,20 @@ def half_of_pairs(pairs: Tensor, middle: Tensor) -> Part:
     held = spectrum > FIXED
     inverse = torch.where(held, spectrum, torch.inf).rsqrt()
     weights = (vectors * inverse[:, None]) @ (vectors.mT @ right[:, :, width:])
-    return Part((weights.mT @ errors)[:, :, 0], weights.mT @ weights, right.mT @ weights, ~held.all(1))
+    return Adjustment((weights.mT @ errors)[:, :, 0], weights.mT @ weights, right.mT @ weights, ~held.all(1))
 
 
-def full_of_pairs(pairs: Tensor) -> Part:
+def full_of_pairs(pairs: Tensor) -> Adjustment:
     """Return CR3 of (b, m, 2 r + 1) [P, e], as `half_of_pairs`: K = W U (I - U'W U)^-1."""
     width = pairs.shape[2] // 2
     products = pairs.mT @ pairs
     inverse, fixed = _inverse(products[:, :width, width:-1])
     reach = products[:, :-1, width:-1] @ inverse
     scores = (inverse.mT @ products[:, width:-1, -1:])[:, :, 0]
-    return Part(scores, inverse.mT @ reach[:, width:], reach, fixed)
+    return Adjustment(scores, inverse.mT @ reach[:, width:], reach, fixed)
 
 
-def half_of_rows(rows: Tensor) -> Part:
+def half_of_rows(rows: Tensor) -> Adjustment:
     """Return CR2 where the errors' variances f differ between rows: K = f B^(-1/2) U, B = f (I - U U') f.
 
     Parameters
@@ -139,13 +139,13 @@ def half_of_rows(rows: Tensor) -> Part:
     if bool(close.all()):
         return found
     other = _by_terms(hats[~close], errors[~close], spread[~close], grams[~close], free[~close])
-    joint = Part(*(part.new_empty(len(close), *part.shape[1:]) for part in found))
+    joint = Adjustment(*(part.new_empty(len(close), *part.shape[1:]) for part in found))
     for whole, some, rest in zip(joint, found, other, strict=True):
         whole[close], whole[~close] = some, rest
     return joint
 
 
-def _by_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Tensor) -> Part:
+def _by_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Tensor) -> Adjustment:
     """Return `half_of_rows` from the (b, m, m) B; `spectrum`, (b, r), is that of U'U, the directions that the cluster fixes being its ones."""
     scaled = spread[:, :, None] * hats
     values, vectors = torch.linalg.eigh(torch.diag_embed(spread.square()) - scaled @ scaled.mT)
@@ -154,16 +154,16 @@ def _by_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Ten
     inverse = inverse.masked_fill(torch.arange(inverse.shape[1], device=lost.device) < lost[:, None], 0.0)
     weights = spread[:, :, None] * ((vectors * inverse[:, None]) @ (vectors.mT @ hats))
     scores = (weights.mT @ errors[:, :, None])[:, :, 0]
-    return Part(scores, weights.mT @ weights, hats.mT @ weights, lost > 0)
+    return Adjustment(scores, weights.mT @ weights, hats.mT @ weights, lost > 0)
 
 
-def _in_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Tensor, vectors: Tensor) -> Part:
+def _in_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Tensor, vectors: Tensor) -> Adjustment:
     """Return `half_of_rows` of clusters that fix some direction, or nearly so, where U is already U V, V the (b, r, r) eigenvectors of U'U."""
     lost = spectrum > 1.0 - FIXED
     slack = torch.where(lost, 0.0, 1.0 - spectrum)
     least = torch.where(lost, 1.0, slack).amin(1)
     found = _by_terms(hats, errors, spread, torch.diag_embed(spectrum), least, slack, lost)
-    return Part(
+    return Adjustment(
         (vectors @ found.scores[:, :, None])[:, :, 0],
         vectors @ found.own @ vectors.mT,
         vectors @ found.reach @ vectors.mT,
@@ -179,7 +179,7 @@ def _by_terms(
     least: Tensor,
     slack: Tensor | None = None,
     lost: Tensor | None = None,
-) -> Part:
+) -> Adjustment:
     """Return `half_of_rows` by B^(-1/2) = sum of c (B + s)^-1, in which B + s is f^2 + s less r columns.
 
     By Woodbury's identity, with h = f / (f^2 + s) and S = I - U' f h U = (I - U'U) + U' s / (f^2 + s) U, no difference of which loses digits,
@@ -214,7 +214,7 @@ def _by_terms(
         reach += (solved - cross).sum(1)  # U' f h U S^-1 R = (I - S) S^-1 R
         scores += torch.einsum("bjrs,bjr->bs", solved, sums[:, None] - beside[:, : len(shifts)])
     if lost is None:
-        return Part(scores, grams + reach.mT @ reach, reach, torch.zeros_like(least, dtype=torch.bool))
+        return Adjustment(scores, grams + reach.mT @ reach, reach, torch.zeros_like(least, dtype=torch.bool))
     one, two = _weighted(hats, errors, spread, _inverses)[0].unbind(1)
     across = one.masked_fill(~lost[:, :, None], 0.0)
     both = lost[:, :, None] & lost[:, None]
@@ -223,7 +223,7 @@ def _by_terms(
     at_zero = (terms[1] / terms[0]).sum()
     reach = reach - at_zero * (grams @ null)
     scores = scores - at_zero * (null.mT @ sums[:, :, None])[:, :, 0]
-    return Part(scores, grams - across.mT @ null + reach.mT @ reach, reach, lost.any(1))
+    return Adjustment(scores, grams - across.mT @ null + reach.mT @ reach, reach, lost.any(1))
 
 
 def _shifted(shifts: Tensor, factors: Tensor, spread: Tensor) -> Tensor:
@@ -282,7 +282,7 @@ def _inverse_by_eigenvalues(grams: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * reciprocal[:, None]) @ vectors.mT, ~held.all(1)
 
 
-def _mapped(grams: Tensor, sums: Tensor, maps: Tensor, fixed: Tensor) -> Part:
+def _mapped(grams: Tensor, sums: Tensor, maps: Tensor, fixed: Tensor) -> Adjustment:
     """Return the adjustment K = U L of (b, r, r) maps L."""
     reach = grams @ maps
-    return Part((maps.mT @ sums[:, :, None])[:, :, 0], maps.mT @ reach, reach, fixed)
+    return Adjustment((maps.mT @ sums[:, :, None])[:, :, 0], maps.mT @ reach, reach, fixed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from betahat.covariance.told import Told
+from betahat.covariance.option_words import OptionWords
 from betahat.data.container import hands_out_copies, replaced
 from betahat.data.groups import Groups
 from betahat.data.kept import keep_labels
@@ -75,7 +75,7 @@ class Covariance:
     asked_t: bool | None = None
     own_df: float | Tensor | None = None
     own_small_sample: SmallSample | None = None
-    options: Told = ()
+    options: OptionWords = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
-from betahat.covariance.lags import lag_weights, with_lags
+from betahat.covariance.lags import lags_of, with_lags
 from betahat.covariance.panel_rows import Correction, check_options, factor_of, named_kernel, periods_of
 from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import refuse_counts
@@ -76,8 +76,10 @@ class DriscollKraay(Estimator):
         """Sum the lagged products of the periods' scores."""
         refuse_counts(fit, "Driscoll and Kraay's covariance")
         times = periods_of(fit, self.time)
-        weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, times.count)
-        core = factor_of(self.correction, times.count, fit) * lagged_products([influence_sums(fit, times)], weights)
-        note = f"Driscoll and Kraay Standard Errors are robust to cluster correlation (HAC-Groupsum){named_kernel(self.kernel, lags)}"
+        lags = lags_of(self.kernel, self.maxlags, self.bandwidth, times.count)
+        core = factor_of(self.correction, times.count, fit) * lagged_products(
+            [influence_sums(fit, times)], lags.weights
+        )
+        note = f"Driscoll and Kraay Standard Errors are robust to cluster correlation (HAC-Groupsum){named_kernel(self.kernel, lags.words)}"
         df = between([times.count]) if self.df_correction else None
-        return with_lags(of_core(fit, core, "hac-groupsum", note + penalised(fit), df_tests=df), self, weights)
+        return with_lags(of_core(fit, core, "hac-groupsum", note + penalised(fit), df_tests=df), self, lags)

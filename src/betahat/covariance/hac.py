@@ -12,7 +12,7 @@ from torch import Tensor
 from betahat.calculus.autodiff import value_and_gradient
 from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.kernels import KernelName, andrews, kernel_name, lagged_products, newey_west, prewhitened
-from betahat.covariance.lags import check_lags, default_lags, lag_weights, with_lags
+from betahat.covariance.lags import Lags, check_lags, default_lags, lags_of, with_lags
 from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import Series, refuse_counts, series_in_time
 from betahat.covariance.small_samples import FULL, counts_of, factor
@@ -98,13 +98,13 @@ class HAC(Estimator):
         rule = isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)
         series = series_in_time(fit, self.time)
         if not rule and not self.prewhiten:
-            weights, lags = self._weights(series, None, fit)
+            lags = self._lags(series, None, fit)
             if fit.problem.penalty is None:
                 each = series.each(fit, lambda rows: rows.summands())
-                core = fit.point.core(lagged_products((part for part, _ in each), weights))
+                core = fit.point.core(lagged_products((part for part, _ in each), lags.weights))
             else:
                 each, mean = series.each(fit, lambda rows: rows.influence()), _mean_influence(fit)
-                core = lagged_products((part - mean * there for part, there in each), weights)
+                core = lagged_products((part - mean * there for part, there in each), lags.weights)
         else:
             series.check_whole()
             scores = _influences(fit) - _mean_influence(fit)
@@ -112,22 +112,22 @@ class HAC(Estimator):
             whole, half = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
             # a vector autoregression turns with the coordinates, and a rule for the bandwidth looks at the columns' own
             own = whole @ (fit.root.mT @ fit.triangle.mT) @ fit.triangle
-            weights, lags = self._weights(series, own, fit)
-            core = lagged_products([whole], weights)
+            lags = self._lags(series, own, fit)
+            core = lagged_products([whole], lags.weights)
             core = core if half is None else half @ core @ half.mT
         if self.correction:
             core = core * factor(counts_of(fit), FULL)
         how = "with" if self.correction else "without"
-        note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags} and {how} small sample correction"
+        note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags.words} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""
-        return with_lags(of_core(fit, core, "HAC", note + white + series.note + penalised(fit)), self, weights)
+        return with_lags(of_core(fit, core, "HAC", note + white + series.note + penalised(fit)), self, lags)
 
-    def _weights(self, series: Series, scores: Tensor | None, fit: Fit) -> tuple[Tensor, str]:
-        """Return the lags' weights, and a word on them."""
+    def _lags(self, series: Series, scores: Tensor | None, fit: Fit) -> Lags:
+        """Return the lags by number, by bandwidth, or by a rule from the (n, k) scores."""
         count, order = series.periods - int(self.prewhiten), int(self.prewhiten)
         if scores is None or not (isinstance(self.bandwidth, str) or isinstance(self.maxlags, str)):
             plain = self.maxlags is None and self.bandwidth is None
-            return lag_weights(
+            return lags_of(
                 self.kernel, default_lags(series.rows - order) if plain else self.maxlags, self.bandwidth, count
             )
         scores = scores / scores.abs().max().clamp_min(
@@ -139,8 +139,8 @@ class HAC(Estimator):
         else:
             found = newey_west(scores, self.kernel, weights, count + order, order)
         if isinstance(self.maxlags, str):
-            return lag_weights(self.kernel, int(found), None, count)
-        return lag_weights(self.kernel, None, found, count)
+            return lags_of(self.kernel, int(found), None, count)
+        return lags_of(self.kernel, None, found, count)
 
 
 @of_fit

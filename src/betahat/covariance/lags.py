@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -10,8 +10,24 @@ from torch import Tensor
 
 from betahat.covariance.base import Covariance
 from betahat.covariance.kernels import KernelName, weights_of_bandwidth, weights_of_lags
-from betahat.covariance.told import told_option
+from betahat.covariance.option_words import option_in_words
 from betahat.errors import OptionError, is_number, shown
+
+
+@dataclass(frozen=True, eq=False)
+class Lags:
+    """How lags are weighed.
+
+    Attributes
+    ----------
+    weights : Tensor
+        (L + 1,) of the lags 0 to L.
+    words : str
+        What a note says of them.
+    """
+
+    weights: Tensor
+    words: str
 
 
 def check_lags(maxlags: Any, bandwidth: Any) -> None:
@@ -28,15 +44,15 @@ def check_lags(maxlags: Any, bandwidth: Any) -> None:
         raise OptionError(f"bandwidth is {shown(bandwidth)}; pass a number of zero or more, 'newey-west' or 'andrews'.")
 
 
-def lag_weights(kernel: KernelName, maxlags: Any, bandwidth: Any, count: int) -> tuple[Tensor, str]:
-    """Return the weights of lags below `count`, and a word on them for a note."""
+def lags_of(kernel: KernelName, maxlags: Any, bandwidth: Any, count: int) -> Lags:
+    """Return the lags below `count`, of a checked maxlags or bandwidth."""
     if bandwidth is not None:
         name = "" if kernel == "bartlett" else f"the {kernel} kernel with "
-        return weights_of_bandwidth(kernel, float(bandwidth), count), f"{name}bandwidth {float(bandwidth):.4g}"
+        return Lags(weights_of_bandwidth(kernel, float(bandwidth), count), f"{name}bandwidth {float(bandwidth):.4g}")
     lags = default_lags(count) if maxlags is None else int(maxlags)
     if lags >= count:
         raise OptionError(f"maxlags is {lags}, and there are {count} periods; pass fewer lags than that.")
-    return weights_of_lags(kernel, lags), f"{lags} lags"
+    return Lags(weights_of_lags(kernel, lags), f"{lags} lags")
 
 
 def default_lags(count: int) -> int:
@@ -44,8 +60,8 @@ def default_lags(count: int) -> int:
     return min(int(4.0 * (count / 100.0) ** (2.0 / 9.0)), count - 1)
 
 
-def with_lags(covariance: Covariance, estimator: Any, weights: Tensor) -> Covariance:
+def with_lags(covariance: Covariance, estimator: Any, lags: Lags) -> Covariance:
     """Say how many lags there are, where the estimator's own options do not."""
     if estimator.bandwidth is not None or isinstance(estimator.maxlags, Integral):
         return covariance
-    return replace(covariance, options=(("maxlags", told_option("maxlags", len(weights) - 1)),))
+    return replace(covariance, options=(("maxlags", option_in_words("maxlags", len(lags.weights) - 1)),))

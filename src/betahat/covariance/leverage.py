@@ -11,7 +11,7 @@ from torch import Tensor
 from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.adjustments import (
-    Part,
+    Adjustment,
     full_of_pairs,
     fully_adjusted,
     half_adjusted,
@@ -145,7 +145,7 @@ def _adjusted(
     fit: Fit,
     groups: Groups,
     function: Callable[[Rows], Tensor],
-    adjust: Callable[[Tensor, Tensor], Part],
+    adjust: Callable[[Tensor, Tensor], Adjustment],
     middle: Tensor | None = None,
 ) -> Adjusted:
     """Return the adjustment of all clusters, from `adjust` of the (b, m, w) rows of some of them and their (b,) numbers."""

@@ -28,10 +28,10 @@ from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
 from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
+from betahat.covariance.option_words import options_in_words
 from betahat.covariance.panel_corrected import PanelCorrected
 from betahat.covariance.panel_newey_west import PanelNeweyWest
 from betahat.covariance.small_samples import Correction, Kind
-from betahat.covariance.told import told_options
 from betahat.data.container import held, replaced
 from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown
 from betahat.fits.fit import Fit
@@ -306,9 +306,9 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
                 f"The estimator's matrix {flaw}; it must be a symmetric matrix of numbers without negative variances."
             )
     positive = check_held(fit, covariance)
-    options = {**dict(told_options(choice.estimator)), **dict(covariance.options)}
-    told = replaced(covariance, matrix=matrix.to(held(fit, "params")), options=tuple(options.items()))
-    return with_distribution(defined(fit, told, positive=positive), fit, choice.use_t)
+    options = {**dict(options_in_words(choice.estimator)), **dict(covariance.options)}
+    labelled = replaced(covariance, matrix=matrix.to(held(fit, "params")), options=tuple(options.items()))
+    return with_distribution(defined(fit, labelled, positive=positive), fit, choice.use_t)
 
 
 def check_use_t(use_t: bool | None) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
-from betahat.covariance.lags import lag_weights, with_lags
+from betahat.covariance.lags import lags_of, with_lags
 from betahat.covariance.panel_rows import Correction, cells_of, check_options, factor_of, named_kernel
 from betahat.covariance.partitions import group_of, time_of
 from betahat.covariance.sandwich import of_core, penalised
@@ -84,17 +84,17 @@ class PanelNeweyWest(Estimator):
         refuse_counts(fit, "A panel's HAC")
         units = self._units(fit)
         places, periods = cells_of(fit, units, self.time)
-        weights, lags = lag_weights(self.kernel, self.maxlags, self.bandwidth, periods)
+        lags = lags_of(self.kernel, self.maxlags, self.bandwidth, periods)
         first = places.new_full((units.count,), periods).scatter_reduce_(0, units.codes, places, "amin")
         last = places.new_zeros(units.count).scatter_reduce_(0, units.codes, places, "amax")
-        room = (last - first + len(weights)).cumsum(0)
+        room = (last - first + len(lags.weights)).cumsum(0)
         begin = torch.nn.functional.pad(room, (1, 0))[:-1] - first
         check_numbers_fit(int(room[-1]) * fit.rank, "The units' padded series", fit.params.device)
         series = fit.sum_groups(begin[units.codes] + places, int(room[-1]), lambda rows: rows.influence())
-        core = factor_of(self.correction, units.count, fit) * lagged_products([series], weights)
-        note = f"Standard Errors are robust to cluster correlation (HAC-Panel){named_kernel(self.kernel, lags)}"
+        core = factor_of(self.correction, units.count, fit) * lagged_products([series], lags.weights)
+        note = f"Standard Errors are robust to cluster correlation (HAC-Panel){named_kernel(self.kernel, lags.words)}"
         df = between([units.count]) if self.df_correction else None
-        return with_lags(of_core(fit, core, "hac-panel", note + penalised(fit), df_tests=df), self, weights)
+        return with_lags(of_core(fit, core, "hac-panel", note + penalised(fit), df_tests=df), self, lags)
 
     def _units(self, fit: Fit) -> Groups:
         """Return the units; without `panel`, rows between which time does not fall are one."""

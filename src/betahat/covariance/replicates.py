@@ -127,7 +127,7 @@ class Resampled(Resampling):
 
 
 @dataclass(frozen=True)
-class Drawn(Resampler):
+class RowsGone(Resampler):
     """A resampler whose rows are gone: its replicates were drawn, and no others can be."""
 
     def refits(self) -> Replicates:
@@ -158,4 +158,4 @@ def without_rows(covariance: Covariance, fit: Fit) -> Covariance:
         return covariance
     test = None if drawn.test is None else replace(drawn.test, fit=fit, known={})
     found = Replicates(drawn.found.steps[:0], drawn.found.found[:0])
-    return replace(covariance, resampling=replace(drawn, fit=fit, resampler=Drawn(), found=found, test=test))
+    return replace(covariance, resampling=replace(drawn, fit=fit, resampler=RowsGone(), found=found, test=test))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -112,7 +112,7 @@ class Fit:
     certificate : float or None
         The largest relative difference of R'R from a Hessian-vector product, where the Hessian is by autodiff.
     sums : dict
-        Sums over rows, and what else was asked for, that are known already; `sum_rows` and `once` add to it.
+        Sums over rows, and what else was asked for, that are known already; `sum_rows` and functions `of_fit` add to it.
     facts : dict
         Numbers of the data that are known already, and stay when the rows go; `fact` adds to it.
     idle : Tensor or None
@@ -312,41 +312,6 @@ class Fit:
             (self.sums[term],) = self.problem.total(_One(term), self.point)
         found: Tensor = self.sums[term].clone()  # an estimator may work on it in place
         return found
-
-    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return what `compute` does, which is called the first time only that this key is asked for.
-
-        Parameters
-        ----------
-        key : hashable
-            What it is kept under.
-        compute : callable
-            Without arguments.
-
-        Returns
-        -------
-        object
-            What `compute` returned.
-        """
-        if key not in self.sums:
-            self.sums[key] = compute()
-        found: T = self.sums[key]
-        return found
-
-    def known(self, function: Callable[[Fit], T]) -> T:
-        """Return `function` of this fit, which is called once.
-
-        Parameters
-        ----------
-        function : callable
-            Hashable; maps a `Fit` to what is kept.
-
-        Returns
-        -------
-        object
-            What `function` returned.
-        """
-        return self.once(function, lambda: function(self))
 
     def fact(self, name: str, compute: Callable[[], T]) -> T:
         """Return a number of the data that stays when the rows go.

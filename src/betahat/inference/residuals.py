@@ -11,16 +11,19 @@ from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
 
 
+@of_fit
 def whitened_residuals(fit: Fit) -> Tensor:
     """Return (n,) sqrt(w) (y - x'b)."""
     return fit.map_rows(_whitened)
 
 
+@of_fit
 def plain_residuals(fit: Fit) -> Tensor:
     """Return (n,) y - x'b."""
     return fit.map_rows(lambda rows: index_rows(rows).y - index_rows(rows).index)
 
 
+@of_fit
 @of_fit
 def fitted_values(fit: Fit) -> Tensor:
     """Return (n,) x'b."""

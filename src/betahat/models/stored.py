@@ -11,7 +11,7 @@ import torch
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.base import Clustering, Covariance
-from betahat.covariance.replicates import Drawn, Resampled, WildTest
+from betahat.covariance.replicates import Resampled, RowsGone, WildTest
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.container import Arrays, Frames, Tensors
 from betahat.data.design import Constant, Design
@@ -65,7 +65,7 @@ RECORDS: tuple[type, ...] = (
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, PearsonVariance, Unity, Undefined),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
-    *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, Drawn, Replicates),
+    *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
 )
@@ -90,19 +90,24 @@ def _removed_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "WithoutRows", {"schema": Schema(**fields)}
 
 
+def renamed(name: str) -> Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]:
+    """Return the conversion of a record that has another name today, and the same fields."""
+    return lambda fields: (name, fields)
+
+
 # Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
 # the fields of today. A record that was only renamed takes `renamed`.
 OLDER: dict[int, Older] = {
     1: Older(
-        records={"Design": _design_of_1, "Removed": _removed_of_1, "Origin": _user_data_of_1},
+        records={
+            "Design": _design_of_1,
+            "Removed": _removed_of_1,
+            "Origin": _user_data_of_1,
+            "Drawn": renamed("RowsGone"),
+        },
         members={"Claim": lambda name: _CLAIMS[name]},
     )
 }
-
-
-def renamed(name: str) -> Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]:
-    """Return the conversion of a record that has another name today, and the same fields."""
-    return lambda fields: (name, fields)
 
 
 def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None = None) -> Results:

@@ -44,7 +44,7 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class SharedMoments:
     """What all replicates share."""
 
     rest: Tensor | None  # (r, r) the part of the sample's information that is not a sum over rows, in Z's coordinates

@@ -17,8 +17,8 @@ from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.refits import refit_on
 from betahat.resampling.moments import (
-    Known,
     Moments,
+    SharedMoments,
     closed,
     exact,
     information_grams,
@@ -90,23 +90,23 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
     """
     rows, table = fit.sample.rows, unit_table(fit, weights)
     by_units = table is not None and weights.codes is not None and exact(fit) and packed(fit)
-    known = Known(unshared_information(fit), penalty_of(fit), score_factor(fit))
+    shared_moments = SharedMoments(unshared_information(fit), penalty_of(fit), score_factor(fit))
 
     def refit(replicates: Tensor) -> Replicates:
         if table is not None and weights.codes is not None:
             units = weights.scheme(seed, replicates).to(torch.float64)
             moments = unpacked(fit, units @ table)
             if by_units:
-                return _solved(moments, known).replicates
+                return _solved(moments, shared_moments).replicates
             drawn = weights.rows(units, rows)
         else:
             drawn = weights(seed, replicates, rows)
             moments = unpacked(fit, streamed(fit, drawn) if table is None else drawn.to(torch.float64) @ table)
         if closed(fit) and not packed(fit):
             moments = replace(moments, information=information_grams(fit, drawn))
-        if known.rest is not None or known.penalty is not None:
+        if shared_moments.rest is not None or shared_moments.penalty is not None:
             moments = replace(moments, often=often_of(fit, drawn))
-        return _refined(fit, Resample(weights=drawn), _solved(moments, known))
+        return _refined(fit, Resample(weights=drawn), _solved(moments, shared_moments))
 
     squares = 24 * fit.rank**2 if closed(fit) or packed(fit) else 0
     width = max(weights.bytes(0 if by_units else rows), squares)
@@ -116,13 +116,13 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
 
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:
     """Refit replicates 0 to reps - 1 with other values of y, (R, n) from `targets`."""
-    known = Known(plain_information(fit), penalty_of(fit), None)
+    shared_moments = SharedMoments(plain_information(fit), penalty_of(fit), None)
 
     def refit(replicates: Tensor) -> Replicates:
         drawn = Resample(targets=targets(replicates))
         scores = _scores_at(fit, drawn, fit.params.new_zeros(len(replicates), fit.rank))
         moments = Moments(None, scores, often=torch.ones_like(scores[:, 0]))
-        return _refined(fit, drawn, _solved(moments, known))
+        return _refined(fit, drawn, _solved(moments, shared_moments))
 
     return in_batches(reps, 8 * fit.sample.rows, fit.params.device, refit)
 
@@ -148,10 +148,12 @@ class Solved:
         return solved / (self.often if which is None else self.often[which])[:, None]
 
 
-def _solved(moments: Moments, known: Known) -> Solved:
+def _solved(moments: Moments, shared_moments: SharedMoments) -> Solved:
     """Take the first step, and find the replicates that have lost a direction; a penalty is scaled by the mean weight, as the loss is."""
-    scores, often, penalty = moments.scores, moments.often, known.penalty
-    shared = [part for part in (known.rest, None if penalty is None else penalty.information) if part is not None]
+    scores, often, penalty = moments.scores, moments.often, shared_moments.penalty
+    shared = [
+        part for part in (shared_moments.rest, None if penalty is None else penalty.information) if part is not None
+    ]
     constant = sum(shared[1:], shared[0]) if shared else None
     if penalty is not None:
         assert often is not None
@@ -165,8 +167,8 @@ def _solved(moments: Moments, known: Known) -> Solved:
             information = information + often[:, None, None] * constant
     factors, failed = torch.linalg.cholesky_ex(information)
     found = (failed == 0) & regular(factors) & torch.isfinite(scores).all(1)
-    if moments.products is not None and known.factor is not None and penalty is None:
-        lower, lost = torch.linalg.cholesky_ex(known.factor @ moments.products @ known.factor.mT)
+    if moments.products is not None and shared_moments.factor is not None and penalty is None:
+        lower, lost = torch.linalg.cholesky_ex(shared_moments.factor @ moments.products @ shared_moments.factor.mT)
         found &= (lost == 0) & regular(lower)
     if moments.squares is not None and penalty is None:  # a penalty holds what the rows have lost
         found &= (moments.squares > 0).all(1)

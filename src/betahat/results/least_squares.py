@@ -166,7 +166,7 @@ class LeastSquaresResults(Results, ABC):
 
     @cached_property
     def _residual_diagnostics(self) -> Any:
-        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(self.fit.known(whitened_residuals)))
+        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(whitened_residuals(self.fit)))
 
     @cached_property
     def _overall(self) -> WaldTest:

@@ -59,22 +59,22 @@ class LinearResults(LeastSquaresResults):
     @property
     def fittedvalues(self) -> Any:
         """(n,) x'b."""
-        return self._container.present_rows(self.fit.known(fitted_values))
+        return self._container.present_rows(fitted_values(self.fit))
 
     @property
     def resid(self) -> Any:
         """(n,) y - x'b."""
-        return self._container.present_rows(self.fit.known(plain_residuals))
+        return self._container.present_rows(plain_residuals(self.fit))
 
     @property
     def wresid(self) -> Any:
         """(n,) sqrt(w) (y - x'b)."""
-        return self._container.present_rows(self.fit.known(whitened_residuals))
+        return self._container.present_rows(whitened_residuals(self.fit))
 
     @property
     def resid_pearson(self) -> Any:
         """(n,) `wresid` over s; `wresid` itself, with a warning, where the fit is exact."""
-        resid = self.fit.known(whitened_residuals)
+        resid = whitened_residuals(self.fit)
         if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
             warnings.warn(
                 "All residuals are zero up to rounding, so they are returned unscaled; use resid.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from betahat.covariance.names import CovType
-from betahat.covariance.told import told_option
+from betahat.covariance.option_words import option_in_words
 from betahat.data.printable import whole
 from betahat.errors import OptionError, counted, described
 from betahat.tables.estimates import Estimates
@@ -76,7 +76,7 @@ def _differences(result: Estimates, alike: Sequence[Estimates]) -> list[str]:
 
 def _options(result: Estimates) -> dict[str, str]:
     """Return the options in words, except the columns that define the clusters, which are printed elsewhere."""
-    ways = {told_option(name, way.column) for name, _ in result.cov.options for way in result.cov.clusters}
+    ways = {option_in_words(name, way.column) for name, _ in result.cov.options for way in result.cov.clusters}
     return {name: words for name, words in result.cov.options if words not in ways}
 
 

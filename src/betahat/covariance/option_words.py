@@ -6,27 +6,27 @@ from dataclasses import fields, is_dataclass
 from numbers import Real
 from typing import Any
 
-Told = tuple[tuple[str, str], ...]
+OptionWords = tuple[tuple[str, str], ...]
 
 _WORDS = {"maxlags": "{} lags", "kernel": "{} kernel", "prewhiten": "prewhitened by VAR({})", "kind": "{}"}
 
 
-def told_options(estimator: Any) -> Told:
+def options_in_words(estimator: Any) -> OptionWords:
     """Return the name of each option that is a word or a number, and what to say of it: nothing where there is none."""
     if not is_dataclass(estimator) or isinstance(estimator, type):
         return ()
     values = {entry.name: getattr(estimator, entry.name) for entry in fields(estimator)}
     return tuple(
-        (name, told_option(name, value)) for name, value in values.items() if value is None or _is_plain(value)
+        (name, option_in_words(name, value)) for name, value in values.items() if value is None or _is_plain(value)
     )
 
 
-def told_option(name: str, value: Any) -> str:
+def option_in_words(name: str, value: Any) -> str:
     """Return an option in words.
 
     Examples
     --------
-    >>> told_option("maxlags", 4), told_option("maxlags", 1), told_option("correction", False), told_option("seed", 1)
+    >>> option_in_words("maxlags", 4), option_in_words("maxlags", 1), option_in_words("correction", False), option_in_words("seed", 1)
     ('4 lags', '1 lag', 'no correction', 'seed 1')
     """
     words = name.replace("_", " ")

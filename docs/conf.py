@@ -22,6 +22,7 @@ extensions = [
     "numpydoc",
     "matplotlib.sphinxext.plot_directive",
     "what_works",
+    "flow",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from betahat.calculus import classes, general, index  # noqa: F401  # what they register with rows_of
+from betahat.calculus import general, index, indices  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.index import pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times

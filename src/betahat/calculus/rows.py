@@ -172,6 +172,14 @@ class Rows(ABC):
     def hat_rows(self) -> Tensor:
         """(b, m, r) H = W Z with W'W a row's share of the information: H H' is its block of the hat matrix, (m, m)."""
 
+    def shares(self, upper: Tensor) -> Tensor:
+        """Return (b, t) a row's share of the information in Z's coordinates, at the (2, t) places `upper` of (r, r)."""
+        first, *others = self.hat_rows.unbind(1)
+        products = first[:, upper[0]] * first[:, upper[1]]
+        for hats in others:
+            products += hats[:, upper[0]] * hats[:, upper[1]]
+        return products
+
     @property
     def largest_leverage(self) -> Tensor:
         """(b,) the leverage, or of several outputs the largest eigenvalue of a row's block of the hat matrix."""

@@ -132,3 +132,12 @@ def weighted_gram(x: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None or float(weights.min()) >= 0:
         return gram(x, None if weights is None else weights.sqrt())
     return gram(x, weights.clamp_min(0.0).sqrt()) - gram(x, weights.clamp_max(0.0).neg().sqrt())
+
+
+def products(x: Tensor, z: Tensor) -> Tensor:
+    """Return X'Z, (k, m), of contiguous (b, k) and (b, m) blocks, by batched products."""
+    whole = len(x) - len(x) % CHUNK
+    if not whole:
+        return x.mT @ z
+    joint = torch.bmm(x[:whole].view(-1, CHUNK, x.shape[1]).mT, z[:whole].view(-1, CHUNK, z.shape[1])).sum(0)
+    return joint if whole == len(x) else joint + x[whole:].mT @ z[whole:]

@@ -50,7 +50,6 @@ def fit_at(
     route: str,
     given: Sample,
     kept: tuple[int, ...],
-    equations: tuple[str, ...],
     rank: Rank | None = None,
 ) -> Fit:
     """Return the fit at the point where a solver stopped, with the root of its bread."""
@@ -73,7 +72,6 @@ def fit_at(
         given,
         kept,
         bread,
-        equations,
         replace(path, local=local),
         _certificate(problem, local.params, triangle) if bread is Bread.OBSERVED else None,
     )

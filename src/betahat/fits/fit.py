@@ -20,6 +20,7 @@ from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.objectives.base import Objective
+from betahat.objectives.equation import Equation
 from betahat.objectives.own import Unstored, UnstoredPenalty
 from betahat.solvers.least_squares import (
     RowSum,
@@ -105,8 +106,6 @@ class Fit:
         The columns of `given` with an independent part; under `rank="drop"` the ones in `problem`.
     bread_kind : Bread
         Which information A is.
-    equations : tuple of str
-        Names of the equations, of a model that has a coefficient for each column and each of them.
     path : Optimum or None
         What the solver says of its way; None for least squares, which is direct.
     certificate : float or None
@@ -130,7 +129,6 @@ class Fit:
     given: Sample
     kept: tuple[int, ...]
     bread_kind: Bread = Bread.OBSERVED
-    equations: tuple[str, ...] = ()
     path: Optimum | None = None
     certificate: float | None = None
     sums: dict[Any, Any] = field(default_factory=dict, repr=False, metadata={"stored": False})
@@ -176,19 +174,22 @@ class Fit:
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters' names, those left out as collinear included."""
-        columns = self.given.names
-        return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
+        return self.objective.parameter_names(self.given.names)
 
     @property
     def coefficients(self) -> tuple[str, ...]:
         """(k,) the names of the parameters that are estimated."""
-        columns = self.sample.names
-        return tuple(f"{e}:{name}" for e in self.equations for name in columns) if self.equations else columns
+        return self.objective.parameter_names(self.sample.names)
 
     @property
     def width(self) -> int:
-        """The number of `names`, which it does not take to know."""
-        return self.given.width * max(len(self.equations), 1)
+        """The number of `names`, without building them."""
+        return sum(map(len, self.objective.places(self.given.width)))
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """The linear indices, if there are several."""
+        return self.objective.equations
 
     @property
     def nobs(self) -> int | float:

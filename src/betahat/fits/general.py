@@ -65,7 +65,7 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
         lost = not path.converged or not bool(path.local.information.any())
         if lost and closed:
             # An untrained linear module may start where all probabilities are 0 or 1, and no digit of the curvature is left.
-            path = newton(problem, first_params(problem, 1), cheap=True)
+            path = newton(problem, first_params(problem), cheap=True)
         path = replace(path, iterations=path.iterations + steps)
         check_converged(problem, path)
-    return fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), (), rank)
+    return fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), rank)

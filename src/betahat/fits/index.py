@@ -14,11 +14,11 @@ from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.design import Design
 from betahat.data.sample import Sample
-from betahat.errors import EstimationError
+from betahat.errors import EstimationError, listed
 from betahat.fits.at_optimum import check_converged, fit_at
 from betahat.fits.fit import Fit, by_equation
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.indices import LinearIndices
 from betahat.solvers.least_squares import (
     Rank,
     column_rank,
@@ -43,27 +43,24 @@ _SHARES = (1.0, 0.25, 0.0)
 
 
 def fit_index(
-    objective: LinearIndex | Softmax,
+    objective: LinearIndex | LinearIndices,
     design: Design,
     bread: Bread,
     rank: Rank,
-    equations: tuple[str, ...] = (),
     start: Tensor | None = None,
 ) -> Fit:
-    """Fit a model of one linear index, or of one for each equation, by Newton's method.
+    """Fit a model of one linear index, or of several, by Newton's method.
 
     Parameters
     ----------
-    objective : LinearIndex or Softmax
+    objective : LinearIndex or LinearIndices
         The loss.
     design : Design
         The data.
     bread : Bread
         Which information the bread is the inverse of.
     rank : {"pinv", "drop"}
-        What becomes of dependent columns, as in least squares.
-    equations : tuple of str
-        The equations' names, for softmax.
+        What becomes of dependent columns, as in least squares; indices that have different columns must not have dependent ones.
     start : Tensor, optional
         (k,) where to start; None is zero, and for large data the optimum of a sample of rows.
 
@@ -78,30 +75,22 @@ def fit_index(
     """
     kept, triangle = column_rank(design)
     whole = len(kept) == design.width
-    reduced = design if whole else design.select(kept)
-    problem, count = Problem(objective, reduced), max(len(equations), 1)
     if triangle is None:
-        first = _sample_start(problem, count) if start is None else start
-        return _newton_fit(problem, first, bread, design, kept, equations)
+        problem = Problem(objective, design)
+        first = _sample_start(problem) if start is None else start
+        return _newton_fit(problem, first, bread, design, kept)
+    if isinstance(objective, LinearIndices) and not objective.shared:
+        return _fit_turned(objective, design, bread, start, *_triangles(objective, design))
+    reduced = design if whole else design.select(kept)
     ordered = triangle if whole else kept_first(triangle, kept)
     right = ordered[: len(kept), : len(kept)]
-    back = by_equation(inverse_triangle(right), count)
+    count = max(len(objective.equations), 1)
     orthonormal = reduced.turned(inverse_triangle(right), reduced.names)
-    turned = Problem(objective, orthonormal, back=back)
-    first = first_params(turned, count) if start is None or not whole else by_equation(right, count) @ start
-    found = _newton_fit(turned, first, bread, design, kept, equations)
-    fit = replace(
-        found,
-        problem=problem,
-        params=back @ found.params,
-        root=back @ found.root,
-        triangle=found.triangle @ by_equation(right, count),
-        well_conditioned=False,
-    )
+    fit = _fit_turned(objective, reduced, bread, start if whole else None, orthonormal, objective, (right,) * count)
     if whole:
         return fit
     relation = column_relation(ordered, kept)
-    fit = replace(fit, idle=idle_directions(relation, kept))
+    fit = replace(fit, given=design, kept=kept, idle=idle_directions(relation, kept))
     if rank == "drop":
         return fit
     relation, spread = by_equation(relation, count), by_equation(minimum_norm_map(relation), count)
@@ -114,18 +103,70 @@ def fit_index(
     )
 
 
-def _newton_fit(
-    problem: Problem, start: Tensor, bread: Bread, given: Sample, kept: tuple[int, ...], equations: tuple[str, ...]
+def _fit_turned(
+    objective: LinearIndex | LinearIndices,
+    design: Design,
+    bread: Bread,
+    start: Tensor | None,
+    orthonormal: Design,
+    its_objective: LinearIndex | LinearIndices,
+    triangles: tuple[Tensor, ...],
 ) -> Fit:
+    """Fit in orthonormal columns, those of each equation times the inverse of its (k_j, k_j) triangle, and turn back."""
+    right: Tensor = torch.block_diag(*triangles)  # type: ignore[no-untyped-call]
+    back: Tensor = torch.block_diag(*map(inverse_triangle, triangles))  # type: ignore[no-untyped-call]
+    turned = Problem(its_objective, orthonormal, back=back)
+    first = first_params(turned) if start is None else right @ start
+    found = _newton_fit(turned, first, bread, design, tuple(range(design.width)))
+    return replace(
+        found,
+        problem=Problem(objective, design),
+        params=back @ found.params,
+        root=back @ found.root,
+        triangle=found.triangle @ right,
+        well_conditioned=False,
+    )
+
+
+def _triangles(objective: LinearIndices, design: Design) -> tuple[Design, LinearIndices, tuple[Tensor, ...]]:
+    """Return orthonormal columns of each index, side by side, the loss of these, and the triangles that turn them back.
+
+    Raises
+    ------
+    EstimationError
+        Columns of an index depend on each other.
+    """
+    triangles, matrices, places, begin = [], [], [], 0
+    for equation, place in zip(objective.equations, objective.places(design.width), strict=True):
+        own = design.select(place)
+        kept, triangle = column_rank(own)
+        if len(kept) < own.width:
+            lost = [name for i, name in enumerate(own.names) if i not in kept]
+            raise EstimationError(
+                f"{listed(lost)} {'depends' if len(lost) == 1 else 'depend'} linearly on the other columns of the equation {equation.name}; leave "
+                "such columns out."
+            )
+        triangle = torch.eye(own.width).to(design.device, torch.float64) if triangle is None else triangle
+        matrix = triangle.new_zeros(design.width, own.width)
+        matrix[list(place)] = inverse_triangle(triangle)
+        triangles.append(triangle)
+        matrices.append(matrix)
+        places.append(tuple(range(begin, begin + own.width)))
+        begin += own.width
+    orthonormal = design.turned(torch.cat(matrices, 1), objective.parameter_names(design.names))
+    return orthonormal, objective.relocated(tuple(places)), tuple(triangles)
+
+
+def _newton_fit(problem: Problem, start: Tensor, bread: Bread, given: Sample, kept: tuple[int, ...]) -> Fit:
     path = newton(problem, start, cheap=True)
     check_converged(problem, path)
-    return fit_at(problem, path, bread, "newton", given, kept, equations)
+    return fit_at(problem, path, bread, "newton", given, kept)
 
 
-def _sample_start(problem: Problem, count: int) -> Tensor:
+def _sample_start(problem: Problem) -> Tensor:
     """Return the optimum of a sample of rows, where there are so many that it saves steps."""
     part = _every_row_of_many(problem)
-    return first_params(problem, count) if part is None else _optimum_or(part, first_params(part, count))
+    return first_params(problem) if part is None else _optimum_or(part, first_params(part))
 
 
 def nearer_start(problem: Problem, start: Tensor) -> Tensor:
@@ -155,7 +196,7 @@ def _optimum_or(part: Problem, first: Tensor) -> Tensor:
     return path.local.params if path.converged and bool(torch.isfinite(path.local.params).all()) else first
 
 
-def first_params(problem: Problem, count: int) -> Tensor:
+def first_params(problem: Problem) -> Tensor:
     """Return zeros, or one step of weighted least squares from an index near each target, whichever has the lower loss.
 
     The step goes along with the units of y, of weights, offsets and exposures, from which zeros may be too far.
@@ -166,7 +207,7 @@ def first_params(problem: Problem, count: int) -> Tensor:
     """
     objective, design = problem.objective, problem.sample
     assert isinstance(design, Design)
-    zero = torch.zeros(design.width * count, dtype=torch.float64, device=design.device)
+    zero = torch.zeros(sum(map(len, objective.places(design.width))), dtype=torch.float64, device=design.device)
     if not isinstance(objective, LinearIndex):
         return zero
     mean = design.mean_of_endog

@@ -11,7 +11,7 @@ from betahat.data.engine import gather
 from betahat.data.source import Held
 from betahat.inference.likelihood import log_likelihood_of
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.indices import LinearIndices
 
 
 def log_likelihood_at(problem: Problem, params: Tensor, scale: float | None = None) -> float:
@@ -47,13 +47,12 @@ def hessian_at(problem: Problem, params: Tensor, scale: float | None = None) -> 
 
 
 def means_at(
-    objective: LinearIndex | Softmax, exog: Tensor, params: Tensor, offset: Tensor | None, linear: bool
+    objective: LinearIndex | LinearIndices, exog: Tensor, params: Tensor, offset: Tensor | None, linear: bool
 ) -> Tensor:
     """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; if `linear`, the indices."""
-    if isinstance(objective, Softmax):
+    if isinstance(objective, LinearIndices):
         free = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params.reshape(-1, exog.shape[1]).mT)
-        index = torch.nn.functional.pad(free, (1, 0))
-        return index if linear else torch.softmax(index, 1)
+        return torch.nn.functional.pad(free, (1, 0)) if linear else objective.mean(free)
     index = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params)
     index = index if offset is None else index + offset
     return index if linear else objective.mean(index)

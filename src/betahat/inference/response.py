@@ -22,7 +22,7 @@ from betahat.inference.likelihood import log_likelihood_of
 from betahat.inference.variances import Variances
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.indices import LinearIndices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,9 +105,9 @@ def null_fit(fit: Fit) -> Fit:
     design = fit.design
     ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.device)
     objective = fit.objective
-    assert isinstance(objective, LinearIndex | Softmax)
+    assert isinstance(objective, LinearIndex | LinearIndices)
     null = design.with_regressors(ones, ("const",))
-    return fit_index(objective, null, fit.bread_kind, "pinv", fit.equations)
+    return fit_index(objective, null, fit.bread_kind, "pinv")
 
 
 def prediction_table(fit: Fit, threshold: float) -> Tensor:

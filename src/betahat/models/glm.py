@@ -174,7 +174,7 @@ class GLM(IndexModel):
             There is no estimate; the sentence says why.
         """
         choice = resolve(cov_type, cov_kwds, use_t)
-        fit = fit_likelihood(self.design, self.objective, bread, rank, (), start_params, disp, options)
+        fit = fit_likelihood(self.design, self.objective, bread, rank, start_params, disp, options)
         return GLMResults(self, fit, covariance_of(fit, choice))
 
 

@@ -30,7 +30,7 @@ from betahat.models.regressors import (
     warn_collinear,
 )
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.indices import LinearIndices
 from betahat.results.discrete import DiscreteResults
 from betahat.solvers.least_squares import Rank
 
@@ -287,16 +287,15 @@ class DiscreteModel(IndexModel, ABC):
             Columns are collinear.
         """
         choice = resolve(cov_type, cov_kwds, use_t)
-        fit = fit_likelihood(self.design, self.objective, bread, rank, (), start_params, disp, options)
+        fit = fit_likelihood(self.design, self.objective, bread, rank, start_params, disp, options)
         return DiscreteResults(self, fit, covariance_of(fit, choice))
 
 
 def fit_likelihood(
     design: Design,
-    objective: LinearIndex | Softmax,
+    objective: LinearIndex | LinearIndices,
     bread: str,
     rank: Rank,
-    equations: tuple[str, ...],
     start_params: Any,
     disp: bool,
     options: Mapping[str, Any],
@@ -310,18 +309,18 @@ def fit_likelihood(
         )
     check_rank_option(rank)
     check_flag("disp", disp)
-    kind = read_bread(bread)
+    kind, equations = read_bread(bread), objective.equations
     start = None
     if start_params is not None:
         given = to_tensor(start_params, design.exog)
         start = given.mT.reshape(-1) if equations and given.ndim == 2 else given
-        width = design.width * max(len(equations), 1)
+        width = sum(map(len, objective.places(design.width)))
         if start.shape != (width,):
             raise OptionError(
                 f"start_params has shape {tuple(given.shape)}; pass one number for each of the {width} parameters"
                 f"{', in the shape of params' if equations else ''}."
             )
-    fit = fit_index(objective, design, kind, rank, equations, start)
+    fit = fit_index(objective, design, kind, rank, start)
     warn_collinear(fit, rank, design.width)
     if disp:
         found = fit.diagnostics

@@ -1,4 +1,4 @@
-"""Multinomial logit: one of several classes."""
+"""MultinomialLogit logit: one of several classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from betahat.models.regressors import (
     caller,
     design_of_formula,
 )
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.equation import Equation
+from betahat.objectives.softmax import MultinomialLogit
 from betahat.results.multinomial import MultinomialResults
 from betahat.solvers.least_squares import Rank
 
@@ -35,7 +36,7 @@ else:
 
 @in_ordinary_mode
 class MNLogit(LikelihoodModel):
-    """Multinomial logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
+    """MultinomialLogit logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
 
     Parameters
     ----------
@@ -127,7 +128,10 @@ class MNLogit(LikelihoodModel):
         """(J - 1,) the equations' names, such as "y=2"."""
         return tuple(f"{self.sample.endog_name}={class_name(level)}" for level in self.levels[1:])
 
-    objective = Softmax()
+    @property
+    def objective(self) -> MultinomialLogit:
+        """The loss of a row, with an index for each class but the first."""
+        return MultinomialLogit(equations=tuple(map(Equation, self.equations)))
 
     @property
     def df_model(self) -> float:
@@ -200,7 +204,7 @@ class MNLogit(LikelihoodModel):
             Separated classes, no degree of freedom left, no regressor that varies.
         """
         choice = resolve(cov_type, cov_kwds, use_t)
-        fit = fit_likelihood(self.design, self.objective, bread, rank, self.equations, start_params, disp, options)
+        fit = fit_likelihood(self.design, self.objective, bread, rank, start_params, disp, options)
         return MultinomialResults(self, fit, covariance_of(fit, choice))
 
 

@@ -19,7 +19,7 @@ from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.huber import Huber
 from betahat.objectives.own import Unstored
 from betahat.objectives.poisson import PoissonLog
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.softmax import MultinomialLogit, Softmax
 from betahat.results.discrete import DiscreteResults
 from betahat.results.general import GeneralResults
 from betahat.results.glm import GLMResults
@@ -59,7 +59,7 @@ MODELS = (
     Entry(Logit, DiscreteResults, (Logistic,), logit, "logit"),
     Entry(Probit, DiscreteResults, (Normit,), probit, "probit"),
     Entry(Poisson, DiscreteResults, (PoissonLog,), poisson, "poisson"),
-    Entry(MNLogit, MultinomialResults, (Softmax,), mnlogit, "mnlogit"),
+    Entry(MNLogit, MultinomialResults, (MultinomialLogit,), mnlogit, "mnlogit"),
     Entry(GLM, GLMResults, tuple({type(recipe.objective): None for recipe in FAMILIES.values()}), GLM.from_formula),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -29,7 +30,9 @@ from betahat.lazy import lazily
 from betahat.models.registry import MODELS
 from betahat.objectives.base import Route
 from betahat.objectives.dispersion import PearsonVariance, ResidualVariance, Undefined, Unity
+from betahat.objectives.equation import Equation
 from betahat.objectives.own import UnstoredPenalty
+from betahat.objectives.softmax import MultinomialLogit
 from betahat.resampling.refits import Replicates
 from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted
 from betahat.resampling.targets import FromModel, FromResiduals
@@ -60,7 +63,7 @@ RECORDS: tuple[type, ...] = (
     *{entry.results: None for entry in MODELS},
     *(entry.model for entry in MODELS if issubclass(entry.model, Stored)),
     *{objective: None for entry in MODELS for objective in entry.objectives},
-    *(ModelView, UnstoredModel, UnstoredPenalty),
+    *(ModelView, UnstoredModel, UnstoredPenalty, Equation),
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, PearsonVariance, Unity, Undefined),
@@ -95,6 +98,15 @@ def renamed(name: str) -> Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
     return lambda fields: (name, fields)
 
 
+def _fit_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Convert a fit of version 1, which held the names of its equations itself."""
+    names, problem = fields.pop("equations"), fields["problem"]
+    if not names:
+        return "Fit", fields
+    objective = MultinomialLogit(equations=tuple(map(Equation, names)))
+    return "Fit", {**fields, "problem": replace(problem, objective=objective)}
+
+
 # Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
 # the fields of today. A record that was only renamed takes `renamed`.
 OLDER: dict[int, Older] = {
@@ -103,6 +115,7 @@ OLDER: dict[int, Older] = {
             "Design": _design_of_1,
             "Removed": _removed_of_1,
             "Origin": _user_data_of_1,
+            "Fit": _fit_of_1,
             "Drawn": renamed("RowsGone"),
         },
         members={"Claim": lambda name: _CLAIMS[name]},

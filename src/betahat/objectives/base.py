@@ -14,11 +14,20 @@ from torch import Tensor
 
 from betahat.errors import OptionError
 from betahat.objectives.dispersion import Dispersion
+from betahat.objectives.equation import Equation
 from betahat.objectives.support import Support
 
 
 class Objective(ABC):
-    """A loss that is summed over rows."""
+    """A loss that is summed over rows.
+
+    Attributes
+    ----------
+    equations : tuple of Equation
+        The linear indices, if there are several.
+    """
+
+    equations: tuple[Equation, ...] = ()
 
     @property
     @abstractmethod
@@ -43,6 +52,14 @@ class Objective(ABC):
     @abstractmethod
     def affine(self) -> bool:
         """Whether it meets the parameters through outputs that are affine functions of them."""
+
+    def places(self, width: int) -> tuple[tuple[int, ...], ...]:
+        """Return the columns that each equation has, of `width` of them, in the order of the parameters."""
+        return (tuple(range(width)),)
+
+    def parameter_names(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the parameters' names, given those of the columns."""
+        return columns
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from betahat.objectives.base import OutputLoss, row_sums
 from betahat.objectives.dispersion import Unity
+from betahat.objectives.indices import LinearIndices
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,6 @@ class Softmax(OutputLoss):
         """Return None."""
         return
 
-    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
-        """Return (R, n) classes, of (n, J) logits and (R, n) uniform numbers."""
-        bounds = torch.softmax(index, 1).cumsum(1)[:, :-1]
-        classes: Tensor = (uniform[:, :, None] > bounds).sum(2)
-        return classes
-
-    def residual(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return (b, J) indicators less probabilities."""
-        return shares(output, target) - torch.softmax(output, 1)
-
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return (b, J, J) diag(p) - p p'."""
         mean = torch.softmax(output, 1)
@@ -48,6 +39,55 @@ class Softmax(OutputLoss):
     def mean(self, output: Tensor) -> Tensor:
         """Return (b, J) probabilities."""
         return torch.softmax(output, 1)
+
+
+@dataclass(frozen=True)
+class MultinomialLogit(LinearIndices):
+    """The loss log(1 + sum of e^eta) - eta_y of the indices of all classes but the first, whose index is zero: multinomial logit.
+
+    Targets are classes 0, 1, ..., q.
+    """
+
+    dispersion = Unity()
+    support = None
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (...,) the losses."""
+        every = _with_first(output)
+        return torch.logsumexp(every, -2) - torch.gather(every, -2, target.long()[..., None, :])[..., 0, :]
+
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
+        """Return None."""
+        return
+
+    def residual(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., q) indicators less probabilities."""
+        classes = torch.arange(1, index.shape[-1] + 1, device=index.device)[:, None]
+        return (target.long()[..., None, :] == classes).to(index).mT - mean[..., 1:]
+
+    def curvature(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., q, q) diag(p) - p p', which does not depend on y."""
+        free = mean[..., 1:]
+        return torch.diag_embed(free) - free[..., :, None] * free[..., None, :]
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return (..., q, q) the same."""
+        return self.curvature(output, output[..., 0], self.mean(output))
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return (..., q + 1) probabilities, those of the first class first."""
+        return torch.softmax(_with_first(output), -2).mT
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) classes."""
+        bounds = self.mean(index).cumsum(1)[:, :-1]
+        classes: Tensor = (uniform[:, :, None] > bounds).sum(2)
+        return classes
+
+
+def _with_first(index: Tensor) -> Tensor:
+    """Return (..., q + 1, n) the indices of (..., n, q), zero first; softmax along a last dimension of a few takes seven times as long."""
+    return torch.nn.functional.pad(index.mT, (0, 0, 1, 0))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.indices import LinearIndices
 from betahat.objectives.own import ModelLoss
-from betahat.objectives.softmax import Softmax
 from betahat.resampling.weights import RowWeights
 
 # The largest table of products of rows with themselves, in numbers.
@@ -77,7 +77,7 @@ def packed(fit: Fit) -> bool:
 
 def closed(fit: Fit) -> bool:
     """Tell whether scores and information have closed forms."""
-    return isinstance(fit.objective, LinearIndex | Softmax)
+    return isinstance(fit.objective, LinearIndex | LinearIndices)
 
 
 @of_fit
@@ -110,11 +110,7 @@ def _row_products(fit: Fit, rows: Rows) -> Tensor:
     upper = torch.triu_indices(fit.rank, fit.rank, device=turned.device)
     parts = [turned]
     if packed(fit):
-        first, *others = rows.hat_rows.unbind(1)
-        products = first[:, upper[0]] * first[:, upper[1]]
-        for hats in others:
-            products += hats[:, upper[0]] * hats[:, upper[1]]
-        parts = [products, turned]
+        parts = [rows.shares(upper), turned]
     if not closed(fit):
         parts.append(rows.scores().square())
         if fit.rank <= _WIDE:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.calculus.classes import ClassRows
 from betahat.calculus.index import index_rows
+from betahat.calculus.indices import IndicesRows
 from betahat.calculus.rows import Rows, slack
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.softmax import Softmax
+from betahat.objectives.indices import LinearIndices
 from betahat.resampling.counter import uniforms
 from betahat.resampling.weights import Multinomial, Scheme
 
@@ -31,8 +31,8 @@ class Targets(ABC):
 class FromModel(Targets):
     """Values of y drawn from the model."""
 
-    objective: LinearIndex | Softmax
-    index: Tensor  # (n,) or (n, J) the linear index at the estimate
+    objective: LinearIndex | LinearIndices
+    index: Tensor  # (n,) or (n, q) the linear index at the estimate
     spread: Tensor  # (n,) or () the standard deviation of least squares
     seed: int
 
@@ -75,7 +75,7 @@ class FromSigns(Targets):
 def parametric_targets(fit: Fit, seed: int) -> Targets:
     """Return y drawn from the model at the estimate; an error if the objective is not a likelihood, or there are weights it does not explain."""
     objective = fit.objective
-    if not isinstance(objective, LinearIndex | Softmax) or not objective.dispersion.likelihood:
+    if not isinstance(objective, LinearIndex | LinearIndices) or not objective.dispersion.likelihood:
         raise EstimationError(
             "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson, GLM and MNLogit have; use "
             "kind='pairs' or 'bayesian'."
@@ -143,7 +143,7 @@ def scaled_scores(rows: Rows, power: float) -> Tensor:
 
 
 def _index(rows: Rows) -> Tensor:
-    return rows.index if isinstance(rows, ClassRows) else index_rows(rows).index
+    return rows.index if isinstance(rows, IndicesRows) else index_rows(rows).index
 
 
 def _slopes(rows: Rows) -> Tensor:

@@ -66,7 +66,9 @@ class Layout(ABC):
         """(K,) the equation of each parameter, or nothing where there is one only, and its name there."""
         if not self.fit.equations:
             return tuple(("", name) for name in self.names)
-        return tuple((equation, name) for equation in self.fit.equations for name in self.fit.given.names)
+        names = self.fit.given.names
+        pairs = zip(self.fit.equations, self._places, strict=True)
+        return tuple((equation.name, names[column]) for equation, place in pairs for column in place)
 
     @property
     def terms(self) -> dict[str, list[int]]:
@@ -75,21 +77,37 @@ class Layout(ABC):
         terms = given.schema.terms
         if terms is None:
             terms = {name: [i] for i, name in enumerate(given.names)}
-        starts = range(0, self.fit.width, given.width)  # of equations, where there are several: a term is in each
-        place = {column: i for i, column in enumerate(self.kept)}
+        estimated = {place: i for i, place in enumerate(self.kept)}
+        places: dict[
+            int, list[int]
+        ] = {}  # of each column, its parameters; a term is in every equation that has its columns
+        for parameter, column in enumerate(column for place in self._places for column in place):
+            places.setdefault(column, []).append(parameter)
+        count = max(len(self._places), 1)
         return {
-            name: [place[start + column] for start in starts for column in columns if start + column in place]
+            name: [
+                estimated[places[column][i]]
+                for i in range(count)
+                for column in columns
+                if i < len(places.get(column, ())) and places[column][i] in estimated
+            ]
             for name, columns in terms.items()
         }
+
+    @property
+    def _places(self) -> tuple[tuple[int, ...], ...]:
+        """(q,) the columns of each equation."""
+        return self.fit.objective.places(self.fit.given.width)
 
     # which are estimated
 
     @remembered
     def kept(self) -> tuple[int, ...]:
         """(k,) the positions of the estimated parameters among the names."""
-        width, blocks = self.fit.given.width, max(len(self.fit.equations), 1)
-        columns = self.fit.kept if self.fit.sample is not self.fit.given else tuple(range(width))
-        return tuple(block * width + column for block in range(blocks) for column in columns)
+        given = self.fit.given
+        columns = set(self.fit.kept if self.fit.sample is not given else range(given.width))
+        every = [column for place in self._places for column in place]
+        return tuple(i for i, column in enumerate(every) if column in columns)
 
     @property
     def estimated(self) -> list[str]:

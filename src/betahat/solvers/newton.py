@@ -213,8 +213,11 @@ def parameters_along(problem: Problem, directions: Tensor, scale: Tensor | None 
     if back is not None:
         directions, unit = back @ directions, torch.linalg.vector_norm(inverse_triangle(back), dim=0)
     size = torch.linalg.vector_norm(directions, dim=1) * unit
-    size = size.view(-1, len(problem.sample.names)).amax(0)  # the largest of several equations
-    return listed([name for name, value in zip(problem.sample.names, size / size.max(), strict=True) if value > 0.1])
+    names = problem.sample.names
+    size = size.new_zeros(len(names)).scatter_reduce(
+        0, _places(problem), size, "amax"
+    )  # the largest of several equations
+    return listed([name for name, value in zip(names, size / size.max(), strict=True) if value > 0.1])
 
 
 def _units(problem: Problem, width: int) -> Tensor:
@@ -224,7 +227,13 @@ def _units(problem: Problem, width: int) -> Tensor:
         return torch.ones(width, dtype=torch.float64, device=sample.device)
     lengths = sample.lengths
     lengths = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
-    return lengths.repeat(width // sample.width)
+    return lengths[_places(problem)]
+
+
+def _places(problem: Problem) -> Tensor:
+    """Return (k,) the column of each parameter."""
+    places = [column for place in problem.objective.places(problem.sample.width) for column in place]
+    return torch.tensor(places, device=problem.sample.device)
 
 
 def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, cheap: bool) -> Local | None:

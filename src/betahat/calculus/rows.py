@@ -173,7 +173,18 @@ class Rows(ABC):
         """(b, m, r) H = W Z with W'W a row's share of the information: H H' is its block of the hat matrix, (m, m)."""
 
     def shares(self, upper: Tensor) -> Tensor:
-        """Return (b, t) a row's share of the information in Z's coordinates, at the (2, t) places `upper` of (r, r)."""
+        """Return the share of each row in Z'AZ, some entries of it.
+
+        Parameters
+        ----------
+        upper : Tensor
+            (2, t) the rows and columns of the entries in the (r, r) matrix.
+
+        Returns
+        -------
+        Tensor
+            (b, t).
+        """
         first, *others = self.hat_rows.unbind(1)
         products = first[:, upper[0]] * first[:, upper[1]]
         for hats in others:

@@ -204,8 +204,8 @@ FITS = [
 RESULTS = [
     Case("HC2 with the OPG", lambda d: _logit(d, cov_type="HC2", bread="opg"), bh.EstimationError, ("'opg'", "HC2", "HC0")),
     Case("HC3 with the OPG", lambda d: _poisson(d, bread="opg").with_cov("HC3"), bh.EstimationError, ("'opg'", "HC3", "HC0")),
-    Case("HC2 for MNLogit", lambda d: _mnlogit(d, cov_type="HC2"), bh.EstimationError, ("HC2 and HC3 divide by one less a leverage", "each class", "HC0")),
-    Case("HC3 for MNLogit", lambda d: _mnlogit(d).with_cov("HC3"), bh.EstimationError, ("HC2 and HC3 divide by one less a leverage", "each class", "HC0")),
+    Case("HC2 for MNLogit", lambda d: _mnlogit(d, cov_type="HC2"), bh.EstimationError, ("HC2 and HC3 divide by one less a leverage", "several indices", "HC0")),
+    Case("HC3 for MNLogit", lambda d: _mnlogit(d).with_cov("HC3"), bh.EstimationError, ("HC2 and HC3 divide by one less a leverage", "several indices", "HC0")),
     Case("HC3 where a leverage is 1", lambda d: bh.Poisson(d.frame["counts"], _alone(d)).fit("HC3"), bh.EstimationError, ("HC3", "1 row", "HC1")),
     Case("pred_table of Poisson", lambda d: _poisson(d).pred_table(), bh.OptionError, ("pred_table", "binary", "predict()")),
     Case("predict: which", lambda d: _logit(d).predict(which="prob"), bh.OptionError, ("'prob'", "'mean'", "'linear'", "'var'")),

@@ -63,3 +63,27 @@ def test_what_is_imported_lazily_is_imported_for_type_checkers(path):
 
 def test_the_test_can_fail():
     assert len(FILES) > 20
+
+
+def _attributes(node):
+    return {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parent.name in ("covariance", "resampling", "inference")], ids=lambda path: path.name
+)
+def test_one_coordinate_system(path):
+    """Only the sums over rows, in calculus/ and fits/, know in which coordinates a meat is; everything else is in those of Z."""
+    assert "well_conditioned" not in _attributes(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parent.name in ("covariance", "resampling")], ids=lambda path: path.name
+)
+def test_n_less_k_is_written_in_one_place(path):
+    """What variances are multiplied by is `small_samples.factor`'s to say."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and path.name != "small_samples.py":
+            assert "df_resid" not in _attributes(node)
+            assert not (isinstance(node.op, ast.Sub) and {"nobs", "rank"} <= _attributes(node))

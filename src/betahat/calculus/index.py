@@ -107,7 +107,7 @@ class IndexRows(Rows):
         return times(self.x, times(self.residual, factor))
 
     def influence(self, factor: Tensor | None = None) -> Tensor:
-        """Return (b, r) u = Z's, the residual times xZ, each row times its `factor`."""
+        """Return (b, r) u = Zᵀs, the residual times xZ, each row times its `factor`."""
         return times(self.rotated, times(self.residual, factor))
 
     def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:

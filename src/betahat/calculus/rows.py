@@ -88,7 +88,7 @@ class Rows(ABC):
     @property
     @abstractmethod
     def losses(self) -> Tensor:
-        """(b,) the loss of each row; a row's count does not enter."""
+        """(b,) the loss of each row; frequency weights are not applied."""
 
     @abstractmethod
     def constant(self, phi: Tensor) -> Tensor | None:
@@ -117,7 +117,7 @@ class Rows(ABC):
 
     @abstractmethod
     def scores(self, factor: Tensor | None = None) -> Tensor:
-        """Return (b, k) s = -dl/dtheta, each row times its `factor`; a row's count does not enter.
+        """Return (b, k) s = -dl/dtheta, each row times its `factor`; frequency weights are not applied.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class Rows(ABC):
         """
 
     def influence(self, factor: Tensor | None = None) -> Tensor:
-        """Return u = Z's, each row times its `factor`: Z u is a row's influence on the parameters; counts do not enter.
+        """Return u = Zᵀs, each row times its `factor`: Z u is a row's influence on the parameters; frequency weights are not applied.
 
         Parameters
         ----------
@@ -253,7 +253,7 @@ class Rows(ABC):
 
     @abstractmethod
     def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
-        """Return (R, r) the sums of Z's scores at theta + Z d, for each of (R, r) steps d.
+        """Return (R, r) the sums of Zᵀs at theta + Z d, for each of (R, r) steps d.
 
         Parameters
         ----------
@@ -273,7 +273,7 @@ class Rows(ABC):
     def meat(self, factor: Tensor | None = None) -> Tensor:
         """Return the sum of s s' factor^2, or of u u' factor^2 where the columns are not well conditioned; `Point.core` tells the two apart.
 
-        The columns of u = Z's are of similar size and direction, so that what follows loses digits in proportion to the condition of the
+        The columns of u = Zᵀs are of similar size and direction, so that what follows loses digits in proportion to the condition of the
         columns, and not to its fourth power.
 
         Parameters
@@ -300,7 +300,7 @@ def slack(leverage: Tensor) -> Tensor:
 
 
 def counted_influence(rows: Rows) -> Tensor:
-    """Return (b, r) Z's, a row's as often as the row counts."""
+    """Return (b, r) Zᵀs, each row times its frequency weight."""
     return rows.influence(rows.counts)
 
 

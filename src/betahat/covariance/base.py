@@ -95,7 +95,7 @@ class Clustering:
 
 
 def clusterings(groups: Iterable[Groups]) -> tuple[Clustering, ...]:
-    """Return what a table says of partitions."""
+    """Return the names and sizes of partitions, for tables."""
     return tuple(Clustering(way.column, way.count) for way in groups)
 
 
@@ -171,7 +171,7 @@ class Estimator(ABC):
 
 
 def keep_given(estimator: Estimator, *options: str) -> None:
-    """Copy labels that an estimator was made with, so that it stays what it is when they are changed in place."""
+    """Copy the labels given to an estimator, so that later changes in place do not reach it."""
     for option in options:
         object.__setattr__(estimator, option, keep_labels(getattr(estimator, option)))
 

@@ -149,7 +149,7 @@ class Plan:
 
     @property
     def hats(self) -> Tensor:
-        """(G, r, r) the clusters' hat matrices in Z's coordinates."""
+        """(G, r, r) the clusters' hat matrices in the coordinates of Z."""
         assert self.groups is not None
         return hat_grams(self.fit, self.groups)
 

@@ -18,7 +18,7 @@ _SYMMETRIC = 1e-6
 
 
 def check_held(fit: Fit, covariance: Covariance) -> bool:
-    """Tell whether all variances are plain positive numbers; refuse those that overflow or vanish although their roots, in Z's coordinates, do not."""
+    """Tell whether all variances are ordinary positive numbers; refuse variances that overflow or underflow though their square roots do not."""
     variances = held(covariance, "matrix").diagonal()
     low, high = variances.aminmax()
     if float(low) >= _SMALLEST and float(high) <= _LARGEST:
@@ -42,7 +42,7 @@ def check_held(fit: Fit, covariance: Covariance) -> bool:
 
 
 def matrix_flaw(matrix: Tensor) -> str | None:
-    """Say why a (k, k) matrix is no covariance: values that are not finite, no symmetry, a negative variance."""
+    """Say why a (k, k) matrix is not a covariance, or None: values that are not finite, asymmetry, a negative variance."""
     if not bool(torch.isfinite(matrix).all()):
         return "has values that are not finite"
     if bool(((matrix - matrix.mT).abs() > _SYMMETRIC * matrix.diagonal().abs().max()).any()):
@@ -51,7 +51,7 @@ def matrix_flaw(matrix: Tensor) -> str | None:
 
 
 def check_likelihood(fit: Fit, what: str) -> None:
-    """Refuse a covariance that only a likelihood without a penalty has."""
+    """Refuse a covariance that is defined for likelihoods only."""
     if not fit.objective.dispersion.likelihood:
         raise EstimationError(
             f"The loss is not known to be a likelihood, so {what} is no covariance; use 'HC0' or another sandwich, or pass "
@@ -60,13 +60,13 @@ def check_likelihood(fit: Fit, what: str) -> None:
 
 
 def check_unpenalised(fit: Fit, what: str) -> None:
-    """Refuse a covariance that knows nothing of a penalty."""
+    """Refuse a covariance that does not account for a penalty."""
     if fit.problem.penalty is not None:
         raise EstimationError(f"{what} does not know the penalty; use 'HC0' or 'nonrobust', which do.")
 
 
 def check_one_variance(fit: Fit, what: str) -> None:
-    """Refuse a covariance that takes the errors of several outputs to be of one variance and uncorrelated."""
+    """Refuse a covariance that assumes uncorrelated errors of equal variance, where there are several outputs."""
     if fit.objective.dispersion.squares and fit.outputs > 1:
         raise EstimationError(
             f"{what} takes the errors of all {fit.outputs:.0f} outputs to have one variance and no correlation, which a squared error does not "

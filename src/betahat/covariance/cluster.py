@@ -159,7 +159,7 @@ _NOTES = {"CR1S": "CRV1", "jackknife": "CRV3"}
 
 
 def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Adjusted | None]:
-    """Return (r, r) the clusters' meat in Z's coordinates, adjusted where the kind says so, and the adjustment."""
+    """Return (r, r) the clusters' meat in the coordinates of Z, adjusted where the kind says so, and the adjustment."""
     if kind in ("CR3", "jackknife"):
         adjusted = full(fit, groups, target)
     elif kind == "CR2":

@@ -87,7 +87,7 @@ def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
 
 
 def score_sizes(fit: Fit) -> Tensor:
-    """Return (r, r), in Z's coordinates, a bound of the meat of the scores as single rows, by their squares: P <= k diag(P)."""
+    """Return (r, r), in the coordinates of Z, a bound of the meat of the scores as single rows, by their squares: P <= k diag(P)."""
     squares = fit.sum_rows(_squares)
     return fit.point.core(torch.diag(squares * len(squares)))
 

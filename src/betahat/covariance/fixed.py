@@ -30,7 +30,7 @@ _NUMBERS = 2**24
 
 
 def warn_of_fixed(fit: Fit, groups: Groups, *, known: bool = False, tests: str = "tests reject too often") -> None:
-    """Warn of coefficients that one cluster alone fixes: whether there are some may be known, and what their tests do."""
+    """Warn of coefficients that one cluster alone determines; `known` says that there are some, `tests` how their tests err."""
     names = fixed_coefficients(fit, groups)
     if not names and not known:
         return

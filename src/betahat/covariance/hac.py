@@ -145,7 +145,7 @@ class HAC(Estimator):
 
 @of_fit
 def _influences(fit: Fit) -> Tensor:
-    """Return (n, r) Z's."""
+    """Return (n, r) Zᵀs."""
     return fit.map_rows(lambda rows: rows.influence())
 
 
@@ -160,7 +160,7 @@ def _constant_free(fit: Fit) -> Tensor:
 
 
 def _mean_influence(fit: Fit) -> Tensor:
-    """Return (r,) the mean of Z's, which is zero but for a penalty's gradient."""
+    """Return (r,) the mean of Zᵀs, which is zero but for a penalty's gradient."""
     penalty = fit.problem.penalty
     if penalty is None:
         return fit.root.new_zeros(fit.rank)

@@ -112,7 +112,7 @@ class Jackknife(Estimator):
 
 
 def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
-    """Return (G, k) b(-g) - b by refits, or (G, r) in Z's coordinates, up to the sign."""
+    """Return (G, k) b(-g) - b by refits, or (G, r) in the coordinates of Z, up to the sign."""
     if refit and not _exact(fit):
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
         numbers = progress(range(groups.count), "jackknife")
@@ -127,7 +127,7 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
 
 
 def _row_products(fit: Fit, refit: bool) -> tuple[Tensor, Tensor]:
-    """Return (k, k) the sum of d d' and (k,) that of d, d = b(-i) - b by refits, or (r, r) and (r,) in Z's coordinates, up to the sign."""
+    """Return (k, k) the sum of d d' and (k,) that of d, d = b(-i) - b by refits, or (r, r) and (r,) in the coordinates of Z, up to the sign."""
     sample = fit.sample
     if refit and not _exact(fit):
         if sample.counts is not None:

@@ -31,7 +31,7 @@ class Lags:
 
 
 def check_lags(maxlags: Any, bandwidth: Any) -> None:
-    """Refuse lags and bandwidths that are none."""
+    """Refuse values that are neither a number of lags nor a bandwidth."""
     if maxlags is not None and bandwidth is not None:
         raise OptionError("maxlags and bandwidth were both given, and each says how far lags go; pass one.")
     whole = isinstance(maxlags, Integral) and is_number(maxlags) and int(maxlags) >= 0
@@ -61,7 +61,7 @@ def default_lags(count: int) -> int:
 
 
 def with_lags(covariance: Covariance, estimator: Any, lags: Lags) -> Covariance:
-    """Say how many lags there are, where the estimator's own options do not."""
+    """Add the number of lags to the options in words, where the estimator's own options do not say it."""
     if estimator.bandwidth is not None or isinstance(estimator.maxlags, Integral):
         return covariance
     return replace(covariance, options=(("maxlags", option_in_words("maxlags", len(lags.weights) - 1)),))

@@ -69,7 +69,7 @@ class StepsWithout:
     Attributes
     ----------
     steps : Tensor
-        (G, r) from the estimate to theirs in Z's coordinates, up to the sign.
+        (G, r) from the estimate to theirs in the coordinates of Z, up to the sign.
     fixed : bool
         Whether some cluster alone fixes a direction, so that there is no such fit.
     """
@@ -88,7 +88,7 @@ def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
 
 @of_fit
 def hat_grams(fit: Fit, groups: Groups) -> Tensor:
-    """Return (G, r, r) the clusters' shares of the information, in Z's coordinates."""
+    """Return (G, r, r) the clusters' shares of the information, in the coordinates of Z."""
     check_numbers_fit(2 * groups.count * fit.rank**2, f"The leverages of {groups.count} clusters", fit.params.device)
     return _by_cluster(fit, groups, _hats, lambda rows, _: (rows.mT @ rows,))[0]
 

@@ -22,7 +22,7 @@ Correction = Literal["cluster", "hac"]
 
 
 def check_options(maxlags: Any, bandwidth: Any, correction: Any) -> None:
-    """Refuse options that are none, and automatic rules."""
+    """Refuse unknown options, and rules for the bandwidth, which panels do not have."""
     if isinstance(maxlags, str) or isinstance(bandwidth, str):
         raise OptionError(
             f"maxlags={shown(maxlags)} and bandwidth={shown(bandwidth)}: a panel has no automatic rule; pass a number."

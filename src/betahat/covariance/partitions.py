@@ -22,7 +22,7 @@ _FEW = 10
 
 
 def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
-    """Read groups; what was computed for the same partition before serves again."""
+    """Read the ways of clustering; a partition that the fit has met before is the same object, so that its sums are not taken again."""
     ways = tuple(_first_met(fit, _counting(fit, way)) for way in read_groups(fit.sample, given, option))
     for way in ways:
         if way.count < 2:
@@ -48,7 +48,7 @@ def time_of(fit: Fit, given: Any) -> Groups:
 
 
 def _counting(fit: Fit, groups: Groups) -> Groups:
-    """Leave out groups whose rows all have a frequency of zero: they count for nothing, and go with the first that does."""
+    """Drop groups all of whose rows have frequency weight zero; their rows join the first group that is left, where they change nothing."""
     counts = fit.sample.counts
     if counts is None or bool(counts.all()):
         return groups
@@ -96,7 +96,7 @@ def sum_finest(fit: Fit, ways: tuple[Groups, ...]) -> None:
 
 
 def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
-    """Warn of clusters that are too few for the normal distribution, or single rows."""
+    """Warn where clusters are too few for the normal distribution, or hold a single row each."""
     for way in ways:
         single = int((way.sizes == 1).sum())
         if (kind not in ("CR2", "CR3") or len(ways) > 1) and way.count < _FEW:

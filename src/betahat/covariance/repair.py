@@ -32,7 +32,7 @@ def repaired(fit: Fit, found: Covariance, ways: tuple[Groups, ...]) -> Covarianc
     """
     core = found.core
     assert core is not None
-    spectrum = torch.linalg.eigvalsh(core)  # in Z's coordinates, where units do not matter
+    spectrum = torch.linalg.eigvalsh(core)  # in the coordinates of Z, where units do not matter
     if bool(spectrum[0] >= -_NEGATIVE * spectrum[-1].abs()):
         return found
     matrix, absorbed = found.matrix, _absorbed(fit, ways)
@@ -86,7 +86,7 @@ def _absorbed(fit: Fit, ways: tuple[Groups, ...]) -> Tensor:
     one less where another way's dummies add up to the constant.
     """
     absorbed = torch.zeros(len(fit.params), dtype=torch.bool, device=fit.params.device)
-    turn = fit.root.mT @ fit.triangle.mT @ fit.triangle  # Z's s to s
+    turn = fit.root.mT @ fit.triangle.mT @ fit.triangle  # from Zᵀs to s
     plain = ((turn.mT @ score_sizes(fit)) * turn.mT).sum(1).sqrt()
     for way in ways:
         sums = (influence_sums(fit, way) @ turn).abs().amax(0)

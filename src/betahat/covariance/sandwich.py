@@ -66,7 +66,7 @@ def of_core(fit: Fit, core: Tensor, label: str, note: str, **others: Any) -> Cov
 
 
 def penalised(fit: Fit) -> str:
-    """Return the sentence that a penalty adds to a note."""
+    """Return the sentence that is added to the note of a penalised fit."""
     return (
         ""
         if fit.problem.penalty is None

@@ -29,7 +29,7 @@ class Adjusted(SmallSample):
     Attributes
     ----------
     scores : Tensor
-        (G, r) K_g'e_g, the adjusted scores in Z's coordinates.
+        (G, r) K_g'e_g, the adjusted scores in the coordinates of Z.
     own : Tensor
         (G, r, r) N_g.
     reach : Tensor

@@ -1,9 +1,8 @@
-"""Small samples: which coefficients count, and what a variance is multiplied by. No estimator writes n - k out.
+"""Small-sample corrections: which coefficients are counted, and what a variance is multiplied by. No estimator writes n - k itself.
 
-`Fit.df_resid` is n - k of `Counts` without clusters. What packages do differently is a `Convention`; fixest's ``ssc`` has the same four
-switches. With an absorbed effect, k is a model's own coefficients, one for the constant, which all effects share, and each effect's levels
-less those that are redundant. An effect that is nested in a cluster costs nothing: within a cluster its levels are constants, and the
-demeaned scores of the cluster know them.
+`Fit.df_resid` equals `Counts.free`. Packages differ in four choices, a `Convention`, which are those of fixest's ``ssc``. With absorbed effects
+k is the number of the model's own coefficients, plus one for the constant, which all effects share, plus each effect's levels less the
+redundant ones. Effects that are nested in a cluster are not counted: each cluster is demeaned by itself, which its sum of scores already reflects.
 
 References
 ----------
@@ -25,7 +24,7 @@ from betahat.fits.fit import Fit
 
 
 class Levels(Enum):
-    """Which absorbed effects count as coefficients: fixest's K.fixef. Rows that stand alone nest none."""
+    """Which absorbed effects count as coefficients: fixest's K.fixef. Without clusters none is nested."""
 
     ALL = "full"
     NOT_NESTED = "nested"
@@ -39,9 +38,9 @@ class Effect:
     Attributes
     ----------
     levels : int
-        How many groups of rows have one.
+        How many levels it has.
     redundant : int
-        How many of them the constant and the effects before it have already: one, and more where two effects do not connect all rows.
+        How many of them are collinear with the constant and the effects before it: one, or more where two effects fall into unconnected parts.
     """
 
     levels: int
@@ -50,16 +49,16 @@ class Effect:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted of a fit.
+    """The numbers of rows and coefficients that corrections depend on.
 
     Attributes
     ----------
     nobs : float
         n, the rows.
     rank : int
-        r, the independent coefficients, absorbed ones aside.
+        r, the independent coefficients, without absorbed ones.
     outputs : float
-        m, the equations that they are shared out to.
+        m, the equations among which they are divided.
     absorbed : tuple of Effect
         The absorbed effects.
     """
@@ -84,7 +83,7 @@ class Counts:
 
 
 class ByClusters(Enum):
-    """What the number of clusters multiplies a variance by; rows that stand alone are clusters of one."""
+    """The factor by the number of clusters G; without clusters each row is one."""
 
     NOTHING = "1"
     LESS_ONE = "G / (G - 1)"
@@ -101,7 +100,7 @@ class Convention:
     coefficients : bool
         (n - 1) / (n - k): fixest's K.adj.
     clusters : ByClusters
-        By the number of clusters: fixest's G.adj.
+        The factor by the number of clusters: fixest's G.adj.
     levels : Levels
         Which absorbed effects are part of k: fixest's K.fixef.
     smallest : bool
@@ -150,7 +149,7 @@ PACKAGES: Mapping[Correction, Package] = {
 
 
 def counts_of(fit: Fit) -> Counts:
-    """Return what is counted of a fit."""
+    """Return the counts of a fit."""
     return Counts(float(fit.nobs), fit.rank, fit.outputs)
 
 
@@ -164,9 +163,9 @@ def factor(
     counts : Counts
         n, r, the outputs and the absorbed effects.
     convention : Convention
-        Whose factor.
+        Which correction.
     clusters : float, optional
-        G; None is rows that stand alone.
+        G; None if rows are not clustered.
     nested : collection of int
         The positions of absorbed effects that are nested in one of the ways of clustering.
 

@@ -15,7 +15,7 @@ from betahat.solvers.least_squares import row_residuals
 
 @of_fit
 def influence_sums(fit: Fit, groups: Groups) -> Tensor:
-    """Return (G, r) the sums of Z's over groups, as often as rows count.
+    """Return (G, r) the sums of Zᵀs over groups, each row times its frequency weight.
 
     All of them sum to the gradient of a penalty, and so they are taken about their mean where there is one.
     """

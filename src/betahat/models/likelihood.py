@@ -312,7 +312,7 @@ def fit_likelihood(
     kind, equations = read_bread(bread), objective.equations
     start = None
     if start_params is not None:
-        given = to_tensor(start_params, design.exog)
+        given = to_tensor(start_params, torch.empty(0, device=design.device))
         start = given.mT.reshape(-1) if equations and given.ndim == 2 else given
         width = sum(map(len, objective.places(design.width)))
         if start.shape != (width,):

@@ -1,56 +1,32 @@
-"""Tests of restrictions, comparisons, predictions, influence and the delta method against live statsmodels."""
+"""Tests of restrictions, terms and nested models, intervals and functions of parameters against live statsmodels."""
 
 from functools import cache, partial
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 import torch
 from statsmodels.stats._delta_method import NonlinearDeltaCov
-from statsmodels.stats.outliers_influence import OLSInfluence
 from statsmodels.tools.sm_exceptions import InvalidTestWarning
+from support.least_squares import FITS, array_pair, fit_both
 
 import betahat as bh
 
 # As in conftest.py.
 RELATIVE = 1e-9
-# Leaving a row out of 80 loses a digit or two to cancellation in statsmodels' refits and in 1 / (1 - h).
-LEAVE_ONE_OUT = 1e-8
 # A robust covariance is a product of three matrices: its error is about u * condition^2 of the columns.
 UNIT_ROUNDOFF = 1.1e-16
 
 # More digits than a table shows; the numbers themselves are compared by `close`.
 PRINTED = 1e-6
 
-COVARIANCES = {"nonrobust": {}, "HC0": {}, "HC1": {}, "HC3": {}, "fixed scale": {"scale": 2.5}}
-FITS = [("nonrobust", None), ("nonrobust", False), ("HC1", None), ("HC3", True), ("fixed scale", None)]
-FORMULA = "y ~ x1 + x2 + pos + C(g)"
-
-
-def _fit_both(data, cov_type="nonrobust", use_t=None, formula=FORMULA):
-    options = {"cov_type": cov_type, "cov_kwds": dict(COVARIANCES[cov_type]), "use_t": use_t}
-    return bh.ols(formula, data).fit(**options), smf.ols(formula, data).fit(**options)
-
 
 @pytest.fixture(scope="module")
 def pair(people):
     """Fit betahat and statsmodels to the same formula, once."""
-    return cache(partial(_fit_both, people))
-
-
-def _array_pair(people, cov_type="nonrobust", weights=None):
-    x = np.column_stack([np.ones(80), people[["x1", "x2", "pos"]]])
-    y = people["y"].to_numpy()
-    options = {"cov_type": cov_type, "cov_kwds": dict(COVARIANCES[cov_type])}
-    if weights is None:
-        return bh.OLS(y, x).fit(**options), sm.OLS(y, x).fit(**options)
-    return bh.WLS(y, x, weights=weights).fit(**options), sm.WLS(y, x, weights=weights).fit(**options)
-
-
-# restrictions
+    return cache(partial(fit_both, people))
 
 
 MATRIX = np.array([[0, 0, 0, 1.0, -1.0, 0], [0, 1, 0, 2, 0, 0], [1, 0, 0, 0, 0, 1]])
@@ -181,7 +157,7 @@ def test_restrictions_that_repeat_each_other(pair, close, quiet):
 
 @pytest.mark.parametrize("restriction", ["x1 = 2*x2", "x1 = x2 = 0", "const = 1"])
 def test_restrictions_on_arrays_and_tensors(restriction, people, close):
-    mine, theirs = _array_pair(people)
+    mine, theirs = array_pair(people)
     _compare_t(mine.t_test(restriction), theirs.t_test(restriction), close)
     _compare_f(mine.f_test(restriction), theirs.f_test(restriction), close)
     tensors = bh.OLS(torch.tensor(mine.model.endog), torch.tensor(mine.model.exog)).fit()
@@ -269,7 +245,7 @@ def test_wald_test_terms_prints_as_statsmodels(pair):
 
 
 def test_wald_test_terms_of_arrays(people, close):
-    mine, theirs = _array_pair(people)
+    mine, theirs = array_pair(people)
     got, wanted = mine.wald_test_terms(), theirs.wald_test_terms()
     assert list(got.table.index) == list(wanted.table.index)
     close(got.table.statistic, wanted.table.statistic)
@@ -315,211 +291,6 @@ def _compare_comparison(got, wanted, close):
     close(got[1], pvalue, pvalue * (1 + df * statistic), label="pvalue")
     assert got[2] == df
     assert len(tuple(got)) == 3
-
-
-# predictions
-
-
-def _compare_prediction(got, wanted, close):
-    size = np.max(np.abs(wanted.predicted_mean))
-    close(got.predicted_mean, wanted.predicted_mean, size, label="predicted_mean")
-    close(got.predicted, wanted.predicted, size, label="predicted")
-    for name in ("var_pred_mean", "se_mean", "se", "se_obs"):
-        close(getattr(got, name), getattr(wanted, name), label=name)
-    close(np.broadcast_to(got.var_resid, np.shape(wanted.var_resid)), wanted.var_resid, label="var_resid")
-    for alpha in (0.05, 0.2):
-        for obs in (False, True):
-            reach = np.abs(wanted.conf_int(obs=obs, alpha=alpha)).max()
-            close(got.conf_int(obs=obs, alpha=alpha), wanted.conf_int(obs=obs, alpha=alpha), reach)
-        mine, theirs = got.summary_frame(alpha=alpha), wanted.summary_frame(alpha=alpha)
-        assert list(mine.columns) == list(theirs.columns)
-        pd.testing.assert_index_equal(mine.index, theirs.index)
-        close(mine, theirs, np.abs(theirs.to_numpy()).max())
-
-
-NEW = pd.DataFrame(
-    {"x1": [0.0, 1.5, -2.0], "x2": [2.0, 0.0, 7.5], "pos": [1.0, 4.0, 0.6], "g": ["west", "north", "west"]},
-    index=["a", "b", "c"],
-)
-FORMULAS = [
-    FORMULA,
-    "np.log(wage) ~ np.log(pos) + I(x1**2) + C(g)*x2",
-    "y ~ 0 + C(g) + x1:x2",
-    "y ~ C(g, Sum) + pos",
-    "y ~ center(x1) + x2",
-    "y ~ bs(pos, df=4, lower_bound=0, upper_bound=20)",
-]
-
-
-@pytest.mark.parametrize("formula", FORMULAS)
-@pytest.mark.parametrize(("cov_type", "use_t"), FITS)
-def test_prediction_through_a_formula(cov_type, use_t, formula, pair, close):
-    mine, theirs = pair(cov_type, use_t, formula)
-    _compare_prediction(mine.get_prediction(), theirs.get_prediction(), close)
-    _compare_prediction(mine.get_prediction(NEW), theirs.get_prediction(NEW), close)
-    _compare_prediction(mine.get_prediction(NEW[1:2]), theirs.get_prediction(NEW[1:2]), close)
-    wanted = theirs.predict(NEW)
-    close(mine.predict(NEW), wanted)
-    assert type(mine.predict(NEW)) is type(wanted)
-    pd.testing.assert_index_equal(mine.predict(NEW).index, wanted.index)
-    for other in (NEW.to_dict("list"), pl.from_pandas(NEW), NEW[::-1].iloc[::-1, ::-1]):
-        close(mine.predict(other), wanted)
-
-
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC3", "fixed scale"])
-def test_prediction_with_options(cov_type, pair, close):
-    mine, theirs = pair(cov_type)
-    matrix = theirs.model.exog[:3]
-    for options in (
-        {"row_labels": ["u", "v", "w"]},
-        {"weights": [1.0, 2.0, 0.5]},
-        {"weights": np.array([1.0, 2.0, 0.5])},
-        {"weights": 2.0},
-    ):
-        _compare_prediction(mine.get_prediction(NEW, **options), theirs.get_prediction(NEW, **options), close)
-        got = mine.get_prediction(matrix, transform=False, **options)
-        _compare_prediction(got, theirs.get_prediction(matrix, transform=False, **options), close)
-    close(mine.predict(matrix, transform=False), theirs.predict(matrix, transform=False))
-
-
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC3", "fixed scale"])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_prediction_with_arrays(weighted, cov_type, people, close):
-    mine, theirs = _array_pair(people, cov_type, people["w"].to_numpy() if weighted else None)
-    new = np.array([[1.0, 0, 0, 0], [1, 2, 3, 4], [1, -1, 0.5, 2]])
-    _compare_prediction(mine.get_prediction(), theirs.get_prediction(), close)
-    for exog in (new, new[:1], new[1], new.tolist()):
-        _compare_prediction(mine.get_prediction(exog), theirs.get_prediction(exog), close)
-        close(mine.predict(exog), theirs.predict(exog))
-        assert type(mine.predict(exog)) is type(theirs.predict(exog))
-    frame = pd.DataFrame(new, index=list("abc"), columns=list("wxyz"))
-    _compare_prediction(mine.get_prediction(frame), theirs.get_prediction(frame), close)
-    close(mine.predict(frame), theirs.predict(frame))
-    weights = np.array([2.0, 3.0, 0.1])
-    _compare_prediction(mine.get_prediction(new, weights=weights), theirs.get_prediction(new, weights=weights), close)
-
-
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC1", "fixed scale"])
-def test_prediction_with_weights(cov_type, people, close):
-    options = {"cov_type": cov_type, "cov_kwds": dict(COVARIANCES[cov_type])}
-    mine = bh.wls(FORMULA, people, "w").fit(**options)
-    theirs = smf.wls(FORMULA, people, weights=people["w"]).fit(**options)
-    _compare_prediction(mine.get_prediction(), theirs.get_prediction(), close)
-    _compare_prediction(mine.get_prediction(NEW), theirs.get_prediction(NEW), close)
-
-
-def test_prediction_of_a_single_regressor(people, close):
-    x, y = people["x1"].to_numpy(), people["y"].to_numpy()
-    mine, theirs = bh.OLS(y, x).fit(), sm.OLS(y, x).fit()
-    for exog in ([1.0, 2.0, 3.0], np.array([[1.0], [2.0]]), [5.0]):
-        close(mine.predict(exog), theirs.predict(exog))
-        _compare_prediction(mine.get_prediction(exog), theirs.get_prediction(exog), close)
-
-
-def test_prediction_of_missing_values(pair, close):
-    holes = NEW.copy()
-    holes.loc["b", "x1"] = np.nan
-    mine, theirs = pair()
-    wanted = theirs.predict(holes)
-    close(mine.predict(holes), wanted)
-    pd.testing.assert_index_equal(mine.predict(holes).index, wanted.index)
-
-
-def test_prediction_in_tensors(people, close):
-    bare, theirs = _array_pair(people)
-    mine = bh.OLS(torch.tensor(bare.model.endog), torch.tensor(bare.model.exog)).fit()
-    new = torch.tensor([[1.0, 0, 0, 0], [1, 2, 3, 4]], dtype=torch.float64)
-    got, wanted = mine.get_prediction(new), theirs.get_prediction(new.numpy())
-    for name in ("predicted_mean", "var_pred_mean", "se_mean", "se_obs"):
-        assert isinstance(getattr(got, name), torch.Tensor), name
-        close(getattr(got, name), getattr(wanted, name))
-    assert isinstance(mine.predict(new), torch.Tensor)
-    assert isinstance(got.conf_int(), torch.Tensor)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_shape_of_the_residual_variance(weighted, people):
-    mine, theirs = _array_pair(people, weights=people["w"].to_numpy() if weighted else None)
-    new = np.ones((3, 4))
-    for args in ((), (new,)):
-        assert np.shape(mine.get_prediction(*args).var_resid) == np.shape(theirs.get_prediction(*args).var_resid)
-
-
-# influence
-
-
-VECTORS = (
-    *("hat_matrix_diag", "resid_press", "resid_studentized", "resid_studentized_internal"),
-    *("resid_studentized_external", "sigma2_not_obsi", "cov_ratio", "resid_var", "resid_std"),
-)
-MATRICES = ("dfbeta", "dfbetas", "params_not_obsi")
-PAIRS = ("cooks_distance", "dffits", "dffits_internal")
-
-
-@pytest.fixture(scope="module")
-def influences(pair):
-    mine, theirs = pair()
-    return mine.get_influence(), theirs.get_influence()
-
-
-@pytest.mark.parametrize("name", [*VECTORS, *MATRICES])
-def test_influence(name, influences, close):
-    got, wanted = (getattr(influence, name) for influence in influences)
-    close(got, wanted, np.max(np.abs(np.asarray(wanted)), axis=0), tolerance=LEAVE_ONE_OUT)
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_influence_pairs(name, influences, close):
-    got, wanted = (getattr(influence, name) for influence in influences)
-    assert len(got) == len(wanted) == 2
-    close(got[0], wanted[0], np.max(np.abs(wanted[0])), tolerance=LEAVE_ONE_OUT)
-    close(got[1], wanted[1], tolerance=LEAVE_ONE_OUT)
-
-
-def test_influence_as_a_whole(influences, close):
-    mine, theirs = influences
-    close(mine.ess_press, theirs.ess_press, tolerance=LEAVE_ONE_OUT)
-    got, wanted = mine.summary_frame(), theirs.summary_frame()
-    assert list(got.columns) == list(wanted.columns)
-    pd.testing.assert_index_equal(got.index, wanted.index)
-    close(got, wanted, np.abs(wanted.to_numpy()).max(0), tolerance=LEAVE_ONE_OUT)
-
-
-@pytest.mark.parametrize("name", ["influence", "hat_diag_factor", "det_cov_params_not_obsi"])
-def test_lesser_attributes_of_influence(name, influences, close):
-    got, wanted = (getattr(influence, name) for influence in influences)
-    close(got, wanted, np.max(np.abs(wanted)), tolerance=LEAVE_ONE_OUT)
-
-
-@pytest.mark.parametrize("name", [*VECTORS, *MATRICES])
-def test_weighted_influence_is_that_of_the_whitened_rows(name, people, close):
-    """Intended difference: for WLS statsmodels mixes plain residuals with whitened leverage; R whitens both."""
-    w = people["w"].to_numpy()
-    mine, theirs = _array_pair(people, weights=w)
-    whitened = sm.OLS(theirs.model.wendog, theirs.model.wexog).fit()
-    got, wanted = getattr(mine.get_influence(), name), getattr(OLSInfluence(whitened), name)
-    close(got, wanted, np.max(np.abs(np.asarray(wanted)), axis=0), tolerance=LEAVE_ONE_OUT)
-
-
-def test_influence_in_arrays_and_tensors(people):
-    mine, _ = _array_pair(people)
-    tensors = bh.OLS(torch.tensor(mine.model.endog), torch.tensor(mine.model.exog)).fit().get_influence()
-    for name in VECTORS:
-        assert type(getattr(mine.get_influence(), name)) is np.ndarray, name
-        assert isinstance(getattr(tensors, name), torch.Tensor), name
-
-
-@pytest.mark.parametrize("method", ["bonf", "sidak", "holm", "fdr_bh"])
-def test_outlier_test(method, people, close):
-    people = people.assign(y=people["y"].where(people.index != "p7", 9.0))
-    mine, theirs = _fit_both(people)
-    for got, wanted in (
-        (mine.outlier_test(method), theirs.outlier_test(method)),
-        (mine.outlier_test(method=method, alpha=0.2), theirs.outlier_test(method=method, alpha=0.2)),
-    ):
-        assert list(got.columns) == list(wanted.columns)
-        pd.testing.assert_index_equal(got.index, wanted.index, check_names=False)
-        close(got, wanted, np.abs(wanted.to_numpy()).max(0), tolerance=LEAVE_ONE_OUT)
 
 
 # intervals and functions of the parameters

@@ -30,6 +30,7 @@ from betahat.errors import (
     OptionError,
     RobustTestWarning,
 )
+from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import Poisson, poisson
@@ -65,6 +66,7 @@ __all__ = [
     "poisson",
     "mnlogit",
     "add_constant",
+    "fit_at",
     # covariances
     "Classical",
     "FixedScale",

@@ -107,7 +107,7 @@ def _network(seed, penalty, hidden=6):
 
 def _hessian(model):
     """Return the Hessian of the loss and the penalty, all rows at once."""
-    problem = model._problem
+    problem = model.problem
     sample, penalty = problem.sample, problem.penalty
     columns = tuple(map(sample.column, sample.data))
     return hessian_matrix(
@@ -209,13 +209,13 @@ def test_the_product_with_the_hessian_counts_penalty_and_rows(bread):
     hessian, start = _hessian(model), model._free.start
     direction = torch.linspace(-1, 1, len(start), dtype=torch.float64)
     true = hessian @ direction
-    found = model._problem.hessian_product(start, direction)
+    found = model.problem.hessian_product(start, direction)
     torch.testing.assert_close(found, true, rtol=ROUNDING, atol=ROUNDING * float(true.abs().max()))
     counts = torch.arange(200, dtype=torch.float64) % 3
-    weighted = replace(model._problem, sample=model._problem.sample.counted(counts))
-    sample = model._problem.sample
+    weighted = replace(model.problem, sample=model.problem.sample.counted(counts))
+    sample = model.problem.sample
     columns = tuple(map(sample.column, sample.data))
     true = hessian_matrix(
-        lambda theta: model._problem.objective.losses(theta, columns) @ counts + model._problem.penalty(theta), start
+        lambda theta: model.problem.objective.losses(theta, columns) @ counts + model.problem.penalty(theta), start
     )
     torch.testing.assert_close(weighted.hessian_product(start, direction), true @ direction, rtol=ROUNDING, atol=1e-8)

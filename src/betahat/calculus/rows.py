@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import singledispatch
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from betahat.data.engine import Block
 from betahat.data.products import gram, product
+from betahat.errors import OptionError, is_one_of, listed, shown
 from betahat.objectives.base import Objective
 
 
@@ -27,6 +29,16 @@ class Bread(Enum):
     EXPECTED = "expected"
     GAUSS_NEWTON = "gauss-newton"
     OPG = "opg"
+
+
+BreadName = Literal["observed", "expected", "gauss-newton", "opg"]
+
+
+def read_bread(bread: str) -> Bread:
+    """Turn the name of a bread into the option."""
+    if not is_one_of(bread, get_args(BreadName)):
+        raise OptionError(f"bread is {shown(bread)}; use one of {listed(get_args(BreadName))}.")
+    return Bread(bread)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from typing import Literal
 from betahat.covariance.bootstrap_plan import Plan
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.objectives.base import LinearIndex
 from betahat.resampling.resamplers import Multiplied, Redrawn, Resampler
 from betahat.resampling.targets import parametric_targets, residual_targets, slack_power
 from betahat.resampling.weights import Blocks, Exponential, Multinomial, PoissonCounts, Subsample
@@ -117,7 +116,7 @@ WHERE = {
 
 
 def _check_least_squares(fit: Fit) -> None:
-    if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.squares:
+    if not fit.objective.least_squares:
         raise EstimationError(
             "The wild bootstrap multiplies residuals of least squares, so that it is defined for OLS and WLS; use kind='score', which multiplies "
             "scores, for any model."

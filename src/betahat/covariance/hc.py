@@ -14,7 +14,6 @@ from betahat.covariance.small_samples import FULL, counts_of, factor, mean_lever
 from betahat.errors import EstimationError, counted
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
-from betahat.objectives.own import ModelLoss
 from betahat.solvers.least_squares import RowSum
 
 
@@ -283,7 +282,7 @@ def _check_leverage(fit: Fit, label: str) -> None:
     if bool(fit.sum_rows(_full_leverages)):
         leverage = fit.map_rows(lambda rows: rows.largest_leverage)
         rows = torch.nonzero(torch.isnan(slack(leverage))).flatten().tolist()
-        if isinstance(fit.objective, ModelLoss) and not fit.objective.affine:
+        if fit.objective.nonlinear:
             raise EstimationError(
                 f"{label} divides by 1 - leverage, and the one-step leverage is 1 or more in {counted(len(rows), 'row')} (labelled "
                 f"{fit.sample.row_names(rows)}), where that approximation means nothing; use HC0 or HC1."
@@ -295,7 +294,7 @@ def _check_leverage(fit: Fit, label: str) -> None:
 
 
 def _covariance(fit: Fit, meat: Tensor, label: str, *, leveraged: bool = False) -> Covariance:
-    one_step = leveraged and isinstance(fit.objective, ModelLoss) and not fit.objective.affine
+    one_step = leveraged and fit.objective.nonlinear
     leverage = ", by the one-step leverage of the Gauss-Newton approximation" if one_step else ""
     return sandwich(
         fit, meat, label, f"Standard Errors are heteroscedasticity robust ({label}){leverage}{penalised(fit)}"

@@ -20,7 +20,6 @@ from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
 from betahat.fits.fit import Fit
 from betahat.fits.refits import refit_without
-from betahat.objectives.base import LinearIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ class Jackknife(Estimator):
             steps = _cluster_steps(fit, groups, self.refit)
             products = gram(steps - steps.mean(0) if self.center == "mean" else steps)
         squares = products * (factor(counts_of(fit), KINDS["jackknife"], count) if self.correction else 1.0)
-        if fit.objective.dispersion.squares and isinstance(fit.objective, LinearIndex):
+        if fit.objective.least_squares:
             how = ""
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
@@ -164,4 +163,4 @@ _FULL = 1e-10
 
 def _exact(fit: Fit) -> bool:
     """Tell whether one step is the refit."""
-    return fit.objective.dispersion.squares and isinstance(fit.objective, LinearIndex)
+    return fit.objective.least_squares

@@ -27,8 +27,6 @@ from betahat.data.threads import in_order
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
 from betahat.fits.remembered import of_fit
-from betahat.objectives.base import LinearIndex
-from betahat.objectives.gaussian import Gaussian
 from betahat.solvers.memory import check_numbers_fit
 
 # Clusters are taken together while their rows have so many numbers.
@@ -45,8 +43,8 @@ def half(fit: Fit, groups: Groups, target: str) -> Adjusted:
     if _homoskedastic(fit, target):
         middle = _middle(fit.sum_rows(_squares))
         return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
-    objective = fit.objective
-    varies = isinstance(objective, LinearIndex) and objective.variance(fit.params[:1]) is not None
+    objective = fit.objective.one_index
+    varies = objective is not None and objective.variance(fit.params[:1]) is not None
     if varies or _weighted(fit):
         return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
     sums = influence_sums(fit, groups)
@@ -94,12 +92,12 @@ def hat_grams(fit: Fit, groups: Groups) -> Tensor:
 
 
 def _weighted(fit: Fit) -> bool:
-    return isinstance(fit.objective, LinearIndex) and fit.design.weighted
+    return fit.objective.one_index is not None and fit.design.weighted
 
 
 def _homoskedastic(fit: Fit, target: str) -> bool:
     """Tell whether weights are there, and are not to be taken for inverse variances."""
-    return target == "identity" and isinstance(fit.objective, Gaussian) and _weighted(fit)
+    return target == "identity" and fit.objective.least_squares and _weighted(fit)
 
 
 def _pairs(rows: Rows) -> Tensor:

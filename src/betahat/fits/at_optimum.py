@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.problem import Local, Problem
-from betahat.calculus.rows import Bread, Point, Rows
+from betahat.calculus.rows import Bread, BreadName, Point, Rows, read_bread
+from betahat.data.container import to_tensor
 from betahat.data.sample import Sample
-from betahat.errors import ConvergenceWarning, EstimationError, counted, listed, user_level
+from betahat.errors import ConvergenceWarning, EstimationError, OptionError, counted, listed, user_level
 from betahat.fits.fit import Fit
 from betahat.solvers.curvature import lowest_curvature
 from betahat.solvers.least_squares import (
@@ -21,6 +22,7 @@ from betahat.solvers.least_squares import (
 from betahat.solvers.newton import (
     Optimum,
     are_finite,
+    newton_step,
     parameters_along,
     unit_scale,
     why_stopped,
@@ -43,7 +45,61 @@ _IDLE = 1e-12
 _THOUSANDTH = 1e-6
 
 
-def fit_at(
+def fit_at(problem: Problem, params: Any, bread: BreadName = "observed") -> Fit:
+    """Make the fit of parameters that were found elsewhere, as they are.
+
+    Parameters
+    ----------
+    problem : Problem
+        A loss on data: `model.problem` of any model of regressors, or of `TorchModel`.
+    params : array_like
+        (k,) the parameters, equation by equation.
+    bread : {"observed", "expected", "gauss-newton", "opg"}
+        Which information A the covariance A^-1 B A^-1 takes.
+
+    Returns
+    -------
+    Fit
+        What every estimator of a covariance takes, ``bh.HC3()(fit)``.
+
+    Raises
+    ------
+    OptionError
+        Another number of parameters, or an unknown bread.
+    EstimationError
+        The loss curves downward there, or is flat in some direction.
+
+    Notes
+    -----
+    ``fit.diagnostics.decrement`` is the squared distance from the optimum in standard errors. Sandwiches are defined anywhere; classical errors are
+    refused beyond a third of a standard error.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> y, x = [0, 0, 1, 0, 1, 1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> fit = bh.fit_at(bh.Logit(y, x).problem, [-4.2491, 1.2140])
+    >>> bh.HC1()(fit).matrix.diagonal().sqrt().round(decimals=3)
+    tensor([2.4520, 0.6520], dtype=torch.float64)
+    """
+    kind = read_bread(bread)
+    read = to_tensor(params, torch.zeros((), dtype=torch.float64, device=problem.sample.device))
+    count = sum(map(len, problem.objective.places(problem.sample.width)))
+    if read.shape != (count,):
+        raise OptionError(f"params has shape {tuple(read.shape)}; pass one number for each of the {count} parameters.")
+    sample = problem.sample
+    return fit_of(problem, taken_at(problem, read, kind), kind, "as given", sample, tuple(range(sample.width)))
+
+
+def taken_at(problem: Problem, params: Tensor, bread: Bread) -> Optimum:
+    """Return where (k,) parameters are, as if a solver had stopped there."""
+    # Where a Hessian is by autodiff, that takes as many passes as there are parameters.
+    local = problem.evaluate(params, bread if by_autodiff(problem) else Bread.OBSERVED)
+    unit = 1.0 if local.bread is Bread.OPG else problem.noise(local)
+    return Optimum(local, abs(float(newton_step(local) @ local.gradient)) / unit, 0, converged=False)
+
+
+def fit_of(
     problem: Problem,
     path: Optimum,
     bread: Bread,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
-from betahat.fits.at_optimum import MANY, by_autodiff, check_converged, fit_at
+from betahat.fits.at_optimum import MANY, check_converged, fit_of, taken_at
 from betahat.fits.fit import Fit
 from betahat.fits.index import first_params, nearer_start
 from betahat.solvers.least_squares import (
@@ -16,9 +16,7 @@ from betahat.solvers.least_squares import (
 )
 from betahat.solvers.levenberg_marquardt import levenberg_marquardt
 from betahat.solvers.newton import (
-    Optimum,
     newton,
-    newton_step,
 )
 from betahat.solvers.quasi_newton import quasi_newton
 from betahat.solvers.slopes import check_gradient
@@ -48,11 +46,7 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
     if not closed or problem.penalty is not None:
         check_gradient(problem, start)
     if not polish:
-        # Where a Hessian is by autodiff, that takes as many passes as there are parameters.
-        local = problem.evaluate(start, bread if by_autodiff(problem) else Bread.OBSERVED)
-        unit = 1.0 if local.bread is Bread.OPG else problem.noise(local)
-        decrement = abs(float(newton_step(local) @ local.gradient)) / unit
-        path, route = Optimum(local, decrement, 0, converged=False), "as given"
+        path, route = taken_at(problem, start, bread), "as given"
     else:
         params, steps, route = (nearer_start(problem, start) if closed else start), 0, "newton"
         if problem.objective.dispersion.squares and problem.penalty is None and not closed:
@@ -68,4 +62,4 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
             path = newton(problem, first_params(problem), cheap=True)
         path = replace(path, iterations=path.iterations + steps)
         check_converged(problem, path)
-    return fit_at(problem, path, bread, route, problem.sample, tuple(range(len(start))), rank)
+    return fit_of(problem, path, bread, route, problem.sample, tuple(range(len(start))), rank)

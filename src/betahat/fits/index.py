@@ -15,7 +15,7 @@ from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.design import Design
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError, listed
-from betahat.fits.at_optimum import check_converged, fit_at
+from betahat.fits.at_optimum import check_converged, fit_of
 from betahat.fits.fit import Fit, by_equation
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.indices import LinearIndices
@@ -160,7 +160,7 @@ def _triangles(objective: LinearIndices, design: Design) -> tuple[Design, Linear
 def _newton_fit(problem: Problem, start: Tensor, bread: Bread, given: Sample, kept: tuple[int, ...]) -> Fit:
     path = newton(problem, start, cheap=True)
     check_converged(problem, path)
-    return fit_at(problem, path, bread, "newton", given, kept)
+    return fit_of(problem, path, bread, "newton", given, kept)
 
 
 def _sample_start(problem: Problem) -> Tensor:

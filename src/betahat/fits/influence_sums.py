@@ -9,7 +9,6 @@ from betahat.data.groups import Groups
 from betahat.data.products import group_sums, sums_at_once
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
-from betahat.objectives.base import LinearIndex
 from betahat.solvers.least_squares import row_residuals
 
 
@@ -26,7 +25,7 @@ def influence_sums(fit: Fit, groups: Groups) -> Tensor:
 def _summands(fit: Fit, groups: Groups) -> Tensor:
     """Return (G, meat_width) the sums of `Rows.summands`; of large data by one product with the columns as they lie."""
     sample, known = fit.problem.sample, fit.sums.pop(row_residuals, None)
-    plain = fit.well_conditioned and isinstance(fit.objective, LinearIndex)
+    plain = fit.well_conditioned and fit.objective.one_index is not None
     exog = sample.source.held("exog") if plain else None
     if exog is None or not sums_at_once(exog):
         return fit.sum_groups(groups.codes, groups.count, _counted_summands)

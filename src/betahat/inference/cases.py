@@ -110,9 +110,10 @@ def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) 
         raise EstimationError(
             "A figure of residuals needs one mean and one number y for each row, but this model has several outputs or a class."
         )
-    loss = fit.objective.output_loss
+    objective = fit.objective.output_loss
+    loss = None if objective is None else objective.one_index
     index, mean, y = (values.detach().reshape(-1).to(torch.float64) for values in (output, mean, target))
-    if isinstance(loss, LinearIndex) and loss.dispersion.likelihood:
+    if loss is not None and loss.dispersion.likelihood:
         return Cases(fit, index, *_residuals(loss, index, y, None))
     return Cases(fit, index, y - mean, y - mean, variance_known=False)
 

@@ -246,8 +246,8 @@ def predict_response(
     index = index if offset is None else index + offset
     error = gather(Held({"x": exog}), lambda block: variances.errors(block["x"]))
     error = error if known is None else torch.where(known, error, torch.nan)
-    objective = fit.objective
-    assert isinstance(objective, LinearIndex)
+    objective = fit.objective.one_index
+    assert objective is not None
     if linear:
         return ResponsePrediction(index, error, lambda alpha: interval(index, error, alpha, df), container, labels)
     with torch.enable_grad():

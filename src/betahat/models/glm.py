@@ -7,13 +7,13 @@ from typing import Any, Self
 
 import torch
 
+from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, listed, shown
 from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
-from betahat.models.options import BreadName
 from betahat.models.recipe import Recipe
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.bernoulli import Logistic, Normit

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from betahat.calculus.rows import BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.container import to_numpy, to_tensor
@@ -20,7 +21,6 @@ from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.lazy import lazily
-from betahat.models.options import BreadName, read_bread
 from betahat.models.recipe import Recipe
 from betahat.models.regressors import (
     RegressorModel,
@@ -59,7 +59,7 @@ class LikelihoodModel(RegressorModel, ABC):
         -------
         float
         """
-        return log_likelihood_at(self._problem, self._read(params))
+        return log_likelihood_at(self.problem, self._read(params))
 
     def score(self, params: Any) -> Any:
         """Return (k,) the derivative of the log-likelihood, equation by equation.
@@ -74,7 +74,7 @@ class LikelihoodModel(RegressorModel, ABC):
         array
             (k,).
         """
-        return self._plain(score_at(self._problem, self._read(params)))
+        return self._plain(score_at(self.problem, self._read(params)))
 
     def hessian(self, params: Any) -> Any:
         """Return (k, k) the second derivatives of the log-likelihood.
@@ -89,7 +89,7 @@ class LikelihoodModel(RegressorModel, ABC):
         array
             (k, k).
         """
-        return self._plain(hessian_at(self._problem, self._read(params)))
+        return self._plain(hessian_at(self.problem, self._read(params)))
 
 
 @in_ordinary_mode

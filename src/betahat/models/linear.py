@@ -62,7 +62,7 @@ class LinearModel(RegressorModel, ABC):
         -------
         float
         """
-        return log_likelihood_at(self._problem, self._read(params), scale)
+        return log_likelihood_at(self.problem, self._read(params), scale)
 
     def score(self, params: Any, scale: float | None = None) -> Any:
         """Return (k,) the derivative of `loglike`.
@@ -77,7 +77,7 @@ class LinearModel(RegressorModel, ABC):
         array
             (k,).
         """
-        return self._plain(score_at(self._problem, self._read(params), scale))
+        return self._plain(score_at(self.problem, self._read(params), scale))
 
     def hessian(self, params: Any, scale: float | None = None) -> Any:
         """Return (k, k) the second derivatives of `loglike`.
@@ -92,7 +92,7 @@ class LinearModel(RegressorModel, ABC):
         array
             (k, k).
         """
-        return self._plain(hessian_at(self._problem, self._read(params), scale))
+        return self._plain(hessian_at(self.problem, self._read(params), scale))
 
     def predict(self, params: Any, exog: Any = None) -> Any:
         """Return (m,) x'b.

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from betahat.calculus.autodiff import working_route
 from betahat.calculus.problem import Problem
-from betahat.calculus.rows import Bread
+from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import read_columns
 from betahat.data.checks import check_size
@@ -36,7 +36,6 @@ from betahat.models.module import parameter_names
 from betahat.models.options import (
     FEWEST_ROWS,
     PLAIN,
-    BreadName,
     Manners,
     Tensors,
     by_name,
@@ -44,7 +43,6 @@ from betahat.models.options import (
     check_values,
     has_changed,
     kept_generators,
-    read_bread,
     read_names,
     read_penalty,
     rows_in_block,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.classes import class_formula, class_name, read_classes
@@ -17,7 +18,6 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, listed
 from betahat.lazy import lazily
 from betahat.models.likelihood import LikelihoodModel, check_which, fit_likelihood
-from betahat.models.options import BreadName
 from betahat.models.regressors import (
     RegressorModel,
     caller,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ from betahat.errors import (
 from betahat.fits.fit import Fit
 from betahat.objectives.dispersion import Dispersion
 
-BreadName = Literal["observed", "expected", "gauss-newton", "opg"]
 Tensors = Mapping[str, tuple[int, torch.Size]]
 
 # A decrement of 1e-6 is a thousandth of a standard error.
@@ -50,13 +49,6 @@ def rows_in_block(numbers: int) -> int:
 def few_places(nobs: int, count: int, device: torch.device) -> Tensor:
     """Return (count,) positions of rows from first to last, since data may be sorted; all where there are no more."""
     return torch.linspace(0, nobs - 1, min(nobs, count), dtype=torch.float64, device=device).round().long()
-
-
-def read_bread(bread: str) -> Bread:
-    """Turn the name of a bread into the option."""
-    if not is_one_of(bread, get_args(BreadName)):
-        raise OptionError(f"bread is {shown(bread)}; use one of {listed(get_args(BreadName))}.")
-    return Bread(bread)
 
 
 def read_names(names: Iterable[Any]) -> tuple[str, ...]:

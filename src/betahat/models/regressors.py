@@ -273,10 +273,11 @@ class RegressorModel(Stored, ABC):
         array
             (n, k).
         """
-        return self._plain(scores_at(self._problem, self._read(params)))
+        return self._plain(scores_at(self.problem, self._read(params)))
 
     @property
-    def _problem(self) -> Problem:
+    def problem(self) -> Problem:
+        """The loss of a row on the data, which `fit_at` takes with parameters of one's own."""
         return Problem(self.objective, self.design)
 
     def _read(self, params: Any) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from betahat.calculus.autodiff import row_jacobian, working_route
 from betahat.calculus.problem import Problem
-from betahat.calculus.rows import Bread
+from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.checks import check_size
 from betahat.data.container import Frames
@@ -33,11 +33,9 @@ from betahat.models.losses import ReadLoss, matching_target, read_loss
 from betahat.models.module import Functional, functional, parameter_names, write_back
 from betahat.models.options import (
     FEWEST_ROWS,
-    BreadName,
     check_general_options,
     check_values,
     kept_generators,
-    read_bread,
     read_names,
     read_penalty,
     rows_in_block,
@@ -56,8 +54,7 @@ from betahat.models.probes import (
     outputs_apart,
 )
 from betahat.models.regressors import check_columns, row_sums, warn_perfect
-from betahat.objectives.base import LinearIndex, Route
-from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.base import Route
 from betahat.objectives.own import ModelLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.least_squares import RowSum
@@ -189,9 +186,9 @@ class TorchModel:
         kind = read_bread(bread)
         check_flag("polish", polish)
         check_flag("update_module", update_module)
-        dispersion, penalty = self._problem.objective.dispersion, self._problem.penalty
+        dispersion, penalty = self.problem.objective.dispersion, self.problem.penalty
         check_general_options(kind, rank, dispersion, penalty)
-        if kind is Bread.OPG and dispersion.squares and self._problem.numbers > self._problem.sample.nobs:
+        if kind is Bread.OPG and dispersion.squares and self.problem.numbers > self.problem.sample.nobs:
             raise OptionError(
                 "bread='opg' takes the errors of all outputs to have one variance and no correlation, which a squared error does not say of "
                 "them; pass bread='observed'."
@@ -345,15 +342,13 @@ class TorchModel:
         self.names = _names(self._free, self._inputs, names)
         self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
         self._output = output[:1]
-        self._problem = self._build(output)
-        check_size(self._problem.numbers, len(self.names))
+        self.problem = self._build(output)
+        check_size(self.problem.numbers, len(self.names))
 
     def _fitted(self, bread: Bread, polish: bool, rank: Literal["pinv"] | None, also: tuple[RowSum, ...]) -> Fit:
-        problem = self._problem
+        problem = self.problem
         design = problem.sample
-        direct = (
-            isinstance(problem.objective, Gaussian) and bread is not Bread.OPG and problem.penalty is None and polish
-        )
+        direct = problem.objective.least_squares and bread is not Bread.OPG and problem.penalty is None and polish
         if direct and isinstance(design, Design):
             fit = fit_least_squares(design, "pinv", also)
             if fit.rank == design.width or rank == "pinv":
@@ -378,7 +373,7 @@ class TorchModel:
 
         check_differentiable(losses, free.start, few, "The module with its loss", 1)
         nobs = len(self._target)
-        linear = output.numel() == nobs and isinstance(loss, LinearIndex) and nobs * width <= _KEPT_JACOBIAN
+        linear = output.numel() == nobs and loss.one_index is not None and nobs * width <= _KEPT_JACOBIAN
         self._route: Route | None = None  # of what is mapped, found out when it is
         if linear and apart:
             own = own_regressors(flat, free.start, inputs, output.reshape(nobs))
@@ -427,7 +422,7 @@ class TorchModel:
     def _regression(self, jacobian: Tensor, offset: Tensor | None) -> Design:
         """Return (n, k) regressors as a design, with what the outputs have beside them; a squared error takes it off the target."""
         target = self._target.reshape(-1).to(torch.float64)
-        gaussian = isinstance(self._loss.objective, Gaussian)
+        gaussian = self._loss.objective.least_squares
         columns = {"exog": jacobian, "endog": target - offset if offset is not None and gaussian else target}
         columns |= {} if offset is None or gaussian else {"offset": offset}
         return Design(self._schema, Held(columns, self._user_data))

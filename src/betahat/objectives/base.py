@@ -40,6 +40,21 @@ class Objective(ABC):
         """Itself, if its derivatives are taken by autodiff; None if they are closed forms of linear indices."""
 
     @property
+    def one_index(self) -> LinearIndex | None:
+        """Itself, if it meets the parameters through one linear index; None otherwise."""
+        return None
+
+    @property
+    def least_squares(self) -> bool:
+        """Whether it is least squares of a linear model, for which one Newton step is the refit."""
+        return self.one_index is not None and self.dispersion.squares
+
+    @property
+    def nonlinear(self) -> bool:
+        """Whether it is the loss of outputs that are not affine functions of the parameters."""
+        return not self.closed_form and not self.affine and self.output_loss is not None
+
+    @property
     def closed_form(self) -> bool:
         """Whether derivatives are closed forms, so that a Hessian costs little more than the loss."""
         return self.autodiff is None
@@ -156,6 +171,11 @@ class LinearIndex(OutputLoss):
 
     elementwise = True
     affine = True
+
+    @property
+    def one_index(self) -> LinearIndex:
+        """The loss itself."""
+        return self
 
     @property
     @abstractmethod

@@ -16,10 +16,6 @@ from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
-from betahat.objectives.base import LinearIndex
-from betahat.objectives.gaussian import Gaussian
-from betahat.objectives.indices import LinearIndices
-from betahat.objectives.own import ModelLoss
 from betahat.resampling.weights import RowWeights
 
 # The largest table of products of rows with themselves, in numbers.
@@ -62,7 +58,7 @@ class PenaltyShare:
 
 def exact(fit: Fit) -> bool:
     """Tell whether a single step is the refit."""
-    return isinstance(fit.objective, Gaussian) and fit.problem.penalty is None
+    return fit.objective.least_squares and fit.problem.penalty is None
 
 
 def point_of(fit: Fit) -> Point:
@@ -77,13 +73,13 @@ def packed(fit: Fit) -> bool:
 
 def closed(fit: Fit) -> bool:
     """Tell whether scores and information have closed forms."""
-    return isinstance(fit.objective, LinearIndex | LinearIndices)
+    return fit.objective.closed_form
 
 
 @of_fit
 def _has_shares(fit: Fit) -> bool:
     """Tell whether a row's contribution to the information, or its Gauss-Newton approximation, is a square."""
-    if not isinstance(fit.objective, ModelLoss):
+    if fit.objective.output_loss is None:
         return False
     try:
         for rows in fit.each(lambda rows: rows.hat_rows[:, :, 0]):

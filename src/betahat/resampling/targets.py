@@ -98,7 +98,8 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
     Residuals are Pearson's, (y - mu) / sqrt(V); for least squares sqrt(w) (y - x'b). Efron (1979), Ann. Stat. 7(1). Davison and Hinkley (1997),
     Bootstrap Methods and their Application, section 7.2.
     """
-    if not isinstance(fit.objective, LinearIndex) or not fit.objective.dispersion.likelihood:
+    objective = fit.objective.one_index
+    if objective is None or not objective.dispersion.likelihood:
         raise EstimationError(
             "The residual bootstrap needs residuals with the same variance, as those of OLS, WLS, Logit, Probit, Poisson or GLM; use kind='pairs' "
             "or 'score'."
@@ -106,8 +107,8 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
     _check_no_counts(fit, "residual")
     pearson = fit.map_rows(lambda rows: _pearson(rows) * _slack(rows, power))
     index = fit.map_rows(_index)
-    zero = fit.objective.residual(index, torch.zeros_like(index))
-    unit = fit.objective.residual(index, torch.ones_like(index)) - zero
+    zero = objective.residual(index, torch.zeros_like(index))
+    unit = objective.residual(index, torch.ones_like(index)) - zero
     # the generalized residual, which is linear in y, is the square root of the information times the residual that was drawn
     weights = fit.design.weights
     pearson = pearson if weights is None else pearson[weights > 0]  # a row of weight zero has no residual

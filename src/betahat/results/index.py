@@ -298,8 +298,9 @@ class IndexResults(MaximumLikelihoodResults, ABC):
     @property
     def _loss(self) -> LinearIndex:
         """The loss of a row, of one linear index."""
-        assert isinstance(self.fit.objective, LinearIndex)
-        return self.fit.objective
+        loss = self.fit.objective.one_index
+        assert loss is not None
+        return loss
 
     @property
     def _error(self) -> Tensor:

@@ -149,6 +149,7 @@ def _good(folder, res):
             "row_loss": _row_loss,
             "params": {"a": 0.0},
             "fit": res.fit,
+            "problem": res.model.problem,
             "which": "a",
         },
         **{"meat": torch.eye(3).double(), "label": "own", "note": "own", "use_t": None},

@@ -25,7 +25,7 @@ def _data():
 
 
 @pytest.mark.parametrize(
-    "cov", [bh.Classical(), bh.HC0(), bh.Cluster(np.arange(200) % 11), bh.HAC(2), bh.Bootstrap(19)], ids=repr
+    "cov", [bh.Classical(), bh.HC0(), bh.Cluster(np.arange(200) % 11), bh.HAC(2), bh.Bootstrap(19, seed=1)], ids=repr
 )
 @pytest.mark.parametrize("name", _data())
 def test_covariances_are_those_of_the_fit(name, cov):
@@ -42,7 +42,7 @@ def test_covariances_are_those_of_the_fit(name, cov):
 def test_a_torch_model():
     torch.manual_seed(0)
     x, y = torch.randn(80, 2, dtype=torch.float64), torch.randn(80, dtype=torch.float64)
-    model = bh.TorchModel(torch.nn.Linear(2, 1), x, y, torch.nn.MSELoss())
+    model = bh.TorchModel(torch.nn.Linear(2, 1), torch.nn.MSELoss(), x, y)
     res = model.fit("HC1")
     taken = bh.fit_at(model.problem, res.fit.params)
     np.testing.assert_allclose(bh.HC1()(taken).matrix, res.cov.matrix, rtol=1e-9)
@@ -62,5 +62,7 @@ def test_bad_input():
         bh.fit_at(problem, [1.0, 2.0])
     with pytest.raises(bh.OptionError, match="bread is 'hessian'"):
         bh.fit_at(problem, [1.0, 2.0, 3.0], "hessian")
+    with pytest.raises(bh.OptionError, match="problem is a OLS|problem is an? .*; pass the problem of a model"):
+        bh.fit_at(_data()["OLS"], [1.0, 2.0, 3.0])
     with pytest.raises(bh.EstimationError, match="standard errors from the optimum"):
         bh.Classical()(bh.fit_at(problem, [1.0, 2.0, 3.0]))

@@ -13,7 +13,7 @@ from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, BreadName, Point, Rows, read_bread
 from betahat.data.container import to_tensor
 from betahat.data.sample import Sample
-from betahat.errors import ConvergenceWarning, EstimationError, OptionError, counted, listed, user_level
+from betahat.errors import ConvergenceWarning, EstimationError, OptionError, counted, described, listed, user_level
 from betahat.fits.fit import Fit
 from betahat.solvers.curvature import lowest_curvature
 from betahat.solvers.least_squares import (
@@ -65,7 +65,7 @@ def fit_at(problem: Problem, params: Any, bread: BreadName = "observed") -> Fit:
     Raises
     ------
     OptionError
-        Another number of parameters, or an unknown bread.
+        No problem, another number of parameters, or an unknown bread.
     EstimationError
         The loss curves downward there, or is flat in some direction.
 
@@ -80,9 +80,11 @@ def fit_at(problem: Problem, params: Any, bread: BreadName = "observed") -> Fit:
     >>> y, x = [0, 0, 1, 0, 1, 1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> fit = bh.fit_at(bh.Logit(y, x).problem, [-4.2491, 1.2140])
     >>> bh.HC1()(fit).matrix.diagonal().sqrt().round(decimals=3)
-    tensor([2.4520, 0.6520], dtype=torch.float64)
+    tensor([2.5040, 0.5800], dtype=torch.float64)
     """
     kind = read_bread(bread)
+    if not isinstance(problem, Problem):
+        raise OptionError(f"problem is {described(problem)}; pass the problem of a model, model.problem.")
     read = to_tensor(params, torch.zeros((), dtype=torch.float64, device=problem.sample.device))
     count = sum(map(len, problem.objective.places(problem.sample.width)))
     if read.shape != (count,):

@@ -62,7 +62,7 @@ def test_bad_input():
         bh.fit_at(problem, [1.0, 2.0])
     with pytest.raises(bh.OptionError, match="bread is 'hessian'"):
         bh.fit_at(problem, [1.0, 2.0, 3.0], "hessian")
-    with pytest.raises(bh.OptionError, match="problem is a OLS|problem is an? .*; pass the problem of a model"):
+    with pytest.raises(bh.OptionError, match="pass the problem of a model"):
         bh.fit_at(_data()["OLS"], [1.0, 2.0, 3.0])
     with pytest.raises(bh.EstimationError, match="standard errors from the optimum"):
         bh.Classical()(bh.fit_at(problem, [1.0, 2.0, 3.0]))

@@ -1,10 +1,10 @@
 """Data and fits that the neighbours' tests share: few rows, so that t and the normal distribution print different numbers."""
 
-import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 import torch
+from support import data_sets
 
 import betahat as bh
 
@@ -18,22 +18,7 @@ FORMULAS = {
 
 @pytest.fixture(scope="session")
 def frame():
-    rng = np.random.default_rng(7)
-    rows = 24
-    educ, exper = rng.normal(size=rows), rng.normal(size=rows) + 1.0
-    return pd.DataFrame(
-        {
-            "educ": educ,
-            "exper": exper,
-            "wage": 0.5 + 0.6 * educ - 0.45 * exper + rng.normal(size=rows),
-            "union": (0.7 * educ + rng.logistic(size=rows) > 0).astype(int),
-            "kids": rng.poisson(np.exp(0.3 * educ)),
-            "job": rng.integers(0, 3, size=rows),
-            "firm": np.arange(rows) // 4,
-            "region": rng.choice(["north", "south", "west"], size=rows),
-            "note": np.where(np.arange(rows) % 3 == 0, np.nan, 1.0),
-        }
-    )
+    return data_sets.workers()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from betahat.covariance.small_samples import FULL, counts_of, factor
 from betahat.data.design import Design
 from betahat.errors import OptionError, check_flag, shown
 from betahat.fits.fit import Fit
+from betahat.fits.inverse_root import inverse_root
 from betahat.fits.remembered import of_fit
 
 
@@ -111,7 +112,7 @@ class HAC(Estimator):
             scores = scores if series.order is None else scores[series.order]
             whole, half = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
             # a vector autoregression turns with the coordinates, and a rule for the bandwidth looks at the columns' own
-            own = whole @ (fit.root.mT @ fit.triangle.mT) @ fit.triangle
+            own = whole @ inverse_root(fit)
             lags = self._lags(series, own, fit)
             core = lagged_products([whole], lags.weights)
             core = core if half is None else half @ core @ half.mT

@@ -78,8 +78,9 @@ class Jackknife(Estimator):
         if self.clusters is None:
             count, what = float(fit.nobs), "rows"
             ways: tuple[Clustering, ...] = ()
-            products, total = _row_products(fit, self.refit)
-            products = products - torch.outer(total, total) / count if self.center == "mean" else products
+            sums = _row_sums(fit, self.refit)
+            mean = torch.outer(sums.total, sums.total) / count
+            products = sums.products - mean if self.center == "mean" else sums.products
         else:
             groups = group_of(fit, self.clusters, "clusters")
             warn_of_clusters((groups,), "jackknife")
@@ -125,8 +126,16 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
     return found.steps
 
 
-def _row_products(fit: Fit, refit: bool) -> tuple[Tensor, Tensor]:
-    """Return (k, k) the sum of d d' and (k,) that of d, d = b(-i) - b by refits, or (r, r) and (r,) in the coordinates of Z, up to the sign."""
+@dataclass(frozen=True, eq=False)
+class _StepSums:
+    """Sums over the steps d to the fits without each row: (k, k) of d d' and (k,) of d by refits, or (r, r) and (r,) in the coordinates of Z."""
+
+    products: Tensor
+    total: Tensor
+
+
+def _row_sums(fit: Fit, refit: bool) -> _StepSums:
+    """Sum over the rows, up to the sign of a step."""
     sample = fit.sample
     if refit and not _exact(fit):
         if sample.counts is not None:
@@ -137,9 +146,9 @@ def _row_products(fit: Fit, refit: bool) -> tuple[Tensor, Tensor]:
         for i in progress(range(sample.rows), "jackknife"):
             step = refit_without(fit, torch.tensor([i], device=fit.params.device)) - fit.params
             products, total = products + torch.outer(step, step), total + step
-        return products, total
+        return _StepSums(products, total)
     joint = fit.sum_rows(_products)
-    return joint[:-1, :-1], joint[:-1, -1]
+    return _StepSums(joint[:-1, :-1], joint[:-1, -1])
 
 
 def _products(rows: Rows) -> Tensor:

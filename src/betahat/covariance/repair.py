@@ -13,6 +13,7 @@ from betahat.data.groups import Groups
 from betahat.errors import EstimationError, counted
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
+from betahat.fits.inverse_root import inverse_root
 
 # Rounding of the sums leaves an eigenvalue below this share of the largest.
 _NEGATIVE = 1e-12
@@ -86,7 +87,7 @@ def _absorbed(fit: Fit, ways: tuple[Groups, ...]) -> Tensor:
     one less where another way's dummies add up to the constant.
     """
     absorbed = torch.zeros(len(fit.params), dtype=torch.bool, device=fit.params.device)
-    turn = fit.root.mT @ fit.triangle.mT @ fit.triangle  # from Zᵀs to s
+    turn = inverse_root(fit)
     plain = ((turn.mT @ score_sizes(fit)) * turn.mT).sum(1).sqrt()
     for way in ways:
         sums = (influence_sums(fit, way) @ turn).abs().amax(0)

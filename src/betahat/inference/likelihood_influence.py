@@ -20,6 +20,7 @@ from betahat.covariance.base import Covariance
 from betahat.data.container import hands_out_copies, to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.fits.fit import Fit
+from betahat.fits.inverse_root import inverse_root
 from betahat.inference.response import mean_slope, means, variances
 from betahat.lazy import lazily
 
@@ -154,8 +155,8 @@ class LikelihoodInfluence:
     def _cooks(self) -> Tensor:
         core = self.cov.core
         if core is None:
-            back = self.fit.root.mT @ self.fit.triangle.mT @ self.fit.triangle  # from coefficients to Z's coordinates
-            core = back @ self.cov.matrix @ back.mT
+            inverse = inverse_root(self.fit)
+            core = inverse @ self.cov.matrix @ inverse.mT
         core = core * torch.eye(self.fit.rank).to(core) if core.ndim == 0 else core
         squares: Tensor = (self._steps * torch.linalg.solve(core, self._steps.mT).mT).sum(1)
         return squares / len(self.fit.params)

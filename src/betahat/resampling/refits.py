@@ -15,6 +15,7 @@ from betahat.data.progress import progress
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
+from betahat.fits.inverse_root import inverse_root
 from betahat.fits.refits import refit_on
 from betahat.resampling.moments import (
     Moments,
@@ -254,7 +255,7 @@ def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
         moved = refit_on(fit, sample) - fit.params
     except EstimationError:
         return None
-    step = fit.root.mT @ (fit.triangle.mT @ (fit.triangle @ moved))
+    step = inverse_root(fit) @ moved
     return step if bool(torch.isfinite(step).all()) else None
 
 

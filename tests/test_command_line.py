@@ -78,7 +78,7 @@ def test_warnings_are_sentences(frame, tmp_path, capsys):
         (["wage ~ x", "wage.csv"], "There is no file 'wage.csv'"),
         (["wage ~ x", "empty.csv"], "cannot be read as .csv"),
         (["wage ~ x", "wages.csv", "--cov", "HC9"], "did you mean"),
-        (["wage ~ x", "wages.csv", "--cluster", "stat"], "'stat' is no column"),
+        (["wage ~ x", "wages.csv", "--cluster", "stat"], "'stat' is not a column"),
         (["wage ~ x", "wages.csv", "--latex", "nowhere/table.tex"], "does not exist; create"),
         (["wage ~ x", "bad.parquet"], "cannot be read as .parquet"),
         (["wage ~ x", "bad.dta"], "cannot be read as .dta"),

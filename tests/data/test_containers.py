@@ -253,7 +253,7 @@ def test_add_constant_where_there_is_one(x, library):
     assert bh.add_constant(data) is data
     assert bh.add_constant(data, has_constant="skip") is data
     assert bh.add_constant(data, has_constant="add").shape == (40, 4)
-    with pytest.raises(bh.DataError, match=r"constant already, in column '(0|c0)'"):
+    with pytest.raises(bh.DataError, match=r"already has a constant, in column '(0|c0)'"):
         bh.add_constant(data, has_constant="raise")
     zero = x.copy()
     zero[:, 0] = 0.0

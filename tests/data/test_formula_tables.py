@@ -88,7 +88,7 @@ def test_columns_that_are_no_numbers_are_named(formula, says):
 
 @pytest.mark.parametrize("basis", ["bs(z, df=4)", "cr(z, df=4)", "cs(z, df=4)", "cc(z, df=4)", "poly(z, 2)"])
 def test_a_basis_is_of_real_numbers(basis):
-    with pytest.raises(bh.FormulaError, match="complex numbers came; betahat needs real ones"):
+    with pytest.raises(bh.FormulaError, match="complex numbers was passed; betahat needs real ones"):
         bh.ols(f"y ~ {basis}", DATA.assign(z=DATA["z"] + 1j))
 
 

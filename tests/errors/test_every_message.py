@@ -302,7 +302,7 @@ RESULTS = [
     Case("bca of residuals", lambda d: _bootstrap(d, "residual", 99).conf_int(method="bca"), bh.EstimationError, ("'bca'", "'percentile'")),
     Case("bca of scores", lambda d: _bootstrap(d, "score", 99).conf_int(method="bca"), bh.EstimationError, ("'bca'", "'percentile'")),
     Case("studentized of scores", lambda d: _bootstrap(d, "score", 99).conf_int(method="studentized"), bh.EstimationError, ("'studentized'", "'percentile'")),
-    Case("tails of the wild bootstrap", lambda d: _bootstrap(d, "wild", 99, clusters="town").bootstrap_pvalues("equal"), bh.OptionError, ("symmetric", "leave tail out")),
+    Case("tails of the wild bootstrap", lambda d: _bootstrap(d, "wild", 99, clusters="town").bootstrap_pvalues("equal"), bh.OptionError, ("symmetric", "omit tail")),
 ]  # fmt: skip
 
 WARNINGS = [

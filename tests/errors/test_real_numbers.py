@@ -131,7 +131,7 @@ def test_infinite_endog(model, value):
         with pytest.raises(bh.DataError, match=r"[Ii]nfinite|outside|negative|below"):
             getattr(bh, model)(endog, X)
     if model == "MNLogit":
-        with pytest.raises(bh.DataError, match="endog has infinite values, which are no classes"):
+        with pytest.raises(bh.DataError, match="endog has infinite values, which are not classes"):
             bh.mnlogit("z ~ x", DATA.assign(z=y))
 
 
@@ -221,7 +221,7 @@ def test_complex_labels(labels):
 
 def test_coordinates_and_times():
     for given in (DAYS, DAYS.to_numpy(), pd.Timestamp("2000-01-01") + DAYS):
-        with pytest.raises(bh.DataError, match="latitude: a vector of dates or spans of time came"):
+        with pytest.raises(bh.DataError, match="latitude: a vector of dates or time spans was passed"):
             RES.with_cov(bh.Conley(given, given, 1.0, distance="planar"))
     with pytest.raises(bh.DataError, match="time has infinite values"):
         RES.with_cov(bh.DriscollKraay(np.where(BASE["g"] == 0, np.inf, BASE["g"]), 1))

@@ -260,7 +260,7 @@ def test_aliased_columns_are_nan_and_named():
     res, r = case.res, case.r
     assert res.aliased == ("wt2",)
     assert np.flatnonzero(np.isnan(res.params)).tolist() == [r["coef"]["names"].index("wt2")]
-    with pytest.raises(bh.EstimationError, match="'wt2', left out as collinear"):
+    with pytest.raises(bh.EstimationError, match="'wt2', omitted as collinear"):
         res.t_test("wt2 = 0")
     # A linear function that leaves the aliased column alone has a variance.
     row = np.array([[0.0, 1.0, 0.0, -2.0, 0.0, 0.0]])

@@ -312,5 +312,5 @@ def test_rows_without_a_class_are_no_observations(ignored):
 def test_a_loss_that_is_not_finite_in_a_row_that_was_not_tried_is_told(reduce):
     target = Y.clone()
     target[700] = -1e9
-    with pytest.raises(bh.DataError, match=r"nan at the module's parameters or near them.*finite"):
+    with pytest.raises(bh.DataError, match=r"nan at or near the module's parameters.*finite"):
         bh.TorchModel(nn.Linear(2, 1), lambda o, t: reduce(torch.log(t + 1e6) * o[:, 0] ** 2), X, target)

@@ -138,7 +138,7 @@ def test_a_summary_of_fewer_clusters_than_slopes():
     res = bh.OLS(x.sum(1) + r.normal(size=100), x).fit(bh.Cluster(g))
     assert np.isnan(res.fvalue)
     assert "F-statistic:                       nan" in str(res.summary())
-    with pytest.warns(bh.ClusterWarning, match="has the rank 4 only"):
+    with pytest.warns(bh.ClusterWarning, match="only has rank 4"):
         found = res.f_test(np.eye(7)[1:])
     assert np.isnan([found.statistic, found.pvalue]).all()
     assert found.df_num == 6

@@ -193,7 +193,7 @@ def test_a_thousandth_of_a_standard_error_is_near_enough(steps, monkeypatch):
         with pytest.raises(bh.EstimationError, match=r"stopped after 2 steps .* scale the columns to similar sizes"):
             _model("Logit").fit()
         return
-    with pytest.warns(bh.ConvergenceWarning, match=f"solver stopped after {steps} steps: it is near enough"):
+    with pytest.warns(bh.ConvergenceWarning, match=f"solver stopped after {steps} steps: it is close enough"):
         found = _model("Logit").fit()
     assert found.fit.path.converged
     assert float(np.abs((found.params - plain.params) / plain.bse).max()) < 1e-4

@@ -200,7 +200,8 @@ class Then(nn.Module):
 )
 def test_an_output_without_derivatives_is_named(function, kind):
     with pytest.raises(
-        bh.DataError, match=f"The module returned a {kind} tensor; it must return a dense one of real numbers"
+        bh.DataError,
+        match=f"The module returned a {kind} tensor; it must return a dense one of real floating-point numbers",
     ):
         bh.TorchModel(Then(function), nn.MSELoss(), X, Y)
 

@@ -175,7 +175,7 @@ def test_more_outputs_than_rows_for_each_coefficient():
 
 
 def test_outer_products_know_no_covariance_of_outputs():
-    with pytest.raises(bh.EstimationError, match="OPG takes the errors of all 2 outputs to have one variance"):
+    with pytest.raises(bh.EstimationError, match="OPG takes the errors of all 2 outputs to have the same variance"):
         _joint("mse").with_cov("OPG")
     with pytest.raises(bh.OptionError, match="bread='opg' takes the errors of all outputs"):
         _joint("mse", bread="opg")

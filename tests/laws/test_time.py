@@ -328,7 +328,7 @@ def test_times_that_hac_refuses():
     res = bh.ols("y ~ x", data).fit()
     with pytest.raises(bh.DataError, match="several rows in one period, 1 for one"):
         res.with_cov(bh.HAC(2, time=np.minimum(data["t"], 1)))
-    with pytest.raises(bh.DataError, match="hardly any are neighbours"):
+    with pytest.raises(bh.DataError, match="hardly any are adjacent"):
         res.with_cov(bh.HAC(2, time=np.cumsum(np.arange(60)) ** 3 + np.arange(60)))
     with pytest.raises(bh.DataError, match="sorted letter by letter"):
         res.with_cov(bh.HAC(2, time=data["t"].astype(str)))
@@ -353,17 +353,17 @@ def test_a_shuffled_index_of_dates_is_told(index):
     mixed = data.sample(frac=1.0, random_state=1)
     res = bh.ols("y ~ x", mixed).fit()
     with pytest.warns(
-        bh.ClusterWarning, match="HAC takes the rows in their order, and the dates in the data's index have another"
+        bh.ClusterWarning, match="HAC uses the order of the rows, which is not that of the dates in the data's index"
     ):
         res.with_cov(bh.HAC(3))
-    with pytest.warns(bh.ClusterWarning, match="bootstrap of blocks takes the rows in their order"):
+    with pytest.warns(bh.ClusterWarning, match="bootstrap of blocks uses the order of the rows"):
         res.with_cov(bh.Bootstrap(20, "moving-block", block_length=3, seed=1))
     np.testing.assert_allclose(res.with_cov(bh.HAC(3, time=mixed.index)).bse, expected, rtol=ROUNDING)
     stacked = pd.concat([data, data]).assign(unit=np.repeat([0, 1], 60))
     again = bh.ols("y ~ x", stacked).fit()
     panel = again.with_cov(bh.PanelNeweyWest("unit", maxlags=2)).bse
     mixed = stacked.sample(frac=1.0, random_state=1)
-    with pytest.warns(bh.ClusterWarning, match="A panel's HAC takes the rows in their order"):
+    with pytest.warns(bh.ClusterWarning, match="A panel's HAC uses the order of the rows"):
         bh.ols("y ~ x", mixed).fit(bh.PanelNeweyWest("unit", maxlags=2))
     np.testing.assert_allclose(
         bh.ols("y ~ x", mixed).fit(bh.PanelNeweyWest("unit", mixed.index, maxlags=2)).bse, panel, rtol=ROUNDING
@@ -386,5 +386,5 @@ def test_a_panel_by_time_alone():
     with pytest.raises(bh.OptionError, match="groups and time are None") as error:
         bh.ols("y ~ x", data).fit("hac-panel", {"maxlags": 2})
     assert "'groups'" in str(error.value)
-    with pytest.raises(bh.EstimationError, match="never falls"):
+    with pytest.raises(bh.EstimationError, match="never decreases"):
         bh.ols("y ~ x", data[:PERIODS]).fit("hac-panel", {"time": "t", "maxlags": 2})

@@ -31,7 +31,7 @@ def test_the_clusters_own_dummies_have_no_joint_test(firms):
     """The rows of R F were rounding, blown up to F = 1e35 and p = 0, which the summary printed."""
     assert np.isnan([firms.fvalue, firms.f_pvalue]).all()
     assert "F-statistic:                       nan" in str(firms.summary())
-    with pytest.warns(bh.ClusterWarning, match=r"no test of 'C\(fcode\)': their covariance has the rank \d+ only"):
+    with pytest.warns(bh.ClusterWarning, match=r"no test of 'C\(fcode\)': their covariance only has rank \d+"):
         table = firms.wald_test_terms().table
     assert table.index[table.statistic.isna()].tolist() == ["C(fcode)"]
     assert table.df_constraint["C(fcode)"] == 53
@@ -173,9 +173,9 @@ def test_given_matrices(panel):
     line = np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     hole = np.diag([1.0, 0.0, 1.0])
     res = bh.OLS(panel["y"], bh.add_constant(panel[["x", "d1"]])).fit()
-    with pytest.warns(bh.ClusterWarning, match="rank 1 only"):
+    with pytest.warns(bh.ClusterWarning, match="only has rank 1"):
         assert np.isnan(res.with_cov(line).f_test("const = 0, x = 0").pvalue)
-    with pytest.warns(bh.ClusterWarning, match="rank 1 only"):
+    with pytest.warns(bh.ClusterWarning, match="only has rank 1"):
         assert np.isnan(res.f_test("const = 0, x = 0", cov_p=line).pvalue)
     assert res.with_cov(line).f_test("x = 0").df_num == 1
     with pytest.warns(bh.ClusterWarning, match="no variance"):

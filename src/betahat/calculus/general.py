@@ -96,8 +96,8 @@ class LossRows(Rows):
         """(b, 1, r) J Z of the residuals that the losses are halves of squares of."""
         if self.at.bread is not Bread.GAUSS_NEWTON:
             raise EstimationError(
-                "Leverage needs a model's fitted value, and a row loss shows none; use a covariance without leverage, such as HC1 or "
-                "CR1, pass bread='gauss-newton' where the loss is a squared residual, or use TorchModel."
+                "Leverage needs fitted values, which a row loss does not have; use a covariance without leverage, such as HC1 or "
+                "CR1, pass bread='gauss-newton' if the loss is a squared residual, or use TorchModel."
             )
         return (self._jacobian @ self.at.root)[:, None]
 
@@ -234,7 +234,7 @@ class OutputRows(Rows):
         self._check_leverage()
         if self.jacobian.shape[1] != 1:
             raise EstimationError(
-                "A row of several outputs has a matrix of leverages, not a number; use HC0 to HC5 or clusters, which know it."
+                "A row of several outputs has a matrix of leverages, not a number; use HC0 to HC5 or clusters, which account for it."
             )
         expected = self.at.bread is Bread.EXPECTED
         curvature = self._curvature(Bread.EXPECTED if expected else Bread.GAUSS_NEWTON)[:, 0, 0]

@@ -83,7 +83,7 @@ class IndexRows(Rows):
         """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
         if self.at.bread is Bread.OPG:
             raise EstimationError(
-                "Leverage is a share of the Hessian or of Fisher's information, and the bread is 'opg'; fit with "
+                "Leverage is a share of the Hessian or of Fisher's information, but the bread is 'opg'; fit with "
                 "bread='observed' or 'expected' for HC2 and HC3, or use HC0 or HC1."
             )
         rotated = product(self.x, self.at.root) if self.at.well_conditioned else self.rotated  # kept only for the meat

@@ -99,7 +99,7 @@ class IndicesRows(Rows):
     def leverage(self) -> Tensor:
         """Refuse: a row has as many fitted values as equations."""
         raise EstimationError(
-            "HC2 and HC3 divide by one less a leverage, which is one number for a model with one index; this one has several "
+            "HC2 and HC3 divide by one minus the leverage, which is a single number only for a model with one index; this one has several "
             "indices: use HC0 or HC1."
         )
 

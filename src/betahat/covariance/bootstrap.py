@@ -154,7 +154,7 @@ class Bootstrap(Estimator):
                 kinds = [name for name, kind in BOOTSTRAP_KINDS.items() if option in kind.options]
                 where = WHERE.get(option, f"kind {listed(kinds)}")
                 raise OptionError(
-                    f"{option} is an option of {where}, and kind is {here}; leave it out, or choose another kind."
+                    f"{option} is an option of {where}, but kind is {here}; omit it, or choose another kind."
                 )
 
     def __call__(self, fit: Fit) -> Covariance:
@@ -243,7 +243,7 @@ def _check_failures(found: Replicates) -> int:
         raise EstimationError(f"{sentence}; {remedy}.")
     if failed > _SOME_FAIL * reps:
         warnings.warn(
-            f"{sentence}, and were left out, so that the others are no fair sample; {remedy}.",
+            f"{sentence}, and were left out, so the remaining ones are not representative; {remedy}.",
             BootstrapWarning,
             stacklevel=user_level(),
         )

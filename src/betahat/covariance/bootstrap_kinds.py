@@ -118,6 +118,6 @@ WHERE = {
 def _check_least_squares(fit: Fit) -> None:
     if not fit.objective.least_squares:
         raise EstimationError(
-            "The wild bootstrap multiplies residuals of least squares, so that it is defined for OLS and WLS; use kind='score', which multiplies "
+            "The wild bootstrap multiplies residuals of least squares, so it is only defined for OLS and WLS; use kind='score', which multiplies "
             "scores, for any model."
         )

@@ -125,7 +125,7 @@ class Plan:
     @property
     def _own_length(self) -> float:
         if self.units < 10:
-            raise EstimationError(f"The data choose no block length from {self.units} times; pass block_length.")
+            raise EstimationError(f"No block length can be chosen from {self.units} times; pass block_length.")
         # the influence on each coefficient, which does not depend on the order of the columns
         scores = unit_scores(self.fit, self.weights(Multinomial(self.units, self.units)))
         lengths = block_lengths(scores @ self.fit.root.mT)

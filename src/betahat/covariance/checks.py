@@ -54,7 +54,7 @@ def check_likelihood(fit: Fit, what: str) -> None:
     """Refuse a covariance that is defined for likelihoods only."""
     if not fit.objective.dispersion.likelihood:
         raise EstimationError(
-            f"The loss is not known to be a likelihood, so {what} is no covariance; use 'HC0' or another sandwich, or pass "
+            f"The loss is not known to be a likelihood, so {what} is not a covariance; use 'HC0' or another sandwich, or pass "
             "likelihood=True to the model if the loss is minus a log-density."
         )
 
@@ -62,13 +62,13 @@ def check_likelihood(fit: Fit, what: str) -> None:
 def check_unpenalised(fit: Fit, what: str) -> None:
     """Refuse a covariance that does not account for a penalty."""
     if fit.problem.penalty is not None:
-        raise EstimationError(f"{what} does not know the penalty; use 'HC0' or 'nonrobust', which do.")
+        raise EstimationError(f"{what} does not account for the penalty; use 'HC0' or 'nonrobust', which do.")
 
 
 def check_one_variance(fit: Fit, what: str) -> None:
     """Refuse a covariance that assumes uncorrelated errors of equal variance, where there are several outputs."""
     if fit.objective.dispersion.squares and fit.outputs > 1:
         raise EstimationError(
-            f"{what} takes the errors of all {fit.outputs:.0f} outputs to have one variance and no correlation, which a squared error does not "
+            f"{what} takes the errors of all {fit.outputs:.0f} outputs to have the same variance and no correlation, which a squared error does not "
             "say of them; use 'nonrobust', which estimates both, or 'HC0'."
         )

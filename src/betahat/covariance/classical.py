@@ -65,7 +65,7 @@ class Classical(Estimator):
             found = of_core(fit, core, "nonrobust", note[:-1] + penalised(fit), df=df, robust=False)
             if bool((found.matrix.diagonal() < 0).any()):
                 raise EstimationError(
-                    "Without the penalty the loss curves downward here, so that it alone is no information; use 'HC0'."
+                    "Without the penalty, the loss curves downward here, so its Hessian is not an information matrix; use 'HC0'."
                 )
             return found
         return of_core(fit, scale, "nonrobust", note, df=df, robust=False)
@@ -145,7 +145,7 @@ def error_covariance(fit: Fit) -> Tensor:
     spent = (left < 0.5).nonzero().flatten().tolist()
     if spent:
         raise EstimationError(
-            f"Output {spent[0]} has as many coefficients as rows, so that nothing is left to estimate its errors' variance from; use 'HC0', "
+            f"Output {spent[0]} has as many coefficients as rows, so nothing is left to estimate the variance of its errors; use 'HC0', "
             "or fewer parameters."
         )
     return products / (left * left[:, None]).sqrt()

@@ -102,7 +102,7 @@ class Cluster(Estimator):
                 raise OptionError(f"{option} is {shown(getattr(self, option))}; use one of {listed(values)}.")
         if self.correction is not None and self.kind != "CR1S":
             raise OptionError(
-                f"correction={shown(self.correction)} replaces the factor of CR1S; pass no kind beside it, and not {shown(self.kind)}."
+                f"correction={shown(self.correction)} replaces the factor of CR1S; do not combine it with kind={shown(self.kind)}."
             )
         keep_given(self, "groups")
 

@@ -78,7 +78,7 @@ def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
         warnings.warn(f"{label} {why}.", ClusterWarning, stacklevel=user_level())
     elif rounding is not None and core is not None and square_root(core, rounding) is None:
         warnings.warn(
-            f"{label} is not positive semi-definite on these data, so that joint tests may not be defined; use psd='repair' for several ways of "
+            f"{label} is not positive semi-definite on these data, so joint tests may not be defined; use psd='repair' for several ways of "
             "clustering, and the Bartlett, Parzen or quadratic-spectral kernel, fewer lags or a smaller cutoff for neighbours.",
             ClusterWarning,
             stacklevel=user_level(),

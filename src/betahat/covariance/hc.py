@@ -285,7 +285,7 @@ def _check_leverage(fit: Fit, label: str) -> None:
         if fit.objective.nonlinear:
             raise EstimationError(
                 f"{label} divides by 1 - leverage, and the one-step leverage is 1 or more in {counted(len(rows), 'row')} (labelled "
-                f"{fit.sample.row_names(rows)}), where that approximation means nothing; use HC0 or HC1."
+                f"{fit.sample.row_names(rows)}), where that approximation is meaningless; use HC0 or HC1."
             )
         raise EstimationError(
             f"{label} divides by 1 - leverage, which is 0 in {counted(len(rows), 'row')} that alone fix a coefficient "

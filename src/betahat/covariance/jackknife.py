@@ -120,8 +120,8 @@ def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
     found = steps_to_fits_without(fit, groups)
     if found.fixed:
         raise EstimationError(
-            f"Without some cluster of {groups.name} a coefficient cannot be estimated, a dummy of its own say, so that the jackknife is not "
-            "defined; leave that column out, or use Cluster(kind='CR3'), which is right for the other coefficients."
+            f"Without one of the clusters of {groups.name} a coefficient cannot be estimated, such as its own dummy, so the jackknife is not "
+            "defined; leave that column out, or use Cluster(kind='CR3'), which is valid for the other coefficients."
         )
     return found.steps
 
@@ -158,7 +158,7 @@ def _products(rows: Rows) -> Tensor:
     single = hats.shape[1] == 1
     if bool(((inner[:, :, 0] if single else torch.linalg.eigvalsh(inner)[:, :1]) < _FULL).any()):
         raise EstimationError(
-            "Without some row a coefficient cannot be estimated, so that the jackknife is not defined; leave such rows out with "
+            "Without one of the rows, a coefficient cannot be estimated, so the jackknife is not defined; leave such rows out with "
             "their dummies, or use HC0 or HC1."
         )
     across = hats @ scores[:, :, None]

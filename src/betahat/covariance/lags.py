@@ -33,7 +33,7 @@ class Lags:
 def check_lags(maxlags: Any, bandwidth: Any) -> None:
     """Refuse values that are neither a number of lags nor a bandwidth."""
     if maxlags is not None and bandwidth is not None:
-        raise OptionError("maxlags and bandwidth were both given, and each says how far lags go; pass one.")
+        raise OptionError("maxlags and bandwidth cannot be combined, as each determines the lags; pass one.")
     whole = isinstance(maxlags, Integral) and is_number(maxlags) and int(maxlags) >= 0
     if not whole and maxlags is not None and not (isinstance(maxlags, str) and maxlags == "newey-west"):
         raise OptionError(f"maxlags is {shown(maxlags)}; pass a whole number of lags, 0 or more, or 'newey-west'.")

@@ -190,7 +190,7 @@ def register_covariance(name: str, factory: Factory) -> None:
     'halved'
     """
     if not isinstance(name, str):
-        raise OptionError(f"The name is {shown(name)}; pass a string, which cov_type is going to be.")
+        raise OptionError(f"The name is {shown(name)}; pass a string, to be used as cov_type.")
     taken = _BUILT_IN.get(name.lower())
     if taken is not None:
         raise OptionError(f"{shown(name)} is betahat's own name for {taken}; choose another.")
@@ -290,7 +290,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
     width = len(params)
     if not isinstance(matrix, torch.Tensor) or matrix.layout != torch.strided:
         came = "sparse" if isinstance(matrix, torch.Tensor) else f"of type {type(matrix).__name__}"
-        raise EstimationError(f"The estimator's matrix is {came}; it must be a tensor, and a dense one.")
+        raise EstimationError(f"The estimator's matrix is {came}; it must be a dense tensor.")
     if not (df is None or isinstance(df, Real) or (isinstance(df, torch.Tensor) and df.shape == params.shape)):
         raise EstimationError(
             f"The estimator's df is {shown(df)}; it must be a number, (k,) of them, or None for the normal distribution."

@@ -49,7 +49,7 @@ class OPG(Estimator):
         lower, failed = torch.linalg.cholesky_ex(core / scale / scale[:, None])
         if bool(failed) or bool(lower.diagonal().min() < 1e-7):
             raise EstimationError(
-                "The scores' outer products are singular, so that OPG has no inverse: some rows' scores are collinear; use "
+                "The scores' outer products are singular, so OPG has no inverse: the scores are collinear; use "
                 "'nonrobust' or 'HC0'."
             )
         scale = fit.dispersion / scale

@@ -88,6 +88,6 @@ class PanelCorrected(Estimator):
         whole = there.all(0)
         if not bool(whole.any()):
             raise EstimationError(
-                "No period has a row of every unit, so that their covariance is not known; pass pairwise=True."
+                "No period has a row of every unit, so their covariance is unknown; pass pairwise=True."
             )
         return residuals[:, whole] @ residuals[:, whole].mT / float(whole.sum())

@@ -105,7 +105,7 @@ class PanelNeweyWest(Estimator):
         count = int(codes[-1]) + 1
         if count == 1:
             raise EstimationError(
-                f"{times.name} never falls from one row to the next, so that there is one unit only; pass the units too, or use HAC with time= "
+                f"{times.name} never decreases from one row to the next, so there is only one unit; pass the units too, or use HAC with time= "
                 "for one series."
             )
         return Groups(codes, count, "panel, told by time,", "", pd.RangeIndex(count))

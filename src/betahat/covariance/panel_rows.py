@@ -38,7 +38,7 @@ def periods_of(fit: Fit, given: Any) -> Groups:
     skipped = gaps(times)
     if skipped:
         warnings.warn(
-            f"{times.name} skips periods after {listed(skipped)}; lags count the periods that occur, so that each gap is one step.",
+            f"{times.name} skips periods after {listed(skipped)}; lags count the periods that occur, so each gap is one step.",
             ClusterWarning,
             stacklevel=user_level(),
         )
@@ -61,7 +61,7 @@ def cells_of(fit: Fit, units: Groups, time: Any) -> tuple[Tensor, int]:
         cell = double[0][double[1] > 1][0]
         unit, period = units.labels[int(cell) // times.count], times.labels[int(cell) % times.count]
         raise DataError(
-            f"{counted(int((double[1] > 1).sum()), 'cell')} of {units.name} and {times.name} has several rows, ({unit}, {period}) for one; "
+            f"{counted(int((double[1] > 1).sum()), 'cell')} of {units.name} and {times.name} has several rows, such as ({unit}, {period}); "
             "a panel has one row for each unit and period: add them up, or cluster."
         )
     return times.codes, times.count

@@ -27,7 +27,7 @@ def groups_of(fit: Fit, given: Any, option: str) -> tuple[Groups, ...]:
     for way in ways:
         if way.count < 2:
             raise EstimationError(
-                f"{way.name} has one cluster only, so nothing varies between clusters; pass labels of two or more."
+                f"{way.name} has only one cluster, so nothing varies between clusters; pass labels of two or more."
             )
     return ways
 
@@ -113,7 +113,7 @@ def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:
                 else str(single)
             )
             warnings.warn(
-                f"{way.name} has {way.count} clusters, and a single row in {every}; see whether the labels are those that you meant.",
+                f"{way.name} has {way.count} clusters, and a single row in {every}; check that these are the labels you meant.",
                 ClusterWarning,
                 stacklevel=user_level(),
             )

@@ -44,7 +44,7 @@ def repaired(fit: Fit, found: Covariance, ways: tuple[Groups, ...]) -> Covarianc
     if count and (bool((block.diagonal() <= 0).any()) or bool(sizes.min() < _SPREAD * sizes.max())):
         raise EstimationError(
             "The repair sets eigenvalues to zero, which depends on the regressors' units, and these differ so much that rounding would "
-            "decide; bring them to similar sizes, or cluster in one way."
+            "decide; scale them to similar sizes, or use one-way clusters."
         )
     repaired = matrix.clone()
     repaired[free[:, None], free] = block

@@ -42,7 +42,7 @@ def sandwich(
     """
     if not isinstance(fit, Fit) or not isinstance(meat, Tensor):
         raise EstimationError(
-            f"sandwich needs the fit that an estimator is called with, and a meat, a tensor; {described(fit)} and {described(meat)} came."
+            f"sandwich needs the fit that an estimator is called with and a meat, a tensor, not {described(fit)} and {described(meat)}."
         )
     point = fit.point
     width, meat = point.meat_width, to_tensor(meat, point.root)

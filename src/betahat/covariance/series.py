@@ -74,7 +74,7 @@ class Series:
         if self.places is not None:
             raise EstimationError(
                 f"{self.name} skips periods, and a bandwidth by a rule, or prewhitening, needs every one; pass maxlags= or bandwidth= as a "
-                "number, or leave time out to take the rows as they follow each other."
+                "number, or omit time to use the order of the rows."
             )
 
 
@@ -107,8 +107,8 @@ def series_in_time(fit: Fit, given: Any) -> Series:
         return Series(rows, rows, times.name, order)
     if periods > _SPARSE * rows:
         raise DataError(
-            f"{times.name} has {rows} periods on a calendar of {periods}, so that hardly any are neighbours; pass periods of regular length, "
-            "such as days, or leave time out to take the rows as they follow each other."
+            f"{times.name} has {rows} periods on a calendar of {periods}, so hardly any are adjacent; pass periods of regular length, "
+            "such as days, or omit time to use the order of the rows."
         )
     return Series(rows, periods, times.name, None, torch.as_tensor(places).to(times.codes.device)[times.codes])
 
@@ -127,7 +127,7 @@ def warn_of_order(fit: Fit, what: str, units: Tensor | None = None) -> None:
         moves = moved.diff()
     if bool((moves > 0).any()) and bool((moves < 0).any()):
         warnings.warn(
-            f"{what} takes the rows in their order, and the dates in the data's index have another; pass time=, such as time=data.index, or "
+            f"{what} uses the order of the rows, which is not that of the dates in the data's index; pass time=, such as time=data.index, or "
             "sort the data.",
             ClusterWarning,
             stacklevel=user_level(),
@@ -139,5 +139,5 @@ def refuse_counts(fit: Fit, what: str) -> None:
     sample = fit.sample
     if isinstance(sample, Design) and sample.counts is not None:
         raise EstimationError(
-            f"{what} needs rows in the order of time or space, and freq_weights repeat them; pass the rows themselves."
+            f"{what} needs rows in the order of time or space, but freq_weights repeat them; pass the rows themselves."
         )

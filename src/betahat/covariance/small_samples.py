@@ -182,7 +182,7 @@ def factor(
         groups, k = clusters, counts.coefficients(convention.levels, nested)
     if convention.clusters is ByClusters.LESS_COEFFICIENTS and groups <= k:
         raise EstimationError(
-            f"CR1p divides by G - k, and there are {groups:g} clusters for {k:g} coefficients; use CR1 or CR2."
+            f"CR1p divides by G - k, but there are {groups:g} clusters for {k:g} coefficients; use CR1 or CR2."
         )
     above, below = {
         ByClusters.NOTHING: (1.0, 1.0),

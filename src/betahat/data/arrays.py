@@ -91,7 +91,7 @@ def single(columns: Columns, label: str) -> Columns:
 def refuse_name(name: str, label: str) -> NoReturn:
     """Say that a model without a formula knows no columns by name."""
     raise DataError(
-        f"{label} is {shown(name)}, a name, and there is no dataframe to look it up in; pass the numbers themselves, or "
+        f"{label} is {shown(name)}, a name, but there is no dataframe to look it up in; pass the numbers themselves, or "
         f"use a formula, such as bh.{'wls' if label == 'weights' else 'poisson'}('y ~ x', data, {label}={shown(name)})."
     )
 
@@ -159,7 +159,7 @@ def _read_frame(
     bad = [name for name, kind in schema.items() if not (kind.is_numeric() or kind == nw.Boolean)]
     if bad:
         raise DataError(
-            f"{label} has columns that are not numbers: {listed(bad)}; convert them, classes to 0, 1, ... by pd.factorize say, or name them in a formula: "
+            f"{label} has columns that are not numbers: {listed(bad)}; convert them, classes to 0, 1, ..., for example with pd.factorize, or name them in a formula: "
             "bh.ols('y ~ C(column)', data) makes the dummies."
         )
     if is_series:

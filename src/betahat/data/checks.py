@@ -44,7 +44,7 @@ def check_size(nobs: float, width: int) -> None:
     """Refuse a design without a degree of freedom left: n must exceed k."""
     if nobs <= width:
         raise EstimationError(
-            f"With {counted(int(nobs), 'row')} for {counted(width, 'coefficient')} no degree of freedom is left for the errors; "
+            f"With {counted(int(nobs), 'row')} for {counted(width, 'coefficient')} no degrees of freedom are left for the errors; "
             "use more rows or fewer columns."
         )
 
@@ -80,7 +80,7 @@ def check_counts(counts: Tensor | None) -> None:
     bad = int(((counts < 0) | (counts != counts.round())).sum())
     if bad:
         raise DataError(
-            f"freq_weights has {counted(bad, 'value')} that no row can occur; pass whole numbers of zero or more, or weights= "
+            f"freq_weights has {counted(bad, 'value')} that are not counts; pass whole numbers of zero or more, or weights= "
             "for analytic weights."
         )
     if not bool(counts.any()):

@@ -70,7 +70,7 @@ def class_formula(formula: str, data: Any) -> tuple[str, pd.DataFrame, str, tupl
     frame = to_pandas(data, None)
     if name not in frame.columns:
         raise FormulaError(
-            f"The left-hand side {left.strip()!r} is no column of the data; it must be a column of classes, one of "
+            f"The left-hand side {left.strip()!r} is not a column of the data; it must be a column of classes, one of "
             f"{listed(frame.columns, limit=12)}."
         )
     codes, levels = _factorize(frame[name])
@@ -102,13 +102,15 @@ def _check_levels(levels: Any) -> None:
     """Refuse infinity, which is no class."""
     if any(isinstance(level, float) and math.isinf(level) for level in levels):
         raise DataError(
-            "endog has infinite values, which are no classes; replace them, or make them missing with missing='drop'."
+            "endog has infinite values, which are not classes; replace them, or make them missing with missing='drop'."
         )
 
 
 def _factorize(series: pd.Series) -> tuple[np.ndarray, tuple[Any, ...]]:
     if series.dtype.kind in "cO" and holds_complex(series.to_numpy()):
-        raise DataError("endog: a column of complex numbers came; pass classes: whole numbers, text or a category.")
+        raise DataError(
+            "endog: a column of complex numbers was passed; pass classes: whole numbers, text or a category."
+        )
     category = series.astype("category").cat
     _check_levels(category.categories)
     codes = category.codes.to_numpy().astype(float)

@@ -66,12 +66,12 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
             if has_constant == "raise":
                 where = [columns.names[i] if columns.names else i for i in fixed.nonzero().flatten().tolist()]
                 raise DataError(
-                    f"data has a constant already, in column {listed(where)}; pass has_constant='skip' or 'add'."
+                    f"data already has a constant, in column {listed(where)}; pass has_constant='skip' or 'add'."
                 )
             return data
     if columns.index is not None:
         if columns.names is not None and "const" in columns.names:
-            raise DataError("data has a column called 'const' that is not to be taken for the constant; rename it.")
+            raise DataError("data has a column called 'const' that is not a constant; rename it.")
         return _with_ones(data, prepend)
     ones = torch.ones(len(values), 1, dtype=values.dtype, device=values.device)
     out = torch.cat([ones, values] if prepend else [values, ones], 1)

@@ -239,10 +239,10 @@ def check_real(values: Tensor | np.ndarray, what: str) -> None:
     """Refuse complex numbers, dates and spans of time where real numbers are expected, before a part of them is dropped."""
     if values.is_complex() if isinstance(values, Tensor) else holds_complex(values):
         raise DataError(
-            f"{what} of complex numbers came; betahat needs real ones: pass the real part, or both parts on their own."
+            f"{what} of complex numbers was passed; betahat needs real ones: pass the real part, or both parts on their own."
         )
     if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
-        raise DataError(f"{what} of dates or spans of time came; pass numbers, such as days.")
+        raise DataError(f"{what} of dates or time spans was passed; pass numbers, such as days.")
 
 
 def holds_complex(values: np.ndarray) -> bool:
@@ -272,7 +272,7 @@ def to_tensor(values: Any, like: Tensor) -> Tensor:
     except DataError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{shown(values)} came where numbers were expected; pass an array of numbers.") from error
+        raise DataError(f"{shown(values)} was passed where numbers are expected; pass an array of numbers.") from error
 
 
 def _labelled(values: Tensor, index: Any, columns: Any) -> pd.Series | pd.DataFrame:

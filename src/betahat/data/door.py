@@ -122,7 +122,7 @@ def assemble(
                 container = Frames(container.rows[whole.cpu().numpy()])
             if not len(whole):
                 raise DataError(
-                    "No row is left after missing='drop': every row has a missing value; fill some in or leave a column out."
+                    "No rows are left after missing='drop': each has a missing value; fill some in, or leave a column out."
                 )
     weights, counts = vectors.get("weights"), vectors.get("freq_weights")
     offset = _offset(vectors.get("offset"), vectors.get("exposure"))
@@ -152,7 +152,7 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(
-            f"device {shown(device)} cannot be used ({reason}); pass 'cpu', or 'cuda' where there is one."
+            f"device {shown(device)} cannot be used ({reason}); pass 'cpu', or 'cuda' if there is one."
         ) from error
 
 
@@ -171,7 +171,7 @@ def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:
     bad = int((exposure <= 0).sum())
     if bad:
         raise DataError(
-            f"exposure has {counted(bad, 'value')} of zero or less, and its logarithm is taken; pass positive numbers, or "
+            f"exposure has {counted(bad, 'value')} of zero or less, but its logarithm is taken; pass positive numbers, or "
             "the logarithms themselves as offset."
         )
     logarithm = exposure.to(torch.float64).log()

@@ -184,7 +184,7 @@ def numeric(series: Any) -> np.ndarray:
 
 def _nameless(data: Any) -> DataError:
     return DataError(
-        f"A formula needs its variables by name, and data of type {type(data).__name__} came; pass a dataframe or a "
+        f"A formula needs its variables by name, not data of type {type(data).__name__}; pass a dataframe or a "
         "dict of columns, or to a prediction the regressors themselves with transform=False."
     )
 

@@ -181,14 +181,14 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
     data = sample.user_data.data
     if data is None:
         raise OptionError(
-            f"{option}={shown(name)} is a column's name, and the model has no dataframe to look it up in; pass the vector itself."
+            f"{option}={shown(name)} is the name of a column, but the model has no dataframe to look it up in; pass the vector itself."
         )
     names = _names(sample)
     if name not in names:
         close = difflib.get_close_matches(name.lstrip("~ "), [str(known) for known in names], n=1)
         hint = f"did you mean {close[0]!r}" if close else f"the columns are {listed(names, limit=12)}"
         raise OptionError(
-            f"{option}={shown(name)} is no column of the model's data; {hint}; a vector with an entry for each row will do, too."
+            f"{option}={shown(name)} is not a column of the model's data; {hint}; a vector with an entry for each row will do, too."
         )
     sample.user_data.check_column(name)
     return data[name] if isinstance(data, Mapping) else column_of(data, name)

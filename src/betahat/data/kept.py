@@ -65,7 +65,7 @@ class Seal:
             same = torch.equal(_sums(self.values), self.sums)
         if not same:
             raise DataError(
-                f"{self.label} was changed in place after the model was made, and large data are not copied; make the model and fit it "
+                f"{self.label} was changed in place after the model was made, but large data are not copied; make the model and fit it "
                 "again, or hand it a copy to keep."
             )
 

@@ -266,7 +266,7 @@ def by_autodiff(problem: Problem) -> bool:
 def _refuse_downward(problem: Problem, along: Tensor, scale: Tensor, eigenvalue: str) -> NoReturn:
     raise EstimationError(
         f"This is not a minimum: the loss curves downward along {parameters_along(problem, along[:, None], scale)} (the scaled Hessian has an "
-        f"eigenvalue {eigenvalue}). Start elsewhere, add a penalty=, or fit with polish=True where the parameters were taken as given."
+        f"eigenvalue {eigenvalue}). Start elsewhere, add a penalty=, or fit with polish=True if the parameters were taken as they are."
     )
 
 
@@ -300,7 +300,7 @@ def _warn_near(path: Optimum) -> None:
         )
     elif path.converged and path.limited:
         warnings.warn(
-            f"{distance}, where the solver stopped after {counted(path.iterations, 'step')}: it is near enough for standard errors, but the loss "
+            f"{distance}, where the solver stopped after {counted(path.iterations, 'step')}: it is close enough for standard errors, but the loss "
             "is nearly flat there. A penalty=, or fewer parameters, would make it certain.",
             ConvergenceWarning,
             stacklevel=user_level(),

@@ -34,7 +34,7 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
     objective, sample = fit.objective, fit.sample
     if objective.output_loss is not None and sample.target_alone:
         raise EstimationError(
-            "The module holds its own data, so that no row can be left out; pass inputs to TorchModel, or take the one-step jackknife."
+            "The module holds its own data, so no row can be left out; pass inputs to TorchModel, or use the one-step jackknife."
         )
     held = torch.ones(sample.rows, dtype=torch.bool, device=rows.device).index_fill_(0, rows, False)
     try:
@@ -42,7 +42,7 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
     except EstimationError as error:
         raise EstimationError(
             f"There is no estimate without the rows labelled {sample.row_names(rows.tolist())}: they alone keep the data from "
-            "separation, or fix a coefficient; leave them out, or take the one-step jackknife, refit=False."
+            "separation, or fix a coefficient; leave them out, or use the one-step jackknife, refit=False."
         ) from error
 
 

@@ -307,7 +307,7 @@ class UserLoss:
         if not value.is_floating_point() or value.layout != torch.strided:
             kind = "sparse" if value.layout != torch.strided else str(value.dtype)
             raise DataError(
-                f"{self.name} returned a {kind} tensor; a loss must return dense real numbers with a point."
+                f"{self.name} returned a {kind} tensor; a loss must return dense, real floating-point numbers."
             )
         if value.requires_grad:
             raise OptionError(
@@ -360,7 +360,9 @@ def _manners_of(user: UserLoss, output: Tensor, target: Tensor) -> Manners:
         value = user.call(*copies)
         found = Manners(has_changed(copies, (output, target)), moved())
         if found.draws and not torch.equal(value, user(output, target)):
-            raise DataError(f"{user.name} is random: two calls with the same output differ; take the draws out of it.")
+            raise DataError(
+                f"{user.name} is random: two calls with the same output differ; remove the random numbers from it."
+            )
     return found
 
 
@@ -457,7 +459,7 @@ def _checked_units(own: OwnLoss, user: UserLoss, by_row: bool, rows: int) -> flo
             summed, size = fold(both, lambda block: _sums(own.losses(*block.columns.values())), OneAtATime(rows))
         if not bool(torch.isfinite(whole).all()):
             raise DataError(
-                f"{user.name} is {float(whole.sum())} at the module's parameters or near them; it must be finite: look for overflow, "
+                f"{user.name} is {float(whole.sum())} at or near the module's parameters; it must be finite: look for overflow, "
                 "or train it again."
             )
         theirs.append(float(whole.sum()))

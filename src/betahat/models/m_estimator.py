@@ -399,7 +399,7 @@ def _calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ..
     if len(wanted) != 2:
         absent = [name for name in wanted if name not in known]
         raise OptionError(
-            f"row_loss takes {listed(absent)}, which neither params nor data have; name its arguments as they do, "
+            f"row_loss takes {listed(absent)}, found neither in params nor in data; name its arguments as they do, "
             f"{listed([*tensors, *keys])}, or take two dicts, row_loss(params, data)."
         )
     return RowLosses(row_loss, tensors, keys, (), False)
@@ -421,11 +421,13 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
         whole = _tried(losses, moving, copies)
         if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
             kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
-            raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense and real, with a point.")
+            raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense, real and floating-point.")
         losses = replace(losses, manners=Manners(has_changed(copies, few), moved()))
         again = _tried(losses, shaken.clone(), few) if losses.manners.draws else whole
         if isinstance(whole, Tensor) and isinstance(again, Tensor) and not torch.equal(whole, again):
-            raise DataError("row_loss is random: two calls with the same data differ; take the draws out of it.")
+            raise DataError(
+                "row_loss is random: two calls with the same data differ; remove the random numbers from it."
+            )
     if has_changed((moving,), (shaken,)):
         raise DataError(
             "row_loss changes the parameters, which would move the estimates; hold them in their range by a function of a free "
@@ -440,7 +442,7 @@ def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> 
         raise DataError(_ROWS_MIX)
     if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows and not _picks(losses, shaken, few, whole):
         raise DataError(
-            f"row_loss gave a tensor of shape {tuple(whole.shape)} for {rows} rows, as where (n, 1) meets (n,) and each row is compared "
+            f"row_loss gave a tensor of shape {tuple(whole.shape)} for {rows} rows, as when (n, 1) meets (n,) and each row is compared "
             f"with every other; {remedy}."
         )
     with quiet(), user_code(f"row_loss fails for {rows} rows", remedy):  # torch warns of the variance of a single row

@@ -173,11 +173,11 @@ def _free_parameters(module: nn.Module, chosen: Sequence[str] | None) -> dict[st
     wrong = [name for name, value in free.items() if not value.is_floating_point()]
     if wrong:
         raise DataError(
-            f"The parameters {listed(wrong)} are no real floating-point numbers; exclude them by params=[...]."
+            f"The parameters {listed(wrong)} are not real floating-point numbers; exclude them by params=[...]."
         )
     devices = sorted({str(value.device) for value in free.values()})
     if len(devices) > 1:
-        raise DataError(f"The parameters lie on several devices, {listed(devices)}; move the module to one.")
+        raise DataError(f"The parameters are on several devices, {listed(devices)}; move the module to one.")
     if devices == ["meta"]:
         raise DataError(
             f"The parameters {listed(free)} are on meta, where tensors hold no numbers; call module.to_empty(device='cpu') and load its state."

@@ -80,7 +80,7 @@ def _check_output(output: Tensor) -> None:
     if output.is_nested or output.layout != torch.strided or not output.is_floating_point():
         kind = "nested" if output.is_nested else "sparse" if output.layout != torch.strided else str(output.dtype)
         raise DataError(
-            f"The module returned a {kind} tensor; it must return a dense one of real numbers with a point, scores or probabilities and not "
+            f"The module returned a {kind} tensor; it must return a dense one of real floating-point numbers, scores or probabilities and not "
             "classes or masks, so that the loss has derivatives."
         )
 
@@ -109,7 +109,7 @@ def _first_output(free: Functional, inputs: tuple[Tensor, ...], remedy: str = _A
     changed = [name for name, (value, version) in own.items() if value._version != version]
     if changed:
         raise DataError(
-            f"The module changes its tensors {listed(changed)} at each call, so that no two calls are alike; let forward() work on "
+            f"The module changes its tensors {listed(changed)} at each call, so no two calls are alike; let forward() work on "
             "copies, .clone()."
         )
     written = tuple(name for name, buffer in buffers.items() if buffer._version != before[name][0])

@@ -391,7 +391,7 @@ def warn_perfect(fit: Fit, size: float) -> None:
     if not (2.0 * float(held(fit, "loss"))) ** 0.5 <= _ROUNDING * size:
         return
     warnings.warn(
-        "The residuals are zero up to rounding, an essentially perfect fit, so that standard errors, tests and intervals are rounding errors as "
+        "The residuals are zero up to rounding, an essentially perfect fit, so standard errors, tests and intervals are rounding errors as "
         "well; see whether the dependent variable is constant, or follows from a regressor.",
         BetahatWarning,
         stacklevel=user_level(),

@@ -167,7 +167,7 @@ def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None
     """
     found = files.read(path, RECORDS, device, OLDER)
     if not isinstance(found, Results) or not _is_whole(found):
-        raise DataError(f"{str(path)!r} holds no results of betahat; pass what res.save(path) has written.")
+        raise DataError(f"{str(path)!r} does not contain betahat results; pass a file written by res.save(path).")
     return found
 
 

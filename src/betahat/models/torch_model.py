@@ -190,7 +190,7 @@ class TorchModel:
         check_general_options(kind, rank, dispersion, penalty)
         if kind is Bread.OPG and dispersion.squares and self.problem.numbers > self.problem.sample.nobs:
             raise OptionError(
-                "bread='opg' takes the errors of all outputs to have one variance and no correlation, which a squared error does not say of "
+                "bread='opg' takes the errors of all outputs to have the same variance and no correlation, which a squared error does not say of "
                 "them; pass bread='observed'."
             )
         if kind is Bread.EXPECTED:
@@ -268,7 +268,7 @@ class TorchModel:
             read = replace(read, tensors=tuple(read.tensors[i] for i in places), keywords=own.keywords)
         if len(read.tensors) != len(own.tensors):
             raise DataError(
-                f"The module takes {counted(len(own.tensors), 'input')}, and {len(read.tensors)} came; pass as many."
+                f"The module takes {counted(len(own.tensors), 'input')}, not {len(read.tensors)}; pass as many."
             )
         for i, (new, old) in enumerate(zip(read.tensors, own.tensors, strict=True)):
             if new.shape[1:] != old.shape[1:]:

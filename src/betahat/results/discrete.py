@@ -65,7 +65,7 @@ class DiscreteResults(IndexResults):
             A model that is not binary, or a threshold outside [0, 1].
         """
         if not self._loss.support.binary:
-            raise OptionError("pred_table is of binary models; for counts compare predict() with endog.")
+            raise OptionError("pred_table is for binary models; for counts compare predict() with endog.")
         if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
             raise OptionError(f"threshold is {shown(threshold)}; pass a probability, such as 0.5.")
         return self._container.plain(prediction_table(self.fit, threshold))

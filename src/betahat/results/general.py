@@ -156,7 +156,9 @@ class GeneralResults(Results):
             output = self._outputs()(self.fit.params, self._given.inputs)
         mean = output if self.view.mean is None else self.view.mean(output)
         if self.view.target is None or self.view.target.shape != mean.shape:
-            raise EstimationError("The target has another shape than the mean, a class say, so there is no residual.")
+            raise EstimationError(
+                "The shape of the target differs from that of the mean, as for classes, so there are no residuals."
+            )
         return _presented(self._container, self.view.target.to(mean) - mean)
 
     @cached_property
@@ -307,7 +309,7 @@ class GeneralResults(Results):
         outputs, view = self._outputs(), self._given
         if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
             raise EstimationError(
-                "Marginal effects need one (n, p) input of numbers with a point; this module takes others."
+                "Marginal effects need one (n, p) input of floating-point numbers; this module takes others."
             )
         exog = view.inputs[0]
 

@@ -332,7 +332,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
             rates = _one_each(self.model.new_vector(exposure, exog, "exposure"), given, "exposure")
             if bool((rates <= 0).any()):
                 raise DataError(
-                    "exposure has values of zero or less, and its logarithm is taken; pass positive numbers."
+                    "exposure has values of zero or less, but its logarithm is taken; pass positive numbers."
                 )
             given = given + rates.log()
         return regressors, given, container, known

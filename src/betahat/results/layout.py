@@ -169,7 +169,7 @@ class Layout(ABC):
         touched = [name for name in self.aliased if bool(matrix[:, self.names.index(name)].any())]
         if touched:
             raise EstimationError(
-                f"The restriction is on {listed(touched)}, left out as collinear; test the columns that are estimated."
+                f"The restriction is on {listed(touched)}, omitted as collinear; test the columns that are estimated."
             )
         return matrix[:, list(self.kept)], values
 

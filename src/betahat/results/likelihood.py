@@ -163,7 +163,7 @@ class MaximumLikelihoodResults(Results, ABC):
         wanted = self.cov_type if cov_type is None else cov_type
         if not is_one_of(wanted, ("nonrobust", "HC0")):
             raise OptionError(
-                f"The score test knows cov_type 'nonrobust' and 'HC0', and {shown(wanted)} came; pass one of them."
+                f"The score test takes cov_type 'nonrobust' or 'HC0', not {shown(wanted)}; pass one of them."
             )
         if not is_one_of(hypothesis, ("joint", "separate")):
             raise OptionError(f"hypothesis is {shown(hypothesis)}; use 'joint' or 'separate'.")

@@ -419,13 +419,11 @@ def _read_weights(weights: Any, regressors: Tensor, like: Tensor) -> Tensor:
             f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
         )
     if not bool(((given > 0) & torch.isfinite(given)).all()):
-        raise OptionError(
-            "weights has values that are no positive numbers; they divide the variance: pass positive ones."
-        )
+        raise OptionError("weights has values that are not positive; they divide the variance: pass positive ones.")
     return given
 
 
 def _results(restricted: Any) -> LinearResults:
     if not isinstance(restricted, LinearResults):
-        raise OptionError(f"The restricted model is {shown(restricted)}; pass its results, as .fit() returns them.")
+        raise OptionError(f"The restricted model is {shown(restricted)}; pass its results, as returned by .fit().")
     return restricted

@@ -39,7 +39,7 @@ def covariance(
         matrix = pair.cov.matrix if scale is None else scale * pair.fit.bread
     if column is not None:
         if r_matrix is not None or other is not None:
-            raise OptionError("column was given together with r_matrix or other; pass either.")
+            raise OptionError("column cannot be combined with r_matrix or other; pass one of them.")
         where = layout.read_positions(column)
         return layout.container.plain(layout.expand_square(matrix)[where][..., where])
     if r_matrix is None:

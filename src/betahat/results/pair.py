@@ -98,7 +98,7 @@ class Pair:
         found = self.replicated("bootstrap_pvalues").pvalues(zeros, tail)
         own = self.own_pvalues(self.identity, zeros)
         if own is not None and tail != "symmetric":
-            raise OptionError("The wild cluster bootstrap has tests of its own, which are symmetric; leave tail out.")
+            raise OptionError("The wild cluster bootstrap has tests of its own, which are symmetric; omit tail.")
         return found if own is None else own
 
     def own_pvalues(self, matrix: Tensor, values: Tensor) -> Tensor | None:

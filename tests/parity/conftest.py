@@ -2,12 +2,14 @@
 
 import time
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import statsmodels.iolib.summary
 from support import closeness, data_sets
+from support.summaries import check_summaries
 
 # statsmodels solves by the pseudoinverse and betahat by QR: on well-conditioned data they agree to 1e-12 or
 # better, so 1e-9 leaves three digits for n, k and cancellation and still finds any wrong formula.
@@ -33,6 +35,12 @@ def quiet():
             return function(*args, **options)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def same(quiet):
+    """Assert that two results print the same, in every format."""
+    return partial(check_summaries, quiet=quiet)
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from support.discrete import CONVERGED
 
 import betahat as bh
 
 FORMATS = ("as_text", "as_html", "as_latex")
-# As in test_discrete.py.
-CONVERGED = {"disp": 0, "method": "newton", "tol": 1e-12, "maxiter": 50, "ridge_factor": 0.0}
 LINEAR, BINARY = ("OLS", "WLS"), ("Logit", "Probit")
 MODELS = (*LINEAR, *BINARY, "Poisson", "MNLogit")
 # As many units as periods: statsmodels counts the units where it means the periods (test_degrees_of_driscoll_and_kraay).

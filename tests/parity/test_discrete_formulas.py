@@ -7,13 +7,9 @@ import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 import torch
-from support.discrete import CASES, Case
+from support.discrete import CASES, CONVERGED, Case
 
 import betahat as bh
-
-# statsmodels stops after a step below `tol`, in absolute terms. Without the ridge that it adds to the Hessian, which is no
-# small number where columns have small units, its steps converge quadratically: the next would be below rounding.
-CONVERGED = {"disp": 0, "method": "newton", "tol": 1e-12, "maxiter": 50, "ridge_factor": 0.0}
 
 BINARY = ("Logit", "Probit")
 MODELS = (*BINARY, "Poisson", "MNLogit")

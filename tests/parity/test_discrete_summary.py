@@ -7,47 +7,12 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from support.discrete import CONVERGED
 
 import betahat as bh
 
-FORMATS = ("as_text", "as_html", "as_latex")
-# As in test_discrete.py.
-CONVERGED = {"disp": 0, "method": "newton", "tol": 1e-12, "maxiter": 50, "ridge_factor": 0.0}
 MODELS = ("Logit", "Probit", "Poisson", "MNLogit")
 COVARIANCES = ("nonrobust", "HC0")
-
-
-@pytest.fixture(scope="module")
-def same(quiet):
-    """Assert that two results print the same, in every format."""
-
-    def check(mine, theirs, **options):
-        mine, theirs = mine.summary(**options), quiet(theirs.summary, **options)
-        for name in FORMATS:
-            said, expected = getattr(mine, name)(), quiet(getattr(theirs, name))
-            # Of names with & or < the HTML is what a browser makes of statsmodels', which does not escape them; in LaTeX those with
-            # ^, a backslash or < are texts, and statsmodels' are commands.
-            as_browsers = name == "as_html" and _packed(said) == _packed(_escaped(expected))
-            as_commands = name == "as_latex" and _packed(_commands(said)) == _packed(expected)
-            assert said == expected or as_browsers or as_commands, name
-
-    return check
-
-
-def _packed(text):
-    """Leave out the white space, with which cells are padded."""
-    return re.sub(r"\s", "", text)
-
-
-def _commands(text):
-    """Turn texts of LaTeX into the commands that statsmodels leaves."""
-    text = text.replace("\\textasciicircum{}", "^").replace("\\textless{}", "<")
-    return text.replace("\\textbackslash{}", "\\")
-
-
-def _escaped(text):
-    """Escape what is no tag and no character reference of statsmodels' own HTML."""
-    return re.sub(r"<(?!/?(table|caption|tr|th|td|br)\b)", "&lt;", re.sub(r"&(?!\w+;)", "&amp;", text))
 
 
 def _draw(model, x, seed):

@@ -10,12 +10,12 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 import torch
 from scipy.stats import norm
+from support.discrete import CONVERGED
 
 import betahat as bh
 
 # As in test_discrete.py.
 RELATIVE = 1e-9
-CONVERGED = {"disp": 0, "method": "newton", "tol": 1e-12, "maxiter": 50, "ridge_factor": 0.0}
 # statsmodels takes the effects' derivatives in the coefficients by complex steps, which are exact, but for Probit, whose
 # norm.cdf takes no complex numbers: there by forward differences of 1.5e-8, which leave half the digits.
 STEPS = {"Logit": RELATIVE, "Probit": 1e-6, "Poisson": RELATIVE, "MNLogit": RELATIVE}

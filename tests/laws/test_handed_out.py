@@ -243,6 +243,39 @@ def test_an_estimator_may_work_in_place():
     np.testing.assert_array_equal(first.params, res.params)
 
 
+def test_a_statistic_of_a_table_may_work_in_place():
+    res = KINDS["OLS"](*_given("numpy"))
+    before = res.params.copy()
+    text = str(bh.regtable(res, stats={"sum": lambda one: float(one.fit.params.mul_(2.0).sum())}))
+    assert f"{2 * before.sum():.3f}"[:4] in text
+    np.testing.assert_array_equal(res.params, before)
+
+
+def test_a_function_of_parameters_may_work_in_place():
+    res = KINDS["OLS, bootstrap"](*_given("numpy"))
+    before = res.params.copy(), res.bse.copy()
+    res.delta(lambda p: p.vector.clone().mul_(p.vector.detach().zero_() + 2.0))
+    np.testing.assert_array_equal(res.params, before[0])
+    np.testing.assert_array_equal(res.bse, before[1])
+
+
+def test_directions_that_the_data_do_not_identify():
+    y, x, *_ = _given("numpy")
+    res = bh.OLS(y, np.column_stack([x, x[:, :1]])).fit()
+    before = res.fit.unidentified
+    assert before.shape[1] == 1
+    res.fit.unidentified.zero_()
+    assert torch.equal(res.fit.unidentified, before)
+
+
+def test_an_error_in_an_estimator_closes_the_door():
+    res = KINDS["OLS"](*_given("numpy"))
+    with pytest.raises(ZeroDivisionError):
+        res.with_cov(lambda fit: 1 / 0)
+    res.fit.params.zero_()
+    assert (res.params != 0).all()
+
+
 def _meat(rows):
     return rows.meat()
 

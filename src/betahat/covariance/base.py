@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
 from betahat.covariance.option_words import OptionWords
-from betahat.data.container import hands_out_copies, replaced
 from betahat.data.groups import Groups
+from betahat.data.handed_out import hands_out_copies
 from betahat.data.kept import keep_labels
 from betahat.fits.fit import Fit
 from betahat.solvers.least_squares import RowSum
@@ -183,9 +184,9 @@ def with_distribution(covariance: Covariance, fit: Fit, use_t: bool | None) -> C
     asked = covariance.asked_t is not None
     df = covariance.own_df if asked else covariance.df
     small_sample = covariance.own_small_sample if asked else covariance.small_sample
-    own = {"asked_t": use_t, "own_df": df, "own_small_sample": small_sample}
+    own: dict[str, Any] = {"asked_t": use_t, "own_df": df, "own_small_sample": small_sample}
     if use_t is False:
         df = small_sample = None
     elif use_t and df is None:
         df = fit.df_resid if covariance.df_tests is None else covariance.df_tests
-    return replaced(covariance, df=df, small_sample=small_sample, **own)
+    return replace(covariance, df=df, small_sample=small_sample, **own)

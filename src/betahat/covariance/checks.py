@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
-from betahat.data.container import held
 from betahat.errors import EstimationError, listed
 from betahat.fits.fit import Fit
 from betahat.solvers.lengths import lengths, unit_rows
@@ -19,7 +18,7 @@ _SYMMETRIC = 1e-6
 
 def check_held(fit: Fit, covariance: Covariance) -> bool:
     """Tell whether all variances are ordinary positive numbers; refuse variances that overflow or underflow though their square roots do not."""
-    variances = held(covariance, "matrix").diagonal()
+    variances = covariance.matrix.diagonal()
     low, high = variances.aminmax()
     if float(low) >= _SMALLEST and float(high) <= _LARGEST:
         return True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.base import Covariance
-from betahat.data.container import held, replaced
 from betahat.data.sample import WithoutRows
 from betahat.errors import ClusterWarning, EstimationError, listed, user_level
 from betahat.fits.fit import Fit
@@ -47,11 +47,11 @@ def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
     ClusterWarning
         It gives some none, or is not positive semi-definite.
     """
-    core = held(covariance, "core")
+    core = covariance.core
     rounding = None if core is None or core.ndim == 0 else _rounding(fit, core)
     if rounding is None and positive:
         return covariance
-    variances = held(covariance, "matrix").diagonal()
+    variances = covariance.matrix.diagonal()
     none = variances < 0
     if rounding is not None:
         none |= variances < ((fit.root @ rounding) * fit.root).sum(1)
@@ -83,7 +83,7 @@ def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
             ClusterWarning,
             stacklevel=user_level(),
         )
-    return replaced(covariance, rounding=rounding)
+    return replace(covariance, rounding=rounding)
 
 
 def score_sizes(fit: Fit) -> Tensor:
@@ -94,7 +94,7 @@ def score_sizes(fit: Fit) -> Tensor:
 
 def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     """Return (r, r) what is rounding in a core; None where nothing is."""
-    loss = float(held(fit, "loss"))
+    loss = float(fit.loss)
     none = not fit.objective.dispersion.likelihood
     scale = max(abs(loss) / fit.nobs if none else float(fit.dispersion) * _unit(fit), 0.0)
     sound = core.clone()
@@ -103,7 +103,7 @@ def _rounding(fit: Fit, core: Tensor) -> Tensor | None:
     if not bool(torch.linalg.cholesky_ex(sound).info):
         return None
     if fit.objective.dispersion.squares:
-        fitted = held(fit, "triangle") @ held(fit, "params")
+        fitted = fit.triangle @ fit.params
         floor = min(_RESIDUAL**2 * (float(fitted @ fitted) + 2.0 * loss) / fit.nobs, _PERFECT**2 * scale)
     else:
         floor = _SOLVED**2 * scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -32,7 +32,7 @@ from betahat.covariance.option_words import options_in_words
 from betahat.covariance.panel_corrected import PanelCorrected
 from betahat.covariance.panel_newey_west import PanelNeweyWest
 from betahat.covariance.small_samples import Correction, Kind
-from betahat.data.container import held, replaced
+from betahat.data.handed_out import outside
 from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown
 from betahat.fits.fit import Fit
 from betahat.lazy import lazily
@@ -281,12 +281,13 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
         raise EstimationError(
             f"The factory made {described(choice.estimator)}; it must make a function of a fit, such as an estimator."
         )
-    covariance = choice.estimator(fit)
+    ours = isinstance(choice.estimator, _OURS)
+    covariance = choice.estimator(fit) if ours else outside(choice.estimator, fit)
     if not isinstance(covariance, Covariance):
         raise EstimationError(
             f"The estimator returned a value of type {type(covariance).__name__}; it must return bh.Covariance(matrix, label, note, df)."
         )
-    matrix, params, df = held(covariance, "matrix"), held(fit, "params"), held(covariance, "df")
+    matrix, params, df = covariance.matrix, fit.params, covariance.df
     width = len(params)
     if not isinstance(matrix, torch.Tensor) or matrix.layout != torch.strided:
         came = "sparse" if isinstance(matrix, torch.Tensor) else f"of type {type(matrix).__name__}"
@@ -299,7 +300,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
         raise EstimationError(
             f"The estimator's matrix has shape {tuple(matrix.shape)}; it must have shape ({width}, {width})."
         )
-    if not isinstance(choice.estimator, _OURS):
+    if not ours:
         flaw = "is complex" if matrix.is_complex() else matrix_flaw(matrix.to(fit.params))
         if flaw is not None:
             raise EstimationError(
@@ -307,7 +308,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
             )
     positive = check_held(fit, covariance)
     options = {**dict(options_in_words(choice.estimator)), **dict(covariance.options)}
-    labelled = replaced(covariance, matrix=matrix.to(held(fit, "params")), options=tuple(options.items()))
+    labelled = replace(covariance, matrix=matrix.to(fit.params), options=tuple(options.items()))
     return with_distribution(defined(fit, labelled, positive=positive), fit, choice.use_t)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from betahat.covariance.base import Covariance
-from betahat.data.container import held, to_tensor
+from betahat.data.container import to_tensor
 from betahat.errors import EstimationError, described
 from betahat.fits.fit import Fit
 from betahat.solvers.least_squares import RowSum
@@ -60,7 +60,7 @@ def sum_core(fit: Fit, term: RowSum) -> Tensor:
 
 def of_core(fit: Fit, core: Tensor, label: str, note: str, **others: Any) -> Covariance:
     """Return the covariance Z C Z' of an (r, r) core C, or of () a multiple of the identity; `others` are fields of `Covariance`."""
-    root: Tensor = held(fit, "root")
+    root: Tensor = fit.root
     matrix = root @ core @ root.mT if core.ndim else core * fit.bread
     return Covariance(matrix, label, note, core=core, **others)
 

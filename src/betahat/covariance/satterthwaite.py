@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import SmallSample
-from betahat.data.container import hands_out_copies
+from betahat.data.handed_out import hands_out_copies
 from betahat.solvers.lengths import unit_rows
 
 # Restrictions that repeat each other leave eigenvalues below this share of the largest.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from narwhals.dependencies import is_pandas_dataframe, is_pandas_index, is_pandas_series
 from torch import Tensor
 
+from betahat.data.handed_out import hands_out_copies
 from betahat.data.modes import check_held, settled
 from betahat.errors import DataError, shown
 from betahat.lazy import lazily
@@ -22,90 +22,6 @@ else:
     pd = lazily("pandas")
 
 Names = Callable[[], Sequence[str]]
-T = TypeVar("T")
-
-
-class _Copied:
-    """A field of a record: reading it gives a copy of what is kept."""
-
-    def __init__(self, name: str) -> None:
-        """Take the name that it is kept under."""
-        self.name = name
-
-    def __get__(self, record: Any, owner: type) -> Any:
-        """Return a copy."""
-        return self if record is None else copied(record.__dict__[self.name])
-
-    def __set__(self, record: Any, value: Any) -> None:
-        """Keep a value, which only the record's own `__init__` does, since it is frozen."""
-        record.__dict__[self.name] = value
-
-
-class _CopiedIndex(_Copied):
-    """A field that may hold an index, of which a view of our own is kept: nobody else can change its name."""
-
-    def __set__(self, record: Any, value: Any) -> None:
-        """Keep a value."""
-        record.__dict__[self.name] = value.view() if is_pandas_index(value) else value
-
-
-def hands_out_copies(cls: type[T]) -> type[T]:
-    """Let those fields of a frozen record be read as copies that hold tensors, frames or mappings: what one does to them changes no answer."""
-    for entry in fields(cls):  # type: ignore[arg-type]
-        if str(entry.type) == "Any" or any(kind in str(entry.type) for kind in _CHANGEABLE):
-            setattr(cls, entry.name, (_CopiedIndex if "Index" in str(entry.type) else _Copied)(entry.name))
-    return cls
-
-
-def held(record: Any, name: str) -> Any:
-    """Return what a record of copies keeps in a field, to be read at once and not handed out."""
-    return record.__dict__[name]
-
-
-def replaced(record: T, **changes: Any) -> T:
-    """Return a record of copies with other values in some fields, as `dataclasses.replace` does, and copy nothing."""
-    found: T = object.__new__(type(record))
-    kept = {name: record.__dict__[name] for name in type(record).__dataclass_fields__}  # type: ignore[attr-defined]
-    found.__dict__.update(kept, **changes)
-    return found
-
-
-# What annotations call things that can be changed in place; Df is a number or a tensor.
-_CHANGEABLE = ("Tensor", "Df", "DataFrame", "Index", "Mapping")
-
-
-class _CachedCopy(property):
-    """A property that is computed once, and read as a copy each time."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        """Remember where it is kept."""
-        self.name = name
-
-    def __get__(self, record: Any, owner: type | None = None) -> Any:
-        """Return a copy."""
-        if record is None:
-            return self
-        if self.name not in record.__dict__:
-            assert self.fget is not None
-            record.__dict__[self.name] = self.fget(record)
-        return copied(record.__dict__[self.name])
-
-
-def cached_copy(function: Callable[[Any], T]) -> T:
-    """Make a property that is computed once, and read as a copy each time."""
-    made: Any = _CachedCopy(function)
-    found: T = made
-    return found
-
-
-def copied(value: Any) -> Any:
-    """Return a copy of what can be changed in place, and anything else itself."""
-    if isinstance(value, Tensor):
-        return value.clone()
-    if is_pandas_index(value):
-        return value.view()  # whose name alone can be changed
-    table = is_pandas_dataframe(value) or is_pandas_series(value)
-    return value.copy() if table or isinstance(value, np.ndarray | dict | list) else value
 
 
 class Container(ABC):
@@ -218,7 +134,7 @@ class Frames(Container):
 
     def present_rows(self, values: Tensor, columns: Any = None) -> pd.Series | pd.DataFrame:
         """Return a Series or a DataFrame with the data's own row labels."""
-        return _labelled(values.clone(), self.rows, columns)
+        return _labelled(values.clone(), self.row_labels, columns)
 
     def relabelled(self, labels: Any) -> Frames:
         """Return the container of rows with these labels."""
@@ -226,8 +142,8 @@ class Frames(Container):
 
     @property
     def row_labels(self) -> pd.Index:
-        """The labels of the rows in use."""
-        return self.rows
+        """The labels of the rows in use: a view, whose name alone can be changed."""
+        return self.rows.view()
 
 
 def to_numpy(values: Tensor) -> np.ndarray:

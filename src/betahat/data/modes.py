@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from betahat.data.handed_out import within
 from betahat.data.threads import with_one_thread
 from betahat.errors import DataError, OptionError
 
@@ -28,9 +29,9 @@ def ordinary(function: Callable[P, R]) -> Callable[P, R]:
                 "torch.set_default_device('cpu')."
             )
         if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-            return with_one_thread(function, *args, **kwargs)
+            return within(with_one_thread, function, *args, **kwargs)
         with torch.inference_mode(False), torch.enable_grad():
-            return with_one_thread(function, *args, **kwargs)
+            return within(with_one_thread, function, *args, **kwargs)
 
     return call
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from betahat.calculus.index import pearson
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows
-from betahat.data.container import cached_copy, hands_out_copies, held
 from betahat.data.design import Constant, Design
+from betahat.data.handed_out import computed, hands_out_copies
 from betahat.data.sample import Sample, WithoutRows, without_rows
 from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
@@ -199,9 +199,9 @@ class Fit:
     @property
     def rank(self) -> int:
         """The number of independent parameters, r."""
-        return int(held(self, "root").shape[1])
+        return int(self.root.shape[1])
 
-    @remembered
+    @computed
     def unidentified(self) -> Tensor:
         """(k, d) the directions in which the parameters move and no fitted value does; no column where all are identified."""
         width, rank = self.root.shape
@@ -244,19 +244,19 @@ class Fit:
         """The constant column, if there is one."""
         return self.fact("constant", lambda: self.design.constant)
 
-    @cached_copy
+    @computed
     def bread(self) -> Tensor:
         """(k, k) A^-1: (X'WX)^-1 for least squares."""
-        root: Tensor = held(self, "root")
+        root: Tensor = self.root
         return root @ root.mT
 
-    @cached_copy
+    @computed
     def dispersion(self) -> Tensor:
         """() the factor of the classical covariance: s^2 = RSS / (n - r) for least squares, 1 for a likelihood.
 
         Of several outputs it is the mean of their variances, RSS / (n m - r).
         """
-        return self.objective.dispersion.value(held(self, "loss"), float(self.numbers - self.rank), self.pearson)
+        return self.objective.dispersion.value(self.loss, float(self.numbers - self.rank), self.pearson)
 
     def pearson(self) -> Tensor:
         """Return () the sum of w (y - mu)^2 / V(mu) over the rows, of a model of one linear index.
@@ -271,7 +271,7 @@ class Fit:
     @remembered
     def point(self) -> Point:
         """Where rows are looked at."""
-        return Point(held(self, "params"), held(self, "root"), self.bread_kind, self.well_conditioned)
+        return Point(self.params, self.root, self.bread_kind, self.well_conditioned)
 
     @property
     def diagnostics(self) -> Diagnostics:

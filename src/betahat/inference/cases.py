@@ -10,8 +10,8 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, slack, times
-from betahat.data.container import cached_copy, hands_out_copies
 from betahat.data.design import Design
+from betahat.data.handed_out import computed, hands_out_copies
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.inference.response import excess_loss
@@ -70,17 +70,17 @@ class Cases:
         loss = self.fit.objective.output_loss
         return loss is not None and loss.support is not None and loss.support.binary
 
-    @cached_copy
+    @computed
     def leverage(self) -> Tensor:
         """(n,) h, the weight of a row in its own fitted value, under the bread in use."""
         return self.fit.map_rows(lambda rows: rows.leverage)
 
-    @cached_copy
+    @computed
     def standardized(self) -> Tensor:
         """(n,) e / (s sqrt(1 - h)), where s^2 is the dispersion; NaN where h is 1."""
         return self._standardized(self.residuals)
 
-    @cached_copy
+    @computed
     def standardized_deviance(self) -> Tensor:
         """(n,) the same for `deviance`."""
         return self._standardized(self.deviance)

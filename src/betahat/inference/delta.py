@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Resampling
-from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
+from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.handed_out import hands_out_copies
 from betahat.errors import EstimationError, OptionError, listed, shown
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, two_sided

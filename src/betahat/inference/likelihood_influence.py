@@ -17,7 +17,8 @@ from torch import Tensor
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance
-from betahat.data.container import hands_out_copies, to_numpy, to_tensor
+from betahat.data.container import to_numpy, to_tensor
+from betahat.data.handed_out import hands_out_copies
 from betahat.data.modes import in_ordinary_mode
 from betahat.fits.fit import Fit
 from betahat.fits.inverse_root import inverse_root

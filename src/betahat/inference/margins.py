@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.container import Container, hands_out_copies, to_numpy, to_tensor
+from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.engine import Block, fold
+from betahat.data.handed_out import hands_out_copies
 from betahat.data.source import Held
 from betahat.errors import (
     CollinearityWarning,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.data.container import Container, hands_out_copies, to_numpy
+from betahat.data.container import Container, to_numpy
 from betahat.data.engine import gather
+from betahat.data.handed_out import hands_out_copies
 from betahat.data.source import Held
 from betahat.errors import DataError, check_flag
 from betahat.inference.coefficients import interval

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from betahat.data.container import hands_out_copies
+from betahat.data.handed_out import hands_out_copies
 from betahat.errors import BootstrapWarning, EstimationError, OptionError, is_one_of, listed, shown, user_level
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, quantile

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Rows, times
-from betahat.data.container import Container, hands_out_copies, to_numpy
+from betahat.data.container import Container, to_numpy
 from betahat.data.engine import gather
+from betahat.data.handed_out import hands_out_copies
 from betahat.data.source import Held
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index

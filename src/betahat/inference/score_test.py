@@ -11,7 +11,8 @@ from torch import Tensor
 
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, times
-from betahat.data.container import hands_out_copies, to_numpy
+from betahat.data.container import to_numpy
+from betahat.data.handed_out import hands_out_copies
 from betahat.errors import EstimationError, OptionError
 from betahat.fits.fit import Fit
 from betahat.inference.at_params import scores_at

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.container import Container, hands_out_copies, to_numpy
+from betahat.data.container import Container, to_numpy
+from betahat.data.handed_out import hands_out_copies
 from betahat.errors import EstimationError, text_of, texts_of
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df, check_alpha, chi2_tail, f_tail, two_sided

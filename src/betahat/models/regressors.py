@@ -20,7 +20,7 @@ from torch import Tensor
 from betahat.calculus.problem import Problem
 from betahat.covariance.base import Covariance, Estimator
 from betahat.data.arrays import read_columns, refuse_name
-from betahat.data.container import Container, Frames, held, to_tensor
+from betahat.data.container import Container, Frames, to_tensor
 from betahat.data.design import Design
 from betahat.data.door import RowVectors
 from betahat.data.formulas.stored import StoredFormula
@@ -388,7 +388,7 @@ def warn_perfect(fit: Fit, size: float) -> None:
     """Warn where residuals are rounding errors of numbers of this length: all that follows from their variance is noise."""
     if not fit.objective.dispersion.squares:
         return
-    if not (2.0 * float(held(fit, "loss"))) ** 0.5 <= _ROUNDING * size:
+    if not (2.0 * float(fit.loss)) ** 0.5 <= _ROUNDING * size:
         return
     warnings.warn(
         "The residuals are zero up to rounding, an essentially perfect fit, so standard errors, tests and intervals are rounding errors as "
@@ -404,7 +404,7 @@ _ROUNDING = 16 * torch.finfo(torch.float64).eps
 
 def fitted_length(fit: Fit) -> float:
     """Return the length of the largest of a linear model's terms x_j b_j, or of their sum."""
-    triangle, params = held(fit, "triangle"), held(fit, "params")
+    triangle, params = fit.triangle, fit.params
     terms = torch.linalg.vector_norm(triangle, dim=0) * params.abs()
     return max(float(terms.max()), float(torch.linalg.vector_norm(triangle @ params)))
 

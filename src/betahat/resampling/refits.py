@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.problem import Local
 from betahat.calculus.rows import Rows
-from betahat.data.container import hands_out_copies
+from betahat.data.handed_out import hands_out_copies
 from betahat.data.progress import progress
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError

@@ -9,6 +9,7 @@ import numpy as np
 
 from betahat.covariance.base import Covariance
 from betahat.covariance.names import CovType
+from betahat.data.handed_out import outside
 from betahat.errors import EstimationError, OptionError, listed
 from betahat.errors import shown as in_words
 from betahat.fits.fit import Fit
@@ -141,7 +142,7 @@ _LABELS = {
 
 def _values(results: Sequence[Estimates], kinds: Sequence[str], statistic: Statistic) -> list[Any]:
     if not isinstance(statistic, str):
-        return [statistic(result) for result in results]
+        return [outside(statistic, result) for result in results]
     if statistic == "cov_type":
         return list(kinds)
     known = {"nobs": _nobs, "clusters": _clusters}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from betahat.data.container import hands_out_copies
+from betahat.data.handed_out import hands_out_copies
 from betahat.errors import OptionError, check_flag, described
 from betahat.lazy import lazily
 from betahat.tables.cells import Layout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -44,18 +44,10 @@ def in_ordinary_mode(cls: type[T]) -> type[T]:
         if isinstance(member, functools.cached_property):
             member.func = ordinary(member.func)
         elif isinstance(member, property) and member.fget is not None:
-            setattr(cls, name, _same_kind(member, ordinary(member.fget), cls, name))
+            setattr(cls, name, property(ordinary(member.fget), doc=member.__doc__))
         elif callable(member) and not isinstance(member, type):
             setattr(cls, name, ordinary(member))
     return cls
-
-
-def _same_kind(member: property, function: Callable[[Any], Any], cls: type, name: str) -> property:
-    made = type(member)(function, doc=member.__doc__)
-    naming = getattr(made, "__set_name__", None)
-    if naming is not None:
-        naming(cls, name)
-    return made
 
 
 def check_held(values: Tensor, label: str) -> None:

@@ -23,25 +23,7 @@ from betahat.solvers.slopes import check_gradient
 
 
 def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, rank: Rank | None = None) -> Fit:
-    """Fit any loss from a start, or take the parameters as they are.
-
-    Parameters
-    ----------
-    problem : Problem
-        What to minimise.
-    start : Tensor
-        (k,) float64.
-    bread : Bread
-        Which information the bread is the inverse of.
-    polish : bool
-        Whether to minimise; otherwise the fit is at the start.
-    rank : {"pinv"} or None
-        What to do about null directions: the pseudoinverse, or an error.
-
-    Returns
-    -------
-    Fit
-    """
+    """Fit any loss from a (k,) start, or, without `polish`, take the start as it is; `rank` "pinv" allows null directions."""
     closed = problem.objective.closed_form
     if not closed or problem.penalty is not None:
         check_gradient(problem, start)

@@ -49,29 +49,10 @@ def fit_index(
     rank: Rank,
     start: Tensor | None = None,
 ) -> Fit:
-    """Fit a model of one linear index, or of several, by Newton's method.
+    """Fit a model of one or several linear indices by Newton's method, from zero or, with large data, the optimum of a sample of rows.
 
-    Parameters
-    ----------
-    objective : LinearIndex or LinearIndices
-        The loss.
-    design : Design
-        The data.
-    bread : Bread
-        Which information the bread is the inverse of.
-    rank : {"pinv", "drop"}
-        What becomes of dependent columns, as in least squares; indices that have different columns must not have dependent ones.
-    start : Tensor, optional
-        (k,) where to start; None is zero, and for large data the optimum of a sample of rows.
-
-    Returns
-    -------
-    Fit
-
-    Notes
-    -----
-    Unless the Gram matrix is certified, Newton works in orthonormal columns X R^-1, so that neither units nor
-    collinearity cost digits or steps.
+    Unless the Gram matrix is certified, Newton works in orthonormal columns X R^-1, so that neither units nor collinearity cost digits or
+    steps. `rank` treats dependent columns as least squares does; indices with different columns must not have any.
     """
     kept, triangle = column_rank(design)
     whole = len(kept) == design.width
@@ -129,13 +110,7 @@ def _fit_turned(
 
 
 def _triangles(objective: LinearIndices, design: Design) -> tuple[Design, LinearIndices, tuple[Tensor, ...]]:
-    """Return orthonormal columns of each index, side by side, the loss of these, and the triangles that turn them back.
-
-    Raises
-    ------
-    EstimationError
-        Columns of an index depend on each other.
-    """
+    """Return orthonormal columns of each index, side by side, the loss in terms of these, and the triangles that turn them back."""
     triangles, matrices, places, begin = [], [], [], 0
     for equation, place in zip(objective.equations, objective.places(design.width), strict=True):
         own = design.select(place)

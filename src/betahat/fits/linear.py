@@ -14,21 +14,7 @@ from betahat.solvers.least_squares import (
 
 
 def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Fit:
-    """Fit a linear model.
-
-    Parameters
-    ----------
-    design : Design
-        The data.
-    rank : {"pinv", "drop"}
-        What becomes of dependent columns; see `solvers.least_squares`.
-    also : tuple of callable
-        Sums over rows that the covariance is going to ask for.
-
-    Returns
-    -------
-    Fit
-    """
+    """Fit a linear model; `rank` and `also` are those of `least_squares`."""
     solution = least_squares(design, rank, also)
     dropped = len(solution.params) < design.width
     return Fit(

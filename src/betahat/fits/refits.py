@@ -17,20 +17,7 @@ from betahat.solvers.newton import (
 
 
 def refit_without(fit: Fit, rows: Tensor) -> Tensor:
-    """Return (k,) the estimates without some rows, by Newton's method from those with them.
-
-    Parameters
-    ----------
-    fit : Fit
-        The estimates with all rows.
-    rows : Tensor
-        (m,) the positions of the rows to leave out.
-
-    Raises
-    ------
-    EstimationError
-        The module holds its own data, or there is no estimate without them.
-    """
+    """Return (k,) the estimates without the rows at (m,) positions, by Newton's method from those with them."""
     objective, sample = fit.objective, fit.sample
     if objective.output_loss is not None and sample.target_alone:
         raise EstimationError(
@@ -47,13 +34,7 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
 
 
 def refit_on(fit: Fit, sample: Sample) -> Tensor:
-    """Return (k,) the estimates on other rows, or with other weights or targets, by Newton's method from those of the fit.
-
-    Raises
-    ------
-    EstimationError
-        There is no estimate.
-    """
+    """Return (k,) the estimates on other rows, or with other weights or targets, by Newton's method from those of the fit."""
     part, start, back = sample, fit.params, None
     if isinstance(part, Design) and not fit.equations and fit.problem.penalty is None:  # in orthonormal columns XZ
         back = fit.root

@@ -45,17 +45,7 @@ class Inputs:
 
 
 def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None = None) -> Inputs:
-    """Read what a module is called with.
-
-    Parameters
-    ----------
-    inputs : object
-        As in `TorchModel`.
-    device : torch.device
-        The module's.
-    wanted : sequence of str, optional
-        A dataframe's columns, in the order of the fit.
-    """
+    """Read the inputs of a module, as in `TorchModel`; `wanted` are the columns of a dataframe in the order of the fit."""
     if inputs is None:
         return Inputs((), None, None, None)
     if isinstance(inputs, Mapping):

@@ -59,23 +59,9 @@ class ReadLoss:
 
 
 def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None, rows: int) -> ReadLoss:
-    """Recognise a loss, or find out by trying how it is taken of single rows, and check that on all of them.
+    """Recognise a loss, or find out on (n, ...) outputs and targets how it treats single rows, and check that on all of them.
 
-    Parameters
-    ----------
-    loss : nn.Module or callable
-        (output, target) -> loss.
-    output, target : Tensor
-        (n, ...) of the module at its parameters.
-    likelihood : bool, optional
-        What the user says of it; None believes a recognised loss to be one, and no other.
-    rows : int
-        The rows in a block.
-
-    Raises
-    ------
-    OptionError, DataError
-        The loss of all rows is no multiple of the sum of the losses of single rows.
+    `likelihood` is what the user says; None takes only recognised losses for likelihoods. `rows` is the number of rows in a block.
     """
     if not callable(loss):
         raise OptionError(
@@ -138,12 +124,7 @@ def _check_range(objective: OutputLoss, target: Tensor) -> None:
 def matching_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
     """Give the target the shape and the type that the loss needs.
 
-    (n,) and (n, 1) are the same rows. Without this torch would compare each row with every other.
-
-    Raises
-    ------
-    DataError
-        The shapes do not belong together, or classes are not 0, 1, ..., J - 1.
+    (n,) and (n, 1) are the same rows; otherwise torch would compare each row with every other.
     """
     if len(output) != len(target):
         raise DataError(

@@ -406,13 +406,7 @@ def _calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ..
 
 
 def _as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> RowLosses:
-    """Find out whether the function is of a batch or of a single row.
-
-    Raises
-    ------
-    DataError
-        It is of neither, or a row's loss depends on other rows.
-    """
+    """Find out whether the function takes a batch or a single row; an error if neither, or if the loss of a row depends on others."""
     few = few_rows(columns)
     rows, shaken = len(few[0]), _shaken(start)
     remedy = "it must return a loss for each row, by torch operations on p['name'] and d['name']"

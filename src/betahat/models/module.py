@@ -93,21 +93,7 @@ class Functional:
 
 
 def functional(module: nn.Module, chosen: Sequence[str] | None) -> Functional:
-    """Copy a module into a function of its free parameters.
-
-    Parameters
-    ----------
-    module : nn.Module
-        The user's.
-    chosen : sequence of str, optional
-        Patterns of parameters' names, such as ``"head.*"``; the others are conditioned on. None takes all that
-        require a gradient.
-
-    Raises
-    ------
-    OptionError, DataError
-        A pattern that matches nothing; a module without parameters, not yet initialised, or that cannot be copied.
-    """
+    """Copy a module into a function of its free parameters: those that match the `chosen` patterns, or all that require a gradient."""
     if isinstance(module, type):
         raise OptionError(f"The module is the class {module.__name__}; pass an instance, {module.__name__}(...).")
     if not isinstance(module, nn.Module):

@@ -205,19 +205,7 @@ def by_name(params: Tensor, tensors: Tensors) -> dict[str, Tensor]:
 
 
 def read_penalty(penalty: Any, tensors: Tensors, units: float, like: Tensor) -> Penalty | None:
-    """Turn a penalty beside the user's loss into one beside the sum that is minimised.
-
-    Parameters
-    ----------
-    penalty : float, callable or None
-        The user's.
-    tensors : mapping
-        Where each parameter tensor begins, and its shape.
-    units : float
-        What the user's loss is multiplied by.
-    like : Tensor
-        (k,) parameters, to try a function on.
-    """
+    """Turn a penalty on the user's loss into one on the sum that is minimised, `units` times that loss; `like` are (k,) parameters to try it on."""
     if penalty is None:
         return None
     if callable(penalty):

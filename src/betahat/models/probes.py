@@ -140,13 +140,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def check_differentiable(
     losses: RowFunction, params: Tensor, columns: tuple[Tensor, ...], what: str, times: int
 ) -> None:
-    """Take a first or a second derivative of a few rows' losses, so that what torch cannot do is said before any work.
-
-    Raises
-    ------
-    DataError
-        Kernels without a second derivative, sparse gradients, checkpoints, detached results.
-    """
+    """Take a first or second derivative of the losses of a few rows, to report what torch cannot differentiate before any work is done."""
     remedy = "it must be made of torch operations that can, without detach(), checkpoint, sparse gradients or kernels of its own"
     often = "" if times == 1 else " twice"
 
@@ -165,13 +159,7 @@ def check_differentiable(
 
 
 def check_rows_apart(free: Functional, inputs: tuple[Tensor, ...]) -> None:
-    """Refuse a module whose output of a row depends on other rows: compare a batch with its rows one by one.
-
-    Raises
-    ------
-    DataError
-        Scores of single rows would have no meaning.
-    """
+    """Refuse a module whose output for a row depends on other rows, by comparing a batch with its rows one by one."""
     few = few_rows(inputs)
     noise = draws(free.start, 1)
     for params in (free.start, free.start + 0.1 * noise * (1.0 + free.start.abs())):

@@ -77,16 +77,10 @@ def steps_without(hats: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def half_of_pairs(pairs: Tensor, middle: Tensor) -> Adjustment:
-    """Return CR2 of weighted least squares whose errors have one variance: K = (I + P C P')^(-1/2) W U, P = [U, W U].
+    """Return CR2 of weighted least squares whose errors have the same variance: K = (I + P C P')^(-1/2) W U, P = [U, W U].
 
-    With P = Q R the root is that of I + R C R' in the columns of Q, and no product of P loses digits.
-
-    Parameters
-    ----------
-    pairs : Tensor
-        (b, m, 2 r + 1) P and the residuals.
-    middle : Tensor
-        (2 r, 2 r) C.
+    `pairs` is (b, m, 2 r + 1) P and the residuals, `middle` is (2 r, 2 r) C. With P = Q R, the root is that of I + R C R' in the columns of Q,
+    so that no product of P loses digits.
     """
     width = len(middle) // 2
     short = pairs.shape[2] - pairs.shape[1]
@@ -111,16 +105,10 @@ def full_of_pairs(pairs: Tensor) -> Adjustment:
 
 
 def half_of_rows(rows: Tensor) -> Adjustment:
-    """Return CR2 where the errors' variances f differ between rows: K = f B^(-1/2) U, B = f (I - U U') f.
+    """Return CR2 if the error variances f differ between rows: K = f B^(-1/2) U, B = f (I - U U') f.
 
-    Parameters
-    ----------
-    rows : Tensor
-        (b, m, r + 2) U, whitened residuals e, and f, which is zero in rows that do not count.
-
-    References
-    ----------
-    R: ``clubSandwich::vcovCR``, which takes this root of the many that make the variance unbiased.
+    `rows` is (b, m, r + 2) U, whitened residuals e, and f, which is zero in rows that do not count. Many roots make the variance unbiased;
+    this is the one of R's ``clubSandwich::vcovCR``.
     """
     hats, errors, spread = rows[:, :, :-2], rows[:, :, -2], rows[:, :, -1]
     largest = spread.amax(1, keepdim=True)

@@ -127,17 +127,9 @@ def _of_several_outputs(fit: Fit) -> Covariance:
 
 
 def error_covariance(fit: Fit) -> Tensor:
-    """Return (m, m) S = E'E of the outputs' errors, each entry over the root of both outputs' n - k_j.
+    """Return (m, m) E'E of the errors of the outputs, each entry divided by the square root of both outputs' n - k_j.
 
-    k_j is output j's share of the coefficients: the sum of its leverages, which of a linear equation is the number of its own.
-
-    Raises
-    ------
-    EstimationError
-        An output has as many coefficients as rows.
-
-    References
-    ----------
+    k_j is output j's share of the coefficients: the sum of its leverages, which for a linear equation is the number of its coefficients.
     Zellner (1962), JASA 57(298). R: ``estVar`` of an `lm` of several responses; ``systemfit`` by "geomean".
     """
     products, share = error_products(fit), fit.sum_rows(_leverage_sums)

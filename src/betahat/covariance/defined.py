@@ -28,24 +28,9 @@ _SOUND = 1e-8
 
 
 def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
-    """Return the covariance with what is rounding in it, and name the coefficients that it gives no variance.
+    """Return the covariance with its rounding errors, warning of coefficients without a variance, unless all are known to be `positive`.
 
-    Parameters
-    ----------
-    fit : Fit
-    covariance : Covariance
-    positive : bool
-        Whether all of its variances are known to be positive.
-
-    Raises
-    ------
-    EstimationError
-        It gives none a variance.
-
-    Warns
-    -----
-    ClusterWarning
-        It gives some none, or is not positive semi-definite.
+    An error if no coefficient has a variance.
     """
     core = covariance.core
     rounding = None if core is None or core.ndim == 0 else _rounding(fit, core)

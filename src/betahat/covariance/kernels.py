@@ -98,18 +98,10 @@ def weights_of_bandwidth(kernel: KernelName, bandwidth: float, count: int) -> Te
 
 
 def lagged_products(blocks: Iterable[Tensor], weights: Tensor) -> Tensor:
-    """Return w_0 Gamma_0 + sum of w_j (Gamma_j + Gamma_j'), Gamma_j the sum of s_t s_(t-j)'.
+    """Return w_0 Gamma_0 + sum of w_j (Gamma_j + Gamma_j'), Gamma_j the sum of s_t s_(t-j)', for (b, k) blocks of s in the order of time.
 
-    Parameters
-    ----------
-    blocks : iterable of Tensor
-        (b, k) the rows of s, in the order of time.
-    weights : Tensor
-        (L + 1,) of the lags 0 to L.
-
-    Notes
-    -----
-    A block's weighted lags are one product with a banded Toeplitz matrix, and only the last L rows are carried over.
+    `weights` are (L + 1,), for lags 0 to L. The weighted lags of a block are one product with a banded Toeplitz matrix, and only the last L rows
+    are carried over.
     """
     lags = len(weights) - 1
     if lags > _BANDED:
@@ -208,19 +200,8 @@ def prewhitened(scores: Tensor, order: int) -> tuple[Tensor, Tensor]:
 
 
 def andrews(scores: Tensor, kernel: KernelName, weights: Tensor) -> float:
-    """Return Andrews' bandwidth by a first-order autoregression of each column.
+    """Return Andrews' bandwidth for (n, k) scores, by a first-order autoregression of each column; `weights` are (k,), zero for the constant.
 
-    Parameters
-    ----------
-    scores : Tensor
-        (n, k), prewhitened where that is asked for.
-    kernel : str
-        A kernel's name.
-    weights : Tensor
-        (k,) of the columns; the constant has none.
-
-    References
-    ----------
     Andrews (1991), Econometrica 59(3), equations 6.2 and 6.4.
     """
     centred = scores - scores.mean(0)
@@ -237,20 +218,9 @@ def andrews(scores: Tensor, kernel: KernelName, weights: Tensor) -> float:
 
 
 def newey_west(scores: Tensor, kernel: KernelName, weights: Tensor, nobs: int, order: int) -> float:
-    """Return Newey and West's bandwidth by the autocovariances of a weighted sum of the columns.
+    """Return Newey and West's bandwidth, by the autocovariances of a weighted sum of the columns; arguments as in `andrews`.
 
-    Parameters
-    ----------
-    scores, kernel, weights
-        As in `andrews`.
-    nobs : int
-        The rows before prewhitening.
-    order : int
-        Of the prewhitening.
-
-    References
-    ----------
-    Newey and West (1994), Rev. Econ. Stud. 61(4).
+    `nobs` is the number of rows before prewhitening of this `order`. Newey and West (1994), Rev. Econ. Stud. 61(4).
     """
     chosen = _KERNELS[kernel]
     if chosen.lag_rate is None:

@@ -210,26 +210,7 @@ class Choice:
 
 
 def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t: bool | None) -> Choice:
-    """Turn what the user wrote as `cov_type` into an estimator.
-
-    Parameters
-    ----------
-    cov_type : str, callable or matrix
-        A name, in any letter case, an estimator, or a (k, k) covariance.
-    cov_kwds : mapping, optional
-        The options of the named estimator; "use_t" may stand among them, as in statsmodels.
-    use_t : bool, optional
-        t or normal tests.
-
-    Returns
-    -------
-    Choice
-
-    Raises
-    ------
-    OptionError
-        The name or an option is unknown; the message lists the known ones.
-    """
+    """Turn a `cov_type` (a name in any case, an estimator or a (k, k) matrix) and its options, "use_t" among them, into an estimator."""
     if cov_kwds is not None and not isinstance(cov_kwds, Mapping):
         raise OptionError(f"cov_kwds is {shown(cov_kwds)}; pass a dict of options, such as {{'groups': 'firm'}}.")
     options = dict(cov_kwds or {})
@@ -270,13 +251,7 @@ def _is_matrix(given: Any) -> bool:
 
 
 def covariance_of(fit: Fit, choice: Choice) -> Covariance:
-    """Apply an estimator, and check what one that is not ours returns.
-
-    Raises
-    ------
-    EstimationError
-        It is no `Covariance`, or its matrix has the wrong shape, or variances that no number can hold, or none.
-    """
+    """Apply an estimator, and check what it returns unless it is one of ours."""
     if not callable(choice.estimator):
         raise EstimationError(
             f"The factory made {described(choice.estimator)}; it must make a function of a fit, such as an estimator."

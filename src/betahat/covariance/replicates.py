@@ -144,15 +144,7 @@ class RowsGone(Resampler):
 
 
 def without_rows(covariance: Covariance, fit: Fit) -> Covariance:
-    """Return a covariance that holds no rows.
-
-    Parameters
-    ----------
-    covariance : Covariance
-        Of the fit with its rows.
-    fit : Fit
-        The same without them.
-    """
+    """Return a covariance that holds no rows; `fit` is the fit without them."""
     drawn = covariance.resampling
     if not isinstance(drawn, Resampled):
         return covariance

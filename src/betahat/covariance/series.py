@@ -79,13 +79,7 @@ class Series:
 
 
 def series_in_time(fit: Fit, given: Any) -> Series:
-    """Return the rows in the order of `time`, with the periods between them; None takes them in their own.
-
-    Raises
-    ------
-    DataError
-        Two rows of one period; periods that are hardly ever neighbours.
-    """
+    """Return the rows in the order of `time`, with the periods between them; None takes them in their own order."""
     rows = fit.sample.rows
     if given is None:
         warn_of_order(fit, "HAC")

@@ -16,13 +16,7 @@ from betahat.errors import DataError, EstimationError, counted
 
 
 def check_shapes(endog: Tensor, exog: Tensor, vectors: Mapping[str, Tensor]) -> None:
-    """Refuse data whose shapes, types or devices cannot be estimated from.
-
-    Raises
-    ------
-    DataError
-        For lengths that differ, empty data, several devices.
-    """
+    """Refuse data whose lengths, types or devices differ, or that are empty."""
     for label, values in (("endog", endog), *vectors.items()):
         if values.device != exog.device:
             target = values.device if exog.device.type == "meta" else exog.device

@@ -50,19 +50,7 @@ def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def class_formula(formula: str, data: Any) -> tuple[str, pd.DataFrame, str, tuple[Any, ...]]:
-    """Put codes in the place of the classes on a formula's left-hand side.
-
-    Returns
-    -------
-    formula : str
-        With the codes on its left.
-    frame : pandas.DataFrame
-        The data, with a column of codes.
-    name : str
-        The column of classes.
-    levels : tuple
-        The classes.
-    """
+    """Replace the classes on the left-hand side of a formula by codes; return the formula, the data with the codes, the column and its classes."""
     if not isinstance(formula, str) or "~" not in formula:
         raise FormulaError(f"The formula {shown(formula)} has no left-hand side; write 'y ~ x', y a column of classes.")
     left, right = formula.split("~", maxsplit=1)

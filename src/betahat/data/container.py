@@ -33,17 +33,7 @@ class Container(ABC):
 
     @abstractmethod
     def present(self, values: Tensor, names: Names, columns: Sequence[Any] | None = None) -> Any:
-        """Hand out a vector or a matrix with one row for each parameter.
-
-        Parameters
-        ----------
-        values : Tensor
-            (k,) or (k, m).
-        names : callable
-            Returns the (k,) parameters' names; called only where they show.
-        columns : sequence, optional
-            (m,) the columns' names; None takes the parameters'.
-        """
+        """Hand out a (k,) vector or (k, m) matrix with one row for each parameter; `names` is called only if the names are needed."""
 
     @abstractmethod
     def present_rows(self, values: Tensor, columns: Sequence[Any] | None = None) -> Any:

@@ -119,13 +119,7 @@ def column_rows(values: Any, places: np.ndarray | None) -> pd.Series:
 
 
 def named_by_words(data: pd.DataFrame, label: str) -> pd.DataFrame:
-    """Give the columns of a frame of pandas names that are words; numbers, dates and levels become words.
-
-    Raises
-    ------
-    DataError
-        Two columns share a name.
-    """
+    """Give the columns of a pandas frame names that are strings; an error if two columns then share a name."""
     words = (
         data.columns if all(isinstance(name, str) for name in data.columns) else pd.Index(map(word_of, data.columns))
     )

@@ -54,12 +54,7 @@ class Seal:
     sums: Tensor | None
 
     def check(self, *, whole: bool) -> None:
-        """Refuse data that were written on since: some rows are compared, or all that there are.
-
-        Raises
-        ------
-        DataError
-        """
+        """Refuse data that have been written to since, comparing some rows or the `whole`."""
         same = _same(_some(self.values), self.few)
         if same and whole and self.sums is not None:
             same = torch.equal(_sums(self.values), self.sums)

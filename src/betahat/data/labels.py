@@ -92,13 +92,7 @@ def whole(values: Any) -> Any:
 
 
 def labels_of(values: Any, name: str) -> Labels | Tensor:
-    """Return the labels in a vector of any kind, whole numbers as a tensor.
-
-    Raises
-    ------
-    DataError
-        Labels are complex, or cannot be compared.
-    """
+    """Return the labels in a vector of any kind, whole numbers as a tensor."""
     values = values.read() if isinstance(values, LabelList) else values
     values = _of_list(values) if isinstance(values, list | tuple) else values
     if isinstance(values, pd.Series) and str(values.dtype).startswith("dictionary<"):

@@ -56,12 +56,7 @@ class Calendar:
 
 
 def check_order(times: Groups) -> None:
-    """Refuse text whose order, letter by letter, is not that of the numbers or dates that it is, and categories of an order of their own.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse strings whose alphabetical order is not that of the numbers or dates that they denote, and unordered categories."""
     text = _text(times.labels)
     if text is None:
         if pd.api.types.is_float_dtype(times.labels.dtype) and not bool(

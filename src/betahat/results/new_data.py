@@ -55,17 +55,7 @@ def read_row_labels(given: Any) -> list[Any]:
 
 
 def new_regressors(results: Core, exog: Any, transform: bool = True) -> tuple[Tensor, Container, Tensor | None]:
-    """Read regressors of new data.
-
-    Returns
-    -------
-    regressors : Tensor
-        (m, k), without the columns that the fit left out.
-    container : Container
-        That of their rows.
-    known : Tensor or None
-        (m,) whether the data of the fit identify the prediction, where they do not identify every one.
-    """
+    """Read the (m, k) regressors of new data; return them with their container and, if not all, (m,) which predictions are identified."""
     check_flag("transform", transform)
     regressors, container = results.model.new_regressors(exog, transform)
     fit, width, known = results.fit, results.fit.given.width, None

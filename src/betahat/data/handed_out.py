@@ -65,7 +65,15 @@ class _Field:
         return value if _HERE.within else copied(value)
 
     def __set__(self, record: Any, value: Any) -> None:
-        """Keep a value, of an index a view of our own, whose name nobody else can change; the record itself is frozen."""
+        """Keep a value, which only the record's own `__init__` does, since it is frozen."""
+        record.__dict__[self.name] = value
+
+
+class _IndexField(_Field):
+    """A field that may hold an index, of which a view of our own is kept: nobody else can change its name."""
+
+    def __set__(self, record: Any, value: Any) -> None:
+        """Keep a value."""
         record.__dict__[self.name] = value.view() if is_pandas_index(value) else value
 
 
@@ -91,7 +99,7 @@ def hands_out_copies(cls: type[T]) -> type[T]:
     """Let outsiders read copies of those fields of a frozen record that hold tensors, frames or mappings."""
     for entry in fields(cls):  # type: ignore[arg-type]
         if str(entry.type) == "Any" or any(kind in str(entry.type) for kind in _CHANGEABLE):
-            setattr(cls, entry.name, _Field(entry.name))
+            setattr(cls, entry.name, (_IndexField if "Index" in str(entry.type) else _Field)(entry.name))
     return cls
 
 

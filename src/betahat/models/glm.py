@@ -18,6 +18,7 @@ from betahat.models.recipe import Recipe
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gamma import GammaInverse, GammaLog
+from betahat.objectives.inverse_gaussian import InverseGaussianInverseSquared, InverseGaussianLog
 from betahat.objectives.poisson import PoissonLog
 from betahat.results.glm import GLMResults
 from betahat.solvers.least_squares import Rank
@@ -26,6 +27,10 @@ from betahat.solvers.least_squares import Rank
 FAMILIES = {
     ("Gamma", "InversePower"): Recipe(GammaInverse(), "leave such rows out, or use Poisson for counts"),
     ("Gamma", "Log"): Recipe(GammaLog(), "leave such rows out, or use Poisson for counts"),
+    ("InverseGaussian", "InverseSquared"): Recipe(
+        InverseGaussianInverseSquared(), "leave such rows out, or use Poisson for counts"
+    ),
+    ("InverseGaussian", "Log"): Recipe(InverseGaussianLog(), "leave such rows out, or use Poisson for counts"),
     ("Binomial", "Logit"): Recipe(Logistic(), "recode them, (y > 0) * 1 say"),
     ("Binomial", "Probit"): Recipe(Normit(), "recode them, (y > 0) * 1 say"),
     ("Poisson", "Log"): Recipe(PoissonLog(), "pass numbers of zero or more"),
@@ -43,7 +48,7 @@ class GLM(IndexModel):
     exog : array_like, Tensor or dataframe
         (n, k) the regressors. No constant is added; see `add_constant`.
     family : str or statsmodels family
-        "Gamma", "Binomial" or "Poisson", or one of statsmodels' own family objects, with its link.
+        "Gamma", "InverseGaussian", "Binomial" or "Poisson", or one of statsmodels' own family objects, with its link.
     offset, exposure : array_like, optional
         (n,) what is added to x'b, as it is or by its logarithm.
     freq_weights : array_like, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -42,6 +43,36 @@ def gamma_quantile(shape: Tensor, uniform: Tensor) -> Tensor:
         return torch.exp((shape - 1.0) * torch.log(x) - x - torch.lgamma(shape))
 
     return quantile(lambda x: torch.special.gammainc(shape, x), density, low, high, start, uniform)
+
+
+def inverse_gaussian_quantile(shape: Tensor, uniform: Tensor) -> Tensor:
+    """Return (R, n) x with P(y <= x) = u, of inverse Gaussian y of mean one and variance 1 / shape.
+
+    With a, b = (x -+ 1) (shape / x)^(1/2), P = N(a) + e^(2 shape) N(-b), N the normal distribution function, is more than N(a) and less
+    than 2 N(a): bounds are where a is the normal quantile of u, and of u / 2. As 2 shape = (b^2 - a^2) / 2, no exponent is positive.
+
+    References
+    ----------
+    Shuster (1968), JASA 63(324), for the distribution function.
+    """
+    root = shape.sqrt()
+    halves = (torch.special.ndtri(share) / (2.0 * root) for share in (0.5 * uniform, uniform))
+    low, high = (torch.exp(2.0 * torch.asinh(half)) for half in halves)
+
+    def distances(x: Tensor) -> tuple[Tensor, Tensor]:
+        scaled = (shape / x).sqrt()
+        return (x - 1.0) * scaled, (x + 1.0) * scaled
+
+    def cdf(x: Tensor) -> Tensor:
+        a, b = distances(x)
+        # torch.special.ndtr has no digit left at -8.
+        second: Tensor = torch.exp(-0.5 * a.square()) * torch.special.erfcx(b * math.sqrt(0.5))
+        return 0.5 * (torch.erfc(-a * math.sqrt(0.5)) + second)
+
+    def density(x: Tensor) -> Tensor:
+        return (shape / (2.0 * math.pi * x)).sqrt() / x * torch.exp(-0.5 * distances(x)[0].square())
+
+    return quantile(cdf, density, low, high, (low * high).sqrt(), uniform)
 
 
 def quantile(

@@ -1,7 +1,7 @@
 """Who computes: torch has one thread in betahat's calls, and passes over many rows are shared among Python's threads.
 
 OpenMP and MKL start a team even for a Cholesky factor of five by five, and at the end of every operation its members wait for the
-slowest, spinning. RowVectors another busy process that is a turn of the scheduler, milliseconds, each time. Threads that take whole
+slowest, spinning. Beside another busy process that is a turn of the scheduler, milliseconds, each time. Threads that take whole
 blocks of rows wait once a pass, and what a block gives does not depend on their number.
 """
 

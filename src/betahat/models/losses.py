@@ -11,11 +11,10 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from betahat.data.engine import OneAtATime, fold, gather_spread, numbered
 from betahat.data.quiet import quiet
-from betahat.errors import DataError, OptionError, counted, described, shown
+from betahat.errors import DataError, OptionError, described, shown
 from betahat.models.options import (
     PLAIN,
     PROBED_ROWS,
@@ -27,6 +26,7 @@ from betahat.models.options import (
     user_code,
 )
 from betahat.models.probes import AGREE, same_rows
+from betahat.models.target_shape import kind_of
 from betahat.objectives.base import OutputLoss, row_sums
 from betahat.objectives.bernoulli import Logistic, Probability
 from betahat.objectives.dispersion import Undefined, Unity
@@ -91,7 +91,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
         objective: OutputLoss = OwnLoss(known.losses, Undefined(), True) if likelihood is False else known
         share = len(output) / len(places) if _reduction(loss) == "mean" else 1.0
         return ReadLoss(objective, name, share * _units(known, user, trial, of))
-    if _kind(loss) is not None:
+    if kind_of(loss) is not None:
         user_rows = replace(user, call=_without_reduction(loss))
         _check_alone(user_rows, trial, of, user_rows(trial, of))
         function, rowwise = user_rows.call, True
@@ -121,87 +121,6 @@ def _check_range(objective: OutputLoss, target: Tensor) -> None:
         raise DataError(f"The target has {outside}; pass {support.needed}.")
 
 
-def matching_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
-    """Give the target the shape and the type that the loss needs.
-
-    (n,) and (n, 1) are the same rows; otherwise torch would compare each row with every other.
-    """
-    if len(output) != len(target):
-        raise DataError(
-            f"The module returned {len(output)} rows and the target has {len(target)}; pass a target for each row."
-        )
-    kind = _kind(loss)
-    if kind in ("cross_entropy", "nll_loss"):
-        return _class_target(loss, output, target)
-    if kind is None:
-        return target.to(torch.float64) if target.is_floating_point() else target
-    target = target.to(torch.float64)
-    wanted = output.shape[:-1] if kind == "gaussian_nll_loss" else output.shape
-    if target.numel() == wanted.numel():
-        return target.reshape(wanted)
-    raise DataError(
-        f"The module's output has shape {tuple(output.shape)} and the target {tuple(target.shape)}; pass a target with a "
-        "number for each number of the output."
-    )
-
-
-def _class_target(loss: Any, output: Tensor, target: Tensor) -> Tensor:
-    if output.ndim < 2:
-        raise DataError(
-            f"The module's output has shape {tuple(output.shape)}; a loss of classes needs (n, J), a column for each class."
-        )
-    if target.shape == output.shape and target.is_floating_point():
-        return target.to(torch.float64)
-    shape = (output.shape[0], *output.shape[2:])
-    if target.numel() != math.prod(shape) or (target.is_floating_point() and bool((target != target.round()).any())):
-        raise DataError(
-            f"The target has shape {tuple(target.shape)}; a loss of classes needs (n,) classes 0, 1, ..., or (n, J) probabilities."
-        )
-    codes = target.reshape(shape).long()
-    ignored = codes == (vars(loss)["ignore_index"] if isinstance(loss, nn.Module) else -100)
-    used = codes[~ignored]
-    idle = int(ignored.reshape(len(codes), -1).all(1).sum())
-    if idle:
-        raise DataError(
-            f"{counted(idle, 'row')} of the target have only the class that ignore_index leaves out, and would count as observations; "
-            "leave them out of inputs and target."
-        )
-    if bool((used < 0).any()) or bool((used >= output.shape[1]).any()):
-        raise DataError(
-            f"The target has classes from {int(used.min())} to {int(used.max())} and the module {output.shape[1]} outputs; classes "
-            "are 0, 1, ..., J - 1."
-        )
-    return codes
-
-
-_FUNCTIONS: dict[Any, str] = {
-    functional.mse_loss: "mse_loss",
-    functional.binary_cross_entropy: "binary_cross_entropy",
-    functional.binary_cross_entropy_with_logits: "binary_cross_entropy_with_logits",
-    functional.cross_entropy: "cross_entropy",
-    functional.nll_loss: "nll_loss",
-    functional.poisson_nll_loss: "poisson_nll_loss",
-    functional.gaussian_nll_loss: "gaussian_nll_loss",
-    functional.huber_loss: "huber_loss",
-    functional.smooth_l1_loss: "smooth_l1_loss",
-}
-_MODULES: dict[type, str] = {
-    nn.MSELoss: "mse_loss",
-    nn.BCELoss: "binary_cross_entropy",
-    nn.BCEWithLogitsLoss: "binary_cross_entropy_with_logits",
-    nn.CrossEntropyLoss: "cross_entropy",
-    nn.NLLLoss: "nll_loss",
-    nn.PoissonNLLLoss: "poisson_nll_loss",
-    nn.GaussianNLLLoss: "gaussian_nll_loss",
-    nn.HuberLoss: "huber_loss",
-    nn.SmoothL1Loss: "smooth_l1_loss",
-}
-
-
-def _kind(loss: Any) -> str | None:
-    return _MODULES.get(type(loss)) if isinstance(loss, nn.Module) else _FUNCTIONS.get(loss)
-
-
 def _recognised(loss: Any, output: Tensor, target: Tensor) -> OutputLoss | None:
     """Return the objective of a loss that is known; a weighted or smoothed one, or one that leaves out rows, is not."""
     options = vars(loss) if isinstance(loss, nn.Module) else {}
@@ -223,9 +142,9 @@ def _recognised(loss: Any, output: Tensor, target: Tensor) -> OutputLoss | None:
         "huber_loss": lambda: Huber(float(options.get("delta", 1.0))),
         "smooth_l1_loss": lambda: Huber(float(options["beta"])) if options.get("beta", 1.0) > 0 else None,
     }
-    if _kind(loss) == "smooth_l1_loss" and "beta" not in options:
+    if kind_of(loss) == "smooth_l1_loss" and "beta" not in options:
         return Huber(1.0)
-    return makers.get(_kind(loss), lambda: None)()
+    return makers.get(kind_of(loss), lambda: None)()
 
 
 def _reduction(loss: Any) -> str:
@@ -243,7 +162,7 @@ def _without_reduction(loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _caller_of(loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    if _kind(loss) == "gaussian_nll_loss":
+    if kind_of(loss) == "gaussian_nll_loss":
         return lambda output, target: loss(output[..., 0], target, output[..., 1])
     if not isinstance(loss, nn.Module):
         function: Callable[[Tensor, Tensor], Tensor] = loss

@@ -29,14 +29,14 @@ from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
 from betahat.fits.linear import fit_least_squares
 from betahat.models.inputs import Inputs, check_no_loader, labelled_inputs, read_inputs, read_target
-from betahat.models.losses import ReadLoss, matching_target, read_loss
-from betahat.models.module import Functional, functional, parameter_names, write_back
+from betahat.models.losses import ReadLoss, read_loss
+from betahat.models.module import Functional, functional, write_back
+from betahat.models.names import names_of
 from betahat.models.options import (
     FEWEST_ROWS,
     check_general_options,
     check_values,
     kept_generators,
-    read_names,
     read_penalty,
     rows_in_block,
     user_code,
@@ -48,12 +48,12 @@ from betahat.models.probes import (
     check_differentiable,
     check_rows_apart,
     few_rows,
-    first_linear,
     held_route,
     is_affine,
     outputs_apart,
 )
 from betahat.models.regressors import check_columns, row_sums, warn_perfect
+from betahat.models.target_shape import matching_target
 from betahat.objectives.base import Route
 from betahat.objectives.own import ModelLoss
 from betahat.results.general import GeneralResults, ModelView
@@ -339,7 +339,7 @@ class TorchModel:
         if self._inputs.tensors:
             check_rows_apart(self._free, self._inputs.tensors)
         self._target = matched
-        self.names = _names(self._free, self._inputs, names)
+        self.names = names_of(self._free, self._inputs, names)
         self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
         self._output = output[:1]
         self.problem = self._build(output)
@@ -446,26 +446,3 @@ class TorchModel:
             rows=rows_in_block(len(self._free.start)),
             mean=self._loss.objective.mean,
         )
-
-
-def _names(free: Functional, inputs: Inputs, own: Sequence[str] | None) -> tuple[str, ...]:
-    names = parameter_names(free.tensors)
-    if own is not None:
-        given = read_names(own)
-        if len(given) != len(names) or len(set(given)) < len(given):
-            raise OptionError(
-                f"names has {counted(len(given), 'name')}, {len(set(given))} of them different, for {len(names)} parameters; pass a different one for each."
-            )
-        return given
-    first = first_linear(free, inputs)
-    if first is None or inputs.columns is None:
-        return names
-    weight = f"{first}.weight" if first else "weight"
-    if weight not in free.tensors:
-        return names
-    begin, shape = free.tensors[weight]
-    labels = list(names)
-    for place in range(shape.numel()):
-        row, column = divmod(place, shape[1])
-        labels[begin + place] = inputs.columns[column] if shape[0] == 1 else f"{weight}[{row},{inputs.columns[column]}]"
-    return tuple(labels) if len(set(labels)) == len(labels) else names

@@ -7,16 +7,17 @@ blocks of rows wait once a pass, and what a block gives does not depend on their
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import torch
@@ -124,42 +125,76 @@ def in_order(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     if threads < 2 or len(start) < 2:
         yield from map(function, chain(start, items))
         return
-    ahead: deque[Future[T]] = deque()
+    try:
+        tasks = _team()
+    except RuntimeError:  # the interpreter is about to end, or there can be no more threads
+        yield from map(function, chain(start, items))
+        return
+    ahead: deque[_Task] = deque()
     try:
         for item in chain(start, items):
-            ahead.append(_submit(function, item))
+            task = _Task(function, item)
+            tasks.put(task)  # before anything waits for it
+            ahead.append(task)
             if len(ahead) > threads + 2:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
     finally:  # after an error, or where nobody asks for the rest
-        for future in ahead:
-            future.cancel()
-        wait(ahead)
+        for task in ahead:
+            task.cancelled = True
+        for task in ahead:
+            task.done.get()
+
+
+class _Task:
+    """A call for another thread, which puts what it returned, or raised, where the caller waits.
+
+    Queues of C alone: an interrupt that comes while Python's own locks are taken (those of ThreadPoolExecutor and Future) leaves them taken, and
+    every later call waits for ever.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], item: Any) -> None:
+        """Take what is to be called."""
+        self.function = function
+        self.item = item
+        self.cancelled = False
+        self.done: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def run(self) -> None:
+        """Call it, unless nobody wants it any more."""
+        try:
+            self.done.put((None if self.cancelled else self.function(self.item), None))
+        except BaseException as error:  # whatever it is, the caller raises it
+            self.done.put((None, error))
+
+    def result(self) -> Any:
+        """Wait for what it returned, or raise what it raised."""
+        found, error = self.done.get()
+        if error is not None:
+            raise error
+        return found
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), "betahat", _begin)
+def _team() -> SimpleQueue[_Task]:
+    """Start a thread for each core, and return where they look for tasks."""
+    tasks: SimpleQueue[_Task] = SimpleQueue()
+    for _ in range(os.cpu_count() or 1):
+        _thread.start_new_thread(_work, (tasks,))
+    return tasks
 
 
-def _submit(function: Callable[[S], T], item: S) -> Future[T]:
-    try:
-        return _pool().submit(function, item)
-    except RuntimeError:  # the interpreter is about to end, or has no threads left
-        here: Future[T] = Future()
-        here.set_result(function(item))
-        return here
-
-
-def _begin() -> None:
-    """Let a thread of ours compute alone."""
+def _work(tasks: SimpleQueue[_Task]) -> None:
+    """Compute alone, one task after the other, as long as the process lives."""
     torch.get_num_threads()  # which would set the user's number later, at this thread's first operation
     assert _TEAMS is not None
     _TEAMS.openmp(1)
     _TEAMS.mkl(1)
     _HERE.threads = 1
+    while True:
+        tasks.get().run()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process does not have the threads
+    os.register_at_fork(after_in_child=_team.cache_clear)  # a forked process does not have the threads

@@ -132,8 +132,17 @@ def test_robust_covariances(both, bread):
         ):
             robust = theirs.fit(cov_type=name, cov_kwds=options, tol=1e-15, maxiter=200)
             np.testing.assert_allclose(fit.with_cov(name, options).bse, robust.bse, rtol=CLOSE)
-    names = ["HC0", "HC1", "HC2", "HC3", bh.Cluster(groups), bh.HAC(2), bh.Bootstrap(99, kind="score", seed=1)]
-    rooted = [bh.Cluster(groups, "CR2"), bh.Cluster(groups, "CR3"), bh.Jackknife(), bh.Bootstrap(99, seed=1)]
+    names = [
+        "HC0",
+        "HC1",
+        "HC2",
+        "HC3",
+        bh.Cluster(groups),
+        bh.HAC(2),
+        bh.Bootstrap(99, kind="score", seed=1),
+        bh.Bootstrap(99, seed=1),
+    ]
+    rooted = [bh.Cluster(groups, "CR2"), bh.Cluster(groups, "CR3"), bh.Jackknife()]
     if bread == "observed" and isinstance(fit.fit.objective, InverseGaussianLog):  # its loss is not convex
         for name in rooted:
             with pytest.raises(bh.EstimationError, match=r"Leverage is a row's share .* and a row's is negative"):

@@ -110,6 +110,10 @@ class IndexRows(Rows):
         """Return (b, r) u = Zᵀs, the residual times xZ, each row times its `factor`."""
         return times(self.rotated, times(self.residual, factor))
 
+    def shares(self, upper: Tensor) -> Tensor:
+        """Return (b, t) w l'' times products of xZ; a row's may curve downward."""
+        return times(self.rotated[:, upper[0]] * self.rotated[:, upper[1]], self.curvature)
+
     def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
         """Return (R, r); targets may lie between those of the data, where the loss is linear in them."""
         index = self.index + steps @ self.rotated.mT

@@ -57,7 +57,7 @@ def test_delta_under_drop_goes_by_the_users_positions(res):
     np.testing.assert_allclose(dropped.delta(lambda p: p[3]).estimate, dropped.params["z"], **SAME)
     np.testing.assert_allclose(dropped.delta(lambda p: p["z"]).bse, dropped.bse["z"], **SAME)
     for key in (2, "twice"):
-        with pytest.raises(bh.EstimationError, match="'twice' was left out"):
+        with pytest.raises(bh.EstimationError, match="'twice' was omitted"):
             dropped.delta(lambda p, key=key: p[key])
     assert "()" not in str(bh.compare(dropped, ["HC1"]))
 

@@ -78,7 +78,7 @@ class GLM(IndexModel):
     >>> from betahat.models.glm import GLM
     >>> y, x = [0.5, 1.0, 1.5, 3.0, 4.0, 8.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> GLM(y, x, "Gamma").fit().params.round(4)
-    array([ 1.0742, -0.1556])
+    array([ 1.2598, -0.1917])
     """
 
     stored = (*RegressorModel.stored, "family", "link")

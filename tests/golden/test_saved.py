@@ -42,6 +42,15 @@ def test_a_file_of_version_1_says_what_it_said(name):
     assert loaded.summary().as_text()
 
 
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_file_of_version_1_is_written_again(name, tmp_path):
+    loaded = bh.load(FOLDER / f"{name}.betahat")
+    again = bh.load(loaded.save(tmp_path / "again"))
+    for key, values in SCRIPT.numbers(loaded).items():
+        np.testing.assert_array_equal(SCRIPT.numbers(again)[key], values, err_msg=key)
+    assert str(again.summary()) == str(loaded.summary())
+
+
 def test_covariances_are_switched_with_the_rows_of_a_file():
     script, loaded = SCRIPT, bh.load(FOLDER / "weights_two_ways.betahat")
     fresh = script.CASES["weights_two_ways"]()

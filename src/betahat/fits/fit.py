@@ -19,6 +19,7 @@ from betahat.data.sample import Sample, WithoutRows, without_rows
 from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
+from betahat.fits.diagnostics import Diagnostics
 from betahat.objectives.base import Objective
 from betahat.objectives.equation import Equation
 from betahat.objectives.own import Unstored, UnstoredPenalty
@@ -34,49 +35,6 @@ T = TypeVar("T")
 
 # Null directions of a Hessian by loops have entries of rounding below this share of the largest.
 _FAINT = 1e-7
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """How a fit was found, and how far it may be trusted.
-
-    Attributes
-    ----------
-    route : str
-        How the optimum was found.
-    derivatives : str
-        How scores and second derivatives were taken.
-    bread : str
-        "observed", "expected", "gauss-newton" or "opg".
-    decrement : float
-        The Newton decrement g'A^-1 g over the dispersion: the squared distance from the optimum in standard errors.
-    iterations : int
-        The solver's steps.
-    converged : bool
-        Whether the solver stopped at an optimum; False for parameters that were taken as they are.
-    condition : float
-        The condition of the information, scaled to a unit diagonal.
-    rank : int
-        Independent parameters.
-    blocks : int
-        The row blocks of a pass.
-    certificate : float or None
-        The largest relative difference of the Hessian from a Hessian-vector product; None for closed forms.
-    dtype : str
-        What the derivatives were computed in.
-    """
-
-    route: str
-    derivatives: str
-    bread: str
-    decrement: float
-    iterations: int
-    converged: bool
-    condition: float
-    rank: int
-    blocks: int
-    certificate: float | None
-    dtype: str = "torch.float64"
 
 
 @hands_out_copies

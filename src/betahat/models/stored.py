@@ -23,7 +23,8 @@ from betahat.data.source import Held, Replaced
 from betahat.data.turned import Selected
 from betahat.data.user_data import UserData
 from betahat.errors import DataError
-from betahat.fits.fit import Diagnostics, Fit
+from betahat.fits.diagnostics import Diagnostics
+from betahat.fits.fit import Fit
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 from betahat.lazy import lazily

@@ -21,7 +21,8 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.data.threads import remembered
 from betahat.errors import BetahatError, OptionError, check_flag, shown
-from betahat.fits.fit import Diagnostics, Fit
+from betahat.fits.diagnostics import Diagnostics
+from betahat.fits.fit import Fit
 from betahat.inference.cases import Cases
 from betahat.inference.delta import Delta, Parameters, View, delta_method
 from betahat.inference.identified import check_identified

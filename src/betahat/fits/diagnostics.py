@@ -1,0 +1,48 @@
+"""`Diagnostics`: how a fit was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a fit was found, and how far it may be trusted.
+
+    Attributes
+    ----------
+    route : str
+        How the optimum was found.
+    derivatives : str
+        How scores and second derivatives were taken.
+    bread : str
+        "observed", "expected", "gauss-newton" or "opg".
+    decrement : float
+        The Newton decrement g'A^-1 g over the dispersion: the squared distance from the optimum in standard errors.
+    iterations : int
+        The solver's steps.
+    converged : bool
+        Whether the solver stopped at an optimum; False for parameters that were taken as they are.
+    condition : float
+        The condition of the information, scaled to a unit diagonal.
+    rank : int
+        Independent parameters.
+    blocks : int
+        The row blocks of a pass.
+    certificate : float or None
+        The largest relative difference of the Hessian from a Hessian-vector product; None for closed forms.
+    dtype : str
+        What the derivatives were computed in.
+    """
+
+    route: str
+    derivatives: str
+    bread: str
+    decrement: float
+    iterations: int
+    converged: bool
+    condition: float
+    rank: int
+    blocks: int
+    certificate: float | None
+    dtype: str = "torch.float64"

@@ -9,16 +9,13 @@ import torch
 from torch import nn
 
 import betahat as bh
+from betahat.calculus.counts import Counts, Effect, Levels
 from betahat.covariance.small_samples import (
     FULL,
     KINDS,
     PACKAGES,
     Convention,
-    Counts,
-    Effect,
-    Levels,
     between,
-    counts_of,
     factor,
     free_by_output,
     mean_leverage,
@@ -181,8 +178,8 @@ def test_dummies_cost_what_absorbed_effects_do():
     x = rng.normal(size=(30, 2))
     res = bh.OLS(rng.normal(size=30), np.column_stack([x, dummies])).fit()
     absorbing = Counts(30, 2, absorbed=(Effect(6), Effect(5)))
-    assert counts_of(res.fit).free == absorbing.free == res.df_resid
-    assert mean_leverage(counts_of(res.fit)) == mean_leverage(absorbing)
+    assert res.fit.counts.free == absorbing.free == res.df_resid
+    assert mean_leverage(res.fit.counts) == mean_leverage(absorbing)
 
 
 # naive formulas
@@ -212,7 +209,7 @@ MODELS = {
 def test_counts_of_a_fit(name):
     """n - k is the fit's, and each covariance is its naive factor times what has none."""
     res = MODELS[name]()
-    counts = counts_of(res.fit)
+    counts = res.fit.counts
     n, k = float(res.nobs), res.fit.rank / res.fit.outputs
     assert counts.free == res.fit.df_resid == n - k
     of = {

@@ -123,7 +123,7 @@ def test_batches_are_of_any_size(name, kind, numbers, monkeypatch):
     estimators = [bh.Cluster(groups, kind, target=t) for t in ("identity", "inverse_weights")]
     estimators += [bh.Jackknife(groups)] if kind == "jackknife" else []
     plain = [MODELS[name](data).fit(estimator) for estimator in estimators]
-    monkeypatch.setattr("betahat.covariance.leverage._NUMBERS", numbers)
+    monkeypatch.setattr("betahat.covariance.cr2_cr3._NUMBERS", numbers)
     monkeypatch.setattr("betahat.covariance.adjustments._NUMBERS", numbers)
     monkeypatch.setattr("betahat.covariance.satterthwaite._NUMBERS", numbers)
     for estimator, other in zip(estimators, plain, strict=True):

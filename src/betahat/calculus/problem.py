@@ -11,6 +11,7 @@ from torch import Tensor
 
 from betahat.calculus import general, index, indices  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
+from betahat.calculus.counts import Counts
 from betahat.calculus.index import pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.engine import Block, fold, gather, scan
@@ -229,7 +230,9 @@ class Problem:
         Tensor
             ().
         """
-        return self.objective.dispersion.value(loss, float(self.numbers - rank), lambda: self.pearson(params))
+        return self.objective.dispersion.value(
+            loss, Counts(float(self.numbers), rank).free, lambda: self.pearson(params)
+        )
 
     def noise(self, local: Local) -> float:
         """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from betahat.covariance.leverage import hat_grams
+from betahat.covariance.cr2_cr3 import hat_grams
 from betahat.covariance.partitions import group_of, time_of
 from betahat.covariance.replicates import WildTest
 from betahat.covariance.series import warn_of_order
-from betahat.covariance.small_samples import KINDS, counts_of, factor
+from betahat.covariance.small_samples import KINDS, factor
 from betahat.data.groups import Groups
 from betahat.errors import EstimationError, OptionError, shown
 from betahat.fits.fit import Fit
@@ -165,7 +165,7 @@ class Plan:
             return None
         fit, options = self.fit, self.options
         jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
-        scale = factor(counts_of(fit), KINDS["jackknife" if crv3 else "CR1S"], self.units)
+        scale = factor(fit.counts, KINDS["jackknife" if crv3 else "CR1S"], self.units)
         sample = WildClusters(self.hats, influence_sums(fit, self.groups), jackknifed, crv3, options.null, scale)
         return WildTest(fit, sample, self.signs, self.seed, self.reps)
 

@@ -12,7 +12,7 @@ from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.base import Covariance, Estimator
 from betahat.covariance.checks import check_likelihood, check_unpenalised
 from betahat.covariance.sandwich import of_core, penalised
-from betahat.covariance.small_samples import counts_of, free_by_output
+from betahat.covariance.small_samples import free_by_output
 from betahat.data.products import gram
 from betahat.errors import EstimationError, OptionError, is_number, shown
 from betahat.fits.fit import Fit
@@ -133,7 +133,7 @@ def error_covariance(fit: Fit) -> Tensor:
     Zellner (1962), JASA 57(298). R: ``estVar`` of an `lm` of several responses; ``systemfit`` by "geomean".
     """
     products, share = error_products(fit), fit.sum_rows(_leverage_sums)
-    left = free_by_output(counts_of(fit), share)
+    left = free_by_output(fit.counts, share)
     spent = (left < 0.5).nonzero().flatten().tolist()
     if spent:
         raise EstimationError(

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, clusterings, keep_given
+from betahat.covariance.cr2_cr3 import cr2, cr3
 from betahat.covariance.fixed import warn_of_fixed
-from betahat.covariance.leverage import full, half
 from betahat.covariance.partitions import groups_of, joint, sum_finest, warn_of_clusters
 from betahat.covariance.repair import repaired
 from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.satterthwaite import Adjusted
-from betahat.covariance.small_samples import KINDS, PACKAGES, Convention, Correction, Kind, between, counts_of, factor
+from betahat.covariance.small_samples import KINDS, PACKAGES, Convention, Correction, Kind, between, factor
 from betahat.data.groups import Groups
 from betahat.data.products import gram
 from betahat.errors import OptionError, is_one_of, listed, shown
@@ -111,7 +111,7 @@ class Cluster(Estimator):
         ways = groups_of(fit, self.groups, "groups")
         kind, convention = self._convention(fit)
         warn_of_clusters(ways, kind)
-        counts, smallest = counts_of(fit), min(way.count for way in ways)
+        counts, smallest = fit.counts, min(way.count for way in ways)
         core, adjusted = torch.zeros(fit.rank, fit.rank).to(fit.root), None
         if len(ways) > 1:
             sum_finest(fit, ways)
@@ -161,9 +161,9 @@ _NOTES = {"CR1S": "CRV1", "jackknife": "CRV3"}
 def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Adjusted | None]:
     """Return (r, r) the clusters' meat in the coordinates of Z, adjusted where the kind says so, and the adjustment."""
     if kind in ("CR3", "jackknife"):
-        adjusted = full(fit, groups, target)
+        adjusted = cr3(fit, groups, target)
     elif kind == "CR2":
-        adjusted = half(fit, groups, target)
+        adjusted = cr2(fit, groups, target)
     else:
         return gram(influence_sums(fit, groups)), None
     return gram(adjusted.scores), adjusted

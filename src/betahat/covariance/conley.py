@@ -11,7 +11,7 @@ from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.near_rows import Places, near_products
 from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import refuse_counts
-from betahat.covariance.small_samples import FULL, counts_of, factor
+from betahat.covariance.small_samples import FULL, factor
 from betahat.data.groups import read_numbers
 from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of, shown
 from betahat.fits.fit import Fit
@@ -87,7 +87,7 @@ class Conley(Estimator):
         )
         core = near_products(fit.map_rows(lambda rows: rows.influence()), places)
         if self.correction:
-            core = core * factor(counts_of(fit), FULL)
+            core = core * factor(fit.counts, FULL)
         unit = " km" if self.distance == "great-circle" else ""
         note = f"Standard Errors are robust to spatial correlation within {float(self.cutoff):g}{unit} (Conley, {self.kernel} kernel)"
         return of_core(fit, core, "Conley", note + penalised(fit))

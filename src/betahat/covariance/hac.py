@@ -15,7 +15,7 @@ from betahat.covariance.kernels import KernelName, andrews, kernel_name, lagged_
 from betahat.covariance.lags import Lags, check_lags, default_lags, lags_of, with_lags
 from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import Series, refuse_counts, series_in_time
-from betahat.covariance.small_samples import FULL, counts_of, factor
+from betahat.covariance.small_samples import FULL, factor
 from betahat.data.design import Design
 from betahat.errors import OptionError, check_flag, shown
 from betahat.fits.fit import Fit
@@ -117,7 +117,7 @@ class HAC(Estimator):
             core = lagged_products([whole], lags.weights)
             core = core if half is None else half @ core @ half.mT
         if self.correction:
-            core = core * factor(counts_of(fit), FULL)
+            core = core * factor(fit.counts, FULL)
         how = "with" if self.correction else "without"
         note = f"Standard Errors are heteroscedasticity and autocorrelation robust (HAC) using {lags.words} and {how} small sample correction"
         white = f", prewhitened by VAR({self.prewhiten})" if self.prewhiten else ""

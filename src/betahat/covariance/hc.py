@@ -10,7 +10,7 @@ from torch import Tensor
 from betahat.calculus.rows import Rows, slack
 from betahat.covariance.base import Covariance, Estimator
 from betahat.covariance.sandwich import penalised, sandwich
-from betahat.covariance.small_samples import FULL, counts_of, factor, mean_leverage
+from betahat.covariance.small_samples import FULL, factor, mean_leverage
 from betahat.errors import EstimationError, counted
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
@@ -110,7 +110,7 @@ class HC1(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return n / (n - k) times HC0."""
-        return _covariance(fit, fit.sum_rows(Meat(0)) * factor(counts_of(fit), FULL), "HC1")
+        return _covariance(fit, fit.sum_rows(Meat(0)) * factor(fit.counts, FULL), "HC1")
 
     @property
     def row_sums(self) -> tuple[RowSum, ...]:
@@ -205,9 +205,7 @@ class HC4(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
         _check_leverage(fit, "HC4")
-        return _covariance(
-            fit, fit.sum_rows(Discounted(mean_leverage(counts_of(fit)), (4.0,), 1.0)), "HC4", leveraged=True
-        )
+        return _covariance(fit, fit.sum_rows(Discounted(mean_leverage(fit.counts), (4.0,), 1.0)), "HC4", leveraged=True)
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,7 @@ class HC4m(Estimator):
         """Return A^-1 (sum s s' / (1 - h)^d) A^-1."""
         _check_leverage(fit, "HC4m")
         return _covariance(
-            fit, fit.sum_rows(Discounted(mean_leverage(counts_of(fit)), (1.0, 1.5), 1.0)), "HC4m", leveraged=True
+            fit, fit.sum_rows(Discounted(mean_leverage(fit.counts), (1.0, 1.5), 1.0)), "HC4m", leveraged=True
         )
 
 
@@ -263,7 +261,7 @@ class HC5(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return A^-1 (sum s s' / (1 - h)^(d / 2)) A^-1."""
         _check_leverage(fit, "HC5")
-        mean = mean_leverage(counts_of(fit))
+        mean = mean_leverage(fit.counts)
         cap = max(4.0, 0.7 * _highest_leverage(fit) / mean)
         return _covariance(fit, fit.sum_rows(Discounted(mean, (cap,), 0.5)), "HC5", leveraged=True)
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from betahat.calculus.rows import Rows, root_of_counts
 from betahat.covariance.base import Clustering, Covariance, Estimator, clusterings, keep_given
-from betahat.covariance.leverage import steps_to_fits_without
+from betahat.covariance.cr2_cr3 import steps_to_fits_without
 from betahat.covariance.partitions import group_of, warn_of_clusters
 from betahat.covariance.sandwich import of_core, penalised
-from betahat.covariance.small_samples import KINDS, between, counts_of, factor
+from betahat.covariance.small_samples import KINDS, between, factor
 from betahat.data.groups import Groups
 from betahat.data.products import gram
 from betahat.data.progress import progress
@@ -88,7 +88,7 @@ class Jackknife(Estimator):
             ways = clusterings((groups,))
             steps = _cluster_steps(fit, groups, self.refit)
             products = gram(steps - steps.mean(0) if self.center == "mean" else steps)
-        squares = products * (factor(counts_of(fit), KINDS["jackknife"], count) if self.correction else 1.0)
+        squares = products * (factor(fit.counts, KINDS["jackknife"], count) if self.correction else 1.0)
         if fit.objective.least_squares:
             how = ""
         else:

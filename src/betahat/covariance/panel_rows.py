@@ -12,7 +12,7 @@ from betahat.covariance.kernels import KernelName
 from betahat.covariance.lags import check_lags
 from betahat.covariance.partitions import time_of
 from betahat.covariance.series import warn_of_order
-from betahat.covariance.small_samples import FULL, counts_of, factor
+from betahat.covariance.small_samples import FULL, factor
 from betahat.data.groups import Groups
 from betahat.data.times import gaps
 from betahat.errors import ClusterWarning, DataError, OptionError, counted, is_one_of, listed, shown, user_level
@@ -76,4 +76,4 @@ def factor_of(correction: Correction | None, count: int, fit: Fit) -> float:
     """Return the factor: of rows for "hac", of `count` groups for "cluster"."""
     if correction is None:
         return 1.0
-    return factor(counts_of(fit), FULL, None if correction == "hac" else count)
+    return factor(fit.counts, FULL, None if correction == "hac" else count)

@@ -1,6 +1,6 @@
-"""Small-sample corrections: which coefficients are counted, and what a variance is multiplied by. No estimator writes n - k itself.
+"""Small-sample corrections: which coefficients are counted, and what a variance is multiplied by.
 
-`Fit.df_resid` equals `Counts.free`. Packages differ in four choices, a `Convention`, which are those of fixest's ``ssc``. With absorbed effects
+n - k itself is `Counts.free` (`calculus/counts.py`), which nobody else writes. Packages differ in four choices, a `Convention`, which are those of fixest's ``ssc``. With absorbed effects
 k is the number of the model's own coefficients, plus one for the constant, which all effects share, plus each effect's levels less the
 redundant ones. Effects that are nested in a cluster are not counted: each cluster is demeaned by itself, which its sum of scores already reflects.
 
@@ -19,67 +19,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from betahat.calculus.counts import Counts, Levels
 from betahat.errors import EstimationError
-from betahat.fits.fit import Fit
-
-
-class Levels(Enum):
-    """Which absorbed effects count as coefficients: fixest's K.fixef. Without clusters none is nested."""
-
-    ALL = "full"
-    NOT_NESTED = "nested"
-    NONE = "none"
-
-
-@dataclass(frozen=True)
-class Effect:
-    """An absorbed effect.
-
-    Attributes
-    ----------
-    levels : int
-        How many levels it has.
-    redundant : int
-        How many of them are collinear with the constant and the effects before it: one, or more where two effects fall into unconnected parts.
-    """
-
-    levels: int
-    redundant: int = 1
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The numbers of rows and coefficients that corrections depend on.
-
-    Attributes
-    ----------
-    nobs : float
-        n, the rows.
-    rank : int
-        r, the independent coefficients, without absorbed ones.
-    outputs : float
-        m, the equations among which they are divided.
-    absorbed : tuple of Effect
-        The absorbed effects.
-    """
-
-    nobs: float
-    rank: int
-    outputs: float = 1.0
-    absorbed: tuple[Effect, ...] = ()
-
-    def coefficients(self, levels: Levels = Levels.ALL, nested: Collection[int] = ()) -> float:
-        """Return k, the coefficients of one equation; `nested` are the positions of the effects that are nested in a cluster."""
-        if not self.absorbed or levels is Levels.NONE:
-            return self.rank / self.outputs
-        free = nested if levels is Levels.NOT_NESTED else ()
-        own = sum(effect.levels - effect.redundant for i, effect in enumerate(self.absorbed) if i not in free)
-        return (self.rank + 1 + own) / self.outputs
-
-    @property
-    def free(self) -> float:
-        """N - k, all coefficients counted."""
-        return self.nobs - self.coefficients()
 
 
 class ByClusters(Enum):
@@ -146,11 +87,6 @@ PACKAGES: Mapping[Correction, Package] = {
     "fixest": Package("CR1S", "CR1S", Levels.NOT_NESTED, smallest=True),
     "sandwich": Package("CR1S", "CR1", Levels.ALL, smallest=False),
 }
-
-
-def counts_of(fit: Fit) -> Counts:
-    """Return the counts of a fit."""
-    return Counts(float(fit.nobs), fit.rank, fit.outputs)
 
 
 def factor(

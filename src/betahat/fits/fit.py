@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from betahat.calculus.counts import Counts
 from betahat.calculus.index import pearson
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows
@@ -170,9 +171,14 @@ class Fit:
         return _complement(self.root, torch.linalg.vector_norm(self.triangle, dim=0))
 
     @property
+    def counts(self) -> Counts:
+        """The numbers of rows and coefficients that degrees of freedom depend on."""
+        return Counts(float(self.nobs), self.rank, self.outputs)
+
+    @property
     def df_resid(self) -> float:
         """Residual degrees of freedom, n - r; of m outputs, each an equation of its own, those of one, n - r / m."""
-        return float(self.nobs - self.rank / self.outputs)
+        return self.counts.free
 
     @property
     def numbers(self) -> float:
@@ -214,7 +220,7 @@ class Fit:
 
         Of several outputs it is the mean of their variances, RSS / (n m - r).
         """
-        return self.objective.dispersion.value(self.loss, float(self.numbers - self.rank), self.pearson)
+        return self.objective.dispersion.value(self.loss, Counts(self.numbers, self.rank).free, self.pearson)
 
     def pearson(self) -> Tensor:
         """Return () the sum of w (y - mu)^2 / V(mu) over the rows, of a model of one linear index.

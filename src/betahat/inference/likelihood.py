@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from betahat.calculus.counts import Counts
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
@@ -29,7 +30,7 @@ def log_likelihood(fit: Fit) -> float:
 def _log_likelihood(fit: Fit) -> float:
     if fit.objective.dispersion.squares and fit.outputs > 1:
         return _of_several_outputs(error_products(fit), float(fit.nobs))
-    df = float(fit.numbers - fit.rank)
+    df = Counts(fit.numbers, fit.rank).free
     phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), df, fit.pearson)
     return float(log_likelihood_of(fit.problem, fit.loss, phi, fit.sum_rows))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from betahat.calculus.counts import Counts
 from betahat.calculus.rows import BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
@@ -151,13 +152,13 @@ class IndexModel(LikelihoodModel, ABC):
 
     @property
     def df_model(self) -> float:
-        """R - 1: one column counts as the constant, as in statsmodels."""
+        """The degrees of freedom of the model, r - 1: one column counts as the constant, as in statsmodels."""
         return float(self.rank - 1)
 
     @property
     def df_resid(self) -> float:
-        """N - r."""
-        return self.nobs - self.rank
+        """The residual degrees of freedom, n - r."""
+        return Counts(self.nobs, self.rank).free
 
     def predict(
         self, params: Any, exog: Any = None, which: str = "mean", offset: Any = None, exposure: Any = None

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 import torch
 
+from betahat.calculus.counts import Counts
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.container import to_numpy
@@ -40,13 +41,13 @@ class LinearModel(RegressorModel, ABC):
 
     @property
     def df_model(self) -> float:
-        """R, less one if there is a constant."""
+        """The degrees of freedom of the model: r, less one if there is a constant."""
         return float(self.rank - self.k_constant)
 
     @property
     def df_resid(self) -> float:
-        """N - r."""
-        return self.nobs - self.rank
+        """The residual degrees of freedom, n - r."""
+        return Counts(self.nobs, self.rank).free
 
     def loglike(self, params: Any, scale: float | None = None) -> float:
         """Return the normal log-likelihood.

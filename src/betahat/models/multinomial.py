@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from betahat.calculus.counts import Counts
 from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
@@ -140,8 +141,8 @@ class MNLogit(LikelihoodModel):
 
     @property
     def df_resid(self) -> float:
-        """N - r (J - 1)."""
-        return self.nobs - self.rank * self._equation_count
+        """The residual degrees of freedom, n - r (J - 1)."""
+        return Counts(self.nobs, self.rank * self._equation_count).free
 
     @property
     def _equation_count(self) -> int:  # type: ignore[override]

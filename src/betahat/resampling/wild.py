@@ -15,8 +15,8 @@ from betahat.resampling.weights import Scheme
 _TIE = 1e-9
 # If I - A_g is within 1e-10 of singular, the cluster determines a direction on its own, and the pseudoinverse omits it.
 _FULL = 1e-10
-# Steps outward from a twentieth of a standard error, each a tenth longer than the last; repeated while the last p-value exceeds alpha, up to
-# 1e15 standard errors; then a step is divided into sections, down to 1e-13 of it.
+# Steps outward from a twentieth of a standard error, each a tenth farther out than the last; repeated while the last p-value exceeds alpha, up to
+# 1e17 standard errors; then a step is divided into sections, down to 1e-13 of it.
 _FIRST, _GROWTH, _STEPS, _LADDERS = 0.05, 1.1, 112, 4
 _SECTIONS, _REFINEMENTS = 16, 11
 # The size of a batch, in replicates times clusters.
@@ -59,7 +59,7 @@ class Statistics:
     def bound(self, alpha: float, sign: float) -> Tensor:
         """Return () one end of the convex hull of all tau whose p-values exceed alpha; infinite if there is none.
 
-        P-values need not decrease monotonically. They are evaluated at steps outward, each a tenth longer than the last, to 2,000 standard errors,
+        P-values need not decrease monotonically. They are evaluated at steps outward, each a tenth farther out than the last, to 2,000 standard errors,
         and further if they still exceed alpha; the end lies within the step after the last one that does.
         """
         ladder = _FIRST * _GROWTH ** torch.arange(_STEPS, dtype=torch.float64).to(self.error) * sign * self.error

@@ -53,7 +53,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
 
     @property
     def df_model(self) -> float:
-        """R - 1: one column counts as the constant, as in statsmodels."""
+        """The degrees of freedom of the model, r - 1: one column counts as the constant, as in statsmodels."""
         return float(self.fit.rank - 1)
 
     @cached_property

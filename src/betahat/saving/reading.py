@@ -85,11 +85,13 @@ class Reader:
     def _record(self, node: Any) -> Any:
         name, given = node["record"], node["fields"]
         if not isinstance(given, dict):
-            raise UnreadableError(f"the fields of {str(name)[:60]!r} are none")
+            raise UnreadableError(f"the fields of {str(name)[:60]!r} are not a mapping")
         older = self._older.records.get(name) if isinstance(name, str) else None
         if older is None:
             self._check_fields(name, given)
-        values = {field: self.value(part) for field, part in given.items()}  # in the file's order, by which it counts
+        values = {
+            field: self.value(part) for field, part in given.items()
+        }  # in the file's order, since references are by place
         if older is not None:
             name, values = older(values)
             self._check_fields(name, values)
@@ -125,7 +127,7 @@ class Reader:
     def _words(self, name: Any) -> list[Any]:
         words = json.loads(self._bytes(name))
         if not isinstance(words, list) or not all(w is None or isinstance(w, bool | int | float | str) for w in words):
-            raise UnreadableError("a list of other values than strings and numbers")
+            raise UnreadableError("a list with values other than text, numbers, booleans and None")
         return words
 
     def _array(self, node: Any) -> np.ndarray:

@@ -34,13 +34,13 @@ _NUMBERS = 2**17
 
 
 @of_fit
-def half(fit: Fit, groups: Groups, target: str) -> Adjusted:
+def cr2(fit: Fit, groups: Groups, target: str) -> Adjusted:
     """Return CR2 of a fit of any model whose rows have leverage.
 
     The errors' covariance of weighted least squares is the identity or the inverse weights, by `target`; a generalized linear model has its
     variance function.
     """
-    if _homoskedastic(fit, target):
+    if _has_one_variance(fit, target):
         middle = _middle(fit.sum_rows(_squares))
         return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
     objective = fit.objective.one_index
@@ -52,9 +52,9 @@ def half(fit: Fit, groups: Groups, target: str) -> Adjusted:
 
 
 @of_fit
-def full(fit: Fit, groups: Groups, target: str) -> Adjusted:
-    """Return CR3; see `half`."""
-    if _homoskedastic(fit, target):
+def cr3(fit: Fit, groups: Groups, target: str) -> Adjusted:
+    """Return CR3; see `cr2`."""
+    if _has_one_variance(fit, target):
         return _adjusted(fit, groups, _pairs, lambda rows, _: full_of_pairs(rows), _middle(fit.sum_rows(_squares)))
     sums = influence_sums(fit, groups)
     return _adjusted(fit, groups, _hats, lambda rows, some: fully_adjusted(rows, sums[some]))
@@ -95,7 +95,7 @@ def _weighted(fit: Fit) -> bool:
     return fit.objective.one_index is not None and fit.design.weighted
 
 
-def _homoskedastic(fit: Fit, target: str) -> bool:
+def _has_one_variance(fit: Fit, target: str) -> bool:
     """Tell whether weights are there, and are not to be taken for inverse variances."""
     return target == "identity" and fit.objective.least_squares and _weighted(fit)
 

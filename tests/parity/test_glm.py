@@ -59,9 +59,16 @@ def both(request):
     return {name: (GLM(y, x, theirs, **option), sm.GLM(y, x, theirs, **option)) for name, option in options.items()}
 
 
-def _fits(models, cov_type="nonrobust", **options):
-    ours, theirs = models
-    return ours.fit(cov_type, **options), theirs.fit(cov_type=cov_type, tol=1e-15, maxiter=200, **options)
+_KNOWN = {}
+
+
+def _fits(models, cov_type="nonrobust"):
+    """Our fit and theirs, made once."""
+    if (id(models[0]), cov_type) not in _KNOWN:
+        ours, theirs = models
+        fits = ours.fit(cov_type), theirs.fit(cov_type=cov_type, tol=1e-15, maxiter=200)
+        _KNOWN[id(ours), cov_type] = (*fits, models)  # which keeps the models, and so their ids
+    return _KNOWN[id(models[0]), cov_type][:2]
 
 
 ATTRIBUTES = [

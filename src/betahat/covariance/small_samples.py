@@ -107,6 +107,7 @@ def factor(
 
     Examples
     --------
+    >>> from betahat.calculus.counts import Counts, Effect
     >>> counts = Counts(nobs=10, rank=1, absorbed=(Effect(3), Effect(5)))
     >>> factor(counts, FULL) == 10 / (10 - (1 + 3 + 5 - 1))
     True

@@ -16,17 +16,8 @@ from betahat.data.sample import Sample
 from betahat.errors import ConvergenceWarning, EstimationError, OptionError, counted, described, listed, user_level
 from betahat.fits.fit import Fit
 from betahat.solvers.curvature import lowest_curvature
-from betahat.solvers.least_squares import (
-    Rank,
-)
-from betahat.solvers.newton import (
-    Optimum,
-    are_finite,
-    newton_step,
-    parameters_along,
-    unit_scale,
-    why_stopped,
-)
+from betahat.solvers.least_squares import Rank
+from betahat.solvers.newton import Optimum, are_finite, newton_step, parameters_along, unit_scale, why_stopped
 from betahat.solvers.slopes import check_hessian
 from betahat.solvers.triangles import certified, inverse_triangle, joined_triangle, triangle_of
 

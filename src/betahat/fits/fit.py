@@ -24,13 +24,8 @@ from betahat.fits.diagnostics import Diagnostics
 from betahat.objectives.base import Objective
 from betahat.objectives.equation import Equation
 from betahat.objectives.own import Unstored, UnstoredPenalty
-from betahat.solvers.least_squares import (
-    RowSum,
-    has_implicit_constant,
-)
-from betahat.solvers.newton import (
-    Optimum,
-)
+from betahat.solvers.least_squares import RowSum, has_implicit_constant
+from betahat.solvers.newton import Optimum
 
 T = TypeVar("T")
 

@@ -11,13 +11,9 @@ from betahat.calculus.rows import Bread
 from betahat.fits.at_optimum import MANY, check_converged, fit_of, taken_at
 from betahat.fits.fit import Fit
 from betahat.fits.index import first_params, nearer_start
-from betahat.solvers.least_squares import (
-    Rank,
-)
+from betahat.solvers.least_squares import Rank
 from betahat.solvers.levenberg_marquardt import levenberg_marquardt
-from betahat.solvers.newton import (
-    newton,
-)
+from betahat.solvers.newton import newton
 from betahat.solvers.quasi_newton import quasi_newton
 from betahat.solvers.slopes import check_gradient
 

@@ -27,11 +27,7 @@ from betahat.solvers.least_squares import (
     kept_first,
     minimum_norm_map,
 )
-from betahat.solvers.newton import (
-    are_finite,
-    newton,
-    newton_step,
-)
+from betahat.solvers.newton import are_finite, newton, newton_step
 from betahat.solvers.triangles import inverse_triangle
 
 # A large sample starts from the optimum of every so many rows.
@@ -60,8 +56,9 @@ def fit_index(
         problem = Problem(objective, design)
         first = _sample_start(problem) if start is None else start
         return _newton_fit(problem, first, bread, design, kept)
-    if isinstance(objective, LinearIndices) and not objective.shared:
-        return _fit_turned(objective, design, bread, start, *_triangles(objective, design))
+    several = objective.indices
+    if several is not None and not several.shared:
+        return _fit_turned(several, design, bread, start, *_triangles(several, design))
     reduced = design if whole else design.select(kept)
     ordered = triangle if whole else kept_first(triangle, kept)
     right = ordered[: len(kept), : len(kept)]
@@ -183,7 +180,7 @@ def first_params(problem: Problem) -> Tensor:
     objective, design = problem.objective, problem.sample
     assert isinstance(design, Design)
     zero = torch.zeros(sum(map(len, objective.places(design.width))), dtype=torch.float64, device=design.device)
-    if not isinstance(objective, LinearIndex):
+    if objective.one_index is None:
         return zero
     mean = design.mean_of_endog
     at = Point(zero, zero[:0])

@@ -6,11 +6,7 @@ from betahat.calculus.problem import Problem
 from betahat.data.design import Design
 from betahat.fits.fit import Fit
 from betahat.objectives.gaussian import Gaussian
-from betahat.solvers.least_squares import (
-    Rank,
-    RowSum,
-    least_squares,
-)
+from betahat.solvers.least_squares import Rank, RowSum, least_squares
 
 
 def fit_least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Fit:

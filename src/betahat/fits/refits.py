@@ -11,9 +11,7 @@ from betahat.data.sample import Sample
 from betahat.errors import EstimationError
 from betahat.fits.at_optimum import check_converged, check_minimum
 from betahat.fits.fit import Fit
-from betahat.solvers.newton import (
-    newton,
-)
+from betahat.solvers.newton import newton
 
 
 def refit_without(fit: Fit, rows: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def means_at(
     objective: LinearIndex | LinearIndices, exog: Tensor, params: Tensor, offset: Tensor | None, linear: bool
 ) -> Tensor:
     """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; if `linear`, the indices."""
-    if isinstance(objective, LinearIndices):
+    if objective.indices is not None:
         free = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params.reshape(-1, exog.shape[1]).mT)
         return torch.nn.functional.pad(free, (1, 0)) if linear else objective.mean(free)
     index = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params)

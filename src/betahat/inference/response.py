@@ -23,7 +23,6 @@ from betahat.inference.likelihood import log_likelihood_of
 from betahat.inference.variances import Variances
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
-from betahat.objectives.indices import LinearIndices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +40,12 @@ def means(fit: Fit) -> Tensor:
 def variances(fit: Fit) -> Tensor:
     """Return (n,) V(mu), the variance of y up to the dispersion."""
     return fit.map_rows(lambda rows: variance(index_rows(rows).objective, index_rows(rows).index))
+
+
+@of_fit
+def anscombe_residuals(fit: Fit) -> Tensor:
+    """Return (n,) (A(y) - A(mu)) / V(mu)^(1/6), A the integral of V^(-1/3): Anscombe's residuals, of rows of weight one."""
+    return fit.map_rows(_anscombe)
 
 
 @of_fit
@@ -105,8 +110,8 @@ def null_fit(fit: Fit) -> Fit:
     """Return the fit of a constant alone, with the same offset and weights."""
     design = fit.design
     ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.device)
-    objective = fit.objective
-    assert isinstance(objective, LinearIndex | LinearIndices)
+    objective = fit.objective.one_index or fit.objective.indices
+    assert objective is not None
     null = design.with_regressors(ones, ("const",))
     return fit_index(objective, null, fit.bread_kind, "pinv")
 
@@ -268,6 +273,12 @@ def variance(objective: LinearIndex, index: Tensor) -> Tensor:
     """Return (n,) V(mu) at (n,) indices."""
     found = objective.variance(index)
     return torch.ones_like(index) if found is None else found
+
+
+def _anscombe(rows: Rows) -> Tensor:
+    read, mean = index_rows(rows), _mean(rows)
+    loss = read.objective
+    return (loss.anscombe(read.y) - loss.anscombe(mean)) / variance(loss, read.index) ** (1.0 / 6.0)
 
 
 def _mean(rows: Rows) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,9 @@ from betahat.errors import OptionError
 from betahat.objectives.dispersion import Dispersion
 from betahat.objectives.equation import Equation
 from betahat.objectives.support import Support
+
+if TYPE_CHECKING:
+    from betahat.objectives.indices import LinearIndices
 
 
 class Objective(ABC):
@@ -42,6 +45,11 @@ class Objective(ABC):
     @property
     def one_index(self) -> LinearIndex | None:
         """Itself, if it meets the parameters through one linear index; None otherwise."""
+        return None
+
+    @property
+    def indices(self) -> LinearIndices | None:
+        """Itself, if it meets the parameters through several linear indices; None otherwise."""
         return None
 
     @property
@@ -197,6 +205,15 @@ class LinearIndex(OutputLoss):
     @abstractmethod
     def variance(self, index: Tensor) -> Tensor | None:
         """Return (n,) Var(y) given eta, up to a factor; None means the same for every row."""
+
+    @abstractmethod
+    def anscombe(self, value: Tensor) -> Tensor:
+        """Return (n,) the integral of V(t)^(-1/3) up to (n,) values of y or of its mean, which brings y near to a normal distribution.
+
+        References
+        ----------
+        McCullagh and Nelder (1989), Generalized Linear Models, section 2.4.2.
+        """
 
     @abstractmethod
     def saturated(self, target: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ from betahat.objectives.dispersion import Unity
 from betahat.objectives.support import UnitInterval, ZeroOrOne
 
 if TYPE_CHECKING:
-    from scipy import stats
+    from scipy import special, stats
 else:
+    special = lazily("scipy.special")
     stats = lazily("scipy.stats")
 
 
@@ -61,6 +62,10 @@ class Logistic(LinearIndex):
     def mean(self, output: Tensor) -> Tensor:
         """Return p."""
         return torch.sigmoid(output)
+
+    def anscombe(self, value: Tensor) -> Tensor:
+        """Return the incomplete beta function B(y; 2/3, 2/3)."""
+        return _incomplete_beta(value)
 
     def saturated(self, target: Tensor) -> Tensor:
         """Return (n,) the entropy of a share; zero of 0 and 1."""
@@ -121,6 +126,10 @@ class Normit(LinearIndex):
         """Return Phi(eta)."""
         return 0.5 * torch.erfc(-output / math.sqrt(2.0))  # torch.special.ndtr has no digit left at -8
 
+    def anscombe(self, value: Tensor) -> Tensor:
+        """Return the incomplete beta function B(y; 2/3, 2/3)."""
+        return _incomplete_beta(value)
+
     def saturated(self, target: Tensor) -> Tensor:
         """Return zeros."""
         return torch.zeros_like(target)
@@ -162,3 +171,10 @@ class Probability(OutputLoss):
 def _hazard(z: Tensor) -> Tensor:
     """Return phi(z) / Phi(z), by logarithms, so that neither vanishes before the other."""
     return torch.exp(-0.5 * z.square() - 0.5 * math.log(2.0 * math.pi) - torch.special.log_ndtr(z))
+
+
+def _incomplete_beta(value: Tensor) -> Tensor:
+    """Return B(y; 2/3, 2/3), for which torch has no function."""
+    third = 2.0 / 3.0
+    found = special.betainc(third, third, value.detach().cpu().numpy()) * special.beta(third, third)
+    return torch.as_tensor(found).to(value)

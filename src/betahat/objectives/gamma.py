@@ -38,6 +38,10 @@ class _Gamma(LinearIndex, ABC):
         """Return mu^2."""
         return self.mean(index).square()
 
+    def anscombe(self, value: Tensor) -> Tensor:
+        """Return 3 y^(1/3)."""
+        return 3.0 * value ** (1.0 / 3.0)
+
     def saturated(self, target: Tensor) -> Tensor:
         """Return 1 + log y."""
         return 1.0 + torch.log(target)

@@ -68,6 +68,10 @@ class Huber(LinearIndex):
         """Return the output, the centre of y."""
         return output
 
+    def anscombe(self, value: Tensor) -> Tensor:
+        """Refuse: the loss is no distribution's."""
+        unknown_distribution()
+
     def saturated(self, target: Tensor) -> Tensor:
         """Return zeros."""
         return torch.zeros_like(target)

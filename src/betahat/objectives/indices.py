@@ -31,6 +31,11 @@ class LinearIndices(OutputLoss, ABC):
     affine = True
 
     @property
+    def indices(self) -> LinearIndices:
+        """The loss itself."""
+        return self
+
+    @property
     def shared(self) -> bool:
         """Whether each index has all columns."""
         return all(equation.columns is None for equation in self.equations)

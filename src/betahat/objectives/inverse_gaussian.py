@@ -41,6 +41,10 @@ class _InverseGaussian(LinearIndex, ABC):
         """Return mu^3."""
         return self.mean(index) ** 3
 
+    def anscombe(self, value: Tensor) -> Tensor:
+        """Return log y."""
+        return torch.log(value)
+
     def saturated(self, target: Tensor) -> Tensor:
         """Return -1 / (2 y)."""
         return -0.5 / target

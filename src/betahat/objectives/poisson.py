@@ -61,6 +61,10 @@ class PoissonLog(LinearIndex):
         """Return e^eta."""
         return torch.exp(output)
 
+    def anscombe(self, value: Tensor) -> Tensor:
+        """Return 3/2 y^(2/3)."""
+        return 1.5 * value ** (2.0 / 3.0)
+
     def saturated(self, target: Tensor) -> Tensor:
         """Return (n,) y - y log y."""
         perfect: Tensor = target - torch.special.xlogy(target, target)

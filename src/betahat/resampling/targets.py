@@ -74,8 +74,8 @@ class FromSigns(Targets):
 
 def parametric_targets(fit: Fit, seed: int) -> Targets:
     """Return y drawn from the model at the estimate; an error if the objective is not a likelihood, or there are weights it does not explain."""
-    objective = fit.objective
-    if not isinstance(objective, LinearIndex | LinearIndices) or not objective.dispersion.likelihood:
+    objective = fit.objective.one_index or fit.objective.indices
+    if objective is None or not objective.dispersion.likelihood:
         raise EstimationError(
             "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson, GLM and MNLogit have; use "
             "kind='pairs' or 'bayesian'."

@@ -12,7 +12,7 @@ from torch import Tensor
 from betahat.calculus.rows import Bread
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_one_of, shown
-from betahat.inference.response import deviance_residuals, means, variances, working_residuals
+from betahat.inference.response import anscombe_residuals, deviance_residuals, means, variances, working_residuals
 from betahat.results.index import IndexResults
 from betahat.results.new_data import Model
 from betahat.results.summaries import bread_notes, glm_content
@@ -54,6 +54,21 @@ class GLMResults(IndexResults):
     def resid_deviance(self) -> Any:
         """(n,) the signed roots of each row's part of the deviance."""
         return self._container.present_rows(self._weighted(deviance_residuals(self.fit)))
+
+    @property
+    def resid_anscombe(self) -> Any:
+        """(n,) the same as `resid_anscombe_scaled`."""
+        return self.resid_anscombe_scaled
+
+    @property
+    def resid_anscombe_scaled(self) -> Any:
+        """(n,) Anscombe's residuals over the root of the scale."""
+        return self._container.present_rows(self._weighted(anscombe_residuals(self.fit)) / self.scale**0.5)
+
+    @property
+    def resid_anscombe_unscaled(self) -> Any:
+        """(n,) sqrt(w) (A(y) - A(mu)) / V(mu)^(1/6), A the integral of V^(-1/3)."""
+        return self._container.present_rows(self._weighted(anscombe_residuals(self.fit)))
 
     @property
     def resid_working(self) -> Any:

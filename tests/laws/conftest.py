@@ -65,3 +65,16 @@ def cut(monkeypatch):
 def clustered():
     """Return {model: its fit of the rows of support/clustered.py}, which no test changes."""
     return {name: model(ORDER).fit("HC0") for name, model in MODELS.items()}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Each case at its optimum, once."""
+    kept = {}
+
+    def get(case):
+        if case.name not in kept:
+            kept[case.name] = case.model().fit("HC0")
+        return kept[case.name]
+
+    return get

@@ -26,19 +26,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    """Each case at its optimum, once."""
-    kept = {}
-
-    def get(case):
-        if case.name not in kept:
-            kept[case.name] = case.model().fit("HC0")
-        return kept[case.name]
-
-    return get
-
-
 def _frame():
     return pd.DataFrame(X2.numpy(), columns=["educ", "exper"], index=[f"r{i}" for i in range(60)])
 

@@ -24,19 +24,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    """Each case at its optimum, once."""
-    kept = {}
-
-    def get(case):
-        if case.name not in kept:
-            kept[case.name] = case.model().fit("HC0")
-        return kept[case.name]
-
-    return get
-
-
 @zoo
 def test_scores_sum_to_zero_at_the_optimum(case, fitted):
     scores = fitted(case).fit.map_rows(lambda rows: rows.scores())

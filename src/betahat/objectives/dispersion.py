@@ -48,19 +48,19 @@ class Dispersion(ABC):
     def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
         """Return what a squared distance from the optimum is measured in: about phi, of n numbers and k parameters."""
 
-    @abstractmethod
     def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
         """Return () the phi at which the log-likelihood is taken, and its derivatives."""
+        return self.value(loss, df, pearson)
 
-    @abstractmethod
     def log_likelihood(
         self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
     ) -> Tensor:
         """Return () the log-likelihood at phi, `constant` being the () sum of c(y, phi / w) and `log_weights` that of log w."""
+        return -(loss / phi + constant())
 
-    @abstractmethod
     def test_df(self, df_resid: float) -> float | None:
         """Return the degrees of freedom of classical t tests; None for the normal distribution."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,6 @@ class Unity(Dispersion):
         """Return one."""
         return 1.0
 
-    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
-        """Return () one."""
-        return torch.ones_like(loss)
-
-    def log_likelihood(
-        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
-    ) -> Tensor:
-        """Return () minus the loss, less the constant."""
-        return -(loss + constant())
-
-    def test_df(self, df_resid: float) -> None:
-        """Return None."""
-        return
-
 
 @dataclass(frozen=True)
 class PearsonVariance(Dispersion):
@@ -148,20 +134,6 @@ class PearsonVariance(Dispersion):
     def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
         """Return phi."""
         return max(float(pearson()) / max(nobs - width, 1.0), _LEAST)
-
-    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
-        """Return () phi."""
-        return pearson() / df
-
-    def log_likelihood(
-        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
-    ) -> Tensor:
-        """Return () minus loss / phi, less the constant."""
-        return -(loss / phi + constant())
-
-    def test_df(self, df_resid: float) -> None:
-        """Return None."""
-        return
 
 
 @dataclass(frozen=True)
@@ -190,10 +162,6 @@ class Undefined(Dispersion):
     ) -> Tensor:
         """Refuse: there is no likelihood."""
         raise no_likelihood()
-
-    def test_df(self, df_resid: float) -> None:
-        """Return None."""
-        return
 
 
 def no_likelihood() -> EstimationError:

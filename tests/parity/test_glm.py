@@ -250,6 +250,13 @@ def test_summary_says_what_statsmodels_says(both):
             assert line[39:] == other[39:]
 
 
+def test_a_summary_names_another_bread_only(both):
+    model = both["plain"][0]
+    for bread, told in (("expected", False), ("observed", True)):
+        for text in (str(model.fit(bread=bread).summary()), str(model.fit(bread=bread).summary2())):
+            assert ("The bread of the covariance" in text) is told
+
+
 def test_formulas_and_frames():
     y, x, _ = _data("Gamma", "Log")
     frame = pd.DataFrame({"y": y, "a": x[:, 1], "b": x[:, 2], "v": np.linspace(0.5, 2, len(y))})

@@ -48,9 +48,7 @@ class IndicesRows(Rows):
     @remembered
     def columns(self) -> tuple[Tensor, ...]:
         """(q,) the regressors of each index, (b, k_j)."""
-        if self.objective.shared:
-            return (self.x,) * len(self.objective.equations)
-        return tuple(self.x[:, list(place)] for place in self.objective.places(self.x.shape[1]))
+        return columns_of(self.objective, self.x)
 
     @remembered
     def index(self) -> Tensor:
@@ -179,22 +177,42 @@ class IndicesRows(Rows):
 
     def _indices(self, params: Tensor) -> Tensor:
         """(..., b, q) the indices at (..., k) parameters."""
-        if self.objective.shared:
-            index = (
-                params.view(*params.shape[:-1], -1, self.x.shape[1]) @ self.x.mT
-            ).mT  # each index in one piece of memory
-        else:
-            parts = self._split(params.mT) if params.ndim > 1 else self._split(params)
-            index = torch.stack([x @ part for x, part in zip(self.columns, parts, strict=True)], -1)
-            index = index.transpose(0, 1) if params.ndim > 1 else index
-        if self.offset is None:
-            return index
-        return torch.cat([index[..., :1] + self.offset[:, None], index[..., 1:]], -1)
+        return indices_at(self.objective, self.columns, params, self.offset)
 
     def _split(self, values: Tensor) -> tuple[Tensor, ...]:
         """Cut (k, ...) numbers into those of each equation."""
-        ends = list(accumulate(x.shape[1] for x in self.columns))
-        return torch.tensor_split(values, ends[:-1])
+        return split(values, self.columns)
+
+
+def columns_of(objective: LinearIndices, x: Tensor) -> tuple[Tensor, ...]:
+    """Return (q,) the regressors of each index, (b, k_j), of (b, k): all of them, some, or ones."""
+    if objective.shared:
+        return (x,) * len(objective.equations)
+    places = objective.places(x.shape[1])
+    every = tuple(range(x.shape[1]))
+    return tuple(x if place == every else x[:, list(place)] if place else x.new_ones(len(x), 1) for place in places)
+
+
+def split(values: Tensor, columns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Cut (k, ...) numbers into those of each of (q,) equations."""
+    ends = list(accumulate(x.shape[1] for x in columns))
+    return torch.tensor_split(values, ends[:-1])
+
+
+def indices_at(objective: LinearIndices, columns: tuple[Tensor, ...], params: Tensor, offset: Tensor | None) -> Tensor:
+    """Return (..., b, q) the indices at (..., k) parameters, of (q,) regressors; each index lies in one piece of memory."""
+    if objective.shared:
+        index = (params.view(*params.shape[:-1], -1, columns[0].shape[1]) @ columns[0].mT).mT
+    else:
+        parts = split(params.mT if params.ndim > 1 else params, columns)
+        index = torch.stack(
+            [(x @ part).mT if part.ndim > 1 else x @ part for x, part in zip(columns, parts, strict=True)], -2
+        ).mT
+    if offset is None:
+        return index
+    main = objective.main
+    moved = index[..., main : main + 1] + offset[:, None]
+    return torch.cat([index[..., :main], moved, index[..., main + 1 :]], -1)
 
 
 @rows_of.register

@@ -92,6 +92,6 @@ def _absorbed(fit: Fit, ways: tuple[Groups, ...]) -> Tensor:
     for way in ways:
         sums = (influence_sums(fit, way) @ turn).abs().amax(0)
         still = sums <= _STILL * plain
-        if int(still.sum()) >= (way.count - 1) * max(len(fit.equations), 1):
+        if int(still.sum()) >= (way.count - 1) * max(sum(not equation.constant for equation in fit.equations), 1):
             absorbed |= still
     return absorbed

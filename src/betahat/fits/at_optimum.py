@@ -77,7 +77,7 @@ def fit_at(problem: Problem, params: Any, bread: BreadName = "observed") -> Fit:
     if not isinstance(problem, Problem):
         raise OptionError(f"problem is {described(problem)}; pass the problem of a model, model.problem.")
     read = to_tensor(params, torch.zeros((), dtype=torch.float64, device=problem.sample.device))
-    count = sum(map(len, problem.objective.places(problem.sample.width)))
+    count = len(problem.objective.columns_of_parameters(problem.sample.width))
     if read.shape != (count,):
         raise OptionError(f"params has shape {tuple(read.shape)}; pass one number for each of the {count} parameters.")
     sample = problem.sample

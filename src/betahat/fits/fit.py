@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -138,7 +138,7 @@ class Fit:
     @property
     def width(self) -> int:
         """The number of `names`, without building them."""
-        return sum(map(len, self.objective.places(self.given.width)))
+        return len(self.objective.columns_of_parameters(self.given.width))
 
     @property
     def equations(self) -> tuple[Equation, ...]:
@@ -162,7 +162,7 @@ class Fit:
         if width == rank:
             return self.root.new_zeros(width, 0)
         if self.idle is not None:
-            return by_equation(self.idle, max(len(self.equations), 1))
+            return by_equation(self.idle, self.equations, self.idle.new_zeros(1, 0))
         return _complement(self.root, torch.linalg.vector_norm(self.triangle, dim=0))
 
     @property
@@ -414,7 +414,8 @@ def _complement(root: Tensor, sizes: Tensor) -> Tensor:
     return idle / sizes[:, None]
 
 
-def by_equation(matrix: Tensor, count: int) -> Tensor:
-    """Return a block for each equation."""
-    blocks_of: Tensor = torch.block_diag(*[matrix] * count)  # type: ignore[no-untyped-call]
+def by_equation(matrix: Tensor, equations: Sequence[Equation], single: Tensor) -> Tensor:
+    """Return a block for each equation, `single` for a single parameter; the matrix itself where there are no equations."""
+    blocks = [single if equation.constant else matrix for equation in equations] or [matrix]
+    blocks_of: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
     return blocks_of

@@ -57,21 +57,23 @@ def fit_index(
         first = _sample_start(problem) if start is None else start
         return _newton_fit(problem, first, bread, design, kept)
     several = objective.indices
-    if several is not None and not several.shared:
+    if several is not None and not several.uniform:
         return _fit_turned(several, design, bread, start, *_triangles(several, design))
     reduced = design if whole else design.select(kept)
     ordered = triangle if whole else kept_first(triangle, kept)
     right = ordered[: len(kept), : len(kept)]
-    count = max(len(objective.equations), 1)
+    equations, single = objective.equations, right.new_ones(1, 1)
+    triangles = tuple(single if equation.constant else right for equation in equations) or (right,)
     orthonormal = reduced.turned(inverse_triangle(right), reduced.names)
-    fit = _fit_turned(objective, reduced, bread, start if whole else None, orthonormal, objective, (right,) * count)
+    fit = _fit_turned(objective, reduced, bread, start if whole else None, orthonormal, objective, triangles)
     if whole:
         return fit
     relation = column_relation(ordered, kept)
     fit = replace(fit, given=design, kept=kept, idle=idle_directions(relation, kept))
     if rank == "drop":
         return fit
-    relation, spread = by_equation(relation, count), by_equation(minimum_norm_map(relation), count)
+    spread = by_equation(minimum_norm_map(relation), equations, single)
+    relation = by_equation(relation, equations, single)
     return replace(
         fit,
         problem=Problem(objective, design),
@@ -108,8 +110,15 @@ def _fit_turned(
 
 def _triangles(objective: LinearIndices, design: Design) -> tuple[Design, LinearIndices, tuple[Tensor, ...]]:
     """Return orthonormal columns of each index, side by side, the loss in terms of these, and the triangles that turn them back."""
-    triangles, matrices, places, begin = [], [], [], 0
+    triangles: list[Tensor] = []
+    matrices: list[Tensor] = []
+    places: list[tuple[int, ...]] = []
+    begin = 0
     for equation, place in zip(objective.equations, objective.places(design.width), strict=True):
+        if equation.constant:
+            triangles.append(torch.ones(1, 1, dtype=torch.float64, device=design.device))
+            places.append(())
+            continue
         own = design.select(place)
         kept, triangle = column_rank(own)
         if len(kept) < own.width:
@@ -179,7 +188,7 @@ def first_params(problem: Problem) -> Tensor:
     """
     objective, design = problem.objective, problem.sample
     assert isinstance(design, Design)
-    zero = torch.zeros(sum(map(len, objective.places(design.width))), dtype=torch.float64, device=design.device)
+    zero = torch.zeros(len(objective.columns_of_parameters(design.width)), dtype=torch.float64, device=design.device)
     if objective.one_index is None:
         return zero
     mean = design.mean_of_endog

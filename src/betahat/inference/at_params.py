@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from betahat.calculus.indices import columns_of, indices_at
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, times
-from betahat.data.engine import gather
+from betahat.data.engine import Block, gather
 from betahat.data.source import Held
 from betahat.inference.likelihood import log_likelihood_of
 from betahat.objectives.base import LinearIndex
@@ -49,13 +50,24 @@ def hessian_at(problem: Problem, params: Tensor, scale: float | None = None) -> 
 def means_at(
     objective: LinearIndex | LinearIndices, exog: Tensor, params: Tensor, offset: Tensor | None, linear: bool
 ) -> Tensor:
-    """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; if `linear`, the indices."""
+    """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; if `linear`, the index, or (m, J) indices."""
     if objective.indices is not None:
-        free = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params.reshape(-1, exog.shape[1]).mT)
-        return torch.nn.functional.pad(free, (1, 0)) if linear else objective.mean(free)
+        several = objective.indices
+        free = indices_of(several, exog, params, offset)
+        return several.shown(free) if linear else several.mean(free)
     index = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params)
     index = index if offset is None else index + offset
     return index if linear else objective.mean(index)
+
+
+def indices_of(objective: LinearIndices, exog: Tensor, params: Tensor, offset: Tensor | None) -> Tensor:
+    """Return (m, q) the indices at (m, k) regressors."""
+    rows = {"x": exog} if offset is None else {"x": exog, "offset": offset}
+
+    def indices(block: Block) -> Tensor:
+        return indices_at(objective, columns_of(objective, block["x"].to(params)), params, block.get("offset"))
+
+    return gather(Held(rows), indices)
 
 
 def _dispersion(problem: Problem, params: Tensor, loss: Tensor, scale: float | None) -> Tensor:

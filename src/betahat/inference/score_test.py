@@ -106,12 +106,18 @@ def score_test(
 
 def _with_extra(fit: Fit, extra: Tensor, params: Tensor) -> tuple[Problem, Tensor, Tensor]:
     """Return the problem with (n, p) further columns, its parameters with zeros for them, and the restrictions that these are zero."""
-    design, count, width = fit.design, max(len(fit.equations), 1), extra.shape[1]
+    design, objective, width = fit.design, fit.objective, extra.shape[1]
+    if objective.indices is not None and not objective.indices.uniform:
+        raise EstimationError(
+            "The equations have regressors of their own, and exog_extra does not say to which the variables belong; fit the model with them, and "
+            "use wald_test."
+        )
     names = (*design.names, *(f"extra {i}" for i in range(width)))
     larger = design.with_regressors(torch.cat([design.exog.to(extra), extra], 1), names)
-    padded = torch.nn.functional.pad(params.reshape(count, -1), (0, width))
-    added = torch.zeros_like(padded, dtype=torch.bool)
-    added[:, -width:] = True
-    places = added.reshape(-1).nonzero().flatten()
-    restrictions = torch.eye(padded.numel()).to(params)[places]
-    return Problem(fit.objective, larger), padded.reshape(-1), restrictions
+    columns = torch.tensor(
+        [-1 if column is None else column for column in objective.columns_of_parameters(larger.width)]
+    )
+    added = (columns >= design.width).to(params.device)
+    padded = params.new_zeros(len(columns)).masked_scatter(~added, params)
+    restrictions = torch.eye(len(columns)).to(params)[added]
+    return Problem(objective, larger), padded, restrictions

@@ -315,7 +315,7 @@ def fit_likelihood(
     if start_params is not None:
         given = to_tensor(start_params, torch.empty(0, device=design.device))
         start = given.mT.reshape(-1) if equations and given.ndim == 2 else given
-        width = sum(map(len, objective.places(design.width)))
+        width = len(objective.columns_of_parameters(design.width))
         if start.shape != (width,):
             raise OptionError(
                 f"start_params has shape {tuple(given.shape)}; pass one number for each of the {width} parameters"

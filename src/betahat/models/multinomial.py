@@ -145,7 +145,7 @@ class MNLogit(LikelihoodModel):
         return Counts(self.nobs, self.rank * self._equation_count).free
 
     @property
-    def _equation_count(self) -> int:  # type: ignore[override]
+    def _equation_count(self) -> int:
         return len(self.levels) - 1
 
     def predict(self, params: Any, exog: Any = None, which: str = "mean") -> Any:

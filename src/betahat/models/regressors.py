@@ -284,14 +284,12 @@ class RegressorModel(Stored, ABC):
         """(k,) parameters in the shape of the results' params."""
         read = to_tensor(params, torch.zeros((), dtype=torch.float64, device=self.design.device))
         read = read.mT.reshape(-1) if read.ndim == 2 else read.reshape(-1)
-        width = self.design.width * self._equation_count
+        width = len(self.objective.columns_of_parameters(self.design.width))
         if len(read) != width:
             raise OptionError(
                 f"params has shape {np.shape(params)}; pass one number for each of the {width} parameters."
             )
         return read
-
-    _equation_count = 1
 
     def _plain(self, values: Tensor) -> Any:
         return self.design.container.plain(values)

@@ -77,8 +77,12 @@ class Objective(ABC):
         """Whether it meets the parameters through outputs that are affine functions of them."""
 
     def places(self, width: int) -> tuple[tuple[int, ...], ...]:
-        """Return the columns that each equation has, of `width` of them, in the order of the parameters."""
+        """Return the columns that each equation has, of `width` of them, in the order of the parameters; one without columns is a constant."""
         return (tuple(range(width)),)
+
+    def columns_of_parameters(self, width: int) -> tuple[int | None, ...]:
+        """Return the column of each parameter, of `width` columns; None where the parameter is an equation by itself."""
+        return tuple(column for place in self.places(width) for column in place or (None,))
 
     def parameter_names(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """Return the parameters' names, given those of the columns."""

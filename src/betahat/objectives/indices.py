@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from betahat.objectives.equation import Equation
 
 @dataclass(frozen=True)
 class LinearIndices(OutputLoss, ABC):
-    """A loss l(eta, y) of q numbers, each of which meets the parameters through a linear index; an offset belongs to the first.
+    """A loss l(eta, y) of q numbers, each of which meets the parameters through a linear index.
 
     A subclass states the loss. Derivatives in the indices are taken by autodiff, unless it has closed forms of them.
 
@@ -23,9 +23,16 @@ class LinearIndices(OutputLoss, ABC):
     ----------
     equations : tuple of Equation
         (q,) the indices, in the order of their parameters.
+    main : int
+        The index that an offset is added to.
+    joint : str
+        What stands between an equation's name and a column's.
     """
 
     equations: tuple[Equation, ...] = field(kw_only=True)
+
+    main: ClassVar[int] = 0
+    joint: ClassVar[str] = ":"
 
     elementwise = False
     affine = True
@@ -40,15 +47,26 @@ class LinearIndices(OutputLoss, ABC):
         """Whether each index has all columns."""
         return all(equation.columns is None for equation in self.equations)
 
+    @property
+    def uniform(self) -> bool:
+        """Whether each index has all columns, or is a single parameter."""
+        return all(equation.columns is None or equation.constant for equation in self.equations)
+
     def places(self, width: int) -> tuple[tuple[int, ...], ...]:
         """Return the columns of each index, of `width` of them."""
         every = tuple(range(width))
         return tuple(every if equation.columns is None else equation.columns for equation in self.equations)
 
     def parameter_names(self, columns: tuple[str, ...]) -> tuple[str, ...]:
-        """Return each equation's name and its columns', with a colon between them."""
+        """Return each equation's name and its columns', `joint` between them; those of single parameters are their equations'."""
         pairs = zip(self.equations, self.places(len(columns)), strict=True)
-        return tuple(f"{equation.name}:{columns[i]}" for equation, place in pairs for i in place)
+        return tuple(name for equation, place in pairs for name in self._names(equation, [columns[i] for i in place]))
+
+    def _names(self, equation: Equation, columns: list[str]) -> list[str]:
+        """Return the names of an equation's parameters."""
+        if equation.constant:
+            return [equation.name]
+        return [f"{equation.name}{self.joint}{column}" for column in columns] if equation.name else columns
 
     def relocated(self, columns: tuple[tuple[int, ...], ...]) -> Self:
         """Return the loss of indices of other columns."""
@@ -69,6 +87,10 @@ class LinearIndices(OutputLoss, ABC):
             (slope,) = torch.autograd.grad(self.losses(leaf, target).sum(), leaf, create_graph=True)
             rows = [torch.autograd.grad(part.sum(), leaf, retain_graph=True)[0] for part in slope.unbind(-1)]
         return torch.stack(rows, -2)
+
+    def shown(self, index: Tensor) -> Tensor:
+        """Return what a prediction of (m, q) indices shows: the main one, (m,)."""
+        return index[..., self.main]
 
     @abstractmethod
     def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:

@@ -78,6 +78,10 @@ class MultinomialLogit(LinearIndices):
         """Return (..., q + 1) probabilities, those of the first class first."""
         return torch.softmax(_with_first(output), -2).mT
 
+    def shown(self, index: Tensor) -> Tensor:
+        """Return (m, q + 1) indices, zeros for the first class."""
+        return torch.nn.functional.pad(index, (1, 0))
+
     def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
         """Return (R, n) classes."""
         bounds = self.mean(index).cumsum(1)[:, :-1]

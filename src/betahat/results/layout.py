@@ -68,7 +68,11 @@ class Layout(ABC):
             return tuple(("", name) for name in self.names)
         names = self.fit.given.names
         pairs = zip(self.fit.equations, self._places, strict=True)
-        return tuple((equation.name, names[column]) for equation, place in pairs for column in place)
+        return tuple(
+            ("", equation.name) if column is None else (equation.name, names[column])
+            for equation, place in pairs
+            for column in place or (None,)
+        )
 
     @property
     def terms(self) -> dict[str, list[int]]:
@@ -81,9 +85,10 @@ class Layout(ABC):
         places: dict[
             int, list[int]
         ] = {}  # of each column, its parameters; a term is in every equation that has its columns
-        for parameter, column in enumerate(column for place in self._places for column in place):
-            places.setdefault(column, []).append(parameter)
-        count = max(len(self._places), 1)
+        for parameter, found in enumerate(self._columns):
+            if found is not None:
+                places.setdefault(found, []).append(parameter)
+        count = len(self._places)
         return {
             name: [
                 estimated[places[column][i]]
@@ -99,6 +104,11 @@ class Layout(ABC):
         """(q,) the columns of each equation."""
         return self.fit.objective.places(self.fit.given.width)
 
+    @property
+    def _columns(self) -> tuple[int | None, ...]:
+        """(K,) the column of each parameter; None for one that has none."""
+        return self.fit.objective.columns_of_parameters(self.fit.given.width)
+
     # which are estimated
 
     @remembered
@@ -106,8 +116,7 @@ class Layout(ABC):
         """(k,) the positions of the estimated parameters among the names."""
         given = self.fit.given
         columns = set(self.fit.kept if self.fit.sample is not given else range(given.width))
-        every = [column for place in self._places for column in place]
-        return tuple(i for i, column in enumerate(every) if column in columns)
+        return tuple(i for i, column in enumerate(self._columns) if column is None or column in columns)
 
     @property
     def estimated(self) -> list[str]:

@@ -213,11 +213,13 @@ def parameters_along(problem: Problem, directions: Tensor, scale: Tensor | None 
     if back is not None:
         directions, unit = back @ directions, torch.linalg.vector_norm(inverse_triangle(back), dim=0)
     size = torch.linalg.vector_norm(directions, dim=1) * unit
-    names = problem.sample.names
-    size = size.new_zeros(len(names)).scatter_reduce(
-        0, _places(problem), size, "amax"
-    )  # the largest of several equations
-    return listed([name for name, value in zip(names, size / size.max(), strict=True) if value > 0.1])
+    names, equations = problem.sample.names, iter(problem.objective.equations)
+    constants = (equation.name for equation in equations if equation.constant)
+    found: dict[str, float] = {}  # the largest of several equations
+    for column, value in zip(_columns(problem), (size / size.max()).tolist(), strict=True):
+        name = next(constants) if column is None else names[column]
+        found[name] = max(value, found.get(name, 0.0))
+    return listed([name for name, value in found.items() if value > 0.1])
 
 
 def _units(problem: Problem, width: int) -> Tensor:
@@ -225,15 +227,14 @@ def _units(problem: Problem, width: int) -> Tensor:
     sample = problem.sample
     if not isinstance(sample, Design):
         return torch.ones(width, dtype=torch.float64, device=sample.device)
-    lengths = sample.lengths
-    lengths = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
-    return lengths[_places(problem)]
+    lengths = torch.where(sample.lengths > 0, sample.lengths, torch.ones_like(sample.lengths))
+    lengths = torch.cat([lengths, lengths.new_full((1,), float(sample.rows) ** 0.5)])  # of a column of ones last
+    return lengths[[-1 if column is None else column for column in _columns(problem)]]
 
 
-def _places(problem: Problem) -> Tensor:
-    """Return (k,) the column of each parameter."""
-    places = [column for place in problem.objective.places(problem.sample.width) for column in place]
-    return torch.tensor(places, device=problem.sample.device)
+def _columns(problem: Problem) -> tuple[int | None, ...]:
+    """Return (k,) the column of each parameter; None for one that has none."""
+    return problem.objective.columns_of_parameters(problem.sample.width)
 
 
 def _advance(problem: Problem, here: Local, step: Tensor, decrement: float, cheap: bool) -> Local | None:

@@ -3,6 +3,7 @@
 import ast
 import os
 import sys
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -79,6 +80,13 @@ def pytest_terminal_summary(terminalreporter):
     )
     if reasons:
         terminalreporter.line("skipped: " + "; ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
+
+
+@pytest.fixture(autouse=True)
+def one_second(monkeypatch):
+    """Summaries print the time, and two of them may be made before and after the turn of a second."""
+    asked, now = time.localtime, time.localtime()
+    monkeypatch.setattr(time, "localtime", lambda *given: asked(*given) if given else now)
 
 
 @pytest.fixture

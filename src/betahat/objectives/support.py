@@ -75,6 +75,29 @@ class NonNegative(Support):
 
 
 @dataclass(frozen=True)
+class Counts(Support):
+    """0, 1, 2, ..."""
+
+    place = " that is no count"
+    needed = "counts"
+
+    def outside(self, y: Tensor) -> str | None:
+        """Count negative values and fractions: "1 negative value and 2 fractions"."""
+        negative = int((y < 0).sum())
+        fractions = int(self.excludes(y).sum()) - negative
+        found = [counted(negative, "negative value")] if negative else []
+        return " and ".join([*found, *([counted(fractions, "fraction")] if fractions else [])]) or None
+
+    def excludes(self, y: Tensor) -> Tensor:
+        """Return whether each is negative, or no whole number."""
+        return (y < 0) | (y != y.round())
+
+    def degenerate(self, y: Tensor) -> str | None:
+        """Refuse zeros in every row."""
+        return NonNegative().degenerate(y)
+
+
+@dataclass(frozen=True)
 class Positive(Support):
     """Above zero."""
 

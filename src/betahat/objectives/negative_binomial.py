@@ -1,0 +1,311 @@
+"""Negative binomial losses: counts whose variance is more than their mean, by a dispersion alpha of their own."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.errors import EstimationError
+from betahat.lazy import lazily
+from betahat.objectives.dispersion import Unity
+from betahat.objectives.indices import LinearIndices
+from betahat.objectives.rising import log_rising, rising_curvature, rising_slope
+from betahat.objectives.support import Counts
+
+if TYPE_CHECKING:
+    from scipy import stats
+else:
+    stats = lazily("scipy.stats")
+
+# Sums over the numbers below a count are looked up in a table of so many, which beyond takes longer than Stirling's series.
+_TABLE = 2**14
+# Below this the closed forms lose more digits than the series has.
+_SMALL, _TERMS = 0.2, 24
+# Tails are summed until no count above the mean is more probable than this, but not beyond so many counts.
+_TAIL, _COUNTS = 1e-18, 2**17
+
+
+@dataclass(frozen=True)
+class NegativeBinomialIndices(LinearIndices, ABC):
+    """Minus the log-likelihood of counts with mean mu = e^eta and a dispersion alpha, the second index; infinite where alpha is not positive."""
+
+    dispersion = Unity()
+    support = Counts()
+
+    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
+        """Return (b,) w log y!."""
+        constant = torch.lgamma(target + 1.0)
+        return constant if precision is None else precision * constant
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return (...,) e^eta."""
+        return torch.exp(output[..., 0])
+
+    @abstractmethod
+    def variance(self, output: Tensor) -> Tensor:
+        """Return (...,) Var(y) at (..., q) indices."""
+
+    @abstractmethod
+    def excess(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (n,) the derivative of the log-likelihood in alpha at zero, where it is Poisson's."""
+
+    @abstractmethod
+    def first_dispersion(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (n, 2) a numerator and a denominator of alpha by the method of moments."""
+
+    def distribution(self, index: Tensor) -> Any:
+        """Return scipy's frozen distribution of y at (n, q) indices."""
+        mean, variance = (np.asarray(values.detach().cpu()) for values in (self.mean(index), self.variance(index)))
+        return stats.nbinom(mean**2 / (variance - mean), mean / variance)
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) counts."""
+        return torch.as_tensor(self.distribution(index).ppf(np.asarray(uniform.cpu()))).to(uniform)
+
+
+@dataclass(frozen=True)
+class NegativeBinomial2(NegativeBinomialIndices):
+    """NB2, whose variance is mu + alpha mu^2.
+
+    With j = 0, ..., y - 1 the loss is -sum log(1 + alpha j) - y eta + (y + 1 / alpha) log(1 + alpha mu), which keeps its digits where alpha is
+    small.
+
+    References
+    ----------
+    Lawless (1987), Canadian Journal of Statistics 15(3). Cameron and Trivedi (2013), Regression Analysis of Count Data, section 3.3.
+    """
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (...,) the losses."""
+        eta, alpha = output.unbind(-1)
+        product = (alpha * torch.exp(eta)).clamp_min(0.0)
+        inverse = alpha.clamp_min(torch.finfo(alpha.dtype).tiny).reciprocal()
+        found = (target + inverse) * torch.log1p(product) - target * eta - _below(output, target, 0)
+        return torch.where(alpha > 0, found, math.inf)
+
+    def residual(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 2) (y - mu) / (1 + alpha mu), and sum j / (1 + alpha j) - y mu / (1 + alpha mu) - mu^2 h(alpha mu)."""
+        product = index[..., 1] * mean
+        inverse = (1.0 + product).reciprocal()
+        by_alpha = _below(index, target, 1) - target * mean * inverse - mean.square() * _h(product)
+        return torch.stack([(target - mean) * inverse, by_alpha], -1)
+
+    def curvature(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 2, 2) the second derivatives."""
+        return self._curvature(index, mean, target, _below(index, target, 2))
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return (b, 2, 2) the same with E(y) = mu for y, which is diagonal, and P(y > j) in the sum over j."""
+        mean, alpha = self.mean(output), output[:, 1]
+        total = torch.zeros_like(mean)
+        for j, tail in enumerate(_tails(mean, alpha.reciprocal(), (1.0 + alpha * mean).reciprocal())):
+            total = total + (j / (1.0 + alpha * j)) ** 2 * tail
+        return self._curvature(output, mean, mean, total)
+
+    @staticmethod
+    def _curvature(index: Tensor, mean: Tensor, target: Tensor, squares: Tensor) -> Tensor:
+        """(..., 2, 2), given (...,) sums of (j / (1 + alpha j))^2 over j below y."""
+        alpha = index[..., 1]
+        product = alpha * mean
+        inverse = (1.0 + product).reciprocal()
+        scaled = mean * inverse.square()
+        own = scaled * (1.0 + alpha * target)
+        cross = (target - mean) * scaled
+        by_alpha = squares - target * mean * scaled + mean**3 * _h_slope(product)
+        return torch.stack([torch.stack([own, cross], -1), torch.stack([cross, by_alpha], -1)], -1)
+
+    def variance(self, output: Tensor) -> Tensor:
+        """Return mu + alpha mu^2."""
+        mean = self.mean(output)
+        return mean + output[..., 1] * mean.square()
+
+    def excess(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return ((y - mu)^2 - y) / 2."""
+        return 0.5 * ((target - mean).square() - target)
+
+    def first_dispersion(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (y - mu)^2 - mu and mu^2."""
+        return torch.stack([(target - mean).square() - mean, mean.square()], -1)
+
+
+@dataclass(frozen=True)
+class NegativeBinomial1(NegativeBinomialIndices):
+    """NB1, whose variance is (1 + alpha) mu: the loss -log(Gamma(q + y) / Gamma(q)) - y log alpha + (y + q) log(1 + alpha), q = mu / alpha.
+
+    References
+    ----------
+    Cameron and Trivedi (2013), Regression Analysis of Count Data, section 3.3.
+    """
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (...,) the losses."""
+        eta, alpha = output.unbind(-1)
+        there = alpha > 0
+        alpha = torch.where(there, alpha, 1.0)
+        q = torch.exp(eta) / alpha
+        found = (target + q) * torch.log1p(alpha) - target * torch.log(alpha) - log_rising(target, q)
+        return torch.where(there, found, math.inf)
+
+    def residual(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 2) q (psi(q + y) - psi(q) - log(1 + alpha)), and (y - that) / alpha - (y + q) / (1 + alpha)."""
+        alpha = index[..., 1]
+        q = mean / alpha
+        own = q * (rising_slope(target, q) - torch.log1p(alpha))
+        return torch.stack([own, (target - own) / alpha - (target + q) / (1.0 + alpha)], -1)
+
+    def curvature(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 2, 2) the second derivatives."""
+        q = mean / index[..., 1]
+        return self._curvature(index, q, target, rising_slope(target, q), rising_curvature(target, q))
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return (b, 2, 2) the same with E(y) for y, and sums of P(y > j) / (q + j) and its square for the differences of psi and psi'."""
+        mean, alpha = self.mean(output), output[:, 1]
+        q = mean / alpha
+        slope, curvature = torch.zeros_like(q), torch.zeros_like(q)
+        for j, tail in enumerate(_tails(mean, q, (1.0 + alpha).reciprocal())):
+            slope = slope + tail / (q + j)
+            curvature = curvature - tail / (q + j).square()
+        return self._curvature(output, q, mean, slope, curvature)
+
+    @staticmethod
+    def _curvature(index: Tensor, q: Tensor, target: Tensor, slope: Tensor, curvature: Tensor) -> Tensor:
+        """(..., 2, 2), given (...,) psi(q + y) - psi(q) and psi'(q + y) - psi'(q)."""
+        alpha = index[..., 1]
+        share, logged = (1.0 + alpha).reciprocal(), torch.log1p(alpha)
+        own = q * (logged - slope - q * curvature)
+        cross = (q * share) - own / alpha
+        by_alpha = (target + 2.0 * q * (logged - slope) - q.square() * curvature) / alpha.square()
+        by_alpha = by_alpha - 2.0 * q * share / alpha - (target + q) * share.square()
+        return torch.stack([torch.stack([own, cross], -1), torch.stack([cross, by_alpha], -1)], -1)
+
+    def variance(self, output: Tensor) -> Tensor:
+        """Return (1 + alpha) mu."""
+        return (1.0 + output[..., 1]) * self.mean(output)
+
+    def excess(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return ((y - mu)^2 - y) / (2 mu)."""
+        return 0.5 * ((target - mean).square() - target) / mean
+
+    def first_dispersion(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (y - mu)^2 - mu and mu."""
+        return torch.stack([(target - mean).square() - mean, mean], -1)
+
+
+@dataclass(frozen=True)
+class GeometricIndices(LinearIndices):
+    """The geometric distribution, NB2 with alpha = 1: the loss (y + 1) log(1 + mu) - y eta."""
+
+    dispersion = Unity()
+    support = Counts()
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (...,) the losses."""
+        eta = output[..., 0]
+        return (target + 1.0) * torch.nn.functional.softplus(eta) - target * eta
+
+    def residual(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 1) (y - mu) / (1 + mu)."""
+        return ((target - mean) / (1.0 + mean))[..., None]
+
+    def curvature(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 1, 1) (1 + y) mu / (1 + mu)^2."""
+        return ((1.0 + target) * mean / (1.0 + mean).square())[..., None, None]
+
+    def constant(self, target: Tensor, precision: Tensor | None) -> None:
+        """Return None."""
+        return
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return (..., 1, 1) mu / (1 + mu)."""
+        return torch.sigmoid(output)[..., None]
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return (...,) e^eta."""
+        return torch.exp(output[..., 0])
+
+    def variance(self, output: Tensor) -> Tensor:
+        """Return mu + mu^2."""
+        mean = self.mean(output)
+        return mean + mean.square()
+
+    def distribution(self, index: Tensor) -> Any:
+        """Return scipy's frozen distribution of y at (n, 1) indices."""
+        mean = np.asarray(self.mean(index).detach().cpu())
+        return stats.nbinom(1.0, 1.0 / (1.0 + mean))
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) counts, the least k with (mu / (1 + mu))^(k + 1) at most 1 - u."""
+        share = -torch.log1p(torch.exp(-index[..., 0]))
+        return (torch.ceil(torch.log1p(-uniform) / share) - 1.0).clamp_min(0.0)
+
+
+def _below(index: Tensor, count: Tensor, power: int) -> Tensor:
+    """Return (...,) sums over j = 0, ..., y - 1 of log(1 + alpha j), or for power 1, 2 of (j / (1 + alpha j))^power.
+
+    alpha is the same in all rows of (..., n, 2) indices, so that a table has the sums of all counts.
+    """
+    largest = int(count.max())
+    alpha = index[..., 1]
+    if largest > _TABLE:
+        inverse = alpha.reciprocal()
+        if power == 0:
+            return log_rising(count, inverse) + count * torch.log(alpha)
+        slope = rising_slope(count, inverse) * inverse
+        if power == 1:
+            return (count - slope) * inverse
+        return (count - 2.0 * slope - rising_curvature(count, inverse) * inverse.square()) * inverse.square()
+    j = torch.arange(largest, device=alpha.device, dtype=alpha.dtype)
+    alpha = alpha[..., :1].clamp_min(0.0)
+    terms = torch.log1p(alpha * j) if power == 0 else (j / (1.0 + alpha * j)) ** power
+    table = torch.nn.functional.pad(terms.cumsum(-1), (1, 0))
+    places = count.long()
+    return table[places] if table.ndim == 1 else torch.gather(table, -1, places.expand(*table.shape[:-1], -1))
+
+
+def _h(product: Tensor) -> Tensor:
+    """Return (z / (1 + z) - log(1 + z)) / z^2, by its series where z is small."""
+    z = torch.where(product > _SMALL, product, 1.0)
+    far = (z / (1.0 + z) - torch.log1p(z)) / z.square()
+    return torch.where(product > _SMALL, far, _horner(product.clamp_max(_SMALL), _SERIES))
+
+
+def _h_slope(product: Tensor) -> Tensor:
+    """Return the derivative of that, -1 / (z (1 + z)^2) - 2 h(z) / z."""
+    z = torch.where(product > _SMALL, product, 1.0)
+    far = -((1.0 + z) ** -2 + 2.0 * _h(z)) / z
+    return torch.where(product > _SMALL, far, _horner(product.clamp_max(_SMALL), _SERIES_SLOPE))
+
+
+def _horner(value: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """Return the sum of w_i x^i."""
+    found = torch.full_like(value, weights[-1])
+    for weight in reversed(weights[:-1]):
+        found = found * value + weight
+    return found
+
+
+_SERIES = tuple((-1.0) ** (n - 1) * (1.0 - 1.0 / n) for n in range(2, 2 + _TERMS))
+_SERIES_SLOPE = tuple(i * weight for i, weight in enumerate(_SERIES) if i)
+
+
+def _tails(mean: Tensor, size: Tensor, share: Tensor) -> Any:
+    """Yield (b,) P(y > j), j = 0, 1, ..., of sizes q and probabilities p, P(y = 0) = p^q, until hardly anything is left."""
+    logged, rest = size * torch.log(share), torch.log1p(-share)
+    mass = torch.exp(logged)
+    tail, j = 1.0 - mass, 0
+    while bool(((mass > _TAIL) | (mean > j)).any()):
+        if j == _COUNTS:
+            raise EstimationError(
+                f"bread='expected' sums over all counts, and means of up to {float(mean.max()):.3g} need more than {_COUNTS}; pass bread='observed'."
+            )
+        yield tail.clamp_min(0.0)
+        logged = logged + torch.log((size + j) / (j + 1.0)) + rest
+        mass, j = torch.exp(logged), j + 1
+        tail = tail - mass

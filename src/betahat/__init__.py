@@ -33,7 +33,7 @@ from betahat.errors import (
 from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
 from betahat.models.binary import Logit, Probit, logit, probit
-from betahat.models.counts import Poisson, poisson
+from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
@@ -56,6 +56,7 @@ __all__ = [
     "Logit",
     "Probit",
     "Poisson",
+    "NegativeBinomial",
     "MNLogit",
     "TorchModel",
     "MEstimator",
@@ -64,6 +65,7 @@ __all__ = [
     "logit",
     "probit",
     "poisson",
+    "negativebinomial",
     "mnlogit",
     "add_constant",
     "fit_at",

@@ -147,7 +147,9 @@ def _newton_fit(problem: Problem, start: Tensor, bread: Bread, given: Sample, ke
 def _sample_start(problem: Problem) -> Tensor:
     """Return the optimum of a sample of rows, where there are so many that it saves steps."""
     part = _every_row_of_many(problem)
-    return first_params(problem) if part is None else _optimum_or(part, first_params(part))
+    if part is None:
+        return first_params(problem)
+    return _optimum_or(part, first_params(part if problem.objective.indices is None else problem))
 
 
 def nearer_start(problem: Problem, start: Tensor) -> Tensor:
@@ -188,9 +190,9 @@ def first_params(problem: Problem) -> Tensor:
     """
     objective, design = problem.objective, problem.sample
     assert isinstance(design, Design)
-    zero = torch.zeros(len(objective.columns_of_parameters(design.width)), dtype=torch.float64, device=design.device)
-    if objective.one_index is None:
-        return zero
+    if objective.indices is not None:
+        return objective.indices.first(design, lambda one, rows: fit_index(one, rows, Bread.OBSERVED, "pinv").params)
+    zero = torch.zeros(design.width, dtype=torch.float64, device=design.device)
     mean = design.mean_of_endog
     at = Point(zero, zero[:0])
     far = float(problem.loss(zero))

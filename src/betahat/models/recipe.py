@@ -8,6 +8,7 @@ from torch import Tensor
 
 from betahat.errors import DataError
 from betahat.objectives.base import LinearIndex
+from betahat.objectives.support import Support
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,14 @@ class Recipe:
 
     def check_endog(self, endog: Tensor, model: str) -> None:
         """Refuse (n,) values of the dependent variable that the model gives no probability, or that explain nothing."""
-        support = self.objective.support
-        outside = support.outside(endog)
-        if outside is not None:
-            raise DataError(f"endog has {outside}, and {model} needs {support.needed}; {self.advice}.")
-        degenerate = support.degenerate(endog)
-        if degenerate is not None:
-            raise DataError(f"endog is {degenerate}.")
+        check_endog(self.objective.support, self.advice, endog, model)
+
+
+def check_endog(support: Support, advice: str, endog: Tensor, model: str) -> None:
+    """Refuse (n,) values of the dependent variable outside a support, or that explain nothing."""
+    outside = support.outside(endog)
+    if outside is not None:
+        raise DataError(f"endog has {outside}, and {model} needs {support.needed}; {advice}.")
+    degenerate = support.degenerate(endog)
+    if degenerate is not None:
+        raise DataError(f"endog is {degenerate}.")

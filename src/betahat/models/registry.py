@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from betahat.models.binary import Logit, Probit, logit, probit
-from betahat.models.counts import Poisson, poisson
+from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
 from betahat.models.glm import FAMILIES, GLM
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
@@ -17,9 +17,11 @@ from betahat.objectives.base import Objective
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.huber import Huber
+from betahat.objectives.negative_binomial import Geometric, NegativeBinomial1, NegativeBinomial2
 from betahat.objectives.own import Unstored
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.softmax import MultinomialLogit, Softmax
+from betahat.results.counts import CountResults
 from betahat.results.discrete import DiscreteResults
 from betahat.results.general import GeneralResults
 from betahat.results.glm import GLMResults
@@ -59,6 +61,13 @@ MODELS = (
     Entry(Logit, DiscreteResults, (Logistic,), logit, "logit"),
     Entry(Probit, DiscreteResults, (Normit,), probit, "probit"),
     Entry(Poisson, DiscreteResults, (PoissonLog,), poisson, "poisson"),
+    Entry(
+        NegativeBinomial,
+        CountResults,
+        (NegativeBinomial2, NegativeBinomial1, Geometric),
+        negativebinomial,
+        "negativebinomial",
+    ),
     Entry(MNLogit, MultinomialResults, (MultinomialLogit,), mnlogit, "mnlogit"),
     Entry(GLM, GLMResults, tuple({type(recipe.objective): None for recipe in FAMILIES.values()}), GLM.from_formula),
     # Losses that are code are stored without it.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from betahat.objectives.base import OutputLoss
+from betahat.data.design import Design
+from betahat.objectives.base import LinearIndex, OutputLoss
 from betahat.objectives.equation import Equation
 
 
@@ -87,6 +89,11 @@ class LinearIndices(OutputLoss, ABC):
             (slope,) = torch.autograd.grad(self.losses(leaf, target).sum(), leaf, create_graph=True)
             rows = [torch.autograd.grad(part.sum(), leaf, retain_graph=True)[0] for part in slope.unbind(-1)]
         return torch.stack(rows, -2)
+
+    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
+        """Return (k,) where a solver looks first, zeros; `fit` returns the estimates of a model of one index on a design, if those help."""
+        width = len(self.columns_of_parameters(design.width))
+        return torch.zeros(width, dtype=torch.float64, device=design.device)
 
     def shown(self, index: Tensor) -> Tensor:
         """Return what a prediction of (m, q) indices shows: the main one, (m,)."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.data.design import Design
+from betahat.data.engine import Block, fold
 from betahat.errors import EstimationError
 from betahat.lazy import lazily
+from betahat.objectives.base import LinearIndex
 from betahat.objectives.dispersion import Unity
 from betahat.objectives.indices import LinearIndices
+from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.rising import log_rising, rising_curvature, rising_slope
 from betahat.objectives.support import Counts
 
@@ -29,19 +35,16 @@ _TABLE = 2**14
 _SMALL, _TERMS = 0.2, 24
 # Tails are summed until no count above the mean is more probable than this, but not beyond so many counts.
 _TAIL, _COUNTS = 1e-18, 2**17
+# The alphas that a solver may start from.
+_LEAST, _MOST = 0.01, 10.0
 
 
 @dataclass(frozen=True)
-class NegativeBinomialIndices(LinearIndices, ABC):
-    """Minus the log-likelihood of counts with mean mu = e^eta and a dispersion alpha, the second index; infinite where alpha is not positive."""
+class CountIndices(LinearIndices, ABC):
+    """Minus the log-likelihood of counts with mean mu = e^eta, eta the first index."""
 
     dispersion = Unity()
     support = Counts()
-
-    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
-        """Return (b,) w log y!."""
-        constant = torch.lgamma(target + 1.0)
-        return constant if precision is None else precision * constant
 
     def mean(self, output: Tensor) -> Tensor:
         """Return (...,) e^eta."""
@@ -51,16 +54,8 @@ class NegativeBinomialIndices(LinearIndices, ABC):
     def variance(self, output: Tensor) -> Tensor:
         """Return (...,) Var(y) at (..., q) indices."""
 
-    @abstractmethod
-    def excess(self, target: Tensor, mean: Tensor) -> Tensor:
-        """Return (n,) the derivative of the log-likelihood in alpha at zero, where it is Poisson's."""
-
-    @abstractmethod
-    def first_dispersion(self, target: Tensor, mean: Tensor) -> Tensor:
-        """Return (n, 2) a numerator and a denominator of alpha by the method of moments."""
-
     def distribution(self, index: Tensor) -> Any:
-        """Return scipy's frozen distribution of y at (n, q) indices."""
+        """Return scipy's frozen distribution of y at (..., q) indices."""
         mean, variance = (np.asarray(values.detach().cpu()) for values in (self.mean(index), self.variance(index)))
         return stats.nbinom(mean**2 / (variance - mean), mean / variance)
 
@@ -70,7 +65,47 @@ class NegativeBinomialIndices(LinearIndices, ABC):
 
 
 @dataclass(frozen=True)
-class NegativeBinomial2(NegativeBinomialIndices):
+class WithAlpha(CountIndices, ABC):
+    """What has a dispersion alpha, the second index, and an infinite loss where that is not positive."""
+
+    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
+        """Return (b,) w log y!."""
+        constant = torch.lgamma(target + 1.0)
+        return constant if precision is None else precision * constant
+
+    @abstractmethod
+    def excess(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (n,) the derivative of the log-likelihood in alpha at zero, where it is Poisson's."""
+
+    @abstractmethod
+    def first_dispersion(self, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (n, 2) a numerator and a denominator of alpha by the method of moments."""
+
+    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
+        """Return the estimates of a Poisson regression, and alpha by the method of moments; an error if the likelihood falls in alpha at zero."""
+        params = fit(PoissonLog(), design)
+        excess, above, below = fold(design.source, partial(self._moments, params), design.engine)
+        if float(excess) <= 0.0:
+            raise EstimationError(
+                "The counts vary no more around their means than those of a Poisson distribution, so that alpha goes to zero, where there are no "
+                "standard errors; use Poisson."
+            )
+        alpha = (above / below).clamp(_LEAST, _MOST)
+        return torch.cat([params, alpha[None]])
+
+    def _moments(self, params: Tensor, block: Block) -> tuple[Tensor, ...]:
+        """Sum the slope in alpha at zero, and the moments' numerator and denominator."""
+        offset, weights, y = block.get("offset"), block.get("weights"), block["endog"].to(params)
+        index = block["exog"].to(params) @ params
+        mean = torch.exp(index if offset is None else index + offset)
+        terms = torch.cat([self.excess(y, mean)[:, None], self.first_dispersion(y, mean)], 1)
+        for factor in (weights, block.get("counts")):
+            terms = terms if factor is None else terms * factor[:, None]
+        return terms.sum(0).unbind()
+
+
+@dataclass(frozen=True)
+class NegativeBinomial2(WithAlpha):
     """NB2, whose variance is mu + alpha mu^2.
 
     With j = 0, ..., y - 1 the loss is -sum log(1 + alpha j) - y eta + (y + 1 / alpha) log(1 + alpha mu), which keeps its digits where alpha is
@@ -135,7 +170,7 @@ class NegativeBinomial2(NegativeBinomialIndices):
 
 
 @dataclass(frozen=True)
-class NegativeBinomial1(NegativeBinomialIndices):
+class NegativeBinomial1(WithAlpha):
     """NB1, whose variance is (1 + alpha) mu: the loss -log(Gamma(q + y) / Gamma(q)) - y log alpha + (y + q) log(1 + alpha), q = mu / alpha.
 
     References
@@ -199,11 +234,8 @@ class NegativeBinomial1(NegativeBinomialIndices):
 
 
 @dataclass(frozen=True)
-class GeometricIndices(LinearIndices):
+class Geometric(CountIndices):
     """The geometric distribution, NB2 with alpha = 1: the loss (y + 1) log(1 + mu) - y eta."""
-
-    dispersion = Unity()
-    support = Counts()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (...,) the losses."""
@@ -226,24 +258,14 @@ class GeometricIndices(LinearIndices):
         """Return (..., 1, 1) mu / (1 + mu)."""
         return torch.sigmoid(output)[..., None]
 
-    def mean(self, output: Tensor) -> Tensor:
-        """Return (...,) e^eta."""
-        return torch.exp(output[..., 0])
-
     def variance(self, output: Tensor) -> Tensor:
         """Return mu + mu^2."""
         mean = self.mean(output)
         return mean + mean.square()
 
-    def distribution(self, index: Tensor) -> Any:
-        """Return scipy's frozen distribution of y at (n, 1) indices."""
-        mean = np.asarray(self.mean(index).detach().cpu())
-        return stats.nbinom(1.0, 1.0 / (1.0 + mean))
-
-    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
-        """Return (R, n) counts, the least k with (mu / (1 + mu))^(k + 1) at most 1 - u."""
-        share = -torch.log1p(torch.exp(-index[..., 0]))
-        return (torch.ceil(torch.log1p(-uniform) / share) - 1.0).clamp_min(0.0)
+    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
+        """Return the estimates of a Poisson regression."""
+        return fit(PoissonLog(), design)
 
 
 def _below(index: Tensor, count: Tensor, power: int) -> Tensor:
@@ -295,7 +317,7 @@ _SERIES = tuple((-1.0) ** (n - 1) * (1.0 - 1.0 / n) for n in range(2, 2 + _TERMS
 _SERIES_SLOPE = tuple(i * weight for i, weight in enumerate(_SERIES) if i)
 
 
-def _tails(mean: Tensor, size: Tensor, share: Tensor) -> Any:
+def _tails(mean: Tensor, size: Tensor, share: Tensor) -> Iterator[Tensor]:
     """Yield (b,) P(y > j), j = 0, 1, ..., of sizes q and probabilities p, P(y = 0) = p^q, until hardly anything is left."""
     logged, rest = size * torch.log(share), torch.log1p(-share)
     mass = torch.exp(logged)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.data.container import Container, to_numpy, to_tensor
+from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import DataError, OptionError, counted, is_one_of, shown
+from betahat.errors import OptionError, counted, is_one_of, shown
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.likelihood_influence import LikelihoodInfluence
 from betahat.inference.margins import Response
@@ -30,7 +30,7 @@ from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
-from betahat.results.new_data import check_beside, new_regressors, read_row_labels
+from betahat.results.new_data import data_at, read_row_labels
 from betahat.results.second_summary import second_summary
 from betahat.results.summaries import bread_notes
 
@@ -113,7 +113,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         """
         if not is_one_of(which, _WHICH):
             raise OptionError(f"which is {shown(which)}; use 'mean', 'linear' or 'var'.")
-        regressors, shift, container, known = self._at(exog, transform, offset, exposure)
+        regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
         found = predict_response(
             self.fit,
             regressors,
@@ -160,7 +160,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         """
         if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
-        regressors, shift, container, known = self._at(exog, transform, offset, exposure)
+        regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
         labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
         if labels is not None and len(labels) != len(regressors):
             raise OptionError(
@@ -305,46 +305,3 @@ class IndexResults(MaximumLikelihoodResults, ABC):
     @property
     def _error(self) -> Tensor:
         return self.fit.design.endog.to(torch.float64) - means(self.fit)
-
-    def _at(
-        self, exog: Any, transform: bool, offset: Any, exposure: Any
-    ) -> tuple[Tensor, Tensor | None, Container, Tensor | None]:
-        """Return the regressors, the offset and the container of a prediction, and which rows are identified."""
-        known: Tensor | None = None
-        if exog is None:
-            design = self.fit.design
-            regressors, container, shift = design.exog, design.container, design.offset
-        else:
-            regressors, container, known = new_regressors(self, exog, transform)
-            shift = None
-        if offset is None and exposure is None:
-            return regressors, shift, container, known
-        if exog is None:
-            raise OptionError(
-                "offset and exposure of the data of the fit are those of the fit; pass exog as well to predict under others."
-            )
-        for option, values in (("offset", offset), ("exposure", exposure)):
-            check_beside(values, option, exog, container)
-        given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
-        if offset is not None:
-            given = given + _one_each(self.model.new_vector(offset, exog, "offset"), given, "offset")
-        if exposure is not None:
-            rates = _one_each(self.model.new_vector(exposure, exog, "exposure"), given, "exposure")
-            if bool((rates <= 0).any()):
-                raise DataError(
-                    "exposure has values of zero or less, but its logarithm is taken; pass positive numbers."
-                )
-            given = given + rates.log()
-        return regressors, given, container, known
-
-
-def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
-    """Read a number for each prediction, or one for all."""
-    read = to_tensor(values, like)
-    if read.ndim > 0 and read.shape != like.shape:
-        raise DataError(
-            f"{label} has shape {tuple(read.shape)} for {len(like)} predictions; pass one for each, or one for all."
-        )
-    if not bool(torch.isfinite(read).all()):
-        raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
-    return read

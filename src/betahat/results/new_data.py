@@ -6,12 +6,13 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from betahat.data.container import Container
+from betahat.data.container import Container, to_tensor
 from betahat.data.frame import check_index
 from betahat.data.sample import WithoutRows
-from betahat.errors import OptionError, check_flag, shown
+from betahat.errors import DataError, OptionError, check_flag, shown
 from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.prediction import check_width
 from betahat.lazy import lazily
@@ -67,3 +68,45 @@ def new_regressors(results: Core, exog: Any, transform: bool = True) -> tuple[Te
     if fit.sample.width < width:
         regressors = regressors[:, list(fit.kept)]
     return regressors, container, known
+
+
+def data_at(
+    results: Core, exog: Any, transform: bool, offset: Any, exposure: Any
+) -> tuple[Tensor, Tensor | None, Container, Tensor | None]:
+    """Return the regressors, the offset and the container of a prediction, and which rows are identified."""
+    known: Tensor | None = None
+    if exog is None:
+        design = results.fit.design
+        regressors, container, shift = design.exog, design.container, design.offset
+    else:
+        regressors, container, known = new_regressors(results, exog, transform)
+        shift = None
+    if offset is None and exposure is None:
+        return regressors, shift, container, known
+    if exog is None:
+        raise OptionError(
+            "offset and exposure of the data of the fit are those of the fit; pass exog as well to predict under others."
+        )
+    for option, values in (("offset", offset), ("exposure", exposure)):
+        check_beside(values, option, exog, container)
+    given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
+    if offset is not None:
+        given = given + _one_each(results.model.new_vector(offset, exog, "offset"), given, "offset")
+    if exposure is not None:
+        rates = _one_each(results.model.new_vector(exposure, exog, "exposure"), given, "exposure")
+        if bool((rates <= 0).any()):
+            raise DataError("exposure has values of zero or less, but its logarithm is taken; pass positive numbers.")
+        given = given + rates.log()
+    return regressors, given, container, known
+
+
+def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
+    """Read a number for each prediction, or one for all."""
+    read = to_tensor(values, like)
+    if read.ndim > 0 and read.shape != like.shape:
+        raise DataError(
+            f"{label} has shape {tuple(read.shape)} for {len(like)} predictions; pass one for each, or one for all."
+        )
+    if not bool(torch.isfinite(read).all()):
+        raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
+    return read

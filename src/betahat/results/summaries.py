@@ -11,6 +11,7 @@ from betahat.tables.summary import Content, Rows, named_model
 
 if TYPE_CHECKING:
     from betahat.results.discrete import DiscreteResults
+    from betahat.results.equations import EquationsResults
     from betahat.results.general import GeneralResults
     from betahat.results.glm import GLMResults
     from betahat.results.likelihood import MaximumLikelihoodResults
@@ -65,6 +66,11 @@ def linear_content(results: LinearResults, alpha: float, slim: bool = False) -> 
 def discrete_content(results: DiscreteResults, alpha: float) -> Content:
     """Return what the summary of Logit, Probit and Poisson says."""
     return _content(results, alpha, _likelihood_rows(results), discrete_notes(results))
+
+
+def likelihood_content(results: EquationsResults, alpha: float) -> Content:
+    """Return what the summary of a model of several indices says, whose parameters are one table."""
+    return _content(results, alpha, _likelihood_rows(results), bread_notes(results))
 
 
 def glm_content(results: GLMResults, alpha: float) -> Content:
@@ -178,7 +184,7 @@ def _content(
     params, bse, tvalues, pvalues = columns
     kind = results._kind if kind is None else kind
     return Content(
-        model=named_model(kind, results.endog_name, results.fit.given.names),
+        model=named_model(kind, results.endog_name, results.fit.given.names if classes else results.names),
         nobs=results.nobs,
         df_resid=results.df_resid,
         df_model=results.df_model,

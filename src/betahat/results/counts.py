@@ -1,0 +1,140 @@
+"""`CountResults`: counts whose distribution has parameters beside those of its mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from betahat.data.container import to_numpy, to_tensor
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import DataError, EstimationError, is_one_of, shown
+from betahat.inference.at_params import indices_of
+from betahat.objectives.negative_binomial import CountIndices
+from betahat.results.equations import EquationsResults, Prediction
+from betahat.results.new_data import data_at
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class CountResults(EquationsResults):
+    """Results of negative binomial models, with statsmodels' names; what is shared is in `EquationsResults` and `Results`."""
+
+    @property
+    def predictions(self) -> Mapping[str, Prediction]:
+        """E(y), x'b + offset, and Var(y)."""
+        return {"mean": self._loss.mean, "linear": self._loss.shown, "var": self._loss.variance}
+
+    @property
+    def resid_response(self) -> Any:
+        """(n,) y - E(y)."""
+        return self._container.present_rows(self._error)
+
+    @property
+    def resid(self) -> Any:
+        """The same as `resid_response`."""
+        return self.resid_response
+
+    @property
+    def resid_pearson(self) -> Any:
+        """(n,) y - E(y) over the root of Var(y)."""
+        return self._container.present_rows(self._error / self._loss.variance(self._indices).sqrt())
+
+    @property
+    def lnalpha(self) -> float:
+        """log(alpha)."""
+        return float(torch.log(self._alpha))
+
+    @property
+    def lnalpha_std_err(self) -> float:
+        """Its standard error by the delta method, that of alpha over alpha."""
+        return float(self._pair.errors[-1] / self._alpha)
+
+    def predict(
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str = "mean",
+        offset: Any = None,
+        exposure: Any = None,
+        y_values: Any = None,
+    ) -> Any:
+        """Predict the mean, the index, the variance or probabilities.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formula.
+        which : {"mean", "linear", "var", "prob"}
+            E(y), x'b + offset, Var(y), or the probabilities of counts.
+        offset, exposure : str or array_like, optional
+            (m,) of the new data.
+        y_values : array_like, optional
+            (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
+
+        Returns
+        -------
+        array
+            (m,), or (m, J) probabilities.
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, offsets of another length, new data that do not fit.
+        """
+        function = None if is_one_of(which, ("prob",)) else self._function(which, ("prob",))
+        regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
+        index = indices_of(self._loss, regressors, self.fit.params, shift)
+        if function is not None:
+            found = function(index)
+            return container.present_rows(found if known is None else torch.where(known, found, torch.nan))
+        masses = self._loss.distribution(index[:, None]).pmf(to_numpy(self._counts(y_values))[None])
+        return container.present_rows(torch.as_tensor(masses).to(index))
+
+    def get_distribution(
+        self, exog: Any = None, transform: bool = True, offset: Any = None, exposure: Any = None
+    ) -> Any:
+        """Return the distribution of the counts given the regressors, which `scipy.stats` freezes.
+
+        Parameters
+        ----------
+        exog, transform, offset, exposure
+            As in `predict`.
+
+        Returns
+        -------
+        scipy.stats.rv_frozen
+        """
+        regressors, shift, _, _ = data_at(self, exog, transform, offset, exposure)
+        return self._loss.distribution(indices_of(self._loss, regressors, self.fit.params, shift))
+
+    # private
+
+    @property
+    def _alpha(self) -> Tensor:
+        """() alpha, the last parameter."""
+        if not self._singles:
+            raise EstimationError("The geometric distribution has no alpha to estimate: it is one.")
+        return self.fit.params[-1]
+
+    def _counts(self, y_values: Any) -> Tensor:
+        """(J,) the counts whose probabilities are asked for."""
+        if y_values is None:
+            return torch.arange(int(self.fit.design.endog.max()) + 1, dtype=torch.float64)
+        read = to_tensor(y_values, torch.zeros(()).double()).reshape(-1)
+        if bool(((read < 0) | (read != read.round())).any()):
+            raise DataError(f"y_values is {shown(y_values)}; pass counts, such as [0, 1, 2].")
+        return read
+
+    @property
+    def _loss(self) -> CountIndices:
+        return cast("CountIndices", self.fit.objective)
+
+    @property
+    def _error(self) -> Tensor:
+        return self.fit.design.endog.to(torch.float64) - self._loss.mean(self._indices)

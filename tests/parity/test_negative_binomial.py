@@ -133,7 +133,7 @@ def test_tables_and_series_agree():
     few, many = torch.tensor([3.0, 12000.0]).double(), torch.tensor([3.0, 12000.0, 20000.0]).double()
     longer = torch.cat([index, index[1:]])
     for function in (
-        lambda i, y: loss.losses(i, y),
+        loss.losses,
         lambda i, y: loss.residual(i, y, loss.mean(i)),
         lambda i, y: loss.curvature(i, y, loss.mean(i)),
     ):
@@ -237,7 +237,7 @@ def test_values_that_are_no_counts(change, said):
 def test_no_overdispersion_is_poisson():
     even = np.round(np.exp(0.5 + 0.3 * X[:, 1]))
     for method in ("nb2", "nb1"):
-        with pytest.raises(bh.EstimationError, match="alpha goes to zero.*use Poisson"):
+        with pytest.raises(bh.EstimationError, match=r"alpha goes to zero.*use Poisson"):
             bh.NegativeBinomial(even, X, method).fit()
 
 
@@ -249,7 +249,7 @@ def test_unknown_options():
         found.predict(which="odds")
     with pytest.raises(bh.DataError, match="y_values is"):
         found.predict(which="prob", y_values=[0.5])
-    with pytest.raises(bh.EstimationError, match="needs more than|need more than"):
+    with pytest.raises(bh.EstimationError, match="need more than"):
         bh.NegativeBinomial(Y * 100000.0, X).fit(bread="expected")
     with pytest.raises(bh.OptionError, match="labels"):
         found.get_prediction(row_labels=["a"])

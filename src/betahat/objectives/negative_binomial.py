@@ -33,7 +33,7 @@ else:
 _TABLE = 2**14
 # Below this the closed forms lose more digits than the series has.
 _SMALL, _TERMS = 0.2, 24
-# Tails are summed until no count above the mean is more probable than this, but not beyond so many counts.
+# Tails are summed up to the count beyond which there is no more than this, unless there are so many.
 _TAIL, _COUNTS = 1e-18, 2**17
 # The alphas that a solver may start from.
 _LEAST, _MOST = 0.01, 10.0
@@ -318,16 +318,16 @@ _SERIES_SLOPE = tuple(i * weight for i, weight in enumerate(_SERIES) if i)
 
 
 def _tails(mean: Tensor, size: Tensor, share: Tensor) -> Iterator[Tensor]:
-    """Yield (b,) P(y > j), j = 0, 1, ..., of sizes q and probabilities p, P(y = 0) = p^q, until hardly anything is left."""
+    """Yield (b,) P(y > j), j = 0, 1, ..., of sizes q and probabilities p, P(y = 0) = p^q, as far as the row of largest mean has any."""
+    widest = int(mean.argmax())
+    reach = float(stats.nbinom.isf(_TAIL, float(size[widest]), float(share[widest])))
+    if not reach < _COUNTS:
+        raise EstimationError(
+            f"bread='expected' sums over all counts, and means of up to {float(mean.max()):.3g} need more than {_COUNTS}; pass bread='observed'."
+        )
     logged, rest = size * torch.log(share), torch.log1p(-share)
-    mass = torch.exp(logged)
-    tail, j = 1.0 - mass, 0
-    while bool(((mass > _TAIL) | (mean > j)).any()):
-        if j == _COUNTS:
-            raise EstimationError(
-                f"bread='expected' sums over all counts, and means of up to {float(mean.max()):.3g} need more than {_COUNTS}; pass bread='observed'."
-            )
+    tail = torch.ones_like(mean)
+    for j in range(int(reach) + 1):
+        tail = tail - torch.exp(logged)
         yield tail.clamp_min(0.0)
         logged = logged + torch.log((size + j) / (j + 1.0)) + rest
-        mass, j = torch.exp(logged), j + 1
-        tail = tail - mass

@@ -83,6 +83,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "NegativeBinomial": lambda: bh.NegativeBinomial(DATA["overdispersed"], DATA["x"]),
     "MNLogit": lambda: bh.MNLogit(DATA["choice"], DATA["x"]),
     "GLM, gamma": lambda: _of("GLM")(DATA["positive"], DATA["x"], family="gamma"),
+    "RLM": lambda: bh.RLM(DATA["y"], DATA["x"]),
+    "RLM, bisquare": lambda: bh.RLM(DATA["y"], DATA["x"], M="bisquare"),
     "TorchModel, linear": lambda: _module(nn.Linear(2, 1), "y"),
     "TorchModel, network": _network,
     "TorchModel, two outputs": lambda: _module(nn.Linear(2, 2), "y", "y2"),
@@ -90,7 +92,24 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 _PLACE = {"latitude": DATA["place"][:, 0], "longitude": DATA["place"][:, 1], "cutoff": 0.2, "distance": "planar"}
 _BY_NAME: dict[str, dict[str, Any]] = {
-    **{name: {} for name in ("nonrobust", "HC0", "HC1", "HC2", "HC3", "HC4", "HC4m", "HC5", "OPG", "jackknife")},
+    **{
+        name: {}
+        for name in (
+            "nonrobust",
+            "HC0",
+            "HC1",
+            "HC2",
+            "HC3",
+            "HC4",
+            "HC4m",
+            "HC5",
+            "OPG",
+            "H1",
+            "H2",
+            "H3",
+            "jackknife",
+        )
+    },
     "fixed scale": {"scale": 1.0},
     "cluster": {"groups": FIRM},
     "cluster-crv3": {"groups": FIRM},

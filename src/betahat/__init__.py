@@ -9,6 +9,7 @@ from betahat.covariance.driscoll_kraay import DriscollKraay
 from betahat.covariance.given import Given
 from betahat.covariance.hac import HAC
 from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
+from betahat.covariance.huber import H1, H2, H3
 from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.names import register_covariance
 from betahat.covariance.opg import OPG
@@ -37,6 +38,7 @@ from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, p
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
+from betahat.models.robust import RLM, rlm
 from betahat.models.stored import load
 from betahat.models.torch_model import TorchModel
 from betahat.neighbours.introductions import introduce
@@ -58,6 +60,7 @@ __all__ = [
     "Poisson",
     "NegativeBinomial",
     "MNLogit",
+    "RLM",
     "TorchModel",
     "MEstimator",
     "ols",
@@ -67,6 +70,7 @@ __all__ = [
     "poisson",
     "negativebinomial",
     "mnlogit",
+    "rlm",
     "add_constant",
     "fit_at",
     # covariances
@@ -79,6 +83,9 @@ __all__ = [
     "HC4",
     "HC4m",
     "HC5",
+    "H1",
+    "H2",
+    "H3",
     "OPG",
     "Cluster",
     "Jackknife",

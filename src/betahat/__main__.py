@@ -56,9 +56,8 @@ def _run(options: argparse.Namespace) -> None:
     covariances: list[CovType] = list(options.cov)
     if options.cluster:
         covariances.append(Cluster(options.cluster))
-    covariances = covariances or ["nonrobust"]
-    res = model.fit(cov_type=covariances[0])
-    table = compare(res, covariances)
+    res = model.fit(cov_type=covariances[0]) if covariances else model.fit()
+    table = compare(res, covariances or [res.cov_type])
     print(res.summary())
     if len(covariances) > 1:
         print()

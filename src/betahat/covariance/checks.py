@@ -51,10 +51,10 @@ def matrix_flaw(matrix: Tensor) -> str | None:
 
 def check_likelihood(fit: Fit, what: str) -> None:
     """Refuse a covariance that is defined for likelihoods only."""
-    if not fit.objective.dispersion.likelihood:
+    dispersion = fit.objective.dispersion
+    if not dispersion.likelihood:
         raise EstimationError(
-            f"The loss is not known to be a likelihood, so {what} is not a covariance; use 'HC0' or another sandwich, or pass "
-            "likelihood=True to the model if the loss is minus a log-density."
+            f"The loss is not known to be a likelihood, so {what} is not a covariance; {dispersion.other_covariance}."
         )
 
 

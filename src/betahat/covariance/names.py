@@ -25,6 +25,7 @@ from betahat.covariance.driscoll_kraay import DriscollKraay
 from betahat.covariance.given import Given
 from betahat.covariance.hac import HAC
 from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
+from betahat.covariance.huber import H1, H2, H3
 from betahat.covariance.jackknife import Jackknife
 from betahat.covariance.kernels import KernelName
 from betahat.covariance.opg import OPG
@@ -131,6 +132,9 @@ _NAMES: dict[str, Factory] = {
     "HC4": HC4,
     "HC4m": HC4m,
     "HC5": HC5,
+    "H1": H1,
+    "H2": H2,
+    "H3": H3,
     "OPG": OPG,
     "cluster": _cluster,
     "cluster-crv3": _cluster_crv3,
@@ -329,7 +333,7 @@ def _has_defaults(factory: Factory) -> bool:
 # Estimators that say themselves which variances there are not.
 _OURS = (
     *(Bootstrap, Classical, Cluster, Conley, DriscollKraay, FixedScale, HAC, HC0, HC1, HC2, HC3, HC4, HC4m, HC5),
-    *(Jackknife, OPG, PanelCorrected, PanelNeweyWest),
+    *(H1, H2, H3, Jackknife, OPG, PanelCorrected, PanelNeweyWest),
 )
 # Where every option has a default, no options are right options, which saves a look at the signature.
 _BUILT_IN_FACTORIES = frozenset(factory for factory in _NAMES.values() if _has_defaults(factory))

@@ -65,10 +65,11 @@ def fit_index(
     equations, single = objective.equations, right.new_ones(1, 1)
     triangles = tuple(single if equation.constant else right for equation in equations) or (right,)
     orthonormal = reduced.turned(inverse_triangle(right), reduced.names)
-    fit = _fit_turned(objective, reduced, bread, start if whole else None, orthonormal, objective, triangles)
+    relation = torch.eye(len(kept)).to(right) if whole else column_relation(ordered, kept)
+    inner = None if start is None else by_equation(relation, equations, single) @ start
+    fit = _fit_turned(objective, reduced, bread, inner, orthonormal, objective, triangles)
     if whole:
         return fit
-    relation = column_relation(ordered, kept)
     fit = replace(fit, given=design, kept=kept, idle=idle_directions(relation, kept))
     if rank == "drop":
         return fit

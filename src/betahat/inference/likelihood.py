@@ -23,7 +23,7 @@ _CRITERIA = ("aic", "bic", "aicc", "hqic")
 def log_likelihood(fit: Fit) -> float:
     """Return the log-likelihood at the optimum; an error if the loss is not a likelihood."""
     if not fit.objective.dispersion.likelihood:
-        raise no_likelihood()
+        raise no_likelihood(fit.objective.dispersion)
     return fit.fact("log-likelihood", lambda: _log_likelihood(fit))
 
 

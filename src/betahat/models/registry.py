@@ -12,6 +12,7 @@ from betahat.models.glm import FAMILIES, GLM
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
+from betahat.models.robust import RLM, rlm
 from betahat.models.torch_model import TorchModel
 from betahat.objectives.base import Objective
 from betahat.objectives.bernoulli import Logistic, Normit
@@ -20,6 +21,7 @@ from betahat.objectives.huber import Huber
 from betahat.objectives.negative_binomial import Geometric, NegativeBinomial1, NegativeBinomial2
 from betahat.objectives.own import Unstored
 from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.robust import NORMS
 from betahat.objectives.softmax import MultinomialLogit, Softmax
 from betahat.results.counts import CountResults
 from betahat.results.discrete import DiscreteResults
@@ -27,6 +29,7 @@ from betahat.results.general import GeneralResults
 from betahat.results.glm import GLMResults
 from betahat.results.linear import LinearResults
 from betahat.results.multinomial import MultinomialResults
+from betahat.results.robust import RLMResults
 from betahat.results.statsmodels_names import Results
 
 
@@ -70,6 +73,7 @@ MODELS = (
     ),
     Entry(MNLogit, MultinomialResults, (MultinomialLogit,), mnlogit, "mnlogit"),
     Entry(GLM, GLMResults, tuple({type(recipe.objective): None for recipe in FAMILIES.values()}), GLM.from_formula),
+    Entry(RLM, RLMResults, NORMS, rlm, "rlm"),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),
     Entry(MEstimator, GeneralResults, (Unstored,)),

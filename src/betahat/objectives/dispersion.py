@@ -33,12 +33,21 @@ class Dispersion(ABC):
         Whether the loss is half a squared error, so that its sum is half of RSS.
     estimated : bool
         Whether phi is a number that the data tell, an error's variance.
+    of_errors : bool
+        Whether the loss is of an error over its scale, which every covariance takes as given: that of robust regression.
+    other_covariance, other_criterion : str
+        What to do where there is no likelihood, and so no classical covariance and no information criterion.
     """
 
     method: ClassVar[str]
     likelihood: ClassVar[bool]
     squares: ClassVar[bool]
     estimated: ClassVar[bool]
+    of_errors: ClassVar[bool] = False
+    other_covariance: ClassVar[str] = (
+        "use 'HC0' or another sandwich, or pass likelihood=True to the model if the loss is minus a log-density"
+    )
+    other_criterion: ClassVar[str] = "pass likelihood=True to the model if it is minus a log-density"
 
     @abstractmethod
     def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
@@ -136,13 +145,28 @@ class PearsonVariance(Dispersion):
         return max(float(pearson()) / max(nobs - width, 1.0), _LEAST)
 
 
-@dataclass(frozen=True)
-class Undefined(Dispersion):
-    """None: the loss is no likelihood, so that only a sandwich is a covariance."""
+class NoLikelihood(Dispersion, ABC):
+    """The factor of a loss that is not known to be a likelihood, so that only a sandwich is a covariance."""
 
     method = "M-estimation"
     likelihood = False
     squares = False
+
+    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Refuse: there is no likelihood."""
+        raise no_likelihood(self)
+
+    def log_likelihood(
+        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
+    ) -> Tensor:
+        """Refuse: there is no likelihood."""
+        raise no_likelihood(self)
+
+
+@dataclass(frozen=True)
+class Undefined(NoLikelihood):
+    """None: nothing is known of the loss."""
+
     estimated = False
 
     def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
@@ -153,20 +177,35 @@ class Undefined(Dispersion):
         """Return the size of a row's loss."""
         return max(abs(float(loss)), _LEAST) / nobs
 
-    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
-        """Refuse: there is no likelihood."""
-        raise no_likelihood()
 
-    def log_likelihood(
-        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
-    ) -> Tensor:
-        """Refuse: there is no likelihood."""
-        raise no_likelihood()
+@dataclass(frozen=True)
+class ErrorScale(NoLikelihood):
+    """The square of the scale of an error, found beside the coefficients.
+
+    Attributes
+    ----------
+    scale : float
+        s, in units of y.
+    """
+
+    scale: float
+
+    estimated = True
+    of_errors = True
+    other_covariance = "use 'H1', 'H2', 'H3', or a sandwich such as 'HC0'"
+    other_criterion = "test coefficients by wald_test, or compare models by their scale"
+
+    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+        """Return () s^2."""
+        return torch.full_like(loss, self.scale**2)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+        """Return s^2."""
+        return max(self.scale**2, _LEAST)
 
 
-def no_likelihood() -> EstimationError:
+def no_likelihood(dispersion: Dispersion) -> EstimationError:
     """Return the error of a log-likelihood that does not exist."""
     return EstimationError(
-        "The loss is not known to be a likelihood, so there is no log-likelihood and no information criterion; pass "
-        "likelihood=True to the model if it is minus a log-density."
+        f"The loss is not known to be a likelihood, so there is no log-likelihood and no information criterion; {dispersion.other_criterion}."
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from betahat.errors import OptionError, shown, text_of, texts_of
+from betahat.errors import EstimationError, OptionError, shown, text_of, texts_of
 from betahat.inference.distribution import check_alpha
 from betahat.lazy import lazily
 from betahat.results.statsmodels_names import Results
@@ -99,6 +99,19 @@ def check_float_format(given: object) -> None:
 
 def model_part(results: Results) -> dict[str, Any]:
     """Return statsmodels' first block, which takes what results have; its discrete ones have no deviance."""
-    found: dict[str, Any] = summary2.summary_model(results)
+    found: dict[str, Any] = summary2.summary_model(_Known(results))
     found.pop("Deviance:", None)
     return found
+
+
+class _Known:
+    """What results have: what they refuse, as a log-likelihood where there is none, is an attribute that statsmodels does not find."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(self._results, name)
+        except EstimationError as error:
+            raise AttributeError(name) from error

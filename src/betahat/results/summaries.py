@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from betahat.results.likelihood import MaximumLikelihoodResults
     from betahat.results.linear import LinearResults
     from betahat.results.multinomial import MultinomialResults
+    from betahat.results.robust import RLMResults
     from betahat.results.statsmodels_names import Results
 
 # The rows of the first table that a slim summary keeps.
@@ -98,6 +99,29 @@ def glm_content(results: GLMResults, alpha: float) -> Content:
     ]
     title = "Generalized Linear Model Regression Results"
     return _content(results, alpha, (left, right), bread_notes(results), title=title)
+
+
+def robust_content(results: RLMResults, alpha: float) -> Content:
+    """Return what the summary of a robust regression says."""
+    options = results.fit_options
+    left: Rows = [
+        ("Dep. Variable:", None),
+        ("Model:", [results._kind]),
+        ("Method:", ["IRLS"]),
+        ("Norm:", [options["norm"]]),
+        ("Scale Est.:", [options["scale_est"]]),
+        ("Cov Type:", [options["cov"]]),
+        ("Date:", None),
+        ("Time:", None),
+        ("No. Iterations:", [f"{results.fit_history['iteration']:d}"]),
+    ]
+    right: Rows = [("No. Observations:", None), ("Df Residuals:", None), ("Df Model:", None)]
+    note = (
+        "If the model instance has been used for another fit with different fit parameters, then the fit options might not be the correct "
+        "ones anymore ."
+    )
+    title = "Robust Linear Model Regression Results"
+    return _content(results, alpha, (left, right), [note], title=title)
 
 
 def classes_content(results: MultinomialResults, alpha: float) -> Content:

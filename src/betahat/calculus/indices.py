@@ -138,7 +138,9 @@ class IndicesRows(Rows):
 
     def curvatures(self) -> Tensor:
         """Return () the sum of the mean of w d2l/deta2 over the indices."""
-        return times(self._observed.diagonal(dim1=1, dim2=2).mean(1), self.weights, self.counts).sum()
+        count = len(self.objective.equations)
+        total = sum(self._observed.diagonal(dim1=1, dim2=2).unbind(1), start=self.y.new_zeros((), dtype=torch.float64))
+        return times(total / count, self.weights, self.counts).sum()
 
     def information(self, bread: Bread) -> Tensor:
         """Return the sum of w d2l/deta_i deta_j x_i x_j', block by block, or of s s'."""
@@ -149,12 +151,19 @@ class IndicesRows(Rows):
             return self._shared_information(curvature)
         count = len(self.objective.equations)
         blocks: list[list[Tensor]] = [[] for _ in range(count)]
-        for i, left in enumerate(self.columns):
+        for i in range(count):
             blocks[i] += [blocks[j][i].mT for j in range(i)]
-            blocks[i].append(weighted_gram(left, curvature[:, i, i]))
-            scaled = [left * curvature[:, i, j, None] for j in range(i + 1, count)]
-            blocks[i] += [products(part, x) for part, x in zip(scaled, self.columns[i + 1 :], strict=True)]
+            blocks[i] += [self._block(i, j, curvature[:, i, j]) for j in range(i, count)]
         return torch.cat([torch.cat(row, 1) for row in blocks])
+
+    def _block(self, i: int, j: int, curvature: Tensor) -> Tensor:
+        """(k_i, k_j) the sum of curvature times x_i x_j', where x is one for a single parameter."""
+        left, right = self.columns[i], self.columns[j]
+        if self.objective.equations[i].constant:
+            return (curvature @ right)[None]
+        if self.objective.equations[j].constant:
+            return (curvature @ left)[:, None]
+        return weighted_gram(left, curvature) if i == j else products(left * curvature[:, None], right)
 
     def _shared_information(self, curvature: Tensor) -> Tensor:
         """(k, k) of (b, q, q) curvatures, of indices that have all columns: one product for all pairs of them."""

@@ -30,8 +30,8 @@ from betahat.solvers.least_squares import (
 from betahat.solvers.newton import are_finite, newton, newton_step
 from betahat.solvers.triangles import inverse_triangle
 
-# A large sample starts from the optimum of every so many rows.
-_SAMPLE_ROWS = 2**15
+# A large sample starts from the optimum of every so many rows; fewer where a row costs more.
+_SAMPLE_ROWS, _SAMPLE_ROWS_OF_SEVERAL = 2**15, 2**13
 # The optimum of all rows is about k of a sample's squared standard errors away from that of the sample.
 _AS_NEAR = 4.0
 # An index of least squares may leave what the link allows, unless the targets are nearer to their mean.
@@ -167,7 +167,7 @@ def _every_row_of_many(problem: Problem) -> Problem | None:
     """Return the problem of every so many rows; None where there are few."""
     design = problem.sample
     assert isinstance(design, Design)
-    every = design.rows // _SAMPLE_ROWS
+    every = design.rows // (_SAMPLE_ROWS if problem.objective.indices is None else _SAMPLE_ROWS_OF_SEVERAL)
     return None if every < 4 else Problem(problem.objective, design.every(every))
 
 

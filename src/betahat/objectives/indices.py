@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
@@ -102,3 +102,13 @@ class LinearIndices(OutputLoss, ABC):
     @abstractmethod
     def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
         """Return (R, n) values of y, the inverse of its distribution function at (R, n) uniform numbers, of (n, q) indices."""
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Return (..., q) of q tensors (...,), each in one piece of memory."""
+    return torch.stack(tuple(parts)).movedim(0, -1)
+
+
+def square(parts: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Return (..., q, q) of q rows of q tensors (...,), each in one piece of memory."""
+    return torch.stack([torch.stack(tuple(row)) for row in parts]).movedim((0, 1), (-2, -1))

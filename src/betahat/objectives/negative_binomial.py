@@ -19,7 +19,7 @@ from betahat.errors import EstimationError
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.dispersion import Unity
-from betahat.objectives.indices import LinearIndices
+from betahat.objectives.indices import LinearIndices, side_by_side, square
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.rising import log_rising, rising_curvature, rising_slope
 from betahat.objectives.support import Counts
@@ -32,11 +32,11 @@ else:
 # Sums over the numbers below a count are looked up in a table of so many, which beyond takes longer than Stirling's series.
 _TABLE = 2**14
 # Below this the closed forms lose more digits than the series has.
-_SMALL, _TERMS = 0.2, 24
+_SMALL, _TERMS = 0.05, 14
 # Tails are summed up to the count beyond which there is no more than this, unless there are so many.
 _TAIL, _COUNTS = 1e-18, 2**17
-# The alphas that a solver may start from.
-_LEAST, _MOST = 0.01, 10.0
+# The alphas that a solver may start from; the rows that are enough for the means; in standard errors, what is no rounding or chance.
+_LEAST, _MOST, _SAMPLE, _CLEARLY = 0.01, 10.0, 2**13, 8.0
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,16 @@ class WithAlpha(CountIndices, ABC):
         """Return (n, 2) a numerator and a denominator of alpha by the method of moments."""
 
     def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
-        """Return the estimates of a Poisson regression, and alpha by the method of moments; an error if the likelihood falls in alpha at zero."""
-        params = fit(PoissonLog(), design)
-        excess, above, below = fold(design.source, partial(self._moments, params), design.engine)
+        """Return the estimates of a Poisson regression, and alpha by the method of moments; an error if the likelihood falls in alpha at zero.
+
+        Of many rows a sample is enough, unless its answer is in doubt.
+        """
+        many = design.rows // _SAMPLE
+        params = fit(PoissonLog(), design.every(many) if many > 1 else design)
+        excess, squares, above, below = fold(design.source, partial(self._moments, params), design.engine)
+        if many > 1 and float(excess) < _CLEARLY * float(squares) ** 0.5:
+            params = fit(PoissonLog(), design)
+            excess, squares, above, below = fold(design.source, partial(self._moments, params), design.engine)
         if float(excess) <= 0.0:
             raise EstimationError(
                 "The counts vary no more around their means than those of a Poisson distribution, so that alpha goes to zero, where there are no "
@@ -94,11 +101,12 @@ class WithAlpha(CountIndices, ABC):
         return torch.cat([params, alpha[None]])
 
     def _moments(self, params: Tensor, block: Block) -> tuple[Tensor, ...]:
-        """Sum the slope in alpha at zero, and the moments' numerator and denominator."""
+        """Sum the slope in alpha at zero and its square, and the moments' numerator and denominator."""
         offset, weights, y = block.get("offset"), block.get("weights"), block["endog"].to(params)
         index = block["exog"].to(params) @ params
         mean = torch.exp(index if offset is None else index + offset)
-        terms = torch.cat([self.excess(y, mean)[:, None], self.first_dispersion(y, mean)], 1)
+        excess = self.excess(y, mean)
+        terms = torch.cat([torch.stack([excess, excess.square()], 1), self.first_dispersion(y, mean)], 1)
         for factor in (weights, block.get("counts")):
             terms = terms if factor is None else terms * factor[:, None]
         return terms.sum(0).unbind()
@@ -129,7 +137,7 @@ class NegativeBinomial2(WithAlpha):
         product = index[..., 1] * mean
         inverse = (1.0 + product).reciprocal()
         by_alpha = _below(index, target, 1) - target * mean * inverse - mean.square() * _h(product)
-        return torch.stack([(target - mean) * inverse, by_alpha], -1)
+        return side_by_side([(target - mean) * inverse, by_alpha])
 
     def curvature(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
         """Return (..., 2, 2) the second derivatives."""
@@ -153,7 +161,7 @@ class NegativeBinomial2(WithAlpha):
         own = scaled * (1.0 + alpha * target)
         cross = (target - mean) * scaled
         by_alpha = squares - target * mean * scaled + mean**3 * _h_slope(product)
-        return torch.stack([torch.stack([own, cross], -1), torch.stack([cross, by_alpha], -1)], -1)
+        return square([[own, cross], [cross, by_alpha]])
 
     def variance(self, output: Tensor) -> Tensor:
         """Return mu + alpha mu^2."""
@@ -192,7 +200,7 @@ class NegativeBinomial1(WithAlpha):
         alpha = index[..., 1]
         q = mean / alpha
         own = q * (rising_slope(target, q) - torch.log1p(alpha))
-        return torch.stack([own, (target - own) / alpha - (target + q) / (1.0 + alpha)], -1)
+        return side_by_side([own, (target - own) / alpha - (target + q) / (1.0 + alpha)])
 
     def curvature(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
         """Return (..., 2, 2) the second derivatives."""
@@ -218,7 +226,7 @@ class NegativeBinomial1(WithAlpha):
         cross = (q * share) - own / alpha
         by_alpha = (target + 2.0 * q * (logged - slope) - q.square() * curvature) / alpha.square()
         by_alpha = by_alpha - 2.0 * q * share / alpha - (target + q) * share.square()
-        return torch.stack([torch.stack([own, cross], -1), torch.stack([cross, by_alpha], -1)], -1)
+        return square([[own, cross], [cross, by_alpha]])
 
     def variance(self, output: Tensor) -> Tensor:
         """Return (1 + alpha) mu."""
@@ -264,8 +272,9 @@ class Geometric(CountIndices):
         return mean + mean.square()
 
     def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
-        """Return the estimates of a Poisson regression."""
-        return fit(PoissonLog(), design)
+        """Return the estimates of a Poisson regression, of a sample of many rows."""
+        many = design.rows // _SAMPLE
+        return fit(PoissonLog(), design.every(many) if many > 1 else design)
 
 
 def _below(index: Tensor, count: Tensor, power: int) -> Tensor:
@@ -293,24 +302,27 @@ def _below(index: Tensor, count: Tensor, power: int) -> Tensor:
 
 def _h(product: Tensor) -> Tensor:
     """Return (z / (1 + z) - log(1 + z)) / z^2, by its series where z is small."""
-    z = torch.where(product > _SMALL, product, 1.0)
-    far = (z / (1.0 + z) - torch.log1p(z)) / z.square()
-    return torch.where(product > _SMALL, far, _horner(product.clamp_max(_SMALL), _SERIES))
+    z = product.clamp_min(_SMALL)
+    found = (z / (1.0 + z) - torch.log1p(z)) / z.square()
+    return _where_small(product, found, _SERIES)
 
 
 def _h_slope(product: Tensor) -> Tensor:
     """Return the derivative of that, -1 / (z (1 + z)^2) - 2 h(z) / z."""
-    z = torch.where(product > _SMALL, product, 1.0)
-    far = -((1.0 + z) ** -2 + 2.0 * _h(z)) / z
-    return torch.where(product > _SMALL, far, _horner(product.clamp_max(_SMALL), _SERIES_SLOPE))
+    z = product.clamp_min(_SMALL)
+    share = (1.0 + z).reciprocal()
+    found = 2.0 * (torch.log1p(z) - z * share) / z**3 - share.square() / z
+    return _where_small(product, found, _SERIES_SLOPE)
 
 
-def _horner(value: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """Return the sum of w_i x^i."""
-    found = torch.full_like(value, weights[-1])
+def _where_small(value: Tensor, found: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """Return what was found, and where values are small the sum of w_i x^i."""
+    small = (value < _SMALL).nonzero(as_tuple=True)
+    x = value[small]
+    series = torch.full_like(x, weights[-1])
     for weight in reversed(weights[:-1]):
-        found = found * value + weight
-    return found
+        series = series * x + weight
+    return found.index_put(small, series)
 
 
 _SERIES = tuple((-1.0) ** (n - 1) * (1.0 - 1.0 / n) for n in range(2, 2 + _TERMS))

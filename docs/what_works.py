@@ -7,7 +7,7 @@ docs/what-works.rst; tests/test_what_works.py reads the same cells.
 
 import io
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args, get_type_hints
@@ -42,6 +42,7 @@ def _columns() -> dict[str, np.ndarray]:
         "overdispersed": draw.poisson(np.exp(index) * draw.gamma(1.0, 1.0, N)).astype(float),
         "positive": np.exp(index) * draw.gamma(3.0, size=N),
         "choice": np.argmax(np.column_stack([0 * index, index, -index]) + draw.gumbel(size=(N, 3)), 1),
+        "grade": np.digitize(index + draw.logistic(size=N), [-1.0, 0.5, 1.5]),
         "w": draw.uniform(0.5, 2.0, N),
         "place": draw.uniform(0.0, 1.0, size=(N, 2)),
         "curve": np.tanh(2.0 * index) + 0.2 * draw.normal(size=N),
@@ -82,6 +83,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "Poisson": lambda: bh.Poisson(DATA["count"], DATA["x"]),
     "NegativeBinomial": lambda: bh.NegativeBinomial(DATA["overdispersed"], DATA["x"]),
     "MNLogit": lambda: bh.MNLogit(DATA["choice"], DATA["x"]),
+    "OrderedModel": lambda: bh.OrderedModel(DATA["grade"], DATA["x"][:, 1:]),
     "GLM, gamma": lambda: _of("GLM")(DATA["positive"], DATA["x"], family="gamma"),
     "RLM": lambda: bh.RLM(DATA["y"], DATA["x"]),
     "RLM, bisquare": lambda: bh.RLM(DATA["y"], DATA["x"], M="bisquare"),
@@ -199,23 +201,6 @@ ONCE = (
     "save and load",
 )
 
-# What a method says depends on these alone: where a covariance has degrees of freedom, replicates or a distribution of its own.
-ONE_OF_EACH_KIND = (
-    "nonrobust",
-    "HC0",
-    "HC3",
-    "OPG",
-    "cluster",
-    "cluster, CR2",
-    "cluster, two ways",
-    "HAC",
-    "jackknife",
-    "bootstrap, pairs",
-    "bootstrap, wild",
-    "bootstrap, score",
-    "bootstrap, wild clusters",
-)
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -232,22 +217,18 @@ def cells() -> tuple[Cell, ...]:
     """Try everything once. An exception that is not betahat's own is not caught."""
     with warnings.catch_warnings(), mpl.rc_context({"backend": "agg"}):
         warnings.simplefilter("ignore")
-        return tuple(cell for model in MODELS for cell in of_model(model))
+        return tuple(cell for model in MODELS for cell in _of_model(model))
 
 
-def of_model(model: str, covariances: Collection[str] = tuple(COVARIANCES)) -> Iterator[Cell]:
-    """Try a model under some covariances, and all methods under those that stand for others of their kind."""
+def _of_model(model: str) -> Iterator[Cell]:
     base = MODELS[model]().fit("HC0")
     for name, (covariance, options) in COVARIANCES.items():
-        if name not in covariances:
-            continue
         made: list[Any] = []
         sentence = _sentence(lambda: made.append(base.with_cov(covariance, **_kwds(options))))  # noqa: B023
         yield Cell(model, name, None, sentence)
-        if made and name in ONE_OF_EACH_KIND:
-            for method, call in METHODS.items():
-                if name == "HC0" or method not in ONCE:
-                    yield Cell(model, name, method, _asked(made[0], method, call))
+        for method, call in METHODS.items():
+            if made and (name == "HC0" or method not in ONCE):
+                yield Cell(model, name, method, _asked(made[0], method, call))
 
 
 def _kwds(options: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, p
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
+from betahat.models.ordered import OrderedModel, ordered
 from betahat.models.robust import RLM, rlm
 from betahat.models.stored import load
 from betahat.models.torch_model import TorchModel
@@ -61,6 +62,7 @@ __all__ = [
     "NegativeBinomial",
     "MNLogit",
     "RLM",
+    "OrderedModel",
     "TorchModel",
     "MEstimator",
     "ols",
@@ -71,6 +73,7 @@ __all__ = [
     "negativebinomial",
     "mnlogit",
     "rlm",
+    "ordered",
     "add_constant",
     "fit_at",
     # covariances

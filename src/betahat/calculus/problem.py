@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from betahat.calculus import general, index, indices  # noqa: F401  # what they register with rows_of
+from betahat.calculus import general, index, indices, ordered  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.counts import Counts
 from betahat.calculus.index import pearson

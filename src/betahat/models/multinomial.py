@@ -91,7 +91,7 @@ class MNLogit(LikelihoodModel):
         self.sample = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
         if not isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype):
-            self.sample, self.levels = _classes_in_use(self.design, self.levels)
+            self.sample, self.levels = classes_in_use(self.design, self.levels)
         _check_classes(self.design, self.levels)
 
     @classmethod
@@ -120,7 +120,7 @@ class MNLogit(LikelihoodModel):
         model.source = replace(source, text=formula)
         model.sample, model.levels = replace(design, schema=replace(design.schema, endog_name=name)), levels
         if not isinstance(frame[name].dtype, pd.CategoricalDtype):
-            model.sample, model.levels = _classes_in_use(model.design, levels)
+            model.sample, model.levels = classes_in_use(model.design, levels)
         _check_classes(model.design, model.levels)
         return model
 
@@ -212,7 +212,7 @@ class MNLogit(LikelihoodModel):
 mnlogit = MNLogit.from_formula
 
 
-def _classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tuple[Any, ...]]:
+def classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tuple[Any, ...]]:
     """Leave out classes of rows that were dropped; a category's levels are the user's own, and stay."""
     used, codes = torch.unique(design.endog, return_inverse=True)
     if len(used) == len(levels):

@@ -12,6 +12,7 @@ from betahat.models.glm import FAMILIES, GLM
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
+from betahat.models.ordered import OrderedModel, ordered
 from betahat.models.robust import RLM, rlm
 from betahat.models.torch_model import TorchModel
 from betahat.objectives.base import Objective
@@ -19,6 +20,7 @@ from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.huber import Huber
 from betahat.objectives.negative_binomial import Geometric, NegativeBinomial1, NegativeBinomial2
+from betahat.objectives.ordered import Ordered
 from betahat.objectives.own import Unstored
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.robust import NORMS
@@ -29,6 +31,7 @@ from betahat.results.general import GeneralResults
 from betahat.results.glm import GLMResults
 from betahat.results.linear import LinearResults
 from betahat.results.multinomial import MultinomialResults
+from betahat.results.ordered import OrderedResults
 from betahat.results.robust import RLMResults
 from betahat.results.statsmodels_names import Results
 
@@ -72,6 +75,7 @@ MODELS = (
         "negativebinomial",
     ),
     Entry(MNLogit, MultinomialResults, (MultinomialLogit,), mnlogit, "mnlogit"),
+    Entry(OrderedModel, OrderedResults, (Ordered,), ordered, "ordered"),
     Entry(GLM, GLMResults, tuple({type(recipe.objective): None for recipe in FAMILIES.values()}), GLM.from_formula),
     Entry(RLM, RLMResults, NORMS, rlm, "rlm"),
     # Losses that are code are stored without it.

@@ -8,7 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -31,6 +31,7 @@ from betahat.errors import (
     BetahatWarning,
     CollinearityWarning,
     DataError,
+    FormulaError,
     OptionError,
     is_one_of,
     listed,
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from betahat.data.formulas import formula as formulas
 else:
     formulas = lazily("betahat.data.formulas.formula")
+
+# What a formula calls its constant.
+CONSTANT = "Intercept"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,8 @@ class RegressorModel(Stored, ABC):
         """
         if self.source is not None and transform:
             frame = self.source.regressors(exog)
+            if len(frame.columns) > self.sample.width:  # a model without a constant leaves out that of the formula
+                frame = frame.drop(columns=CONSTANT)
             values = torch.tensor(frame.to_numpy(), device=self.sample.device)
             return values, Frames(frame.index)
         device, given = self.sample.device, self.sample.schema.given_names
@@ -347,6 +353,27 @@ def design_of_formula(
     return formulas.read_formula(
         formula, data, beside, context=context, **{k: v for k, v in options.items() if k in common}
     )
+
+
+def without_constant(design: Design, formula: str) -> Design:
+    """Leave out the constant of a formula, for models whose other parameters take its place.
+
+    Raises
+    ------
+    FormulaError
+        There is nothing else.
+    """
+    terms = dict(design.schema.terms or {})
+    if CONSTANT not in terms:
+        return design
+    (place,) = terms.pop(CONSTANT)
+    if not terms:
+        raise FormulaError(
+            f"The formula {shown(formula)} has no regressors beside the constant, which this model does not have; add a regressor."
+        )
+    terms = {name: [column - (column > place) for column in columns] for name, columns in terms.items()}
+    rest = design.select([column for column in range(design.width) if column != place])
+    return replace(rest, schema=replace(rest.schema, terms=terms))
 
 
 def caller(depth: int) -> Mapping[str, Any]:

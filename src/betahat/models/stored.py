@@ -32,6 +32,7 @@ from betahat.models.registry import MODELS
 from betahat.objectives.base import Route
 from betahat.objectives.dispersion import PearsonVariance, ResidualVariance, Undefined, Unity
 from betahat.objectives.equation import Equation
+from betahat.objectives.latent import LatentCauchy, LatentLargest, LatentLogistic, LatentNormal, LatentSmallest
 from betahat.objectives.own import UnstoredPenalty
 from betahat.objectives.softmax import MultinomialLogit
 from betahat.resampling.refits import Replicates
@@ -65,6 +66,7 @@ RECORDS: tuple[type, ...] = (
     *(entry.model for entry in MODELS if issubclass(entry.model, Stored)),
     *{objective: None for entry in MODELS for objective in entry.objectives},
     *(ModelView, UnstoredModel, UnstoredPenalty, Equation),
+    *(LatentLogistic, LatentNormal, LatentSmallest, LatentLargest, LatentCauchy),
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, PearsonVariance, Unity, Undefined),

@@ -88,6 +88,10 @@ class Objective(ABC):
         """Return the parameters' names, given those of the columns."""
         return columns
 
+    def along(self, params: Tensor, step: Tensor, length: float) -> Tensor:
+        """Return (k,) parameters on a line from (k,) `params`, in coordinates in which the loss is convex, if there are any."""
+        return params + length * step
+
     @property
     @abstractmethod
     def output_loss(self) -> OutputLoss | None:

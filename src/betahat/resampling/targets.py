@@ -10,6 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.indices import IndicesRows
+from betahat.calculus.ordered import OrderedRows
 from betahat.calculus.rows import Rows, slack
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
@@ -144,7 +145,7 @@ def scaled_scores(rows: Rows, power: float) -> Tensor:
 
 
 def _index(rows: Rows) -> Tensor:
-    return rows.index if isinstance(rows, IndicesRows) else index_rows(rows).index
+    return rows.index if isinstance(rows, IndicesRows | OrderedRows) else index_rows(rows).index
 
 
 def _slopes(rows: Rows) -> Tensor:

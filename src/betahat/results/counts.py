@@ -57,7 +57,7 @@ class CountResults(EquationsResults):
         self,
         exog: Any = None,
         transform: bool = True,
-        which: str = "mean",
+        which: str | None = None,
         offset: Any = None,
         exposure: Any = None,
         y_values: Any = None,
@@ -70,8 +70,8 @@ class CountResults(EquationsResults):
             New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
         transform : bool
             Whether new data go through the formula.
-        which : {"mean", "linear", "var", "prob"}
-            E(y), x'b + offset, Var(y), or the probabilities of counts.
+        which : {"mean", "linear", "var", "prob"}, optional
+            E(y), the default, x'b + offset, Var(y), or the probabilities of counts.
         offset, exposure : str or array_like, optional
             (m,) of the new data.
         y_values : array_like, optional

@@ -75,7 +75,12 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
     # predictions
 
     def predict(
-        self, exog: Any = None, transform: bool = True, which: str = "mean", offset: Any = None, exposure: Any = None
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str | None = None,
+        offset: Any = None,
+        exposure: Any = None,
     ) -> Any:
         """Predict the mean, or another function of the indices.
 
@@ -85,8 +90,8 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
             New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
         transform : bool
             Whether new data go through the formula.
-        which : str
-            One of `predictions`.
+        which : str, optional
+            One of `predictions`; None takes the first, E(y) of most models.
         offset, exposure : str or array_like, optional
             (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
             the fit they are those of the fit.
@@ -109,7 +114,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         self,
         exog: Any = None,
         transform: bool = True,
-        which: str = "mean",
+        which: str | None = None,
         row_labels: Any = None,
         offset: Any = None,
         exposure: Any = None,
@@ -141,7 +146,8 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
             )
         index = indices_of(self._loss, regressors, self.fit.params, shift)
         values, slopes = _with_slopes(function, index)
-        loss, variances, df = self._loss, self._pair.variances, self._pair.df_of(regressors)
+        loss, variances = self._loss, self._pair.variances
+        df = self._pair.df_of(_jacobian(loss, regressors, slopes))
 
         def errors(weights: Tensor) -> Tensor:
             rows = Held({"x": regressors, "slopes": weights})
@@ -149,7 +155,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
             return found if known is None else torch.where(known, found, torch.nan)
 
         def bounds(alpha: float) -> Tensor:
-            if which != "mean" or bool(slopes.abs().sum(0).count_nonzero() > 1):
+            if function != self.predictions.get("mean") or bool(slopes.abs().sum(0).count_nonzero() > 1):
                 return interval(values, errors(slopes), alpha, df)
             main = torch.nn.functional.one_hot(torch.tensor(loss.main), index.shape[1]).to(index)
             ends = interval(index[:, loss.main], errors(main.expand_as(index)), alpha, df)
@@ -250,9 +256,11 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         design = self.fit.design
         return indices_of(self._loss, design.exog, self.fit.params, design.offset)
 
-    def _function(self, which: str, others: Sequence[str] = ()) -> Prediction:
-        """Return what is predicted; `others` are further names that a method takes."""
+    def _function(self, which: str | None, others: Sequence[str] = ()) -> Prediction:
+        """Return what is predicted, by default the first; `others` are further names that a method takes."""
         known = self.predictions
+        if which is None:
+            return next(iter(known.values()))
         if not is_one_of(which, tuple(known)):
             raise OptionError(f"which is {shown(which)}; use one of {listed([*known, *others])}.")
         return known[which]

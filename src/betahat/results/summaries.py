@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from betahat.results.likelihood import MaximumLikelihoodResults
     from betahat.results.linear import LinearResults
     from betahat.results.multinomial import MultinomialResults
+    from betahat.results.ordered import OrderedResults
     from betahat.results.robust import RLMResults
     from betahat.results.statsmodels_names import Results
 
@@ -128,6 +129,28 @@ def classes_content(results: MultinomialResults, alpha: float) -> Content:
     """Return what the summary of a multinomial model says."""
     classes = tuple(class_name(level) for level in results.model.levels[1:])
     return _content(results, alpha, _likelihood_rows(results), bread_notes(results), classes=classes)
+
+
+def ordered_content(results: OrderedResults, alpha: float) -> Content:
+    """Return what the summary of ordered categories says; statsmodels' does not name the covariance, which a note does where it is another."""
+    left: Rows = [
+        ("Dep. Variable:", None),
+        ("Model:", [results._kind]),
+        ("Method:", ["Maximum Likelihood"]),
+        ("Date:", None),
+        ("Time:", None),
+        ("No. Observations:", None),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+    ]
+    right: Rows = [
+        ("Log-Likelihood:", None),
+        ("AIC:", [f"{results.aic:#8.4g}"]),
+        ("BIC:", [f"{results.bic:#8.4g}"]),
+    ]
+    usual = results.cov_type == "nonrobust"
+    notes = [*bread_notes(results), *([] if usual else [f"Standard errors are {results.cov_type}."])]
+    return _content(results, alpha, (left, right), notes, title="{} Results")
 
 
 def general_content(results: GeneralResults, alpha: float) -> Content:

@@ -193,7 +193,7 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
         return
     here = losses(params)
     for steps in (100.0, 200.0):  # the loss falls for a hundred steps before a row with a count of 1e-9 can stop it
-        there, size = losses(params + steps * step), here.abs()
+        there, size = losses(problem.objective.along(params, step, steps)), here.abs()
         if not bool(torch.isfinite(there).all()) or bool((there > here + 1e-6 * (size.mean() + size)).any()):
             return
         here = there

@@ -1,0 +1,277 @@
+"""`OrderedResults`: OrderedModel, with probabilities of categories and cut points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.problem import Problem
+from betahat.data.classes import class_name
+from betahat.data.container import Container, to_numpy
+from betahat.data.handed_out import hands_out_copies
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import OptionError, is_one_of, shown
+from betahat.inference.at_params import indices_of
+from betahat.inference.cases import Cases, no_cases
+from betahat.inference.coefficients import interval
+from betahat.inference.delta import Delta, Parameters
+from betahat.inference.margins import Response
+from betahat.lazy import lazily
+from betahat.objectives.ordered import Ordered
+from betahat.results.equations import EquationsResults, Prediction, index_at
+from betahat.results.new_data import Model, data_at
+from betahat.results.summaries import ordered_content
+from betahat.solvers.newton import newton
+from betahat.tables.summary import Content
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+
+class OrderedCategories(Model, Protocol):
+    """The same of a model of ordered categories."""
+
+    @property
+    def levels(self) -> tuple[Any, ...]: ...  # noqa: D102
+
+
+@hands_out_copies
+@dataclass(frozen=True, eq=False)
+class Thresholds:
+    """Cut points, with standard errors by the delta method, or from the replicates of a bootstrap.
+
+    Attributes
+    ----------
+    found : Delta
+        The numbers.
+    names : tuple of str
+        (J - 1,) what they divide, such as "0/1".
+    container : Container
+        How they are handed out.
+    """
+
+    found: Delta
+    names: tuple[str, ...]
+    container: Container
+
+    @property
+    def params(self) -> Any:
+        """(J - 1,) the cut points."""
+        return self.container.present(self.found.estimates, lambda: self.names)
+
+    @property
+    def bse(self) -> Any:
+        """(J - 1,) their standard errors."""
+        return self.container.present(self.found.errors, lambda: self.names)
+
+    def cov_params(self) -> Any:
+        """Return (J - 1, J - 1) their covariance.
+
+        Returns
+        -------
+        array
+            (J - 1, J - 1).
+        """
+        return self.container.present(self.found.matrix, lambda: self.names)
+
+    def conf_int(self, alpha: float = 0.05) -> Any:
+        """Return (J - 1, 2) intervals of coverage 1 - alpha.
+
+        Parameters
+        ----------
+        alpha : float
+            Intervals have coverage 1 - alpha.
+
+        Returns
+        -------
+        array
+            (J - 1, 2).
+        """
+        bounds = interval(self.found.estimates, self.found.errors, alpha, self.found.df)
+        return self.container.present(bounds, lambda: self.names, [0, 1])
+
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return a row for each cut point.
+
+        Parameters
+        ----------
+        alpha : float
+            Intervals have coverage 1 - alpha.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (J - 1, 6).
+        """
+        return self.found.summary_frame(alpha).set_axis(list(self.names), axis=0)
+
+    def __repr__(self) -> str:
+        """Return the table as text."""
+        return self.summary_frame().to_string()
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class OrderedResults(EquationsResults):
+    """Results of OrderedModel, with statsmodels' names; what is shared is in `EquationsResults` and `Results`."""
+
+    model: OrderedCategories
+
+    @property
+    def df_model(self) -> float:
+        """The rank of the regressors."""
+        return float(self.fit.rank - self._singles)
+
+    @property
+    def df_resid(self) -> float:
+        """N - r, r the number of coefficients and cut points."""
+        return self.fit.df_resid
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The cut points, whose increments are the exponentials of the last parameters, with standard errors."""
+        width, loss = len(self.fit.params) - self._singles, self._loss
+
+        def cuts(params: Parameters) -> Tensor:
+            return loss.cuts(params.vector[-self._singles :])[1:-1]
+
+        return Thresholds(self.delta(cuts), self.fit.coefficients[width:], self._container)
+
+    @cached_property
+    def llnull(self) -> float:
+        """The log-likelihood of the cut points alone, under the same offset and weights."""
+        return self.fit.fact("null log-likelihood", self._null)
+
+    # the rows
+
+    @property
+    def cases(self) -> Cases:
+        """Refuse: a row has a residual for each category."""
+        raise no_cases("OrderedModel has one for each category and row; draw resid_prob")
+
+    @property
+    def resid_prob(self) -> Any:
+        """(n,) P(Y < y) - P(Y > y), Y being drawn from the row's predicted probabilities.
+
+        References
+        ----------
+        Li and Shepherd (2012), Biometrika 99(2).
+        """
+        cumulated = torch.nn.functional.pad(self._probabilities.cumsum(1), (1, 0))
+        place = self.fit.design.endog.long()[:, None]
+        below, to_it = torch.gather(cumulated, 1, place), torch.gather(cumulated, 1, place + 1)
+        return self._container.present_rows((below - (1.0 - to_it))[:, 0])
+
+    def pred_table(self) -> pd.DataFrame:
+        """Return how often category i was observed and category j had the highest probability, with margins.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (J + 1, J + 1), observed categories in rows.
+        """
+        size, design = len(self.model.levels), self.fit.design
+        cells = design.endog.long() * size + self._probabilities.argmax(1)
+        ones = torch.ones(len(cells), dtype=torch.float64, device=cells.device)
+        often = ones if design.counts is None else design.counts.double()
+        table = torch.bincount(cells, often, minlength=size * size).reshape(size, size).round().long()
+        table = torch.cat([table, table.sum(0, keepdim=True)])
+        table = torch.cat([table, table.sum(1, keepdim=True)], 1)
+        names = [class_name(level) for level in self.model.levels]
+        return pd.DataFrame(
+            to_numpy(table).copy(),
+            pd.Index([*names, "All"], name="observed"),
+            pd.Index([*names, "All"], name="predicted"),
+        )
+
+    # predictions
+
+    @property
+    def predictions(self) -> Mapping[str, Prediction]:
+        """The index; probabilities are several numbers a row, which `predict` returns."""
+        return {"linpred": self._loss.shown}
+
+    def predict(  # type: ignore[override]
+        self, exog: Any = None, transform: bool = True, which: str = "prob", offset: Any = None
+    ) -> Any:
+        """Predict probabilities of categories, or the index.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formula.
+        which : {"prob", "linpred", "cumprob"}
+            (m, J) probabilities, (m,) x'b + offset, or (m, J) probabilities of a category or one below.
+        offset : str or array_like, optional
+            (m,) of the new data; without it there is none. Of the data of the fit it is that of the fit.
+
+        Returns
+        -------
+        array
+            (m, J), or (m,); of a dataframe the columns have the names of the categories.
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, an offset of another length, new data that do not fit.
+        """
+        check_which(which)
+        regressors, shift, container, known = data_at(self, exog, transform, offset, None)
+        index = indices_of(self._loss, regressors, self.fit.params, shift)
+        if which == "linpred":
+            found = self._loss.shown(index)
+            return container.present_rows(found if known is None else torch.where(known, found, torch.nan))
+        found = self._loss.mean(index)
+        found = found if known is None else torch.where(known[:, None], found, torch.nan)
+        found = found.cumsum(1) if which != "prob" else found
+        return container.present_rows(found, list(self.model.levels))
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects are of: the probabilities of the categories."""
+        loss, design = self._loss, self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            return loss.mean(index_at(loss, theta, x, offset))
+
+        names = tuple(f"{self.endog_name}={class_name(level)}" for level in self.model.levels)
+        return Response(
+            mean, design.exog, design.offset, design.counts, design.names, self._kind, self.endog_name, names
+        )
+
+    # private
+
+    def _content(self, alpha: float) -> Content:
+        return ordered_content(self, alpha)
+
+    @property
+    def _loss(self) -> Ordered:
+        return cast("Ordered", self.fit.objective)
+
+    @property
+    def _probabilities(self) -> Tensor:
+        """(n, J)."""
+        return self._loss.mean(self._indices)
+
+    def _null(self) -> float:
+        design = self.fit.design
+        problem = Problem(self._loss, design.with_regressors(design.exog.new_empty(design.rows, 0), ()))
+        first = self._loss.first(problem.sample, lambda loss, rows: rows.lengths)  # type: ignore[arg-type]
+        if design.offset is None:  # shares of categories are the optimum
+            return -float(problem.loss(first))
+        return -float(newton(problem, first, cheap=True).local.loss)
+
+
+def check_which(which: Any) -> None:
+    """Refuse an unknown kind of prediction."""
+    if not is_one_of(which, ("prob", "linpred", "cum", "cumprob")):
+        raise OptionError(f"which is {shown(which)}; use 'prob', 'linpred' or 'cumprob'.")

@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import nn
+from tqdm import tqdm
 
 import betahat as bh
 from betahat.data import threads
@@ -243,6 +244,19 @@ def test_a_forked_process_fits(threads_of):
     found = queue.get(timeout=60)
     child.join(60)
     assert found == (wanted, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_tqdm():
+    """Whose lock is shared by all processes, and stays taken where Ctrl-C comes while it is."""
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(queue,))
+    with tqdm.get_lock():
+        child.start()
+        assert len(queue.get(timeout=60)) == 2
+    child.join(60)
 
 
 def test_a_fit_while_the_interpreter_ends():

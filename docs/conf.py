@@ -30,7 +30,7 @@ templates_path = ["_templates"]
 default_role = "py:obj"
 
 # Where letter case does not tell files apart, ols would replace OLS.
-formulas = ("ols", "wls", "logit", "probit", "poisson", "mnlogit")
+formulas = ("ols", "wls", "logit", "probit", "poisson", "mnlogit", "glm")
 autosummary_filename_map = {f"betahat.{name}": f"betahat.{name}-formula" for name in formulas}
 # Docstrings give types, shapes and units; annotations would only repeat the types.
 autodoc_typehints = "none"

@@ -35,6 +35,7 @@ from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
+from betahat.models.glm import GLM, glm
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
@@ -61,6 +62,7 @@ __all__ = [
     "Poisson",
     "NegativeBinomial",
     "MNLogit",
+    "GLM",
     "RLM",
     "OrderedModel",
     "TorchModel",
@@ -72,6 +74,7 @@ __all__ = [
     "poisson",
     "negativebinomial",
     "mnlogit",
+    "glm",
     "rlm",
     "ordered",
     "add_constant",

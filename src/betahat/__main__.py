@@ -52,7 +52,8 @@ def _run(options: argparse.Namespace) -> None:
         )
     data = read_table(Path(options.data))
     check_plain(options.formula, data)
-    model = _MODELS[options.model](options.formula, data)
+    family = {} if options.family is None else {"family": options.family}
+    model = _MODELS[options.model](options.formula, data, **family)
     covariances: list[CovType] = list(options.cov)
     if options.cluster:
         covariances.append(Cluster(options.cluster))
@@ -95,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("formula", help='such as "np.log(wage) ~ educ + exper + C(region)"')
     parser.add_argument("data", help="a .csv, .parquet, .feather or .dta file")
     parser.add_argument("--model", choices=list(_MODELS), default="ols", help="what to fit (ols)")
+    parser.add_argument(
+        "--family", metavar="NAME", help="the family of --model glm, such as gamma, with its default link"
+    )
     parser.add_argument(
         "--cov",
         nargs="+",

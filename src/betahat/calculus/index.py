@@ -187,6 +187,17 @@ def pearson(rows: Rows) -> Tensor:
     return times(squares if variance is None else squares / variance, read.weights, read.counts).sum()
 
 
+def deviance(rows: Rows) -> Tensor:
+    """Return () twice the sum of w times the loss beyond that of a perfect fit, of a block."""
+    read = index_rows(rows)
+    return 2.0 * times(excess_loss(read.objective, read.index, read.y), read.weights, read.counts).sum()
+
+
+def excess_loss(objective: LinearIndex, index: Tensor, y: Tensor) -> Tensor:
+    """Return (b,) the loss beyond that of a perfect fit, of rows of weight one."""
+    return (objective.losses(index, y) - objective.saturated(y)).clamp_min(0.0)
+
+
 def index_rows(rows: Rows) -> IndexRows:
     """Return the rows of a model of one index, for what is defined for those alone."""
     if not isinstance(rows, IndexRows):

@@ -12,11 +12,12 @@ from torch import Tensor
 from betahat.calculus import general, index, indices, ordered  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.counts import Counts
-from betahat.calculus.index import pearson
+from betahat.calculus.index import deviance, pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.engine import Block, fold, gather, scan
 from betahat.data.sample import Batch, Sample, in_order_of_call
 from betahat.objectives.base import Objective
+from betahat.objectives.dispersion import Misfit
 
 T = TypeVar("T")
 
@@ -230,9 +231,7 @@ class Problem:
         Tensor
             ().
         """
-        return self.objective.dispersion.value(
-            loss, Counts(float(self.numbers), rank).free, lambda: self.pearson(params)
-        )
+        return self.objective.dispersion.value(loss, Counts(float(self.numbers), rank).free, self.misfit(params))
 
     def noise(self, local: Local) -> float:
         """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude.
@@ -248,12 +247,10 @@ class Problem:
             In units of the loss.
         """
         width = len(local.params)
-        return self.objective.dispersion.noise(
-            local.loss, float(self.numbers), width, lambda: self.pearson(local.params)
-        )
+        return self.objective.dispersion.noise(local.loss, float(self.numbers), width, self.misfit(local.params))
 
-    def pearson(self, params: Tensor) -> Tensor:
-        """Return the sum of w (y - mu)^2 / V(mu), of a model of one linear index.
+    def misfit(self, params: Tensor) -> Misfit:
+        """Return what passes over the rows say of a model of one linear index.
 
         Parameters
         ----------
@@ -262,11 +259,15 @@ class Problem:
 
         Returns
         -------
-        Tensor
-            ().
+        Misfit
+            Nothing is computed before it is asked for.
         """
-        (found,) = self.total(lambda rows: (pearson(rows),), _bare(params))
-        return found
+
+        def total(term: Callable[[Rows], Tensor]) -> Tensor:
+            (found,) = self.total(lambda rows: (term(rows),), _bare(params))
+            return found
+
+        return Misfit(lambda: total(pearson), lambda: total(deviance))
 
     def certificate(self, params: Tensor, hessian: Tensor) -> float | None:
         """Compare a Hessian by autodiff with a Hessian-vector product.

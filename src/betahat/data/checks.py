@@ -43,17 +43,17 @@ def check_size(nobs: float, width: int) -> None:
         )
 
 
-def check_weights(weights: Tensor | None) -> None:
+def check_weights(weights: Tensor | None, name: str = "weights") -> None:
     """Refuse weights that are negative, or all zero."""
     if weights is None:
         return
     negative = int((weights < 0).sum())
     if negative:
         raise DataError(
-            f"weights has {counted(negative, 'negative value')}; weights are inverse variances: pass numbers of zero or more."
+            f"{name} has {counted(negative, 'negative value')}; weights are inverse variances: pass numbers of zero or more."
         )
     if not bool(weights.any()):
-        raise DataError("weights are all zero, so no row counts; pass a positive weight for the rows to use.")
+        raise DataError(f"{name} are all zero, so no row counts; pass a positive weight for the rows to use.")
 
 
 def check_numbers(label: str, values: Tensor) -> None:

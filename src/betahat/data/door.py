@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -26,6 +26,7 @@ from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.schema import Schema
 from betahat.data.source import Held
+from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, shown
 
@@ -38,8 +39,8 @@ class RowVectors:
 
     Attributes
     ----------
-    weights : object
-        Analytic weights.
+    weights, var_weights : object
+        Analytic weights, under either name.
     offset, exposure : object
         What is added to the linear index, as it is or by its logarithm.
     freq_weights : object
@@ -50,10 +51,11 @@ class RowVectors:
     offset: Any = None
     exposure: Any = None
     freq_weights: Any = None
+    var_weights: Any = None
 
     def items(self) -> list[tuple[str, Any]]:
         """Return the names and what was given under them."""
-        return [(name, getattr(self, name)) for name in ("weights", "offset", "exposure", "freq_weights")]
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 def read_design(
@@ -65,17 +67,26 @@ def read_design(
     missing: Missing = "none",
     device: Device = None,
     dtype: torch.dtype | None = None,
+    trials: bool = False,
 ) -> Design:
-    """Read endog, (n,), exog, (n, k), and what stands beside them, of any kind; missing rows are dropped or refused, and all is checked."""
+    """Read endog, (n,), exog, (n, k), and what stands beside them, of any kind; missing rows are dropped or refused, and all is checked.
+
+    With `trials` endog may be (n, 2) successes and failures: shares, whose weights are the numbers of trials.
+    """
     check_options(missing, device, dtype, hasconst)
     x = read_columns(exog, "exog", device, dtype)
     if x.values.ndim == 1:
         x = replace(x, values=x.values[:, None])
-    y = single(read_columns(endog, "endog", device, dtype), "endog")
+    y = read_columns(endog, "endog", device, dtype)
     read = {
         name: read_weights(given, x.values, device, dtype, name) for name, given in (beside or RowVectors()).items()
     }
     vectors = {name: column.values for name, column in read.items() if column is not None}
+    if trials and y.values.ndim == 2 and y.values.shape[1] == 2:
+        counts = read_trials(y.values, y.names, "var_weights" in vectors)
+        y = replace(y, values=counts.shares, names=(counts.name,))
+        vectors["weights"] = counts.trials
+    y = single(y, "endog")
     check_shapes(y.values, x.values, vectors)
     check_index("endog", y.index, x.index)
     for name, column in read.items():
@@ -124,12 +135,13 @@ def assemble(
                 raise DataError(
                     "No rows are left after missing='drop': each has a missing value; fill some in, or leave a column out."
                 )
-    weights, counts = vectors.get("weights"), vectors.get("freq_weights")
+    name = "var_weights" if "var_weights" in vectors else "weights"
+    weights, counts = vectors.get(name), vectors.get("freq_weights")
     offset = _offset(vectors.get("offset"), vectors.get("exposure"))
     beside = {"weights": weights, "offset": offset, "counts": counts}
     columns = {"exog": exog, "endog": endog, **{name: column for name, column in beside.items() if column is not None}}
     design = Design(Schema(container, endog_name, names, hasconst, terms), Held(columns, user_data))
-    check_weights(weights)
+    check_weights(weights, name)
     check_counts(counts)
     check_finite(design)
     check_size(design.nobs, design.width)

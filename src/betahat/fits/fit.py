@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.counts import Counts
-from betahat.calculus.index import pearson
+from betahat.calculus.index import deviance, pearson
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.design import Constant, Design
@@ -22,6 +22,7 @@ from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.fits.diagnostics import Diagnostics
 from betahat.objectives.base import Objective
+from betahat.objectives.dispersion import Misfit
 from betahat.objectives.equation import Equation
 from betahat.objectives.own import Unstored, UnstoredPenalty
 from betahat.solvers.least_squares import RowSum, has_implicit_constant
@@ -215,17 +216,15 @@ class Fit:
 
         Of several outputs it is the mean of their variances, RSS / (n m - r).
         """
-        return self.objective.dispersion.value(self.loss, Counts(self.numbers, self.rank).free, self.pearson)
+        return self.objective.dispersion.value(self.loss, Counts(self.numbers, self.rank).free, self.misfit)
 
-    def pearson(self) -> Tensor:
-        """Return () the sum of w (y - mu)^2 / V(mu) over the rows, of a model of one linear index.
-
-        Returns
-        -------
-        Tensor
-            ().
-        """
-        return self.loss.new_tensor(self.fact("pearson", lambda: float(self.sum_rows(pearson))))
+    @property
+    def misfit(self) -> Misfit:
+        """Pearson's statistic and the deviance of a model of one linear index, each computed when it is asked for."""
+        return Misfit(
+            lambda: self.loss.new_tensor(self.fact("pearson", lambda: float(self.sum_rows(pearson)))),
+            lambda: self.loss.new_tensor(self.fact("deviance", lambda: float(self.sum_rows(deviance)))),
+        )
 
     @remembered
     def point(self) -> Point:

@@ -199,6 +199,8 @@ def first_params(problem: Problem) -> Tensor:
     far = float(problem.loss(zero))
     for share in _SHARES:
         information, moments = problem.total(partial(_first_step, mean, share), at)
+        if not are_finite(information, moments):
+            continue
         step = newton_step(Local(zero, mean, -moments, information))
         near = float(problem.loss(step)) if are_finite(step) else math.nan
         if math.isfinite(near):

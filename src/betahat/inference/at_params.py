@@ -41,7 +41,7 @@ def hessian_at(problem: Problem, params: Tensor, scale: float | None = None) -> 
     local = problem.evaluate(params, Bread.OBSERVED)
     variance = _dispersion(problem, params, local.loss, scale)
     hessian = -local.information / variance
-    if not problem.objective.dispersion.squares or scale is not None:
+    if not problem.objective.dispersion.concentrated or scale is not None:
         return hessian
     slope = local.gradient / variance
     return hessian + 2.0 / float(problem.sample.nobs) * torch.outer(slope, slope)
@@ -76,7 +76,7 @@ def _dispersion(problem: Problem, params: Tensor, loss: Tensor, scale: float | N
         return torch.full_like(loss, scale)
     nobs = float(problem.sample.nobs)
     df = max(nobs - len(params), 1.0)
-    return problem.objective.dispersion.within(loss, nobs, df, lambda: problem.pearson(params))
+    return problem.objective.dispersion.within_other(loss, nobs, df, problem.misfit(params))
 
 
 def _bare(params: Tensor) -> Point:

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import index_rows
+from betahat.calculus.index import excess_loss, index_rows
 from betahat.calculus.rows import Rows, slack, times
 from betahat.data.design import Design
 from betahat.data.handed_out import computed, hands_out_copies
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.inference.response import excess_loss
 from betahat.objectives.base import LinearIndex
 
 

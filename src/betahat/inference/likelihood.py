@@ -31,7 +31,7 @@ def _log_likelihood(fit: Fit) -> float:
     if fit.objective.dispersion.squares and fit.outputs > 1:
         return _of_several_outputs(error_products(fit), float(fit.nobs))
     df = Counts(fit.numbers, fit.rank).free
-    phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), df, fit.pearson)
+    phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), df, fit.misfit)
     return float(log_likelihood_of(fit.problem, fit.loss, phi, fit.sum_rows))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.calculus.index import IndexRows, index_rows
+from betahat.calculus.index import IndexRows, excess_loss, index_rows
 from betahat.calculus.rows import Rows, times
 from betahat.data.container import Container, to_numpy
 from betahat.data.engine import gather
@@ -77,17 +77,12 @@ def deviance_residuals(fit: Fit) -> Tensor:
 
 def deviance(fit: Fit) -> float:
     """Return twice the summed loss beyond that of a perfect fit."""
-    return fit.fact("deviance", lambda: float(fit.sum_rows(_deviance)))
+    return float(fit.misfit.deviance())
 
 
 def certain_share(fit: Fit) -> float:
     """Return the share of rows whose probability is within 1e-4 of what was observed."""
     return fit.fact("certain share", lambda: float(fit.sum_rows(_certain)) / float(fit.nobs))
-
-
-def excess_loss(objective: LinearIndex, index: Tensor, y: Tensor) -> Tensor:
-    """Return (b,) the loss beyond that of a perfect fit, of rows of weight one."""
-    return (objective.losses(index, y) - objective.saturated(y)).clamp_min(0.0)
 
 
 def null_log_likelihood(fit: Fit) -> float:
@@ -97,7 +92,7 @@ def null_log_likelihood(fit: Fit) -> float:
 
 def _null_log_likelihood(fit: Fit) -> float:
     null = null_fit(fit)
-    phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), fit.df_resid, fit.pearson)
+    phi = fit.objective.dispersion.within_other(fit.loss, float(fit.nobs), fit.df_resid, fit.misfit)
     return float(log_likelihood_of(null.problem, null.loss, phi, null.sum_rows))
 
 
@@ -292,10 +287,6 @@ def _deviance_residual(rows: Rows) -> Tensor:
 def _excess(rows: Rows) -> Tensor:
     read = index_rows(rows)
     return excess_loss(read.objective, read.index, read.y)
-
-
-def _deviance(rows: Rows) -> Tensor:
-    return 2.0 * times(_excess(rows), index_rows(rows).weights, rows.counts).sum()
 
 
 def _certain(rows: Rows) -> Tensor:

@@ -1,8 +1,9 @@
-"""Generalised linear models: a family of distributions and a link, each pair a recipe."""
+"""Generalised linear models: a family of distributions and a link."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -12,49 +13,35 @@ from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import OptionError, listed, shown
+from betahat.errors import DataError, OptionError, counted
+from betahat.models.families import KINDS, FamilyChoice, read_family, scaled
 from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
 from betahat.models.recipe import Recipe
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
-from betahat.objectives.bernoulli import Logistic, Normit
-from betahat.objectives.gamma import GammaInverse, GammaLog
-from betahat.objectives.inverse_gaussian import InverseGaussianInverseSquared, InverseGaussianLog
-from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.base import LinearIndex
 from betahat.results.glm import GLMResults
 from betahat.solvers.least_squares import Rank
-
-# Family and link, by the names of statsmodels' classes; a family's first link is its default.
-FAMILIES = {
-    ("Gamma", "InversePower"): Recipe(GammaInverse(), "leave such rows out, or use Poisson for counts"),
-    ("Gamma", "Log"): Recipe(GammaLog(), "leave such rows out, or use Poisson for counts"),
-    ("InverseGaussian", "InverseSquared"): Recipe(
-        InverseGaussianInverseSquared(), "leave such rows out, or use Poisson for counts"
-    ),
-    ("InverseGaussian", "Log"): Recipe(InverseGaussianLog(), "leave such rows out, or use Poisson for counts"),
-    ("Binomial", "Logit"): Recipe(Logistic(), "recode them, (y > 0) * 1 say"),
-    ("Binomial", "Probit"): Recipe(Normit(), "recode them, (y > 0) * 1 say"),
-    ("Poisson", "Log"): Recipe(PoissonLog(), "pass numbers of zero or more"),
-}
 
 
 @in_ordinary_mode
 class GLM(IndexModel):
-    """A generalised linear model: E(y) is the inverse link of x'b, and Var(y) a function of it times the dispersion.
+    """A generalised linear model: E(y) is the inverse link of x'b + offset, and Var(y) = phi V(E(y)) / w.
 
     Parameters
     ----------
     endog : array_like, Tensor or series
-        (n,) the dependent variable.
+        (n,) the dependent variable; of the binomial family also (n, 2) counts of successes and failures.
     exog : array_like, Tensor or dataframe
         (n, k) the regressors. No constant is added; see `add_constant`.
-    family : str or statsmodels family
-        "Gamma", "InverseGaussian", "Binomial" or "Poisson", or one of statsmodels' own family objects, with its link.
+    family : str or statsmodels family, optional
+        One of statsmodels' own family objects, with its link, ``sm.families.Gamma(sm.families.links.Log())`` say, or a name, for the
+        family with its default link: "gaussian" (also None), "binomial", "poisson", "gamma", "inversegaussian".
     offset, exposure : array_like, optional
-        (n,) what is added to x'b, as it is or by its logarithm.
+        (n,) what is added to x'b, as it is or by its logarithm; an exposure needs the link Log.
     freq_weights : array_like, optional
         (n,) whole numbers, how often a row occurs.
     var_weights : array_like, optional
-        (n,) analytic weights: the dispersion of a row is divided by its weight.
+        (n,) analytic weights w: the dispersion of a row is divided by its weight.
     hasconst, missing, device, dtype
         As in `OLS`.
 
@@ -66,31 +53,33 @@ class GLM(IndexModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts.
+        In one sentence, before any work starts: values of y that the family does not have, counted; a link that the family does not take;
+        shares beside freq_weights.
 
     References
     ----------
-    ``statsmodels.genmod.generalized_linear_model.GLM``, whose names these are. McCullagh and Nelder (1989), Generalized Linear Models.
+    ``statsmodels.genmod.generalized_linear_model.GLM``, whose names these are; R's ``glm``. McCullagh and Nelder (1989), Generalized Linear
+    Models.
 
     Examples
     --------
     >>> import betahat as bh
-    >>> from betahat.models.glm import GLM
     >>> y, x = [0.5, 1.0, 1.5, 3.0, 4.0, 8.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    >>> GLM(y, x, "Gamma").fit().params.round(4)
+    >>> bh.GLM(y, x, family="gamma").fit().params.round(4)
     array([ 1.2598, -0.1917])
     """
 
-    stored = (*RegressorModel.stored, "family", "link")
+    stored = (*RegressorModel.stored, "family", "link", "loss")
 
     family: str
     link: str
+    loss: LinearIndex
 
     def __init__(
         self,
         endog: Any,
         exog: Any,
-        family: Any,
+        family: Any = None,
         offset: Any = None,
         exposure: Any = None,
         freq_weights: Any = None,
@@ -101,29 +90,24 @@ class GLM(IndexModel):
         dtype: torch.dtype | None = None,
     ) -> None:
         """Read and check the data."""
-        self.family, self.link = read_family(family)
-        beside = RowVectors(var_weights, offset, exposure, freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        choice = read_family(family)
+        _check_exposure(choice, exposure)
+        beside = RowVectors(None, offset, exposure, freq_weights, var_weights)
+        trials = choice.family == "Binomial"
         self.source = None
-        self.recipe.check_endog(in_use(self.design), self._called)
-
-    @property
-    def recipe(self) -> Recipe:
-        """The family's loss under the link."""
-        return FAMILIES[self.family, self.link]
-
-    @property
-    def _called(self) -> str:
-        return f"the {self.family} family"
+        self.sample = read_design(
+            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, trials=trials
+        )
+        self._take(choice, var_weights is not None)
 
     @classmethod
     def from_formula(cls, formula: str, data: Any, family: Any = None, **options: Any) -> Self:
-        """Make the model from a formula and a dataframe.
+        """Make the model from a formula and a dataframe; `bh.glm` is the same.
 
         Parameters
         ----------
         formula, data
-            As in `ols`; the formula is code.
+            As in `ols`; the formula is code. Of the binomial family the left-hand side may be two terms, "successes + failures ~ x".
         family
             As in `GLM`.
         **options
@@ -138,15 +122,30 @@ class GLM(IndexModel):
         ------
         FormulaError, DataError, OptionError
             In one sentence, before any work starts.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> data = {"killed": [6, 13, 18, 28, 52, 53], "alive": [53, 47, 44, 28, 11, 6], "dose": [1.69, 1.72, 1.76, 1.78, 1.81, 1.84]}
+        >>> bh.glm("killed + alive ~ dose", data, family="binomial").fit().params.round(2)
+        Intercept   -59.70
+        dose         33.69
+        dtype: float64
         """
         model, names = cls.__new__(cls), caller(2)
-        model.family, model.link = read_family(family)
-        if "var_weights" in options:
-            options["weights"] = options.pop("var_weights")
-        known = ("offset", "exposure", "weights", "freq_weights")
-        model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__)
-        model.recipe.check_endog(in_use(model.design), model._called)
+        choice = read_family(family)
+        _check_exposure(choice, options.get("exposure"))
+        weighted = options.get("var_weights") is not None
+        known = ("offset", "exposure", "freq_weights", "var_weights")
+        trials = choice.family == "Binomial"
+        model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__, trials)
+        model._take(choice, weighted)
         return model
+
+    @property
+    def recipe(self) -> Recipe:
+        """The family's loss under the link."""
+        return Recipe(self.loss, KINDS[self.family].advice)
 
     def fit(
         self,
@@ -154,6 +153,7 @@ class GLM(IndexModel):
         cov_kwds: Mapping[str, Any] | None = None,
         use_t: bool | None = None,
         *,
+        scale: Any = None,
         bread: BreadName = "expected",
         rank: Rank = "pinv",
         start_params: Any = None,
@@ -166,8 +166,12 @@ class GLM(IndexModel):
         ----------
         cov_type, cov_kwds, use_t, rank, start_params, disp, **options
             As in `Logit.fit`.
+        scale : {"X2", "dev"} or float, optional
+            The dispersion phi: Pearson's statistic over n - k, the deviance over n - k, or a number. None is 1 of the binomial, Poisson and
+            negative binomial family, and "X2" of the others. With "X2" the former are R's `quasibinomial` and `quasipoisson`.
         bread : {"expected", "observed", "gauss-newton", "opg"}
-            Which information A the covariance A^-1 B A^-1 takes: Fisher's, as R's `glm`, or the Hessian; the same for a canonical link.
+            Which information A the covariance A^-1 B A^-1 takes: Fisher's, as R's `glm`, or the Hessian, as statsmodels' robust covariances;
+            the same for a canonical link.
 
         Returns
         -------
@@ -177,21 +181,38 @@ class GLM(IndexModel):
         ------
         EstimationError
             There is no estimate; the sentence says why.
+        OptionError
+            Another scale.
         """
         choice = resolve(cov_type, cov_kwds, use_t)
-        fit = fit_likelihood(self.design, self.objective, bread, rank, start_params, disp, options)
+        objective = self.objective
+        objective = replace(objective, dispersion=scaled(self.family, objective.dispersion, scale))  # type: ignore[type-var]
+        fit = fit_likelihood(self.design, objective, bread, rank, start_params, disp, options)
         return GLMResults(self, fit, covariance_of(fit, choice))
 
+    def _take(self, choice: FamilyChoice, weighted: bool) -> None:
+        """Take a family for the data that were read; `weighted` is whether there are analytic weights, or the weights are numbers of trials."""
+        design = self.design
+        trials = choice.family == "Binomial" and design.weights is not None and not weighted
+        self.family, self.link = choice.family, choice.link
+        endog = in_use(design)
+        self.loss = choice.loss(endog, trials)
+        self.recipe.check_endog(endog, f"the {self.family} family")
+        if choice.family == "Binomial" and not trials and design.counts is not None:
+            shares = int(((endog > 0) & (endog < 1)).sum())
+            if shares:
+                raise DataError(
+                    f"endog has {counted(shares, 'share')} between 0 and 1 beside freq_weights, which say how often a whole row occurs, and not of how "
+                    "many trials it is a share; pass two columns, successes and failures, or the numbers of trials as var_weights."
+                )
 
-def read_family(given: Any) -> tuple[str, str]:
-    """Read a family and its link, from a name or from one of statsmodels' family objects."""
-    if isinstance(given, str):
-        known = {family.lower(): (family, link) for family, link in reversed(FAMILIES)}
-        found = known.get(given.lower())
-    else:
-        link = getattr(given, "link", None)
-        found = (type(given).__name__, type(link).__name__)
-    if found is None or found not in FAMILIES:
-        names = [f"{family} ({link})" for family, link in FAMILIES]
-        raise OptionError(f"family is {shown(given)}, which GLM does not know; use one of {listed(names, limit=30)}.")
-    return found
+
+def _check_exposure(choice: FamilyChoice, exposure: Any) -> None:
+    """Refuse an exposure under a link of which it is no factor of the mean."""
+    if exposure is not None and choice.link not in ("Log", "log"):
+        raise OptionError(
+            f"exposure is a factor of the mean, which only the link Log has, and this one is {choice.link}; pass an offset, on the scale of the index."
+        )
+
+
+glm = GLM.from_formula

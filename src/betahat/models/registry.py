@@ -8,7 +8,7 @@ from typing import Any
 
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
-from betahat.models.glm import FAMILIES, GLM
+from betahat.models.glm import GLM, glm
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
@@ -17,7 +17,9 @@ from betahat.models.robust import RLM, rlm
 from betahat.models.torch_model import TorchModel
 from betahat.objectives.base import Objective
 from betahat.objectives.bernoulli import Logistic, Normit
+from betahat.objectives.binomial import BinomialCounts, BinomialShares
 from betahat.objectives.gaussian import Gaussian
+from betahat.objectives.generalized import FamilyAndLink
 from betahat.objectives.huber import Huber
 from betahat.objectives.negative_binomial import Geometric, NegativeBinomial1, NegativeBinomial2
 from betahat.objectives.ordered import Ordered
@@ -75,8 +77,14 @@ MODELS = (
         "negativebinomial",
     ),
     Entry(MNLogit, MultinomialResults, (MultinomialLogit,), mnlogit, "mnlogit"),
+    Entry(
+        GLM,
+        GLMResults,
+        (Gaussian, Logistic, Normit, PoissonLog, FamilyAndLink, BinomialShares, BinomialCounts),
+        glm,
+        "glm",
+    ),
     Entry(OrderedModel, OrderedResults, (Ordered,), ordered, "ordered"),
-    Entry(GLM, GLMResults, tuple({type(recipe.objective): None for recipe in FAMILIES.values()}), GLM.from_formula),
     Entry(RLM, RLMResults, NORMS, rlm, "rlm"),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),

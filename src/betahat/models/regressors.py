@@ -319,7 +319,13 @@ class RegressorModel(Stored, ABC):
 
 @ordinary
 def design_of_formula(
-    formula: str, data: Any, options: dict[str, Any], known: Sequence[str], names: Mapping[str, Any], model: str
+    formula: str,
+    data: Any,
+    options: dict[str, Any],
+    known: Sequence[str],
+    names: Mapping[str, Any],
+    model: str,
+    trials: bool = False,
 ) -> tuple[Design, formulas.Formula]:
     """Evaluate a model's formula.
 
@@ -335,6 +341,8 @@ def design_of_formula(
         The caller's variables.
     model : str
         The model's name, for a sentence.
+    trials : bool
+        Whether two terms on the left are successes and failures.
     """
     common = ("hasconst", "missing", "device", "dtype")
     unknown = [name for name in options if name not in (*common, *known)]
@@ -351,7 +359,7 @@ def design_of_formula(
     context = {word: names[word] for word in words if word in names}
     beside = RowVectors(**{name: value for name, value in options.items() if name not in common})
     return formulas.read_formula(
-        formula, data, beside, context=context, **{k: v for k, v in options.items() if k in common}
+        formula, data, beside, context=context, trials=trials, **{k: v for k, v in options.items() if k in common}
     )
 
 

@@ -29,8 +29,19 @@ from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 from betahat.lazy import lazily
 from betahat.models.registry import MODELS
+from betahat.objectives import families, links
 from betahat.objectives.base import Route
-from betahat.objectives.dispersion import PearsonVariance, ResidualVariance, Undefined, Unity
+from betahat.objectives.dispersion import (
+    DevianceVariance,
+    GaussianVariance,
+    KnownVariance,
+    PearsonVariance,
+    Quasi,
+    QuasiBinomial,
+    ResidualVariance,
+    Undefined,
+    Unity,
+)
 from betahat.objectives.equation import Equation
 from betahat.objectives.latent import LatentCauchy, LatentLargest, LatentLogistic, LatentNormal, LatentSmallest
 from betahat.objectives.own import UnstoredPenalty
@@ -69,7 +80,20 @@ RECORDS: tuple[type, ...] = (
     *(LatentLogistic, LatentNormal, LatentSmallest, LatentLargest, LatentCauchy),
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
-    *(ResidualVariance, PearsonVariance, Unity, Undefined),
+    *(ResidualVariance, PearsonVariance, DevianceVariance, KnownVariance, Quasi, QuasiBinomial, GaussianVariance),
+    *(Unity, Undefined),
+    *(families.GaussianFamily, families.PoissonFamily, families.GammaFamily, families.InverseGaussianFamily),
+    *(families.TweedieFamily, families.NegativeBinomialFamily),
+    *(
+        links.LogLink,
+        links.PowerLink,
+        links.NegativeBinomialLink,
+        links.LogitLink,
+        links.ProbitLink,
+        links.CauchyLink,
+        links.CLogLogLink,
+    ),
+    *(links.LogLogLink, links.LogCLink),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),

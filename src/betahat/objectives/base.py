@@ -134,9 +134,12 @@ class OutputLoss(Objective):
     ----------
     elementwise : bool
         Whether the loss of a row with several outputs is the sum of each output's own, so that each is an equation.
+    trials : bool
+        Whether analytic weights are numbers of trials, and the target the share of successes in them.
     """
 
     elementwise: ClassVar[bool]
+    trials: ClassVar[bool] = False
 
     autodiff = None
     affine = False
@@ -197,6 +200,11 @@ class LinearIndex(OutputLoss):
     @abstractmethod
     def support(self) -> Support:
         """The values that y may have."""
+
+    @property
+    def domain(self) -> str | None:
+        """What the index must be for there to be a mean: "above 0"; None if it may be any number."""
+        return None
 
     @abstractmethod
     def residual(self, index: Tensor, target: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex, OutputLoss, row_sums
-from betahat.objectives.dispersion import Unity
+from betahat.objectives.dispersion import UNITY, Dispersion, Unity
 from betahat.objectives.support import UnitInterval, ZeroOrOne
 
 if TYPE_CHECKING:
@@ -25,9 +25,16 @@ else:
 
 @dataclass(frozen=True)
 class Logistic(LinearIndex):
-    """The loss log(1 + e^eta) - y eta: minus the log-likelihood of P(y = 1) = 1 / (1 + e^-eta)."""
+    """The loss log(1 + e^eta) - y eta: minus the log-likelihood of P(y = 1) = 1 / (1 + e^-eta).
 
-    dispersion = Unity()
+    Attributes
+    ----------
+    dispersion : Dispersion
+        What the loss is up to a factor.
+    """
+
+    dispersion: Dispersion = UNITY
+
     support = UnitInterval()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
@@ -65,7 +72,7 @@ class Logistic(LinearIndex):
 
     def anscombe(self, value: Tensor) -> Tensor:
         """Return the incomplete beta function B(y; 2/3, 2/3)."""
-        return _incomplete_beta(value)
+        return incomplete_beta(value)
 
     def saturated(self, target: Tensor) -> Tensor:
         """Return (n,) the entropy of a share; zero of 0 and 1."""
@@ -86,9 +93,15 @@ class Normit(LinearIndex):
     """Minus the log-likelihood of P(y = 1) = Phi(eta), Phi the normal distribution: the probit.
 
     With q = 2y - 1 the loss is -log Phi(q eta), and the generalized residual q phi(eta) / Phi(q eta).
+
+    Attributes
+    ----------
+    dispersion : Dispersion
+        What the loss is up to a factor.
     """
 
-    dispersion = Unity()
+    dispersion: Dispersion = UNITY
+
     support = ZeroOrOne()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
@@ -128,7 +141,7 @@ class Normit(LinearIndex):
 
     def anscombe(self, value: Tensor) -> Tensor:
         """Return the incomplete beta function B(y; 2/3, 2/3)."""
-        return _incomplete_beta(value)
+        return incomplete_beta(value)
 
     def saturated(self, target: Tensor) -> Tensor:
         """Return zeros."""
@@ -173,7 +186,7 @@ def _hazard(z: Tensor) -> Tensor:
     return torch.exp(-0.5 * z.square() - 0.5 * math.log(2.0 * math.pi) - torch.special.log_ndtr(z))
 
 
-def _incomplete_beta(value: Tensor) -> Tensor:
+def incomplete_beta(value: Tensor) -> Tensor:
     """Return B(y; 2/3, 2/3), for which torch has no function."""
     third = 2.0 / 3.0
     found = special.betainc(third, third, value.detach().cpu().numpy()) * special.beta(third, third)

@@ -20,6 +20,22 @@ from betahat.errors import EstimationError
 _LEAST = 1e-300
 
 
+@dataclass(frozen=True, eq=False)
+class Misfit:
+    """Two measures of how far the rows are from their means, each a pass over the data.
+
+    Attributes
+    ----------
+    pearson : callable
+        Returns () Pearson's statistic, the sum of w (y - mu)^2 / V(mu).
+    deviance : callable
+        Returns () the deviance, twice the loss beyond that of perfect fits.
+    """
+
+    pearson: Callable[[], Tensor]
+    deviance: Callable[[], Tensor]
+
+
 class Dispersion(ABC):
     """The factor phi of a loss.
 
@@ -33,6 +49,10 @@ class Dispersion(ABC):
         Whether the loss is half a squared error, so that its sum is half of RSS.
     estimated : bool
         Whether phi is a number that the data tell, an error's variance.
+    drawn : bool
+        Whether the distribution of y has this phi, so that it can be drawn from.
+    concentrated : bool
+        Whether the log-likelihood at any parameters has the phi that maximises it there.
     of_errors : bool
         Whether the loss is of an error over its scale, which every covariance takes as given: that of robust regression.
     other_covariance, other_criterion : str
@@ -43,6 +63,8 @@ class Dispersion(ABC):
     likelihood: ClassVar[bool]
     squares: ClassVar[bool]
     estimated: ClassVar[bool]
+    drawn: ClassVar[bool] = True
+    concentrated: ClassVar[bool] = False
     of_errors: ClassVar[bool] = False
     other_covariance: ClassVar[str] = (
         "use 'HC0' or another sandwich, or pass likelihood=True to the model if the loss is minus a log-density"
@@ -50,16 +72,20 @@ class Dispersion(ABC):
     other_criterion: ClassVar[str] = "pass likelihood=True to the model if it is minus a log-density"
 
     @abstractmethod
-    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
-        """Return () phi, of the () summed loss, residual degrees of freedom, and the () sum of w (y - mu)^2 / V(mu) where that is asked for."""
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () phi, of the () summed loss and residual degrees of freedom."""
 
     @abstractmethod
-    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
         """Return what a squared distance from the optimum is measured in: about phi, of n numbers and k parameters."""
 
-    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def within(self, loss: Tensor, nobs: float, df: float, misfit: Misfit) -> Tensor:
         """Return () the phi at which the log-likelihood is taken, and its derivatives."""
-        return self.value(loss, df, pearson)
+        return self.value(loss, df, misfit)
+
+    def within_other(self, loss: Tensor, nobs: float, df: float, misfit: Misfit) -> Tensor:
+        """Return () the phi at which the log-likelihood is taken at other parameters than the optimum, or of a constant alone."""
+        return self.within(loss, nobs, df, misfit)
 
     def log_likelihood(
         self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
@@ -80,16 +106,17 @@ class ResidualVariance(Dispersion):
     likelihood = True
     squares = True
     estimated = True
+    concentrated = True
 
-    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
         """Return () 2 loss / df."""
         return 2.0 * loss / df
 
-    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
         """Return s^2."""
         return max(float(2.0 * loss / max(nobs - width, 1.0)), _LEAST)
 
-    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def within(self, loss: Tensor, nobs: float, df: float, misfit: Misfit) -> Tensor:
         """Return () RSS / n."""
         return 2.0 * loss / nobs
 
@@ -113,11 +140,11 @@ class Unity(Dispersion):
     squares = False
     estimated = False
 
-    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
         """Return () one."""
         return torch.ones_like(loss)
 
-    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
         """Return one."""
         return 1.0
 
@@ -136,13 +163,155 @@ class PearsonVariance(Dispersion):
     squares = False
     estimated = True
 
-    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
         """Return () Pearson's statistic over df."""
-        return pearson() / df
+        return misfit.pearson() / df
 
-    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
         """Return phi."""
-        return max(float(pearson()) / max(nobs - width, 1.0), _LEAST)
+        return max(float(misfit.pearson()) / max(nobs - width, 1.0), _LEAST)
+
+
+@dataclass(frozen=True)
+class DevianceVariance(Dispersion):
+    """The deviance over n - k: statsmodels' GLM under scale="dev". Pearson's estimate is the more robust one to small y."""
+
+    method = "maximum likelihood"
+    likelihood = True
+    squares = False
+    estimated = True
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () the deviance over df."""
+        return misfit.deviance() / df
+
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
+        """Return phi by Pearson's statistic."""
+        return max(float(misfit.pearson()) / max(nobs - width, 1.0), _LEAST)
+
+
+@dataclass(frozen=True)
+class KnownVariance(Dispersion):
+    """A number that is given.
+
+    Attributes
+    ----------
+    scale : float
+        phi.
+    """
+
+    scale: float
+
+    method = "maximum likelihood"
+    likelihood = True
+    squares = False
+    estimated = True
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () the number."""
+        return torch.full_like(loss, self.scale)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
+        """Return phi by Pearson's statistic: where the optimum is does not depend on the number."""
+        return max(float(misfit.pearson()) / max(nobs - width, 1.0), _LEAST)
+
+
+@dataclass(frozen=True)
+class Quasi(Dispersion):
+    """A factor of the variance of distributions that have none: R's `quasipoisson`. The log-likelihood is divided by it, as in statsmodels.
+
+    Attributes
+    ----------
+    of : Dispersion
+        How phi is found.
+    """
+
+    of: Dispersion
+
+    method = "maximum likelihood"
+    likelihood = True
+    squares = False
+    estimated = True
+    drawn = False
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () phi."""
+        return self.of.value(loss, df, misfit)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
+        """Return phi by Pearson's statistic."""
+        return self.of.noise(loss, nobs, width, misfit)
+
+
+@dataclass(frozen=True)
+class QuasiBinomial(Dispersion):
+    """R's `quasibinomial`: the log-likelihood is the binomial distribution's own, as in statsmodels.
+
+    Attributes
+    ----------
+    of : Dispersion
+        How phi is found.
+    """
+
+    of: Dispersion
+
+    method = "maximum likelihood"
+    likelihood = True
+    squares = False
+    estimated = True
+    drawn = False
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () phi."""
+        return self.of.value(loss, df, misfit)
+
+    def within(self, loss: Tensor, nobs: float, df: float, misfit: Misfit) -> Tensor:
+        """Return () one."""
+        return torch.ones_like(loss)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
+        """Return one."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class GaussianVariance(Dispersion):
+    """The variance of least squares as statsmodels' GLM has it: normal tests, and a log-likelihood at RSS / n, whatever the scale.
+
+    Attributes
+    ----------
+    of : Dispersion
+        How phi is found.
+    """
+
+    of: Dispersion
+
+    method = "least squares"
+    likelihood = True
+    squares = True
+    estimated = True
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () phi."""
+        return self.of.value(loss, df, misfit)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
+        """Return s^2."""
+        return ResidualVariance().noise(loss, nobs, width, misfit)
+
+    def within(self, loss: Tensor, nobs: float, df: float, misfit: Misfit) -> Tensor:
+        """Return () RSS / n."""
+        return 2.0 * loss / nobs
+
+    def within_other(self, loss: Tensor, nobs: float, df: float, misfit: Misfit) -> Tensor:
+        """Return () phi."""
+        return self.value(loss, df, misfit)
+
+    def log_likelihood(
+        self, loss: Tensor, phi: Tensor, nobs: float, constant: Callable[[], Tensor], log_weights: Callable[[], Tensor]
+    ) -> Tensor:
+        """Return () what least squares has."""
+        return ResidualVariance().log_likelihood(loss, phi, nobs, constant, log_weights)
 
 
 class NoLikelihood(Dispersion, ABC):
@@ -152,7 +321,7 @@ class NoLikelihood(Dispersion, ABC):
     likelihood = False
     squares = False
 
-    def within(self, loss: Tensor, nobs: float, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def within(self, loss: Tensor, nobs: float, df: float, misfit: Misfit) -> Tensor:
         """Refuse: there is no likelihood."""
         raise no_likelihood(self)
 
@@ -169,11 +338,11 @@ class Undefined(NoLikelihood):
 
     estimated = False
 
-    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
         """Return () one."""
         return torch.ones_like(loss)
 
-    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
         """Return the size of a row's loss."""
         return max(abs(float(loss)), _LEAST) / nobs
 
@@ -195,13 +364,17 @@ class ErrorScale(NoLikelihood):
     other_covariance = "use 'H1', 'H2', 'H3', or a sandwich such as 'HC0'"
     other_criterion = "test coefficients by wald_test, or compare models by their scale"
 
-    def value(self, loss: Tensor, df: float, pearson: Callable[[], Tensor]) -> Tensor:
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
         """Return () s^2."""
         return torch.full_like(loss, self.scale**2)
 
-    def noise(self, loss: Tensor, nobs: float, width: int, pearson: Callable[[], Tensor]) -> float:
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
         """Return s^2."""
         return max(self.scale**2, _LEAST)
+
+
+# What losses have unless another is asked for.
+RESIDUAL, UNITY, PEARSON = ResidualVariance(), Unity(), PearsonVariance()
 
 
 def no_likelihood(dispersion: Dispersion) -> EstimationError:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex, OutputLoss, row_sums
-from betahat.objectives.dispersion import ResidualVariance, Unity
+from betahat.objectives.dispersion import RESIDUAL, Dispersion, Unity
 from betahat.objectives.support import Reals
 
 if TYPE_CHECKING:
@@ -23,9 +23,16 @@ else:
 
 @dataclass(frozen=True)
 class Gaussian(LinearIndex):
-    """The loss (y - eta)^2 / 2 of least squares."""
+    """The loss (y - eta)^2 / 2 of least squares.
 
-    dispersion = ResidualVariance()
+    Attributes
+    ----------
+    dispersion : Dispersion
+        What the loss is up to a factor.
+    """
+
+    dispersion: Dispersion = RESIDUAL
+
     support = Reals()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:

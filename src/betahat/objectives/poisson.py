@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex, OutputLoss, row_sums
-from betahat.objectives.dispersion import Unity
+from betahat.objectives.dispersion import UNITY, Dispersion, Unity
 from betahat.objectives.quantiles import least_count
 from betahat.objectives.support import NonNegative
 
@@ -23,9 +23,16 @@ else:
 
 @dataclass(frozen=True)
 class PoissonLog(LinearIndex):
-    """The loss e^eta - y eta: minus the log-likelihood of counts with mean e^eta, less log y!."""
+    """The loss e^eta - y eta: minus the log-likelihood of counts with mean e^eta, less log y!.
 
-    dispersion = Unity()
+    Attributes
+    ----------
+    dispersion : Dispersion
+        What the loss is up to a factor.
+    """
+
+    dispersion: Dispersion = UNITY
+
     support = NonNegative()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:

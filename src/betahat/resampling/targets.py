@@ -82,8 +82,13 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
             "kind='pairs' or 'bayesian'."
         )
     _check_no_counts(fit, "parametric")
+    if not objective.dispersion.drawn:
+        raise EstimationError(
+            "The parametric bootstrap draws y from its distribution, and no distribution of the family has a scale other than 1; use kind='pairs' or "
+            "'score', or fit without scale=."
+        )
     weights = fit.design.weights
-    if weights is not None and not objective.dispersion.estimated:
+    if weights is not None and not (objective.dispersion.estimated or objective.trials):
         raise EstimationError(
             "The parametric bootstrap draws y from its distribution, which analytic weights do not determine; use kind='pairs', or omit the "
             "weights."

@@ -46,6 +46,12 @@ class GLMResults(IndexResults):
         return self.fittedvalues
 
     @property
+    def resid_response(self) -> Any:
+        """(n,) y - E(y), of successes and failures in numbers of successes."""
+        weights = self.fit.design.weights if self._loss.trials else None
+        return self._container.present_rows(self._error if weights is None else self._error * weights)
+
+    @property
     def resid_pearson(self) -> Any:
         """(n,) sqrt(w) (y - mu) over the root of V(mu)."""
         return self._container.present_rows(self._weighted(self._error / variances(self.fit).sqrt()))
@@ -78,7 +84,7 @@ class GLMResults(IndexResults):
     @cached_property
     def pearson_chi2(self) -> float:
         """The sum of w (y - mu)^2 / V(mu)."""
-        return float(self.fit.pearson())
+        return float(self.fit.misfit.pearson())
 
     @property
     def bic_llf(self) -> float:

@@ -82,7 +82,7 @@ def glm_content(results: GLMResults, alpha: float) -> Content:
         ("Model:", ["GLM"]),
         ("Model Family:", [results.model.family]),
         ("Link Function:", [results.model.link]),
-        ("Method:", ["Newton"]),
+        ("Method:", ["IRLS"]),
         ("Date:", None),
         ("Time:", None),
         ("No. Iterations:", [f"{results.fit.diagnostics.iterations:d}"]),

@@ -12,7 +12,7 @@ from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, times
 from betahat.data.design import Design
 from betahat.data.progress import progress
-from betahat.errors import EstimationError, listed
+from betahat.errors import EstimationError, counted, listed
 from betahat.solvers.triangles import inverse_triangle
 
 # A decrement of 1e-24 is a distance of 1e-12 standard errors from the optimum. The rounding error of a sum grows with its terms,
@@ -70,7 +70,7 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     Optimization, chapter 3.
     """
     here = problem.evaluate(start, Bread.OBSERVED)
-    check_finite_start(here)
+    check_finite_start(problem, here)
     exact = _CONVERGED * max(1.0, float(problem.sample.nobs) / _ROWS)
     tolerance = exact if cheap or len(start) <= _COSTLY else _CONVERGED_COSTLY
     if _linear_in_several(problem):  # one output may be too small to matter in the decrement of all
@@ -168,9 +168,10 @@ def are_finite(*values: Tensor) -> bool:
     return all(math.isfinite(float(part.abs().max())) for part in values)
 
 
-def check_finite_start(local: Local) -> None:
+def check_finite_start(problem: Problem, local: Local) -> None:
     """Refuse a start at which the loss or its derivatives are not finite."""
     if not are_finite(local.loss, local.gradient):
+        check_domain(problem, local.params)
         raise EstimationError(
             "The loss or its gradient is not finite at the starting parameters; pass other parameters, or look for values that "
             "overflow in the data or the model."
@@ -179,6 +180,20 @@ def check_finite_start(local: Local) -> None:
         raise EstimationError(
             "The second derivatives of the loss are not finite at the starting parameters; look for functions without "
             "a second derivative there, such as the square root at zero."
+        )
+
+
+def check_domain(problem: Problem, params: Tensor) -> None:
+    """Refuse a start at which the link gives rows no mean."""
+    loss = problem.objective.one_index
+    if loss is None or loss.domain is None:
+        return
+    losses = problem.gather(lambda rows: rows.losses, Point(params, params.new_empty(0)))
+    count = int((~torch.isfinite(losses)).sum())
+    if count:
+        raise EstimationError(
+            f"The link gives a mean only to an index {loss.domain}, and at the starting parameters {counted(count, 'row')} "
+            f"{'has' if count == 1 else 'have'} another; pass start_params at which all are, or take a link that allows any index, such as Log or Logit."
         )
 
 

@@ -37,6 +37,7 @@ from betahat.data.formulas.naming import term_names
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
 from betahat.data.frame import check_index, to_pandas, word_of
+from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
 from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed, shown
 
@@ -124,13 +125,15 @@ def read_formula(
     missing: Missing = "drop",
     device: Device = None,
     dtype: torch.dtype | None = None,
+    trials: bool = False,
 ) -> tuple[Design, Formula]:
     """Evaluate a formula on a dataframe, with columns in statsmodels' order; rows with missing values are dropped for all variables jointly.
 
-    `context` holds the variables of the caller; the other options are those of `read_design`.
+    `context` holds the variables of the caller; the other options are those of `read_design`: with `trials` two terms on the left are
+    successes and failures.
     """
     check_options(missing, device, dtype, hasconst)
-    parsed = _parse(text)
+    parsed = _parse(text, trials)
     factors = [factor for side in (parsed.lhs, parsed.rhs) for term in side for factor in term.factors]
     given = dict((beside or RowVectors()).items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
@@ -144,12 +147,13 @@ def read_formula(
     if not len(frame):
         raise DataError("The data are empty; pass at least one row.")
     left, right = _evaluate([ModelSpec(parsed.lhs), ModelSpec(parsed.rhs)], frame, context, text)
-    _check_sides(left, right, text)
+    counts = trials and len(left.names) == len(parsed.lhs) == 2
+    _check_sides(left, right, text, counts)
     kept = len(right.values)
     _check_rows(frame, kept, factors, text, missing)
     target = torch.get_default_device() if device is None else torch.device(device)
     positions = None if right.used is None else torch.from_numpy(np.flatnonzero(right.used)).to(target)
-    exog, endog = _to_device(right.values, target, dtype), _to_device(left.values[:, 0], target, dtype)
+    exog = _to_device(right.values, target, dtype)
     vectors = {}
     for name, value in given.items():
         column = columns.get(name)
@@ -158,12 +162,17 @@ def read_formula(
         read = _read_beside(values, label, labels, target)
         if read is not None:
             vectors[name] = read if positions is None else read[positions]
+    if counts:
+        read_counts = read_trials(_to_device(left.values, target, dtype), tuple(left.names), "var_weights" in vectors)
+        endog, endog_name, vectors["weights"] = read_counts.shares, read_counts.name, read_counts.trials
+    else:
+        endog, endog_name = _to_device(left.values[:, 0], target, dtype), left.names[0]
     design = assemble(
         endog,
         exog,
         vectors,
         container=Frames(labels if right.used is None else labels[right.used]),
-        endog_name=left.names[0],
+        endog_name=endog_name,
         names=tuple(right.names),
         hasconst=hasconst,
         drop=missing == "drop",
@@ -173,16 +182,16 @@ def read_formula(
     return design, Formula(text, right.spec, context)
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, trials: bool = False) -> Any:
     if not isinstance(text, str):
         raise FormulaError(
             f"A formula is a string such as 'y ~ x', not {described(text)}; for arrays use bh.OLS(endog, exog)."
         )
-    return _parsed(text)
+    return _parsed(text, trials)
 
 
 @lru_cache(maxsize=128)
-def _parsed(text: str) -> Any:
+def _parsed(text: str, trials: bool) -> Any:
     """Return the terms of both sides; cached, as simulations read the same formula a thousand times, and never modified."""
     try:
         parser = Parser()
@@ -200,14 +209,15 @@ def _parsed(text: str) -> Any:
         raise FormulaError(
             f"The formula {shown(text)} has several parts, separated by |; write one, with fixed effects as C(group)."
         )
-    _check_left(tokens, text)
+    _check_left(tokens, text, trials)
     return parsed
 
 
-def _check_left(tokens: Sequence[Any], text: str) -> None:
-    """Refuse operators on the left-hand side, which patsy reads as operators on terms, and R as arithmetic."""
+def _check_left(tokens: Sequence[Any], text: str, trials: bool) -> None:
+    """Refuse operators on the left-hand side, which patsy reads as operators on terms, and R as arithmetic, but for "successes + failures"."""
     end = next(i for i, token in enumerate(tokens) if token.token == "~")
-    if any(token.kind.value == "operator" for token in tokens[:end]):
+    operators = [token.token for token in tokens[:end] if token.kind.value == "operator"]
+    if operators and not (trials and operators == ["+"]):
         left = text[: tokens[end].source_start].strip()
         raise FormulaError(
             f"The left-hand side {shown(left)} of {shown(text)} would be read as terms, like the right-hand side, and not computed as in R; "
@@ -307,8 +317,8 @@ def _values(values: Sequence[Any]) -> str:
     return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} more"
 
 
-def _check_sides(left: Table, right: Table, text: str) -> None:
-    if len(left.names) != 1:
+def _check_sides(left: Table, right: Table, text: str, counts: bool) -> None:
+    if len(left.names) != 1 and not counts:
         raise FormulaError(
             f"The left-hand side of {shown(text)} has {len(left.names)} columns ({listed(left.names)}) instead of one number for each row; "
             "write a category or a boolean as a number, such as I(married * 1)."

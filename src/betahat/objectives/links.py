@@ -1,0 +1,439 @@
+"""Link functions: what the mean of y is of a linear index eta, by the logarithms of mu and of 1 - mu, which keep their digits in the tails."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+# Below, three terms of a series in t = e^eta are exact, and t / (e^t - 1) is 0 / 0 at last; above, e^t overflows at last.
+_SMALL, _LARGE = 1e-5, 700.0
+# Below, t / (e^t - 1) + t - 1 has lost a digit, and its series has not.
+_CANCELLING = 0.1
+
+
+class Link(ABC):
+    """A link: mu = E(y) is a function of eta = x'b + offset.
+
+    Logarithms have derivatives that neither vanish nor overflow before the index does. What a link says of 1 - mu is for families whose mean is
+    a probability.
+
+    Attributes
+    ----------
+    domain, share_domain : str or None
+        What the index must be for there to be a positive mean, and one between 0 and 1; None if it may be any number.
+    """
+
+    domain: ClassVar[str | None] = None
+
+    @property
+    def share_domain(self) -> str | None:
+        """The domain, where the mean is a probability."""
+        return self.domain
+
+    @abstractmethod
+    def index(self, mean: Tensor) -> Tensor:
+        """Return (n,) the index of (n,) means."""
+
+    @abstractmethod
+    def mean(self, index: Tensor) -> Tensor:
+        """Return (n,) mu."""
+
+    @abstractmethod
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return (n,) log mu; NaN where mu is not positive."""
+
+    @abstractmethod
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return (n,) d log mu / d eta."""
+
+    @abstractmethod
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return (n,) d2 log mu / d eta2."""
+
+    def log_rest(self, index: Tensor) -> Tensor:
+        """Return (n,) log(1 - mu)."""
+        return _log_of_rest(self.log_mean(index))
+
+    def rest_slope(self, index: Tensor) -> Tensor:
+        """Return (n,) d log(1 - mu) / d eta."""
+        return -self.log_slope(index) * self._odds(index)
+
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return (n,) d2 log(1 - mu) / d eta2."""
+        odds = self._odds(index)
+        return -odds * (self.log_bend(index) + self.log_slope(index).square() * (1.0 + odds))
+
+    def _odds(self, index: Tensor) -> Tensor:
+        """Return (n,) mu / (1 - mu)."""
+        return torch.expm1(-self.log_mean(index)).reciprocal()
+
+
+@dataclass(frozen=True)
+class LogLink(Link):
+    """log mu."""
+
+    @property
+    def share_domain(self) -> str:
+        """Below zero."""
+        return "below 0"
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return log mu."""
+        return torch.log(mean)
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return e^eta."""
+        return torch.exp(index)
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return eta."""
+        return index
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return ones."""
+        return torch.ones_like(index)
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(index)
+
+
+@dataclass(frozen=True)
+class PowerLink(Link):
+    """mu^power: the identity, the inverse, the square root, ... An index of zero or less has no positive mean.
+
+    Attributes
+    ----------
+    power : float
+        Any number but zero.
+    """
+
+    power: float = 1.0
+
+    domain = "above 0"
+
+    @property
+    def share_domain(self) -> str:
+        """Between 0 and 1, or above 1 of a negative power."""
+        return "between 0 and 1" if self.power > 0 else "above 1"
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return mu^power."""
+        return mean if self.power == 1.0 else mean**self.power
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return eta^(1 / power); NaN where eta is negative, unless the power is 1 or -1."""
+        if self.power == 1.0:
+            return index
+        if self.power == -1.0:
+            return index.reciprocal()
+        return torch.where(index >= 0, index.clamp_min(0.0) ** (1.0 / self.power), torch.nan)
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return log(eta) / power."""
+        return torch.log(index) / self.power
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return 1 / (power eta)."""
+        return (self.power * index).reciprocal()
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return -1 / (power eta^2)."""
+        return -self.power * self.log_slope(index).square()
+
+
+@dataclass(frozen=True)
+class NegativeBinomialLink(Link):
+    """log(mu / (mu + 1 / alpha)), the canonical link of a negative binomial distribution. An index of zero or more has no mean.
+
+    Attributes
+    ----------
+    alpha : float
+        Above zero.
+    """
+
+    alpha: float = 1.0
+
+    domain = "below 0"
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return -log(1 + 1 / (alpha mu))."""
+        return -torch.log1p((self.alpha * mean).reciprocal())
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return 1 / (alpha (e^-eta - 1))."""
+        return (self.alpha * torch.expm1(-index)).reciprocal()
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return -log(alpha (e^-eta - 1)), which far below 0 is eta - log alpha."""
+        return index - torch.log(-torch.expm1(index)) - math.log(self.alpha)
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return 1 / (1 - e^eta)."""
+        return -torch.expm1(index).reciprocal()
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return e^eta / (1 - e^eta)^2."""
+        return torch.exp(index) * self.log_slope(index).square()
+
+
+@dataclass(frozen=True)
+class LogitLink(Link):
+    """log(mu / (1 - mu))."""
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return the logit."""
+        return torch.logit(mean)
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return 1 / (1 + e^-eta)."""
+        return torch.sigmoid(index)
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return -log(1 + e^-eta)."""
+        return -softplus(-index, threshold=40.0)
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return 1 - mu."""
+        return torch.sigmoid(-index)
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return -mu (1 - mu)."""
+        return -torch.sigmoid(index) * torch.sigmoid(-index)
+
+    def log_rest(self, index: Tensor) -> Tensor:
+        """Return -log(1 + e^eta)."""
+        return self.log_mean(-index)
+
+    def rest_slope(self, index: Tensor) -> Tensor:
+        """Return -mu."""
+        return -torch.sigmoid(index)
+
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return -mu (1 - mu)."""
+        return self.log_bend(index)
+
+
+@dataclass(frozen=True)
+class ProbitLink(Link):
+    """The normal quantile of mu."""
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return the probit."""
+        found: Tensor = torch.special.ndtri(mean)
+        return found
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return Phi(eta)."""
+        return 0.5 * torch.erfc(-index / math.sqrt(2.0))  # torch.special.ndtr has no digit left at -8
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return log Phi(eta)."""
+        found: Tensor = torch.special.log_ndtr(index)
+        return found
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return phi(eta) / Phi(eta), by logarithms, so that neither vanishes before the other."""
+        return torch.exp(-0.5 * index.square() - 0.5 * math.log(2.0 * math.pi) - torch.special.log_ndtr(index))
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return -r (r + eta), r the slope."""
+        slope = self.log_slope(index)
+        return -slope * (slope + index)
+
+    def log_rest(self, index: Tensor) -> Tensor:
+        """Return log Phi(-eta)."""
+        return self.log_mean(-index)
+
+    def rest_slope(self, index: Tensor) -> Tensor:
+        """Return -phi(eta) / Phi(-eta)."""
+        return -self.log_slope(-index)
+
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return what log mu has at -eta."""
+        return self.log_bend(-index)
+
+
+@dataclass(frozen=True)
+class CauchyLink(Link):
+    """The quantile of Cauchy's distribution: the cauchit."""
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return tan(pi (mu - 1/2))."""
+        return torch.tan(math.pi * (mean - 0.5))
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return 1/2 + arctan(eta) / pi, as an angle that keeps its digits far below zero."""
+        return torch.atan2(torch.ones_like(index), -index) / math.pi
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return log mu."""
+        return torch.log(self.mean(index))
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return 1 / (pi (1 + eta^2) mu)."""
+        return (math.pi * (1.0 + index.square()) * self.mean(index)).reciprocal()
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return -r (r + 2 eta / (1 + eta^2)), r the slope."""
+        slope = self.log_slope(index)
+        return -slope * (slope + 2.0 * index / (1.0 + index.square()))
+
+    def log_rest(self, index: Tensor) -> Tensor:
+        """Return log mu at -eta."""
+        return self.log_mean(-index)
+
+    def rest_slope(self, index: Tensor) -> Tensor:
+        """Return minus the slope of log mu at -eta."""
+        return -self.log_slope(-index)
+
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return what log mu has at -eta."""
+        return self.log_bend(-index)
+
+
+@dataclass(frozen=True)
+class CLogLogLink(Link):
+    """log(-log(1 - mu)), the complementary log-log link: 1 - mu = e^-t with t = e^eta."""
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return log(-log(1 - mu))."""
+        return torch.log(-torch.log1p(-mean))
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return 1 - e^-t."""
+        return -torch.expm1(-_exp(index))
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return log(1 - e^-t), which is eta - t / 2 where t is small."""
+        t = _exp(index)
+        return torch.where(t < _SMALL, index - 0.5 * t + t.square() / 24.0, torch.log(-torch.expm1(-t)))
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return t / (e^t - 1)."""
+        return _bernoulli(_exp(index))
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return -a (a + t - 1), a the slope."""
+        t = _exp(index)
+        slope = _bernoulli(t)
+        square = t.square()
+        series = t * (0.5 + t * (1 / 12 - square * (1 / 720 - square * (1 / 30240 - square / 1209600))))
+        return -slope * torch.where(t < _CANCELLING, series, slope + t - 1.0)
+
+    def log_rest(self, index: Tensor) -> Tensor:
+        """Return -t."""
+        return -_exp(index)
+
+    def rest_slope(self, index: Tensor) -> Tensor:
+        """Return -t."""
+        return -_exp(index)
+
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return -t."""
+        return -_exp(index)
+
+
+_COMPLEMENTARY = CLogLogLink()
+
+
+@dataclass(frozen=True)
+class LogLogLink(Link):
+    """-log(-log mu): the complementary log-log link of 1 - mu and -eta."""
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return -log(-log mu)."""
+        return -torch.log(-torch.log(mean))
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return exp(-e^-eta)."""
+        return torch.exp(-_exp(-index))
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return -e^-eta."""
+        return -_exp(-index)
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return e^-eta."""
+        return _exp(-index)
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return -e^-eta."""
+        return -_exp(-index)
+
+    def log_rest(self, index: Tensor) -> Tensor:
+        """Return log(1 - mu)."""
+        return _COMPLEMENTARY.log_mean(-index)
+
+    def rest_slope(self, index: Tensor) -> Tensor:
+        """Return its slope."""
+        return -_COMPLEMENTARY.log_slope(-index)
+
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return its second derivative."""
+        return _COMPLEMENTARY.log_bend(-index)
+
+
+@dataclass(frozen=True)
+class LogCLink(Link):
+    """log(1 - mu). An index of zero or more has no positive mean."""
+
+    domain = "below 0"
+
+    def index(self, mean: Tensor) -> Tensor:
+        """Return log(1 - mu)."""
+        return torch.log1p(-mean)
+
+    def mean(self, index: Tensor) -> Tensor:
+        """Return 1 - e^eta."""
+        return -torch.expm1(index)
+
+    def log_mean(self, index: Tensor) -> Tensor:
+        """Return log(1 - e^eta)."""
+        return _log_of_rest(index)
+
+    def log_slope(self, index: Tensor) -> Tensor:
+        """Return -1 / (e^-eta - 1)."""
+        return -torch.expm1(-index).reciprocal()
+
+    def log_bend(self, index: Tensor) -> Tensor:
+        """Return r (1 - r), r the slope."""
+        slope = self.log_slope(index)
+        return slope * (1.0 - slope)
+
+    def log_rest(self, index: Tensor) -> Tensor:
+        """Return eta."""
+        return index
+
+    def rest_slope(self, index: Tensor) -> Tensor:
+        """Return ones."""
+        return torch.ones_like(index)
+
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(index)
+
+
+def _exp(index: Tensor) -> Tensor:
+    """Return e^eta, or 1e304: a number still, of which none are none."""
+    return torch.exp(index.clamp_max(_LARGE))
+
+
+def _bernoulli(t: Tensor) -> Tensor:
+    """Return t / (e^t - 1), whose series has Bernoulli's numbers."""
+    near = 1.0 - 0.5 * t + t.square() / 12.0
+    held = t.clamp(_SMALL, _LARGE)
+    return torch.where(t < _SMALL, near, held / torch.expm1(held))
+
+
+def _log_of_rest(log_share: Tensor) -> Tensor:
+    """Return log(1 - p) from log p, by whichever of two forms keeps its digits."""
+    return torch.where(
+        log_share > -math.log(2.0), torch.log(-torch.expm1(log_share)), torch.log1p(-torch.exp(log_share))
+    )

@@ -80,6 +80,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "MNLogit": lambda: bh.MNLogit(DATA["choice"], DATA["x"]),
     "GLM, gamma": lambda: bh.GLM(DATA["positive"], DATA["x"], family="gamma"),
     "OrderedModel": lambda: bh.OrderedModel(DATA["grade"], DATA["x"][:, 1:]),
+    "Tobit": lambda: bh.Tobit(np.maximum(DATA["y"], 0.0), DATA["x"]),
     "RLM": lambda: bh.RLM(DATA["y"], DATA["x"]),
     "RLM, bisquare": lambda: bh.RLM(DATA["y"], DATA["x"], M="bisquare"),
     "TorchModel, linear": lambda: _module(nn.Linear(2, 1), "y"),

@@ -42,6 +42,7 @@ from betahat.models.multinomial import MNLogit, mnlogit
 from betahat.models.ordered import OrderedModel, ordered
 from betahat.models.robust import RLM, rlm
 from betahat.models.stored import load
+from betahat.models.tobit import Tobit, tobit
 from betahat.models.torch_model import TorchModel
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
@@ -65,6 +66,7 @@ __all__ = [
     "GLM",
     "RLM",
     "OrderedModel",
+    "Tobit",
     "TorchModel",
     "MEstimator",
     "ols",
@@ -77,6 +79,7 @@ __all__ = [
     "glm",
     "rlm",
     "ordered",
+    "tobit",
     "add_constant",
     "fit_at",
     # covariances

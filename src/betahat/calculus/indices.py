@@ -13,7 +13,7 @@ from betahat.data.engine import Block
 from betahat.data.products import gram, products, weighted_gram
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
-from betahat.objectives.indices import LinearIndices
+from betahat.objectives.indices import LinearIndices, upper_root
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +103,15 @@ class IndicesRows(Rows):
 
     @property
     def hat_rows(self) -> Tensor:
-        """(b, q, r) the root of w d2l/deta deta' times x, an equation's at its own parameters, times Z."""
-        lower, failed = torch.linalg.cholesky_ex(self._curvature(self.at.bread))
-        if self.at.bread is Bread.OPG or bool(failed.any()):
+        """(b, q, r) the root of a row's information on the indices times x, an equation's at its own parameters, times Z."""
+        root = None
+        if self.at.bread is Bread.OBSERVED:
+            root = self.objective.root(self.index, self.y, self.mean)
+        elif self.at.bread is Bread.EXPECTED:
+            root = upper_root(self.objective.expected_curvature(self.index))
+        if root is None:
             raise EstimationError(no_hat_rows(self.at.bread))
-        return times(lower.mT @ self._rotated, None if self.weights is None else self.weights.sqrt())
+        return times(root @ self._rotated, None if self.weights is None else self.weights.sqrt())
 
     def shares(self, upper: Tensor) -> Tensor:
         """Return (b, t) shares of the information, which may curve downward in a row."""

@@ -14,10 +14,12 @@ from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
 from betahat.models.ordered import OrderedModel, ordered
 from betahat.models.robust import RLM, rlm
+from betahat.models.tobit import Tobit, tobit
 from betahat.models.torch_model import TorchModel
 from betahat.objectives.base import Objective
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.binomial import BinomialCounts, BinomialShares
+from betahat.objectives.censored import Limited
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.generalized import FamilyAndLink
 from betahat.objectives.huber import Huber
@@ -27,6 +29,7 @@ from betahat.objectives.own import Unstored
 from betahat.objectives.poisson import PoissonLog
 from betahat.objectives.robust import NORMS
 from betahat.objectives.softmax import MultinomialLogit, Softmax
+from betahat.results.censored import TobitResults
 from betahat.results.counts import CountResults
 from betahat.results.discrete import DiscreteResults
 from betahat.results.general import GeneralResults
@@ -85,6 +88,7 @@ MODELS = (
         "glm",
     ),
     Entry(OrderedModel, OrderedResults, (Ordered,), ordered, "ordered"),
+    Entry(Tobit, TobitResults, (Limited,), tobit, "tobit"),
     Entry(RLM, RLMResults, NORMS, rlm, "rlm"),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),

@@ -90,6 +90,13 @@ class LinearIndices(OutputLoss, ABC):
             rows = [torch.autograd.grad(part.sum(), leaf, retain_graph=True)[0] for part in slope.unbind(-1)]
         return torch.stack(rows, -2)
 
+    def root(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor | None:
+        """Return (..., q, q) W with W'W a row's share of the observed information: the curvature, or what sums to the same at the optimum.
+
+        None where a row's share is negative.
+        """
+        return upper_root(self.curvature(index, target, mean))
+
     def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
         """Return (k,) where a solver looks first, zeros; `fit` returns the estimates of a model of one index on a design, if those help."""
         width = len(self.columns_of_parameters(design.width))
@@ -112,3 +119,9 @@ def side_by_side(parts: Sequence[Tensor]) -> Tensor:
 def square(parts: Sequence[Sequence[Tensor]]) -> Tensor:
     """Return (..., q, q) of q rows of q tensors (...,), each in one piece of memory."""
     return torch.stack([torch.stack(tuple(row)) for row in parts]).movedim((0, 1), (-2, -1))
+
+
+def upper_root(squares: Tensor) -> Tensor | None:
+    """Return (..., q, q) W with W'W the positive definite matrices, and None where one is not."""
+    lower, failed = torch.linalg.cholesky_ex(squares)
+    return None if bool(failed.any()) else lower.mT

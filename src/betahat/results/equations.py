@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -230,7 +230,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
 
     # private
 
-    _learned = ("llf", "llnull", "k_constant")
+    _learned: ClassVar[tuple[str, ...]] = ("llf", "llnull", "k_constant")
 
     def _content(self, alpha: float) -> Content:
         return likelihood_content(self, alpha)

@@ -10,6 +10,7 @@ from betahat.inference.response import certain_share
 from betahat.tables.summary import Content, Rows, named_model
 
 if TYPE_CHECKING:
+    from betahat.results.censored import CensoredResults
     from betahat.results.discrete import DiscreteResults
     from betahat.results.equations import EquationsResults
     from betahat.results.general import GeneralResults
@@ -151,6 +152,13 @@ def ordered_content(results: OrderedResults, alpha: float) -> Content:
     usual = results.cov_type == "nonrobust"
     notes = [*bread_notes(results), *([] if usual else [f"Standard errors are {results.cov_type}."])]
     return _content(results, alpha, (left, right), notes, title="{} Results")
+
+
+def censored_content(results: CensoredResults, alpha: float) -> Content:
+    """Return what the summary of Tobit and AFT says, with how many rows are censored."""
+    (left, right), (below, above) = _likelihood_rows(results), results.n_censored
+    censored: tuple[Rows, Rows] = [("Left-censored:", [f"{below:.0f}"])], [("Right-censored:", [f"{above:.0f}"])]
+    return _content(results, alpha, ([*left, *censored[0]], [*right, *censored[1]]), bread_notes(results))
 
 
 def general_content(results: GeneralResults, alpha: float) -> Content:

@@ -1,0 +1,133 @@
+"""Limited dependent variables: the tobit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from betahat.data.arrays import Device
+from betahat.data.door import Missing, RowVectors, read_design
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import DataError, OptionError, counted, is_number, shown
+from betahat.models.censored import LOG_SCALE, CensoredModel
+from betahat.models.likelihood import in_use
+from betahat.models.regressors import RegressorModel
+from betahat.objectives.censored import Limited
+from betahat.objectives.equation import Equation
+from betahat.objectives.latent import LatentNormal
+from betahat.results.censored import TobitResults
+
+
+@in_ordinary_mode
+class Tobit(CensoredModel):
+    """The tobit: y* = x'b + sigma z, z standard normal, is seen where it lies between the limits; beyond, the limit is seen.
+
+    Parameters
+    ----------
+    endog : array_like, Tensor or series
+        (n,) numbers between the limits; those at a limit are censored.
+    exog : array_like, Tensor or dataframe
+        (n, k) the regressors. No constant is added; see `add_constant`.
+    left, right : float, optional
+        The limits; None is none.
+    weights, freq_weights, hasconst, missing, device, dtype
+        As in `Logit`.
+
+    Attributes
+    ----------
+    left, right : float or None
+        As given.
+
+    Raises
+    ------
+    DataError, OptionError
+        In one sentence, before any work starts: values beyond a limit, every row at a limit, limits the wrong way round, no limit.
+
+    Notes
+    -----
+    The parameters are the coefficients and log(scale), the logarithm of sigma, as in R's ``survreg``.
+
+    References
+    ----------
+    Tobin (1958), Econometrica 26(1). Amemiya (1973), Econometrica 41(6). R: ``AER::tobit``.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> y, x = [0.0, 0.0, 1.0, 0.0, 2.5, 2.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    >>> res = bh.Tobit(y, x, left=0).fit()
+    >>> res.params.round(3)
+    array([-2.362,  0.847,  0.149])
+    """
+
+    stored = (*RegressorModel.stored, "left", "right")
+
+    vectors = ("weights", "freq_weights")
+    results = TobitResults
+
+    left: float | None
+    right: float | None
+
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any,
+        left: float | None = 0,
+        right: float | None = None,
+        weights: Any = None,
+        freq_weights: Any = None,
+        hasconst: bool | None = None,
+        missing: Missing = "none",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Read and check the data."""
+        self._take({"left": left, "right": right})
+        beside = RowVectors(weights=weights, freq_weights=freq_weights)
+        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.source = None
+        self._check()
+
+    def _take(self, options: dict[str, Any]) -> None:
+        """Take the limits."""
+        limits = options.pop("left", 0), options.pop("right", None)
+        for name, limit in zip(("left", "right"), limits, strict=True):
+            if limit is not None and not (is_number(limit) and math.isfinite(limit)):
+                raise OptionError(f"{name} is {shown(limit)}; pass a number, or None where there is no limit.")
+        left, right = (None if limit is None else float(limit) for limit in limits)
+        if left is None and right is None:
+            raise OptionError("Tobit needs a limit, left or right; without any it is least squares, bh.OLS.")
+        if left is not None and right is not None and left >= right:
+            raise OptionError(
+                f"left is {left:g} and right is {right:g}, and no value lies between them; exchange them, or correct one."
+            )
+        self.left, self.right = left, right
+
+    def _check(self) -> None:
+        """Refuse values beyond the limits, and data without a value between them."""
+        y = in_use(self.design)
+        inside = torch.ones_like(y, dtype=torch.bool)
+        for name, limit, sign in (("left", self.left, 1.0), ("right", self.right, -1.0)):
+            if limit is None:
+                continue
+            beyond = int((sign * (y - limit) < 0).sum())
+            if beyond:
+                raise DataError(
+                    f"endog has {counted(beyond, 'value')} {'below' if sign > 0 else 'above'} the {name} limit {limit:g}, and at a limit values are "
+                    f"seen as the limit; correct the limit, or clip them, np.clip(y, {self.left}, {self.right}) say."
+                )
+            inside &= y != limit
+        if not bool(inside.any()):
+            raise DataError(
+                "Every value of endog is at a limit, so nothing is known of their size; use Probit for two limits."
+            )
+
+    @property
+    def objective(self) -> Limited:
+        """The loss of a row."""
+        return Limited(LatentNormal(), self.left, self.right, equations=(Equation(""), LOG_SCALE))
+
+
+tobit = Tobit.from_formula

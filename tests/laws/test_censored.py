@@ -1,0 +1,139 @@
+"""Censored location and scale: derivatives against autodiff, moments against draws, least squares where nothing is censored, weights, units, files."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import betahat as bh
+from betahat.objectives.censored import Limited
+from betahat.objectives.equation import Equation
+from betahat.objectives.indices import LinearIndices
+from betahat.objectives.latent import LatentNormal
+
+# torch's second derivatives of log_ndtr lose digits in the tails.
+AUTODIFF = 1e-9
+# Newton's method ends within 1e-12 standard errors.
+CLOSE = 1e-9
+
+EQUATIONS = (Equation(""), Equation("log(scale)", ()))
+LIMITS = [(-0.5, 1.0), (0.0, None), (None, 0.7)]
+
+
+def _draws(nobs, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(nobs, 2, dtype=torch.float64, generator=generator) for _ in range(2))
+
+
+def _against_autodiff(loss, y):
+    for width in 2, 1:
+        index = next(_draws(len(y)))[:, :width]
+        slopes, bends = (getattr(LinearIndices, name)(loss, index, y, None) for name in ("residual", "curvature"))
+        torch.testing.assert_close(loss.residual(index, y, None), slopes, rtol=AUTODIFF, atol=AUTODIFF)
+        torch.testing.assert_close(loss.curvature(index, y, None), bends, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("left", "right"), LIMITS)
+def test_limited(left, right):
+    """Derivatives, and Fisher's information and means against a million draws."""
+    loss = Limited(LatentNormal(), left, right, equations=EQUATIONS)
+    _, y = _draws(400)
+    _against_autodiff(loss, (2.0 * y[:, 0]).clamp(left, right))
+    index, many = torch.tensor([[0.3, 0.2]], dtype=torch.float64), 1_000_000
+    uniform = (torch.arange(many, dtype=torch.float64)[:, None] + 0.5) / many
+    drawn = loss.draw(index, torch.ones(()), uniform)[:, 0]
+    wide = index.expand(many, 2)
+    expected = loss.expected_curvature(index)[0]
+    torch.testing.assert_close(loss.curvature(wide, drawn, None).mean(0), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(loss.residual(wide, drawn, None).mean(0), torch.zeros(2).double(), rtol=0.0, atol=1e-4)
+    exact = loss.known(drawn).exact
+    torch.testing.assert_close(loss.mean(index)[0], drawn.mean(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(loss.conditional(index)[0], drawn[exact].mean(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss.inside(index)[0], exact.double().mean(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cut", [0.0, -100.0])
+def test_shares_of_rows_add_up_to_the_information(cut):
+    """At the optimum: single rows' shares are those of the convex parameters, in which none is negative."""
+    fit = bh.tobit("y ~ x1 + x2", FRAME if cut == 0.0 else FRAME.assign(y=FRAME["latent"]), left=cut).fit().fit
+    total = fit.sum_rows(lambda rows: rows.hat_rows.flatten(0, 1).mT @ rows.hat_rows.flatten(0, 1))
+    torch.testing.assert_close(total, torch.eye(4).double(), rtol=0.0, atol=1e-10)
+
+
+def _frame(nobs=400):
+    random = np.random.default_rng(7)
+    frame = pd.DataFrame({"x1": random.normal(size=nobs), "x2": random.normal(size=nobs)})
+    frame["latent"] = 0.5 + frame["x1"] - 0.7 * frame["x2"] + 1.3 * random.normal(size=nobs)
+    return frame.assign(y=frame["latent"].clip(lower=0.0), both=frame["latent"].clip(0.0, 2.0))
+
+
+FRAME = _frame()
+
+
+def test_without_a_censored_row_it_is_least_squares():
+    res, least = bh.tobit("latent ~ x1 + x2", FRAME, left=-100).fit(), bh.ols("latent ~ x1 + x2", FRAME).fit()
+    np.testing.assert_allclose(res.params[:3], least.params, rtol=CLOSE)
+    assert res.sigma == pytest.approx(np.sqrt((least.resid**2).mean()), rel=CLOSE)
+    assert res.llf == pytest.approx(least.llf, rel=CLOSE)
+    assert res.n_censored == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("bread", ["observed", "expected", "opg"])
+def test_breads_agree_in_large_samples(bread):
+    res = bh.tobit("y ~ x1 + x2", FRAME).fit(bread=bread)
+    np.testing.assert_allclose(res.bse, bh.tobit("y ~ x1 + x2", FRAME).fit().bse, rtol=0.15)
+
+
+@pytest.mark.parametrize("which", ["latent", "conditional", "expected", "probability"])
+def test_predictions_and_their_margins(which):
+    """Margins are differences of predictions; errors those of the delta method by differences in the parameters."""
+    res = bh.tobit("both ~ x1 + x2", FRAME, left=0, right=2).fit("HC0")
+    x = res.model.exog.to_numpy()
+    np.testing.assert_allclose(res.predict(which=which), res.model.predict(res.params, which=which), rtol=1e-12)
+    frame = res.get_prediction(FRAME.iloc[:4], which=which).summary_frame()
+    np.testing.assert_allclose(frame["predicted"], res.predict(FRAME.iloc[:4], which=which), rtol=1e-12)
+
+    def at(params, x=x[:4]):
+        return np.asarray(res.model.predict(params, x, which))
+
+    steps = 1e-5 * np.eye(4)
+    jacobian = np.stack([(at(res.params + h) - at(res.params - h)) / 2e-5 for h in steps], 1)
+    errors = np.sqrt(np.diag(jacobian @ res.cov_params() @ jacobian.T))
+    np.testing.assert_allclose(frame["se"], errors, rtol=1e-6)
+    moved = [(at(res.params, x + h) - at(res.params, x - h)).mean() / 2e-5 for h in 1e-5 * np.eye(3)[1:]]
+    np.testing.assert_allclose(res.get_margeff(which=which).margeff, moved, rtol=1e-6)
+    if which == "latent":
+        np.testing.assert_allclose(res.get_margeff().margeff, res.params[1:3], rtol=1e-12)
+        np.testing.assert_allclose(res.get_margeff().margeff_se, res.bse[1:3], rtol=1e-12)
+
+
+def test_weights_units_files_and_tables():
+    often = np.random.default_rng(1).integers(0, 4, len(FRAME))
+    counted = bh.tobit("y ~ x1 + x2", FRAME, freq_weights=often).fit()
+    repeated = bh.tobit("y ~ x1 + x2", FRAME.loc[FRAME.index.repeat(often)].reset_index(drop=True)).fit()
+    for cov in ("nonrobust", "HC1", "OPG"):
+        np.testing.assert_allclose(counted.with_cov(cov).cov_params(), repeated.with_cov(cov).cov_params(), rtol=1e-8)
+    assert counted.n_censored == repeated.n_censored
+    assert counted.llnull == pytest.approx(repeated.llnull, rel=1e-10)
+    plain = bh.tobit("y ~ x1 + x2", FRAME).fit()
+    scaled = bh.tobit("y ~ x1 + x2", FRAME.assign(y=1e8 * FRAME["y"], x1=1e-6 * FRAME["x1"])).fit()
+    np.testing.assert_allclose(scaled.params.iloc[:3] * [1e-8, 1e-14, 1e-8], plain.params.iloc[:3], rtol=CLOSE)
+    assert scaled.params.iloc[3] == pytest.approx(plain.params.iloc[3] + np.log(1e8), rel=1e-12)
+    file = io.BytesIO()
+    plain.save(file)
+    file.seek(0)
+    again = bh.load(file)
+    assert str(again.summary()) == str(plain.summary())
+    pd.testing.assert_series_equal(again.predict(FRAME.iloc[:3]), plain.predict(FRAME.iloc[:3]))
+    assert str(plain.remove_data().summary()) == str(plain.summary())
+    assert "log(scale)" in bh.regtable([plain]).to_text()
+    tensors = bh.Tobit(torch.tensor(FRAME["y"]), torch.tensor(plain.model.exog.to_numpy())).fit()
+    np.testing.assert_allclose(tensors.params, plain.params, rtol=CLOSE)
+
+
+def test_resampling():
+    res = bh.tobit("y ~ x1 + x2", FRAME).fit()
+    for cov in (bh.Bootstrap(199, "parametric", seed=1), bh.Bootstrap(199, seed=1), bh.Jackknife()):
+        np.testing.assert_allclose(res.with_cov(cov).bse, res.bse, rtol=0.25)

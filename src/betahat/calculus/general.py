@@ -16,7 +16,7 @@ from betahat.calculus.autodiff import (
     stacked_gradients,
     value_and_gradient,
 )
-from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
+from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, that_count, times
 from betahat.data.engine import Block
 from betahat.data.products import gram
 from betahat.data.sample import in_order_of_call
@@ -40,6 +40,8 @@ class LossRows(Rows):
         As in `Rows`.
     columns : tuple of Tensor
         (b, ...) the data.
+    weights : Tensor or None
+        (b,) what losses are multiplied by; None is one.
     """
 
     objective: RowLoss
@@ -47,13 +49,14 @@ class LossRows(Rows):
     at: Point
     columns: Columns
     counts: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         """Return b."""
         return len(self.columns[0])
 
     def _total(self, params: Tensor) -> Tensor:
-        return times(self.objective.losses(params, self.columns), self.counts).sum()
+        return times(self.objective.losses(params, self.columns), self.weights, self.counts).sum()
 
     def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
         """Return (R, r), by gradients of all replicates at once; there are no targets to draw."""
@@ -63,7 +66,7 @@ class LossRows(Rows):
     def losses(self) -> Tensor:
         """(b,) the losses."""
         with torch.no_grad():
-            return self.objective.losses(self.at.params, self.columns)
+            return times(self.objective.losses(self.at.params, self.columns), self.weights)
 
     def constant(self, phi: Tensor) -> None:
         """Return None: the loss is what it is."""
@@ -75,12 +78,13 @@ class LossRows(Rows):
 
     @remembered
     def _scores(self) -> Tensor:
-        return -row_jacobian(
+        slopes = row_jacobian(
             lambda params, columns: self.objective.losses(params, columns)[:, None],
             self.at.params,
             self.columns,
             self.objective.route,
-        )[:, 0]
+        )
+        return times(-slopes[:, 0], self.weights)
 
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -dl/dtheta, each row times its `factor`."""
@@ -99,7 +103,7 @@ class LossRows(Rows):
                 "Leverage needs fitted values, which a row loss does not have; use a covariance without leverage, such as HC1 or "
                 "CR1, pass bread='gauss-newton' if the loss is a squared residual, or use TorchModel."
             )
-        return (self._jacobian @ self.at.root)[:, None]
+        return that_count((self._jacobian @ self.at.root)[:, None], self.counts)
 
     def curvatures(self) -> Tensor:
         """Return zero: they are not known."""
@@ -122,7 +126,8 @@ class LossRows(Rows):
         """(b, k) of the residuals sqrt(2 l), up to their signs."""
         jacobian = self._scores / self._size[:, None]
         for i in (self.losses == 0).nonzero().flatten().tolist():
-            jacobian[i] = self._exact_row(tuple(column[i : i + 1] for column in self.columns))
+            exact = self._exact_row(tuple(column[i : i + 1] for column in self.columns))
+            jacobian[i] = exact if self.weights is None else exact * self.weights[i].sqrt()
         return jacobian
 
     def _exact_row(self, row: Columns) -> Tensor:
@@ -143,8 +148,8 @@ class LossRows(Rows):
         return -torch.where(losses > 0, (2.0 * losses).sqrt(), torch.ones_like(losses))
 
     def residuals(self) -> Tensor:
-        """Return (b,) sqrt(2 l)."""
-        return (2.0 * self.losses).sqrt()
+        """Return (b,) sqrt(2 l), each row as often as it counts."""
+        return times((2.0 * self.losses).sqrt(), root_of_counts(self.counts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +160,7 @@ class OutputRows(Rows):
     ----------
     objective : ModelLoss
         The model and the loss.
-    start, at, counts, columns
+    start, at, counts, columns, weights
         As in `LossRows`.
     """
 
@@ -164,13 +169,14 @@ class OutputRows(Rows):
     at: Point
     columns: Columns
     counts: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         """Return b."""
         return len(self.columns[0])
 
     def _total(self, params: Tensor) -> Tensor:
-        return times(self.objective.losses(params, self.columns), self.counts).sum()
+        return times(self.objective.losses(params, self.columns), self.weights, self.counts).sum()
 
     def resampled_scores(self, steps: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
         """Return (R, r), by gradients of all replicates at once; there are no targets to draw."""
@@ -188,11 +194,11 @@ class OutputRows(Rows):
     @property
     def losses(self) -> Tensor:
         """(b,) the losses."""
-        return self.objective.loss.losses(self._output, self.columns[-1])
+        return times(self.objective.loss.losses(self._output, self.columns[-1]), self.weights)
 
     def constant(self, phi: Tensor) -> Tensor | None:
         """Return (b,) c(y, phi)."""
-        return self.objective.loss.constant(self.columns[-1], None)
+        return self.objective.loss.constant(self.columns[-1], self.weights)
 
     def gradient(self) -> Tensor:
         """Return (k,) the sum of dl/dtheta, by one backward pass."""
@@ -207,7 +213,10 @@ class OutputRows(Rows):
     def _slope_and_curvature(self) -> tuple[Tensor, Tensor]:
         shape, target = self._output.shape, self.columns[-1]
         flat = self._output.reshape(len(self._output), -1)
-        return output_derivatives(lambda output: self.objective.loss.losses(output.reshape(shape), target), flat)
+        slope, curvature = output_derivatives(
+            lambda output: self.objective.loss.losses(output.reshape(shape), target), flat
+        )
+        return times(slope, self.weights), times(curvature, self.weights)
 
     @remembered
     def _scores(self) -> Tensor:
@@ -219,7 +228,7 @@ class OutputRows(Rows):
             self.columns,
             self.objective.route,
         )
-        return -losses[:, 0]
+        return times(-losses[:, 0], self.weights)
 
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -dl/dtheta, each row times its `factor`."""
@@ -238,7 +247,7 @@ class OutputRows(Rows):
             )
         expected = self.at.bread is Bread.EXPECTED
         curvature = self._curvature(Bread.EXPECTED if expected else Bread.GAUSS_NEWTON)[:, 0, 0]
-        return curvature * (self.jacobian[:, 0] @ self.at.root).square().sum(1)
+        return that_count(curvature * (self.jacobian[:, 0] @ self.at.root).square().sum(1), self.counts)
 
     def _check_leverage(self) -> None:
         if self.at.bread is Bread.OPG or not (self.jacobian.shape[1] == 1 or self.objective.loss.elementwise):
@@ -277,8 +286,9 @@ class OutputRows(Rows):
         return values, vectors.mT @ hats
 
     def errors(self) -> Tensor:
-        """Return (b, m) f - y."""
-        return (self._output - self.columns[-1]).reshape(len(self), -1)
+        """Return (b, m) the root of the weight times f - y."""
+        errors = (self._output - self.columns[-1]).reshape(len(self), -1)
+        return errors if self.weights is None else times(errors, self.weights.sqrt())
 
     @property
     def hat_rows(self) -> Tensor:
@@ -290,8 +300,7 @@ class OutputRows(Rows):
         if bool((spectrum < -_ROUNDING * spectrum.abs().amax(1, keepdim=True)).any()):
             raise EstimationError(no_hat_rows(self.at.bread))
         half = spectrum.clamp_min(0.0).sqrt()[:, :, None] * vectors.mT
-        rows: Tensor = half @ (self.jacobian @ self.at.root)
-        return rows
+        return that_count(half @ (self.jacobian @ self.at.root), self.counts)
 
     def curvatures(self) -> Tensor:
         """Return zero: they are not known."""
@@ -320,8 +329,8 @@ class OutputRows(Rows):
         return times(diagonal.sqrt()[:, :, None] * self.jacobian, root_of_counts(self.counts)).flatten(0, 1)
 
     def residuals(self) -> Tensor:
-        """Return (b m,) f - y: with `whitened` the linearised least squares problem."""
-        return self.errors().flatten()
+        """Return (b m,) errors, each row as often as it counts: with `whitened` the linearised least squares problem."""
+        return times(self.errors(), root_of_counts(self.counts)).flatten()
 
     def _curvature(self, bread: Bread) -> Tensor:
         """Return (b, m, m) l'' or E(l'')."""
@@ -329,7 +338,8 @@ class OutputRows(Rows):
             return self._slope_and_curvature[1]
         curvature = self.objective.loss.expected_curvature(self._output)
         square = curvature.ndim == 3 and self._output.ndim == 2
-        return curvature if square else torch.diag_embed(curvature.reshape(len(curvature), -1))
+        curvature = curvature if square else torch.diag_embed(curvature.reshape(len(curvature), -1))
+        return times(curvature, self.weights)
 
 
 def _resampled_scores(
@@ -343,14 +353,15 @@ def _resampled_scores(
     at, columns = rows.at, rows.columns
     moved = at.params + steps @ at.root.mT
     factors = steps.new_ones(len(steps), len(columns[0])) if weights is None else weights
+    factors = factors if rows.weights is None else factors * rows.weights
     return -stacked_gradients(lambda theta, factor: losses(theta, columns) @ factor, moved, factors) @ at.root
 
 
 @rows_of.register
 def _(objective: RowLoss, block: Block, at: Point) -> Rows:
-    return LossRows(objective, block.start, at, in_order_of_call(block), block.get("counts"))
+    return LossRows(objective, block.start, at, in_order_of_call(block), block.get("counts"), block.get("weights"))
 
 
 @rows_of.register
 def _(objective: ModelLoss, block: Block, at: Point) -> Rows:
-    return OutputRows(objective, block.start, at, in_order_of_call(block), block.get("counts"))
+    return OutputRows(objective, block.start, at, in_order_of_call(block), block.get("counts"), block.get("weights"))

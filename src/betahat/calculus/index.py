@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, times
+from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, that_count, times
 from betahat.data.engine import Block
 from betahat.data.products import cross, gram, product, weighted_gram
 from betahat.data.threads import remembered
@@ -88,7 +88,7 @@ class IndexRows(Rows):
             )
         rotated = product(self.x, self.at.root) if self.at.well_conditioned else self.rotated  # kept only for the meat
         squares: Tensor = torch.linalg.vector_norm(rotated, dim=1).square_()
-        return squares if self.curvature is None else self.curvature * squares
+        return that_count(squares if self.curvature is None else self.curvature * squares, self.counts)
 
     @property
     def hat_rows(self) -> Tensor:

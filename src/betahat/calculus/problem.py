@@ -310,7 +310,8 @@ class Problem:
 
         def product_of(block: Block) -> tuple[Tensor]:
             def losses(theta: Tensor) -> Tensor:
-                return times(objective.losses(theta, in_order_of_call(block)), block.get("counts")).sum()
+                losses = objective.losses(theta, in_order_of_call(block))
+                return times(losses, block.get("weights"), block.get("counts")).sum()
 
             return (hessian_product(losses, params, direction),)
 

@@ -333,6 +333,11 @@ def root_of_counts(counts: Tensor | None) -> Tensor | None:
     return None if counts is None else counts.sqrt()
 
 
+def that_count(values: Tensor, counts: Tensor | None) -> Tensor:
+    """Return (b, ...) values with zeros for rows that occur no times: they are not in the data, and have no leverage."""
+    return values if counts is None else times(values, (counts > 0).to(values))
+
+
 def times(values: Tensor, *factors: Tensor | None) -> Tensor:
     """Multiply (b, ...) values by (b,) factors; None is one."""
     for factor in factors:

@@ -119,10 +119,11 @@ class FixedScale(Estimator):
 def _of_several_outputs(fit: Fit) -> Covariance:
     """Return A^-1 (sum of J'SJ) A^-1, S the covariance of the outputs' errors."""
     note = "Standard Errors assume that the errors' covariance, estimated from all outputs, is the same in every row"
-    half = torch.linalg.cholesky_ex(error_covariance(fit))[
-        0
-    ].mT  # of errors without spread zeros, as their variances are
-    (core,) = fit.problem.total(lambda rows: (gram((half @ _hats(rows)).flatten(0, 1)),), fit.point)
+    # Of errors without spread zeros, as their variances are.
+    half = torch.linalg.cholesky_ex(error_covariance(fit))[0].mT
+    (core,) = fit.problem.total(
+        lambda rows: (gram(times(half @ _hats(rows), root_of_counts(rows.counts)).flatten(0, 1)),), fit.point
+    )
     return of_core(fit, core, "nonrobust", note + penalised(fit), df=fit.df_resid, robust=False)
 
 
@@ -158,8 +159,10 @@ def _leverage_sums(rows: Rows) -> Tensor:
 
 
 def _hats(rows: Rows) -> Tensor:
-    """Return (b, m, r) J Z."""
-    return _outputs(rows).jacobian @ rows.at.root
+    """Return (b, m, r) the root of the weight times J Z."""
+    read = _outputs(rows)
+    hats = read.jacobian @ rows.at.root
+    return hats if read.weights is None else times(hats, read.weights.sqrt())
 
 
 def _outputs(rows: Rows) -> OutputRows:

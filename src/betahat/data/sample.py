@@ -20,7 +20,8 @@ from betahat.data.turned import taken
 from betahat.data.user_data import UserData
 from betahat.errors import listed
 
-COUNTS = "counts"
+COUNTS, WEIGHTS = "counts", "weights"
+_BESIDE = (COUNTS, WEIGHTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,8 @@ class Sample(ABC):
 
     @property
     def data(self) -> tuple[str, ...]:
-        """What the columns are called that are no counts."""
-        return tuple(name for name in self.source.shapes if name != COUNTS)
+        """What the columns are called that are neither counts nor weights."""
+        return tuple(name for name in self.source.shapes if name not in _BESIDE)
 
     @property
     def target_alone(self) -> bool:
@@ -119,12 +120,12 @@ class Sample(ABC):
     @property
     def weights(self) -> Tensor | None:
         """(n,) analytic weights: proportional to the inverse of a row's variance; None is one."""
-        return self.column("weights") if self.weighted else None
+        return self.column(WEIGHTS) if self.weighted else None
 
     @property
     def weighted(self) -> bool:
         """Whether there are analytic weights."""
-        return "weights" in self.source.shapes
+        return WEIGHTS in self.source.shapes
 
     def column(self, name: str) -> Tensor:
         """Return a whole column in memory, for what has a number for each row; passes go by blocks.
@@ -233,7 +234,7 @@ class Batch(Sample):
 
 def in_order_of_call(block: Block) -> tuple[Tensor, ...]:
     """Return (b, ...) the columns of a `Batch`, as a module or a loss is called with them."""
-    return tuple(part for name, part in block.columns.items() if name != COUNTS)
+    return tuple(part for name, part in block.columns.items() if name not in _BESIDE)
 
 
 @dataclass(frozen=True, eq=False)

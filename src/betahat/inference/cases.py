@@ -10,7 +10,6 @@ from torch import Tensor
 
 from betahat.calculus.index import excess_loss, index_rows
 from betahat.calculus.rows import Rows, slack, times
-from betahat.data.design import Design
 from betahat.data.handed_out import computed, hands_out_copies
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
@@ -49,14 +48,12 @@ class Cases:
     @property
     def counts(self) -> Tensor | None:
         """(n,) the frequency weights, or None."""
-        sample = self.fit.sample
-        return sample.counts if isinstance(sample, Design) else None
+        return self.fit.sample.counts
 
     @property
     def weighted(self) -> bool:
         """Whether there are analytic weights."""
-        sample = self.fit.sample
-        return isinstance(sample, Design) and sample.weights is not None
+        return self.fit.sample.weighted
 
     @property
     def least_squares(self) -> bool:
@@ -113,7 +110,7 @@ def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) 
     loss = None if objective is None else objective.one_index
     index, mean, y = (values.detach().reshape(-1).to(torch.float64) for values in (output, mean, target))
     if loss is not None and loss.dispersion.likelihood:
-        return Cases(fit, index, *_residuals(loss, index, y, None))
+        return Cases(fit, index, *_residuals(loss, index, y, fit.sample.weights))
     return Cases(fit, index, y - mean, y - mean, variance_known=False)
 
 

@@ -29,7 +29,8 @@ def log_likelihood(fit: Fit) -> float:
 
 def _log_likelihood(fit: Fit) -> float:
     if fit.objective.dispersion.squares and fit.outputs > 1:
-        return _of_several_outputs(error_products(fit), float(fit.nobs))
+        scaled = 0.5 * fit.outputs * float(_log_weights(fit.problem, fit.loss))
+        return _of_several_outputs(error_products(fit), float(fit.nobs)) + scaled
     df = Counts(fit.numbers, fit.rank).free
     phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), df, fit.misfit)
     return float(log_likelihood_of(fit.problem, fit.loss, phi, fit.sum_rows))
@@ -42,11 +43,18 @@ def log_likelihood_of(problem: Problem, loss: Tensor, phi: Tensor, sum_rows: Cal
     def constant() -> Tensor:
         return sum_rows(lambda rows: _constant(rows, phi))
 
-    def log_weights() -> Tensor:
-        weights = sample.weights
-        return loss.new_zeros(()) if weights is None else torch.log(weights.to(torch.float64)).sum()
+    return problem.objective.dispersion.log_likelihood(
+        loss, phi, float(sample.nobs), constant, lambda: _log_weights(problem, loss)
+    )
 
-    return problem.objective.dispersion.log_likelihood(loss, phi, float(sample.nobs), constant, log_weights)
+
+def _log_weights(problem: Problem, loss: Tensor) -> Tensor:
+    """Return () the sum of the logarithms of the analytic weights."""
+    weights, counts = problem.sample.weights, problem.sample.counts
+    if weights is None:
+        return loss.new_zeros(())
+    logarithms = torch.log(weights.to(torch.float64))
+    return (logarithms if counts is None else logarithms[counts > 0] * counts[counts > 0]).sum()
 
 
 def _of_several_outputs(products: Tensor, nobs: float) -> float:

@@ -103,6 +103,13 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     return ReadLoss(own, name, _checked_units(own, user, by_row, rows))
 
 
+def units_of_repeated(loss: Any, read: ReadLoss, output: Tensor, target: Tensor, counts: Tensor, rows: int) -> float:
+    """Return the units of a loss of rows that occur (n,) `counts` times: a mean is over all copies."""
+    often = counts.long()
+    outputs, targets = (part.repeat_interleave(often, 0) for part in (output, target))
+    return read_loss(loss, outputs, targets, read.objective.dispersion.likelihood, rows).units
+
+
 def _check_moves(user: UserLoss, output: Tensor, target: Tensor) -> None:
     """Refuse a loss that is cut off from the output."""
     remedy = "write it with torch operations on the output, without detach(), item(), numpy() or comparisons alone"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held, in_ordinary_mode, settled
 from betahat.data.sample import Batch
 from betahat.data.schema import Schema
+from betahat.data.source import Held
 from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
 from betahat.fits.general import fit_general
@@ -43,6 +43,7 @@ from betahat.models.options import (
 )
 from betahat.models.probes import check_differentiable, few_rows
 from betahat.models.row_losses import as_batch, calling, check_all_rows
+from betahat.models.row_weights import read_row_weights
 from betahat.objectives.dispersion import Dispersion, ResidualVariance, Undefined, Unity
 from betahat.objectives.own import RowLoss
 from betahat.results.general import GeneralResults, ModelView
@@ -74,6 +75,8 @@ class MEstimator:
         Added to the sum: a number times half the sum of squares, or a function of the parameters.
     names : sequence of str, optional
         (k,) the parameters' names.
+    weights, freq_weights : array_like, optional
+        (n,) as in `TorchModel`.
 
     Raises
     ------
@@ -104,10 +107,12 @@ class MEstimator:
         penalty: float | Callable[..., Any] | None = None,
         *,
         names: Sequence[str] | None = None,
+        weights: Any = None,
+        freq_weights: Any = None,
     ) -> None:
         """Read the data, and find out how the loss wants to be called."""
         with kept_generators():
-            self._read(row_loss, params, data, likelihood, penalty, names)
+            self._read(row_loss, params, data, likelihood, penalty, names, weights, freq_weights)
 
     def fit(
         self,
@@ -181,12 +186,12 @@ class MEstimator:
 
     @property
     def nobs(self) -> float:
-        """n, the number of rows."""
-        return float(len(self._columns[0]))
+        """n, the number of rows, or the sum of the frequency weights."""
+        return float(self._sample.nobs)
 
     def __repr__(self) -> str:
         """Name the parameters and the size."""
-        return f"<MEstimator: {len(self.names)} parameters, n = {len(self._columns[0])}>"
+        return f"<MEstimator: {len(self.names)} parameters, n = {self._sample.nobs}>"
 
     def _read(
         self,
@@ -196,6 +201,8 @@ class MEstimator:
         likelihood: bool,
         penalty: float | Callable[..., Any] | None,
         names: Sequence[str] | None,
+        weights: Any,
+        freq_weights: Any,
     ) -> None:
         if not callable(row_loss):
             raise OptionError(f"row_loss is {shown(row_loss)}; pass a function that returns the loss of each row.")
@@ -208,6 +215,7 @@ class MEstimator:
             [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
         )
         self._columns = tuple(columns)
+        self._beside = read_row_weights(weights, freq_weights, len(columns[0]), self._start, self._container)
         self._user_data = UserData.of(data, len(columns[0]), seals)
         self.names = parameter_names(self._tensors) if names is None else read_names(names)
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
@@ -228,16 +236,20 @@ class MEstimator:
             self._route = working_route(lambda theta, rows: self._losses(theta, rows)[:, None], self._start, few)
         check_all_rows(self._losses, self._start, self._columns, self._route, self._rows)
         self._penalty = read_penalty(penalty, self._tensors, 1.0, self._start)
-        check_size(len(self._columns[0]), len(self._start))
+        check_size(self.nobs, len(self._start))
 
     @property
     def _rows(self) -> int:
         return rows_in_block(len(self._start) + sum(column[:1].numel() for column in self._columns))
 
     def _problem(self, dispersion: Dispersion) -> Problem:
+        return Problem(RowLoss(self._losses, dispersion, self._route), self._sample, self._penalty)
+
+    @property
+    def _sample(self) -> Batch:
         schema = Schema(self._container, "loss", self.names)
-        sample = Batch(schema, replace(numbered(self._columns), of_user=self._user_data), OneAtATime(self._rows))
-        return Problem(RowLoss(self._losses, dispersion, self._route), sample, self._penalty)
+        source = Held({**numbered(self._columns).columns, **self._beside}, self._user_data)
+        return Batch(schema, source, OneAtATime(self._rows))
 
 
 def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.device]:

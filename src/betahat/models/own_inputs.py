@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import row_jacobian
-from betahat.data.engine import Block, OneAtATime, numbered, scan
+from betahat.data.engine import Block, OneAtATime, gather, numbered, scan
 from betahat.data.room import room_for
+from betahat.data.sample import in_order_of_call
 from betahat.models.probes import ADDS, few_rows, same_jacobian, trial_points
 from betahat.objectives.base import Route
 
@@ -81,6 +82,25 @@ def own_regressors(
                 return None
     assert constant is not None
     return OwnRegressors(jacobian, constant)
+
+
+def derived_regressors(
+    function: RowFunction, start: Tensor, inputs: tuple[Tensor, ...], value: Tensor, route: Route, rows: int
+) -> tuple[Tensor, Tensor | None] | None:
+    """Return (n, k) J and (n,) c or None for zero, with f = J theta + c, of a function with (n,) values at the start; None where it is not linear."""
+    zero = torch.zeros_like(start)
+    with torch.no_grad():
+        if inputs:
+            source, engine = numbered(inputs), OneAtATime(rows)
+            jacobian = gather(source, lambda b: row_jacobian(function, start, in_order_of_call(b), route)[:, 0], engine)
+            offset = gather(source, lambda b: function(zero, in_order_of_call(b))[:, 0], engine)
+        else:
+            jacobian = row_jacobian(function, start, (), route)[:, 0]
+            offset = function(zero, ())[:, 0]
+    gap = (jacobian @ start + offset - value).abs().max()
+    if bool(gap > 1e-9 * (1.0 + value.abs().max())):
+        return None
+    return jacobian, offset if bool(offset.any()) else None
 
 
 def _itself(block: Block) -> Block:

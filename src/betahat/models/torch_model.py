@@ -9,18 +9,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from betahat.calculus.autodiff import row_jacobian, working_route
+from betahat.calculus.autodiff import working_route
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.checks import check_size
 from betahat.data.container import Frames
 from betahat.data.design import Design
-from betahat.data.engine import OneAtATime, gather, numbered
+from betahat.data.engine import OneAtATime, numbered
 from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
-from betahat.data.sample import Batch, Sample, in_order_of_call
+from betahat.data.sample import COUNTS, Batch, Sample
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.user_data import UserData
@@ -29,7 +29,7 @@ from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
 from betahat.fits.linear import fit_least_squares
 from betahat.models.inputs import Inputs, check_no_loader, labelled_inputs, read_inputs, read_target
-from betahat.models.losses import ReadLoss, read_loss
+from betahat.models.losses import ReadLoss, read_loss, units_of_repeated
 from betahat.models.module import Functional, functional, write_back
 from betahat.models.names import names_of
 from betahat.models.options import (
@@ -42,7 +42,7 @@ from betahat.models.options import (
     user_code,
     warn_far,
 )
-from betahat.models.own_inputs import own_regressors
+from betahat.models.own_inputs import derived_regressors, own_regressors
 from betahat.models.probes import (
     call_once,
     check_differentiable,
@@ -53,6 +53,7 @@ from betahat.models.probes import (
     outputs_apart,
 )
 from betahat.models.regressors import check_columns, row_sums, warn_perfect
+from betahat.models.row_weights import read_row_weights
 from betahat.models.target_shape import matching_target
 from betahat.objectives.base import Route
 from betahat.objectives.own import ModelLoss
@@ -101,6 +102,10 @@ class TorchModel:
         Whether minus the loss is a log-density; None believes it of the losses that are recognised.
     names : sequence of str, optional
         (k,) the parameters' names.
+    weights : array_like, optional
+        (n,) analytic weights: they multiply a row's loss, and enter a sandwich's meat squared.
+    freq_weights : array_like, optional
+        (n,) whole numbers, how often a row occurs: the fit is that of the repeated rows.
 
     Raises
     ------
@@ -134,10 +139,12 @@ class TorchModel:
         likelihood: bool | None = None,
         *,
         names: Sequence[str] | None = None,
+        weights: Any = None,
+        freq_weights: Any = None,
     ) -> None:
         """Copy the module, read the data, and try what the loss does."""
         with kept_generators():
-            self._read(module, loss, inputs, target, params, penalty, likelihood, names)
+            self._read(module, loss, inputs, target, params, penalty, likelihood, names, weights, freq_weights)
 
     def fit(
         self,
@@ -203,7 +210,7 @@ class TorchModel:
         fit = self._fitted(kind, polish, rank, row_sums(choice.estimator))
         warn_perfect(fit, float(lengths(self._target.reshape(1, -1).to(torch.float64))))
         if not polish:
-            warn_far(fit, self._free.start, self._loss.units)
+            warn_far(fit, self._free.start, self._units)
         covariance = covariance_of(fit, choice)
         if update_module:
             write_back(self.module, self._free.tensors, fit.params)
@@ -291,12 +298,12 @@ class TorchModel:
 
     @property
     def nobs(self) -> float:
-        """n, the number of rows."""
-        return float(len(self._target))
+        """n, the number of rows, or the sum of the frequency weights."""
+        return float(self.problem.sample.nobs)
 
     def __repr__(self) -> str:
         """Name the module, its loss and its size."""
-        return f"<TorchModel: {type(self.module).__name__} by {self._loss.name}, {len(self.names)} parameters, n = {len(self._target)}>"
+        return f"<TorchModel: {type(self.module).__name__} by {self._loss.name}, {len(self.names)} parameters, n = {self.problem.sample.nobs}>"
 
     # private
 
@@ -310,6 +317,8 @@ class TorchModel:
         penalty: float | Callable[..., Any] | None,
         likelihood: bool | None,
         names: Sequence[str] | None,
+        weights: Any,
+        freq_weights: Any,
     ) -> None:
         check_no_loader(inputs, "inputs")
         check_no_loader(target, "target")
@@ -330,7 +339,9 @@ class TorchModel:
         check_values([*labelled_inputs(self._inputs.tensors), ("target", given)])
         free, self._inputs, output = call_once(free, self._inputs, inputs)
         matched = matching_target(loss, output, given)
+        beside = read_row_weights(weights, freq_weights, len(matched), free.start, self._container)
         (*tensors, matched), seals = keep_tensors([*labelled_inputs(self._inputs.tensors), ("target", matched)])
+        self._beside = beside
         self._inputs = replace(self._inputs, tensors=tuple(tensors))
         self._user_data = UserData.of(self._inputs.data, len(matched), seals)
         self._rows = rows_in_block(len(free.start) + sum(part[:1].numel() for part in tensors))
@@ -340,7 +351,10 @@ class TorchModel:
             check_rows_apart(self._free, self._inputs.tensors)
         self._target = matched
         self.names = names_of(self._free, self._inputs, names)
-        self._penalty = read_penalty(penalty, self._free.tensors, self._loss.units, self._free.start)
+        self._units = self._loss.units
+        if penalty is not None and COUNTS in beside:
+            self._units = units_of_repeated(loss, self._loss, output, matched, beside[COUNTS], self._rows)
+        self._penalty = read_penalty(penalty, self._free.tensors, self._units, self._free.start)
         self._output = output[:1]
         self.problem = self._build(output)
         check_size(self.problem.numbers, len(self.names))
@@ -349,7 +363,7 @@ class TorchModel:
         problem = self.problem
         design = problem.sample
         direct = problem.objective.least_squares and bread is not Bread.OPG and problem.penalty is None and polish
-        if direct and isinstance(design, Design):
+        if direct and isinstance(design, Design) and design.counts is None:
             fit = fit_least_squares(design, "pinv", also)
             if fit.rank == design.width or rank == "pinv":
                 return replace(fit, bread_kind=bread)
@@ -386,38 +400,17 @@ class TorchModel:
         rows = self._rows
         value = outputs_apart(flat, free.start, inputs, output, route, rows) if apart else output.reshape(nobs, -1)
         if affine and linear:
-            design = self._linear_design(flat, value[:, 0], route, rows)
-            if design is not None:
-                return Problem(loss, design, self._penalty)
+            made = derived_regressors(flat, free.start, inputs, value[:, 0], route, rows)
+            if made is not None:
+                return Problem(loss, self._regression(*made), self._penalty)
         check_differentiable(losses, free.start, few, "The module with its loss", 2)
         objective = ModelLoss(outputs, loss, affine, route)
         if apart:
             surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, few)
             objective = replace(objective, route=surer)
-        source = replace(numbered(columns), of_user=self._user_data)
+        source = Held({**numbered(columns).columns, **self._beside}, self._user_data)
         sample: Sample = Batch(self._schema, source, OneAtATime(rows if apart else nobs))
         return Problem(objective, sample, self._penalty)
-
-    def _linear_design(
-        self, flat: Callable[[Tensor, tuple[Tensor, ...]], Tensor], value: Tensor, route: Route, rows: int
-    ) -> Design | None:
-        """Return the regressors of a module that is linear in its parameters: its Jacobian; None where it is not."""
-        free, inputs = self._free, self._inputs.tensors
-        zero = torch.zeros_like(free.start)
-        with torch.no_grad():
-            if inputs:
-                source, engine = numbered(inputs), OneAtATime(rows)
-                jacobian = gather(
-                    source, lambda b: row_jacobian(flat, free.start, in_order_of_call(b), route)[:, 0], engine
-                )
-                offset = gather(source, lambda b: flat(zero, in_order_of_call(b))[:, 0], engine)
-            else:
-                jacobian = row_jacobian(flat, free.start, (), route)[:, 0]
-                offset = flat(zero, ())[:, 0]
-        gap = (jacobian @ free.start + offset - value).abs().max()
-        if bool(gap > 1e-9 * (1.0 + value.abs().max())):
-            return None
-        return self._regression(jacobian, offset if bool(offset.any()) else None)
 
     def _regression(self, jacobian: Tensor, offset: Tensor | None) -> Design:
         """Return (n, k) regressors as a design, with what the outputs have beside them; a squared error takes it off the target."""
@@ -425,7 +418,7 @@ class TorchModel:
         gaussian = self._loss.objective.least_squares
         columns = {"exog": jacobian, "endog": target - offset if offset is not None and gaussian else target}
         columns |= {} if offset is None or gaussian else {"offset": offset}
-        return Design(self._schema, Held(columns, self._user_data))
+        return Design(self._schema, Held({**columns, **self._beside}, self._user_data))
 
     @property
     def _schema(self) -> Schema:

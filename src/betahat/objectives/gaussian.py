@@ -109,8 +109,9 @@ class GaussianMeanVariance(OutputLoss):
         return row_sums(0.5 * (torch.log(variance) + (target - mean).square() / variance))
 
     def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
-        """Return (b,) log(2 pi) / 2 for each number."""
-        return row_sums(torch.full_like(target, 0.5 * math.log(2.0 * math.pi)))
+        """Return (b,) log(2 pi) / 2 for each number, times w."""
+        constant = row_sums(torch.full_like(target, 0.5 * math.log(2.0 * math.pi)))
+        return constant if precision is None else precision * constant
 
     def expected_curvature(self, output: Tensor) -> Tensor:
         """Return 1 / v for the mean and 1 / (2 v^2) for the variance."""

@@ -322,7 +322,8 @@ class GeneralResults(Results):
             width = mean(self.fit.params, exog[:1], None).shape[1]
         names = tuple(f"x{i}" for i in range(1, exog.shape[1] + 1)) if view.columns is None else view.columns
         outcomes = (self.endog_name,) if width == 1 else tuple(f"{self.endog_name}={j}" for j in range(width))
-        return Response(mean, exog, None, None, names, view.title, self.endog_name, outcomes)
+        counts = self.fit.sample.counts
+        return Response(mean, exog, None, counts, names, view.title, self.endog_name, outcomes)
 
     # tables
 

@@ -81,6 +81,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "GLM, gamma": lambda: bh.GLM(DATA["positive"], DATA["x"], family="gamma"),
     "OrderedModel": lambda: bh.OrderedModel(DATA["grade"], DATA["x"][:, 1:]),
     "Tobit": lambda: bh.Tobit(np.maximum(DATA["y"], 0.0), DATA["x"]),
+    "QuantReg": lambda: bh.QuantReg(DATA["y"], DATA["x"]),
     "RLM": lambda: bh.RLM(DATA["y"], DATA["x"]),
     "RLM, bisquare": lambda: bh.RLM(DATA["y"], DATA["x"], M="bisquare"),
     "TorchModel, linear": lambda: _module(nn.Linear(2, 1), "y"),
@@ -235,7 +236,7 @@ def cells() -> tuple[Cell, ...]:
 
 def of_model(model: str, covariances: Collection[str] = tuple(COVARIANCES)) -> Iterator[Cell]:
     """Try a model under some covariances, and all methods under those that stand for others of their kind."""
-    base = MODELS[model]().fit("HC0")
+    base = MODELS[model]().fit(cov_type="HC0")
     for name, (covariance, options) in COVARIANCES.items():
         if name not in covariances:
             continue

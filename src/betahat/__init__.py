@@ -40,6 +40,7 @@ from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
 from betahat.models.ordered import OrderedModel, ordered
+from betahat.models.quantile import QuantReg, quantreg
 from betahat.models.robust import RLM, rlm
 from betahat.models.stored import load
 from betahat.models.tobit import Tobit, tobit
@@ -67,6 +68,7 @@ __all__ = [
     "RLM",
     "OrderedModel",
     "Tobit",
+    "QuantReg",
     "TorchModel",
     "MEstimator",
     "ols",
@@ -80,6 +82,7 @@ __all__ = [
     "rlm",
     "ordered",
     "tobit",
+    "quantreg",
     "add_constant",
     "fit_at",
     # covariances

@@ -81,6 +81,8 @@ class IndexRows(Rows):
     @remembered
     def leverage(self) -> Tensor:
         """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
+        if self.at.bread is Bread.KERNEL:
+            raise EstimationError(no_hat_rows(self.at.bread))
         if self.at.bread is Bread.OPG:
             raise EstimationError(
                 "Leverage is a share of the Hessian or of Fisher's information, but the bread is 'opg'; fit with "
@@ -93,7 +95,9 @@ class IndexRows(Rows):
     @property
     def hat_rows(self) -> Tensor:
         """(b, 1, r) the root of w l'' times xZ."""
-        if self.at.bread is Bread.OPG or (self.curvature is not None and bool((self.curvature < 0).any())):
+        if self.at.bread in (Bread.OPG, Bread.KERNEL) or (
+            self.curvature is not None and bool((self.curvature < 0).any())
+        ):
             raise EstimationError(no_hat_rows(self.at.bread))
         return times(self.rotated, None if self.curvature is None else self.curvature.sqrt())[:, None]
 

@@ -96,6 +96,8 @@ class IndicesRows(Rows):
     @property
     def leverage(self) -> Tensor:
         """Refuse: a row has as many fitted values as equations."""
+        if self.at.bread is Bread.KERNEL:
+            raise EstimationError(no_hat_rows(self.at.bread))
         raise EstimationError(
             "HC2 and HC3 divide by one minus the leverage, which is a single number only for a model with one index; this one has several "
             "indices: use HC0 or HC1."

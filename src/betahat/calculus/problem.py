@@ -98,11 +98,11 @@ class Problem:
 
     @property
     def numbers(self) -> float:
-        """n, or n m of a module of m outputs whose losses add up: how many numbers are explained."""
+        """n, or n m of m outputs or quantiles whose losses add up: how many numbers are explained."""
         objective, sample = self.objective, self.sample
         loss = objective.output_loss
         if objective.closed_form or loss is None or not loss.elementwise:
-            return sample.nobs
+            return sample.nobs * objective.responses
         assert isinstance(sample, Batch)
         return sample.nobs * sample.outputs
 

@@ -22,13 +22,15 @@ class Bread(Enum):
     """Which matrix the bread A^-1 is the inverse of.
 
     OBSERVED is the Hessian of the summed loss, EXPECTED Fisher's information, GAUSS_NEWTON the sum of J' l'' J over
-    the outputs' Jacobians J, and OPG the sum of the scores' outer products.
+    the outputs' Jacobians J, OPG the sum of the scores' outer products, and KERNEL an estimate of the expected Hessian of a loss with kinks, whose
+    own is zero: that of a quantile.
     """
 
     OBSERVED = "observed"
     EXPECTED = "expected"
     GAUSS_NEWTON = "gauss-newton"
     OPG = "opg"
+    KERNEL = "kernel"
 
 
 BreadName = Literal["observed", "expected", "gauss-newton", "opg"]
@@ -318,6 +320,11 @@ def counted_influence(rows: Rows) -> Tensor:
 
 def no_hat_rows(bread: Bread) -> str:
     """Return the sentence for rows whose information is no square."""
+    if bread is Bread.KERNEL:
+        return (
+            "Leverage is a row's share of the Hessian, and the loss of a quantile has none: its scores are q and q - 1, whatever a row does to its own "
+            "fitted value. Use HC0, HC1, Cluster(kind='CR1'), or a bootstrap."
+        )
     if bread is Bread.OPG:
         reason, remedy = "the bread is 'opg'", "fit with another bread"
     else:

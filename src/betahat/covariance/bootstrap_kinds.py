@@ -10,7 +10,7 @@ from betahat.covariance.bootstrap_plan import Plan
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.resampling.resamplers import Multiplied, Redrawn, Resampler
-from betahat.resampling.targets import parametric_targets, residual_targets, slack_power
+from betahat.resampling.targets import parametric_targets, quantile_targets, residual_targets, slack_power
 from betahat.resampling.weights import Blocks, Exponential, Multinomial, PoissonCounts, Subsample
 
 KindName = Literal[
@@ -41,12 +41,30 @@ class BootstrapKind:
 
 def _wild(plan: Plan) -> Resampler:
     fit, options = plan.fit, plan.options
+    if fit.objective.checks:
+        return _wild_of_quantile(plan)
     _check_least_squares(fit)
     hats = plan.hats if plan.groups is not None and options.variant[0] == "3" else None
     power = slack_power(options.residuals)
     return Multiplied(
         fit, plan.weights(plan.signs), plan.seed, plan.reps, power, hats, residuals=fit.sample.counts is None
     )
+
+
+def _wild_of_quantile(plan: Plan) -> Resampler:
+    fit, options = plan.fit, plan.options
+    if plan.groups is not None or len(fit.objective.checks) > 1:
+        what = "clusters" if plan.groups is not None else "several quantiles at once"
+        raise EstimationError(
+            f"The wild bootstrap of a quantile regression has no {what}; use kind='score', whose signs are those of clusters and of all quantiles, or "
+            "kind='pairs'."
+        )
+    if options.multiplier != "rademacher" or options.residuals != "raw":
+        raise EstimationError(
+            "The wild bootstrap of a quantile regression draws 2 (1 - q) and -2 q, by which it multiplies the sizes of residuals as they are; omit "
+            "multiplier and residuals."
+        )
+    return Redrawn(fit, quantile_targets(fit, plan.seed), plan.reps)
 
 
 def _score(plan: Plan) -> Resampler:

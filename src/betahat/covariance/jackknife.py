@@ -75,6 +75,11 @@ class Jackknife(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the squares of the steps to the fits without each group."""
+        if fit.objective.checks:
+            raise EstimationError(
+                "The jackknife leaves out rows one by one, which moves a quantile by the distance to the next row or not at all: its variance is "
+                "not consistent, however many rows there are. Use HC0, Cluster(kind='CR1'), or a bootstrap."
+            )
         if self.clusters is None:
             count, what = float(fit.nobs), "rows"
             ways: tuple[Clustering, ...] = ()

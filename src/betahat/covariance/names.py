@@ -32,6 +32,7 @@ from betahat.covariance.opg import OPG
 from betahat.covariance.option_words import options_in_words
 from betahat.covariance.panel_corrected import PanelCorrected
 from betahat.covariance.panel_newey_west import PanelNeweyWest
+from betahat.covariance.quantile import IidErrors, KernelErrors, NidErrors, PowellErrors
 from betahat.covariance.small_samples import Correction, Kind
 from betahat.data.handed_out import outside
 from betahat.errors import EstimationError, OptionError, described, is_flag, listed, shown
@@ -147,6 +148,18 @@ _NAMES: dict[str, Factory] = {
     "Conley": Conley,
     "bootstrap": Bootstrap,
 }
+# The names that a kind of model has for covariances of its own, before those of all models; the first is its default.
+Names = Mapping[str, Factory]
+NO_NAMES: Names = {}
+QUANTILE_NAMES: Names = {
+    "kernel": KernelErrors,
+    "robust": KernelErrors,
+    "iid": IidErrors,
+    "nonrobust": IidErrors,
+    "nid": NidErrors,
+    "powell": PowellErrors,
+    "ker": PowellErrors,
+}
 _ALIASES = {
     "classical": "nonrobust",
     "fixed_scale": "fixed scale",
@@ -213,14 +226,16 @@ class Choice:
     use_t: bool | None
 
 
-def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t: bool | None) -> Choice:
-    """Turn a `cov_type` (a name in any case, an estimator or a (k, k) matrix) and its options, "use_t" among them, into an estimator."""
+def resolve(
+    cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t: bool | None, own: Names = NO_NAMES
+) -> Choice:
+    """Turn a `cov_type` (a name in any case, one of the model's `own` first, an estimator or a (k, k) matrix) and its options into an estimator."""
     if cov_kwds is not None and not isinstance(cov_kwds, Mapping):
         raise OptionError(f"cov_kwds is {shown(cov_kwds)}; pass a dict of options, such as {{'groups': 'firm'}}.")
     options = dict(cov_kwds or {})
     choose = partial(Choice, use_t=_read_use_t(use_t, options))
     if cov_type is None:
-        cov_type = "nonrobust"
+        cov_type = next(iter(own), "nonrobust")
     if not isinstance(cov_type, str | Estimator) and _is_matrix(cov_type):
         cov_type = Given(cov_type)
     if not isinstance(cov_type, str):
@@ -231,7 +246,7 @@ def resolve(cov_type: CovType | None, cov_kwds: Mapping[str, Any] | None, use_t:
         if options:
             raise OptionError(f"cov_kwds goes with a name; give the options {listed(options)} to the estimator itself.")
         return choose(cov_type)
-    factory = _lookup(cov_type)
+    factory = _lookup(cov_type, own)
     _check_options(cov_type, factory, options)
     return choose(factory(**options))
 
@@ -297,7 +312,9 @@ def check_use_t(use_t: bool | None) -> None:
         raise OptionError(f"use_t is {shown(use_t)}; use True for t, False for the normal distribution, or None.")
 
 
-def _lookup(name: str) -> Factory:
+def _lookup(name: str, own: Names) -> Factory:
+    if name.lower() in own:
+        return own[name.lower()]
     if name in _NAMES:
         return _NAMES[name]
     wanted = _ALIASES.get(name.lower(), name).lower()
@@ -307,7 +324,9 @@ def _lookup(name: str) -> Factory:
         if name.startswith("~"):
             close = [f"bh.Cluster({name.removeprefix('~').strip()!r})"]
         hint = next((f", did you mean {found}?" for found in close if found), ".")
-        raise OptionError(f"cov_type {shown(name)} is unknown{hint} The known ones are {listed(_NAMES, limit=40)}.")
+        raise OptionError(
+            f"cov_type {shown(name)} is unknown{hint} The known ones are {listed({**own, **_NAMES}, limit=40)}."
+        )
     return known[wanted]
 
 
@@ -334,6 +353,7 @@ def _has_defaults(factory: Factory) -> bool:
 _OURS = (
     *(Bootstrap, Classical, Cluster, Conley, DriscollKraay, FixedScale, HAC, HC0, HC1, HC2, HC3, HC4, HC4m, HC5),
     *(H1, H2, H3, Jackknife, OPG, PanelCorrected, PanelNeweyWest),
+    *(IidErrors, KernelErrors, NidErrors, PowellErrors),
 )
 # Where every option has a default, no options are right options, which saves a look at the signature.
 _BUILT_IN_FACTORIES = frozenset(factory for factory in _NAMES.values() if _has_defaults(factory))

@@ -13,6 +13,7 @@ from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
 from betahat.models.ordered import OrderedModel, ordered
+from betahat.models.quantile import QuantReg, quantreg
 from betahat.models.robust import RLM, rlm
 from betahat.models.tobit import Tobit, tobit
 from betahat.models.torch_model import TorchModel
@@ -20,6 +21,7 @@ from betahat.objectives.base import Objective
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.binomial import BinomialCounts, BinomialShares
 from betahat.objectives.censored import Limited
+from betahat.objectives.check import Check, Checks
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.generalized import FamilyAndLink
 from betahat.objectives.huber import Huber
@@ -37,6 +39,7 @@ from betahat.results.glm import GLMResults
 from betahat.results.linear import LinearResults
 from betahat.results.multinomial import MultinomialResults
 from betahat.results.ordered import OrderedResults
+from betahat.results.quantile import QuantRegResults
 from betahat.results.robust import RLMResults
 from betahat.results.statsmodels_names import Results
 
@@ -90,6 +93,7 @@ MODELS = (
     Entry(OrderedModel, OrderedResults, (Ordered,), ordered, "ordered"),
     Entry(Tobit, TobitResults, (Limited,), tobit, "tobit"),
     Entry(RLM, RLMResults, NORMS, rlm, "rlm"),
+    Entry(QuantReg, QuantRegResults, (Check, Checks), quantreg, "quantreg"),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),
     Entry(MEstimator, GeneralResults, (Unstored,)),

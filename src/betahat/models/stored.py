@@ -31,6 +31,7 @@ from betahat.lazy import lazily
 from betahat.models.registry import MODELS
 from betahat.objectives import families, links
 from betahat.objectives.base import Route
+from betahat.objectives.density import Density
 from betahat.objectives.dispersion import (
     DevianceVariance,
     GaussianVariance,
@@ -76,8 +77,8 @@ RECORDS: tuple[type, ...] = (
     *{entry.results: None for entry in MODELS},
     *(entry.model for entry in MODELS if issubclass(entry.model, Stored)),
     *{objective: None for entry in MODELS for objective in entry.objectives},
-    *(ModelView, UnstoredModel, UnstoredPenalty, Equation),
     *(LatentLogistic, LatentNormal, LatentSmallest, LatentLargest, LatentCauchy),
+    *(ModelView, UnstoredModel, UnstoredPenalty, Equation, Density),
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, PearsonVariance, DevianceVariance, KnownVariance, Quasi, QuasiBinomial, GaussianVariance),

@@ -18,6 +18,7 @@ from betahat.objectives.equation import Equation
 from betahat.objectives.support import Support
 
 if TYPE_CHECKING:
+    from betahat.objectives.check import Check
     from betahat.objectives.indices import LinearIndices
 
 
@@ -51,6 +52,16 @@ class Objective(ABC):
     def indices(self) -> LinearIndices | None:
         """Itself, if it meets the parameters through several linear indices; None otherwise."""
         return None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The losses of quantiles, one for each quantile regression in it; none in most."""
+        return ()
+
+    @property
+    def responses(self) -> int:
+        """How many regressions of their own it sums, each with all rows: degrees of freedom are theirs."""
+        return 1
 
     @property
     def least_squares(self) -> bool:

@@ -348,6 +348,23 @@ class Undefined(NoLikelihood):
 
 
 @dataclass(frozen=True)
+class AtQuantile(NoLikelihood):
+    """None: the loss of a quantile says nothing of a density."""
+
+    estimated = False
+    other_covariance = "use 'iid', 'kernel', 'nid' or 'powell', or a sandwich such as 'HC0'"
+    other_criterion = "compare models by prsquared, or test coefficients by wald_test"
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () one."""
+        return torch.ones_like(loss)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
+        """Return the size of a row's loss."""
+        return max(float(loss), _LEAST) / nobs
+
+
+@dataclass(frozen=True)
 class ErrorScale(NoLikelihood):
     """The square of the scale of an error, found beside the coefficients.
 

@@ -16,6 +16,7 @@ from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.inverse_root import inverse_root
+from betahat.fits.quantile import refit_quantiles
 from betahat.fits.refits import refit_on
 from betahat.resampling.moments import (
     Moments,
@@ -89,7 +90,15 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
     M_r^-1 g_r, which is exact for least squares. Other models continue with the scores at b + Z d and the same factor of M_r: the steps shrink
     by a factor proportional to the distance from the estimate. Replicates that converge slowly are refitted one by one, by Newton's method.
     """
-    rows, table = fit.sample.rows, unit_table(fit, weights)
+    rows = fit.sample.rows
+    if fit.objective.checks:
+        return in_batches(
+            reps,
+            8 * rows,
+            fit.params.device,
+            lambda some: _of_quantiles(fit, Resample(weights=weights(seed, some, rows))),
+        )
+    table = unit_table(fit, weights)
     by_units = table is not None and weights.codes is not None and exact(fit) and packed(fit)
     shared_moments = SharedMoments(unshared_information(fit), penalty_of(fit), score_factor(fit))
 
@@ -117,6 +126,13 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
 
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:
     """Refit replicates 0 to reps - 1 with other values of y, (R, n) from `targets`."""
+    if fit.objective.checks:
+        return in_batches(
+            reps,
+            8 * fit.sample.rows,
+            fit.params.device,
+            lambda some: _of_quantiles(fit, Resample(targets=targets(some))),
+        )
     shared_moments = SharedMoments(plain_information(fit), penalty_of(fit), None)
 
     def refit(replicates: Tensor) -> Replicates:
@@ -126,6 +142,12 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
         return _refined(fit, drawn, _solved(moments, shared_moments))
 
     return in_batches(reps, 8 * fit.sample.rows, fit.params.device, refit)
+
+
+def _of_quantiles(fit: Fit, drawn: Resample) -> Replicates:
+    """Refit quantile regressions, each to its vertex."""
+    steps = refit_quantiles(fit, drawn.weights, drawn.targets)
+    return Replicates(steps, torch.isfinite(steps).all(1))
 
 
 @dataclass(frozen=True, eq=False)

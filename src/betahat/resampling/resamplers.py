@@ -92,6 +92,8 @@ class Redrawn(Resampler):
 
     def variances(self, found: Replicates) -> Tensor:
         """Return the classical covariance."""
+        if self.fit.objective.checks:
+            raise EstimationError(_NO_SAMPLES)
         return _each_core(self.fit, found, (_classical(s) for s in _with_targets(self.fit, self.targets, found)))
 
     def influence(self) -> Tensor:

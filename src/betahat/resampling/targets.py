@@ -73,6 +73,29 @@ class FromSigns(Targets):
         return self.fitted + self.signs(self.seed, replicates) * self.residuals
 
 
+@dataclass(frozen=True, eq=False)
+class FromSizes(Targets):
+    """Fitted quantiles plus the sizes of the errors, times 2 (1 - q) with probability 1 - q, and -2 q with probability q."""
+
+    fitted: Tensor  # (n,)
+    sizes: Tensor  # (n,)
+    q: float
+    seed: int
+
+    def __call__(self, replicates: Tensor) -> Tensor:
+        """Draw and multiply."""
+        below = uniforms(self.seed, 0, replicates, len(self.fitted)) < self.q
+        return self.fitted + 2.0 * (1.0 - self.q - below.to(self.fitted)) * self.sizes
+
+
+def quantile_targets(fit: Fit, seed: int) -> Targets:
+    """Return y made of the fitted quantile and the size of each row's own error, of either sign: Feng, He and Hu (2011), Biometrika 98(4)."""
+    _check_no_counts(fit, "wild")
+    (check,) = fit.objective.checks
+    index = fit.map_rows(_index)
+    return FromSizes(index, (fit.design.endog.to(index) - index).abs(), check.q, seed)
+
+
 def parametric_targets(fit: Fit, seed: int) -> Targets:
     """Return y drawn from the model at the estimate; an error if the objective is not a likelihood, or there are weights it does not explain."""
     objective = fit.objective.one_index or fit.objective.indices

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 import numpy as np
 
 from betahat.covariance.base import Covariance, with_distribution
-from betahat.covariance.names import CovType, check_use_t, covariance_of, resolve
+from betahat.covariance.names import NO_NAMES, CovType, Names, check_use_t, covariance_of, resolve
 from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, to_numpy
 from betahat.data.modes import in_ordinary_mode
@@ -129,7 +129,7 @@ class Core(ABC):
         >>> res.with_cov("HC1").cov_type
         'HC1'
         """
-        choice = resolve(cov_type, cov_kwds, use_t)
+        choice = resolve(cov_type, cov_kwds, use_t, self._own_names)
         asked = self.cov.asked_t if choice.use_t is None else choice.use_t
         return replace(self, cov=covariance_of(self.fit, replace(choice, use_t=asked)))
 
@@ -398,6 +398,9 @@ class Core(ABC):
         return files.write(path, kept)
 
     # private
+
+    _own_names: ClassVar[Names] = NO_NAMES
+    """The names of covariances that are the model's own."""
 
     @remembered
     def _pair(self) -> Pair:

@@ -246,15 +246,22 @@ class Grid(Layout):
     fit
         As in `Layout`.
     levels : tuple
-        The classes, one for each equation.
+        The classes, or quantiles, one for each equation.
+    columns : tuple or None
+        What the columns are called; None numbers them.
+    variable : str or None
+        What the levels are values of; None is the dependent variable.
     """
 
     levels: tuple[Any, ...]
+    columns: tuple[Any, ...] | None = None
+    variable: str | None = None
 
     @property
     def other_names(self) -> tuple[str, ...]:
         """(k (J - 1),) statsmodels' names of the parameters in restrictions, such as "y1_x" of class 1."""
-        return tuple(f"y{class_name(level)}_{name}" for level in self.levels for name in self._rows())
+        letter = "y" if self.variable is None else self.variable
+        return tuple(f"{letter}{class_name(level)}_{name}" for level in self.levels for name in self._rows())
 
     def table(self, values: Tensor) -> Tensor:
         """Return (k, J - 1) of (k (J - 1),) numbers, which lie equation after equation."""
@@ -262,7 +269,8 @@ class Grid(Layout):
 
     def vector(self, values: Tensor) -> Any:
         """Hand out (k, J - 1) numbers."""
-        return self.container.present(self.table(self.expand(values)), self._rows, list(range(len(self.levels))))
+        columns = range(len(self.levels)) if self.columns is None else self.columns
+        return self.container.present(self.table(self.expand(values)), self._rows, list(columns))
 
     def square(self, values: Tensor) -> Any:
         """Hand out (k (J - 1), k (J - 1)) numbers, equation after equation."""
@@ -284,4 +292,6 @@ class Grid(Layout):
 
     def _index(self) -> pd.MultiIndex:
         levels = [class_name(level) for level in self.levels]
-        return pd.MultiIndex.from_product([levels, self._rows()], names=[self.fit.given.endog_name, None])
+        return pd.MultiIndex.from_product(
+            [levels, self._rows()], names=[self.variable or self.fit.given.endog_name, None]
+        )

@@ -135,7 +135,8 @@ class MultinomialResults(MaximumLikelihoodResults):
         statsmodels.iolib.summary2.Summary
             With `as_text`, `as_html` and `as_latex`.
         """
-        return equations_summary(self, self.fit.given.names, len(self.fit.equations), alpha, float_format)
+        heads = [f"{self.endog_name} = {number}" for number in range(len(self.fit.equations))]
+        return equations_summary(self, self.fit.given.names, heads, alpha, float_format)
 
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names for `multinom`.

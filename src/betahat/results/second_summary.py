@@ -70,18 +70,24 @@ def second_summary(
 
 
 def equations_summary(
-    results: Results, names: Sequence[str], count: int, alpha: float, float_format: str
+    results: Results,
+    names: Sequence[str],
+    heads: Sequence[str],
+    alpha: float,
+    float_format: str,
+    model: Mapping[str, Any] | None = None,
 ) -> printed.SecondSummary:
-    """Lay out the model and the coefficients of each of `count` equations, under the number that statsmodels gives them."""
+    """Lay out the model, by default as statsmodels does, and the coefficients of each equation under its head."""
     check_alpha(alpha)
     check_float_format(float_format)
+    count = len(heads)
     summary = printed.SecondSummary()
-    summary.add_dict(model_part(results))
+    summary.add_dict(model_part(results) if model is None else dict(model))
     blocks = np.split(results.coefficient_table(), count)
     intervals = np.split(results.tidy(1.0 - alpha)[["conf.low", "conf.high"]].to_numpy(), count)
-    for number, (block, interval) in enumerate(zip(blocks, intervals, strict=True)):
+    for head, block, interval in zip(heads, blocks, intervals, strict=True):
         table = summary2.summary_params((results, *block.T, interval), xname=list(names), alpha=alpha)
-        table.insert(0, f"{results.endog_name} = {number}", table.index)
+        table.insert(0, head, table.index)
         summary.add_df(table, index=False, float_format=float_format)
     summary.add_title(results=results)
     return summary

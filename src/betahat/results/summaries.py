@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from betahat.results.linear import LinearResults
     from betahat.results.multinomial import MultinomialResults
     from betahat.results.ordered import OrderedResults
+    from betahat.results.quantile import QuantRegResults
     from betahat.results.robust import RLMResults
     from betahat.results.statsmodels_names import Results
 
@@ -193,6 +194,44 @@ def general_content(results: GeneralResults, alpha: float) -> Content:
     return _content(results, alpha, (left, right), _numbered(notes), kind=title, title="{} Results")
 
 
+def quantile_content(results: QuantRegResults, alpha: float) -> Content:
+    """Return what the summary of a quantile regression says; several quantiles stand one below the other."""
+    checks = results.fit.objective.checks
+    left: Rows = [
+        ("Dep. Variable:", None),
+        ("Model:", ["QuantReg"]),
+        ("Method:", ["Least Squares"]),
+        ("Date:", None),
+        ("Time:", None),
+    ]
+    numbers = [
+        ("Pseudo R-squared:", results._pseudo),
+        ("Bandwidth:", results._bandwidths),
+        ("Sparsity:", results._sparsities),
+    ]
+    one = len(checks) == 1
+    right: Rows = [
+        *((name, [f"{found[0]:#8.4g}" if one else ""]) for name, found in numbers),
+        ("No. Observations:", None),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+    ]
+    notes = [] if results.cov_type in ("iid", "kernel") else [results.cov.note]
+    smallest, condition = results._sizes
+    if smallest < 1e-10:
+        notes.append(
+            f"The smallest eigenvalue is {smallest:6.3g}. This might indicate that there are\n"
+            "strong multicollinearity problems or that the design matrix is singular."
+        )
+    elif condition > 1000:
+        notes.append(
+            f"The condition number is large, {condition:6.3g}. This might indicate that there are\n"
+            "strong multicollinearity or other numerical problems."
+        )
+    classes = tuple(f"{check.q:.10g}" for check in checks) if results.fit.equations else ()
+    return _content(results, alpha, (left, right), notes, classes=classes, variable="q" if classes else "")
+
+
 def residual_statistics(results: LinearResults) -> dict[str, str]:
     """Return what `summary2` says of the residuals."""
     found = results._residual_diagnostics
@@ -230,6 +269,7 @@ def _content(
     title: str = "{} Regression Results",
     bottom: tuple[Rows, Rows] | None = None,
     classes: tuple[str, ...] = (),
+    variable: str = "",
 ) -> Content:
     """Return the coefficients between the rows above and below them; those of several classes side by side."""
     columns, interval = list(results.coefficient_table().T), results.interval_table(alpha)
@@ -255,6 +295,7 @@ def _content(
         bottom=bottom,
         notes=notes,
         classes=classes,
+        variable=variable,
     )
 
 

@@ -50,7 +50,8 @@ class Content:
     top: tuple[Rows, Rows]  # the left and the right half of the first table
     bottom: tuple[Rows, Rows] | None  # those of the table below the coefficients, if there is one
     notes: Sequence[str]
-    classes: tuple[str, ...] = ()  # (J - 1,) of a multinomial model
+    classes: tuple[str, ...] = ()  # (J - 1,) of a multinomial model, (J,) quantiles
+    variable: str = ""  # what the classes are values of, if it is not the dependent variable
 
     def conf_int(self, alpha: float = 0.05) -> np.ndarray:
         """Return the intervals, which were computed for the alpha of the summary."""
@@ -70,7 +71,7 @@ def summary_of(
     xname = None if xname is None else texts_of("xname", xname, len(content.params), "parameter")
     yname, title = (text_of(option, given) for option, given in (("yname", yname), ("title", title)))
     yname = content.model.endog_names if yname is None else yname
-    outcome = [f"{yname}={name}" for name in content.classes] or yname
+    outcome = [f"{content.variable or yname}={name}" for name in content.classes] or yname
     left, right = content.top
     summary = printed.Summary()
     summary.add_table_2cols(

@@ -84,6 +84,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "QuantReg": lambda: bh.QuantReg(DATA["y"], DATA["x"]),
     "RLM": lambda: bh.RLM(DATA["y"], DATA["x"]),
     "RLM, bisquare": lambda: bh.RLM(DATA["y"], DATA["x"], M="bisquare"),
+    "PHReg": lambda: bh.PHReg(DATA["positive"], DATA["x"][:, 1:], DATA["yes"]),
     "TorchModel, linear": lambda: _module(nn.Linear(2, 1), "y"),
     "TorchModel, network": _network,
     "TorchModel, two outputs": lambda: _module(nn.Linear(2, 2), "y", "y2"),

@@ -43,6 +43,7 @@ from betahat.models.ordered import OrderedModel, ordered
 from betahat.models.quantile import QuantReg, quantreg
 from betahat.models.robust import RLM, rlm
 from betahat.models.stored import load
+from betahat.models.survival import PHReg, phreg
 from betahat.models.tobit import Tobit, tobit
 from betahat.models.torch_model import TorchModel
 from betahat.neighbours.introductions import introduce
@@ -69,6 +70,7 @@ __all__ = [
     "OrderedModel",
     "Tobit",
     "QuantReg",
+    "PHReg",
     "TorchModel",
     "MEstimator",
     "ols",
@@ -83,6 +85,7 @@ __all__ = [
     "ordered",
     "tobit",
     "quantreg",
+    "phreg",
     "add_constant",
     "fit_at",
     # covariances

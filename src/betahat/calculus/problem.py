@@ -9,12 +9,12 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from betahat.calculus import general, index, indices, ordered  # noqa: F401  # what they register with rows_of
+from betahat.calculus import general, index, indices, ordered, partial_likelihood  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.counts import Counts
 from betahat.calculus.index import deviance, pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
-from betahat.data.engine import Block, fold, gather, scan
+from betahat.data.engine import Block, Engine, OneAtATime, fold, gather, scan
 from betahat.data.sample import Batch, Sample, in_order_of_call
 from betahat.objectives.base import Objective
 from betahat.objectives.dispersion import Misfit
@@ -97,6 +97,16 @@ class Problem:
     back: Tensor | None = None
 
     @property
+    def engine(self) -> Engine:
+        """Who takes passes over the rows: the sample's, or of rows whose losses depend on each other one who takes them all at once."""
+        return self.sample.engine if self.objective.separable else OneAtATime(self.sample.rows)
+
+    @property
+    def blocks(self) -> int:
+        """The blocks of a pass."""
+        return -(-self.sample.rows // self.engine.block_rows(self.sample.source))
+
+    @property
     def numbers(self) -> float:
         """n, or n m of m outputs or quantiles whose losses add up: how many numbers are explained."""
         objective, sample = self.objective, self.sample
@@ -121,7 +131,7 @@ class Problem:
         tuple of Tensor
             The sums.
         """
-        return fold(self.sample.source, OfRows(term, self.objective, at), self.sample.engine)
+        return fold(self.sample.source, OfRows(term, self.objective, at), self.engine)
 
     def each(self, function: Callable[[Rows], T], at: Point) -> Iterator[T]:
         """Yield a function of one row block after the other.
@@ -138,7 +148,7 @@ class Problem:
         object
             What it returns of the next block.
         """
-        return scan(self.sample.source, OfRows(function, self.objective, at), self.sample.engine)
+        return scan(self.sample.source, OfRows(function, self.objective, at), self.engine)
 
     def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
         """Concatenate a function of the row blocks.
@@ -155,7 +165,7 @@ class Problem:
         Tensor
             (n, ...).
         """
-        return gather(self.sample.source, OfRows(function, self.objective, at), self.sample.engine)
+        return gather(self.sample.source, OfRows(function, self.objective, at), self.engine)
 
     def evaluate(self, params: Tensor, bread: Bread) -> Local:
         """Take loss, gradient and information in one pass over the rows.

@@ -89,15 +89,19 @@ class Clustering:
         The column's name; nothing where labels came as a vector without one.
     count : int
         G, the clusters in it.
+    smallest, largest : int
+        The rows in the smallest and the largest of them; 0 in files that do not say.
     """
 
     column: str
     count: int
+    smallest: int = 0
+    largest: int = 0
 
 
 def clusterings(groups: Iterable[Groups]) -> tuple[Clustering, ...]:
     """Return the names and sizes of partitions, for tables."""
-    return tuple(Clustering(way.column, way.count) for way in groups)
+    return tuple(Clustering(way.column, way.count, int(way.sizes.min()), int(way.sizes.max())) for way in groups)
 
 
 class SmallSample(ABC):

@@ -90,9 +90,10 @@ def single(columns: Columns, label: str) -> Columns:
 
 def refuse_name(name: str, label: str) -> NoReturn:
     """Say that a model without a formula knows no columns by name."""
+    function = {"weights": "wls", "status": "phreg", "entry": "phreg"}.get(label, "poisson")
     raise DataError(
         f"{label} is {shown(name)}, a name, but there is no dataframe to look it up in; pass the numbers themselves, or "
-        f"use a formula, such as bh.{'wls' if label == 'weights' else 'poisson'}('y ~ x', data, {label}={shown(name)})."
+        f"use a formula, such as bh.{function}('y ~ x', data, {label}={shown(name)})."
     )
 
 

@@ -45,6 +45,10 @@ class RowVectors:
         What is added to the linear index, as it is or by its logarithm.
     freq_weights : object
         How often a row occurs.
+    status : object
+        Of a time, 1 if it ended with an event, 0 if it was censored.
+    entry : object
+        When a row came under observation.
     """
 
     weights: Any = None
@@ -52,6 +56,8 @@ class RowVectors:
     exposure: Any = None
     freq_weights: Any = None
     var_weights: Any = None
+    status: Any = None
+    entry: Any = None
 
     def items(self) -> list[tuple[str, Any]]:
         """Return the names and what was given under them."""
@@ -139,6 +145,7 @@ def assemble(
     weights, counts = vectors.get(name), vectors.get("freq_weights")
     offset = _offset(vectors.get("offset"), vectors.get("exposure"))
     beside = {"weights": weights, "offset": offset, "counts": counts}
+    beside |= {name: vectors.get(name) for name in ("status", "entry")}
     columns = {"exog": exog, "endog": endog, **{name: column for name, column in beside.items() if column is not None}}
     design = Design(Schema(container, endog_name, names, hasconst, terms), Held(columns, user_data))
     check_weights(weights, name)

@@ -17,6 +17,7 @@ from betahat.data.frame import column_of, columns_of, is_column, is_frame
 from betahat.data.labels import LabelList, complex_labels, labels_of, text_codes, unordered, whole
 from betahat.data.modes import check_held
 from betahat.data.sample import Sample
+from betahat.data.threads import remembered
 from betahat.errors import DataError, OptionError, counted, listed, shown
 from betahat.lazy import lazily
 
@@ -58,7 +59,7 @@ class Groups:
     labels: pd.Index
     declared: pd.Index | None = None
 
-    @property
+    @remembered
     def sizes(self) -> Tensor:
         """(count,) the rows in each."""
         return torch.bincount(self.codes, minlength=self.count)

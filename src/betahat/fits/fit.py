@@ -249,7 +249,7 @@ class Fit:
             converged=True if path is None else path.converged,
             condition=float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf,
             rank=self.rank,
-            blocks=self.sample.blocks,
+            blocks=self.problem.blocks,
             certificate=self.certificate,
         )
 
@@ -348,6 +348,9 @@ class Fit:
         """
         self.check_data()
         sample = self.sample
+        if not self.objective.separable:
+            yield self.problem.gather(function, self.point)[order]
+            return
         for places in torch.split(order, sample.block_rows):
             yield from replace(self.problem, sample=sample.take(places)).each(function, self.point)
 

@@ -17,7 +17,7 @@ from betahat.data.sample import Sample
 from betahat.errors import EstimationError, listed
 from betahat.fits.at_optimum import check_converged, fit_of
 from betahat.fits.fit import Fit, by_equation
-from betahat.objectives.base import LinearIndex
+from betahat.objectives.base import Objective
 from betahat.objectives.indices import LinearIndices
 from betahat.solvers.least_squares import (
     Rank,
@@ -39,13 +39,13 @@ _SHARES = (1.0, 0.25, 0.0)
 
 
 def fit_index(
-    objective: LinearIndex | LinearIndices,
+    objective: Objective,
     design: Design,
     bread: Bread,
     rank: Rank,
     start: Tensor | None = None,
 ) -> Fit:
-    """Fit a model of one or several linear indices by Newton's method, from zero or, with large data, the optimum of a sample of rows.
+    """Fit a model of linear indices, whose derivatives are closed forms, by Newton's method, from zero or, with large data, the optimum of a sample of rows.
 
     Unless the Gram matrix is certified, Newton works in orthonormal columns X R^-1, so that neither units nor collinearity cost digits or
     steps. `rank` treats dependent columns as least squares does; indices with different columns must not have any.
@@ -85,12 +85,12 @@ def fit_index(
 
 
 def _fit_turned(
-    objective: LinearIndex | LinearIndices,
+    objective: Objective,
     design: Design,
     bread: Bread,
     start: Tensor | None,
     orthonormal: Design,
-    its_objective: LinearIndex | LinearIndices,
+    its_objective: Objective,
     triangles: tuple[Tensor, ...],
 ) -> Fit:
     """Fit in orthonormal columns, those of each equation times the inverse of its (k_j, k_j) triangle, and turn back."""
@@ -194,6 +194,8 @@ def first_params(problem: Problem) -> Tensor:
     if objective.indices is not None:
         return objective.indices.first(design, lambda one, rows: fit_index(one, rows, Bread.OBSERVED, "pinv").params)
     zero = torch.zeros(design.width, dtype=torch.float64, device=design.device)
+    if objective.one_index is None:
+        return zero
     mean = design.mean_of_endog
     at = Point(zero, zero[:0])
     far = float(problem.loss(zero))

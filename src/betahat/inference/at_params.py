@@ -11,7 +11,7 @@ from betahat.calculus.rows import Bread, Point, times
 from betahat.data.engine import Block, gather
 from betahat.data.source import Held
 from betahat.inference.likelihood import log_likelihood_of
-from betahat.objectives.base import LinearIndex
+from betahat.objectives.base import Objective
 from betahat.objectives.indices import LinearIndices
 
 
@@ -47,9 +47,7 @@ def hessian_at(problem: Problem, params: Tensor, scale: float | None = None) -> 
     return hessian + 2.0 / float(problem.sample.nobs) * torch.outer(slope, slope)
 
 
-def means_at(
-    objective: LinearIndex | LinearIndices, exog: Tensor, params: Tensor, offset: Tensor | None, linear: bool
-) -> Tensor:
+def means_at(objective: Objective, exog: Tensor, params: Tensor, offset: Tensor | None, linear: bool) -> Tensor:
     """Return (m,) E(y) at (m, k) regressors, or (m, J) probabilities; if `linear`, the index, or (m, J) indices."""
     if objective.indices is not None:
         several = objective.indices
@@ -57,7 +55,10 @@ def means_at(
         return several.shown(free) if linear else several.mean(free)
     index = gather(Held({"x": exog}), lambda block: block["x"].to(params) @ params)
     index = index if offset is None else index + offset
-    return index if linear else objective.mean(index)
+    if linear:
+        return index
+    assert objective.one_index is not None
+    return objective.one_index.mean(index)
 
 
 def indices_of(objective: LinearIndices, exog: Tensor, params: Tensor, offset: Tensor | None) -> Tensor:

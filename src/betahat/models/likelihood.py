@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.counts import Counts
-from betahat.calculus.rows import BreadName, read_bread
+from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.container import to_numpy, to_tensor
@@ -30,7 +30,7 @@ from betahat.models.regressors import (
     design_of_formula,
     warn_collinear,
 )
-from betahat.objectives.base import LinearIndex
+from betahat.objectives.base import LinearIndex, Objective
 from betahat.objectives.indices import LinearIndices
 from betahat.results.discrete import DiscreteResults
 from betahat.solvers.least_squares import Rank
@@ -302,6 +302,22 @@ def fit_likelihood(
     options: Mapping[str, Any],
 ) -> Fit:
     """Check the options of a fit by maximum likelihood, and make it."""
+    kind, start = read_fit_options(design, objective, bread, rank, start_params, disp, options)
+    fit = fit_index(objective, design, kind, rank, start)
+    tell_of_fit(fit, rank, disp)
+    return fit
+
+
+def read_fit_options(
+    design: Design,
+    objective: Objective,
+    bread: str,
+    rank: Rank,
+    start_params: Any,
+    disp: bool,
+    options: Mapping[str, Any],
+) -> tuple[Bread, Tensor | None]:
+    """Check the options of a fit by maximum likelihood; return the bread, and (k,) where to start, equation by equation."""
     check_flag("disp", disp)
     if options:
         raise OptionError(
@@ -309,7 +325,6 @@ def fit_likelihood(
             "such options out."
         )
     check_rank_option(rank)
-    check_flag("disp", disp)
     kind, equations = read_bread(bread), objective.equations
     start = None
     if start_params is not None:
@@ -321,12 +336,15 @@ def fit_likelihood(
                 f"start_params has shape {tuple(given.shape)}; pass one number for each of the {width} parameters"
                 f"{', in the shape of params' if equations else ''}."
             )
-    fit = fit_index(objective, design, kind, rank, start)
-    warn_collinear(fit, rank, design.width)
+    return kind, start
+
+
+def tell_of_fit(fit: Fit, rank: Rank, disp: bool) -> None:
+    """Name collinear columns, and print how the solver ended if asked to."""
+    warn_collinear(fit, rank, fit.given.width)
     if disp:
         found = fit.diagnostics
         print(f"Converged in {found.iterations} Newton steps; the summed loss is {float(fit.loss):.10g}.")
-    return fit
 
 
 def check_which(which: str) -> None:

@@ -15,6 +15,7 @@ from betahat.models.multinomial import MNLogit, mnlogit
 from betahat.models.ordered import OrderedModel, ordered
 from betahat.models.quantile import QuantReg, quantreg
 from betahat.models.robust import RLM, rlm
+from betahat.models.survival import TIES, PHReg, phreg
 from betahat.models.tobit import Tobit, tobit
 from betahat.models.torch_model import TorchModel
 from betahat.objectives.base import Objective
@@ -42,6 +43,7 @@ from betahat.results.ordered import OrderedResults
 from betahat.results.quantile import QuantRegResults
 from betahat.results.robust import RLMResults
 from betahat.results.statsmodels_names import Results
+from betahat.results.survival import PHRegResults
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ MODELS = (
     Entry(Tobit, TobitResults, (Limited,), tobit, "tobit"),
     Entry(RLM, RLMResults, NORMS, rlm, "rlm"),
     Entry(QuantReg, QuantRegResults, (Check, Checks), quantreg, "quantreg"),
+    Entry(PHReg, PHRegResults, tuple(map(type, TIES.values())), phreg),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),
     Entry(MEstimator, GeneralResults, (Unstored,)),

@@ -42,8 +42,7 @@ from betahat.fits.fit import Fit
 from betahat.inference.at_params import means_at, scores_at
 from betahat.inference.prediction import check_width
 from betahat.lazy import lazily
-from betahat.objectives.base import LinearIndex
-from betahat.objectives.indices import LinearIndices
+from betahat.objectives.base import Objective
 from betahat.saving.records import Stored
 from betahat.solvers.least_squares import Rank, column_rank, has_implicit_constant
 
@@ -242,7 +241,7 @@ class RegressorModel(Stored, ABC):
 
     @property
     @abstractmethod
-    def objective(self) -> LinearIndex | LinearIndices:
+    def objective(self) -> Objective:
         """The loss of a row."""
 
     @property

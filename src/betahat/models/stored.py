@@ -27,6 +27,7 @@ from betahat.fits.diagnostics import Diagnostics
 from betahat.fits.fit import Fit
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
+from betahat.inference.survival import Sizes
 from betahat.lazy import lazily
 from betahat.models.registry import MODELS
 from betahat.objectives import families, links
@@ -80,7 +81,6 @@ RECORDS: tuple[type, ...] = (
     *(LatentLogistic, LatentNormal, LatentSmallest, LatentLargest, LatentCauchy),
     *(ModelView, UnstoredModel, UnstoredPenalty, Equation, Density),
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
-    *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics),
     *(ResidualVariance, PearsonVariance, DevianceVariance, KnownVariance, Quasi, QuasiBinomial, GaussianVariance),
     *(Unity, Undefined),
     *(families.GaussianFamily, families.PoissonFamily, families.GammaFamily, families.InverseGaussianFamily),
@@ -95,6 +95,7 @@ RECORDS: tuple[type, ...] = (
         links.CLogLogLink,
     ),
     *(links.LogLogLink, links.LogCLink),
+    *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics, Sizes),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),

@@ -29,9 +29,18 @@ class Objective(ABC):
     ----------
     equations : tuple of Equation
         The linear indices, if there are several.
+    separable : bool
+        Whether the loss of a row depends on that row alone, so that rows may be read block by block.
+    separation : str
+        What it means that the sum falls forever in some direction, and what to do.
     """
 
     equations: tuple[Equation, ...] = ()
+    separable: ClassVar[bool] = True
+    separation: ClassVar[str] = (
+        "the data are separated, that is, some rows are predicted perfectly, or a unit of a network saturates{sign}. "
+        "Leave such columns or units out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
+    )
 
     @property
     @abstractmethod

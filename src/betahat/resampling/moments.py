@@ -72,8 +72,8 @@ def packed(fit: Fit) -> bool:
 
 
 def closed(fit: Fit) -> bool:
-    """Tell whether scores and information have closed forms."""
-    return fit.objective.closed_form
+    """Tell whether scores and information are sums over rows that have closed forms."""
+    return fit.objective.closed_form and fit.objective.separable
 
 
 @of_fit
@@ -134,16 +134,16 @@ def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
 def streamed(fit: Fit, drawn: Tensor) -> Tensor:
     """Return (R, p) the sums of products under (R, n) weights, for rows whose table does not fit into memory."""
     point, sample = point_of(fit), fit.sample
-    step = max(_PIECE // _width(fit), 1)
+    step, engine = max(_PIECE // _width(fit), 1), fit.problem.engine
 
     def products(block: Block) -> tuple[Tensor]:
         sums = fit.params.new_zeros(len(drawn), _width(fit))
-        for piece in sample.engine.pieces(block, step):
+        for piece in engine.pieces(block, step):
             values = _row_products(fit, rows_of(fit.objective, piece, point))
             sums.addmm_(drawn[:, piece.start : piece.start + len(values)].to(torch.float64), values)
         return (sums,)
 
-    (sums,) = fold(sample.source, products, sample.engine)
+    (sums,) = fold(sample.source, products, engine)
     return sums
 
 

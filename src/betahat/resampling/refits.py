@@ -269,7 +269,9 @@ def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
     """Return (r,) the step of a single replicate, by damped Newton steps, or None if it has no estimate."""
     if drawn.weights is not None:
         often = drawn.weights[which].to(torch.float64)
-        sample = fit.sample.counted(often * (float(fit.nobs) / often.sum()))  # so that a penalty is as large
+        if fit.objective.separable:  # so that a penalty is as large; Efron's ties count copies
+            often = often * (float(fit.nobs) / often.sum())
+        sample = fit.sample.counted(often)
     else:
         assert drawn.targets is not None
         sample = fit.sample.replaced({"endog": drawn.targets[which]})

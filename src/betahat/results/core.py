@@ -34,7 +34,7 @@ from betahat.plots.rows import plot_diagnostics
 from betahat.results.layout import Layout
 from betahat.results.pair import Pair
 from betahat.saving.records import Stored
-from betahat.tables.summary import Content
+from betahat.tables.summary import Summarised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -421,7 +421,7 @@ class Core(ABC):
         return replace(self, fit=fit, cov=without_rows(self.cov, fit), **self._without_rows(fit.given))
 
     @abstractmethod
-    def _content(self, alpha: float) -> Content:
+    def _content(self, alpha: float) -> Summarised:
         """Return what a summary says."""
 
     @abstractmethod

@@ -47,6 +47,18 @@ def check_beside(values: Any, option: str, exog: Any, rows: Container) -> None:
         check_index(option, values.index, rows.row_labels)
 
 
+def one_each(values: Any, like: Tensor, label: str) -> Tensor:
+    """Read a number for each prediction, or one for all."""
+    read = to_tensor(values, like)
+    if read.ndim > 0 and read.shape != like.shape:
+        raise DataError(
+            f"{label} has shape {tuple(read.shape)} for {len(like)} predictions; pass one for each, or one for all."
+        )
+    if not bool(torch.isfinite(read).all()):
+        raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
+    return read
+
+
 def read_row_labels(given: Any) -> list[Any]:
     """Read the labels of predictions."""
     labels = listed_in(given)
@@ -91,22 +103,10 @@ def data_at(
         check_beside(values, option, exog, container)
     given = torch.zeros(len(regressors), dtype=torch.float64, device=regressors.device)
     if offset is not None:
-        given = given + _one_each(results.model.new_vector(offset, exog, "offset"), given, "offset")
+        given = given + one_each(results.model.new_vector(offset, exog, "offset"), given, "offset")
     if exposure is not None:
-        rates = _one_each(results.model.new_vector(exposure, exog, "exposure"), given, "exposure")
+        rates = one_each(results.model.new_vector(exposure, exog, "exposure"), given, "exposure")
         if bool((rates <= 0).any()):
             raise DataError("exposure has values of zero or less, but its logarithm is taken; pass positive numbers.")
         given = given + rates.log()
     return regressors, given, container, known
-
-
-def _one_each(values: Any, like: Tensor, label: str) -> Tensor:
-    """Read a number for each prediction, or one for all."""
-    read = to_tensor(values, like)
-    if read.ndim > 0 and read.shape != like.shape:
-        raise DataError(
-            f"{label} has shape {tuple(read.shape)} for {len(like)} predictions; pass one for each, or one for all."
-        )
-    if not bool(torch.isfinite(read).all()):
-        raise DataError(f"{label} has missing or infinite values; pass a number for each prediction.")
-    return read

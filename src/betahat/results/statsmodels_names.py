@@ -15,10 +15,10 @@ from betahat.inference.resampled import Method
 from betahat.inference.wald import TermTests, TTest, WaldTest
 from betahat.results.core import Core
 from betahat.results.linear_functions import covariance, joint_test, single_tests, term_tests
-from betahat.tables.summary import summary_of
 
 if TYPE_CHECKING:
     from statsmodels.iolib.summary import Summary
+    from statsmodels.iolib.summary2 import Summary as SecondSummary
 
 
 @in_ordinary_mode
@@ -413,7 +413,7 @@ class Results(Core, ABC):
         xname: Sequence[str] | None = None,
         title: str | None = None,
         alpha: float = 0.05,
-    ) -> Summary:
+    ) -> Summary | SecondSummary:
         """Return the summary: statsmodels' own, byte for byte, of the models that it has, and in its layout of the others.
 
         Parameters
@@ -437,4 +437,4 @@ class Results(Core, ABC):
         OptionError
             Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
-        return summary_of(self._content(alpha), yname, xname, title, alpha)
+        return self._content(alpha).summary(yname, xname, title, alpha)

@@ -215,8 +215,7 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     names = parameters_along(problem, step[:, None])
     sign = "" if isinstance(problem.sample, Design) else ", or the loss has the wrong sign"
     raise EstimationError(
-        f"The loss falls forever along {names}, so there is no finite estimate: the data are separated, that is, some rows are predicted perfectly, or a unit of a network saturates{sign}. "
-        "Leave such columns or units out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
+        f"The loss falls forever along {names}, so there is no finite estimate: {problem.objective.separation.format(sign=sign)}"
     )
 
 

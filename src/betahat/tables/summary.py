@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,8 +29,18 @@ class Named:
     exog_names: Sequence[str]
 
 
+class Summarised(ABC):
+    """What a summary says, in one of statsmodels' two layouts."""
+
+    @abstractmethod
+    def summary(
+        self, yname: str | None, xname: Sequence[str] | None, title: str | None, alpha: float
+    ) -> printed.Summary | printed.SecondSummary:
+        """Lay it out as statsmodels 0.15 does, with other names and another title where they are given."""
+
+
 @dataclass(frozen=True, eq=False)
-class Content:
+class Content(Summarised):
     """What a summary says, in NumPy, under the names that statsmodels' renderer reads.
 
     Arrays are (k,), and (k, J - 1) of J classes; the intervals (k, 2), and (J - 1, k, 2).
@@ -56,6 +67,12 @@ class Content:
     def conf_int(self, alpha: float = 0.05) -> np.ndarray:
         """Return the intervals, which were computed for the alpha of the summary."""
         return self.interval
+
+    def summary(
+        self, yname: str | None, xname: Sequence[str] | None, title: str | None, alpha: float
+    ) -> printed.Summary:
+        """Lay it out."""
+        return summary_of(self, yname, xname, title, alpha)
 
 
 def named_model(kind: str, endog_name: str, exog_names: Sequence[str]) -> Named:

@@ -1,0 +1,201 @@
+"""Who is at risk when: rows sorted by stratum and time, and sums over those at risk as differences of running sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betahat.data.threads import remembered
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Consecutive segments of rows, each with running sums of its own.
+
+    Attributes
+    ----------
+    sizes : Tensor
+        (s,) how many rows each has.
+    """
+
+    sizes: Tensor
+
+    @remembered
+    def starts(self) -> Tensor:
+        """(s,) the first row of each."""
+        return self.sizes.cumsum(0) - self.sizes
+
+    @remembered
+    def of_rows(self) -> Tensor:
+        """(n,) the segment of each row."""
+        return torch.repeat_interleave(self.sizes)
+
+    @remembered
+    def _batches(self) -> list[tuple[Tensor, Tensor]]:
+        """Return (c, L) places of the rows of c segments of similar size, n where one is shorter, and which of them are rows."""
+        width = self.sizes.clamp_min(1).log2().ceil().long()
+        total, found = int(self.sizes.sum()), []
+        for size in torch.unique(width[self.sizes > 0]).tolist():
+            some = ((width == size) & (self.sizes > 0)).nonzero().flatten()
+            step = torch.arange(int(self.sizes[some].max()), device=some.device)
+            there = step < self.sizes[some, None]
+            found.append((torch.where(there, self.starts[some, None] + step, total), there))
+        return found
+
+    def running(self, values: Tensor) -> Tensor:
+        """Return (n, ...) the sums of (n, ...) values from the first row of a segment to each of its rows.
+
+        Differences of one sum over all segments would have the rounding errors of the largest.
+        """
+        if len(self.sizes) == 1:
+            return values.cumsum(0)
+        found, padded = torch.empty_like(values), torch.cat([values, torch.zeros_like(values[:1])])
+        for places, there in self._batches:
+            found[places[there]] = padded[places].cumsum(1)[there]
+        return found
+
+    def remaining(self, values: Tensor) -> Tensor:
+        """Return (n, ...) the sums of (n, ...) values from each row to the last of its segment, added up from there."""
+        return Segments(self.sizes.flip(0)).running(values.flip(0)).flip(0)
+
+    def since(self, remaining: Tensor, places: Tensor, segments: Tensor) -> Tensor:
+        """Return (m, ...) the sums from the rows at (m,) places on, of the (m,) segments that they are in or at the end of."""
+        return self._there(remaining, places, places < (self.starts + self.sizes)[segments])
+
+    def running_logs(self, logs: Tensor) -> Tensor:
+        """Return (n,) the logarithms of the running sums of exp(logs)."""
+        if len(self.sizes) == 1:
+            return torch.logcumsumexp(logs, 0)
+        found, padded = torch.empty_like(logs), torch.nn.functional.pad(logs, (0, 1), value=-torch.inf)
+        for places, there in self._batches:
+            found[places[there]] = torch.logcumsumexp(padded[places], 1)[there]
+        return found
+
+    def before(self, running: Tensor, places: Tensor, segments: Tensor) -> Tensor:
+        """Return (m, ...) the sums over the rows before (m,) places, of the (m,) segments that they are in or at the end of."""
+        return self._there(running, places - 1, places > self.starts[segments])
+
+    @staticmethod
+    def _there(values: Tensor, places: Tensor, inside: Tensor) -> Tensor:
+        """Return (m, ...) the values at (m,) places, zero where there are none."""
+        if not len(values):
+            return values.new_zeros(len(places), *values.shape[1:])
+        found = values[torch.where(inside, places, 0)]
+        return torch.where(inside.reshape(-1, *[1] * (values.ndim - 1)), found, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class RiskSets:
+    """Rows in the order of strata, and in each of descending time, so that rows at risk at a time are those up to the last of that time.
+
+    Attributes
+    ----------
+    order : Tensor or None
+        (n,) the positions of the sorted rows; None where they are sorted as they come.
+    strata : Segments
+        Of the sorted rows.
+    group : Tensor
+        (n,) the tie of each sorted row: rows of one stratum and time.
+    ends : Tensor
+        (G,) one more than the last row of each tie.
+    stratum : Tensor
+        (G,) the stratum of each tie.
+    late : LateEntry or None
+        Who enters when, where some do after the start.
+    """
+
+    order: Tensor | None
+    strata: Segments
+    group: Tensor
+    ends: Tensor
+    stratum: Tensor
+    late: LateEntry | None
+
+    def sorted(self, values: Tensor) -> Tensor:
+        """Return (n, ...) values of rows in the order of these sets."""
+        return values if self.order is None else values[self.order]
+
+    def unsorted(self, values: Tensor) -> Tensor:
+        """Return (n, ...) values of sorted rows in the order of the data."""
+        return values if self.order is None else torch.empty_like(values).index_copy_(0, self.order, values)
+
+    def ties_by_stratum(self, ties: Tensor) -> Segments:
+        """Return how many of (m,) ties each stratum has."""
+        return Segments(torch.bincount(self.stratum[ties], minlength=len(self.strata.sizes)))
+
+    def over_risk_sets(self, values: Tensor, ties: Tensor) -> Tensor:
+        """Return (m, ...) the sums of (n, ...) values of sorted rows over those at risk at the times of (m,) ties."""
+        sums = self.strata.running(values)[self.ends[ties] - 1]
+        if self.late is None:
+            return sums
+        waiting = self.strata.running(values[self.late.order])
+        return sums - self.strata.before(waiting, self.late.waiting[ties], self.stratum[ties])
+
+    def log_over_risk_sets(self, logs: Tensor, ties: Tensor) -> Tensor:
+        """Return (m,) the logarithms of the sums of exp(logs) of sorted rows over those at risk at the times of (m,) ties."""
+        sums = self.strata.running_logs(logs)[self.ends[ties] - 1]
+        if self.late is None:
+            return sums
+        waiting = self.strata.running_logs(logs[self.late.order])
+        places, strata = self.late.waiting[ties], self.stratum[ties]
+        inside = places > self.strata.starts[strata]
+        gone = torch.where(inside, waiting[(places - 1).clamp_min(0)] - sums, -torch.inf)
+        return sums + torch.log1p(-torch.exp(gone.clamp_max(0.0)))
+
+
+@dataclass(frozen=True, eq=False)
+class LateEntry:
+    """Rows that are at risk only after a time.
+
+    Attributes
+    ----------
+    order : Tensor
+        (n,) the sorted rows in the order of strata and of descending time of entry.
+    waiting : Tensor
+        (G,) one more than the last row, in that order, that has not entered before the time of each tie.
+    passed : Tensor
+        (n,) the first of the ties of each sorted row's stratum at or before its entry.
+    """
+
+    order: Tensor
+    waiting: Tensor
+    passed: Tensor
+
+
+def time_keys(time: Tensor, entry: Tensor | None, stratum: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return (n,) whole numbers that sort rows by stratum and descending time, and those of the times of entry, on the same scale."""
+    both = time if entry is None else torch.cat([time.to(torch.float64), entry.to(torch.float64)])
+    values, codes = torch.unique(both, return_inverse=True)
+    keys = len(values) - 1 - codes
+    if stratum is not None:
+        keys = keys + len(values) * (stratum if entry is None else torch.cat([stratum, stratum]))
+    return keys[: len(time)], None if entry is None else keys[len(time) :]
+
+
+def risk_sets(stop: Tensor, start: Tensor | None, stratum: Tensor | None) -> RiskSets:
+    """Sort rows, given (n,) `time_keys` of the ends of their times and of their entries, and their strata."""
+    order = None if bool((stop[1:] >= stop[:-1]).all()) else torch.argsort(stop, stable=True)
+    stop = stop if order is None else stop[order]
+    new = torch.ones_like(stop, dtype=torch.bool)
+    new[1:] = stop[1:] != stop[:-1]
+    group = new.cumsum(0) - 1
+    firsts = new.nonzero().flatten()
+    ends = torch.cat([firsts[1:], firsts.new_tensor([len(stop)])])
+    if stratum is None:
+        sizes = firsts.new_tensor([len(stop)])
+        of_ties = torch.zeros_like(firsts)
+    else:
+        stratum = stratum if order is None else stratum[order]
+        sizes = torch.unique_consecutive(stratum, return_counts=True)[1]
+        of_ties = torch.repeat_interleave(sizes)[firsts]
+    late = None
+    if start is not None:
+        start = start if order is None else start[order]
+        entries = torch.argsort(start, stable=True)
+        keys = stop[firsts]
+        late = LateEntry(
+            entries, torch.searchsorted(start[entries], keys, right=True), torch.searchsorted(keys, start.contiguous())
+        )
+    return RiskSets(order, Segments(sizes), group, ends, of_ties, late)

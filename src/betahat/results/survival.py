@@ -1,0 +1,438 @@
+"""`PHRegResults` of proportional hazards, with the names of `statsmodels.duration`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.data.container import to_numpy, to_tensor
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import DataError, EstimationError, OptionError, counted, is_one_of, listed, shown
+from betahat.inference.cases import Cases, no_cases
+from betahat.inference.concordance import concordance
+from betahat.inference.likelihood import information_criterion
+from betahat.inference.margins import Response
+from betahat.inference.survival import (
+    Baseline,
+    Sizes,
+    baseline,
+    deviance_residuals,
+    martingale_residuals,
+    schoenfeld_residuals,
+    score_residuals,
+    sizes,
+)
+from betahat.lazy import lazily
+from betahat.objectives.partial_likelihood import TiesName
+from betahat.results.layout import Vector
+from betahat.results.likelihood import MaximumLikelihoodResults
+from betahat.results.new_data import Model, new_regressors, one_each
+from betahat.results.summaries import bread_notes
+from betahat.solvers.memory import check_numbers_fit
+from betahat.tables.hazards import HazardContent
+from betahat.tables.summary import named_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.duration import hazard_regression
+else:
+    pd = lazily("pandas")
+    hazard_regression = lazily("statsmodels.duration.hazard_regression")
+
+
+_PREDICTIONS = ("lhr", "hr", "cumhaz", "surv")
+
+
+class HazardModel(Model, Protocol):
+    """What these results need of their model."""
+
+    @property
+    def ties(self) -> TiesName: ...  # noqa: D102
+    @property
+    def strata_levels(self) -> tuple[Any, ...] | None: ...  # noqa: D102
+    @property
+    def n_events(self) -> float: ...  # noqa: D102
+    def new_labels(self, strata: Any, exog: Any) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class HazardPrediction:
+    """Predictions of proportional hazards, with statsmodels' names.
+
+    Attributes
+    ----------
+    predicted_values : array
+        (m,) x'b + offset ("lhr"), its exponential ("hr"), the cumulative hazard ("cumhaz") or the share that survives ("surv").
+    standard_errors : array or None
+        (m,) the standard errors of "lhr", and of "hr" by the delta method; of the others None, as they take the variance of the baseline hazard.
+    """
+
+    predicted_values: Any
+    standard_errors: Any = None
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class PHRegResults(MaximumLikelihoodResults):
+    """Results of proportional hazards, with statsmodels' names; what is shared is in `Results`.
+
+    Coefficients are logarithms of hazard ratios. Hazards, residuals and concordance are R's, which statsmodels' differ from; see
+    docs/divergences.rst.
+    """
+
+    model: HazardModel
+
+    # how well it fits
+
+    @property
+    def df_model(self) -> float:
+        """The degrees of freedom of the model, r: there is no constant."""
+        return float(self.fit.rank)
+
+    @property
+    def k_constant(self) -> int:
+        """Zero: the baseline hazard takes the place of a constant."""
+        return 0
+
+    @property
+    def standard_errors(self) -> Any:
+        """(k,) the same as `bse`."""
+        return self.bse
+
+    @property
+    def n_events(self) -> float:
+        """The number of events."""
+        return self.fit.fact("events", lambda: self.model.n_events)
+
+    @cached_property
+    def llnull(self) -> float:
+        """The log partial likelihood with coefficients of zero, under the same offset, strata and weights."""
+        return self.fit.fact("null log-likelihood", self._null)
+
+    def info_criteria(self, crit: str, dk_params: float = 0) -> float:
+        """Return "aic", "bic", "aicc" or "hqic", with the number of events for n, as R has it.
+
+        Parameters
+        ----------
+        crit, dk_params
+            As in `Results.info_criteria`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        OptionError
+            Another criterion.
+
+        References
+        ----------
+        Volinsky and Raftery (2000), Biometrics 56(1).
+        """
+        return information_criterion(crit, self.llf, self.n_events, self.fit.rank + dk_params)
+
+    @cached_property
+    def concordance(self) -> float:
+        """The share of comparable pairs of which the row with the larger hazard ratio has its event first, ties counting a half; Harrell's C."""
+        return self.fit.fact("concordance", lambda: concordance(self.fit))
+
+    @property
+    def goodness(self) -> tuple[str, float]:
+        """The concordance, under its name in a table."""
+        return "Concordance", self.concordance
+
+    # the baseline
+
+    @property
+    def baseline_cumulative_hazard(self) -> list[tuple[Any, Any, Any]]:
+        """A triple for each stratum with events: (m,) their times, the cumulative hazard there and exp(-it), of a row with x'b + offset = 0.
+
+        The hazard includes what happens at each time; by Efron's ties it is Efron's. R: ``basehaz(centered = FALSE)``.
+        """
+        found, plain = baseline(self.fit), self._container.plain
+        return [
+            (plain(found.time[own]), plain(found.hazard[own]), plain(torch.exp(-found.hazard[own])))
+            for own in self._by_stratum(found)
+        ]
+
+    @property
+    def baseline_cumulative_hazard_function(self) -> dict[Any, Any]:
+        """A function for each stratum with events, by its label: (m,) times -> (m,) the cumulative hazard of a row with x'b + offset = 0."""
+        return dict(zip(self._levels_with_events, map(_StepFunction, self.baseline_cumulative_hazard), strict=True))
+
+    @property
+    def weighted_covariate_averages(self) -> list[Any]:
+        """(m, k) for each stratum with events: the mean of the regressors over the rows at risk at each event, weighted by exp(x'b + offset)."""
+        found = baseline(self.fit)
+        return [self._container.plain(found.mean[own]) for own in self._by_stratum(found)]
+
+    # the rows
+
+    @property
+    def martingale_residuals(self) -> Any:
+        """(n,) events less their expected number, d - exp(x'b + offset) (L(endog) - L(entry)); R's ``residuals(type = "martingale")``."""
+        return self._container.present_rows(martingale_residuals(self.fit))
+
+    @property
+    def deviance_residuals(self) -> Any:
+        """(n,) martingale residuals made symmetric; R's ``residuals(type = "deviance")``."""
+        return self._container.present_rows(deviance_residuals(self.fit))
+
+    @property
+    def score_residuals(self) -> Any:
+        """(n, k) each row's part of the score, without case weights (Lin and Wei 1989); R's ``residuals(type = "score")``."""
+        return self._container.present_rows(score_residuals(self.fit), self.fit.coefficients)
+
+    @property
+    def dfbeta(self) -> Any:
+        """(n, k) the change of the coefficients if a row's weight grows by one, to first order; R's ``residuals(type = "dfbeta")``."""
+        return self._container.present_rows(score_residuals(self.fit) @ self.fit.bread, self.fit.coefficients)
+
+    @property
+    def schoenfeld_residuals(self) -> Any:
+        """(n, k) regressors of a row with an event less their mean over those at risk; NaN for censored rows."""
+        return self._container.present_rows(schoenfeld_residuals(self.fit), self.fit.coefficients)
+
+    @property
+    def cases(self) -> Cases:
+        """Refuse: rows have no leverage."""
+        raise no_cases(
+            "a partial likelihood belongs to sets of rows at risk; draw martingale_residuals, or dfbeta, yourself"
+        )
+
+    # predictions
+
+    def predict(
+        self,
+        endog: Any = None,
+        exog: Any = None,
+        strata: Any = None,
+        offset: Any = None,
+        transform: bool = True,
+        pred_type: str = "lhr",
+    ) -> HazardPrediction:
+        """Predict hazard ratios, cumulative hazards or survival.
+
+        Parameters
+        ----------
+        endog : array_like or str, optional
+            (m,) the times up to which hazard is cumulated; None takes those of the data.
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        strata : array_like or str, optional
+            (m,) labels of the strata of new data, for "cumhaz" and "surv".
+        offset : array_like or str, optional
+            (m,) of new data; without it there is none. Of the data of the fit it is that of the fit.
+        transform : bool
+            Whether new data go through the formula.
+        pred_type : {"lhr", "hr", "cumhaz", "surv"}
+            x'b + offset, the logarithm of the hazard ratio to x = 0; the hazard ratio; the cumulative hazard at `endog`; exp(-it).
+
+        Returns
+        -------
+        HazardPrediction
+            With `predicted_values` and `standard_errors`.
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `pred_type`, new data that do not fit, or without times or strata where they are needed.
+        """
+        if not is_one_of(pred_type, _PREDICTIONS):
+            raise OptionError(f"pred_type is {shown(pred_type)}; use one of {listed(_PREDICTIONS)}.")
+        known = None
+        if exog is None:
+            design = self.fit.design
+            regressors, container, shift = design.exog, design.container, design.offset
+        else:
+            regressors, container, known = new_regressors(self, exog, transform)
+            shift = None
+        index = regressors.to(self.fit.params) @ self.fit.params
+        if offset is not None:
+            shift = one_each(self.model.new_vector(offset, exog, "offset"), index, "offset")
+        index = index if shift is None else index + shift
+        if pred_type in ("lhr", "hr"):
+            errors = self._pair.variances.errors(regressors.to(self.fit.params))
+            errors = errors if known is None else torch.where(known, errors, torch.nan)
+            ratio = torch.exp(index)
+            if pred_type == "lhr":
+                return HazardPrediction(container.present_rows(index), container.present_rows(errors))
+            return HazardPrediction(container.present_rows(ratio), container.present_rows(ratio * errors))
+        times, stratum = self._times(endog, exog, index), self._strata(strata, exog, index)
+        hazard = baseline(self.fit).at(times, stratum) * torch.exp(index)
+        return HazardPrediction(container.present_rows(hazard if pred_type == "cumhaz" else torch.exp(-hazard)))
+
+    def get_distribution(self) -> hazard_regression.rv_discrete_float:
+        """Return the distribution of each row's time, on the times of events in its stratum, as statsmodels does: what survives the last has that time.
+
+        Returns
+        -------
+        statsmodels.duration.hazard_regression.rv_discrete_float
+            With `mean`, `var`, `std` and `rvs`; (n, m) numbers for m times.
+        """
+        found, design = baseline(self.fit), self.fit.design
+        own = self._by_stratum(found)
+        most = max(len(places) for places in own)
+        check_numbers_fit(2 * design.rows * most, "The distributions of all rows", design.device)
+        ratio = torch.exp(to_tensor(self.predict().predicted_values, self.fit.params))
+        stratum = self._strata(None, None, ratio)
+        points = ratio.new_full((design.rows, most), torch.nan)
+        masses = torch.full_like(points, 1.0 / most)
+        for places in own:
+            rows = (stratum == found.stratum[places[0]]).nonzero().flatten()
+            survival = torch.exp(-torch.outer(ratio[rows], found.hazard[places]))
+            before = torch.nn.functional.pad(survival[:, :-1], (1, 0), value=1.0)
+            mass = before - torch.nn.functional.pad(survival[:, :-1], (0, 1))
+            padding = (0, most - len(places))
+            masses[rows] = torch.nn.functional.pad(mass, padding)
+            points[rows] = torch.nn.functional.pad(found.time[places].expand(len(rows), -1).to(points), padding)
+        return hazard_regression.rv_discrete_float(to_numpy(points), to_numpy(masses))
+
+    # tables
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row of statistics of the model, under broom's column names for a `coxph`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (1, ...).
+        """
+        score = self.score_test(
+            params_constrained=torch.zeros_like(self.fit.params), k_constraints=self.fit.rank, cov_type="nonrobust"
+        )
+        return pd.DataFrame(
+            {
+                "n": [int(self.nobs)],
+                "nevent": [self.n_events],
+                "statistic.log": [self.llr],
+                "p.value.log": [self.llr_pvalue],
+                "statistic.sc": [score.statistic],
+                "p.value.sc": [score.pvalue],
+                "concordance": [self.concordance],
+                "logLik": [self.llf],
+                "AIC": [self.aic],
+                "BIC": [self.bic],
+                "nobs": [int(self.nobs)],
+            }
+        )
+
+    @property
+    def response(self) -> Response:
+        """Refuse: the mean of the times is not part of the model."""
+        raise EstimationError(
+            "PHReg leaves the baseline hazard open, so that the mean of the times is not known, and there are no marginal effects on it; "
+            "coefficients are effects on the logarithm of the hazard, and predict(pred_type='surv') gives survival."
+        )
+
+    # private
+
+    _learned = ("llf", "llnull", "n_events", "concordance", "_sizes")
+
+    def _laid_out(self) -> Vector:
+        return Vector(self.fit)
+
+    @property
+    def _sizes(self) -> Sizes:
+        return self.fit.fact("sizes", lambda: sizes(self.fit))
+
+    def _content(self, alpha: float) -> HazardContent:
+        ways, found = self.cov.clusters, self._sizes
+        said = {"Ties:": self.model.ties.capitalize(), "Sample size:": f"{found.informative:.0f}"}
+        said["Num. events:"] = f"{self.n_events:.0f}"
+        if len(ways) == 1:
+            said |= _group_rows(
+                ways[0].count, ways[0].smallest, ways[0].largest, self.fit.given.nobs, "groups", "group"
+            )
+        if found.strata:
+            said |= _group_rows(found.strata, found.smallest, found.largest, self.nobs, "strata", "stratum")
+        notes = ["Confidence intervals are for the hazard ratios"]
+        if found.without_events:
+            strata = "1 stratum" if found.without_events == 1 else f"{found.without_events} strata"
+            notes.append(f"{strata} dropped for having no events")
+        if found.has_entries:
+            one = found.late == 1
+            notes.append(
+                "1 observation has a positive entry time"
+                if one
+                else f"{found.late:.0f} observations have positive entry times"
+            )
+        if ways:
+            notes.append("Standard errors account for dependence within groups")
+        notes += bread_notes(self)
+        named = named_model(self._kind, self.endog_name, self.fit.given.names)
+        return HazardContent(named, said, self.coefficient_table(), self.interval_table(alpha), notes)
+
+    def _null(self) -> float:
+        return -float(self.fit.problem.loss(torch.zeros_like(self.fit.params)))
+
+    @property
+    def _levels_with_events(self) -> list[Any]:
+        levels = self.model.strata_levels or (0,)
+        return [levels[place] for place in torch.unique(baseline(self.fit).stratum).tolist()]
+
+    def _by_stratum(self, found: Baseline) -> list[Tensor]:
+        """Return the places of each stratum's times."""
+        sizes = torch.unique_consecutive(found.stratum, return_counts=True)[1].tolist()
+        return list(torch.split(torch.arange(len(found.stratum), device=found.stratum.device), sizes))
+
+    def _times(self, endog: Any, exog: Any, like: Tensor) -> Tensor:
+        """(m,) the times of predictions."""
+        if endog is not None:
+            return one_each(self.model.new_vector(endog, exog, "endog"), like, "endog").expand_as(like)
+        if exog is not None:
+            raise OptionError(
+                "endog is None, but the hazard of new data is cumulated up to some time; pass endog=, a time for each prediction, or one for all."
+            )
+        return self.fit.design.endog.to(like)
+
+    def _strata(self, strata: Any, exog: Any, like: Tensor) -> Tensor:
+        """(m,) the positions of the strata of predictions."""
+        levels = self.model.strata_levels
+        if levels is None:
+            return torch.zeros_like(like, dtype=torch.int64)
+        if strata is None and exog is None:
+            return self.fit.design.column("stratum")
+        if strata is None:
+            raise OptionError(
+                f"strata is None, but each stratum has a baseline hazard of its own; pass strata=, a label for each prediction: {listed(levels)}."
+            )
+        given = list(self.model.new_labels(strata, exog))
+        if len(given) == 1:
+            given *= len(like)
+        places = {level: place for place, level in enumerate(levels)}
+        unknown = sorted({str(label) for label in given if label not in places})
+        if unknown or len(given) != len(like):
+            raise DataError(
+                f"strata has {counted(len(given), 'label')} for {counted(len(like), 'prediction')}"
+                f"{f', and the fit has no stratum {listed(unknown)}' if unknown else ''}; pass one for each, among {listed(levels)}."
+            )
+        return torch.tensor([places[label] for label in given], device=like.device)
+
+
+@dataclass(frozen=True, eq=False)
+class _StepFunction:
+    """The cumulative hazard at any time, given that at the times of events."""
+
+    triple: tuple[Any, Any, Any]
+
+    def __call__(self, times: Any) -> np.ndarray:
+        """Return (m,) the cumulative hazard at (m,) times."""
+        time, hazard = (np.asarray(torch.as_tensor(part).cpu()) for part in self.triple[:2])
+        place = np.searchsorted(time, np.asarray(times, dtype=float), side="right")
+        return np.concatenate([[0.0], hazard])[place]
+
+
+def _group_rows(count: int, smallest: float, largest: float, rows: float, several: str, one: str) -> dict[str, str]:
+    return {
+        f"Num {several}:": f"{count}",
+        f"Min {one} size:": f"{smallest:.0f}",
+        f"Max {one} size:": f"{largest:.0f}",
+        f"Avg {one} size:": f"{rows / count:.1f}",
+    }

@@ -32,7 +32,11 @@ def _columns() -> dict[str, np.ndarray]:
     draw = np.random.default_rng(12)
     x = np.column_stack([np.ones(N), draw.normal(size=(N, 2))])
     index = x @ [0.3, 0.5, -0.4]
+    other = np.random.default_rng(5)
+    there = other.uniform(size=N) < 1.0 / (1.0 + np.exp(-0.8 - x[:, 1]))
     return {
+        "some_zeros": there * other.poisson(2.0 * np.exp(index)).astype(float),
+        "many_zeros": there * other.poisson(20.0 * np.exp(0.5 * index) * other.gamma(2.0, 0.5, N)).astype(float),
         "x": x,
         "y": index + draw.normal(size=N) * (1.0 + 0.5 * np.abs(x[:, 1])),
         "y2": x @ [0.0, -0.3, 0.6] + draw.normal(size=N),
@@ -77,6 +81,10 @@ MODELS: dict[str, Callable[[], Any]] = {
     "Probit": lambda: bh.Probit(DATA["yes"], DATA["x"]),
     "Poisson": lambda: bh.Poisson(DATA["count"], DATA["x"]),
     "NegativeBinomial": lambda: bh.NegativeBinomial(DATA["overdispersed"], DATA["x"]),
+    "ZeroInflatedPoisson": lambda: bh.ZeroInflatedPoisson(DATA["some_zeros"], DATA["x"], DATA["x"][:, :2]),
+    "ZeroInflatedNegativeBinomialP": lambda: bh.ZeroInflatedNegativeBinomialP(DATA["many_zeros"], DATA["x"][:, :2]),
+    "HurdlePoisson": lambda: bh.HurdlePoisson(DATA["some_zeros"], DATA["x"]),
+    "HurdleNegativeBinomial": lambda: bh.HurdleNegativeBinomial(DATA["many_zeros"], DATA["x"]),
     "MNLogit": lambda: bh.MNLogit(DATA["choice"], DATA["x"]),
     "GLM, gamma": lambda: bh.GLM(DATA["positive"], DATA["x"], family="gamma"),
     "OrderedModel": lambda: bh.OrderedModel(DATA["grade"], DATA["x"][:, 1:]),

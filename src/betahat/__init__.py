@@ -36,6 +36,7 @@ from betahat.fits.fit import Fit
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
 from betahat.models.glm import GLM, glm
+from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
@@ -46,6 +47,12 @@ from betahat.models.stored import load
 from betahat.models.survival import PHReg, phreg
 from betahat.models.tobit import Tobit, tobit
 from betahat.models.torch_model import TorchModel
+from betahat.models.zero_inflated import (
+    ZeroInflatedNegativeBinomialP,
+    ZeroInflatedPoisson,
+    zeroinflatednegativebinomialp,
+    zeroinflatedpoisson,
+)
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws
@@ -64,6 +71,10 @@ __all__ = [
     "Probit",
     "Poisson",
     "NegativeBinomial",
+    "ZeroInflatedPoisson",
+    "ZeroInflatedNegativeBinomialP",
+    "HurdlePoisson",
+    "HurdleNegativeBinomial",
     "MNLogit",
     "GLM",
     "RLM",
@@ -79,6 +90,10 @@ __all__ = [
     "probit",
     "poisson",
     "negativebinomial",
+    "zeroinflatedpoisson",
+    "zeroinflatednegativebinomialp",
+    "hurdlepoisson",
+    "hurdlenegativebinomial",
     "mnlogit",
     "glm",
     "rlm",

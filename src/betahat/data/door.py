@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -64,11 +64,34 @@ class RowVectors:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
+@dataclass(frozen=True, eq=False)
+class SecondEquation:
+    """The regressors of a second equation.
+
+    Attributes
+    ----------
+    regressors : object
+        (n, q) columns, or beside a formula another one, "~ z".
+    option : str
+        The argument that they were passed as.
+    prefix : str
+        What stands before their names.
+    default : callable
+        Makes them of the (n, k) regressors of the first equation, where none were passed.
+    """
+
+    regressors: Any
+    option: str
+    prefix: str
+    default: Callable[[Tensor], Tensor]
+
+
 def read_design(
     endog: Any,
     exog: Any,
     beside: RowVectors | None = None,
     *,
+    second: SecondEquation | None = None,
     hasconst: bool | None = None,
     missing: Missing = "none",
     device: Device = None,
@@ -77,12 +100,14 @@ def read_design(
 ) -> Design:
     """Read endog, (n,), exog, (n, k), and what stands beside them, of any kind; missing rows are dropped or refused, and all is checked.
 
-    With `trials` endog may be (n, 2) successes and failures: shares, whose weights are the numbers of trials.
+    The columns of a second equation stand behind those of exog. With `trials` endog may be (n, 2) successes and failures: shares, whose
+    weights are the numbers of trials.
     """
     check_options(missing, device, dtype, hasconst)
-    x = read_columns(exog, "exog", device, dtype)
-    if x.values.ndim == 1:
-        x = replace(x, values=x.values[:, None])
+    x = as_matrix(read_columns(exog, "exog", device, dtype))
+    frame = exog if x.names else None
+    if second is not None:
+        x = _with_second(x, second, _second_columns(x, second, device, dtype))
     y = read_columns(endog, "endog", device, dtype)
     read = {
         name: read_weights(given, x.values, device, dtype, name) for name, given in (beside or RowVectors()).items()
@@ -109,7 +134,7 @@ def read_design(
         names=x.names,
         hasconst=hasconst,
         drop=missing == "drop",
-        user_data=UserData.of(exog if x.names else None, len(x.values), seals),
+        user_data=UserData.of(frame, len(x.values), seals),
     )
 
 
@@ -173,6 +198,42 @@ def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasco
         raise OptionError(
             f"device {shown(device)} cannot be used ({reason}); pass 'cpu', or 'cuda' if there is one."
         ) from error
+
+
+def as_matrix(read: Columns) -> Columns:
+    """Return columns of which a single vector is a column."""
+    return replace(read, values=read.values[:, None]) if read.values.ndim == 1 else read
+
+
+def _second_columns(first: Columns, second: SecondEquation, device: Device, dtype: torch.dtype | None) -> Columns:
+    """Read the columns of a second equation, or make them of those of the first."""
+    if second.regressors is not None:
+        return as_matrix(read_columns(second.regressors, second.option, device, dtype))
+    made = second.default(first.values)
+    return replace(first, values=made, names=first.names if made is first.values else None)
+
+
+def _with_second(first: Columns, second: SecondEquation, read: Columns) -> Columns:
+    """Put the columns of a second equation behind those of the first, and give them all names."""
+    if len(read.values) != len(first.values):
+        raise DataError(
+            f"{second.option} has {counted(len(read.values), 'row')}, but exog has {len(first.values)}; pass one row of both for each."
+        )
+    check_index(second.option, read.index, first.index)
+    names = (*_named(first), *(f"{second.prefix}{name}" for name in _named(read)))
+    values = torch.cat([first.values, read.values.to(first.values.device)], 1)
+    return replace(first, values=values, names=names, is_tensor=first.is_tensor or read.is_tensor)
+
+
+def _named(read: Columns) -> tuple[str, ...]:
+    """(k,) the names of columns, which those without one get by their values in complete rows."""
+    if read.names is not None:
+        return read.names
+    if not read.values.numel():
+        return tuple(f"x{i}" for i in range(1, read.values.shape[1] + 1))
+    whole = _complete_rows(read.values)
+    values = read.values if whole is None else read.values[whole]
+    return Design(Schema(Arrays()), Held({"exog": values})).names
 
 
 def _container(y: Columns, x: Columns) -> Container:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from betahat.data.container import Container, to_numpy
 from betahat.data.engine import gather
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.source import Held
+from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.fits.remembered import of_fit
@@ -108,7 +110,14 @@ def null_fit(fit: Fit) -> Fit:
     objective = fit.objective.one_index or fit.objective.indices
     assert objective is not None
     null = design.with_regressors(ones, ("const",))
-    return fit_index(objective, null, fit.bread_kind, "pinv")
+    several = objective.indices
+    if several is None or several.uniform:
+        return fit_index(objective, null, fit.bread_kind, "pinv")
+    alone = several.relocated(tuple(() if equation.constant else (0,) for equation in several.equations))
+    for loss in (alone, *alone.boundary):
+        with suppress(EstimationError):
+            return fit_index(loss, null, fit.bread_kind, "pinv")
+    return fit_index(alone, null, fit.bread_kind, "pinv")
 
 
 def prediction_table(fit: Fit, threshold: float) -> Tensor:

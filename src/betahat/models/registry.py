@@ -9,6 +9,7 @@ from typing import Any
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
 from betahat.models.glm import GLM, glm
+from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
@@ -18,6 +19,12 @@ from betahat.models.robust import RLM, rlm
 from betahat.models.survival import TIES, PHReg, phreg
 from betahat.models.tobit import Tobit, tobit
 from betahat.models.torch_model import TorchModel
+from betahat.models.zero_inflated import (
+    ZeroInflatedNegativeBinomialP,
+    ZeroInflatedPoisson,
+    zeroinflatednegativebinomialp,
+    zeroinflatedpoisson,
+)
 from betahat.objectives.base import Objective
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.binomial import BinomialCounts, BinomialShares
@@ -26,15 +33,18 @@ from betahat.objectives.check import Check, Checks
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.generalized import FamilyAndLink
 from betahat.objectives.huber import Huber
+from betahat.objectives.hurdle import Hurdle
 from betahat.objectives.negative_binomial import Geometric, NegativeBinomial1, NegativeBinomial2
 from betahat.objectives.ordered import Ordered
 from betahat.objectives.own import Unstored
-from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.poisson import PoissonIndices, PoissonLog
 from betahat.objectives.robust import NORMS
 from betahat.objectives.softmax import MultinomialLogit, Softmax
+from betahat.objectives.zero_inflated import ZeroInflated
 from betahat.results.censored import TobitResults
 from betahat.results.counts import CountResults
 from betahat.results.discrete import DiscreteResults
+from betahat.results.excess_zeros import HurdleResults, ZeroInflatedResults
 from betahat.results.general import GeneralResults
 from betahat.results.glm import GLMResults
 from betahat.results.linear import LinearResults
@@ -83,6 +93,28 @@ MODELS = (
         (NegativeBinomial2, NegativeBinomial1, Geometric),
         negativebinomial,
         "negativebinomial",
+    ),
+    Entry(
+        ZeroInflatedPoisson,
+        ZeroInflatedResults,
+        (ZeroInflated, PoissonIndices, Logistic, Normit),
+        zeroinflatedpoisson,
+        "zeroinflatedpoisson",
+    ),
+    Entry(
+        ZeroInflatedNegativeBinomialP,
+        ZeroInflatedResults,
+        (ZeroInflated, NegativeBinomial2, NegativeBinomial1, Logistic, Normit),
+        zeroinflatednegativebinomialp,
+        "zeroinflatednegativebinomialp",
+    ),
+    Entry(HurdlePoisson, HurdleResults, (Hurdle, PoissonIndices, Logistic, Normit), hurdlepoisson, "hurdlepoisson"),
+    Entry(
+        HurdleNegativeBinomial,
+        HurdleResults,
+        (Hurdle, NegativeBinomial2, Logistic, Normit),
+        hurdlenegativebinomial,
+        "hurdlenegativebinomial",
     ),
     Entry(MNLogit, MultinomialResults, (MultinomialLogit,), mnlogit, "mnlogit"),
     Entry(

@@ -22,7 +22,7 @@ from betahat.covariance.base import Covariance, Estimator
 from betahat.data.arrays import read_columns, refuse_name
 from betahat.data.container import Container, Frames, to_tensor
 from betahat.data.design import Design
-from betahat.data.door import RowVectors
+from betahat.data.door import RowVectors, SecondEquation
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import WithoutRows
@@ -325,23 +325,11 @@ def design_of_formula(
     names: Mapping[str, Any],
     model: str,
     trials: bool = False,
+    second: SecondEquation | None = None,
 ) -> tuple[Design, formulas.Formula]:
-    """Evaluate a model's formula.
+    """Evaluate a model's formula: `options` is what the user passed beside it, of which the model has the `known`; `names` are the caller's variables.
 
-    Parameters
-    ----------
-    formula, data
-        As in `read_formula`.
-    options : dict
-        What the user passed beside them.
-    known : sequence of str
-        The options that the model has.
-    names : mapping
-        The caller's variables.
-    model : str
-        The model's name, for a sentence.
-    trials : bool
-        Whether two terms on the left are successes and failures.
+    With `trials` two terms on the left are successes and failures; the regressors of a `second` equation stand behind the formula's own.
     """
     common = ("hasconst", "missing", "device", "dtype")
     unknown = [name for name in options if name not in (*common, *known)]
@@ -351,14 +339,20 @@ def design_of_formula(
         )
     words = {
         word
-        for text in (formula, *options.values())
+        for text in (formula, *options.values(), *([] if second is None else [second.regressors]))
         if isinstance(text, str)
         for word in re.findall(r"[^\W\d]\w*", text)
     }
     context = {word: names[word] for word in words if word in names}
     beside = RowVectors(**{name: value for name, value in options.items() if name not in common})
     return formulas.read_formula(
-        formula, data, beside, context=context, trials=trials, **{k: v for k, v in options.items() if k in common}
+        formula,
+        data,
+        beside,
+        context=context,
+        trials=trials,
+        second=second,
+        **{k: v for k, v in options.items() if k in common},
     )
 
 

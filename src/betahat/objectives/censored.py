@@ -63,7 +63,7 @@ class CensoredLocationScale(LinearIndices, ABC):
     def known(self, target: Tensor) -> Known:
         """Return what (...,) targets tell."""
 
-    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
+    def first(self, design: Design, fit: Callable[[LinearIndex | LinearIndices, Design], Tensor]) -> Tensor:
         """Return (k,) least squares of the values, or of bounds in their place, and the logarithm of its residuals' size."""
         values = self.known(design.endog.to(torch.float64)).value
         plain = design.replaced({"endog": values})

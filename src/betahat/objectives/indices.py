@@ -97,10 +97,15 @@ class LinearIndices(OutputLoss, ABC):
         """
         return upper_root(self.curvature(index, target, mean))
 
-    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
-        """Return (k,) where a solver looks first, zeros; `fit` returns the estimates of a model of one index on a design, if those help."""
+    def first(self, design: Design, fit: Callable[[LinearIndex | LinearIndices, Design], Tensor]) -> Tensor:
+        """Return (k,) where a solver looks first, zeros; `fit` returns the estimates of a simpler model on a design, if those help."""
         width = len(self.columns_of_parameters(design.width))
         return torch.zeros(width, dtype=torch.float64, device=design.device)
+
+    @property
+    def boundary(self) -> tuple[LinearIndices, ...]:
+        """The losses of models that this one comes to where some of its parameters leave their range, best first."""
+        return ()
 
     def shown(self, index: Tensor) -> Tensor:
         """Return what a prediction of (m, q) indices shows: the main one, (m,)."""

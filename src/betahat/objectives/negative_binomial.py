@@ -81,7 +81,7 @@ class WithAlpha(CountIndices, ABC):
     def first_dispersion(self, target: Tensor, mean: Tensor) -> Tensor:
         """Return (n, 2) a numerator and a denominator of alpha by the method of moments."""
 
-    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
+    def first(self, design: Design, fit: Callable[[LinearIndex | LinearIndices, Design], Tensor]) -> Tensor:
         """Return the estimates of a Poisson regression, and alpha by the method of moments; an error if the likelihood falls in alpha at zero.
 
         Of many rows a sample is enough, unless its answer is in doubt.
@@ -271,7 +271,7 @@ class Geometric(CountIndices):
         mean = self.mean(output)
         return mean + mean.square()
 
-    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
+    def first(self, design: Design, fit: Callable[[LinearIndex | LinearIndices, Design], Tensor]) -> Tensor:
         """Return the estimates of a Poisson regression, of a sample of many rows."""
         many = design.rows // _SAMPLE
         return fit(PoissonLog(), design.every(many) if many > 1 else design)

@@ -42,7 +42,7 @@ class Ordered(LinearIndices):
         """Return (J - 1,) the constants of increasing cut points."""
         return torch.cat([cuts[:1], torch.log(cuts.diff())])
 
-    def first(self, design: Design, fit: Callable[[LinearIndex, Design], Tensor]) -> Tensor:
+    def first(self, design: Design, fit: Callable[[LinearIndex | LinearIndices, Design], Tensor]) -> Tensor:
         """Return (k + J - 1,) zeros and the cut points of the shares of classes, moved by the mean of the offset."""
         scale = torch.ones(design.rows, dtype=torch.float64, device=design.device)
         for often in (design.weights, design.counts):

@@ -12,8 +12,9 @@ from torch import Tensor
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex, OutputLoss, row_sums
 from betahat.objectives.dispersion import UNITY, Dispersion, Unity
+from betahat.objectives.indices import LinearIndices
 from betahat.objectives.quantiles import least_count
-from betahat.objectives.support import NonNegative
+from betahat.objectives.support import Counts, NonNegative
 
 if TYPE_CHECKING:
     from scipy import stats
@@ -85,6 +86,46 @@ class PoissonLog(LinearIndex):
     def distribution(self, mean: np.ndarray, scale: float) -> Any:
         """Return Poisson's distribution."""
         return stats.poisson(mean)
+
+
+@dataclass(frozen=True)
+class PoissonIndices(LinearIndices):
+    """The loss of `PoissonLog` as one of several indices, for models that put it together with others."""
+
+    dispersion = Unity()
+    support = Counts()
+
+    def losses(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return (...,) e^eta - y eta."""
+        return torch.exp(output[..., 0]) - target * output[..., 0]
+
+    def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
+        """Return (b,) w log y!."""
+        return PoissonLog().constant(target, precision)
+
+    def residual(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 1) y - e^eta."""
+        return (target - mean)[..., None]
+
+    def curvature(self, index: Tensor, target: Tensor, mean: Tensor) -> Tensor:
+        """Return (..., 1, 1) e^eta."""
+        return mean[..., None, None]
+
+    def expected_curvature(self, output: Tensor) -> Tensor:
+        """Return (..., 1, 1) e^eta."""
+        return torch.exp(output)[..., None]
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return (...,) e^eta."""
+        return torch.exp(output[..., 0])
+
+    def variance(self, output: Tensor) -> Tensor:
+        """Return (...,) e^eta."""
+        return torch.exp(output[..., 0])
+
+    def draw(self, index: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+        """Return (R, n) counts."""
+        return PoissonLog().draw(index[..., 0], spread, uniform)
 
 
 @dataclass(frozen=True)

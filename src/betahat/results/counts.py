@@ -93,7 +93,9 @@ class CountResults(EquationsResults):
         if function is not None:
             found = function(index)
             return container.present_rows(found if known is None else torch.where(known, found, torch.nan))
-        masses = self._loss.distribution(index[:, None]).pmf(to_numpy(self._counts(y_values))[None])
+        masses = self._loss.distribution(index[:, None]).pmf(
+            to_numpy(read_counts(self.fit.design.endog, y_values))[None]
+        )
         return container.present_rows(torch.as_tensor(masses).to(index))
 
     def get_distribution(
@@ -122,15 +124,6 @@ class CountResults(EquationsResults):
             raise EstimationError("The geometric distribution has no alpha to estimate: it is one.")
         return self.fit.params[-1]
 
-    def _counts(self, y_values: Any) -> Tensor:
-        """(J,) the counts whose probabilities are asked for."""
-        if y_values is None:
-            return torch.arange(int(self.fit.design.endog.max()) + 1, dtype=torch.float64)
-        read = to_tensor(y_values, torch.zeros(()).double()).reshape(-1)
-        if bool(((read < 0) | (read != read.round())).any()):
-            raise DataError(f"y_values is {shown(y_values)}; pass counts, such as [0, 1, 2].")
-        return read
-
     @property
     def _loss(self) -> CountIndices:
         return cast("CountIndices", self.fit.objective)
@@ -138,3 +131,13 @@ class CountResults(EquationsResults):
     @property
     def _error(self) -> Tensor:
         return self.fit.design.endog.to(torch.float64) - self._loss.mean(self._indices)
+
+
+def read_counts(endog: Tensor, y_values: Any) -> Tensor:
+    """(J,) the counts whose probabilities are asked for; None takes 0, 1, ... up to the largest of (n,) values of y."""
+    if y_values is None:
+        return torch.arange(int(endog.max()) + 1, dtype=torch.float64)
+    read = to_tensor(y_values, torch.zeros(()).double()).reshape(-1)
+    if bool(((read < 0) | (read != read.round())).any()):
+        raise DataError(f"y_values is {shown(y_values)}; pass counts, such as [0, 1, 2].")
+    return read

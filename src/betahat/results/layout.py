@@ -68,8 +68,15 @@ class Layout(ABC):
             return tuple(("", name) for name in self.names)
         names = self.fit.given.names
         pairs = zip(self.fit.equations, self._places, strict=True)
+        several = self.fit.objective.indices
+        joint = "" if several is None else several.joint
         return tuple(
-            ("", equation.name) if column is None else (equation.name, names[column])
+            ("", equation.name)
+            if column is None
+            else (
+                equation.name,
+                names[column].removeprefix(f"{equation.name}{joint}") if equation.name else names[column],
+            )
             for equation, place in pairs
             for column in place or (None,)
         )

@@ -28,11 +28,11 @@ from torch import Tensor
 from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Frames
 from betahat.data.design import Design
-from betahat.data.door import Missing, RowVectors, assemble, check_options
+from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
 from betahat.data.formulas.expressions import ReasonError, bare, names_in
 from betahat.data.formulas.grammar import Parser
 from betahat.data.formulas.levels import UnseenError
-from betahat.data.formulas.matrix import Materializer, OtherKindError, Table
+from betahat.data.formulas.matrix import Materializer, OtherKindError, Table, side_by_side
 from betahat.data.formulas.naming import term_names
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
@@ -121,6 +121,7 @@ def read_formula(
     beside: RowVectors | None = None,
     *,
     context: Mapping[str, Any],
+    second: SecondEquation | None = None,
     hasconst: bool | None = None,
     missing: Missing = "drop",
     device: Device = None,
@@ -129,16 +130,18 @@ def read_formula(
 ) -> tuple[Design, Formula]:
     """Evaluate a formula on a dataframe, with columns in statsmodels' order; rows with missing values are dropped for all variables jointly.
 
-    `context` holds the variables of the caller; the other options are those of `read_design`: with `trials` two terms on the left are
-    successes and failures.
+    `context` holds the variables of the caller, and the regressors of a `second` equation stand behind the formula's own; the other options are
+    those of `read_design`: with `trials` two terms on the left are successes and failures.
     """
     check_options(missing, device, dtype, hasconst)
     parsed = _parse(text, trials)
-    factors = [factor for side in (parsed.lhs, parsed.rhs) for term in side for factor in term.factors]
+    sides = [parsed.lhs, parsed.rhs, *([] if second is None else [_parse_second(text, second)])]
+    factors = [factor for side in sides for term in side for factor in term.factors]
     given = dict((beside or RowVectors()).items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
-    frame = to_pandas(data, " ".join([text, *columns.values()]))
-    _check_variables(factors, frame, context, text, data)
+    both = text if second is None else f"{text}, {second.regressors}"
+    frame = to_pandas(data, " ".join([both, *columns.values()]))
+    _check_variables(factors, frame, context, both, data)
     for option, expression in columns.items():
         check_vector(expression, _columns(data, frame), context, option)
     labels = frame.index
@@ -146,11 +149,15 @@ def read_formula(
     frame = frame.reset_index(drop=True)
     if not len(frame):
         raise DataError("The data are empty; pass at least one row.")
-    left, right = _evaluate([ModelSpec(parsed.lhs), ModelSpec(parsed.rhs)], frame, context, text)
+    left, right, *other = _evaluate([ModelSpec(side) for side in sides], frame, context, both)
     counts = trials and len(left.names) == len(parsed.lhs) == 2
     _check_sides(left, right, text, counts)
+    terms = _terms(right.spec)
+    if second is not None:
+        terms |= _behind(other[0], second, right.values.shape[1])
+        right = side_by_side(right, other[0], second.prefix)
     kept = len(right.values)
-    _check_rows(frame, kept, factors, text, missing)
+    _check_rows(frame, kept, factors, both, missing)
     target = torch.get_default_device() if device is None else torch.device(device)
     positions = None if right.used is None else torch.from_numpy(np.flatnonzero(right.used)).to(target)
     exog = _to_device(right.values, target, dtype)
@@ -177,7 +184,7 @@ def read_formula(
         hasconst=hasconst,
         drop=missing == "drop",
         user_data=replace(UserData.of(data, len(frame)), in_use=positions),
-        terms=_terms(right.spec),
+        terms=terms,
     )
     return design, Formula(text, right.spec, context)
 
@@ -188,6 +195,29 @@ def _parse(text: str, trials: bool = False) -> Any:
             f"A formula is a string such as 'y ~ x', not {described(text)}; for arrays use bh.OLS(endog, exog)."
         )
     return _parsed(text, trials)
+
+
+def _parse_second(text: str, second: SecondEquation) -> Any:
+    """Return the terms of the regressors of a second equation."""
+    if not isinstance(second.regressors, str):
+        raise FormulaError(
+            f"{second.option} is {described(second.regressors)}; beside a formula it is one too, such as '~ z', and arrays go into the class, such as "
+            "bh.ZeroInflatedPoisson(endog, exog, exog_infl)."
+        )
+    left, sign, right = second.regressors.partition("~")
+    if not sign or left.strip():
+        raise FormulaError(f"{second.option} is {shown(second.regressors)}; write the regressors alone, such as '~ z'.")
+    return _parsed(f"{text.partition('~')[0].strip()} ~ {right.strip()}", False).rhs
+
+
+def _behind(side: Table, second: SecondEquation, width: int) -> dict[str, list[int]]:
+    """Return the places of the terms of a second equation, behind so many columns."""
+    if not side.names:
+        raise FormulaError(
+            f"{second.option}={shown(second.regressors)} has no regressors; omit the 0 for a constant, or add a regressor."
+        )
+    found = _terms(side.spec)
+    return {f"{second.prefix}{name}": [width + place for place in places] for name, places in found.items()}
 
 
 @lru_cache(maxsize=128)

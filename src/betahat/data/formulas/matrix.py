@@ -302,6 +302,23 @@ class Table:
     spec: ModelSpec  # the side of the formula, with what it has learnt
 
 
+def side_by_side(left: Table, right: Table, prefix: str) -> Table:
+    """Put the columns of a second equation behind those of the first, `prefix` before their names; one specification builds both again."""
+    names = iter(distinct([(name, name) for name in [*left.names, *right.names]]))
+    structure = [
+        EncodedTermStructure(part.term, part.scoped_terms, [next(names) for _ in part.columns])
+        for part in (*left.spec.structure, *right.spec.structure)
+    ]
+    spec = left.spec.update(
+        formula=formulaic.Formula([*left.spec.formula, *right.spec.formula], _ordering="none"),
+        structure=structure,
+        transform_state={**left.spec.transform_state, **right.spec.transform_state},
+        encoder_state={**left.spec.encoder_state, **right.spec.encoder_state},
+    )
+    values = np.asfortranarray(np.hstack([left.values, right.values]))
+    return Table(values, [*left.names, *(f"{prefix}{name}" for name in right.names)], left.used, spec)
+
+
 def _is_foreign(value: Any) -> bool:
     """Tell whether a value is a column of a library other than NumPy or pandas."""
     return getattr(value, "__array__", None) is not None and not type(value).__module__.startswith(

@@ -1,0 +1,301 @@
+"""`ZeroInflatedResults` and `HurdleResults`: counts with a second equation for zeros."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import is_one_of
+from betahat.inference.at_params import indices_of
+from betahat.inference.margins import Response
+from betahat.inference.response import ResponsePrediction
+from betahat.objectives.excess_zeros import ExcessZeros
+from betahat.results.counts import read_counts
+from betahat.results.equations import EquationsResults, Prediction, index_at
+from betahat.results.new_data import Model, data_at
+
+if TYPE_CHECKING:
+    from betahat.data.design import Design
+
+
+class BothEquations(Model, Protocol):
+    """What these results need of their model."""
+
+    def both(self, exog: Any, second: Any, transform: bool) -> tuple[Any, bool]:
+        """Put new regressors of both equations side by side."""
+        ...
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class ExcessZerosResults(EquationsResults, ABC):
+    """What results of zero-inflated and hurdle models share."""
+
+    model: BothEquations
+
+    @property
+    def predictions(self) -> Mapping[str, Prediction]:
+        """What may be predicted, by statsmodels' names."""
+        return self._loss.predictions
+
+    @property
+    def resid_response(self) -> Any:
+        """(n,) y - E(y)."""
+        return self._container.present_rows(self._error)
+
+    @property
+    def resid(self) -> Any:
+        """The same as `resid_response`."""
+        return self.resid_response
+
+    @property
+    def resid_pearson(self) -> Any:
+        """(n,) y - E(y) over the root of Var(y)."""
+        return self._container.present_rows(self._error / self._loss.variance(self._indices).sqrt())
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects are of: E(y), in the variables of both equations; one that is in both moves in both."""
+        loss, design = self._loss, self.fit.design
+        kept, places, names = _variables(design, loss)
+        back = torch.tensor(places, device=design.device)
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            return loss.mean(index_at(loss, theta, x[:, back], offset))[:, None]
+
+        return Response(
+            mean,
+            design.exog[:, kept],
+            design.offset,
+            design.counts,
+            names,
+            self._kind,
+            self.endog_name,
+            (self.endog_name,),
+        )
+
+    # private
+
+    def _predicted(
+        self, exog: Any, second: Any, transform: bool, which: str | None, offset: Any, exposure: Any, y_values: Any
+    ) -> Any:
+        """Predict a function of the indices, or probabilities."""
+        function = None if is_one_of(which, ("prob",)) else self._function(which, ("prob",))
+        exog, transform = self.model.both(exog, second, transform)
+        regressors, shift, container, _ = data_at(self, exog, transform, offset, exposure)
+        index = indices_of(self._loss, regressors, self.fit.params, shift)
+        if function is not None:
+            return container.present_rows(function(index))
+        counts = read_counts(self.fit.design.endog, y_values).to(index)
+        shape = (len(index), len(counts))
+        found = self._loss.probability(index[:, None].expand(*shape, -1), counts.expand(shape))
+        return container.present_rows(found)
+
+    @property
+    def _regressors(self) -> int:
+        """How many regressors the counts have."""
+        return len(self._loss.places(self.fit.given.width)[self._loss.main])
+
+    @property
+    def _loss(self) -> ExcessZeros:
+        return cast("ExcessZeros", self.fit.objective)
+
+    @property
+    def _error(self) -> Tensor:
+        return self.fit.design.endog.to(torch.float64) - self._loss.mean(self._indices)
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class ZeroInflatedResults(ExcessZerosResults):
+    """Results of zero-inflated models, with statsmodels' names; what is shared is in `EquationsResults` and `Results`."""
+
+    @property
+    def df_model(self) -> float:
+        """The counts' regressors, less one for the constant, as in statsmodels."""
+        return float(self._regressors - 1)
+
+    @property
+    def df_resid(self) -> float:
+        """N less the number of the counts' regressors, as in statsmodels: parameters of the zeros' equation, and alpha, are not counted."""
+        return float(self.fit.nobs) - self._regressors
+
+    def predict(
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str | None = None,
+        offset: Any = None,
+        exposure: Any = None,
+        exog_infl: Any = None,
+        y_values: Any = None,
+    ) -> Any:
+        """Predict the mean, probabilities, or another function of the two indices.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formulas' variables, or (m, k) regressors of the counts; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formulas.
+        which : {"mean", "linear", "var", "mean-main", "mean-nonzero", "prob-zero", "prob-main", "prob"}
+            E(y), x'b + offset, Var(y), the mean of the counts' distribution, E(y | y > 0), P(y = 0), 1 - p, or the probabilities of counts.
+        offset, exposure : str or array_like, optional
+            (m,) of the new data.
+        exog_infl : array_like, optional
+            (m, q) regressors of the inflation, beside `exog`.
+        y_values : array_like, optional
+            (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
+
+        Returns
+        -------
+        array
+            (m,), or (m, J) probabilities.
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, one equation's regressors without the other's, new data that do not fit.
+        """
+        return self._predicted(exog, exog_infl, transform, which, offset, exposure, y_values)
+
+    def get_prediction(
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str | None = None,
+        row_labels: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        exog_infl: Any = None,
+    ) -> ResponsePrediction:
+        """Predict with standard errors and intervals by the delta method.
+
+        Parameters
+        ----------
+        exog, transform, which, offset, exposure, exog_infl
+            As in `predict`, which="prob" excepted.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        ResponsePrediction
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
+        """
+        exog, transform = self.model.both(exog, exog_infl, transform)
+        return EquationsResults.get_prediction(self, exog, transform, which, row_labels, offset, exposure)
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class HurdleResults(ExcessZerosResults):
+    """Results of hurdle models; what is shared is in `EquationsResults` and `Results`."""
+
+    @property
+    def df_model(self) -> float:
+        """The regressors of both equations, less two for their constants."""
+        return float(self.fit.rank - self._singles - 2)
+
+    @property
+    def df_resid(self) -> float:
+        """N less the number of parameters, as in pscl."""
+        return float(self.fit.nobs) - self.fit.rank
+
+    def predict(
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str | None = None,
+        offset: Any = None,
+        exposure: Any = None,
+        exog_zero: Any = None,
+        y_values: Any = None,
+    ) -> Any:
+        """Predict the mean, probabilities, or another function of the two indices.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formulas' variables, or (m, k) regressors of the counts; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formulas.
+        which : {"mean", "linear", "var", "mean-main", "mean-nonzero", "prob-zero", "prob-main", "prob"}
+            E(y), x'b + offset, Var(y), the mean of the counts' distribution with its zeros, E(y | y > 0), P(y = 0), P(y > 0), or the probabilities
+            of counts.
+        offset, exposure : str or array_like, optional
+            (m,) of the new data.
+        exog_zero : array_like, optional
+            (m, q) regressors of P(y > 0), beside `exog`.
+        y_values : array_like, optional
+            (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
+
+        Returns
+        -------
+        array
+            (m,), or (m, J) probabilities.
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            Another `which`, one equation's regressors without the other's, new data that do not fit.
+        """
+        return self._predicted(exog, exog_zero, transform, which, offset, exposure, y_values)
+
+    def get_prediction(
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str | None = None,
+        row_labels: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        exog_zero: Any = None,
+    ) -> ResponsePrediction:
+        """Predict with standard errors and intervals by the delta method.
+
+        Parameters
+        ----------
+        exog, transform, which, offset, exposure, exog_zero
+            As in `predict`, which="prob" excepted.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        ResponsePrediction
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
+        """
+        exog, transform = self.model.both(exog, exog_zero, transform)
+        return EquationsResults.get_prediction(self, exog, transform, which, row_labels, offset, exposure)
+
+
+def _variables(design: Design, loss: ExcessZeros) -> tuple[list[int], list[int], tuple[str, ...]]:
+    """Return the columns of the variables of both equations, each once, the variable of each column, and the variables' names."""
+    places = zip(loss.equations, loss.places(design.width), strict=True)
+    zeros = next(place for equation, place in places if equation.name == loss.second)
+    full, prefix = design.names, f"{loss.second}{loss.joint}"
+    short = [name.removeprefix(prefix) if i in zeros else name for i, name in enumerate(full)]
+    kept: list[int] = []
+    back: list[int] = []
+    for i, name in enumerate(short):
+        same = next((j for j in kept if short[j] == name and torch.equal(design.exog[:, j], design.exog[:, i])), None)
+        if same is None:
+            kept.append(i)
+        back.append(kept.index(i if same is None else same))
+    often = [short[i] for i in kept]
+    return kept, back, tuple(short[i] if often.count(short[i]) == 1 else full[i] for i in kept)

@@ -336,9 +336,12 @@ class OutputRows(Rows):
         """Return (b, m, m) l'' or E(l'')."""
         if bread is not Bread.EXPECTED:
             return self._slope_and_curvature[1]
-        curvature = self.objective.loss.expected_curvature(self._output)
-        square = curvature.ndim == 3 and self._output.ndim == 2
-        curvature = curvature if square else torch.diag_embed(curvature.reshape(len(curvature), -1))
+        curvature, count = self.objective.loss.expected_curvature(self._output), self._output[:1].numel()
+        if curvature.shape[1:] != (count, count):
+            curvature = torch.diag_embed(curvature.reshape(len(curvature), -1))
+        taken = self.objective.loss.taken(self.columns[-1])
+        if taken is not None:
+            curvature = curvature * taken.expand_as(self._output).reshape(len(curvature), -1)[:, :, None]
         return times(curvature, self.weights)
 
 

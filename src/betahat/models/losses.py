@@ -89,7 +89,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     if known is not None:
         _check_range(known, target)
         objective: OutputLoss = OwnLoss(known.losses, Undefined(), True) if likelihood is False else known
-        share = len(output) / len(places) if _reduction(loss) == "mean" else 1.0
+        share = _count(known, target) / _count(known, of) if _reduction(loss) == "mean" else 1.0
         return ReadLoss(objective, name, share * _units(known, user, trial, of))
     if kind_of(loss) is not None:
         user_rows = replace(user, call=_without_reduction(loss))
@@ -129,19 +129,20 @@ def _check_range(objective: OutputLoss, target: Tensor) -> None:
 
 
 def _recognised(loss: Any, output: Tensor, target: Tensor) -> OutputLoss | None:
-    """Return the objective of a loss that is known; a weighted or smoothed one, or one that leaves out rows, is not."""
+    """Return the objective of a loss that is known; a weighted or smoothed one is not."""
     options = vars(loss) if isinstance(loss, nn.Module) else {}
     buffers = loss._buffers if isinstance(loss, nn.Module) else {}
     if any(buffers.get(name) is not None for name in ("weight", "pos_weight")) or options.get("label_smoothing"):
         return None
-    if "ignore_index" in options and bool((target == options["ignore_index"]).any()):
-        return None
+    index = options.get("ignore_index", -100)
+    classes = target.ndim == output.ndim - 1
+    ignored = index if classes and bool((target == index).any()) else None
     makers: dict[str | None, Callable[[], OutputLoss | None]] = {
         "mse_loss": Gaussian,
         "binary_cross_entropy": Probability,
         "binary_cross_entropy_with_logits": Logistic,
-        "cross_entropy": lambda: Softmax() if output.ndim == 2 else None,
-        "nll_loss": lambda: LogProbabilities() if output.ndim == 2 else None,
+        "cross_entropy": lambda: Softmax(ignored),
+        "nll_loss": lambda: LogProbabilities(ignored),
         "poisson_nll_loss": lambda: (
             PoissonLog() if options.get("log_input", True) else PoissonMean(options.get("eps", 1e-8))
         ),
@@ -152,6 +153,12 @@ def _recognised(loss: Any, output: Tensor, target: Tensor) -> OutputLoss | None:
     if kind_of(loss) == "smooth_l1_loss" and "beta" not in options:
         return Huber(1.0)
     return makers.get(kind_of(loss), lambda: None)()
+
+
+def _count(objective: OutputLoss, target: Tensor) -> float:
+    """Return how many rows, or positions of rows that are not left out, a mean is taken over."""
+    taken = objective.taken(target)
+    return float(len(target) if taken is None else taken.sum())
 
 
 def _reduction(loss: Any) -> str:

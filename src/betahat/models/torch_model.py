@@ -163,7 +163,7 @@ class TorchModel:
         ----------
         cov_type : str or estimator, optional
             As in `OLS.fit`; None is "nonrobust" for a likelihood and least squares, and "HC0", the sandwich, for any
-            other loss and where there is a penalty.
+            other loss, where there is a penalty, and for classes of several positions of a row, which may depend on each other.
         cov_kwds, use_t
             As in `OLS.fit`.
         polish : bool
@@ -204,7 +204,8 @@ class TorchModel:
             self._loss.objective.expected_curvature(
                 self._output
             )  # refused before the work starts, where it is not known
-        plain = not dispersion.likelihood or penalty is not None
+        positions = self._loss.objective.positions and self._output.ndim > 2
+        plain = not dispersion.likelihood or penalty is not None or positions
         check_flag("update_module", update_module)
         choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
         fit = self._fitted(kind, polish, rank, row_sums(choice.estimator))

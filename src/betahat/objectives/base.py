@@ -156,9 +156,12 @@ class OutputLoss(Objective):
         Whether the loss of a row with several outputs is the sum of each output's own, so that each is an equation.
     trials : bool
         Whether analytic weights are numbers of trials, and the target the share of successes in them.
+    positions : bool
+        Whether what an output has beyond (b, J) are positions of a row, as words of a sentence, which need not be independent.
     """
 
     elementwise: ClassVar[bool]
+    positions: ClassVar[bool] = False
     trials: ClassVar[bool] = False
 
     autodiff = None
@@ -195,6 +198,10 @@ class OutputLoss(Objective):
 
         (b, ...) as the output where its elements are independent, (b, m, m) where they are not.
         """
+
+    def taken(self, target: Tensor) -> Tensor | None:
+        """Return which numbers of the output the (b, ...) target is compared with, of a shape that broadcasts to the output's; None is all."""
+        return None
 
     @abstractmethod
     def mean(self, output: Tensor) -> Tensor:

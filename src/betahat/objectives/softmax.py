@@ -14,30 +14,49 @@ from betahat.objectives.indices import LinearIndices
 
 @dataclass(frozen=True)
 class Softmax(OutputLoss):
-    """The loss log(sum of e^eta) - eta_y of (b, J) logits: multinomial logit, ``nn.CrossEntropyLoss``.
+    """The loss log(sum of e^eta) - eta_y of (b, J, ...) logits, summed over all positions of a row: multinomial logit, ``nn.CrossEntropyLoss``.
 
-    Targets are (b,) classes 0, 1, ..., or (b, J) probabilities.
+    Targets are (b, ...) classes 0, 1, ..., or (b, J, ...) probabilities.
+
+    Attributes
+    ----------
+    ignored : int or None
+        The class of positions that are left out; None is none.
     """
+
+    ignored: int | None = None
 
     dispersion = Unity()
     support = None
     elementwise = False
+    positions = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""
-        return torch.logsumexp(output, 1) - (shares(output, target) * output).sum(1)
+        losses = torch.logsumexp(output, 1) - (shares(output, target) * output).sum(1)
+        return row_sums(losses if self.ignored is None else losses * (target != self.ignored))
 
     def constant(self, target: Tensor, precision: Tensor | None) -> None:
         """Return None."""
         return
 
     def expected_curvature(self, output: Tensor) -> Tensor:
-        """Return (b, J, J) diag(p) - p p'."""
+        """Return (b, J, J) diag(p) - p p', and (b, J m, J m) blocks of it for m positions, in the order of the logits."""
         mean = torch.softmax(output, 1)
-        return torch.diag_embed(mean) - mean[:, :, None] * mean[:, None, :]
+        if output.ndim == 2:
+            return torch.diag_embed(mean) - mean[:, :, None] * mean[:, None, :]
+        mean = mean.flatten(2)
+        count = mean.shape[1] * mean.shape[2]
+        apart = torch.eye(mean.shape[2]).to(mean)
+        products = torch.einsum("bim,bjm,mn->bimjn", mean, mean, apart).reshape(-1, count, count)
+        return torch.diag_embed(mean.flatten(1)) - products
+
+    def taken(self, target: Tensor) -> Tensor | None:
+        """Return (b, 1, ...) which positions are not left out."""
+        return None if self.ignored is None else (target != self.ignored)[:, None]
 
     def mean(self, output: Tensor) -> Tensor:
-        """Return (b, J) probabilities."""
+        """Return (b, J, ...) probabilities."""
         return torch.softmax(output, 1)
 
 
@@ -96,11 +115,20 @@ def _with_first(index: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LogProbabilities(OutputLoss):
-    """The loss -eta_y of (b, J) log-probabilities, that of ``nn.NLLLoss``."""
+    """The loss -eta_y of (b, J, ...) log-probabilities, summed over all positions of a row, that of ``nn.NLLLoss``.
+
+    Attributes
+    ----------
+    ignored : int or None
+        As in `Softmax`.
+    """
+
+    ignored: int | None = None
 
     dispersion = Unity()
     support = None
     elementwise = False
+    positions = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) the losses."""
@@ -111,17 +139,21 @@ class LogProbabilities(OutputLoss):
         return
 
     def expected_curvature(self, output: Tensor) -> Tensor:
-        """Return (b, J) probabilities: E(s s') by Bartlett's identity, since the loss itself is linear."""
+        """Return (b, J, ...) probabilities: E(s s') by Bartlett's identity, since the loss itself is linear."""
         return torch.exp(output)
 
+    def taken(self, target: Tensor) -> Tensor | None:
+        """Return (b, 1, ...) which positions are not left out."""
+        return None if self.ignored is None else (target != self.ignored)[:, None]
+
     def mean(self, output: Tensor) -> Tensor:
-        """Return (b, J) probabilities."""
+        """Return (b, J, ...) probabilities."""
         return torch.exp(output)
 
 
 def shares(output: Tensor, target: Tensor) -> Tensor:
-    """Return (b, J) indicators of classes, or the probabilities that were given."""
+    """Return (b, J, ...) indicators of classes, or the probabilities that were given."""
     if target.ndim == output.ndim:
         return target
     classes = torch.arange(output.shape[1], device=output.device)  # one_hot looks at values, which vmap forbids
-    return (target.long()[:, None] == classes).to(output.dtype)
+    return (target.long()[:, None] == classes.view(-1, *[1] * (target.ndim - 1))).to(output.dtype)

@@ -30,7 +30,9 @@ class Hurdle(ExcessZeros):
         "The positive counts vary no more than those of a Poisson distribution, so that alpha goes to zero, where there are no standard errors; use "
         "HurdlePoisson."
     )
-    endless = "some rows have nothing but zeros, or none, or no count above one. Leave columns out, or merge categories."
+    separation = (
+        "some rows have nothing but zeros, or none, or no count above one. Leave columns out, or merge categories."
+    )
 
     @property
     def boundary(self) -> tuple[LinearIndices, ...]:

@@ -88,6 +88,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "MNLogit": lambda: bh.MNLogit(DATA["choice"], DATA["x"]),
     "GLM, gamma": lambda: bh.GLM(DATA["positive"], DATA["x"], family="gamma"),
     "OrderedModel": lambda: bh.OrderedModel(DATA["grade"], DATA["x"][:, 1:]),
+    "AFT": lambda: bh.AFT(DATA["positive"], DATA["x"], status=DATA["yes"]),
     "Tobit": lambda: bh.Tobit(np.maximum(DATA["y"], 0.0), DATA["x"]),
     "QuantReg": lambda: bh.QuantReg(DATA["y"], DATA["x"]),
     "RLM": lambda: bh.RLM(DATA["y"], DATA["x"]),

@@ -159,3 +159,14 @@ def test_it_runs_as_a_module(frame, tmp_path):
     )
     assert "OLS Regression Results" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("model", ["aft", "phreg"])
+def test_times_that_had_not_ended(frame, model, tmp_path, capsys):
+    path = tmp_path / "wages.csv"
+    frame.to_csv(path, index=False)
+    assert main(["wage ~ x", str(path), "--model", model, "--status", "union"]) == 0
+    res = getattr(bh, model)("wage ~ x", pd.read_csv(path), status="union").fit()
+    _same(capsys.readouterr().out, f"{res.summary()}\n")
+    assert main(["wage ~ x", str(path), "--model", model, "--status", "print(union)"]) == 2
+    assert "--status is 'print(union)'; pass a column of the data" in capsys.readouterr().err

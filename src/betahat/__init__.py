@@ -33,6 +33,7 @@ from betahat.errors import (
 )
 from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
+from betahat.models.aft import AFT, aft
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
 from betahat.models.glm import GLM, glm
@@ -82,6 +83,7 @@ __all__ = [
     "Tobit",
     "QuantReg",
     "PHReg",
+    "AFT",
     "TorchModel",
     "MEstimator",
     "ols",
@@ -101,6 +103,7 @@ __all__ = [
     "tobit",
     "quantreg",
     "phreg",
+    "aft",
     "add_constant",
     "fit_at",
     # covariances

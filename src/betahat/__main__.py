@@ -52,8 +52,10 @@ def _run(options: argparse.Namespace) -> None:
         )
     data = read_table(Path(options.data))
     check_plain(options.formula, data)
-    family = {} if options.family is None else {"family": options.family}
-    model = _MODELS[options.model](options.formula, data, **family)
+    if options.status is not None and options.status not in data:  # elsewhere it may be an expression, which is code
+        raise OptionError(f"--status is {options.status!r}; pass a column of the data, one of {listed(data)}.")
+    given = {name: getattr(options, name) for name in ("family", "status")}
+    model = _MODELS[options.model](options.formula, data, **{k: v for k, v in given.items() if v is not None})
     covariances: list[CovType] = list(options.cov)
     if options.cluster:
         covariances.append(Cluster(options.cluster))
@@ -98,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", choices=list(_MODELS), default="ols", help="what to fit (ols)")
     parser.add_argument(
         "--family", metavar="NAME", help="the family of --model glm, such as gamma, with its default link"
+    )
+    parser.add_argument(
+        "--status", metavar="COLUMN", help="of --model aft and phreg, 1 for a time that ended, 0 for a censored one"
     )
     parser.add_argument(
         "--cov",

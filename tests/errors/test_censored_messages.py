@@ -1,4 +1,4 @@
-"""What Tobit refuses, and what it says."""
+"""What Tobit and AFT refuse, and what it says."""
 
 import numpy as np
 import pytest
@@ -24,6 +24,14 @@ Y = np.maximum(RANDOM.normal(size=60), 0.0)
         (lambda: bh.Tobit(Y, X).predict(np.zeros(4), which="mean"), bh.OptionError, "use one of 'latent'"),
         (lambda: bh.Tobit(Y, X).fit("HC3"), bh.EstimationError, "leverage"),
         (lambda: bh.Tobit(Y, X).fit().get_margeff(which="mean"), bh.OptionError, "use one of 'latent'"),
+        (lambda: bh.AFT(Y, X), bh.DataError, r"time has \d+ values of zero or less"),
+        (lambda: bh.AFT(-1.0 - Y, X), bh.DataError, "time has 60 values of zero or less"),
+        (lambda: bh.AFT(Y + 1, X, status=np.arange(60) % 3), bh.DataError, "status has 20 values other than 0 and 1"),
+        (lambda: bh.AFT(Y + 1, X, status=np.zeros(60)), bh.DataError, "No row has an event"),
+        (lambda: bh.AFT(Y + 1, X, dist="gamma"), bh.OptionError, "dist is 'gamma'; use one of 'weibull'"),
+        (lambda: bh.AFT(Y + 1, X).fit(bread="expected"), bh.OptionError, "when a time would have been censored"),
+        (lambda: bh.AFT(Y + 1, X).fit(bh.Bootstrap(9, "parametric")), bh.EstimationError, "when a drawn time would be"),
+        (lambda: bh.AFT(Y + 1, X).fit().quantiles(1.5), bh.OptionError, "p is 1.5; pass a share"),
     ],
 )
 def test_sentences(call, error, words):
@@ -35,3 +43,10 @@ def test_a_column_that_tells_who_is_censored():
     x = np.column_stack([X, Y == 0])
     with pytest.raises(bh.EstimationError, match=r"falls forever along .*x3"):
         bh.Tobit(Y, x).fit()
+
+
+@pytest.mark.parametrize("dist", ["weibull", "exponential", "lognormal", "loglogistic"])
+def test_a_group_without_an_event(dist):
+    group = np.arange(60) % 3 == 0
+    with pytest.raises(bh.EstimationError, match=r"falls forever along .*x3"):
+        bh.AFT(Y + 1, np.column_stack([X, group]), status=~group, dist=dist).fit()

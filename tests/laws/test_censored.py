@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import betahat as bh
-from betahat.objectives.censored import Limited
+from betahat.models.aft import DISTRIBUTIONS
+from betahat.objectives.censored import Duration, Limited
 from betahat.objectives.equation import Equation
 from betahat.objectives.indices import LinearIndices
 from betahat.objectives.latent import LatentNormal
@@ -52,6 +53,75 @@ def test_limited(left, right):
     torch.testing.assert_close(loss.mean(index)[0], drawn.mean(), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(loss.conditional(index)[0], drawn[exact].mean(), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(loss.inside(index)[0], exact.double().mean(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dist", DISTRIBUTIONS)
+def test_duration(dist):
+    """Derivatives, and the mean and the quantiles of times against a million of them."""
+    loss = Duration(DISTRIBUTIONS[dist], equations=EQUATIONS)
+    _, y = _draws(400)
+    _against_autodiff(loss, y[:, 0] * y[:, 1].exp())
+    index = torch.tensor([[0.3, -0.7]], dtype=torch.float64)
+    uniform = (torch.arange(1_000_000, dtype=torch.float64) + 0.5) / 1_000_000
+    times = torch.exp(0.3 + np.exp(-0.7) * loss.latent.quantile(uniform))
+    torch.testing.assert_close(loss.mean(index)[0], times.mean(), rtol=2e-3, atol=0.0)
+    torch.testing.assert_close(loss.quantile(index, 0.25)[0], times.quantile(0.25), rtol=1e-5, atol=0.0)
+
+
+def _times(nobs=400):
+    random = np.random.default_rng(11)
+    frame = pd.DataFrame({"x": random.normal(size=nobs), "until": random.exponential(6.0, nobs)})
+    life = np.exp(1.0 + 0.5 * frame["x"]) * random.weibull(1.5, nobs)
+    return frame.assign(time=np.minimum(life, frame["until"]), died=(life <= frame["until"]) * 1)
+
+
+TIMES = _times()
+
+
+@pytest.mark.parametrize("dist", DISTRIBUTIONS)
+def test_times(dist):
+    res = bh.aft("time ~ x", TIMES, status="died", dist=dist).fit()
+    assert res.n_censored == (0.0, float((TIMES["died"] == 0).sum()))
+    np.testing.assert_array_equal(res.model.status, TIMES["died"])
+    np.testing.assert_array_equal(res.model.endog, TIMES["time"])
+    by_arrays = bh.AFT(TIMES["time"].to_numpy(), bh.add_constant(TIMES["x"].to_numpy()), TIMES["died"], dist=dist).fit()
+    np.testing.assert_allclose(by_arrays.params, res.params, rtol=CLOSE)
+    np.testing.assert_allclose(res.predict(which="median"), res.quantiles(0.5), rtol=1e-12)
+    np.testing.assert_allclose(res.predict(which="mean"), res.model.predict(res.params, which="mean"), rtol=1e-12)
+    hours = bh.aft("time ~ x", TIMES.assign(time=8766 * TIMES["time"]), status="died", dist=dist).fit()
+    np.testing.assert_allclose(hours.params - res.params, np.log(8766) * np.eye(len(res.params))[0], atol=1e-9)
+    total = res.fit.sum_rows(lambda rows: rows.hat_rows.flatten(0, 1).mT @ rows.hat_rows.flatten(0, 1))
+    torch.testing.assert_close(total, torch.eye(len(res.params)).double(), rtol=0.0, atol=1e-10)
+    robust = res.with_cov("HC1").bse  # not the classical errors, since three of the distributions are wrong
+    for cov in (bh.Bootstrap(199, seed=1), bh.Jackknife()):
+        np.testing.assert_allclose(res.with_cov(cov).bse, robust, rtol=0.25)
+
+
+def test_an_exponential_time_is_a_poisson_count():
+    """The likelihood of an exponential time is that of a count of events with exposure time."""
+    aft = bh.aft("time ~ x", TIMES, status="died", dist="exponential").fit()
+    count = bh.poisson("died ~ x", TIMES, exposure="time").fit()
+    np.testing.assert_allclose(aft.params, -count.params, rtol=CLOSE)
+    np.testing.assert_allclose(aft.cov_params(), count.cov_params(), rtol=1e-8)
+    assert aft.sigma == 1.0
+    np.testing.assert_allclose(aft.get_margeff().margeff, aft.predict().mean() * aft.params["x"], rtol=1e-12)
+
+
+def test_missing_and_counted_times():
+    often = np.random.default_rng(1).integers(0, 3, len(TIMES))
+    counted = bh.aft("time ~ x", TIMES, status="died", freq_weights=often).fit()
+    repeated = bh.aft("time ~ x", TIMES.loc[TIMES.index.repeat(often)].reset_index(drop=True), status="died").fit()
+    np.testing.assert_allclose(counted.cov_params(), repeated.cov_params(), rtol=1e-8)
+    holes = TIMES.assign(died=TIMES["died"].where(TIMES.index % 10 > 0))
+    fewer = bh.aft("time ~ x", TIMES[TIMES.index % 10 > 0], status="died").fit()
+    np.testing.assert_allclose(bh.aft("time ~ x", holes, status="died").fit().params, fewer.params, rtol=CLOSE)
+    assert bh.aft("time ~ x", TIMES).fit().n_censored == (0.0, 0.0)
+    file = io.BytesIO()
+    fewer.save(file)
+    file.seek(0)
+    again = bh.load(file)
+    assert str(again.summary()) == str(fewer.summary())
+    pd.testing.assert_series_equal(again.quantiles(0.1, TIMES.iloc[:3]), fewer.quantiles(0.1, TIMES.iloc[:3]))
 
 
 @pytest.mark.parametrize("cut", [0.0, -100.0])

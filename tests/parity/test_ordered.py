@@ -117,6 +117,14 @@ def test_covariances(both, cov_type, options):
     same_covariance(found, wanted, DIFFERENCES)
 
 
+@pytest.mark.parametrize(("distr", "name"), [(stats.norm, "probit"), (stats.gumbel_l, "cloglog"), ("logit", "logit")])
+def test_distributions_of_scipy(distr, name):
+    mine = bh.ordered("grade ~ x1 + x2", FRAME, distr=distr)
+    assert mine.distr == name
+    with pytest.raises(bh.OptionError, match="use one of 'logit'"):
+        bh.ordered("grade ~ x1 + x2", FRAME, distr=stats.t)
+
+
 def test_numbers_text_tensors_and_frames():
     codes = FRAME["grade"].cat.codes.to_numpy()
     x = FRAME[["x1", "x2"]].to_numpy()

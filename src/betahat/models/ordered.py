@@ -29,8 +29,10 @@ from betahat.solvers.least_squares import has_implicit_constant
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy import stats
 else:
     pd = lazily("pandas")
+    stats = lazily("scipy.stats")
 
 DISTRIBUTIONS: dict[str, Latent] = {
     "logit": LatentLogistic(),
@@ -39,6 +41,8 @@ DISTRIBUTIONS: dict[str, Latent] = {
     "loglog": LatentLargest(),
     "cauchit": LatentCauchy(),
 }
+# statsmodels takes scipy's own distributions.
+_OF_SCIPY = {"logistic": "logit", "norm": "probit", "gumbel_l": "cloglog", "gumbel_r": "loglog", "cauchy": "cauchit"}
 
 
 @in_ordinary_mode
@@ -54,7 +58,8 @@ class OrderedModel(EquationsModel):
     offset : array_like, optional
         (n,) what is added to x'b.
     distr : {"logit", "probit", "cloglog", "loglog", "cauchit"}
-        F: 1 / (1 + e^-z), the normal distribution, 1 - exp(-e^z), exp(-e^-z), or the Cauchy distribution, as in R's ``polr(method=)``.
+        F: 1 / (1 + e^-z), the normal distribution, 1 - exp(-e^z), exp(-e^-z), or the Cauchy distribution, as in R's ``polr(method=)``; or the same
+        distribution of ``scipy.stats``, as in statsmodels.
     weights, freq_weights, missing, device, dtype
         As in `Logit`.
 
@@ -169,6 +174,7 @@ class OrderedModel(EquationsModel):
     def _take(self, options: dict[str, Any]) -> None:
         """Take the distribution."""
         distr = options.pop("distr", "logit")
+        distr = _OF_SCIPY.get(distr.name, distr) if isinstance(distr, stats.rv_continuous) else distr
         if not is_one_of(distr, tuple(DISTRIBUTIONS)):
             raise OptionError(f"distr is {shown(distr)}; use one of {listed(list(DISTRIBUTIONS))}.")
         self.distr = distr

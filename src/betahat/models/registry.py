@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from betahat.models.aft import AFT, aft
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
 from betahat.models.glm import GLM, glm
@@ -28,7 +29,7 @@ from betahat.models.zero_inflated import (
 from betahat.objectives.base import Objective
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.binomial import BinomialCounts, BinomialShares
-from betahat.objectives.censored import Limited
+from betahat.objectives.censored import Duration, Limited
 from betahat.objectives.check import Check, Checks
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.generalized import FamilyAndLink
@@ -41,7 +42,7 @@ from betahat.objectives.poisson import PoissonIndices, PoissonLog
 from betahat.objectives.robust import NORMS
 from betahat.objectives.softmax import MultinomialLogit, Softmax
 from betahat.objectives.zero_inflated import ZeroInflated
-from betahat.results.censored import TobitResults
+from betahat.results.censored import AFTResults, TobitResults
 from betahat.results.counts import CountResults
 from betahat.results.discrete import DiscreteResults
 from betahat.results.excess_zeros import HurdleResults, ZeroInflatedResults
@@ -126,9 +127,10 @@ MODELS = (
     ),
     Entry(OrderedModel, OrderedResults, (Ordered,), ordered, "ordered"),
     Entry(Tobit, TobitResults, (Limited,), tobit, "tobit"),
+    Entry(AFT, AFTResults, (Duration,), aft, "aft"),
     Entry(RLM, RLMResults, NORMS, rlm, "rlm"),
     Entry(QuantReg, QuantRegResults, (Check, Checks), quantreg, "quantreg"),
-    Entry(PHReg, PHRegResults, tuple(map(type, TIES.values())), phreg),
+    Entry(PHReg, PHRegResults, tuple(map(type, TIES.values())), phreg, "phreg"),
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),
     Entry(MEstimator, GeneralResults, (Unstored,)),

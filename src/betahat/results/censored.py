@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +55,11 @@ class CensoredResults(EquationsResults, ABC):
         below = self.fit.fact("censored below", lambda: float(self.fit.sum_rows(partial(_censored, above=False))))
         return below, self.fit.fact("censored above", lambda: float(self.fit.sum_rows(partial(_censored, above=True))))
 
+    @property
+    def resid_response(self) -> Any:
+        """(n,) what is seen less the default prediction, R's ``residuals(type = "response")``; of a censored row a bound."""
+        return self._container.present_rows(self._seen - self._function(None)(self._indices))
+
     def get_margeff(
         self,
         at: str = "overall",
@@ -100,6 +105,11 @@ class CensoredResults(EquationsResults, ABC):
 
     # private
 
+    @property
+    @abstractmethod
+    def _seen(self) -> Tensor:
+        """(n,) the values, or the bounds of those that are censored."""
+
     _learned = ("llf", "llnull", "k_constant", "n_censored")
 
     def _content(self, alpha: float) -> Content:
@@ -128,6 +138,10 @@ class TobitResults(CensoredResults):
     ``predict(which=)`` knows "latent", the default: x'b; "conditional": E(y) of values between the limits; "expected": E(y) of what is
     seen, limits included; and "probability": that of a value between the limits.
     """
+
+    @property
+    def _seen(self) -> Tensor:
+        return self.fit.design.endog.to(torch.float64)
 
 
 @in_ordinary_mode
@@ -164,6 +178,10 @@ class AFTResults(CensoredResults):
         loss = cast("Duration", self.fit.objective)
         found = loss.quantile(indices_of(loss, regressors, self.fit.params, shift), float(p))
         return container.present_rows(found if known is None else torch.where(known, found, torch.nan))
+
+    @property
+    def _seen(self) -> Tensor:
+        return self.fit.design.endog.to(torch.float64).abs()
 
 
 def _censored(rows: Rows, *, above: bool) -> Tensor:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -170,3 +171,15 @@ def test_times_that_had_not_ended(frame, model, tmp_path, capsys):
     _same(capsys.readouterr().out, f"{res.summary()}\n")
     assert main(["wage ~ x", str(path), "--model", model, "--status", "print(union)"]) == 2
     assert "--status is 'print(union)'; pass a column of the data" in capsys.readouterr().err
+
+
+def test_durations(capsys):
+    lung = str(Path(__file__).parents[1] / "docs" / "data" / "lung.csv")
+    options = ["--model", "phreg", "--status", "status", "--strata", "sex", "--cov", "HC0"]
+    assert main(["time ~ age + Q('ph.ecog')", lung, *options]) == 0
+    model = bh.phreg("time ~ age + Q('ph.ecog')", pd.read_csv(lung), status="status", strata="sex")
+    _same(capsys.readouterr().out, f"{model.fit('HC0').summary()}\n")
+    assert main(["time ~ age", lung, "--model", "phreg", "--status", "print(1)"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("betahat: --status is 'print(1)', which is no column; the columns are 'inst', 'time'")

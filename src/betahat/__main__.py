@@ -27,6 +27,12 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".feather": pd.read_feather,
     ".dta": pd.read_stata,
 }
+# What models of durations take beside the formula.
+_COLUMNS = {
+    "status": "of models of durations, 1 for an event and 0 for a censored time",
+    "entry": "when a row came under observation",
+    "strata": "strata with a baseline hazard of their own",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +62,11 @@ def _run(options: argparse.Namespace) -> None:
         raise OptionError(f"--status is {options.status!r}; pass a column of the data, one of {listed(data)}.")
     given = {name: getattr(options, name) for name in ("family", "status")}
     model = _MODELS[options.model](options.formula, data, **{k: v for k, v in given.items() if v is not None})
+    given = {} if options.family is None else {"family": options.family}
+    given |= {name: column for name in _COLUMNS if (column := getattr(options, name)) is not None}
+    for name in given.keys() & _COLUMNS.keys():
+        check_column(name, given[name], data)
+    model = _MODELS[options.model](options.formula, data, **given)
     covariances: list[CovType] = list(options.cov)
     if options.cluster:
         covariances.append(Cluster(options.cluster))
@@ -90,6 +101,14 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from error
 
 
+def check_column(option: str, name: str, data: pd.DataFrame) -> None:
+    """Refuse anything but the name of a column, as an expression is code."""
+    if name not in data.columns:
+        raise DataError(
+            f"--{option} is {name!r}, which is no column; the columns are {listed(data.columns, limit=12)}."
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m betahat",
@@ -101,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--family", metavar="NAME", help="the family of --model glm, such as gamma, with its default link"
     )
+    for name, words in _COLUMNS.items():
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=words)
     parser.add_argument(
         "--status", metavar="COLUMN", help="of --model aft and phreg, 1 for a time that ended, 0 for a censored one"
     )

@@ -278,6 +278,9 @@ ASKED = [
     Case("marginal effects", lambda d: _fit(d).get_margeff(), bh.EstimationError, ("baseline hazard", "pred_type='surv'")),
     Case("cases", lambda d: _fit(d).plot_diagnostics(), bh.EstimationError, ("martingale_residuals",)),
     Case("an unknown criterion", lambda d: _fit(d).info_criteria("dic"), bh.OptionError, ("'dic'", "'bic'")),
+    Case("an unknown function of time", lambda d: _fit(d).test_proportionality("cube"), bh.OptionError, ("transform is 'cube'", "'km', 'rank', 'identity', 'log'")),
+    Case("the logarithm of zero", lambda d: bh.PHReg(d.y - 1, d.x).fit().test_proportionality("log"), bh.DataError, ("infinite at 1 time", "'rank'")),
+    Case("one time of events", lambda d: bh.PHReg(np.ceil(d.y / 20), d.x, (d.y <= 20) * 1).fit().test_proportionality(), bh.EstimationError, ("too few times",)),
     Case("rows that are gone", lambda d: _fit(d).remove_data().martingale_residuals, bh.DataError, ("without their data",)),
 ]  # fmt: skip
 

@@ -38,8 +38,8 @@ record <- function(data, x, ties) {
   # rows of schoenfeld residuals are events in the order of strata and times
   found$schoenfeld <- unname(as.matrix(residuals(fit, type = "schoenfeld")))
   found$expected <- unname(predict(fit, type = "expected"))
-  zph <- cox.zph(fit, transform = "identity")
-  found$zph <- unname(zph$table)
+  transforms <- c("identity", "log", "rank", "km")
+  found$zph <- setNames(lapply(transforms, function(g) unname(cox.zph(fit, transform = g)$table)), transforms)
   found
 }
 

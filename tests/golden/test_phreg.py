@@ -110,3 +110,10 @@ def test_tests_of_all_coefficients(both):
     close(res.wald_test(np.eye(k)).statistic, record["wald_test"], R_DIGITS)
     close([res.aic, res.bic], [record["aic"], record["bic"]], R_DIGITS)
     close(res.n_events, record["nevent"], R_DIGITS)
+
+
+@pytest.mark.parametrize("transform", ["identity", "log", "rank", "km"])
+def test_proportionality(both, transform):
+    record, res = both
+    if transform in record["zph"]:
+        close(res.test_proportionality(transform), record["zph"][transform], R_DIGITS)

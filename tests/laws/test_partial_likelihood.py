@@ -99,6 +99,8 @@ def test_frequency_weights_are_repeated_rows(ties):
     close_to_largest(weighted.martingale_residuals[rows], repeated.martingale_residuals, ROUNDING)
     np.testing.assert_allclose(weighted.schoenfeld_residuals[rows], repeated.schoenfeld_residuals, ROUNDING, ROUNDING)
     assert str(weighted.summary()) == str(repeated.summary())
+    for transform in ("km", "rank"):
+        close(weighted.test_proportionality(transform), repeated.test_proportionality(transform), ROUNDING)
 
 
 def test_equal_weights_change_errors_of_the_information_alone():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, rows_of, times
 from betahat.data.engine import Block
-from betahat.data.products import cross, gram
+from betahat.data.products import cross, gram, weighted_gram
 from betahat.data.risk_sets import RiskSets, Segments, risk_sets
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError, OptionError
@@ -192,12 +192,22 @@ class Hazards:
 
     def information(self) -> Tensor:
         """Return (k, k) the Hessian of the loss."""
-        own = gram(self.x, times(self.risk * self.exposure, self.counts).sqrt())
-        found = own - gram(self.event_mean, self.mass.sqrt())
+        return self._information(self.exposure, torch.ones_like(self.mass))
+
+    def information_times(self, factor: Tensor) -> Tensor:
+        """Return (k, k) the sum of the information of each tie, times its (m,) factor."""
+        rows, tie = self.of_events
+        exposure = self.exposed(self.ties.hazard * factor)
+        return self._information(exposure.index_add_(0, rows, -(self.ties.own * factor)[tie]), factor)
+
+    def _information(self, exposure: Tensor, factor: Tensor) -> Tensor:
+        """Return (k, k) the sum of r L x x' less that of the means over the events, given (n,) L and (m,) factors of the events."""
+        own = weighted_gram(self.x, times(self.risk * exposure, self.counts))
+        found = own - weighted_gram(self.event_mean, self.mass * factor)
         if self._apart is None:
             return found
         some, apart = self._apart
-        return found - gram(apart, self.ties.spread[some].sqrt())
+        return found - weighted_gram(apart, (self.ties.spread * factor)[some])
 
     def scores(self) -> Tensor:
         """Return (n, k) the score residuals of a copy of each row.

@@ -14,7 +14,7 @@ from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and
 from betahat.calculus.counts import Counts
 from betahat.calculus.index import deviance, pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
-from betahat.data.engine import Block, Engine, OneAtATime, fold, gather, scan
+from betahat.data.engine import AllAtOnce, Block, Engine, fold, gather, scan
 from betahat.data.sample import Batch, Sample, in_order_of_call
 from betahat.objectives.base import Objective
 from betahat.objectives.dispersion import Misfit
@@ -99,7 +99,7 @@ class Problem:
     @property
     def engine(self) -> Engine:
         """Who takes passes over the rows: the sample's, or of rows whose losses depend on each other one who takes them all at once."""
-        return self.sample.engine if self.objective.separable else OneAtATime(self.sample.rows)
+        return self.sample.engine if self.objective.separable else AllAtOnce()
 
     @property
     def blocks(self) -> int:

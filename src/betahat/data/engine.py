@@ -134,6 +134,23 @@ class OneAtATime(Engine):
 
 
 @dataclass(frozen=True)
+class AllAtOnce(Engine):
+    """All rows as one block, computed by the calling thread, for losses of rows that depend on other rows."""
+
+    def block_rows(self, source: Source) -> int:
+        """Return n."""
+        return max(source.rows, 1)
+
+    def pieces(self, block: Block, rows: int) -> Iterable[Block]:
+        """Return the block itself."""
+        return [block]
+
+    def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
+        """Yield `function(block)` of the only block."""
+        yield function(_block(source, 0, step))
+
+
+@dataclass(frozen=True)
 class Workers(Engine):
     """The blocks of `Threads`, computed by an executor's workers, such as those of a process pool, in a few large tasks.
 

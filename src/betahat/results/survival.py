@@ -17,6 +17,7 @@ from betahat.inference.cases import Cases, no_cases
 from betahat.inference.concordance import concordance
 from betahat.inference.likelihood import information_criterion
 from betahat.inference.margins import Response
+from betahat.inference.proportionality import TRANSFORMS, proportionality
 from betahat.inference.survival import (
     Baseline,
     Sizes,
@@ -206,6 +207,36 @@ class PHRegResults(MaximumLikelihoodResults):
             "a partial likelihood belongs to sets of rows at risk; draw martingale_residuals, or dfbeta, yourself"
         )
 
+    def test_proportionality(self, transform: str = "km") -> pd.DataFrame:
+        """Test whether coefficients change with time, as b + c g(t): R's ``cox.zph``.
+
+        Parameters
+        ----------
+        transform : {"km", "rank", "identity", "log"}
+            g: one less Kaplan and Meier's survival before t, the rank of t among all times, t or its logarithm.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (terms + 1, 3): chi-squared, its degrees of freedom and p-value, for each term and for all of them, "GLOBAL".
+
+        Raises
+        ------
+        OptionError
+            Another transform.
+        DataError, EstimationError
+            A logarithm of zero; too few times of events.
+
+        References
+        ----------
+        Grambsch and Therneau (1994), Biometrika 81(3).
+        """
+        if not is_one_of(transform, tuple(TRANSFORMS)):
+            raise OptionError(f"transform is {shown(transform)}; use one of {listed(TRANSFORMS)}.")
+        terms = {name: places for name, places in self._layout.terms.items() if places}
+        found = proportionality(self.fit, terms, TRANSFORMS[transform])
+        return pd.DataFrame({"chisq": found.statistics, "df": found.df, "p": found.pvalues}, index=list(found.names))
+
     # predictions
 
     def predict(
@@ -365,6 +396,8 @@ class PHRegResults(MaximumLikelihoodResults):
             )
         if ways:
             notes.append("Standard errors account for dependence within groups")
+        elif self.cov_type != "nonrobust":
+            notes.append(f"Standard errors are {self.cov_type}")
         notes += bread_notes(self)
         named = named_model(self._kind, self.endog_name, self.fit.given.names)
         return HazardContent(named, said, self.coefficient_table(), self.interval_table(alpha), notes)

@@ -57,6 +57,7 @@ from betahat.models.zero_inflated import (
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws
+from betahat.plots.quantiles import plot_quantiles
 from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
 from betahat.results.statsmodels_names import Results
 from betahat.tables.comparison import compare
@@ -146,6 +147,7 @@ __all__ = [
     "coefplot",
     "plot_cov",
     "plot_draws",
+    "plot_quantiles",
     "plot_diagnostics",
     "plot_residuals",
     "plot_qq",

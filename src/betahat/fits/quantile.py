@@ -192,7 +192,7 @@ def null_loss(fit: Fit) -> list[tuple[float, float]]:
     for check, params in zip(fit.objective.checks, fit.params.view(len(fit.objective.checks), -1), strict=True):
         index = design.exog.to(torch.float64) @ params
         if weights is None:
-            level = quantile_of(y, counts, check.q)
+            (level,) = quantiles_of(y, counts, check.q)
         else:
             level = solve_quantile(torch.ones_like(y)[:, None], y, often, check.q).params[0]
         losses = (check.losses(at, y) @ often for at in (index, level.expand_as(y)))
@@ -299,7 +299,7 @@ def _density(rows: Rows, errors: Tensor, q: float, smoothing: Smoothing) -> Dens
     share = share_of(smoothing.bandwidth, nobs, q)
     mean = (often @ rows.y) / nobs
     spread = ((often @ (rows.y - mean).square()) / nobs).sqrt()
-    low, high = (quantile_of(errors, rows.counts, level) for level in (0.25, 0.75))
+    low, high = quantiles_of(errors, rows.counts, 0.25, 0.75)
     between = (high - low) / _RANGE
     width = float(torch.minimum(spread, between) if float(between) > 0 else spread)
     bandwidth = width * (normal_quantile(q + share) - normal_quantile(q - share))
@@ -321,21 +321,24 @@ def share_of(bandwidth: BandwidthName | float, nobs: float, q: float) -> float:
     return share
 
 
-def quantile_of(values: Tensor, counts: Tensor | None, level: float) -> Tensor:
-    """Return () a quantile of (n,) values, each as often as its count, linear between neighbours: R's type 7."""
+def quantiles_of(values: Tensor, counts: Tensor | None, *levels: float) -> tuple[Tensor, ...]:
+    """Return () quantiles of (n,) values, each as often as its count, linear between neighbours: R's type 7."""
     ordered, order = values.sort()
-    rank = (len(values) if counts is None else float(counts.sum())) - 1.0
-    place = level * rank
-    below = float(int(place))
-    if counts is None:
-        low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
-    else:
-        ends = counts[order].cumsum(0)
-        both = torch.searchsorted(
-            ends, torch.stack([ends.new_tensor(below), ends.new_tensor(min(below + 1.0, rank))]), right=True
+    last = (len(values) if counts is None else float(counts.sum())) - 1.0
+    ends = None if counts is None else counts[order].cumsum(0)
+    found = []
+    for level in levels:
+        place = level * last
+        below = float(int(place))
+        both = [below, min(below + 1.0, last)]
+        where = (
+            [int(at) for at in both]
+            if ends is None
+            else torch.searchsorted(ends, ends.new_tensor(both), right=True).tolist()
         )
-        low, high = ordered[both[0]], ordered[both[1]]
-    return low + (high - low) * (place - below)
+        low, high = ordered[where[0]], ordered[where[1]]
+        found.append(low + (high - low) * (place - below))
+    return tuple(found)
 
 
 def _too_few(rows: int, width: int, density: Density, q: float) -> str:

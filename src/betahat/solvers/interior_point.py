@@ -12,7 +12,7 @@ from betahat.data.products import gram
 # How near to the boundary a step goes.
 _SHORT = 0.99995
 # The largest share of the summed loss that the duality gap may be: the rows of the vertex are known long before.
-_GAP = 1e-11
+NEAR = 1e-9
 _ITERATIONS = 60
 # The smallest number that is divided by.
 _TINY = 1e-300
@@ -49,8 +49,10 @@ class _Step:
     above: Tensor
 
 
-def interior_point(x: Tensor, y: Tensor, weights: Tensor, q: float) -> Interior:
+def interior_point(x: Tensor, y: Tensor, weights: Tensor, q: float, near: float = NEAR) -> Interior:
     """Minimise the sum of w rho_q(y - x'b) for (R, n) weights and values of y, (R, n) or (n,), with (n, k) regressors.
+
+    It starts from least squares, and ends where the duality gap is below the share `near` of the loss.
 
     The dual is to maximise y'a subject to X'a = (1 - q) X'w and 0 <= a <= w; Mehrotra's predictor and corrector keep both sides feasible.
 
@@ -64,20 +66,20 @@ def interior_point(x: Tensor, y: Tensor, weights: Tensor, q: float) -> Interior:
     upper = torch.maximum(weights, _NO_WEIGHT * weights.amax(1, keepdim=True))
     table = None if count == 1 else _products(x)
     active = torch.arange(count, device=x.device)
-    dual = (1.0 - q) * upper
+    dual, slack = (1.0 - q) * upper, q * upper
     params = _solve(_grams(x, table, upper), (upper * y) @ x)
     error = y - params @ x.mT
-    spread = error.abs().mean(1, keepdim=True).clamp_min(_TINY)
-    above, below = error.clamp_min(0.0) + 1e-3 * spread, (-error).clamp_min(0.0) + 1e-3 * spread
+    spread = error.abs().median(1, keepdim=True).values.clamp_min(_TINY)
+    above, below = error.clamp_min(0.0) + 0.1 * spread, (-error).clamp_min(0.0) + 0.1 * spread
+    ended = torch.zeros(count, dtype=torch.bool, device=x.device)
     for _ in range(_ITERATIONS):
-        slack = upper - dual
         gap = (dual * below + slack * above).sum(1)
         # above - below is the residual, so that the loss is the sum of w times q above + (1 - q) below, up to what both have in common
         size = (upper * (q * above + (1.0 - q) * below)).sum(1)
-        near = (gap <= _GAP * size) | ~torch.isfinite(gap)
-        if bool(near.any()):
-            _keep(result, active[near], params[near], (dual / upper)[near], _nearness(dual, slack, below, above)[near])
-            left = ~near
+        done = (gap <= near * size) | ended
+        if bool(done.any()):
+            _keep(result, active[done], params[done], (dual / upper)[done], _nearness(dual, slack, below, above)[done])
+            left = ~done
             active = active[left]
             if not len(active):
                 return result
@@ -93,10 +95,16 @@ def interior_point(x: Tensor, y: Tensor, weights: Tensor, q: float) -> Interior:
         centre = (gap * ratio.pow(3) / (2 * dual.shape[1]))[:, None]
         step = _direction(x, factor, scale, below - above, dual, slack, below, above, (centre, first))
         primal, other = _lengths(step, dual, slack, below, above)
-        dual = dual + primal * step.dual
+        ended = ~torch.isfinite(step.dual.sum(1) + step.below.sum(1) + step.above.sum(1))
+        if bool(ended.any()):  # by rounding; the simplex method goes on from the point before
+            primal, other = (torch.where(ended[:, None], 0.0, length) for length in (primal, other))
+            parts = (step.params, step.dual, step.below, step.above)
+            step = _Step(*(torch.where(ended[:, None], 0.0, part) for part in parts))
+        # the slack by itself, since what is left of a large weight less the dual would be rounding
+        dual, slack = dual + primal * step.dual, slack - primal * step.dual
         below, above = below + other * step.below, above + other * step.above
         params = params + other * step.params
-    _keep(result, active, params, dual / upper, _nearness(dual, upper - dual, below, above))
+    _keep(result, active, params, dual / upper, _nearness(dual, slack, below, above))
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,14 +12,17 @@ from betahat.data.products import gram, product
 from betahat.errors import EstimationError
 from betahat.solvers.interior_point import interior_point
 from betahat.solvers.triangles import inverse_triangle
-from betahat.solvers.vertex import Vertex, rounding_of, vertex
+from betahat.solvers.vertex import Vertex, basis, rounding_of, vertex
 
 # With fewer rows than so many times those that stay, all go into one problem.
 _MANY = 4.0
-# Of the rows of the sample, this share stays between those that are summed.
-_BAND = 0.8
+# So many times as many rows as the sample has stay between those that are summed: with fewer, some of those come back.
+_BAND = 1.6
+# The sample need not be solved to more digits than it has of all rows.
+_ROUGH = 1e-3
 # If more than this share of the rows between is on the other side than was thought, the sample was too small.
 _WRONG = 0.1
+_ROUNDS = 8
 # With more rows, problems are solved one by one, each by way of a sample.
 _LARGE = 20_000
 # So many numbers in each of some twenty tensors fit into the cache of a CPU.
@@ -51,53 +54,75 @@ def solve_quantile(x: Tensor, y: Tensor, weights: Tensor | None, q: float) -> Ve
 def _whole(x: Tensor, y: Tensor, weights: Tensor | None, q: float) -> Vertex:
     once = torch.ones_like(y) if weights is None else weights
     near = interior_point(x, y, once[None], q)
-    return vertex(x, y, weights, q, near.nearness[0], near.shares[0] >= 0.5)
+    return vertex(x, y, weights, q, basis(x, weights, near.nearness[0]), near.shares[0] >= 0.5)
 
 
 def _by_sample(x: Tensor, y: Tensor, weights: Tensor | None, q: float, size: int) -> Vertex | None:
     """Return the solution by way of a sample of `size` rows; None where it misled."""
-    rows, width = x.shape
-    generator = torch.Generator().manual_seed(rows)
-    drawn = torch.randint(rows, (size,), generator=generator).to(x.device)
+    count, width = x.shape
+    generator = torch.Generator().manual_seed(count)
+    drawn = torch.randint(count, (size,), generator=generator).to(x.device)
     part = x[drawn]
     products = gram(part)
     lower, failed = torch.linalg.cholesky_ex(products)
     if bool(failed) or float(lower.diagonal().min()) < 1e-7 * float(lower.diagonal().max()):
         return None
     some = torch.ones(size, dtype=x.dtype, device=x.device) if weights is None else weights[drawn]
-    first = interior_point(part, y[drawn], some[None], q).params[0]
+    first = interior_point(part, y[drawn], some[None], q, _ROUGH).params[0]
     error = y - x @ first
     band = torch.linalg.vector_norm(product(x, inverse_triangle(lower.mT)), dim=1)
     far = error.abs() / band.clamp_min(1e-300)
     between = far <= torch.kthvalue(far, max(round(_BAND * size), 2 * width)).values
     above = error > 0.0
-    for _ in range(5):
+    known: Tensor | None = None
+    for _ in range(_ROUNDS):
         places = between.nonzero().flatten()
-        sums = [_sum(x, y, weights, ~between & side) for side in (above, ~above)]
-        joint = torch.cat([x[places], torch.stack([part for part, _ in sums])])
-        values = torch.cat([y[places], torch.stack([part for _, part in sums])])
-        often = torch.ones_like(values)
-        often[:-2] = 1.0 if weights is None else weights[places]
-        near = interior_point(joint, values, often[None], q)
-        near.nearness[0, -2:] = 0.0
-        found = vertex(joint, values, often, q, near.nearness[0], near.shares[0] >= 0.5)
+        below, over = (_mean(x, y, weights, ~between & side) for side in (~above, above))
+        joint = torch.cat([x[places], torch.stack([below.x, over.x])])
+        values = torch.cat([y[places], torch.stack([below.y, over.y])])
+        often = torch.cat(
+            [_ones(places, x) if weights is None else weights[places], torch.stack([below.often, over.often])]
+        )
+        if known is None:
+            inner = interior_point(joint, values, often[None], q)
+            inner.nearness[0, -2:] = 0.0
+            rows, side = basis(joint, often, inner.nearness[0]), inner.shares[0] >= 0.5
+        else:  # from the vertex before, by pivots alone
+            rows = torch.searchsorted(places, known)
+            side = torch.ones(len(values), dtype=torch.bool, device=x.device)
+        found = vertex(joint, values, often, q, rows, side)
         if int(found.rows.max()) >= len(places):
             return None
+        known = places[found.rows]
         error = y - x @ found.params
         wrong = ~between & torch.where(above, error < 0.0, error > 0.0)
-        count = int(wrong.sum())
-        if not count:
+        missed = int(wrong.sum())
+        if not missed:
             return replace(found, rows=places[found.rows])
-        if count > _WRONG * len(places):
+        if missed > _WRONG * len(places):
             return None
         between |= wrong
     return None
 
 
-def _sum(x: Tensor, y: Tensor, weights: Tensor | None, which: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (k,) and () the weighted sums of some rows of the regressors and of y."""
+@dataclass(frozen=True, eq=False)
+class _Mean:
+    """Rows as one: their (k,) and () means, and the () sum of their weights."""
+
+    x: Tensor
+    y: Tensor
+    often: Tensor
+
+
+def _mean(x: Tensor, y: Tensor, weights: Tensor | None, which: Tensor) -> _Mean:
     chosen = which.to(x.dtype) if weights is None else which * weights
-    return chosen @ x, chosen @ y
+    often = chosen.sum()
+    once = often.clamp_min(1e-300)
+    return _Mean(chosen @ x / once, chosen @ y / once, often)
+
+
+def _ones(values: Tensor, like: Tensor) -> Tensor:
+    return torch.ones(len(values), dtype=like.dtype, device=like.device)
 
 
 def solve_quantiles(x: Tensor, y: Tensor, weights: Tensor, q: float) -> Tensor:
@@ -145,6 +170,6 @@ def _or_nan(
     try:
         if nearness is None or shares is None:
             return solve_quantile(x[held], y[held], weights[held], q).params
-        return vertex(x, y, weights, q, nearness, shares >= 0.5).params
+        return vertex(x, y, weights, q, basis(x, weights, nearness), shares >= 0.5).params
     except EstimationError:
         return x.new_full((x.shape[1],), math.nan)

@@ -44,8 +44,8 @@ class Vertex:
     pivots: int
 
 
-def vertex(x: Tensor, y: Tensor, weights: Tensor | None, q: float, near: Tensor, above: Tensor) -> Vertex:
-    """Return the solution of the sum of w rho_q(y - x'b), from (n,) numbers that are large for rows of the vertex.
+def vertex(x: Tensor, y: Tensor, weights: Tensor | None, q: float, rows: Tensor, above: Tensor) -> Vertex:
+    """Return the solution of the sum of w rho_q(y - x'b), from the vertex of (k,) independent rows.
 
     `above` is (n,) whether a row that is not of the vertex is taken to lie above where its residual is zero.
 
@@ -58,7 +58,6 @@ def vertex(x: Tensor, y: Tensor, weights: Tensor | None, q: float, near: Tensor,
     """
     weights = torch.ones_like(y) if weights is None else weights
     used = weights > 0
-    rows = basis(x, torch.where(used, near, 0.0))
     above = above.clone()
     stuck, zero_below = 0, rounding_of(x, y)
     for pivots in range(_PIVOTS):
@@ -115,9 +114,10 @@ def rounding_of(x: Tensor, y: Tensor) -> float:
     return _ROUNDING * float(y.abs().max().clamp_min(1e-300))
 
 
-def basis(x: Tensor, near: Tensor) -> Tensor:
-    """Return the positions of k independent rows of (n, k), those of the largest `near` as far as they are independent."""
+def basis(x: Tensor, weights: Tensor | None, near: Tensor) -> Tensor:
+    """Return the positions of k independent rows of (n, k) with a weight, those of the largest (n,) `near` as far as they are independent."""
     width = x.shape[1]
+    near = near if weights is None else torch.where(weights > 0, near, 0.0)
     for count in (_CANDIDATES * width, len(x)):
         places = near.topk(min(count, len(x))).indices
         found = _independent(x[places], near[places])

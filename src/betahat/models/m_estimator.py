@@ -28,6 +28,7 @@ from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
 from betahat.fits.general import fit_general
 from betahat.lazy import lazily
+from betahat.models.loaders import is_loader, read_named
 from betahat.models.module import parameter_names
 from betahat.models.options import (
     FEWEST_ROWS,
@@ -67,8 +68,8 @@ class MEstimator:
         is mapped over them.
     params : mapping
         Starting values by name: tensors, arrays or numbers.
-    data : mapping
-        (n, ...) tensors, arrays or series by name.
+    data : mapping, Dataset or DataLoader
+        (n, ...) tensors, arrays or series by name; a Dataset or a DataLoader of dicts is read once, in its order.
     likelihood : bool
         Whether minus the loss is a log-density, so that its Hessian alone is a covariance.
     penalty : float or callable, optional
@@ -210,6 +211,7 @@ class MEstimator:
         self.row_loss = row_loss
         self._start, self._tensors, device = _read_params(params)
         check_memory(len(self._start), FEWEST_ROWS, device)
+        data = read_named(data, device) if is_loader(data) else data
         read, self._keys, self._container = _read_data(data, device)
         columns, seals = keep_tensors(
             [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]

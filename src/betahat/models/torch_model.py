@@ -29,6 +29,7 @@ from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
 from betahat.fits.linear import fit_least_squares
 from betahat.models.inputs import Inputs, check_no_loader, labelled_inputs, read_inputs, read_target
+from betahat.models.loaders import is_loader, read_pairs
 from betahat.models.losses import ReadLoss, read_loss, units_of_repeated
 from betahat.models.module import Functional, functional, write_back
 from betahat.models.names import names_of
@@ -88,8 +89,9 @@ class TorchModel:
     loss : nn.Module or callable
         (output, target) -> loss, a number or one for each row. nn.MSELoss, BCELoss, BCEWithLogitsLoss,
         CrossEntropyLoss, NLLLoss, PoissonNLLLoss, GaussianNLLLoss, HuberLoss and SmoothL1Loss are recognised.
-    inputs : Tensor, array, dataframe, tuple or dict of them, or None
-        (n, ...) what the module is called with; None for a module that holds its own data and is called without.
+    inputs : Tensor, array, dataframe, tuple or dict of them, Dataset, DataLoader, or None
+        (n, ...) what the module is called with; None for a module that holds its own data and is called without. A Dataset or a
+        DataLoader of (inputs, target), without `target`, is read once, in its order.
     target : Tensor, array or series
         (n, ...).
     params : sequence of str, optional
@@ -321,15 +323,18 @@ class TorchModel:
         weights: Any,
         freq_weights: Any,
     ) -> None:
-        check_no_loader(inputs, "inputs")
+        if not (is_loader(inputs) and target is None):
+            check_no_loader(inputs, "inputs")
         check_no_loader(target, "target")
-        if target is None:
+        if target is None and not is_loader(inputs):
             raise DataError("There is no target; pass what the loss compares the output with as the fourth argument.")
         check_flag("likelihood", likelihood, none=True)
         likelihood = None if likelihood is None else bool(likelihood)
         self.module = module
         free = functional(module, params)
         device = free.start.device
+        if is_loader(inputs):
+            inputs, target = read_pairs(inputs, device)
         self._inputs = read_inputs(inputs, device)
         given, container, self.endog_name = read_target(target, device)
         if isinstance(container, Frames) and isinstance(self._inputs.container, Frames):

@@ -15,13 +15,14 @@ from betahat.data.container import Container, to_numpy
 from betahat.data.engine import gather
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.source import Held
-from betahat.errors import EstimationError
+from betahat.errors import EstimationError, check_flag
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.fits.remembered import of_fit
 from betahat.inference.coefficients import interval
 from betahat.inference.distribution import Df
 from betahat.inference.likelihood import log_likelihood_of
+from betahat.inference.observations import observation_bounds
 from betahat.inference.variances import Variances
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
@@ -154,6 +155,8 @@ class ResponsePrediction:
         (m,) the labels of the rows.
     name : str
         The name of the values in the frame.
+    observed : callable or None
+        alpha -> (m, 2) intervals for new observations; None where there is none to ask for.
     """
 
     values: Tensor
@@ -162,6 +165,7 @@ class ResponsePrediction:
     container: Container
     labels: Any
     name: str = "predicted"
+    observed: Any = None
 
     @property
     def predicted(self) -> Any:
@@ -173,13 +177,16 @@ class ResponsePrediction:
         """(m,) their standard errors."""
         return self.container.plain(self.errors)
 
-    def conf_int(self, alpha: float = 0.05) -> Any:
-        """Return (m, 2) intervals of coverage 1 - alpha.
+    def conf_int(self, alpha: float = 0.05, *, obs: bool = False) -> Any:
+        """Return (m, 2) intervals of coverage 1 - alpha: for the prediction or, with `obs`, for a new observation of weight one.
 
         Parameters
         ----------
         alpha : float
             Intervals have coverage 1 - alpha.
+        obs : bool
+            Quantiles of the predictive distribution: that of the observation, with the linear index or output normal around its
+            estimate. For least squares it is normal or t, with variance se^2 + s^2; of counts its quantiles are counts.
 
         Returns
         -------
@@ -190,32 +197,47 @@ class ResponsePrediction:
         ------
         OptionError
             `alpha` is not between 0 and 1.
+        EstimationError
+            The loss does not say how an observation is distributed.
         """
-        return self.container.plain(self.bounds_of(alpha))
+        check_flag("obs", obs)
+        return self.container.plain(self._bounds(alpha, obs))
 
-    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+    def summary_frame(self, alpha: float = 0.05, *, obs: bool = False) -> pd.DataFrame:
         """Return predictions, standard errors and intervals, one row for each.
 
         Parameters
         ----------
         alpha : float
             Intervals have coverage 1 - alpha.
+        obs : bool
+            Whether to add "obs_ci_lower" and "obs_ci_upper", for a new observation.
 
         Returns
         -------
         pandas.DataFrame
-            (m, 4).
+            (m, 4), or (m, 6).
         """
-        bounds = to_numpy(self.bounds_of(alpha))
-        return pd.DataFrame(
-            {
-                self.name: to_numpy(self.values),
-                "se": to_numpy(self.errors),
-                "ci_lower": bounds[:, 0],
-                "ci_upper": bounds[:, 1],
-            },
-            index=self.labels,
-        )
+        check_flag("obs", obs)
+        bounds = {"ci": to_numpy(self._bounds(alpha, False))}
+        if obs:
+            bounds["obs_ci"] = to_numpy(self._bounds(alpha, True))
+        ends = {
+            f"{name}_{end}": found[:, i] for name, found in bounds.items() for i, end in enumerate(("lower", "upper"))
+        }
+        columns = {self.name: to_numpy(self.values), "se": to_numpy(self.errors), **ends}
+        return pd.DataFrame(columns, index=self.labels)
+
+    def _bounds(self, alpha: float, obs: bool) -> Tensor:
+        if not obs:
+            found: Tensor = self.bounds_of(alpha)
+            return found
+        if self.observed is None:
+            raise EstimationError(
+                "This prediction is of a function of the parameters, which has no new observations; use conf_int() without obs=True."
+            )
+        observed: Tensor = self.observed(alpha)
+        return observed
 
     def __repr__(self) -> str:
         """Return the frame as text."""
@@ -258,8 +280,14 @@ def predict_response(
     error = error if known is None else torch.where(known, error, torch.nan)
     objective = fit.objective.one_index
     assert objective is not None
+
+    def observed(alpha: float) -> Tensor:
+        return observation_bounds(objective, index, error, float(fit.dispersion), df, alpha)
+
     if linear:
-        return ResponsePrediction(index, error, lambda alpha: interval(index, error, alpha, df), container, labels)
+        return ResponsePrediction(
+            index, error, lambda alpha: interval(index, error, alpha, df), container, labels, observed=observed
+        )
     with torch.enable_grad():
         leaf = index.detach().requires_grad_(True)
         mean = objective.mean(leaf)
@@ -270,6 +298,7 @@ def predict_response(
         lambda alpha: objective.mean(interval(index, error, alpha, df)).sort(1).values,  # some links fall
         container,
         labels,
+        observed=observed,
     )
 
 

@@ -21,6 +21,7 @@ from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
 from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.margins import Margins, Response, marginal_effects
+from betahat.inference.observations import observation_bounds
 from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
 from betahat.objectives.base import Route
@@ -212,7 +213,8 @@ class GeneralResults(Results):
         Returns
         -------
         ResponsePrediction
-            Its frame has the column "predicted", or "output" for an output that is not the mean itself.
+            Its frame has the column "predicted", or "output" for an output that is not the mean itself. Intervals for a new observation,
+            ``conf_int(obs=True)``, where the loss is the likelihood of a number.
 
         Raises
         ------
@@ -263,9 +265,16 @@ class GeneralResults(Results):
             ends = interval(output.reshape(-1), of_output, alpha, df)
             return torch.stack([through(end.reshape(output.shape)).reshape(-1) for end in ends.unbind(1)], 1)
 
+        loss = self.fit.objective.output_loss
+        assert loss is not None  # what shows outputs has a loss of them
+
+        def observed(alpha: float) -> Tensor:
+            single_output = output.reshape(-1) if output.numel() == len(output) else output.reshape(len(output), -1)
+            return observation_bounds(loss, single_output, of_output, float(self.fit.dispersion), df, alpha)
+
         own = which == "output" and (expected.shape != output.shape or not torch.equal(expected, output))
         name = "output" if own else "predicted"
-        return ResponsePrediction(value.reshape(-1), error, bounds, container, labels, name)
+        return ResponsePrediction(value.reshape(-1), error, bounds, container, labels, name, observed)
 
     def get_margeff(
         self, at: str = "overall", method: str = "dydx", atexog: Any = None, dummy: bool = False, count: bool = False

@@ -1,6 +1,6 @@
-# Golden numbers for models of counts with many zeros, computed by R's pscl.
+# Golden numbers for models of counts, computed by R's pscl, MASS and AER.
 #
-# What it makes: tests/golden/counts.json: zero-inflated and hurdle models of bioChemists (Long 1990), from pscl as its optimiser leaves
+# What it makes: docs/data/biochemists.csv, which docs/counts.rst reads, and tests/golden/counts.json: zero-inflated and hurdle models of bioChemists (Long 1990), from pscl as its optimiser leaves
 # them, and from the same likelihood, written here in terms of dpois and dnbinom, at its optimum (Newton steps with numDeriv's
 # derivatives, from pscl's estimates). Parameters are in the order of betahat: inflation, counts, alpha; or counts, zero, alpha.
 # Run from the project root:   Rscript tests/golden/counts.R      (ten seconds, the same bytes each time)
@@ -10,6 +10,7 @@
 suppressPackageStartupMessages({
   library(pscl)
   library(MASS)
+  library(AER)
   library(sandwich)
   library(numDeriv)
   library(jsonlite)
@@ -48,6 +49,7 @@ json_of <- function(x) {
 # --------------------------------------------------------------------- the data
 
 data("bioChemists", package = "pscl")
+write.csv(transform(bioChemists, phd = round(phd, 2)), "docs/data/biochemists.csv", row.names = FALSE, quote = FALSE)
 d <- data.frame(art = bioChemists$art, fem = as.numeric(bioChemists$fem == "Women"), mar = as.numeric(bioChemists$mar == "Married"),
                 kid5 = bioChemists$kid5, phd = bioChemists$phd, ment = bioChemists$ment)
 d$team <- (seq_len(nrow(d)) * 37) %% 61
@@ -127,6 +129,11 @@ nb <- glm.nb(art ~ fem + mar + kid5 + phd + ment, data = d, control = glm.contro
 glm_nb <- list(params = unname(coef(nb)), alpha = one(1 / nb$theta), vcov = unname(vcov(nb)), llf = one(as.numeric(logLik(nb))),
                HC0 = unname(sandwich(nb)))
 
+# -------------------------------------------------------------------------- overdispersion of Poisson
+
+poisson_fit <- glm(art ~ fem + mar + kid5 + phd + ment, data = d, family = poisson, control = glm.control(epsilon = 1e-14, maxit = 100))
+tested <- list(nb1 = one(dispersiontest(poisson_fit)$statistic), nb2 = one(dispersiontest(poisson_fit, trafo = 2)$statistic))
+
 meta <- list(R = one(R.version.string), pscl = one(as.character(packageVersion("pscl"))), MASS = one(as.character(packageVersion("MASS"))),
-             sandwich = one(as.character(packageVersion("sandwich"))), numDeriv = one(as.character(packageVersion("numDeriv"))))
-writeLines(json_of(list(meta = meta, data = as.list(d), cases = cases, glm_nb = glm_nb)), "tests/golden/counts.json")
+             AER = one(as.character(packageVersion("AER"))), sandwich = one(as.character(packageVersion("sandwich"))), numDeriv = one(as.character(packageVersion("numDeriv"))))
+writeLines(json_of(list(meta = meta, data = as.list(d), cases = cases, glm_nb = glm_nb, dispersiontest = tested)), "tests/golden/counts.json")

@@ -8,6 +8,7 @@ from typing import Any
 
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, shown
+from betahat.inference.overdispersion import DispersionTests, dispersion_tests
 from betahat.inference.residuals import fitted_values
 from betahat.inference.response import (
     deviance_residuals,
@@ -69,6 +70,36 @@ class DiscreteResults(IndexResults):
         if not isinstance(threshold, Real) or not 0.0 <= threshold <= 1.0:
             raise OptionError(f"threshold is {shown(threshold)}; pass a probability, such as 0.5.")
         return self._container.plain(prediction_table(self.fit, threshold))
+
+    def test_dispersion(self) -> DispersionTests:
+        """Test Poisson's variance, Var(y) = E(y), against one that is larger or smaller: Dean (1992), and Cameron and Trivedi (1990).
+
+        Cameron and Trivedi's regressions are of ((y - mu)^2 - y) / mu on mu, for Var(y) = mu + a mu^2, or on a constant, for (1 + a) mu;
+        the latter is R's ``AER::dispersiontest``. The covariance in use has no part in them.
+
+        Returns
+        -------
+        DispersionTests
+            With `statistic`, `pvalue`, `method`, `alternative` and `summary_frame`, as statsmodels' ``get_diagnostic().test_dispersion()``.
+
+        Raises
+        ------
+        OptionError
+            A binary model, whose variance follows from its mean, or analytic weights.
+
+        References
+        ----------
+        Dean (1992), JASA 87(418). Cameron and Trivedi (1990), Journal of Econometrics 46(3).
+        """
+        if self._loss.support.binary:
+            raise OptionError(
+                "test_dispersion is for Poisson; the variance of zeros and ones is p (1 - p), whatever it depends on."
+            )
+        if self.fit.design.weights is not None:
+            raise OptionError(
+                "test_dispersion does not take analytic weights, which change the variance that is tested; use freq_weights for repeated rows."
+            )
+        return dispersion_tests(self.fit)
 
     # private
 

@@ -179,7 +179,8 @@ def test_durations(capsys):
     assert main(["time ~ age + Q('ph.ecog')", lung, *options]) == 0
     model = bh.phreg("time ~ age + Q('ph.ecog')", pd.read_csv(lung), status="status", strata="sex")
     _same(capsys.readouterr().out, f"{model.fit('HC0').summary()}\n")
-    assert main(["time ~ age", lung, "--model", "phreg", "--status", "print(1)"]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("betahat: --status is 'print(1)', which is no column; the columns are 'inst', 'time'")
+    for option in ("--entry", "--strata"):
+        assert main(["time ~ age", lung, "--model", "phreg", option, "print(1)"]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert f"{option} is 'print(1)'; pass a column of the data" in printed.err

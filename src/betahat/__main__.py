@@ -29,9 +29,9 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 }
 # What models of durations take beside the formula.
 _COLUMNS = {
-    "status": "of models of durations, 1 for an event and 0 for a censored time",
-    "entry": "when a row came under observation",
-    "strata": "strata with a baseline hazard of their own",
+    "status": "of --model aft and phreg, 1 for a time that ended, 0 for a censored one",
+    "entry": "of --model phreg, when a row came under observation",
+    "strata": "of --model phreg, strata with a baseline hazard of their own",
 }
 
 
@@ -58,14 +58,11 @@ def _run(options: argparse.Namespace) -> None:
         )
     data = read_table(Path(options.data))
     check_plain(options.formula, data)
-    if options.status is not None and options.status not in data:  # elsewhere it may be an expression, which is code
-        raise OptionError(f"--status is {options.status!r}; pass a column of the data, one of {listed(data)}.")
-    given = {name: getattr(options, name) for name in ("family", "status")}
-    model = _MODELS[options.model](options.formula, data, **{k: v for k, v in given.items() if v is not None})
-    given = {} if options.family is None else {"family": options.family}
-    given |= {name: column for name in _COLUMNS if (column := getattr(options, name)) is not None}
-    for name in given.keys() & _COLUMNS.keys():
-        check_column(name, given[name], data)
+    given = {name: getattr(options, name) for name in ("family", *_COLUMNS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name in _COLUMNS and value not in data:  # elsewhere it may be an expression, which is code
+            raise OptionError(f"--{name} is {value!r}; pass a column of the data, one of {listed(data)}.")
     model = _MODELS[options.model](options.formula, data, **given)
     covariances: list[CovType] = list(options.cov)
     if options.cluster:
@@ -101,14 +98,6 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def check_column(option: str, name: str, data: pd.DataFrame) -> None:
-    """Refuse anything but the name of a column, as an expression is code."""
-    if name not in data.columns:
-        raise DataError(
-            f"--{option} is {name!r}, which is no column; the columns are {listed(data.columns, limit=12)}."
-        )
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m betahat",
@@ -122,9 +111,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, words in _COLUMNS.items():
         parser.add_argument(f"--{name}", metavar="COLUMN", help=words)
-    parser.add_argument(
-        "--status", metavar="COLUMN", help="of --model aft and phreg, 1 for a time that ended, 0 for a censored one"
-    )
     parser.add_argument(
         "--cov",
         nargs="+",

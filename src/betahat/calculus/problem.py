@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -188,6 +188,30 @@ class Problem:
             loss, gradient = loss + value, gradient + slope
             information = information + hessian_matrix(self.penalty, params)
         return Local(params, loss, gradient, information, curvatures, bread)
+
+    def under(self, local: Local, bread: Bread) -> Local:
+        """Take another information at the same point.
+
+        Parameters
+        ----------
+        local : Local
+            The sum at a point.
+        bread : Bread
+            Which information.
+
+        Returns
+        -------
+        Local
+            With that information, the penalty's share included.
+        """
+        loss = self.objective.output_loss
+        asked = {local.bread, bread}
+        if loss is not None and loss.canonical and asked == {Bread.OBSERVED, Bread.EXPECTED}:
+            return replace(local, bread=bread)
+        (information,) = self.total(lambda rows: (rows.information(bread),), _bare(local.params))
+        if self.penalty is not None:
+            information = information + hessian_matrix(self.penalty, local.params)
+        return replace(local, information=information, curvatures=None, bread=bread)
 
     def loss(self, params: Tensor) -> Tensor:
         """Return the sum of the losses, and the penalty.

@@ -104,7 +104,7 @@ def fit_of(
     """Return the fit at the point where a solver stopped, with the root of its bread."""
     check_minimum(problem, path.local)
     _warn_near(path)
-    local = path.local if path.local.bread is bread else problem.evaluate(path.local.params, bread)
+    local = path.local if path.local.bread is bread else problem.under(path.local, bread)
     loss = local.loss if problem.penalty is None else local.loss - problem.penalty(local.params)
     root, triangle, sound = _root(problem, local, bread, rank)
     if bread is Bread.OPG:  # the scores of the log-likelihood are those of the loss over the dispersion

@@ -156,6 +156,8 @@ class OutputLoss(Objective):
         Whether the loss of a row with several outputs is the sum of each output's own, so that each is an equation.
     trials : bool
         Whether analytic weights are numbers of trials, and the target the share of successes in them.
+    canonical : bool
+        Whether the second derivative of a row does not depend on y, so that Fisher's information is the Hessian.
     positions : bool
         Whether what an output has beyond (b, J) are positions of a row, as words of a sentence, which need not be independent.
     """
@@ -163,6 +165,7 @@ class OutputLoss(Objective):
     elementwise: ClassVar[bool]
     positions: ClassVar[bool] = False
     trials: ClassVar[bool] = False
+    canonical: ClassVar[bool] = False
 
     autodiff = None
     affine = False

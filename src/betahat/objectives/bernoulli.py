@@ -36,6 +36,7 @@ class Logistic(LinearIndex):
     dispersion: Dispersion = UNITY
 
     support = UnitInterval()
+    canonical = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) log(1 + e^eta) - y eta."""

@@ -56,7 +56,7 @@ class FamilyAndLink(LinearIndex):
         """Return (b,) l; infinity where there is no mean."""
         mean = self.link.mean(output)
         losses = self.family.losses(mean, self.link.log_mean(output), target)
-        return row_sums(torch.where(self.family.allows(mean), losses, math.inf))
+        return row_sums(losses if self.domain is None else torch.where(self.family.allows(mean), losses, math.inf))
 
     def residual(self, index: Tensor, target: Tensor) -> Tensor:
         """Return (n,) (y - mu) h L'."""

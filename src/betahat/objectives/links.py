@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -313,7 +314,7 @@ class CLogLogLink(Link):
     def log_mean(self, index: Tensor) -> Tensor:
         """Return log(1 - e^-t), which is eta - t / 2 where t is small."""
         t = _exp(index)
-        return torch.where(t < _SMALL, index - 0.5 * t + t.square() / 24.0, torch.log(-torch.expm1(-t)))
+        return _chosen(t < _SMALL, lambda: index - 0.5 * t + t.square() / 24.0, torch.log(-torch.expm1(-t)))
 
     def log_slope(self, index: Tensor) -> Tensor:
         """Return t / (e^t - 1)."""
@@ -323,9 +324,7 @@ class CLogLogLink(Link):
         """Return -a (a + t - 1), a the slope."""
         t = _exp(index)
         slope = _bernoulli(t)
-        square = t.square()
-        series = t * (0.5 + t * (1 / 12 - square * (1 / 720 - square * (1 / 30240 - square / 1209600))))
-        return -slope * torch.where(t < _CANCELLING, series, slope + t - 1.0)
+        return -slope * _chosen(t < _CANCELLING, lambda: _excess(t), slope + t - 1.0)
 
     def log_rest(self, index: Tensor) -> Tensor:
         """Return -t."""
@@ -427,9 +426,19 @@ def _exp(index: Tensor) -> Tensor:
 
 def _bernoulli(t: Tensor) -> Tensor:
     """Return t / (e^t - 1), whose series has Bernoulli's numbers."""
-    near = 1.0 - 0.5 * t + t.square() / 12.0
     held = t.clamp(_SMALL, _LARGE)
-    return torch.where(t < _SMALL, near, held / torch.expm1(held))
+    return _chosen(t < _SMALL, lambda: 1.0 - 0.5 * t + t.square() / 12.0, held / torch.expm1(held))
+
+
+def _excess(t: Tensor) -> Tensor:
+    """Return t / (e^t - 1) + t - 1 by its series."""
+    square = t.square()
+    return t * (0.5 + t * (1 / 12 - square * (1 / 720 - square * (1 / 30240 - square / 1209600))))
+
+
+def _chosen(where: Tensor, small: Callable[[], Tensor], large: Tensor) -> Tensor:
+    """Return (n,) the one where a condition holds and the other elsewhere; the former is not computed if it holds nowhere."""
+    return torch.where(where, small(), large) if bool(where.any()) else large
 
 
 def _log_of_rest(log_share: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class PoissonLog(LinearIndex):
     dispersion: Dispersion = UNITY
 
     support = NonNegative()
+    canonical = True
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (b,) e^eta - y eta."""

@@ -31,7 +31,7 @@ from betahat.solvers.newton import are_finite, newton, newton_step
 from betahat.solvers.triangles import inverse_triangle
 
 # A large sample starts from the optimum of every so many rows: a share of them within limits, or the fewest where a row costs more.
-_FEWEST, _MOST, _SHARE = 2**13, 2**15, 2**5
+_SAMPLE_ROWS, _MOST, _SHARE = 2**13, 2**15, 2**5
 # With fewer rows for each column their optimum is too far away, if there is one.
 _ROWS_OF_COLUMN = 20
 # The optimum of all rows is about k of a sample's squared standard errors away from that of the sample.
@@ -169,7 +169,9 @@ def _every_row_of_many(problem: Problem) -> Problem | None:
     """Return the problem of every so many rows; None where there are few."""
     design = problem.sample
     assert isinstance(design, Design)
-    size = _FEWEST if problem.objective.indices is not None else min(max(design.rows // _SHARE, _FEWEST), _MOST)
+    size = (
+        _SAMPLE_ROWS if problem.objective.indices is not None else min(max(design.rows // _SHARE, _SAMPLE_ROWS), _MOST)
+    )
     every = design.rows // max(size, _ROWS_OF_COLUMN * design.width)
     return None if every < 4 else Problem(problem.objective, design.every(every))
 

@@ -148,6 +148,11 @@ class PowerLink(Link):
         """Return -1 / (power eta^2)."""
         return -self.power * self.log_slope(index).square()
 
+    def rest_bend(self, index: Tensor) -> Tensor:
+        """Return what the other derivatives make it, without the terms that cancel."""
+        odds = self._odds(index)
+        return -odds * self.log_slope(index).square() * (1.0 - self.power + odds)
+
 
 @dataclass(frozen=True)
 class NegativeBinomialLink(Link):
@@ -240,8 +245,8 @@ class ProbitLink(Link):
         return found
 
     def log_slope(self, index: Tensor) -> Tensor:
-        """Return phi(eta) / Phi(eta), by logarithms, so that neither vanishes before the other."""
-        return torch.exp(-0.5 * index.square() - 0.5 * math.log(2.0 * math.pi) - torch.special.log_ndtr(index))
+        """Return phi(eta) / Phi(eta), in which what vanishes in both has gone."""
+        return math.sqrt(2.0 / math.pi) / torch.special.erfcx(-index * math.sqrt(0.5))
 
     def log_bend(self, index: Tensor) -> Tensor:
         """Return -r (r + eta), r the slope."""
@@ -314,7 +319,7 @@ class CLogLogLink(Link):
     def log_mean(self, index: Tensor) -> Tensor:
         """Return log(1 - e^-t), which is eta - t / 2 where t is small."""
         t = _exp(index)
-        return _chosen(t < _SMALL, lambda: index - 0.5 * t + t.square() / 24.0, torch.log(-torch.expm1(-t)))
+        return _chosen(t < _SMALL, lambda: index - 0.5 * t + t.square() / 24.0, _log_of_rest(-t))
 
     def log_slope(self, index: Tensor) -> Tensor:
         """Return t / (e^t - 1)."""

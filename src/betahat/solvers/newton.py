@@ -79,9 +79,10 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
     last = float("inf")
     for iteration in progress(range(_ITERATIONS), "Newton"):
         step = newton_step(here)
-        decrement = abs(float(step @ here.gradient)) / problem.noise(here)
+        noise = problem.noise(here)
+        decrement = abs(float(step @ here.gradient)) / noise
         curvature = _curvature(problem, here)
-        floor = max(floor, len(start) * _INDEX_ROUNDING * curvature)
+        floor = max(floor, len(start) * _INDEX_ROUNDING * curvature / noise)
         if decrement <= tolerance * min(curvature / _SOFT, 1.0) or (decrement < floor and decrement > 0.25 * last):
             return Optimum(here, decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
@@ -110,6 +111,15 @@ def why_stopped(problem: Problem, path: Optimum) -> str:
     """
     local, step, far = path.local, newton_step(path.local), path.decrement**0.5
     if isinstance(problem.sample, Design):
+        outside = _without_mean(problem, local.params + step)
+        if outside:
+            loss = problem.objective.one_index
+            assert loss is not None
+            return (
+                f"The link gives a mean only to an index {loss.domain}, and the loss still falls towards indices of {counted(outside, 'row')} that are "
+                "not: the best fit lies at the edge, where there are no standard errors; take a link that allows any index, such as Log or Logit, or "
+                "leave such rows out."
+            )
         return "Start closer to it, scale the columns to similar sizes, or look for rows that lie far from all others."
     before = float(local.gradient @ step)
     after = float(problem.value_and_gradient(local.params + min(_NEAR / far, 1.0) * step)[1] @ step)
@@ -185,16 +195,21 @@ def check_finite_start(problem: Problem, local: Local) -> None:
 
 def check_domain(problem: Problem, params: Tensor) -> None:
     """Refuse a start at which the link gives rows no mean."""
-    loss = problem.objective.one_index
-    if loss is None or loss.domain is None:
-        return
-    losses = problem.gather(lambda rows: rows.losses, Point(params, params.new_empty(0)))
-    count = int((~torch.isfinite(losses)).sum())
-    if count:
+    count, loss = _without_mean(problem, params), problem.objective.one_index
+    if count and loss is not None:
         raise EstimationError(
             f"The link gives a mean only to an index {loss.domain}, and at the starting parameters {counted(count, 'row')} "
             f"{'has' if count == 1 else 'have'} another; pass start_params at which all are, or take a link that allows any index, such as Log or Logit."
         )
+
+
+def _without_mean(problem: Problem, params: Tensor) -> int:
+    """Count the rows to whose index the link gives no mean."""
+    loss = problem.objective.one_index
+    if loss is None or loss.domain is None:
+        return 0
+    losses = problem.gather(lambda rows: rows.losses, Point(params, params.new_empty(0)))
+    return int((~torch.isfinite(losses)).sum())
 
 
 def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:

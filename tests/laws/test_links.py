@@ -28,7 +28,7 @@ PROBABILITIES = {
     links.CauchyLink(): lambda e: mpmath.mpf(1) / 2 + mpmath.atan(e) / mpmath.pi,
     links.CLogLogLink(): lambda e: 1 - mpmath.exp(-mpmath.exp(e)),
     links.LogLogLink(): lambda e: mpmath.exp(-mpmath.exp(-e)),
-    links.LogLink(): lambda e: mpmath.exp(e),
+    links.LogLink(): mpmath.exp,
     links.LogCLink(): lambda e: 1 - mpmath.exp(e),
     links.PowerLink(1.0): lambda e: e,
     links.PowerLink(0.5): lambda e: e**2,

@@ -149,7 +149,8 @@ class Cluster(Estimator):
         if self.correction is None:
             return self.kind, replace(KINDS[self.kind], smallest=self.multiway == "min")
         package = PACKAGES[self.correction]
-        linear = fit.objective.dispersion.squares and fit.outputs == 1  # sandwich takes HC0 of an mlm
+        # sandwich takes HC0 of an mlm, and of a glm, also of a Gaussian one
+        linear = fit.objective.dispersion.concentrated and fit.outputs == 1
         kind = package.linear if linear else package.other
         return kind, replace(KINDS[kind], levels=package.levels, smallest=package.smallest)
 

@@ -246,7 +246,8 @@ class ProbitLink(Link):
 
     def log_slope(self, index: Tensor) -> Tensor:
         """Return phi(eta) / Phi(eta), in which what vanishes in both has gone."""
-        return math.sqrt(2.0 / math.pi) / torch.special.erfcx(-index * math.sqrt(0.5))
+        hazard: Tensor = math.sqrt(2.0 / math.pi) / torch.special.erfcx(-index * math.sqrt(0.5))
+        return hazard
 
     def log_bend(self, index: Tensor) -> Tensor:
         """Return -r (r + eta), r the slope."""

@@ -98,5 +98,4 @@ def test_residuals(both):
         found = np.asarray(getattr(res, f"resid_{name}"))
         if name == "response" and np.ndim(r["endog"]) == 2:
             found = found / np.sum(r["endog"], 1)  # statsmodels' are numbers of successes
-        values = np.array([np.nan if value is None else value for value in values])
         np.testing.assert_allclose(found, values, rtol=1e-6, atol=1e-7, err_msg=name)

@@ -90,6 +90,16 @@ def test_a_sample_that_misleads_is_not_believed():
     assert (np.abs(duals) <= 0.5).all()
 
 
+@pytest.mark.parametrize("q", [0.25, 0.5])
+def test_sample_of_tied_rows(q):
+    """Counts of groups: each group's quantile, and thousands of residuals of zero."""
+    rng = np.random.default_rng(1)
+    group = rng.integers(0, 5, 30_001)
+    y = rng.poisson(2.0 + group).astype(float)
+    res = bh.QuantReg(y, np.eye(5)[group]).fit(q)
+    close_to_one(res.params, [np.quantile(y[group == g], q, method="inverted_cdf") for g in range(5)], VERTEX)
+
+
 def test_not_unique():
     y = np.array([1.0, 2.0, 4.0, 7.0])
     with pytest.warns(bh.BetahatWarning, match=r"q = 0.5 is not unique"):

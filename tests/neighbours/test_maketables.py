@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import betahat as bh
+
 maketables = pytest.importorskip("maketables")
 FORMAT = "b:.6f* \n (se:.6f) \n [t:.6f] \n p:.6f \n [ci95l:.6f, ci95u:.6f] \n [ci90l:.6f, ci90u:.6f]"
 STATISTICS = [
@@ -50,6 +52,13 @@ def test_inference_is_that_of_the_results(unusual, kind):
     shown = maketables.ETable(res, model_stats=["N", "se_type"]).df
     assert list(shown.loc["stats"].iloc[:, 0]) == [str(int(res.nobs)), res.cov_type]
     maketables.extractors.inspect_model(res, long=True)
+
+
+def test_models_of_another_kind_show_what_tables_say_of_them(frame):
+    several = bh.quantreg("wage ~ educ", frame).fit([0.3, 0.6])
+    for res in (bh.quantreg("wage ~ educ", frame).fit(0.3), several, bh.rlm("wage ~ educ", frame).fit()):
+        cells = maketables.ETable(res).df.astype(str).to_numpy().ravel().tolist()
+        assert any(f"{res.goodness[1]:.3f}" in cell for cell in cells)
 
 
 def test_equations_are_no_interactions(unusual):

@@ -90,6 +90,10 @@ class Extractor:
         return
 
 
+# maketables' names of what tables say of a fit.
+_KEYS = {"R²": "r2", "Pseudo R²": "pseudo_r2"}
+
+
 def _statistics(results: Results) -> dict[str, Any]:
     common = {
         "N": int(results.nobs),
@@ -102,8 +106,9 @@ def _statistics(results: Results) -> dict[str, Any]:
 
 @singledispatch
 def fit_statistics(results: Results) -> dict[str, float]:
-    """Return the measures of fit of a type of model, by their names in maketables, the most important first."""
-    raise NotImplementedError
+    """Return the measures of fit of a type of model, by their names in maketables, the most important first; by default the one that tables show."""
+    name, value = results.goodness
+    return {_KEYS.get(name, name): value}
 
 
 @fit_statistics.register

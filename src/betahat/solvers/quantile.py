@@ -54,7 +54,17 @@ def solve_quantile(x: Tensor, y: Tensor, weights: Tensor | None, q: float) -> Ve
 def _whole(x: Tensor, y: Tensor, weights: Tensor | None, q: float) -> Vertex:
     once = torch.ones_like(y) if weights is None else weights
     near = interior_point(x, y, once[None], q)
-    return vertex(x, y, weights, q, basis(x, weights, near.nearness[0]), near.shares[0] >= 0.5)
+    return _from(x, y, weights, q, near.nearness[0], near.shares[0])
+
+
+def _from(x: Tensor, y: Tensor, weights: Tensor | None, q: float, nearness: Tensor, shares: Tensor) -> Vertex:
+    """Go on from an interior point."""
+    rows = basis(x, weights, nearness)
+    if rows is None:
+        raise EstimationError(
+            "There are fewer independent rows than coefficients among those whose weight is not zero; leave out columns, or weights of zero."
+        )
+    return vertex(x, y, weights, q, rows, shares >= 0.5)
 
 
 def _by_sample(x: Tensor, y: Tensor, weights: Tensor | None, q: float, size: int) -> Vertex | None:
@@ -87,6 +97,8 @@ def _by_sample(x: Tensor, y: Tensor, weights: Tensor | None, q: float, size: int
             inner = interior_point(joint, values, often[None], q)
             inner.nearness[0, -2:] = 0.0
             rows, side = basis(joint, often, inner.nearness[0]), inner.shares[0] >= 0.5
+            if rows is None:
+                return None
         else:  # from the vertex before, by pivots alone
             rows = torch.searchsorted(places, known)
             side = torch.ones(len(values), dtype=torch.bool, device=x.device)
@@ -170,6 +182,6 @@ def _or_nan(
     try:
         if nearness is None or shares is None:
             return solve_quantile(x[held], y[held], weights[held], q).params
-        return vertex(x, y, weights, q, basis(x, weights, nearness), shares >= 0.5).params
+        return _from(x, y, weights, q, nearness, shares).params
     except EstimationError:
         return x.new_full((x.shape[1],), math.nan)

@@ -114,18 +114,15 @@ def rounding_of(x: Tensor, y: Tensor) -> float:
     return _ROUNDING * float(y.abs().max().clamp_min(1e-300))
 
 
-def basis(x: Tensor, weights: Tensor | None, near: Tensor) -> Tensor:
-    """Return the positions of k independent rows of (n, k) with a weight, those of the largest (n,) `near` as far as they are independent."""
-    width = x.shape[1]
+def basis(x: Tensor, weights: Tensor | None, near: Tensor) -> Tensor | None:
+    """Return the positions of k independent rows of (n, k) with a weight, those of the largest (n,) `near`; None if there are fewer."""
     near = near if weights is None else torch.where(weights > 0, near, 0.0)
-    for count in (_CANDIDATES * width, len(x)):
+    for count in (_CANDIDATES * x.shape[1], len(x)):
         places = near.topk(min(count, len(x))).indices
         found = _independent(x[places], near[places])
         if found is not None:
             return places[found]
-    raise EstimationError(
-        "There are fewer independent rows than coefficients among those whose weight is not zero; leave out columns, or weights of zero."
-    )
+    return None
 
 
 def _independent(x: Tensor, near: Tensor) -> Tensor | None:

@@ -164,7 +164,8 @@ class LikelihoodInfluence:
 
     @cached_property
     def _studentized(self) -> Tensor:
-        error = self.fit.design.endog.to(torch.float64) - means(self.fit)
+        error, weights = self.fit.design.endog.to(torch.float64) - means(self.fit), self.fit.design.weights
+        error = error if weights is None else error * weights.sqrt()
         return error / (self.fit.dispersion * variances(self.fit) * self._slack).sqrt()
 
     @cached_property

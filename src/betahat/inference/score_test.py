@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.problem import Problem
-from betahat.calculus.rows import Bread, times
+from betahat.calculus.rows import Bread, Point, times
 from betahat.data.container import to_numpy
 from betahat.data.handed_out import hands_out_copies
 from betahat.errors import EstimationError, OptionError
 from betahat.fits.fit import Fit
-from betahat.inference.at_params import scores_at
 from betahat.inference.distribution import chi2_tail, two_sided
 
 Hypothesis = Literal["joint", "separate"]
@@ -66,19 +65,20 @@ def score_test(
     hypothesis: Hypothesis,
     robust: bool,
 ) -> ScoreTest:
-    """Test restricted coefficients, or zeros for (n, p) `extra` variables: s'A^-1 s, or, if robust, with the variance of the scores.
+    """Test restricted coefficients, or zeros for (n, p) `extra` variables: s'A^-1 s / phi, or, if robust, with the variance of the scores.
 
     `params` are (k,) the restricted estimates; the robust test without `extra` needs `restrictions`, (J, k) R; without `extra`, `count` is J.
     Boos (1992), On generalized score tests, Am. Stat. 46(4).
     """
     problem = Problem(fit.objective, fit.design)
+    phi = problem.dispersion(params, problem.loss(params), fit.rank)
     if extra is not None:
         problem, params, restrictions = _with_extra(fit, extra, params)
         count = len(restrictions)
     local = problem.evaluate(params, Bread.OBSERVED)
     score, information = -local.gradient, local.information
     if hypothesis == "separate":
-        statistic = score / information.diagonal().sqrt()
+        statistic = score / (phi * information.diagonal()).sqrt()
         return ScoreTest(to_numpy(statistic), to_numpy(two_sided(statistic, None)), "norm")
     if count is None:
         raise OptionError(
@@ -91,11 +91,12 @@ def score_test(
     lower = scale[:, None] * lower
     step = torch.cholesky_solve(score[:, None], lower)
     if not robust:
-        value = float(score @ step[:, 0])
+        value = float(score @ step[:, 0] / phi)
         return ScoreTest(value, chi2_tail(value, count), "chi2", count)
     if restrictions is None:
         raise OptionError("cov_type 'HC0' needs the restrictions; pass r_matrix, one row for each, or exog_extra.")
-    scores, counts, nobs = scores_at(problem, params), fit.sample.counts, float(fit.nobs)
+    scores = problem.gather(lambda rows: rows.scores(), Point(params, params.new_empty(0)))
+    counts, nobs = fit.sample.counts, float(fit.nobs)
     centred = scores - times(scores, counts).sum(0) / nobs
     spread = nobs / (nobs - 1.0) * centred.mT @ times(centred, counts)
     across = torch.cholesky_solve(restrictions.mT, lower)

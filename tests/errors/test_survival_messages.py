@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import betahat as bh
 
@@ -274,6 +275,8 @@ ASKED = [
     Case("new data without strata", lambda d: _fit(d, strata="ward").predict(endog=1.0, exog=d.frame, pred_type="surv"), bh.OptionError, ("strata is None", "label for each prediction: '0', '1', '2', '3'")),
     Case("another stratum", lambda d: _fit(d, strata="ward").predict(endog=1.0, exog=d.frame, strata=9, pred_type="surv"), bh.DataError, ("no stratum '9'", "'0', '1', '2', '3'")),
     Case("strata of another length", lambda d: _fit(d, strata="ward").predict(endog=1.0, exog=d.frame, strata=[1, 2], pred_type="surv"), bh.DataError, ("strata has 2 labels for 40 predictions",)),
+    Case("strata that are no labels", lambda d: _fit(d, strata="ward").predict(endog=1.0, exog=d.frame, strata=[[1], [2]], pred_type="surv"), bh.DataError, ("no stratum '[1]', '[2]'",)),
+    Case("strata of a sparse tensor", lambda d: _fit(d, strata="ward").predict(endog=1.0, exog=d.frame, strata=torch.eye(2).to_sparse(), pred_type="surv"), bh.DataError, ("strata is a sparse tensor",)),
     Case("times of another length", lambda d: _fit(d).predict(endog=[1.0, 2.0], exog=d.frame, pred_type="surv"), bh.DataError, ("endog has shape (2,) for 40 predictions",)),
     Case("marginal effects", lambda d: _fit(d).get_margeff(), bh.EstimationError, ("baseline hazard", "pred_type='surv'")),
     Case("cases", lambda d: _fit(d).plot_diagnostics(), bh.EstimationError, ("martingale_residuals",)),

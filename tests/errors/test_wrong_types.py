@@ -104,6 +104,7 @@ def _models():
         "Logit": bh.logit("few ~ a", FRAME),
         "Poisson": bh.Poisson(FRAME["some"], X),
         "MNLogit": bh.mnlogit("kind ~ a", FRAME),
+        "PHReg": bh.phreg("np.exp(y) ~ a", FRAME, status="few", strata="year"),
         "QuantReg": bh.quantreg("y ~ a", FRAME),
         "TorchModel": bh.TorchModel(module, torch.nn.MSELoss(), INPUTS, TARGET),
         "MEstimator": bh.MEstimator(_row_loss, {"a": 0.0}, {"y": TARGET[:, 0]}),
@@ -211,7 +212,18 @@ def _calls(callables, good):
                 yield f"{label}({parameter.name}={name})", function, {**given, parameter.name: make()}
 
 
-FAMILIES = ("functions", "models", "OLS", "Logit", "MNLogit", "QuantReg", "TorchModel", "MEstimator", "handed out")
+FAMILIES = (
+    "functions",
+    "models",
+    "OLS",
+    "Logit",
+    "MNLogit",
+    "PHReg",
+    "QuantReg",
+    "TorchModel",
+    "MEstimator",
+    "handed out",
+)
 
 
 @pytest.fixture(scope="module")

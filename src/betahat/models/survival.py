@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -20,21 +20,15 @@ from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.groups import Groups, read_groups
-from betahat.data.modes import in_ordinary_mode
+from betahat.data.modes import check_dense, check_held, in_ordinary_mode
 from betahat.data.risk_sets import time_keys
 from betahat.errors import DataError, OptionError, counted, is_one_of, listed, shown
 from betahat.fits.partial_likelihood import fit_partial_likelihood
-from betahat.lazy import lazily
 from betahat.models.likelihood import LikelihoodModel, read_fit_options, tell_of_fit
 from betahat.models.regressors import RegressorModel, caller, design_of_formula, without_constant
 from betahat.objectives.partial_likelihood import Breslow, Efron, PartialLikelihood, TiesName
 from betahat.results.survival import PHRegResults
 from betahat.solvers.least_squares import Rank
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazily("pandas")
 
 TIES: Mapping[str, PartialLikelihood] = {"breslow": Breslow(), "efron": Efron()}
 
@@ -208,8 +202,11 @@ class PHReg(LikelihoodModel):
             frame = to_pandas(exog, None) if isinstance(exog, Mapping) or is_frame(exog) else None
             return frame[strata].tolist() if frame is not None and strata in frame.columns else [strata]
         if isinstance(strata, Tensor):
-            return strata.reshape(-1).tolist()
-        return [strata] if np.ndim(strata) == 0 else pd.Series(strata).tolist()
+            check_dense(strata, "strata")
+            check_held(strata, "strata")
+        if isinstance(strata, Tensor | np.ndarray):
+            return list(strata.reshape(-1).tolist())
+        return list(strata) if isinstance(strata, Iterable) else [strata]
 
     def fit(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import DataError, EstimationError, OptionError, counted, is_one_of, listed, shown
+from betahat.errors import DataError, EstimationError, OptionError, check_number, counted, is_one_of, listed, shown
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.concordance import concordance
 from betahat.inference.likelihood import information_criterion
@@ -136,6 +137,7 @@ class PHRegResults(MaximumLikelihoodResults):
         ----------
         Volinsky and Raftery (2000), Biometrics 56(1).
         """
+        check_number(dk_params=dk_params)
         return information_criterion(crit, self.llf, self.n_events, self.fit.rank + dk_params)
 
     @cached_property
@@ -440,7 +442,7 @@ class PHRegResults(MaximumLikelihoodResults):
         if len(given) == 1:
             given *= len(like)
         places = {level: place for place, level in enumerate(levels)}
-        unknown = sorted({str(label) for label in given if label not in places})
+        unknown = sorted({str(label) for label in given if not isinstance(label, Hashable) or label not in places})
         if unknown or len(given) != len(like):
             raise DataError(
                 f"strata has {counted(len(given), 'label')} for {counted(len(like), 'prediction')}"

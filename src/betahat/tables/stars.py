@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from betahat.errors import OptionError
+from betahat.errors import OptionError, shown
 
 # True is 10%, 5% and 1%; numbers are the thresholds of *, ** and so on; the keys of a mapping are the marks.
 Stars = bool | Sequence[float] | Mapping[str, float]
@@ -55,6 +55,6 @@ def read_stars(stars: Stars) -> Marks:
 
 def _unreadable(stars: object) -> OptionError:
     return OptionError(
-        f"stars is {stars!r}; pass False for none, thresholds between 0 and 1, such as (0.05, 0.01), or marks with their thresholds, such as "
+        f"stars is {shown(stars)}; pass False for none, thresholds between 0 and 1, such as (0.05, 0.01), or marks with their thresholds, such as "
         "{'+': 0.1, '*': 0.05}."
     )

@@ -147,3 +147,11 @@ def test_a_group_of_zeros():
         bh.EstimationError,
         bh.HurdlePoisson(zeros, X, np.column_stack([X, group])).fit,
     )
+
+
+def test_alpha_grows_without_end():
+    """Positive counts of a logarithmic series, with a tail more."""
+    draw = np.random.default_rng(0)
+    y = draw.logseries(0.97, 300).astype(float)
+    y[:100], y[-5:] = 0.0, 400.0
+    says("alpha grows without end", bh.EstimationError, bh.HurdleNegativeBinomial(y, np.ones((300, 1))).fit)

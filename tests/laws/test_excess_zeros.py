@@ -232,3 +232,19 @@ def test_the_null_model_without_inflation_or_alpha():
     frame = pd.DataFrame({"y": y, "z": z})
     full = bh.zeroinflatedpoisson("y ~ 1", frame, exog_infl="~ z").fit()
     assert full.llnull <= full.llf
+
+
+def test_many_rows_start_from_a_few(fitted):
+    """Columns that are certified are taken as they are, and a sample of rows is where the solver starts."""
+    results, name, _ = fitted
+    often = 130
+    x, z = (np.tile(DATA[columns].to_numpy(), (often, 1)) for columns in (["one", "x"], ["one", "x", "z"]))
+    many = CLASSES[name](np.tile(DATA["y"].to_numpy(), often), x, z).fit()
+    np.testing.assert_allclose(many.params, results.params, rtol=1e-7)
+    np.testing.assert_allclose(many.bse * often**0.5, results.bse, rtol=1e-7)
+    scaled = CLASSES[name](np.tile(DATA["y"].to_numpy(), often), x * [1.0, 1e9], z).fit()
+    np.testing.assert_allclose(
+        scaled.params * np.where(np.arange(len(many.params)) == many.model.objective.main * 3 + 1, 1e9, 1.0),
+        many.params,
+        rtol=1e-6,
+    )

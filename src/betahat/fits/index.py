@@ -52,15 +52,15 @@ def fit_index(
     Unless the Gram matrix is certified, Newton works in orthonormal columns X R^-1, so that neither units nor collinearity cost digits or
     steps. `rank` treats dependent columns as least squares does; indices with different columns must not have any.
     """
+    several = objective.indices
+    if several is not None and not several.uniform:
+        if all(column_rank(design.select(place))[1] is None for place in several.places(design.width) if place):
+            return _fit_as_it_is(several, design, bread, start)
+        return _fit_turned(several, design, bread, start, *_triangles(several, design))
     kept, triangle = column_rank(design)
     whole = len(kept) == design.width
     if triangle is None:
-        problem = Problem(objective, design)
-        first = _sample_start(problem) if start is None else start
-        return _newton_fit(problem, first, bread, design, kept)
-    several = objective.indices
-    if several is not None and not several.uniform:
-        return _fit_turned(several, design, bread, start, *_triangles(several, design))
+        return _fit_as_it_is(objective, design, bread, start)
     reduced = design if whole else design.select(kept)
     ordered = triangle if whole else kept_first(triangle, kept)
     right = ordered[: len(kept), : len(kept)]
@@ -84,6 +84,13 @@ def fit_index(
         root=spread @ fit.root,
         triangle=torch.nn.functional.pad(fit.triangle @ relation, (0, 0, 0, len(spread) - spread.shape[1])),
     )
+
+
+def _fit_as_it_is(objective: Objective, design: Design, bread: Bread, start: Tensor | None) -> Fit:
+    """Fit in the columns themselves, whose Gram matrix is certified; large data start from a sample of rows."""
+    problem = Problem(objective, design)
+    first = _sample_start(problem) if start is None else start
+    return _newton_fit(problem, first, bread, design, tuple(range(design.width)))
 
 
 def _fit_turned(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol, cast
@@ -25,6 +26,8 @@ from betahat.objectives.support import Counts
 
 # The alphas, and shares of zeros, that a solver may start from.
 _LEAST, _MOST = 0.05, 10.0
+# So many rows are enough to start from, unless the slope in alpha is not so many standard errors above zero.
+_SAMPLE, _CLEARLY = 2**13, 5.0
 _SHARE = (0.05, 0.95)
 
 Fitter = Callable[[LinearIndex | LinearIndices, Design], Tensor]
@@ -119,11 +122,17 @@ class ExcessZeros(LinearIndices, ABC):
     def first(self, design: Design, fit: Fitter) -> Tensor:
         """Return where a solver looks first: with alpha at the optimum of Poisson counts; an error if the likelihood falls in alpha there."""
         if len(self.equations) == 2:
-            return self.first_without_alpha(design, fit)
+            return _few_first(design, lambda rows: self.first_without_alpha(rows, fit))
+        return _few_first(design, lambda rows: self._first_with_alpha(rows, design, fit))
+
+    def _first_with_alpha(self, rows: Design, design: Design, fit: Fitter) -> Tensor | None:
+        """Return the estimates of Poisson counts from some or all rows, and alpha by the method of moments; None where some do not tell that it is above zero."""
         without = replace(self, counts=PoissonIndices(equations=()), equations=self.equations[:2])
-        params = fit(without, design)
+        params = fit(without, rows)
         term = partial(_moments, without, cast("WithAlpha", self.counts), params)
-        excess, above, below = fold(design.source, term, design.engine)
+        excess, squares, above, below = fold(design.source, term, design.engine)
+        if rows is not design and float(excess) < _CLEARLY * float(squares) ** 0.5:
+            return None
         if float(excess) <= 0.0:
             raise EstimationError(self.poisson)
         return torch.cat([params, (above / below).clamp(_LEAST, _MOST)[None]])
@@ -163,15 +172,29 @@ class ExcessZeros(LinearIndices, ABC):
         return torch.where(level > 0.0, drawn, 0.0)
 
 
+def _few_first(design: Design, look: Callable[[Design], Tensor | None]) -> Tensor:
+    """Return what is found in every so many rows, or where it is not, in all of them."""
+    many = design.rows // _SAMPLE
+    if many > 1:
+        with suppress(EstimationError):
+            found = look(design.every(many))
+            if found is not None:
+                return found
+    found = look(design)
+    assert found is not None
+    return found
+
+
 def _moments(without: ExcessZeros, density: WithAlpha, params: Tensor, block: Block) -> tuple[Tensor, ...]:
-    """Sum over a block the slope in alpha at zero, and the moments' numerator and denominator of alpha."""
+    """Sum over a block the slope in alpha at zero, its square, and the moments' numerator and denominator of alpha."""
     y, index = block["endog"].to(params), without.index_of(params, block)
     mean = without.counts.mean(without.parts(index)[1])
     terms = torch.zeros(len(y), 3).to(mean)
     for weight, count in zip(without.weight(index, y), (y, torch.zeros_like(y)), strict=True):
         parts = torch.cat([density.excess(count, mean)[:, None], density.first_dispersion(count, mean)], 1)
         terms = terms + weight[:, None] * parts
-    return counted(terms, block).sum(0).unbind()
+    excess = terms[:, :1]
+    return counted(torch.cat([excess, excess.square(), terms[:, 1:]], 1), block).sum(0).unbind()
 
 
 def counted(terms: Tensor, block: Block) -> Tensor:

@@ -12,6 +12,9 @@ from betahat.objectives.excess_zeros import ExcessZeros, Fitter, log_share, shar
 from betahat.objectives.indices import LinearIndices
 from betahat.objectives.poisson import PoissonIndices, PoissonLog
 
+# A solver that has not come to an end at such an alpha follows a ridge along which it grows.
+_ENDLESS = 1e2
+
 
 @dataclass(frozen=True)
 class Hurdle(ExcessZeros):
@@ -33,6 +36,15 @@ class Hurdle(ExcessZeros):
     separation = (
         "some rows have nothing but zeros, or none, or no count above one. Leave columns out, or merge categories."
     )
+
+    def stalled(self, params: Tensor) -> str | None:
+        """Say that alpha has no bound, where positive counts become those of a logarithmic series."""
+        if len(self.equations) == 2 or float(params[-1]) < _ENDLESS:
+            return None
+        return (
+            "alpha grows without end, and the mean of the counts before their zeros are taken away goes to zero: positive counts spread more than "
+            "those of any negative binomial. Use HurdlePoisson with robust errors, or ZeroInflatedNegativeBinomialP."
+        )
 
     @property
     def boundary(self) -> tuple[LinearIndices, ...]:

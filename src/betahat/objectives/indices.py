@@ -102,6 +102,10 @@ class LinearIndices(OutputLoss, ABC):
         width = len(self.columns_of_parameters(design.width))
         return torch.zeros(width, dtype=torch.float64, device=design.device)
 
+    def stalled(self, params: Tensor) -> str | None:
+        """Say why a solver has not come nearer to an optimum than (k,) parameters, and what to do; None where nothing is known."""
+        return None
+
     @property
     def boundary(self) -> tuple[LinearIndices, ...]:
         """The losses of models that this one comes to where some of its parameters leave their range, best first."""

@@ -120,7 +120,11 @@ def why_stopped(problem: Problem, path: Optimum) -> str:
                 "not: the best fit lies at the edge, where there are no standard errors; take a link that allows any index, such as Log or Logit, or "
                 "leave such rows out."
             )
-        return "Start closer to it, scale the columns to similar sizes, or look for rows that lie far from all others."
+        several = problem.objective.indices
+        known = None if several is None else several.stalled(local.params)
+        return known or (
+            "Start closer to it, scale the columns to similar sizes, or look for rows that lie far from all others."
+        )
     before = float(local.gradient @ step)
     after = float(problem.value_and_gradient(local.params + min(_NEAR / far, 1.0) * step)[1] @ step)
     along = parameters_along(problem, step[:, None], unit_scale(local.information))

@@ -162,6 +162,17 @@ def test_it_runs_as_a_module(frame, tmp_path):
     assert done.stderr == ""
 
 
+def test_robust_regression_has_a_default_of_its_own(frame, tmp_path, capsys):
+    path = tmp_path / "wages.csv"
+    frame.to_csv(path, index=False)
+    assert main(["wage ~ x", str(path), "--model", "rlm"]) == 0
+    res = bh.rlm("wage ~ x", pd.read_csv(path)).fit()
+    assert res.cov_type == "H1"
+    _same(capsys.readouterr().out, f"{res.summary()}\n")
+    assert main(["wage ~ x", str(path), "--model", "rlm", "--cov", "nonrobust"]) == 2
+    assert "use 'H1', 'H2', 'H3', or a sandwich such as 'HC0'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("model", ["aft", "phreg"])
 def test_times_that_had_not_ended(frame, model, tmp_path, capsys):
     path = tmp_path / "wages.csv"

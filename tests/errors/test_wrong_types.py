@@ -107,6 +107,7 @@ def _models():
         "PHReg": bh.phreg("np.exp(y) ~ a", FRAME, status="few", strata="year"),
         "QuantReg": bh.quantreg("y ~ a", FRAME),
         "TorchModel": bh.TorchModel(module, torch.nn.MSELoss(), INPUTS, TARGET),
+        "RLM": bh.rlm("y ~ a + b", FRAME),
         "MEstimator": bh.MEstimator(_row_loss, {"a": 0.0}, {"y": TARGET[:, 0]}),
     }
 
@@ -220,6 +221,7 @@ FAMILIES = (
     "MNLogit",
     "PHReg",
     "QuantReg",
+    "RLM",
     "TorchModel",
     "MEstimator",
     "handed out",

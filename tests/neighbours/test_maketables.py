@@ -74,3 +74,10 @@ def test_labels_of_the_dataframe_are_used(both, frame):
         frame.attrs.clear()
     assert ours.equals(theirs)
     assert ("coef", "Years of schooling") in ours.index
+
+
+def test_a_model_that_is_no_likelihood_shows_the_fit_of_our_own_tables():
+    res = bh.RLM([1.0, 2.1, 2.9, 4.2, 9.0, 6.1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])).fit()
+    frame = maketables.ETable([res]).df
+    assert f"{res.scale:.3f}" in frame.to_string()
+    assert "Scale" in frame.to_string()

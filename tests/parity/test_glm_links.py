@@ -150,8 +150,7 @@ def test_summaries(family, link):
         ours_robust = bh.GLM(y, x, made).fit("HC0", bread="observed")
         texts = [[str(res.summary()) for res in pair] for pair in ((ours, theirs), (ours_robust, robust))]
     for mine, its in texts:
-        lines = [line for line in mine.splitlines() if "The bread of the covariance" not in line]
-        for line, other in zip(lines, its.splitlines(), strict=False):
+        for line, other in zip(mine.splitlines(), its.splitlines(), strict=True):
             if "Time:" in other:
                 continue
             begin = 39 if "No. Iterations:" in other else 0

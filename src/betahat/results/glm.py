@@ -36,6 +36,11 @@ class GLMResults(IndexResults):
     model: FamilyModel
 
     @property
+    def method(self) -> str:
+        """How the estimates were found, as statsmodels prints it: Newton's steps are reweighted least squares, too (Green 1984, JRSS B 46(2))."""
+        return "IRLS"
+
+    @property
     def fittedvalues(self) -> Any:
         """(n,) E(y), as in statsmodels."""
         return self._container.present_rows(means(self.fit))
@@ -131,4 +136,7 @@ class GLMResults(IndexResults):
     def _content(self, alpha: float) -> Content:
         return glm_content(self, alpha)
 
-    _usual_bread = Bread.EXPECTED
+    @property
+    def _usual_breads(self) -> tuple[Bread, ...]:
+        """The expected one, which is the default, and the observed one of statsmodels' robust covariances."""
+        return (Bread.EXPECTED, Bread.OBSERVED) if self.cov.robust else (Bread.EXPECTED,)

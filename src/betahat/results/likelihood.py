@@ -6,7 +6,7 @@ from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -199,8 +199,10 @@ class MaximumLikelihoodResults(Results, ABC):
             )
         return read
 
-    _usual_bread: ClassVar[Bread] = Bread.OBSERVED
-    """The bread of which a summary says nothing."""
+    @property
+    def _usual_breads(self) -> tuple[Bread, ...]:
+        """The breads that a summary does not name, since statsmodels takes them."""
+        return (Bread.OBSERVED,)
 
     def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         return {"model": self.model.without_rows(rows)}

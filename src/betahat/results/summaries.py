@@ -84,7 +84,7 @@ def glm_content(results: GLMResults, alpha: float) -> Content:
         ("Model:", ["GLM"]),
         ("Model Family:", [results.model.family]),
         ("Link Function:", [results.model.link]),
-        ("Method:", ["IRLS"]),
+        ("Method:", [results.method]),
         ("Date:", None),
         ("Time:", None),
         ("No. Iterations:", [f"{results.fit.diagnostics.iterations:d}"]),
@@ -256,7 +256,7 @@ def discrete_notes(results: DiscreteResults) -> list[str]:
 def bread_notes(results: MaximumLikelihoodResults) -> list[str]:
     """Return the sentence on a bread that is not the usual one, or none."""
     kind = results.fit.bread_kind
-    return [] if kind is results._usual_bread else [f"The bread of the covariance is {kind.value!r}."]
+    return [] if kind in results._usual_breads else [f"The bread of the covariance is {kind.value!r}."]
 
 
 def _content(

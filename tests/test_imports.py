@@ -82,3 +82,18 @@ def test_a_module_to_be_imported_looks_as_it_will():
     assert later.norm is sys.modules["scipy.stats"].norm
     with pytest.raises(AttributeError, match="no_such_distribution"):
         _ = later.no_such_distribution
+
+
+def test_models_are_imported_when_they_are_first_used():
+    known = of_fresh_process("""
+before = [name for name in sys.modules if name.startswith("betahat.models.")]
+bh.OLS(y, X).fit()
+after = [name for name in sys.modules if name.startswith("betahat.models.")]
+print(json.dumps([before, after, sorted(set(bh.__all__) - set(dir(bh))), hasattr(bh, "Nothing")]))
+""")
+    before, after, missing, nothing = known
+    assert not before
+    assert "betahat.models.linear" in after
+    assert "betahat.models.survival" not in after
+    assert not missing
+    assert not nothing

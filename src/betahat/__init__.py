@@ -1,5 +1,8 @@
 """betahat: standard errors, tests and tables for anything fitted in PyTorch."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from betahat.covariance.base import Covariance, Estimator
 from betahat.covariance.bootstrap import Bootstrap
 from betahat.covariance.classical import Classical, FixedScale
@@ -33,27 +36,6 @@ from betahat.errors import (
 )
 from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
-from betahat.models.aft import AFT, aft
-from betahat.models.binary import Logit, Probit, logit, probit
-from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
-from betahat.models.glm import GLM, glm
-from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
-from betahat.models.linear import OLS, WLS, ols, wls
-from betahat.models.m_estimator import MEstimator
-from betahat.models.multinomial import MNLogit, mnlogit
-from betahat.models.ordered import OrderedModel, ordered
-from betahat.models.quantile import QuantReg, quantreg
-from betahat.models.robust import RLM, rlm
-from betahat.models.stored import load
-from betahat.models.survival import PHReg, phreg
-from betahat.models.tobit import Tobit, tobit
-from betahat.models.torch_model import TorchModel
-from betahat.models.zero_inflated import (
-    ZeroInflatedNegativeBinomialP,
-    ZeroInflatedPoisson,
-    zeroinflatednegativebinomialp,
-    zeroinflatedpoisson,
-)
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws
@@ -64,6 +46,29 @@ from betahat.tables.comparison import compare
 from betahat.tables.latex import LatexStyle
 from betahat.tables.regression import regtable
 from betahat.tables.table import Table
+
+if TYPE_CHECKING:
+    from betahat.models.aft import AFT, aft
+    from betahat.models.binary import Logit, Probit, logit, probit
+    from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
+    from betahat.models.glm import GLM, glm
+    from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
+    from betahat.models.linear import OLS, WLS, ols, wls
+    from betahat.models.m_estimator import MEstimator
+    from betahat.models.multinomial import MNLogit, mnlogit
+    from betahat.models.ordered import OrderedModel, ordered
+    from betahat.models.quantile import QuantReg, quantreg
+    from betahat.models.robust import RLM, rlm
+    from betahat.models.stored import load
+    from betahat.models.survival import PHReg, phreg
+    from betahat.models.tobit import Tobit, tobit
+    from betahat.models.torch_model import TorchModel
+    from betahat.models.zero_inflated import (
+        ZeroInflatedNegativeBinomialP,
+        ZeroInflatedPoisson,
+        zeroinflatednegativebinomialp,
+        zeroinflatedpoisson,
+    )
 
 __all__ = [
     # models
@@ -167,6 +172,40 @@ __all__ = [
     "ConvergenceWarning",
     "RobustTestWarning",
 ]
+
+# Models are imported when they are first used: the files of `models/`, and what each has.
+_MODELS = {
+    "aft": "AFT aft",
+    "binary": "Logit Probit logit probit",
+    "counts": "NegativeBinomial Poisson negativebinomial poisson",
+    "glm": "GLM glm",
+    "hurdle": "HurdleNegativeBinomial HurdlePoisson hurdlenegativebinomial hurdlepoisson",
+    "linear": "OLS WLS ols wls",
+    "m_estimator": "MEstimator",
+    "multinomial": "MNLogit mnlogit",
+    "ordered": "OrderedModel ordered",
+    "quantile": "QuantReg quantreg",
+    "robust": "RLM rlm",
+    "stored": "load",
+    "survival": "PHReg phreg",
+    "tobit": "Tobit tobit",
+    "torch_model": "TorchModel",
+    "zero_inflated": "ZeroInflatedNegativeBinomialP ZeroInflatedPoisson zeroinflatednegativebinomialp zeroinflatedpoisson",
+}
+_FILES = {name: file for file, names in _MODELS.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a model, or `load`, which knows them all."""
+    if name not in _FILES:
+        raise AttributeError(f"module 'betahat' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"betahat.models.{_FILES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 introduce()
 

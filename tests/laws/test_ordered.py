@@ -193,8 +193,13 @@ def test_cut_points():
     bare = res.remove_data()
     assert str(bare.summary()) == str(res.summary())
     assert bare.predict(frame.iloc[:3]).shape == (3, 4)
-    text = bh.regtable([res]).to_text()
-    assert "0/1" in text
+    table = bh.regtable([res, bh.ols("y ~ x1", frame).fit()], below=["se", "ci"], groups={"First": "x1"})
+    lines = [line.strip() for line in table.to_text().splitlines()]
+    assert lines[lines.index("Cut points") + 1].startswith("0/1")
+    numbers = table.to_frame()["(1)"]
+    np.testing.assert_allclose(numbers["Cut points:1/2", "coef"], cuts.params["1/2"])
+    np.testing.assert_allclose(numbers["Cut points:1/2", "std err"], cuts.bse["1/2"])
+    np.testing.assert_allclose(numbers["Cut points:1/2", "[0.025"], cuts.conf_int().loc["1/2", 0])
 
 
 def _file(res):

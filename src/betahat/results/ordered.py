@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from betahat.results.equations import EquationsResults, Prediction, index_at
 from betahat.results.new_data import Model, data_at
 from betahat.results.summaries import ordered_content
 from betahat.solvers.newton import newton
+from betahat.tables.estimates import Coefficients, shown_of
 from betahat.tables.summary import Content
 
 if TYPE_CHECKING:
@@ -275,3 +277,32 @@ def check_which(which: Any) -> None:
     """Refuse an unknown kind of prediction."""
     if not is_one_of(which, ("prob", "linpred", "cum", "cumprob")):
         raise OptionError(f"which is {shown(which)}; use 'prob', 'linpred' or 'cumprob'.")
+
+
+@dataclass(frozen=True, eq=False)
+class _WithCutPoints:
+    """What a table of models shows: coefficients, and under a title of their own the cut points."""
+
+    results: OrderedResults
+
+    @property
+    def equation_terms(self) -> tuple[tuple[str, str], ...]:
+        """(K,) no title, and that of the cut points."""
+        cuts = len(self.results.thresholds.names)
+        terms = self.results.equation_terms
+        return (*terms[:-cuts], *(("Cut points", name) for _, name in terms[-cuts:]))
+
+    def coefficient_table(self) -> np.ndarray:
+        """Return (K, 4): number, standard error, statistic and p-value."""
+        cuts = self.results.thresholds.summary_frame().to_numpy()[:, :4]
+        return np.concatenate([self.results.coefficient_table()[: -len(cuts)], cuts])
+
+    def interval_table(self, alpha: float) -> np.ndarray:
+        """Return the (K, 2) confidence intervals."""
+        cuts = self.results.thresholds.summary_frame(alpha).to_numpy()[:, 4:]
+        return np.concatenate([self.results.interval_table(alpha)[: -len(cuts)], cuts])
+
+
+@shown_of.register
+def _(result: OrderedResults) -> Coefficients:
+    return _WithCutPoints(result)

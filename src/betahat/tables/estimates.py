@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import singledispatch
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -61,6 +62,29 @@ class Estimates(Protocol):
     def interval_table(self, alpha: float, method: Method | None = None) -> np.ndarray:
         """Return the (k, 2) confidence intervals."""
         ...
+
+
+class Coefficients(Protocol):
+    """What a table of models shows of one."""
+
+    @property
+    def equation_terms(self) -> tuple[tuple[str, str], ...]:
+        """The title of a group, or "", and the name of each number."""
+        ...
+
+    def coefficient_table(self) -> np.ndarray:
+        """Return (k, 4): number, standard error, statistic and p-value."""
+        ...
+
+    def interval_table(self, alpha: float) -> np.ndarray:
+        """Return the (k, 2) confidence intervals."""
+        ...
+
+
+@singledispatch
+def shown_of(result: Estimates) -> Coefficients:
+    """Return what a table of models shows of a result: its coefficients, unless a kind of results is registered with another form of them."""
+    return result
 
 
 def unidentified_note(results: Sequence[Estimates]) -> list[str]:

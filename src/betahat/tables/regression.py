@@ -17,9 +17,11 @@ from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, nu
 from betahat.tables.columns import CovTypes, Results, read_columns
 from betahat.tables.estimates import (
     DEFAULT,
+    Coefficients,
     Estimates,
     Statistics,
     full_name,
+    shown_of,
     statistic_rows,
     unidentified_note,
     value_cell,
@@ -147,14 +149,15 @@ def regtable(
     marks = read_stars(stars)
     chosen = _below(below)
     shown = number_format(digits, significant)
-    rows = _rows(columns, _terms(columns, keep, drop, order), rename, groups)
+    numbers_of = tuple(map(shown_of, columns))
+    rows = _rows(numbers_of, _terms(numbers_of, keep, drop, order), rename, groups)
     if not isinstance(title, str):
         raise OptionError(f"title is {in_words(title)}; pass a string, '' for none.")
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     layout = Layout(
         title,
         heads=_heads(columns, names, heads, rename, dependent, labels if numbers else ()),
-        body=_body(columns, rows, chosen, alpha, shown, marks),
+        body=_body(numbers_of, rows, chosen, alpha, shown, marks),
         foot=(
             *_extra({} if extra is None else extra, len(columns), shown),
             *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
@@ -162,7 +165,7 @@ def regtable(
         notes=(*_note(chosen, columns, alpha), *unidentified_note(columns), *_sentences(notes)),
         marks_note=marks.note,
     )
-    return Table(_frame(columns, rows, chosen, alpha, labels), layout)
+    return Table(_frame(numbers_of, rows, chosen, alpha, labels), layout)
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
     return chosen
 
 
-def _terms(columns: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[Key]:
+def _terms(columns: Sequence[Coefficients], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[Key]:
     """Return the coefficients of all models that are shown, by equation."""
     keys = list(dict.fromkeys(key for column in columns for key in column.equation_terms))
     chosen = choose(list(dict.fromkeys(name for _, name in keys)), keep, drop, order)
@@ -198,7 +201,7 @@ def _terms(columns: Sequence[Estimates], keep: Terms | None, drop: Terms | None,
 
 
 def _body(
-    columns: Sequence[Estimates],
+    columns: Sequence[Coefficients],
     rows: Sequence[_Row],
     below: Sequence[Below],
     alpha: float,
@@ -223,7 +226,7 @@ def _body(
     )
 
 
-def _by_term(column: Estimates, table: np.ndarray) -> dict[Key, np.ndarray]:
+def _by_term(column: Coefficients, table: np.ndarray) -> dict[Key, np.ndarray]:
     return dict(zip(column.equation_terms, table, strict=True))
 
 
@@ -247,7 +250,7 @@ _AROUND_NAMES = ("parentheses", "brackets", "braces", "angle brackets")
 
 
 def _rows(
-    columns: Sequence[Estimates], keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
+    columns: Sequence[Coefficients], keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
 ) -> list[_Row]:
     """Return the rows of coefficients; coefficients with the same name under the same title share a row."""
     shared: dict[tuple[str, str], list[Key]] = {}
@@ -276,16 +279,17 @@ def _grouped(
         ]
     if not isinstance(groups, Mapping):
         raise OptionError(f"groups needs a mapping of titles to coefficients, not {described(groups)}.")
-    if equations != [""]:
+    names = [name for equation, name in keys if not equation]
+    if not names:
         raise OptionError("The equations already are groups; omit groups.")
-    names = [name for _, name in keys]
     found = [(whole(str(title)), set(matched("groups", terms, names))) for title, terms in groups.items()]
     members = [name for _, chosen in found for name in chosen]
     twice = [name for name in dict.fromkeys(members) if members.count(name) > 1]
     if twice:
         raise OptionError(f"groups puts {listed(twice)} under several titles; choose one of them.")
     found.append(("", set(names).difference(members)))
-    return [(title, [key for key in keys if key[1] in chosen]) for title, chosen in found]
+    own = [(title, [key for key in keys if key[1] in chosen and not key[0]]) for title, chosen in found]
+    return own + [(renamed(name, rename), [key for key in keys if key[0] == name]) for name in equations if name]
 
 
 def _heads(
@@ -358,7 +362,7 @@ def _note(below: Sequence[Below], columns: Sequence[Estimates], alpha: float) ->
 
 
 def _frame(
-    columns: Sequence[Estimates], rows: Sequence[_Row], below: Sequence[Below], alpha: float, labels: Sequence[str]
+    columns: Sequence[Coefficients], rows: Sequence[_Row], below: Sequence[Below], alpha: float, labels: Sequence[str]
 ) -> pd.DataFrame:
     """Return the numbers as a dataframe, under statsmodels' names."""
     parts = ["coef", *(name for part in below for name in _frame_names(part, alpha))]

@@ -154,6 +154,11 @@ class ExcessZerosModel(EquationsModel, ABC):
         """(n, k) the regressors of the counts, of the rows in use."""
         return self._columns(0)
 
+    @property
+    def exog_names(self) -> list[str]:
+        """(k,) the parameters' names, as in statsmodels."""
+        return list(self.objective.parameter_names(self.sample.names))
+
     def _columns(self, equation: int) -> Any:
         part = self.design.select(self._places()[equation])
         return self.design.container.present_rows(part.exog, part.names)

@@ -110,7 +110,7 @@ class _Search:
         scale = self.estimate.of(errors, self.design.counts, self.first.df_resid)
         self._check_scale(scale, errors)
         loss = replace(self.loss, scale=scale)
-        score, information = Problem(loss, self.design).total(_Reweighted(loss), Point(params, self._root))
+        score, information = Problem(loss, self.design).total(_Reweighted(loss, errors), Point(params, self._root))
         step = _solve(self._root.mT @ information @ self._root, self._root.mT @ score)
         return _Here(params, scale, errors, step, float(step @ step) / scale**2)
 
@@ -118,7 +118,7 @@ class _Search:
         """Return (r,) the step at which scores at the scale of their errors vanish: (A + c m') d = g, c = dg/ds and m = ds/de X."""
         slopes = self.estimate.slopes(here.errors, self.design.counts, here.scale)
         loss = replace(self.loss, scale=here.scale)
-        term = _Linearised(loss, slopes)
+        term = _Linearised(loss, here.errors, slopes)
         score, information, along, move = Problem(loss, self.design).total(term, Point(here.params, self._root))
         root = self._root
         matrix = root.mT @ information @ root + torch.outer(root.mT @ along, root.mT @ move)
@@ -154,28 +154,34 @@ def _error(rows: Rows) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Reweighted:
-    """X'(s psi), (k,), and X'WX with W = psi / z, (k, k), of a loss."""
+    """X'(s psi), (k,), and X'WX with W = psi / z, (k, k), of a loss and (n,) errors."""
 
     loss: RobustLoss
+    errors: Tensor
 
     def __call__(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        x, error = index_rows(rows).x, _error(rows)
+        x, error = index_rows(rows).x, _part(self.errors, rows)
         weight = times(self.loss.weight(error / self.loss.scale), rows.counts)
         return cross(x, weight * error), weighted_gram(x, weight)
 
 
 @dataclass(frozen=True, eq=False)
 class _Linearised:
-    """X'(s psi), (k,), X' psi' X, (k, k), c = X'(psi - z psi'), (k,), and m = X' ds/de, (k,), of a loss and (n,) `slopes` ds/de."""
+    """X'(s psi), (k,), X' psi' X, (k, k), c = X'(psi - z psi'), (k,), and m = X' ds/de, (k,), of a loss, (n,) errors and `slopes` ds/de."""
 
     loss: RobustLoss
+    errors: Tensor
     slopes: Tensor
 
     def __call__(self, rows: Rows) -> tuple[Tensor, ...]:
-        x, error = index_rows(rows).x, _error(rows)
+        x, error = index_rows(rows).x, _part(self.errors, rows)
         z = error / self.loss.scale
         score, slope = self.loss.weight(z) * error, self.loss.slope(z)
         along = times(score / self.loss.scale - z * slope, rows.counts)
-        move = self.slopes[rows.start : rows.start + len(rows)]
         information = weighted_gram(x, times(slope, rows.counts))
-        return cross(x, times(score, rows.counts)), information, cross(x, along), cross(x, move)
+        return cross(x, times(score, rows.counts)), information, cross(x, along), cross(x, _part(self.slopes, rows))
+
+
+def _part(values: Tensor, rows: Rows) -> Tensor:
+    """Return (b,) those of a block."""
+    return values[rows.start : rows.start + len(rows)]

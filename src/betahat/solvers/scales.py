@@ -103,8 +103,10 @@ def _middle(values: Tensor, counts: Tensor | None) -> tuple[float, float]:
     """Return the two values in the middle of (n,), or one of them twice, each `counts` times."""
     if counts is None:
         low, high = (len(values) + 1) // 2, len(values) // 2 + 1
-        first = float(torch.kthvalue(values, low).values)
-        return first, first if low == high else float(torch.kthvalue(values, high).values)
+        first = torch.kthvalue(values, low).values
+        tied = low == high or int((values <= first).sum()) >= high
+        second = first if tied else torch.where(values > first, values, torch.inf).min()
+        return float(first), float(second)
     ordered, places = torch.sort(values)
     ends = torch.cumsum(counts[places].to(torch.float64), 0)
     total = int(ends[-1])

@@ -10,6 +10,7 @@ from statsmodels.discrete.conditional_models import ConditionalLogit
 from support.closeness import close, close_to_largest, same, same_covariance
 
 import betahat as bh
+from betahat.data.risk_sets import Intervals
 
 # Sums of some hundred numbers in another order.
 ROUNDING = 1e-11
@@ -274,3 +275,40 @@ def test_rows_in_blocks():
     grouped = res.with_cov(bh.Cluster(np.arange(n) // 2, "CR0"))
     close(grouped.bse, res.bse, 0.05)
     assert abs(res.martingale_residuals.sum()) < 1e-7
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 13])
+def test_sums_over_intervals(count):
+    """The same as loops, and the same numbers whatever is beside them: nothing is taken off again."""
+    draw = np.random.default_rng(count)
+    first = draw.integers(0, count + 1, 40)
+    last = np.minimum(first + draw.integers(0, count + 1, 40), count)
+    rows, places = draw.normal(size=(40, 2)), draw.normal(size=(count, 2))
+    there = (first[:, None] <= np.arange(count)) & (np.arange(count) < last[:, None])
+    intervals = Intervals(torch.tensor(first), torch.tensor(last), count)
+    np.testing.assert_allclose(intervals.over_places(torch.tensor(rows)), there.T @ rows, ROUNDING, ROUNDING)
+    np.testing.assert_allclose(intervals.over_rows(torch.tensor(places)), there @ places, ROUNDING, ROUNDING)
+    huge = torch.tensor(np.where(there[:, :1], 1e30, rows))
+    found = intervals.over_places(huge)[-1].numpy()
+    apart = there[:, -1] & ~there[:, 0]
+    if not (there[:, -1] & there[:, 0]).any():
+        np.testing.assert_allclose(found, rows[apart].sum(0), ROUNDING, ROUNDING)
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_digits_survive_rows_that_come_and_go(ties):
+    """Hazards that differ by e^60, of rows few of which are at risk together: a difference of running sums has no digit left."""
+    draw = np.random.default_rng(1)
+    n = 400
+    x, offset = draw.normal(size=(n, 2)), 10.0 * draw.normal(size=n)
+    entry = np.sort(draw.uniform(0, 10, n))
+    time, status = entry + 0.3 * draw.exponential(size=n), (draw.random(n) < 0.8) * 1
+    res = bh.PHReg(time, x, status, entry=entry, offset=offset, ties=ties).fit()
+    index = x @ res.params + offset
+    slope = np.zeros(2)
+    for i in np.flatnonzero(status):
+        there = (entry < time[i]) & (time >= time[i])
+        risk = np.exp(index[there] - index[there].max())
+        slope += x[i] - risk @ x[there] / risk.sum()
+    assert slope @ res.cov_params() @ slope < 1e-20
+    assert abs(res.martingale_residuals.sum()) < 1e-8

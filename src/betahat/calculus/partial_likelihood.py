@@ -138,7 +138,7 @@ class Hazards:
 
     def exposed(self, growth: Tensor) -> Tensor:
         """Return (n, ...) the sum of (m, ...) growth over the events at which each row was at risk, up to its own time."""
-        return exposed(self.sets, self.tied, growth)
+        return self.sets.up_to_time(growth, self.tied)
 
     @remembered
     def exposure(self) -> Tensor:
@@ -220,17 +220,6 @@ class Hazards:
         found.index_add_(0, rows, own[tie], alpha=-1.0).mul_(self.risk[:, None])
         found.addcmul_(self.x, self.martingale[:, None])
         return found.index_add_(0, rows, self.event_mean[tie] * self.event[rows, None], alpha=-1.0)
-
-
-def exposed(sets: RiskSets, tied: Tensor, growth: Tensor) -> Tensor:
-    """Return (n, ...) the sum of (m, ...) growth at (m,) ties over those at which each sorted row was at risk, up to its own time."""
-    segments, group = sets.ties_by_stratum(tied), sets.group
-    up_to = segments.remaining(growth)  # ties are in descending time, so that what remains is what was before
-    place = torch.nn.functional.pad(torch.zeros_like(sets.ends).index_fill_(0, tied, 1).cumsum(0), (1, 0))
-    found = segments.since(up_to, place[:-1], sets.stratum)[group]
-    if sets.late is None:
-        return found
-    return found - segments.since(up_to, place[sets.late.passed], sets.stratum[group])
 
 
 def _largest(index: Tensor, strata: Segments) -> Tensor:
@@ -383,7 +372,7 @@ def _martingales(here: Hazards, index: Tensor, often: Tensor) -> Tensor:
     ties = here.objective.ties(at_risk[there], events[there], mass[there], count[there])
     hazard, own = (torch.zeros_like(mass).masked_scatter_(there, part) for part in (ties.hazard, ties.own))
     place = torch.zeros_like(sets.ends).index_fill_(0, tied, 1).cumsum(0) - 1
-    exposure = exposed(sets, tied, hazard)
+    exposure = sets.up_to_time(hazard, tied)
     exposure.index_add_(0, rows, own[place[sets.group[rows]]], alpha=-1.0)
     return event - risk * exposure
 

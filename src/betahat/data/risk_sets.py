@@ -1,7 +1,8 @@
-"""Who is at risk when: rows sorted by stratum and time, and sums over those at risk as differences of running sums."""
+"""Who is at risk when: rows sorted by stratum and time, and sums over those at risk."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -73,10 +74,6 @@ class Segments:
             found[places[there]] = torch.logcumsumexp(padded[places], 1)[there]
         return found
 
-    def before(self, running: Tensor, places: Tensor, segments: Tensor) -> Tensor:
-        """Return (m, ...) the sums over the rows before (m,) places, of the (m,) segments that they are in or at the end of."""
-        return self._there(running, places - 1, places > self.starts[segments])
-
     @staticmethod
     def _there(values: Tensor, places: Tensor, inside: Tensor) -> Tensor:
         """Return (m, ...) the values at (m,) places, zero where there are none."""
@@ -84,6 +81,67 @@ class Segments:
             return values.new_zeros(len(places), *values.shape[1:])
         found = values[torch.where(inside, places, 0)]
         return torch.where(inside.reshape(-1, *[1] * (values.ndim - 1)), found, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Rows that are at risk from one of `count` places to another, and sums over them without a difference.
+
+    A difference of running sums loses what is small beside the rows that are gone or have not come yet. Here each interval is cut at powers of
+    two into at most two parts for each of log(count) sizes, and only parts are added.
+
+    Attributes
+    ----------
+    first, last : Tensor
+        (n,) the first place of each row, and one more than its last.
+    count : int
+        M.
+    """
+
+    first: Tensor
+    last: Tensor
+    count: int
+
+    def over_places(self, values: Tensor) -> Tensor:
+        """Return (m, ...) the sums of (n, ...) values over the rows that are there at each place."""
+        parts = values.new_zeros(2 * self._size, *values.shape[1:])
+        for rows, nodes in self._parts():
+            parts.index_add_(0, nodes, values[rows])
+        for width in self._widths:
+            parts[2 * width : 4 * width] += parts[width : 2 * width].repeat_interleave(2, 0)
+        return parts[self._size : self._size + self.count]
+
+    def over_rows(self, values: Tensor) -> Tensor:
+        """Return (n, ...) the sums of (m, ...) values over the places of each row."""
+        parts = values.new_zeros(2 * self._size, *values.shape[1:])
+        parts[self._size : self._size + self.count] = values
+        for width in reversed(self._widths):
+            parts[width : 2 * width] = parts[2 * width : 4 * width : 2] + parts[2 * width + 1 : 4 * width : 2]
+        found = values.new_zeros(len(self.first), *values.shape[1:])
+        for rows, nodes in self._parts():
+            found.index_add_(0, rows, parts[nodes])
+        return found
+
+    @property
+    def _size(self) -> int:
+        """The least power of two that is not below m."""
+        return 1 << max(self.count - 1, 0).bit_length()
+
+    @property
+    def _widths(self) -> list[int]:
+        """How many parts of each size there are, but for single places."""
+        return [1 << level for level in range(self._size.bit_length() - 1)]
+
+    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the rows that have a part, and which, numbered by size: 1 is all places, 2 and 3 are its halves, and so on."""
+        left, right = self.first + self._size, self.last + self._size
+        while bool((left < right).any()):
+            rows = ((left & 1 == 1) & (left < right)).nonzero().flatten()
+            yield rows, left[rows]
+            left = (left + 1) >> 1  # past an odd one
+            rows = ((right & 1 == 1) & (left << 1 < right)).nonzero().flatten()
+            yield rows, right[rows] - 1
+            right = right >> 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +185,27 @@ class RiskSets:
 
     def over_risk_sets(self, values: Tensor, ties: Tensor) -> Tensor:
         """Return (m, ...) the sums of (n, ...) values of sorted rows over those at risk at the times of (m,) ties."""
-        sums = self.strata.running(values)[self.ends[ties] - 1]
         if self.late is None:
-            return sums
-        waiting = self.strata.running(values[self.late.order])
-        return sums - self.strata.before(waiting, self.late.waiting[ties], self.stratum[ties])
+            return self.strata.running(values)[self.ends[ties] - 1]
+        return self._intervals(ties).over_places(values)
+
+    def up_to_time(self, values: Tensor, ties: Tensor) -> Tensor:
+        """Return (n, ...) the sums of (m, ...) values at (m,) ties over those at which each sorted row was at risk."""
+        if self.late is not None:
+            return self._intervals(ties).over_rows(values)
+        segments = self.ties_by_stratum(ties)
+        up_to = segments.remaining(values)  # ties are in descending time, so that what remains is what was before
+        return segments.since(up_to, self._places(ties)[:-1], self.stratum)[self.group]
+
+    def _places(self, ties: Tensor) -> Tensor:
+        """Return (G + 1,) how many of (m,) ties come before each of all."""
+        return torch.nn.functional.pad(torch.zeros_like(self.ends).index_fill_(0, ties, 1).cumsum(0), (1, 0))
+
+    def _intervals(self, ties: Tensor) -> Intervals:
+        """Return which of (m,) ties each sorted row is at risk at."""
+        assert self.late is not None
+        places = self._places(ties)
+        return Intervals(places[self.group], places[self.late.passed], len(ties))
 
     def log_over_risk_sets(self, logs: Tensor, ties: Tensor) -> Tensor:
         """Return (m,) the logarithms of the sums of exp(logs) of sorted rows over those at risk at the times of (m,) ties."""

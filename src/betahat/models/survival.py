@@ -80,7 +80,7 @@ class PHReg(LikelihoodModel):
     -----
     The log-likelihood is the sum over events of w (x'b - log of the sum of w exp(x'b) over the rows at risk), those of the same stratum with
     entry < t <= endog. The score of a row is Lin and Wei's score residual, so that "HC0" is R's ``coxph(robust=TRUE)``, and
-    ``Cluster(id, kind="CR0")`` is ``coxph(cluster=id)``. Rows are sorted once; a step of Newton's method takes cumulative sums, O(n k).
+    ``Cluster(id, kind="CR0")`` is ``coxph(cluster=id)``. Rows are sorted once; a step of Newton's method takes cumulative sums, O(n k); with entry times sums over intervals, O(n k log n), none of which is a difference.
 
     References
     ----------

@@ -33,7 +33,7 @@ from betahat.lazy import lazily
 from betahat.objectives.partial_likelihood import TiesName
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
-from betahat.results.new_data import Model, new_regressors, one_each
+from betahat.results.new_data import Model, check_beside, new_regressors, one_each
 from betahat.results.summaries import bread_notes
 from betahat.solvers.memory import check_numbers_fit
 from betahat.tables.hazards import HazardContent
@@ -287,6 +287,8 @@ class PHRegResults(MaximumLikelihoodResults):
             regressors, container, known = new_regressors(self, exog, transform)
             shift = None
         index = regressors.to(self.fit.params) @ self.fit.params
+        for option, values in (("offset", offset), ("endog", endog), ("strata", strata)):
+            check_beside(values, option, exog, container)
         if offset is not None:
             shift = one_each(self.model.new_vector(offset, exog, "offset"), index, "offset")
         index = index if shift is None else index + shift

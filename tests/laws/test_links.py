@@ -10,7 +10,7 @@ import statsmodels.api as sm
 import torch
 
 import betahat as bh
-from betahat.objectives import families, links
+from betahat.objectives import families, links, probability_links
 from betahat.objectives.binomial import BinomialShares
 from betahat.objectives.generalized import FamilyAndLink
 
@@ -23,13 +23,13 @@ BY_AUTODIFF = 1e-9
 
 F, L = sm.families, sm.families.links
 PROBABILITIES = {
-    links.LogitLink(): lambda e: 1 / (1 + mpmath.exp(-e)),
-    links.ProbitLink(): lambda e: mpmath.erfc(-e / mpmath.sqrt(2)) / 2,
-    links.CauchyLink(): lambda e: mpmath.mpf(1) / 2 + mpmath.atan(e) / mpmath.pi,
-    links.CLogLogLink(): lambda e: 1 - mpmath.exp(-mpmath.exp(e)),
-    links.LogLogLink(): lambda e: mpmath.exp(-mpmath.exp(-e)),
+    probability_links.LogitLink(): lambda e: 1 / (1 + mpmath.exp(-e)),
+    probability_links.ProbitLink(): lambda e: mpmath.erfc(-e / mpmath.sqrt(2)) / 2,
+    probability_links.CauchyLink(): lambda e: mpmath.mpf(1) / 2 + mpmath.atan(e) / mpmath.pi,
+    probability_links.CLogLogLink(): lambda e: 1 - mpmath.exp(-mpmath.exp(e)),
+    probability_links.LogLogLink(): lambda e: mpmath.exp(-mpmath.exp(-e)),
     links.LogLink(): mpmath.exp,
-    links.LogCLink(): lambda e: 1 - mpmath.exp(e),
+    probability_links.LogCLink(): lambda e: 1 - mpmath.exp(e),
     links.PowerLink(1.0): lambda e: e,
     links.PowerLink(0.5): lambda e: e**2,
     links.PowerLink(-1.0): lambda e: 1 / e,
@@ -85,7 +85,7 @@ FAMILIES = [
 LOSSES = [
     *(FamilyAndLink(family, link) for family in FAMILIES for link in MEANS),
     FamilyAndLink(FAMILIES[-1], links.NegativeBinomialLink(0.6)),
-    FamilyAndLink(FAMILIES[-1], links.CLogLogLink()),
+    FamilyAndLink(FAMILIES[-1], probability_links.CLogLogLink()),
     *(BinomialShares(link) for link in PROBABILITIES),
 ]
 
@@ -105,7 +105,7 @@ def test_derivatives_are_those_of_the_losses(loss):
     # The curvature is linear in y: Fisher's information is what it is at the mean, where residuals vanish.
     np.testing.assert_allclose(loss.expected_curvature(at), loss.curvature(at, loss.mean(at)), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(loss.residual(at, loss.mean(at)), 0.0, atol=1e-10)
-    means = target if not isinstance(loss.link, links.CLogLogLink) else target.clamp_max(0.9)
+    means = target if not isinstance(loss.link, probability_links.CLogLogLink) else target.clamp_max(0.9)
     best = loss.losses(loss.link.index(means), means)
     np.testing.assert_allclose(best, loss.saturated(means), rtol=1e-9, atol=1e-12)
 

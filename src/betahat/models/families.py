@@ -33,19 +33,9 @@ from betahat.objectives.families import (
 )
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.generalized import FamilyAndLink
-from betahat.objectives.links import (
-    CauchyLink,
-    CLogLogLink,
-    Link,
-    LogCLink,
-    LogitLink,
-    LogLink,
-    LogLogLink,
-    NegativeBinomialLink,
-    PowerLink,
-    ProbitLink,
-)
+from betahat.objectives.links import Link, LogLink, NegativeBinomialLink, PowerLink
 from betahat.objectives.poisson import PoissonLog
+from betahat.objectives.probability_links import CauchyLink, CLogLogLink, LogCLink, LogitLink, LogLogLink, ProbitLink
 
 _OF_PLAIN_NUMBERS = "leave such rows out, or use Poisson for counts"
 _POWERS = ("Identity", "InversePower", "InverseSquared", "Sqrt", "Power")

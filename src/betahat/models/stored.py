@@ -30,7 +30,7 @@ from betahat.inference.goodness import SumsOfSquares
 from betahat.inference.survival import Sizes
 from betahat.lazy import lazily
 from betahat.models.registry import MODELS
-from betahat.objectives import families, links
+from betahat.objectives import families, links, probability_links
 from betahat.objectives.base import Route
 from betahat.objectives.density import Density
 from betahat.objectives.dispersion import (
@@ -89,12 +89,12 @@ RECORDS: tuple[type, ...] = (
         links.LogLink,
         links.PowerLink,
         links.NegativeBinomialLink,
-        links.LogitLink,
-        links.ProbitLink,
-        links.CauchyLink,
-        links.CLogLogLink,
+        probability_links.LogitLink,
+        probability_links.ProbitLink,
+        probability_links.CauchyLink,
+        probability_links.CLogLogLink,
     ),
-    *(links.LogLogLink, links.LogCLink),
+    *(probability_links.LogLogLink, probability_links.LogCLink),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics, Sizes),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),

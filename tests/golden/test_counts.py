@@ -93,3 +93,4 @@ def test_glm_nb():
     found = bh.negativebinomial("art ~ fem + mar + kid5 + phd + ment", DATA).fit(bread="expected")
     close(found.params, [*r["params"], r["alpha"]], GLM_NB, unit=found.bse)
     close_to_largest(found.cov_params().iloc[:-1, :-1], r["vcov"], GLM_NB)
+    close_to_largest(found.with_cov("HC0").cov_params().iloc[:-1, :-1], r["HC0"], GLM_NB)

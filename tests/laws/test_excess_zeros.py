@@ -184,6 +184,11 @@ def test_saved_and_loaded(fitted, tmp_path):
     pd.testing.assert_series_equal(again.params, results.params)
     pd.testing.assert_series_equal(again.predict(DATA[:5]), results.predict(DATA[:5]))
     assert again.summary().as_text()[-900:] == results.summary().as_text()[-900:]
+    bare = bh.load(results.save(tmp_path / "bare.betahat", remove_data=True))
+    pd.testing.assert_series_equal(
+        bare.predict(DATA[:5], which="prob-zero"), results.predict(DATA[:5], which="prob-zero")
+    )
+    np.testing.assert_allclose(bare.llf, results.llf)
 
 
 def test_categories_in_both_equations(fitted):

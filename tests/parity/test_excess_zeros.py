@@ -101,6 +101,9 @@ def test_predictions(both, which):
     np.testing.assert_allclose(mine.predict(which=which), theirs.predict(which=which), **tolerance)
     new = {"exog": X[:7], "exog_infl": Z[:7]}
     found = mine.predict(which=which, **new)
+    at = np.asarray(mine.params)
+    np.testing.assert_allclose(mine.model.predict(at, X[:7], Z[:7], which=which), found, **tolerance)
+    np.testing.assert_allclose(mine.model.predict(at, which=which), mine.predict(which=which), **tolerance)
     np.testing.assert_allclose(found, np.asarray(theirs.predict(which=which, **new)), **tolerance)
 
 

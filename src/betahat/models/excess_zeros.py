@@ -17,11 +17,14 @@ from betahat.errors import DataError, OptionError, is_one_of, listed, shown
 from betahat.inference.at_params import indices_of
 from betahat.lazy import lazily
 from betahat.models.equations import EquationsModel
+from betahat.models.likelihood import in_use
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.excess_zeros import CountLoss, ExcessZeros
 from betahat.objectives.poisson import PoissonIndices
+from betahat.results.counts import read_counts
+from betahat.results.excess_zeros import predicted
 from betahat.solvers.least_squares import column_rank
 
 if TYPE_CHECKING:
@@ -144,7 +147,7 @@ class ExcessZerosModel(EquationsModel, ABC):
     def _check(self) -> None:
         """Refuse what is no count, and counts without a zero."""
         EquationsModel._check(self)
-        if bool((self.design.endog > 0).all()):
+        if bool((in_use(self.design) > 0).all()):
             raise DataError(
                 f"endog has no zeros, and {type(self).__name__} has an equation for them; use Poisson or NegativeBinomial."
             )
@@ -222,43 +225,10 @@ class ExcessZerosModel(EquationsModel, ABC):
         names = [self.sample.names[i].removeprefix(self.prefix) for i in self._places()[1]]
         return as_matrix(read_columns(given, self.second, None, None, names)).values
 
-    def predict(
-        self,
-        params: Any,
-        exog: Any = None,
-        which: str = "mean",
-        offset: Any = None,
-        exposure: Any = None,
-        second: Any = None,
+    def _predicted(
+        self, params: Any, exog: Any, second: Any, exposure: Any, offset: Any, which: str, y_values: Any
     ) -> Any:
-        """Return (m,) E(y), or another prediction.
-
-        Parameters
-        ----------
-        params : array_like
-            (k,) parameters.
-        exog : array_like, optional
-            (m, k) regressors of the counts; None takes those of the data, with their offset.
-        which : str
-            As in the results, except for "prob".
-        offset, exposure : array_like, optional
-            (m,) of new regressors.
-        second : array_like, optional
-            (m, q) regressors of the zeros' equation.
-
-        Returns
-        -------
-        array
-            (m,).
-
-        Raises
-        ------
-        OptionError
-            Another `which`.
-        """
-        known = self.objective.predictions
-        if not is_one_of(which, tuple(known)):
-            raise OptionError(f"which is {shown(which)}; use one of {listed(list(known))}.")
+        """Predict at parameters of one's own."""
         read = self._read(params)
         shift = None if offset is None else to_tensor(offset, read)
         if exposure is not None:
@@ -267,7 +237,8 @@ class ExcessZerosModel(EquationsModel, ABC):
         joined, _ = self.both(exog, second, False)
         regressors = self.design.exog if joined is None else self.new_regressors(joined, transform=False)[0]
         shift = self.design.offset if exog is None and shift is None else shift
-        return self._plain(known[which](indices_of(self.objective, regressors, read, shift)))
+        index = indices_of(self.objective, regressors, read, shift)
+        return self._plain(predicted(self.objective, index, which, lambda: read_counts(self.design.endog, y_values)))
 
     def _take(self, options: dict[str, Any]) -> None:
         """Take the link of the zeros' equation."""

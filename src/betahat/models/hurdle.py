@@ -53,6 +53,43 @@ class HurdleModel(ExcessZerosModel, ABC):
         """N less the number of parameters, as in pscl."""
         return self.nobs - self.sample.width - len(self._alpha)
 
+    def predict(  # type: ignore[override]  # statsmodels' order
+        self,
+        params: Any,
+        exog: Any = None,
+        exog_zero: Any = None,
+        exposure: Any = None,
+        offset: Any = None,
+        which: str = "mean",
+        y_values: Any = None,
+    ) -> Any:
+        """Return (m,) E(y), or another prediction, in statsmodels' order of arguments.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) parameters.
+        exog : array_like, optional
+            (m, k) regressors of the counts; None takes those of the data, with their offset.
+        exog_zero : array_like, optional
+            (m, q) regressors of P(y > 0).
+        exposure, offset : array_like, optional
+            (m,) of new regressors.
+        which, y_values
+            As in the results' `predict`.
+
+        Returns
+        -------
+        array
+            (m,), or (m, J) probabilities.
+
+        Raises
+        ------
+        OptionError
+            Another `which`.
+        """
+        return self._predicted(params, exog, exog_zero, exposure, offset, which, y_values)
+
     @staticmethod
     def _formula(formula: str) -> str:
         return f"~ {formula.partition('~')[2]}"

@@ -50,6 +50,43 @@ class ZeroInflatedModel(ExcessZerosModel, ABC):
     def _alpha(self) -> tuple[Equation, ...]:
         """The equation of alpha, where there is one."""
 
+    def predict(  # type: ignore[override]  # statsmodels' order
+        self,
+        params: Any,
+        exog: Any = None,
+        exog_infl: Any = None,
+        exposure: Any = None,
+        offset: Any = None,
+        which: str = "mean",
+        y_values: Any = None,
+    ) -> Any:
+        """Return (m,) E(y), or another prediction, in statsmodels' order of arguments.
+
+        Parameters
+        ----------
+        params : array_like
+            (k,) parameters.
+        exog : array_like, optional
+            (m, k) regressors of the counts; None takes those of the data, with their offset.
+        exog_infl : array_like, optional
+            (m, q) regressors of the inflation.
+        exposure, offset : array_like, optional
+            (m,) of new regressors.
+        which, y_values
+            As in the results' `predict`.
+
+        Returns
+        -------
+        array
+            (m,), or (m, J) probabilities.
+
+        Raises
+        ------
+        OptionError
+            Another `which`.
+        """
+        return self._predicted(params, exog, exog_infl, exposure, offset, which, y_values)
+
     @staticmethod
     def _formula(formula: str) -> str:
         return "~ 1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import is_one_of
+from betahat.errors import OptionError, is_one_of, listed, shown
 from betahat.inference.at_params import indices_of
 from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction
@@ -86,16 +86,12 @@ class ExcessZerosResults(EquationsResults, ABC):
         self, exog: Any, second: Any, transform: bool, which: str | None, offset: Any, exposure: Any, y_values: Any
     ) -> Any:
         """Predict a function of the indices, or probabilities."""
-        function = None if is_one_of(which, ("prob",)) else self._function(which, ("prob",))
         exog, transform = self.model.both(exog, second, transform)
         regressors, shift, container, _ = data_at(self, exog, transform, offset, exposure)
         index = indices_of(self._loss, regressors, self.fit.params, shift)
-        if function is not None:
-            return container.present_rows(function(index))
-        counts = read_counts(self.fit.design.endog, y_values).to(index)
-        shape = (len(index), len(counts))
-        found = self._loss.probability(index[:, None].expand(*shape, -1), counts.expand(shape))
-        return container.present_rows(found)
+        return container.present_rows(
+            predicted(self._loss, index, which, lambda: read_counts(self.fit.design.endog, y_values))
+        )
 
     @property
     def _regressors(self) -> int:
@@ -282,6 +278,18 @@ class HurdleResults(ExcessZerosResults):
         """
         exog, transform = self.model.both(exog, exog_zero, transform)
         return EquationsResults.get_prediction(self, exog, transform, which, row_labels, offset, exposure)
+
+
+def predicted(loss: ExcessZeros, index: Tensor, which: str | None, counts: Callable[[], Tensor]) -> Tensor:
+    """Return (m,) a function of (m, 2) or (m, 3) indices, or (m, J) probabilities of (J,) counts, which are read where these are asked for."""
+    known = loss.predictions
+    if which is None or is_one_of(which, tuple(known)):
+        return known[which or "mean"](index)
+    if not is_one_of(which, ("prob",)):
+        raise OptionError(f"which is {shown(which)}; use one of {listed([*known, 'prob'])}.")
+    wanted = counts().to(index)
+    shape = (len(index), len(wanted))
+    return loss.probability(index[:, None].expand(*shape, -1), wanted.expand(shape))
 
 
 def _variables(design: Design, loss: ExcessZeros) -> tuple[list[int], list[int], tuple[str, ...]]:

@@ -163,6 +163,11 @@ def test_units_and_collinear_columns():
         scaled = bh.RLM(Y * factor, X * [1.0, 1e5, 1e-5], M="bisquare").fit()
         close_to_one(scaled.params / factor * [1.0, 1e5, 1e-5], plain.params, CLOSE)
         close_to_one(scaled.tvalues, plain.tvalues, CLOSE)
+    shifted = bh.RLM(Y + 1e9, X, M="bisquare").fit()  # residuals keep seven digits
+    close_to_one(shifted.bse, plain.bse, 1e-5)
+    wild = bh.RLM(np.r_[1e20, Y[1:]], X, M="bisquare").fit()  # whose size says nothing of the rounding of the others
+    without = bh.RLM(Y[1:], X[1:], M="bisquare").fit()
+    close_to_one(wild.params, without.params, 0.02)
     double = np.column_stack([X, X[:, 1] + X[:, 2]])
     with pytest.warns(bh.CollinearityWarning, match="'x3' depends linearly"):
         dropped = bh.RLM(Y, double, M="bisquare").fit(rank="drop")
@@ -223,6 +228,8 @@ MESSAGES = {
     "labels": (lambda: bh.RLM(Y, X).fit().get_prediction(X[:2], row_labels=["a"]), bh.OptionError, "row_labels has 1 label for 2 predictions"),
     "perfect": (lambda: bh.RLM(X @ [1.0, 2.0, 3.0], X).fit(), bh.EstimationError, "200 of 200 residuals are zero up to rounding, an essentially perfect fit"),
     "perfect, proposal 2": (lambda: bh.RLM(X @ [1.0, 2.0, 3.0], X).fit(scale_est=SCALES["HuberScale"]()), bh.EstimationError, "perfect fit"),
+    "score": (lambda: bh.RLM(Y, X).score_obs([0.0, 0.0, 0.0]), bh.EstimationError, "no log-likelihood and no information criterion"),
+    "saddle": (lambda: bh.fit_at(bh.RLM(5.0 * Y, X, M="bisquare").problem, [10.0, 20.0, 5.0]), bh.EstimationError, "This is not a minimum: the loss curves downward along"),
     "no y": (lambda: bh.RLM(np.zeros(len(Y)), X).fit(), bh.EstimationError, "perfect fit"),
 }  # fmt: skip
 

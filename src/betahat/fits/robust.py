@@ -13,6 +13,7 @@ from betahat.calculus.rows import Bread, Point, Rows, times
 from betahat.data.design import Design
 from betahat.data.products import cross, weighted_gram
 from betahat.data.progress import progress
+from betahat.data.threads import remembered
 from betahat.errors import EstimationError, counted
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
@@ -67,8 +68,9 @@ class _Search:
         """Return (k,) coefficients, the scale of their errors and the number of steps."""
         here = self._at(self._whole(self.first.params))
         newton_below = _CLOSE
+        found = _FOUND * max(1.0, self.design.rows / 1e5)
         for steps in progress(range(1, _ITERATIONS + 1), "reweighting"):
-            if here.distance < _FOUND * max(1.0, self.design.rows / 1e5):
+            if here.distance < max(found, self._rounding(here.scale)):
                 return here.params, here.scale, steps
             if here.distance < newton_below:
                 there = self._at(here.params + self._root @ self._newton_step(here))
@@ -125,11 +127,21 @@ class _Search:
         step, failed = torch.linalg.solve_ex(matrix, root.mT @ score)
         return here.step if int(failed) or not are_finite(step) else step
 
+    @remembered
+    def _size(self) -> float:
+        """The median of the numbers of the dependent variable that are not zero, which outliers do not move; zero if all are."""
+        sizes = self.design.endog.to(torch.float64).abs()
+        sizes = sizes[sizes > 0]
+        return float(sizes.median()) if len(sizes) else 0.0
+
+    def _rounding(self, scale: float) -> float:
+        """Return the squared distance that rounding of the errors leaves."""
+        return self.first.rank * (torch.finfo(torch.float64).eps * self._size / scale) ** 2
+
     def _check_scale(self, scale: float, errors: Tensor) -> None:
-        size = float(self.design.endog.to(torch.float64).abs().max())
-        if scale > _ROUNDING * size:
+        if scale > _ROUNDING * self._size:
             return
-        zeros = int((errors.abs() <= _ROUNDING * size).sum())
+        zeros = int((errors.abs() <= _ROUNDING * self._size).sum())
         share = "an essentially perfect fit" if zeros == len(errors) else "so that the scale of the errors is zero"
         raise EstimationError(
             f"{zeros} of {counted(len(errors), 'residual')} are zero up to rounding, {share}, and robust regression has nothing to measure errors in; "

@@ -58,6 +58,15 @@ QUESTIONS = [
         "likelihood_large::test_betahat[Logit]",
         "at least 5",
     ),
+    *(
+        (
+            f"statsmodels over PHReg, {ties}",
+            f"cox::test_statsmodels[{ties}]",
+            f"cox::test_betahat[{ties}]",
+            "at least 20",
+        )
+        for ties in ("breslow", "efron")
+    ),
     (
         "glum over Logit + HC0",
         "likelihood_large::test_glum[Logit]",

@@ -18,7 +18,7 @@ from betahat.covariance.hc import Meat
 from betahat.covariance.sandwich import of_core, sum_core
 from betahat.errors import BetahatWarning, EstimationError, OptionError, counted, is_one_of, shown, user_level
 from betahat.fits.fit import Fit
-from betahat.fits.quantile import quantile_slopes, residual_sparsity
+from betahat.fits.quantile_refits import quantile_slopes, residual_sparsity
 
 # What R's `summary.rq` takes off the distance between two fitted quantiles, so that it is not divided by zero.
 _APART = math.sqrt(torch.finfo(torch.float64).eps)

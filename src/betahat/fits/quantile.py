@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,8 @@ from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
 from betahat.data.design import Design
 from betahat.data.products import weighted_gram
-from betahat.data.source import refuse_rows
 from betahat.errors import BetahatWarning, EstimationError, counted, user_level
 from betahat.fits.fit import Fit, by_equation
-from betahat.fits.inverse_root import inverse_root
-from betahat.fits.remembered import of_fit
 from betahat.objectives.check import Check, checks_of
 from betahat.objectives.density import BandwidthName, Density, KernelName, bandwidth_share, normal_quantile
 from betahat.solvers.least_squares import (
@@ -29,7 +25,7 @@ from betahat.solvers.least_squares import (
     kept_first,
     minimum_norm_map,
 )
-from betahat.solvers.quantile import solve_quantile, solve_quantiles
+from betahat.solvers.quantile import solve_quantile
 from betahat.solvers.triangles import inverse_triangle
 
 # Residuals below so many units of the last place of the numbers in their sum are zero.
@@ -38,8 +34,6 @@ _ROUNDING = 256 * torch.finfo(torch.float64).eps
 _NULL = 1e-10
 # The interquartile range of a normal distribution in standard deviations, as statsmodels and R round it.
 _RANGE = 1.34
-# R counts residuals below this as zero.
-_ZERO = math.sqrt(torch.finfo(torch.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class Smoothing:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class QuantileRows:
     """The rows of a quantile regression in memory.
 
     Attributes
@@ -86,6 +80,19 @@ class Rows:
     def often(self) -> Tensor:
         """(n,) how often each row occurs."""
         return torch.ones_like(self.y) if self.counts is None else self.counts
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One quantile: its loss with the estimate of the density, (k,) coefficients, (k, k) Z and R, the () summed loss, and how it was found."""
+
+    check: Check
+    params: Tensor
+    root: Tensor
+    triangle: Tensor
+    loss: Tensor
+    unique: bool
+    pivots: int
 
 
 def fit_quantiles(design: Design, quantiles: Sequence[float], several: bool, smoothing: Smoothing, rank: Rank) -> Fit:
@@ -123,20 +130,7 @@ def fit_quantiles(design: Design, quantiles: Sequence[float], several: bool, smo
     return _spread(fit, design, kept, ordered, rank)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """One quantile: its loss with the estimate of the density, (k,) coefficients, (k, k) Z and R, the () summed loss, and how it was found."""
-
-    check: Check
-    params: Tensor
-    root: Tensor
-    triangle: Tensor
-    loss: Tensor
-    unique: bool
-    pivots: int
-
-
-def read_rows(design: Design, triangle: Tensor | None) -> Rows:
+def read_rows(design: Design, triangle: Tensor | None) -> QuantileRows:
     """Read the rows of independent columns; a (k, k) `triangle` is their R where they are far from orthogonal."""
     x, y = design.exog.to(torch.float64), design.endog.to(torch.float64)
     if triangle is None:
@@ -148,120 +142,30 @@ def read_rows(design: Design, triangle: Tensor | None) -> Rows:
     weights = None if design.weights is None else design.weights.to(torch.float64)
     counts = None if design.counts is None else design.counts.to(torch.float64)
     losses = weights if counts is None else counts if weights is None else weights * counts
-    return Rows(turned, y, losses, counts, triangle)
+    return QuantileRows(turned, y, losses, counts, triangle)
 
 
-def solved(rows: Rows, q: float) -> Tensor:
-    """Return (k,) the coefficients at a quantile, of the columns that were read."""
-    turned = solve_quantile(rows.x, rows.y, rows.weights, q).params
-    back: Tensor = torch.linalg.solve_triangular(rows.triangle, turned[:, None], upper=True)[:, 0]
-    return back
-
-
-@dataclass(frozen=True, eq=False)
-class Beside:
-    """What the quantiles beside say of the density: (J, k) b(q + h) - b(q - h) of the sample's columns, and (J,) h."""
-
-    slopes: Tensor
-    shares: tuple[float, ...]
-
-
-@of_fit
-def quantile_slopes(fit: Fit) -> Beside:
-    """Fit q + h and q - h for each quantile q of a fit, h its bandwidth as a probability."""
-    kept, checks = fit.kept, fit.objective.checks
-    rows = independent_rows(fit)
-    shares = tuple(check.density.share for check in checks if check.density is not None)
-    slopes = [solved(rows, check.q + h) - solved(rows, check.q - h) for check, h in zip(checks, shares, strict=True)]
-    found = torch.stack(slopes)
-    if fit.sample.width == len(kept):
-        return Beside(found, shares)
-    spread = found.new_zeros(len(checks), fit.sample.width)
-    spread[:, list(kept)] = found
-    return Beside(spread, shares)
-
-
-def null_loss(fit: Fit) -> list[tuple[float, float]]:
-    """Return, for each quantile, the summed loss and that of the quantile of y alone, which is linear between neighbours, as in statsmodels."""
-    design, found = fit.design, []
-    y = design.endog.to(torch.float64)
-    weights, counts = design.weights, design.counts
-    often = torch.ones_like(y)
-    for factor in (weights, counts):
-        often = often if factor is None else often * factor
-    for check, params in zip(fit.objective.checks, fit.params.view(len(fit.objective.checks), -1), strict=True):
-        index = design.exog.to(torch.float64) @ params
-        if weights is None:
-            (level,) = quantiles_of(y, counts, check.q)
-        else:
-            level = solve_quantile(torch.ones_like(y)[:, None], y, often, check.q).params[0]
-        losses = (check.losses(at, y) @ often for at in (index, level.expand_as(y)))
-        loss, null = map(float, losses)
-        found.append((loss, null))
-    return found
-
-
-def residual_sparsity(fit: Fit) -> tuple[float, ...]:
-    """Return (J,) the slope of the quantiles of the residuals near zero, each found by a median regression, as in R's `summary.rq`."""
+def quantiles_of(values: Tensor, counts: Tensor | None, *levels: float) -> tuple[Tensor, ...]:
+    """Return () quantiles of (n,) values, each as often as its count, linear between neighbours: R's type 7."""
+    ordered, order = values.sort()
+    last = (len(values) if counts is None else float(counts.sum())) - 1.0
+    ends = None if counts is None else counts[order].cumsum(0)
     found = []
-    for check, params in zip(fit.objective.checks, fit.params.view(len(fit.objective.checks), -1), strict=True):
-        errors = fit.design.endog.to(torch.float64) - fit.design.exog.to(torch.float64) @ params
-        if fit.design.counts is not None:
-            errors = errors.repeat_interleave(fit.design.counts.long())
-        nobs, width = len(errors), fit.rank // len(fit.objective.checks)
-        zero = int((errors.abs() < _ZERO).sum())
-        near = max(width + 1, math.ceil(nobs * bandwidth_share("hsheather", nobs, check.q)))
-        places = torch.arange(zero + 1, min(near + zero + 1, nobs) + 1, device=errors.device)
-        values = errors[errors.abs().argsort(stable=True)[places - 1]].sort().values
-        levels = torch.stack([torch.ones_like(values), places.to(values) / (nobs - width)], 1)
-        found.append(float(solve_quantile(levels, values, None, 0.5).params[1]))
+    for level in levels:
+        place = level * last
+        below = float(int(place))
+        both = [below, min(below + 1.0, last)]
+        where = (
+            [int(at) for at in both]
+            if ends is None
+            else torch.searchsorted(ends, ends.new_tensor(both), right=True).tolist()
+        )
+        low, high = ordered[where[0]], ordered[where[1]]
+        found.append(low + (high - low) * (place - below))
     return tuple(found)
 
 
-def given_design(fit: Fit) -> Design:
-    """Return the rows with all columns that were given."""
-    design = fit.given
-    if not isinstance(design, Design):
-        refuse_rows()
-    return design
-
-
-def refit_quantiles(fit: Fit, weights: Tensor | None, targets: Tensor | None) -> Tensor:
-    """Return (R, r) the steps, in the coordinates of Z, to the solutions under other weights of the rows, or other values of y, (R, n) each."""
-    rows, checks = independent_rows(fit), fit.objective.checks
-    sample, width = fit.sample.width, len(fit.kept)
-    if weights is None:
-        assert targets is not None
-        often = torch.ones_like(targets) if rows.weights is None else rows.weights.expand(len(targets), -1)
-    else:
-        often = weights.to(torch.float64)
-        analytic = fit.design.weights
-        often = often if analytic is None else often * analytic.to(torch.float64)
-    values = rows.y if targets is None else targets
-    parts = []
-    for check in checks:
-        turned = solve_quantiles(rows.x, values, often, check.q)
-        params = torch.linalg.solve_triangular(rows.triangle, turned.mT, upper=True).mT
-        full = params if sample == width else params.new_zeros(len(params), sample)
-        if sample != width:
-            full[:, list(fit.kept)] = params
-        parts.append(full)
-    return torch.cat(parts, 1) @ inverse_root(fit).mT - inverse_root(fit) @ fit.params
-
-
-@of_fit
-def independent_rows(fit: Fit) -> Rows:
-    """Read the rows of the independent columns."""
-    design = given_design(fit)
-    kept, triangle = column_rank(design)
-    if triangle is None:
-        return read_rows(design, None)
-    whole = len(kept) == design.width
-    ordered = triangle if whole else kept_first(triangle, kept)
-    return read_rows(design if whole else design.select(kept), ordered[: len(kept), : len(kept)])
-
-
-def _fit_one(rows: Rows, design: Design, q: float, smoothing: Smoothing) -> _Part:
+def _fit_one(rows: QuantileRows, design: Design, q: float, smoothing: Smoothing) -> _Part:
     found = solve_quantile(rows.x, rows.y, rows.weights, q)
     square = design.exog[found.rows].to(torch.float64)
     params = torch.linalg.solve_triangular(rows.triangle, found.params[:, None], upper=True)[:, 0]
@@ -292,7 +196,7 @@ def _full_rank(information: Tensor) -> bool:
     return bool(spectrum[0] > _NULL * spectrum[-1])
 
 
-def _density(rows: Rows, errors: Tensor, q: float, smoothing: Smoothing) -> Density:
+def _density(rows: QuantileRows, errors: Tensor, q: float, smoothing: Smoothing) -> Density:
     """Return the estimate of the density of (n,) residuals at zero, with statsmodels' bandwidth."""
     often = rows.often
     nobs = float(often.sum())
@@ -319,26 +223,6 @@ def share_of(bandwidth: BandwidthName | float, nobs: float, q: float) -> float:
     while not (q - share > 0.0 and q + share < 1.0):
         share /= 2.0
     return share
-
-
-def quantiles_of(values: Tensor, counts: Tensor | None, *levels: float) -> tuple[Tensor, ...]:
-    """Return () quantiles of (n,) values, each as often as its count, linear between neighbours: R's type 7."""
-    ordered, order = values.sort()
-    last = (len(values) if counts is None else float(counts.sum())) - 1.0
-    ends = None if counts is None else counts[order].cumsum(0)
-    found = []
-    for level in levels:
-        place = level * last
-        below = float(int(place))
-        both = [below, min(below + 1.0, last)]
-        where = (
-            [int(at) for at in both]
-            if ends is None
-            else torch.searchsorted(ends, ends.new_tensor(both), right=True).tolist()
-        )
-        low, high = ordered[where[0]], ordered[where[1]]
-        found.append(low + (high - low) * (place - below))
-    return tuple(found)
 
 
 def _too_few(rows: int, width: int, density: Density, q: float) -> str:

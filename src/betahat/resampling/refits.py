@@ -16,7 +16,7 @@ from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.inverse_root import inverse_root
-from betahat.fits.quantile import refit_quantiles
+from betahat.fits.quantile_refits import refit_quantiles
 from betahat.fits.refits import refit_on
 from betahat.resampling.moments import (
     Moments,

@@ -16,7 +16,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.errors import OptionError, counted
 from betahat.fits.linear import fit_least_squares
-from betahat.fits.quantile import given_design, null_loss
+from betahat.fits.quantile_refits import given_design, null_loss
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.diagnostics import condition_number, eigenvalues
 from betahat.inference.margins import Response

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from betahat.data.classes import class_name
 from betahat.inference.response import certain_share
+from betahat.tables.hazards import HazardContent
 from betahat.tables.summary import Content, Rows, named_model
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from betahat.results.quantile import QuantRegResults
     from betahat.results.robust import RLMResults
     from betahat.results.statsmodels_names import Results
+    from betahat.results.survival import PHRegResults
 
 # The rows of the first table that a slim summary keeps.
 _SLIM = (
@@ -160,6 +162,35 @@ def censored_content(results: CensoredResults, alpha: float) -> Content:
     (left, right), (below, above) = _likelihood_rows(results), results.n_censored
     censored: tuple[Rows, Rows] = [("Left-censored:", [f"{below:.0f}"])], [("Right-censored:", [f"{above:.0f}"])]
     return _content(results, alpha, ([*left, *censored[0]], [*right, *censored[1]]), bread_notes(results))
+
+
+def hazard_content(results: PHRegResults, alpha: float) -> HazardContent:
+    """Return what the summary of proportional hazards says."""
+    ways, found = results.cov.clusters, results._sizes
+    said = {"Ties:": results.model.ties.capitalize(), "Sample size:": f"{found.informative:.0f}"}
+    said["Num. events:"] = f"{results.n_events:.0f}"
+    if len(ways) == 1:
+        said |= _group_rows(ways[0].count, ways[0].smallest, ways[0].largest, results.fit.given.nobs, "groups", "group")
+    if found.strata:
+        said |= _group_rows(found.strata, found.smallest, found.largest, results.nobs, "strata", "stratum")
+    notes = ["Confidence intervals are for the hazard ratios"]
+    if found.without_events:
+        strata = "1 stratum" if found.without_events == 1 else f"{found.without_events} strata"
+        notes.append(f"{strata} dropped for having no events")
+    if found.has_entries:
+        one = found.late == 1
+        notes.append(
+            "1 observation has a positive entry time"
+            if one
+            else f"{found.late:.0f} observations have positive entry times"
+        )
+    if ways:
+        notes.append("Standard errors account for dependence within groups")
+    elif results.cov_type != "nonrobust":
+        notes.append(f"Standard errors are {results.cov_type}")
+    notes += bread_notes(results)
+    named = named_model(results._kind, results.endog_name, results.fit.given.names)
+    return HazardContent(named, said, results.coefficient_table(), results.interval_table(alpha), notes)
 
 
 def general_content(results: GeneralResults, alpha: float) -> Content:
@@ -368,3 +399,12 @@ def _separation_notes(share: float) -> list[str]:
 
 def _numbered(notes: Sequence[str]) -> list[str]:
     return ["Notes:", *(f"[{i}] {note}" for i, note in enumerate(notes, 1))]
+
+
+def _group_rows(count: int, smallest: float, largest: float, rows: float, several: str, one: str) -> dict[str, str]:
+    return {
+        f"Num {several}:": f"{count}",
+        f"Min {one} size:": f"{smallest:.0f}",
+        f"Max {one} size:": f"{largest:.0f}",
+        f"Avg {one} size:": f"{rows / count:.1f}",
+    }

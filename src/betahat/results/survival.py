@@ -34,10 +34,9 @@ from betahat.objectives.partial_likelihood import TiesName
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.new_data import Model, check_beside, new_regressors, one_each
-from betahat.results.summaries import bread_notes
+from betahat.results.summaries import hazard_content
 from betahat.solvers.memory import check_numbers_fit
 from betahat.tables.hazards import HazardContent
-from betahat.tables.summary import named_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -378,33 +377,7 @@ class PHRegResults(MaximumLikelihoodResults):
         return self.fit.fact("sizes", lambda: sizes(self.fit))
 
     def _content(self, alpha: float) -> HazardContent:
-        ways, found = self.cov.clusters, self._sizes
-        said = {"Ties:": self.model.ties.capitalize(), "Sample size:": f"{found.informative:.0f}"}
-        said["Num. events:"] = f"{self.n_events:.0f}"
-        if len(ways) == 1:
-            said |= _group_rows(
-                ways[0].count, ways[0].smallest, ways[0].largest, self.fit.given.nobs, "groups", "group"
-            )
-        if found.strata:
-            said |= _group_rows(found.strata, found.smallest, found.largest, self.nobs, "strata", "stratum")
-        notes = ["Confidence intervals are for the hazard ratios"]
-        if found.without_events:
-            strata = "1 stratum" if found.without_events == 1 else f"{found.without_events} strata"
-            notes.append(f"{strata} dropped for having no events")
-        if found.has_entries:
-            one = found.late == 1
-            notes.append(
-                "1 observation has a positive entry time"
-                if one
-                else f"{found.late:.0f} observations have positive entry times"
-            )
-        if ways:
-            notes.append("Standard errors account for dependence within groups")
-        elif self.cov_type != "nonrobust":
-            notes.append(f"Standard errors are {self.cov_type}")
-        notes += bread_notes(self)
-        named = named_model(self._kind, self.endog_name, self.fit.given.names)
-        return HazardContent(named, said, self.coefficient_table(), self.interval_table(alpha), notes)
+        return hazard_content(self, alpha)
 
     def _null(self) -> float:
         return -float(self.fit.problem.loss(torch.zeros_like(self.fit.params)))
@@ -464,12 +437,3 @@ class _StepFunction:
         time, hazard = (np.asarray(torch.as_tensor(part).cpu()) for part in self.triple[:2])
         place = np.searchsorted(time, np.asarray(times, dtype=float), side="right")
         return np.concatenate([[0.0], hazard])[place]
-
-
-def _group_rows(count: int, smallest: float, largest: float, rows: float, several: str, one: str) -> dict[str, str]:
-    return {
-        f"Num {several}:": f"{count}",
-        f"Min {one} size:": f"{smallest:.0f}",
-        f"Max {one} size:": f"{largest:.0f}",
-        f"Avg {one} size:": f"{rows / count:.1f}",
-    }

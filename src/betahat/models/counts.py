@@ -102,7 +102,7 @@ class NegativeBinomial(EquationsModel):
     >>> import betahat as bh
     >>> y, x = [0, 1, 0, 4, 0, 9, 2, 14], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
     >>> bh.NegativeBinomial(y, x).fit().params.round(4)
-    array([-0.6958,  0.3819,  0.8081])
+    array([-1.5688,  0.5116,  0.6186])
     """
 
     stored = (*RegressorModel.stored, "loglike_method")

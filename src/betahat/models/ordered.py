@@ -97,9 +97,9 @@ class OrderedModel(EquationsModel):
     >>> y, x = [0, 1, 0, 2, 1, 2, 0, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 2.0, 3.0]
     >>> res = bh.OrderedModel(y, x).fit()
     >>> res.params.round(3)
-    array([0.884, 2.117, 0.351])
+    array([0.946, 2.306, 0.429])
     >>> res.thresholds.params.round(3)
-    array([2.117, 3.537])
+    array([2.306, 3.841])
     """
 
     stored = (*RegressorModel.stored, "levels", "distr")
@@ -156,9 +156,9 @@ class OrderedModel(EquationsModel):
         >>> import betahat as bh
         >>> data = {"y": [0, 1, 0, 2, 1, 2, 0, 2], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 2.0, 3.0]}
         >>> bh.ordered("y ~ x", data, distr="probit").fit().params.round(3)
-        x      0.531
-        0/1    1.282
-        1/2   -0.146
+        x      0.613
+        0/1    1.520
+        1/2   -0.061
         dtype: float64
         """
         coded, frame, name, levels = class_formula(formula, data)

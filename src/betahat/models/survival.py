@@ -92,7 +92,7 @@ class PHReg(LikelihoodModel):
     >>> import betahat as bh
     >>> time, died, x = [5.0, 8.0, 3.0, 9.0, 2.0, 6.0], [1, 0, 1, 1, 1, 1], [1.0, 0.0, 2.0, 1.0, 1.0, 0.0]
     >>> bh.PHReg(time, x, status=died, ties="efron").fit().params.round(4)
-    array([0.8946])
+    array([1.0161])
     """
 
     stored = (*RegressorModel.stored, "ties", "strata_levels")
@@ -147,7 +147,7 @@ class PHReg(LikelihoodModel):
         >>> import betahat as bh
         >>> data = {"time": [5.0, 8.0, 3.0, 9.0, 2.0, 6.0], "died": [1, 0, 1, 1, 1, 1], "x": [1.0, 0.0, 2.0, 1.0, 1.0, 0.0]}
         >>> bh.phreg("time ~ x", data, status="died", ties="efron").fit().params.round(4)
-        x    0.8946
+        x    1.0161
         dtype: float64
         """
         model, names = cls.__new__(cls), caller(2)

@@ -59,7 +59,7 @@ class Tobit(CensoredModel):
     >>> y, x = [0.0, 0.0, 1.0, 0.0, 2.5, 2.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
     >>> res = bh.Tobit(y, x, left=0).fit()
     >>> res.params.round(3)
-    array([-2.362,  0.847,  0.149])
+    array([-2.87 ,  0.925, -0.115])
     """
 
     stored = (*RegressorModel.stored, "left", "right")

@@ -152,7 +152,7 @@ class HurdlePoisson(HurdleModel):
 
     Notes
     -----
-    Parameters are those of the counts, "count_" before their names, and those of P(y > 0), "zero_" before theirs, as in pscl. The likelihood is the
+    Parameters are those of the counts, ``count_`` before their names, and those of P(y > 0), ``zero_`` before theirs, as in pscl. The likelihood is the
     product of two, so that the two equations' estimates are independent, and those of P(y > 0) are a `Logit` of y > 0.
 
     References

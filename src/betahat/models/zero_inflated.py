@@ -133,7 +133,7 @@ class ZeroInflatedPoisson(ZeroInflatedModel):
 
     Notes
     -----
-    Parameters are those of p first, with "inflate_" before their names, and then b, as in statsmodels. Where zeros are no more frequent than
+    Parameters are those of p first, with ``inflate_`` before their names, and then b, as in statsmodels. Where zeros are no more frequent than
     Poisson's, p goes to zero, and `fit` says so.
 
     References

@@ -1,4 +1,4 @@
-.PHONY: demo test cover lint format bench coverage gallery docs clean
+.PHONY: demo test slow cover lint format bench coverage gallery docs clean
 # Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
@@ -14,6 +14,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
+
+slow: $(READY)
+	$(BIN)/python -m pytest -n auto --slow -m slow
 
 cover: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -32,8 +32,31 @@ def _note(frame, message):
         _said[path.relative_to(SOURCE).as_posix(), frame.f_lineno] = str(message)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    """Let `make slow` ask for all."""
+    parser.addoption("--slow", action="store_true", help="run all slow tests, and not a quarter of each")
+
+
+def _without_most_slow_ones(config, items):
+    """Leave out three in four cases of each slow test, unless they were asked for by file, name or --slow."""
+    if config.option.slow or not _is_whole(config):
+        return
+    seen = Counter()
+    left_out = []
+    for item in items:
+        if item.get_closest_marker("slow"):
+            name = item.nodeid.partition("[")[0]
+            if seen[name] % 4:
+                left_out.append(item)
+            seen[name] += 1
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
+
+
+def pytest_collection_modifyitems(config, items):
     """Begin to note; the test that reads the notes goes last."""
+    _without_most_slow_ones(config, items)
     items.sort(key=lambda item: item.name in LAST)
     if _kept:
         return

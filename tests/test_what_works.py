@@ -48,6 +48,7 @@ def _tried(page, model):
         return list(page.of_model(model, {*some, *PROMISED}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", _page().MODELS)
 def test_what_a_model_says(page, model):
     """It has the sandwich and the bootstrap of pairs, with intervals; another exception than a sentence passes through, and fails here."""

@@ -242,6 +242,7 @@ def test_an_interval_may_have_no_end():
 
 
 @pytest.mark.filterwarnings("ignore::betahat.BootstrapWarning")  # 199 replicates are few for BCa
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options", "method"),
     [

@@ -75,6 +75,7 @@ def by_tree(scores, places):
     return once + once.mT + scores.mT @ scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("falling", [False, True], ids=["uniform", "bartlett"])
 @pytest.mark.parametrize(("name", "sphere"), CASES)
 def test_a_tree_finds_all_pairs(name, sphere, falling):

@@ -46,6 +46,7 @@ def test_a_file_gives_the_same_results(name, tmp_path):
     agree(results, again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_bare_results_say_the_same(name, tmp_path):
     results = MODELS[name]().fit("HC0" if name in GENERAL else "HC1")
@@ -59,6 +60,7 @@ def test_bare_results_say_the_same(name, tmp_path):
     fresh.with_cov("HC0")  # whose rows are still there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", COVARIANCES)
 @pytest.mark.parametrize("name", ["regression", "logit", "network"])
 def test_every_covariance_survives(name, kind, tmp_path):

@@ -99,6 +99,7 @@ def _tables(text):
     return [*tables, test]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("control", CONTROLS)
 def test_what_cannot_be_seen_is_shown(control, numbers, tmp_path):
     text, shown = CONTROLS[control]

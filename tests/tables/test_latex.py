@@ -92,6 +92,7 @@ def test_a_hundred_awkward_names_compile(awkward, tmp_path, options):
     compiled(paper(*tables, heads), tmp_path)
 
 
+@pytest.mark.slow
 @needs_pdflatex
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("siunitx", [False, True])

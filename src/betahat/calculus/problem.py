@@ -206,7 +206,8 @@ class Problem:
         """
         loss = self.objective.output_loss
         asked = {local.bread, bread}
-        canonical = self.objective.affine and loss is not None and loss.canonical  # outputs that bend have a curvature, too
+        # outputs that bend have a curvature, too
+        canonical = self.objective.affine and loss is not None and loss.canonical
         if canonical and asked == {Bread.OBSERVED, Bread.EXPECTED}:
             return replace(local, bread=bread)
         (information,) = self.total(lambda rows: (rows.information(bread),), _bare(local.params))

@@ -1,7 +1,9 @@
 """What Tobit and AFT refuse, and what it says."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import betahat as bh
 
@@ -50,3 +52,32 @@ def test_a_group_without_an_event(dist):
     group = np.arange(60) % 3 == 0
     with pytest.raises(bh.EstimationError, match=r"falls forever along .*x3"):
         bh.AFT(Y + 1, np.column_stack([X, group]), status=~group, dist=dist).fit()
+
+
+LINE = pd.DataFrame({"x": np.arange(40.0), "t": np.exp(np.arange(40.0) / 10), "late": np.arange(40) % 2})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: bh.tobit("x ~ I(2 * x)", LINE),
+        lambda: bh.tobit("np.maximum(x, 5) ~ x", LINE, left=5),
+        lambda: bh.tobit("x ~ I(2 * x)", LINE, dtype=torch.float32),
+        lambda: bh.tobit("I(0.1 * x) ~ x", LINE, left=None, right=1e9),
+        lambda: bh.aft("I(0 * x + 3) ~ 1", LINE),
+        lambda: bh.aft("t ~ x", LINE, dist="lognormal"),
+        lambda: bh.aft("I(t - late / 2) ~ x", LINE, status=1 - LINE["late"]),
+        lambda: bh.aft("I(t + 9 * (x > 30)) ~ x", LINE, weights=(LINE["x"] <= 30) * 1.0),
+    ],
+)
+def test_an_exact_fit_has_no_scale(call):
+    with pytest.raises(bh.DataError, match="is fitted exactly in every row that is not censored, so the scale goes to"):
+        call()
+
+
+def test_a_fit_that_is_not_exact_has_a_scale():
+    bh.aft("I(0 * x + 3) ~ 1", LINE, dist="exponential").fit()
+    beyond = LINE.assign(t=np.where(LINE["late"] == 1, 9 * LINE["t"], LINE["t"]))  # where x'b is not within the bound
+    assert bh.aft("t ~ x", beyond, status=1 - LINE["late"]).fit().sigma > 0.1
+    tiny = LINE["x"] + 1e-9 * np.sin(7 * LINE["x"])
+    assert 1e-10 < bh.tobit("y ~ x", LINE.assign(y=tiny)).fit().sigma < 1e-9

@@ -28,7 +28,12 @@ def _category(values, levels, ordered=True):
             "A combination of 'x1', 'x2', 'x3' is constant",
         ),
         (lambda: bh.ordered("y ~ 0 + C(g)", FRAME), bh.DataError, "is constant"),
-        (lambda: bh.ordered("y ~ 1", FRAME), bh.FormulaError, "no regressors beside the constant"),
+        (lambda: bh.ordered("y ~ 1", FRAME), bh.FormulaError, "side '1' has no regressors beside the constant"),
+        (
+            lambda: bh.ordered("y ~ C(k)", FRAME.assign(k="a")),
+            bh.FormulaError,
+            r"side 'C\(k\)' has no regressors beside the constant",
+        ),
         (lambda: bh.OrderedModel(Y, X, distr="weibull"), bh.OptionError, "distr is 'weibull'; use one of"),
         (lambda: bh.OrderedModel(_category(Y, [0, 1, 2, 7]), X), bh.DataError, "No row is of the category '7'"),
         (
@@ -36,10 +41,23 @@ def _category(values, levels, ordered=True):
             bh.DataError,
             "No row is of the categories '-1', '7'",
         ),
-        (lambda: bh.OrderedModel(Y, X, freq_weights=(Y < 2) * 1), bh.DataError, "No row is of the category '2'"),
+        (
+            lambda: bh.OrderedModel(Y, X, freq_weights=(Y < 2) * 1),
+            bh.DataError,
+            "Every row of the category '2' has weight 0, .*leave these rows out",
+        ),
+        (
+            lambda: bh.ordered("y ~ a + b + x", FRAME[:3].assign(a=[1.0, 2.0, 4.0], b=[3.0, 1.0, 2.0])),
+            bh.EstimationError,
+            "With 3 rows for 3 coefficients no degrees of freedom are left; use",
+        ),
         (lambda: bh.OrderedModel(Y, X).fit().predict(which="mean"), bh.OptionError, "which is 'mean'; use 'prob'"),
         (lambda: bh.OrderedModel(Y, X).fit("HC3"), bh.EstimationError, "ordered categories have several"),
-        (lambda: bh.OrderedModel(Y, X).fit().cases, bh.EstimationError, "draw resid_prob"),
+        (
+            lambda: bh.OrderedModel(Y, X).fit().cases,
+            bh.EstimationError,
+            "has categories in the place of numbers; draw resid_prob, a",
+        ),
         (lambda: bh.OrderedModel(Y, X).fit(method="bfgs"), bh.OptionError, "fit does not take 'method'"),
     ],
 )
@@ -51,6 +69,15 @@ def test_sentences(call, error, words):
 def test_a_category_without_an_order():
     with pytest.warns(bh.BetahatWarning, match="without an order, so '0', '1', '2' are taken to rise"):
         bh.OrderedModel(_category(Y, [0, 1, 2], ordered=False), X)
+
+
+def test_text_has_no_order():
+    text = np.array(["lo", "mid", "top"])[Y]
+    for call in (lambda: bh.OrderedModel(text, X), lambda: bh.ordered("t ~ x", FRAME.assign(t=text))):
+        with pytest.warns(
+            bh.BetahatWarning, match=r"endog is text, so 'lo', 'mid', 'top' are taken to rise .*ordered=True"
+        ):
+            call()
 
 
 @pytest.mark.parametrize("distr", ["logit", "probit", "cloglog", "loglog"])

@@ -166,7 +166,7 @@ DATA = [
         "no regressors",
         lambda d: bh.phreg("time ~ 1", d.frame, status="died"),
         bh.FormulaError,
-        ("'time ~ 1'", "no regressors", "add a regressor"),
+        ("side '1' has", "no regressors", "add a regressor"),
     ),
     Case(
         "an unknown option",
@@ -297,3 +297,16 @@ def test_sentence(d, case):
         assert words in sentence, sentence
     assert len(sentence) <= LONGEST
     assert sentence[-1] in ".?"
+
+
+def test_the_constant_of_a_formula_is_no_coefficient(d):
+    few = d.frame[:5].assign(a=[1.0, 5, 2, 4, 3], b=[2.0, 1, 4, 3, 9], one="a")
+    with pytest.raises(bh.EstimationError, match="With 4 rows for 4 coefficients no degrees of freedom are left; use"):
+        bh.phreg("time ~ age + dose + a + b", few[:4])
+    assert bh.phreg("time ~ age + dose + a + b", few).df_model == 4
+    with pytest.raises(bh.FormulaError, match=r"side 'C\(one\)' has no regressors beside the constant"):
+        bh.phreg("time ~ C(one)", few)
+    assert bh.phreg("time ~ C(ward) + age", d.frame, status="died").exog_names == [
+        *(f"C(ward)[T.{i}]" for i in (1, 2, 3)),
+        "age",
+    ]

@@ -211,3 +211,41 @@ def test_resampling():
     res = bh.tobit("y ~ x1 + x2", FRAME).fit()
     for cov in (bh.Bootstrap(199, "parametric", seed=1), bh.Bootstrap(199, seed=1), bh.Jackknife()):
         np.testing.assert_allclose(res.with_cov(cov).bse, res.bse, rtol=0.25)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+@pytest.mark.parametrize("read", [np.asarray, torch.as_tensor, lambda values: pd.DataFrame(values.astype("f8")), None])
+def test_limits_are_those_of_the_data_in_their_precision(read, dtype):
+    random = np.random.default_rng(0)
+    x = random.uniform(size=300)
+    y = np.clip(1 + x + random.normal(size=300), 1.1, 2.7)
+    wanted = bh.Tobit(y, bh.add_constant(x), left=1.1, right=2.7).fit()
+    low, regressors = y.astype(dtype), bh.add_constant(x).astype(dtype)
+    if read is None:
+        frame = pd.DataFrame({"y": low, "x": regressors[:, 1]})
+        found = bh.tobit("y ~ x", frame, left=1.1, right=2.7).fit()
+    else:
+        found = bh.Tobit(read(low), read(regressors), left=1.1, right=2.7).fit()
+    assert found.n_censored == wanted.n_censored == ((y == 1.1).sum(), (y == 2.7).sum())
+    close = 1e-6 if dtype == "f4" else 1e-2
+    assert np.allclose(np.asarray(found.params), wanted.params, rtol=0, atol=close)
+    expected = np.asarray(found.predict(which="expected"))
+    assert np.allclose(expected, wanted.predict(which="expected"), rtol=0, atol=close)
+
+
+def test_tables_show_no_pseudo_r2_and_no_variance_of_a_density():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.uniform(size=99), "t": random.exponential(20, 99)})
+    models = [bh.tobit("t ~ x", frame).fit(), bh.aft("t ~ x", frame).fit()]
+    table = bh.regtable(models).to_text()
+    assert "Pseudo" not in table
+    assert f"{models[0].llf:.4f}"[:6] in table
+    assert all("Pseudo" not in str(res.summary()) and "Sigma:" in str(res.summary()) for res in models)
+    (row,) = [
+        line
+        for line in bh.regtable([bh.ols("t ~ x", frame).fit(), *models], stats=["scale"]).to_text().splitlines()
+        if "Residual variance" in line
+    ]
+    assert len(row.split()) == 3
+    with pytest.raises(bh.OptionError, match="'scale', which none of these results has"):
+        bh.regtable(models, stats=["scale"])

@@ -227,3 +227,11 @@ def test_collinear_columns():
     np.testing.assert_allclose(left_out.params[[0, 1, 3, 4, 5]], plain.params, rtol=1e-9)
     np.testing.assert_allclose(least.predict(), plain.predict(), rtol=1e-9)
     np.testing.assert_allclose(least.thresholds.bse, plain.thresholds.bse, rtol=1e-9)
+
+
+@pytest.mark.parametrize("read", [lambda y: y, pd.Series, torch.tensor])
+def test_levels_are_written_as_their_own_precision_prints_them(read):
+    y, x = np.array([0.1, 0.2, 0.3] * 20, "f4"), np.random.default_rng(0).normal(size=(60, 1))
+    model = bh.OrderedModel(read(y), torch.tensor(x) if read is torch.tensor else x)
+    assert model.levels == (0.1, 0.2, 0.3)
+    assert model.fit().names == ("x1", "0.1/0.2", "0.2/0.3")

@@ -38,7 +38,7 @@ def check_size(nobs: float, width: int) -> None:
     """Refuse a design without a degree of freedom left: n must exceed k."""
     if nobs <= width:
         raise EstimationError(
-            f"With {counted(int(nobs), 'row')} for {counted(width, 'coefficient')} no degrees of freedom are left for the errors; "
+            f"With {counted(int(nobs), 'row')} for {counted(width, 'coefficient')} no degrees of freedom are left; "
             "use more rows or fewer columns."
         )
 

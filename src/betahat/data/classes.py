@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.container import check_real, holds_complex
+from betahat.data.container import check_real, holds_complex, to_numpy
 from betahat.data.frame import to_pandas
 from betahat.data.modes import check_held
 from betahat.errors import DataError, FormulaError, listed, shown
@@ -41,7 +41,7 @@ def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
         levels, inverse = torch.unique(column[there], return_inverse=True)
         _check_levels(levels.tolist())
         missing = torch.full(column.shape, torch.nan, dtype=torch.float64, device=column.device)
-        return missing.masked_scatter_(there, inverse.to(torch.float64)), tuple(levels.tolist())
+        return missing.masked_scatter_(there, inverse.to(torch.float64)), tuple(_plain_levels(levels))
     series = endog if isinstance(endog, pd.Series) else _series(endog)
     codes, levels = _factorize(series)
     if isinstance(endog, np.ndarray | list | tuple):
@@ -103,4 +103,19 @@ def _factorize(series: pd.Series) -> tuple[np.ndarray, tuple[Any, ...]]:
     _check_levels(category.categories)
     codes = category.codes.to_numpy().astype(float)
     codes[codes < 0] = np.nan
-    return codes, tuple(level.item() if isinstance(level, np.generic) else level for level in category.categories)
+    categories = category.categories
+    if categories.dtype.kind == "f":
+        return codes, tuple(_as_printed(categories.to_numpy()))
+    return codes, tuple(level.item() if isinstance(level, np.generic) else level for level in categories)
+
+
+def _plain_levels(levels: Tensor) -> list[Any]:
+    """Return (J,) classes of a tensor as Python's numbers."""
+    if not levels.is_floating_point():
+        return levels.tolist()
+    return _as_printed(to_numpy(levels.float() if levels.dtype == torch.bfloat16 else levels))
+
+
+def _as_printed(levels: np.ndarray) -> list[float]:
+    """Return (J,) numbers as they print in their own precision: 0.1 in single precision is 0.1, and not 0.10000000149."""
+    return [float(str(level)) for level in levels]

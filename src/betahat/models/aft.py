@@ -118,13 +118,13 @@ class AFT(CensoredModel):
                 f"time has {counted(bad, 'value')} of zero or less, and its logarithm is taken; leave such rows out, or measure from an earlier "
                 "moment."
             )
-        if status is None:
-            return
-        self.sample = design.replaced({"endog": torch.where(status.to(torch.bool), time, -time)})
+        if status is not None:
+            self.sample = design.replaced({"endog": torch.where(status.to(torch.bool), time, -time)})
         if not bool((in_use(self.design) > 0).any()):
             raise DataError(
                 "No row has an event: status is 0, or the weight is, in every row, so no time is known; pass 1 for the times that end with an event."
             )
+        self._check_scale()
 
     def _column(self, name: str) -> Tensor | None:
         design = self.design

@@ -5,9 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from betahat.data.container import to_tensor
+from betahat.data.design import Design
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import OptionError, is_one_of, listed, shown
+from betahat.errors import DataError, OptionError, is_one_of, listed, shown
 from betahat.inference.at_params import indices_of
 from betahat.inference.prediction import check_width
 from betahat.models.equations import EquationsModel
@@ -32,6 +36,15 @@ class CensoredModel(EquationsModel, ABC):
     @abstractmethod
     def objective(self) -> CensoredLocationScale:
         """The loss of a row."""
+
+    def _check_scale(self) -> None:
+        """Refuse rows that are fitted exactly, so that the likelihood grows without bound as the scale goes to zero."""
+        loss, design = self.objective, self.design
+        if len(loss.equations) > 1 and _is_fitted_exactly(loss, design):
+            raise DataError(
+                f"{design.endog_name} is fitted exactly in every row that is not censored, so the scale goes to zero and there is no estimate; see "
+                "whether it is constant there, or follows from a regressor, or whether there are too few such rows."
+            )
 
     def predict(  # type: ignore[override]
         self, params: Any, exog: Any = None, which: str | None = None
@@ -65,3 +78,34 @@ class CensoredModel(EquationsModel, ABC):
         regressors = self.design.exog if exog is None else self.new_regressors(exog, transform=False)[0]
         check_width(regressors, self.design.width)
         return self._plain(known[which](indices_of(loss, to_tensor(regressors, read), read, None)))
+
+
+# A residual of rounding errors, in units of the last place; and how far beyond a bound counts as at it.
+_ROUNDING, _AT_BOUND = 16, 1e-9
+
+
+def _is_fitted_exactly(loss: CensoredLocationScale, design: Design) -> bool:
+    """Tell whether some x'b is the value in each row that is not censored, and within the bound in each that is; a few rows rule most data out."""
+    known, used = loss.known(design.endog.to(torch.float64)), torch.ones_like(design.endog, dtype=torch.bool)
+    for often in (design.weights, design.counts):
+        used = used if often is None else used & (often != 0)
+    exact = (known.exact & used).nonzero()[:, 0]
+    for rows in (exact[: 2 * design.width + 2], exact):
+        values = known.value[rows]
+        coefficients, residual = _least_squares(design.exog[rows].to(torch.float64), values)
+        step = max(torch.finfo(column.dtype).eps for column in (design.endog, design.exog))
+        if not bool(residual.norm() <= _ROUNDING * step * values.norm()):
+            return False
+    over = design.exog.to(torch.float64) @ coefficients - known.value
+    beyond = torch.where(known.below, over, torch.where(known.above, -over, 0.0))
+    return not bool((beyond[used] > _AT_BOUND * known.value.abs().max()).any())
+
+
+def _least_squares(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (k,) coefficients and (n,) residuals, whose size does not depend on how the columns are conditioned."""
+    size = x.norm(dim=0).clamp_min(torch.finfo(torch.float64).tiny)
+    left, values, right = torch.linalg.svd(x / size, full_matrices=False)
+    there = values > 1e-12 * values.max()
+    left, values, right = left[:, there], values[there], right[there]
+    found = left.mT @ y
+    return (right.mT @ (found / values)) / size, y - left @ found

@@ -20,7 +20,7 @@ from betahat.lazy import lazily
 from betahat.models.equations import EquationsModel
 from betahat.models.likelihood import in_use
 from betahat.models.multinomial import classes_in_use
-from betahat.models.regressors import RegressorModel, caller, design_of_formula, without_constant
+from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.equation import Equation
 from betahat.objectives.latent import Latent, LatentCauchy, LatentLargest, LatentLogistic, LatentNormal, LatentSmallest
 from betahat.objectives.ordered import Ordered
@@ -78,7 +78,7 @@ class OrderedModel(EquationsModel):
     Warns
     -----
     BetahatWarning
-        `endog` is a category without an order.
+        `endog` is text, or a category without an order.
 
     Notes
     -----
@@ -164,8 +164,7 @@ class OrderedModel(EquationsModel):
         coded, frame, name, levels = class_formula(formula, data)
         model, names = cls.__new__(cls), caller(2)
         model._take(options)
-        design, source = design_of_formula(coded, frame, options, cls.vectors, names, cls.__name__)
-        design = without_constant(design, formula)
+        design, source = design_of_formula(coded, frame, options, cls.vectors, names, cls.__name__, constant=False)
         model.source = replace(source, text=formula)
         model.sample, model.levels = replace(design, schema=replace(design.schema, endog_name=name)), levels
         model._check_categories(frame[name].dtype)
@@ -183,13 +182,10 @@ class OrderedModel(EquationsModel):
         """Leave categories out that have no row, unless the user declared them, and refuse what cannot be fitted."""
         if not isinstance(kind, pd.CategoricalDtype):
             self.sample, self.levels = classes_in_use(self.design, self.levels)
-        elif not kind.ordered:
-            warnings.warn(
-                f"endog is a category without an order, so {listed(self.levels, limit=12)} are taken to rise in this order; declare it, with "
-                ".cat.as_ordered() say.",
-                BetahatWarning,
-                stacklevel=user_level(),
-            )
+        if isinstance(kind, pd.CategoricalDtype) and not kind.ordered:
+            _warn_of_order(self.levels, "a category without an order", "declare it, with .cat.as_ordered() say")
+        elif not isinstance(kind, pd.CategoricalDtype) and all(isinstance(level, str) for level in self.levels):
+            _warn_of_order(self.levels, "text", "give the order with pd.Categorical(y, categories=[...], ordered=True)")
         _check_counts(self.design, self.levels)
         _check_no_constant(self.design)
 
@@ -246,6 +242,15 @@ class OrderedModel(EquationsModel):
 ordered = OrderedModel.from_formula
 
 
+def _warn_of_order(levels: tuple[Any, ...], what: str, remedy: str) -> None:
+    """Name the order that categories are taken to have, which nobody told."""
+    warnings.warn(
+        f"endog is {what}, so {listed(levels, limit=12)} are taken to rise in this order; {remedy}.",
+        BetahatWarning,
+        stacklevel=user_level(),
+    )
+
+
 def _check_counts(design: Design, levels: tuple[Any, ...]) -> None:
     """Refuse one category, categories without a row, and almost as many as there are rows."""
     if len(levels) < 2:
@@ -257,6 +262,14 @@ def _check_counts(design: Design, levels: tuple[Any, ...]) -> None:
         )
     counts = torch.bincount(in_use(design).long(), minlength=len(levels)).tolist()
     empty = [level for level, count in zip(levels, counts, strict=True) if not count]
+    there = torch.bincount(design.endog.long(), minlength=len(levels)).tolist()
+    weightless = [level for level, count, rows in zip(levels, counts, there, strict=True) if rows and not count]
+    if weightless:
+        raise DataError(
+            f"Every row of {'the category' if len(weightless) == 1 else 'the categories'} {listed(weightless)} has weight 0, so that there is nothing "
+            f"between the cut points beside {'it' if len(weightless) == 1 else 'them'}; leave these rows out, and the category with them, or weight "
+            "them."
+        )
     if empty:
         raise DataError(
             f"No row is of {'the category' if len(empty) == 1 else 'the categories'} {listed(empty)}, so that there is nothing between the cut "

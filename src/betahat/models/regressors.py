@@ -8,7 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -31,7 +31,6 @@ from betahat.errors import (
     BetahatWarning,
     CollinearityWarning,
     DataError,
-    FormulaError,
     OptionError,
     is_one_of,
     listed,
@@ -326,10 +325,12 @@ def design_of_formula(
     model: str,
     trials: bool = False,
     second: SecondEquation | None = None,
+    constant: bool = True,
 ) -> tuple[Design, formulas.Formula]:
     """Evaluate a model's formula: `options` is what the user passed beside it, of which the model has the `known`; `names` are the caller's variables.
 
-    With `trials` two terms on the left are successes and failures; the regressors of a `second` equation stand behind the formula's own.
+    With `trials` two terms on the left are successes and failures; the regressors of a `second` equation stand behind the formula's own; a model
+    without a `constant` leaves out that of the formula.
     """
     common = ("hasconst", "missing", "device", "dtype")
     unknown = [name for name in options if name not in (*common, *known)]
@@ -352,29 +353,9 @@ def design_of_formula(
         context=context,
         trials=trials,
         second=second,
+        constant=constant,
         **{k: v for k, v in options.items() if k in common},
     )
-
-
-def without_constant(design: Design, formula: str) -> Design:
-    """Leave out the constant of a formula, for models whose other parameters take its place.
-
-    Raises
-    ------
-    FormulaError
-        There is nothing else.
-    """
-    terms = dict(design.schema.terms or {})
-    if CONSTANT not in terms:
-        return design
-    (place,) = terms.pop(CONSTANT)
-    if not terms:
-        raise FormulaError(
-            f"The formula {shown(formula)} has no regressors beside the constant, which this model does not have; add a regressor."
-        )
-    terms = {name: [column - (column > place) for column in columns] for name, columns in terms.items()}
-    rest = design.select([column for column in range(design.width) if column != place])
-    return replace(rest, schema=replace(rest.schema, terms=terms))
 
 
 def caller(depth: int) -> Mapping[str, Any]:

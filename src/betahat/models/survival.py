@@ -25,7 +25,7 @@ from betahat.data.risk_sets import time_keys
 from betahat.errors import DataError, OptionError, counted, is_one_of, listed, shown
 from betahat.fits.partial_likelihood import fit_partial_likelihood
 from betahat.models.likelihood import LikelihoodModel, read_fit_options, tell_of_fit
-from betahat.models.regressors import RegressorModel, caller, design_of_formula, without_constant
+from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.partial_likelihood import Breslow, Efron, PartialLikelihood, TiesName
 from betahat.results.survival import PHRegResults
 from betahat.solvers.least_squares import Rank
@@ -152,8 +152,8 @@ class PHReg(LikelihoodModel):
         """
         model, names = cls.__new__(cls), caller(2)
         model.ties, strata = read_ties(options.pop("ties", "breslow")), options.pop("strata", None)
-        design, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__)
-        model.sample, model.strata_levels = _at_risk(without_constant(design, formula), strata)
+        design, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__, constant=False)
+        model.sample, model.strata_levels = _at_risk(design, strata)
         return model
 
     @property

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
@@ -38,7 +39,7 @@ class Tobit(CensoredModel):
     Attributes
     ----------
     left, right : float or None
-        As given.
+        As given, or rounded as in `endog`, if that is in a lower precision.
 
     Raises
     ------
@@ -107,7 +108,8 @@ class Tobit(CensoredModel):
 
     def _check(self) -> None:
         """Refuse values beyond the limits, and data without a value between them."""
-        y = in_use(self.design)
+        y = in_use(self.design).to(torch.float64)
+        self.left, self.right = _as_in_data(self.left, y.min()), _as_in_data(self.right, y.max())
         inside = torch.ones_like(y, dtype=torch.bool)
         for name, limit, sign in (("left", self.left, 1.0), ("right", self.right, -1.0)):
             if limit is None:
@@ -123,6 +125,7 @@ class Tobit(CensoredModel):
             raise DataError(
                 "Every value of endog is at a limit, so nothing is known of their size; use Probit for two limits."
             )
+        self._check_scale()
 
     @property
     def objective(self) -> Limited:
@@ -131,3 +134,14 @@ class Tobit(CensoredModel):
 
 
 tobit = Tobit.from_formula
+
+# The precisions that data may have been in, before they were read.
+_PRECISIONS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+def _as_in_data(limit: float | None, outmost: Tensor) -> float | None:
+    """Return the limit as the data have it: rounded to their precision, in which the () outmost value of theirs is the limit; else as given."""
+    if limit is None:
+        return None
+    rounded = [float(torch.tensor(limit, dtype=precision)) for precision in _PRECISIONS]
+    return next((number for number in rounded if number == float(outmost)), limit)

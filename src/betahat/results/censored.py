@@ -50,6 +50,11 @@ class CensoredResults(EquationsResults, ABC):
         return float(torch.exp(self._log_scale))
 
     @property
+    def goodness(self) -> tuple[str, float]:
+        """The log-likelihood, under its name in a table: McFadden's pseudo R2 of a density depends on the units of y."""
+        return "Log-Likelihood", self.llf
+
+    @property
     def n_censored(self) -> tuple[float, float]:
         """How many rows tell an upper bound alone, at a left limit, and how many a lower one."""
         below = self.fit.fact("censored below", lambda: float(self.fit.sum_rows(partial(_censored, above=False))))

@@ -155,8 +155,8 @@ class OrderedResults(EquationsResults):
 
     @property
     def cases(self) -> Cases:
-        """Refuse: a row has a residual for each category."""
-        raise no_cases("OrderedModel has one for each category and row; draw resid_prob")
+        """Refuse: categories have no difference from a mean."""
+        raise no_cases("OrderedModel has categories in the place of numbers; draw resid_prob, a number for each row")
 
     @property
     def resid_prob(self) -> Any:

@@ -160,6 +160,9 @@ def ordered_content(results: OrderedResults, alpha: float) -> Content:
 def censored_content(results: CensoredResults, alpha: float) -> Content:
     """Return what the summary of Tobit and AFT says, with how many rows are censored."""
     (left, right), (below, above) = _likelihood_rows(results), results.n_censored
+    right = [
+        ("Sigma:", [f"{results.sigma:#6.4g}"]) if name == "Pseudo R-squ.:" else (name, shown) for name, shown in right
+    ]
     censored: tuple[Rows, Rows] = [("Left-censored:", [f"{below:.0f}"])], [("Right-censored:", [f"{above:.0f}"])]
     return _content(results, alpha, ([*left, *censored[0]], [*right, *censored[1]]), bread_notes(results))
 

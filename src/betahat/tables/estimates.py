@@ -172,7 +172,7 @@ def _values(results: Sequence[Estimates], kinds: Sequence[str], statistic: Stati
     known = {"nobs": _nobs, "clusters": _clusters}
     if statistic in known:
         return [known[statistic](result) for result in results]
-    values = [_attribute(result, statistic) for result in results]
+    values = [_variance(result) if statistic == "scale" else _attribute(result, statistic) for result in results]
     if all(value is None for value in values):
         raise OptionError(
             f"stats has {in_words(statistic)}, which none of these results has; pass one of {listed(_LABELS, limit=30)}, another attribute that is "
@@ -188,6 +188,11 @@ def _attribute(result: Estimates, name: str) -> Any:
     except EstimationError:
         return None
     return value if isinstance(value, str) or np.isscalar(value) else None
+
+
+def _variance(result: Estimates) -> Any:
+    """Return the scale of a result, or None where the loss has no factor that the data tell."""
+    return _attribute(result, "scale") if result.fit.objective.dispersion.estimated else None
 
 
 def _nobs(result: Estimates) -> int:

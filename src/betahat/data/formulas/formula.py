@@ -33,7 +33,7 @@ from betahat.data.formulas.expressions import ReasonError, bare, names_in
 from betahat.data.formulas.grammar import Parser
 from betahat.data.formulas.levels import UnseenError
 from betahat.data.formulas.matrix import Materializer, OtherKindError, Table, side_by_side
-from betahat.data.formulas.naming import term_names
+from betahat.data.formulas.naming import CONSTANT, term_names
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
 from betahat.data.frame import check_index, to_pandas, word_of
@@ -127,11 +127,13 @@ def read_formula(
     device: Device = None,
     dtype: torch.dtype | None = None,
     trials: bool = False,
+    constant: bool = True,
 ) -> tuple[Design, Formula]:
     """Evaluate a formula on a dataframe, with columns in statsmodels' order; rows with missing values are dropped for all variables jointly.
 
     `context` holds the variables of the caller, and the regressors of a `second` equation stand behind the formula's own; the other options are
-    those of `read_design`: with `trials` two terms on the left are successes and failures.
+    those of `read_design`: with `trials` two terms on the left are successes and failures. Without `constant` that of the formula is left out, for
+    models whose other parameters take its place, after categories were coded beside it.
     """
     check_options(missing, device, dtype, hasconst)
     parsed = _parse(text, trials)
@@ -153,6 +155,8 @@ def read_formula(
     counts = trials and len(left.names) == len(parsed.lhs) == 2
     _check_sides(left, right, text, counts)
     terms = _terms(right.spec)
+    if not constant:
+        right, terms = _without_constant(right, terms, text)
     if second is not None:
         terms |= _behind(other[0], second, right.values.shape[1])
         right = side_by_side(right, other[0], second.prefix)
@@ -398,6 +402,22 @@ def _terms(spec: Any) -> dict[str, list[int]]:
     places = iter(range(len(spec.column_names)))
     names = term_names([part.term for part in spec.structure])
     return {name: [next(places) for _ in part.columns] for name, part in zip(names, spec.structure, strict=True)}
+
+
+def _without_constant(right: Table, terms: dict[str, list[int]], text: str) -> tuple[Table, dict[str, list[int]]]:
+    """Leave the constant out of the columns and the terms of a formula."""
+    (place,) = terms.get(CONSTANT, (len(right.names),))
+    names = [name for column, name in enumerate(right.names) if column != place]
+    if not names:
+        raise FormulaError(
+            f"The right-hand side {shown(text.split('~', 1)[1].strip())} has no regressors beside the constant, which this model does not have; add a "
+            "regressor."
+        )
+    rest = {
+        name: [column - (column > place) for column in columns] for name, columns in terms.items() if name != CONSTANT
+    }
+    values = np.delete(right.values, [place] if CONSTANT in terms else [], axis=1)
+    return replace(right, values=np.asfortranarray(values), names=names), rest
 
 
 def _to_device(values: np.ndarray, device: torch.device, dtype: torch.dtype | None) -> Tensor:

@@ -52,6 +52,30 @@ def test_offsets_of_any_size(name, offset):
     _same(_model(name, offset=np.full(N, offset)).fit(), _model(name).fit(), -offset)
 
 
+@pytest.mark.parametrize("scale", [1e-8, 1e-3, 1e6, 1e8])
+@pytest.mark.parametrize("seed", [17, 20])
+@pytest.mark.parametrize(
+    ("family", "link"),
+    [
+        ("InverseGaussian", "InverseSquared"),
+        ("InverseGaussian", "InversePower"),
+        ("Gamma", "InversePower"),
+        ("Gamma", "Identity"),
+        ("Gaussian", "InversePower"),
+        ("Tweedie", "Sqrt"),
+    ],
+)
+def test_densities_in_any_unit(family, link, seed, scale):
+    """An index may be 1e-16, and so is its rounding error."""
+    random, n = np.random.default_rng(seed), (300, 100, 40)[seed % 3]
+    x = random.uniform(size=n)
+    y = np.exp(x) * random.gamma((3, 1, 5)[seed % 2], 1 / 3, n)
+    kind = getattr(sm.families, family)(getattr(sm.families.links, link)())
+    plain, found = (bh.GLM(target, sm.add_constant(x), kind).fit() for target in (y, y * scale))
+    np.testing.assert_allclose(found.tvalues, plain.tvalues, rtol=1e-9)
+    assert abs(found.pseudo_rsquared() - plain.pseudo_rsquared()) < 1e-9
+
+
 @pytest.mark.parametrize("exposure", [1e300, 1e20, 1e-20, 1e-300])
 def test_exposures_in_any_unit(exposure):
     found = _model("Poisson", exposure=np.full(N, exposure)).fit()

@@ -298,3 +298,27 @@ def test_an_inverse_link_finds_its_way_back(seed):
     ours = GLM(y, x, "Gamma").fit()
     theirs = sm.GLM(y, x, sm.families.Gamma()).fit(start_params=ours.params, tol=1e-15)
     np.testing.assert_allclose(ours.params, theirs.params, rtol=1e-7)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x", "y ~ 1"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gaussian_inverse_link_fits_better_than_a_constant(formula, seed):
+    """Zeros have no mean, and of values of y below zero the curvature is negative: a start from either leads away."""
+    random = np.random.default_rng(seed)
+    x = random.uniform(size=300)
+    data = pd.DataFrame({"x": x, "y": 1 / (0.2 + 2 * x) + 0.3 * random.normal(size=300)})
+    family = sm.families.Gaussian(sm.families.links.InversePower())
+    ours = bh.glm(formula, data, family).fit()
+    theirs = sm.formula.glm(formula, data, family=family).fit(tol=1e-14)
+    np.testing.assert_allclose(ours.params, theirs.params, rtol=1e-6)
+    assert ours.deviance <= theirs.deviance * (1 + 1e-12)
+    assert ours.deviance <= ours.null_deviance * (1 + 1e-12)
+
+
+def test_a_start_that_leads_to_less_than_a_constant_is_refused():
+    random = np.random.default_rng(0)
+    x = random.uniform(size=300)
+    data = pd.DataFrame({"x": x, "y": 1 / (0.2 + 2 * x) + 0.3 * random.normal(size=300)})
+    model = bh.glm("y ~ x", data, sm.families.Gaussian(sm.families.links.InversePower()))
+    with pytest.raises(bh.EstimationError, match="fits worse than the mean of the dependent variable"):
+        model.fit(start_params=[-12000.0, 22000.0])

@@ -136,14 +136,15 @@ class IndexRows(Rows):
         curvature = self._counted_curvature(self.at.bread)
         return self.at.params.new_tensor(float(len(self))) if curvature is None else curvature.sum()
 
-    def first_step(self, mean: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    def first_step(self, mean: Tensor, share: float, bread: Bread) -> tuple[Tensor, Tensor]:
         """Return (k, k) the information and (k,) X'W(eta + r / l'' - offset) at the objective's start, r the residual there.
 
-        Targets are `share` of the way from their mean to what they are.
+        Targets are `share` of the way from their mean to what they are; l'' is what they say of it, or Fisher's, which is positive.
         """
         target = self.y if share == 1.0 else torch.lerp(mean, self.y, share)
         index = self.objective.start(target, mean)
-        curvature = self.objective.curvature(index, target)
+        expected = bread is Bread.EXPECTED
+        curvature = self.objective.expected_curvature(index) if expected else self.objective.curvature(index, target)
         step = self.objective.residual(index, target) + times(index - self.index, curvature)
         scale = times(torch.ones_like(index), curvature, self.weights, self.counts)
         return weighted_gram(self.x, scale), cross(self.x, times(step, self.weights, self.counts))

@@ -13,7 +13,6 @@ from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.design import Design
-from betahat.data.sample import Sample
 from betahat.errors import EstimationError, listed
 from betahat.fits.at_optimum import check_converged, fit_of
 from betahat.fits.fit import Fit, by_equation
@@ -90,7 +89,7 @@ def _fit_as_it_is(objective: Objective, design: Design, bread: Bread, start: Ten
     """Fit in the columns themselves, whose Gram matrix is certified; large data start from a sample of rows."""
     problem = Problem(objective, design)
     first = _sample_start(problem) if start is None else start
-    return _newton_fit(problem, first, bread, design, tuple(range(design.width)))
+    return _newton_fit(problem, first, bread, design, start is not None)
 
 
 def _fit_turned(
@@ -107,7 +106,7 @@ def _fit_turned(
     back: Tensor = torch.block_diag(*map(inverse_triangle, triangles))  # type: ignore[no-untyped-call]
     turned = Problem(its_objective, orthonormal, back=back)
     first = first_params(turned) if start is None else right @ start
-    found = _newton_fit(turned, first, bread, design, tuple(range(design.width)))
+    found = _newton_fit(turned, first, bread, design, start is not None)
     return replace(
         found,
         problem=Problem(objective, design),
@@ -148,10 +147,12 @@ def _triangles(objective: LinearIndices, design: Design) -> tuple[Design, Linear
     return orthonormal, objective.relocated(tuple(places)), tuple(triangles)
 
 
-def _newton_fit(problem: Problem, start: Tensor, bread: Bread, given: Sample, kept: tuple[int, ...]) -> Fit:
+def _newton_fit(problem: Problem, start: Tensor, bread: Bread, given: Design, own_start: bool) -> Fit:
     path = newton(problem, start, cheap=True)
     check_converged(problem, path)
-    return fit_of(problem, path, bread, "newton", given, kept)
+    if own_start:
+        _check_better_than_constant(problem, float(path.local.loss))
+    return fit_of(problem, path, bread, "newton", given, tuple(range(given.width)))
 
 
 def _sample_start(problem: Problem) -> Tensor:
@@ -195,7 +196,8 @@ def _optimum_or(part: Problem, first: Tensor) -> Tensor:
 def first_params(problem: Problem) -> Tensor:
     """Return zeros, or one step of weighted least squares from an index near each target, whichever has the lower loss.
 
-    The step goes along with the units of y, of weights, offsets and exposures, from which zeros may be too far.
+    The step goes along with the units of y, of weights, offsets and exposures, from which zeros may be too far. Of a loss that is not convex
+    there are several such steps, one of them to the index of the mean, so that no optimum is found that is worse than a constant.
 
     References
     ----------
@@ -206,21 +208,47 @@ def first_params(problem: Problem) -> Tensor:
     if objective.indices is not None:
         return objective.indices.first(design, lambda one, rows: fit_index(one, rows, Bread.OBSERVED, "pinv").params)
     zero = torch.zeros(design.width, dtype=torch.float64, device=design.device)
-    if objective.one_index is None:
+    loss = objective.one_index
+    if loss is None:
         return zero
-    mean = design.mean_of_endog
-    at = Point(zero, zero[:0])
-    far = float(problem.loss(zero))
+    found = (float(problem.loss(zero)), zero)
     for share in _SHARES:
-        information, moments = problem.total(partial(_first_step, mean, share), at)
-        if not are_finite(information, moments):
-            continue
-        step = newton_step(Local(zero, mean, -moments, information))
-        near = float(problem.loss(step)) if are_finite(step) else math.nan
-        if math.isfinite(near):
-            return zero if near > far else step
-    return zero
+        found, finite = _nearer_of(problem, found, share, Bread.OBSERVED if loss.convex else Bread.EXPECTED)
+        if finite and loss.convex:
+            break
+    return found[1]
 
 
-def _first_step(mean: Tensor, share: float, rows: Rows) -> tuple[Tensor, Tensor]:
-    return index_rows(rows).first_step(mean, share)
+def _nearer_of(
+    problem: Problem, found: tuple[float, Tensor], share: float, bread: Bread
+) -> tuple[tuple[float, Tensor], bool]:
+    """Return the lower loss, and its (k,) parameters, of those found and a step of least squares, and whether that has a loss."""
+    design = problem.sample
+    assert isinstance(design, Design)
+    mean, zero = design.mean_of_endog, torch.zeros_like(found[1])
+    information, moments = problem.total(partial(_first_step, mean, share, bread), Point(zero, zero[:0]))
+    if not are_finite(information, moments):
+        return found, False
+    step = newton_step(Local(zero, mean, -moments, information))
+    near = float(problem.loss(step)) if are_finite(step) else math.nan
+    if not math.isfinite(near):
+        return found, False
+    return (found if near > found[0] else (near, step)), True
+
+
+def _first_step(mean: Tensor, share: float, bread: Bread, rows: Rows) -> tuple[Tensor, Tensor]:
+    return index_rows(rows).first_step(mean, share, bread)
+
+
+def _check_better_than_constant(problem: Problem, loss: float) -> None:
+    """Refuse an optimum that is found from a start of one's own, and has a higher loss than the index of the mean."""
+    index = problem.objective.one_index
+    if index is None or index.convex:
+        return
+    zero = torch.zeros(problem.sample.width, dtype=torch.float64, device=problem.sample.device)
+    (lowest, _), _ = _nearer_of(problem, (loss, zero), 0.0, Bread.EXPECTED)
+    if lowest < loss - 1e-9 * abs(loss):
+        raise EstimationError(
+            f"From start_params the solver comes to an optimum that fits worse than the mean of the dependent variable: a summed loss of {loss:.6g}, "
+            f"and {lowest:.6g} of that; leave start_params out, so that it starts from the data."
+        )

@@ -158,6 +158,8 @@ class OutputLoss(Objective):
         Whether analytic weights are numbers of trials, and the target the share of successes in them.
     canonical : bool
         Whether the second derivative of a row does not depend on y, so that Fisher's information is the Hessian.
+    convex : bool
+        Whether it is convex in the output for every y, so that any start leads to the optimum.
     positions : bool
         Whether what an output has beyond (b, J) are positions of a row, as words of a sentence, which need not be independent.
     """
@@ -166,6 +168,7 @@ class OutputLoss(Objective):
     positions: ClassVar[bool] = False
     trials: ClassVar[bool] = False
     canonical: ClassVar[bool] = False
+    convex: ClassVar[bool] = True
 
     autodiff = None
     affine = False

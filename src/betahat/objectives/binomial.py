@@ -40,6 +40,7 @@ class Binomial(LinearIndex, ABC):
 
     link: Link
     support = UnitInterval()
+    convex = False
 
     @property
     def domain(self) -> str | None:

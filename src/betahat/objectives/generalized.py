@@ -42,6 +42,8 @@ class FamilyAndLink(LinearIndex):
     link: Link
     dispersion: Dispersion = PEARSON
 
+    convex = False
+
     @property
     def support(self) -> Support:
         """The family's."""

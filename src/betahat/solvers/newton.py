@@ -30,7 +30,8 @@ _NEAR, _JUMP = 1e-5, 0.9
 # A squared distance in standard errors is a squared distance in the index times the curvature of all rows. If the curvature is below
 # a thousandth per row, because weights or counts are tiny, the former is small before the latter is.
 _SOFT = 1e-3
-# An index of up to a thousand has a rounding error of 1e3 eps, which enters the decrement squared and times the curvature.
+# An index has a rounding error of eps times its size, which enters the decrement squared and times the curvature. Single rows may have an index
+# a thousand times as large as most.
 _INDEX_ROUNDING = 100.0 * (1e3 * torch.finfo(torch.float64).eps) ** 2
 # If the loss falls forever, each step is as long as the previous one, and the parameters grow with the number of steps.
 _GROWTH = 1e-3
@@ -82,7 +83,8 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
         noise = problem.noise(here)
         decrement = abs(float(step @ here.gradient)) / noise
         curvature = _curvature(problem, here)
-        floor = max(floor, len(start) * _INDEX_ROUNDING * curvature / noise)
+        if len(start) * _INDEX_ROUNDING * curvature > floor * noise:
+            floor = max(floor, _index_rounding(problem, here.params, curvature) / noise)
         if decrement <= tolerance * min(curvature / _SOFT, 1.0) or (decrement < floor and decrement > 0.25 * last):
             return Optimum(here, decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
@@ -97,6 +99,19 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
 def _curvature(problem: Problem, local: Local) -> float:
     """Return the mean of w l'' over the rows, which scales with the units of y and of the weights, or 1 if it is unknown."""
     return 1.0 if local.curvatures is None else float(local.curvatures) / float(problem.sample.nobs) or 1.0
+
+
+def _index_rounding(problem: Problem, params: Tensor, curvature: float) -> float:
+    """Return k squared rounding errors of an index, each times the curvature of its row; an index of 1e-12 has an error of 1e-28."""
+    found = len(params) * _INDEX_ROUNDING * curvature
+    sample = problem.sample
+    if problem.objective.one_index is None or not isinstance(sample, Design):
+        return found
+    size = float((params * sample.lengths).abs().sum()) / math.sqrt(sample.rows)
+    if sample.offset is not None:
+        size += math.sqrt(float(sample.offset.square().mean()))
+    size = min(size, 1.0)
+    return found * size * size
 
 
 def _linear_in_several(problem: Problem) -> bool:

@@ -103,6 +103,12 @@ DATA = [
         ("entry is not before endog in 1 row", "leave it out"),
     ),
     Case(
+        "entry at the time, but for rounding",
+        lambda d: bh.PHReg(d.y, d.x, d.s, entry=_with(0 * d.y, 3, d.y[3] * (1 - 1e-15))),
+        bh.DataError,
+        ("entry is not before endog in 1 row", "leave it out"),
+    ),
+    Case(
         "entries after times",
         lambda d: bh.PHReg(d.y, d.x, d.s, entry=d.y + 1),
         bh.DataError,
@@ -278,6 +284,9 @@ ASKED = [
     Case("strata that are no labels", lambda d: _fit(d, strata="ward").predict(endog=1.0, exog=d.frame, strata=[[1], [2]], pred_type="surv"), bh.DataError, ("no stratum '[1]', '[2]'",)),
     Case("strata of a sparse tensor", lambda d: _fit(d, strata="ward").predict(endog=1.0, exog=d.frame, strata=torch.eye(2).to_sparse(), pred_type="surv"), bh.DataError, ("strata is a sparse tensor",)),
     Case("times of another length", lambda d: _fit(d).predict(endog=[1.0, 2.0], exog=d.frame, pred_type="surv"), bh.DataError, ("endog has shape (2,) for 40 predictions",)),
+    Case("a frame of times", lambda d: _fit(d).predict(d.frame, d.frame), bh.OptionError, ("endog is a DataFrame", "times", "exog=")),
+    Case("times of no use", lambda d: _fit(d).predict(d.y), bh.OptionError, ("endog is a", "pred_type='lhr' has no use for", "exog=", "'surv'")),
+    Case("a prediction with intervals", lambda d: _fit(d).get_prediction(), bh.EstimationError, ("baseline hazard", "use predict")),
     Case("marginal effects", lambda d: _fit(d).get_margeff(), bh.EstimationError, ("baseline hazard", "pred_type='surv'")),
     Case("cases", lambda d: _fit(d).plot_diagnostics(), bh.EstimationError, ("martingale_residuals",)),
     Case("an unknown criterion", lambda d: _fit(d).info_criteria("dic"), bh.OptionError, ("'dic'", "'bic'")),

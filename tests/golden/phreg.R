@@ -61,6 +61,10 @@ late <- data.frame(time = heart$stop, entry = heart$start, status = heart$event,
 whole <- within(late, { time <- ceiling(time / 30); entry <- pmin(floor(entry / 30), time - 1) })
 both <- within(whole, { stratum <- heart$surgery; weight <- 0.5 + (seq_len(nrow(heart)) %% 5) / 4 })
 
+# times and entries that differ by rounding: R's timefix takes them to be the same
+rounded <- within(plain, { time <- ceiling(time / 90) / 10; odd <- seq_len(n) %% 2 == 1; time[odd] <- (3 * time[odd]) / 3 + 1e-9; rm(odd) })
+tenths <- within(whole, { time <- time / 10; entry <- entry / 10 + ifelse(entry > 0 & seq_len(nrow(heart)) %% 2 == 1, 1e-9, 0) })
+
 records <- list()
 for (ties in c("breslow", "efron")) {
   records[[paste("lung", ties)]] <- record(plain, x, ties)
@@ -69,6 +73,8 @@ for (ties in c("breslow", "efron")) {
   records[[paste("lung, quarters and weights", ties)]] <- record(heavy, x, ties)
   records[[paste("heart", ties)]] <- record(late, h, ties)
   records[[paste("heart, months", ties)]] <- record(whole, h, ties)
+  records[[paste("lung, rounding", ties)]] <- record(rounded, x, ties)
+  records[[paste("heart, rounding", ties)]] <- record(tenths, h, ties)
   records[[paste("heart, months, strata and weights", ties)]] <- record(both, h[, c("age", "year", "transplant")], ties)
 }
 meta <- list(R = R.version.string, survival = as.character(packageVersion("survival")))

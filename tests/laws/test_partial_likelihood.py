@@ -144,6 +144,20 @@ def test_only_the_order_of_times_matters(ties):
     close(bh.PHReg(**moved, ties=ties).fit().params, bh.PHReg(**d, ties=ties).fit().params, ROUNDING)
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("ties", ["breslow", "efron"])
+def test_times_that_differ_by_rounding_are_the_same(ties, unit):
+    """In any unit, as R has it with timefix=TRUE in its usual one."""
+    draw, n = np.random.default_rng(0), 200
+    x, whole = draw.normal(size=n), np.arange(n) // 20
+    rounded = bh.PHReg((np.where(np.arange(n) % 2, 0.1 + 0.2, 0.3) + whole) * unit, x, ties=ties).fit()
+    exact = bh.PHReg(whole, x, ties=ties).fit()
+    close(rounded.params, exact.params, 1e-12)
+    assert len(rounded.baseline_cumulative_hazard[0][0]) == 10
+    near = bh.PHReg((whole + 1.0 + 1e-6 * (np.arange(n) % 2)) * unit, x, ties=ties).fit()
+    assert len(near.baseline_cumulative_hazard[0][0]) == 20
+
+
 def test_digits_survive_large_means_and_many_strata():
     """Columns far from zero, their level and the scale of the hazard each stratum's own."""
     d = _data(400, levels=100)

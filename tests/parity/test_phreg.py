@@ -168,6 +168,34 @@ def test_new_data():
     close(arrays, res.predict().predicted_values.iloc[:2], CLOSE)
 
 
+def test_new_data_come_first_as_for_other_models():
+    data = _frame().assign(time=lambda f: f["time"] + 1.0)
+    res = bh.phreg("time ~ a + b", data, status="status").fit()
+    new = data[:2]
+    for given in (new, dict(new), res.model.exog.iloc[:2]):
+        close(
+            res.predict(given, pred_type="hr").predicted_values,
+            res.predict(exog=new, pred_type="hr").predicted_values,
+            0,
+        )
+    arrays = bh.PHReg(data["time"].to_numpy(), data[["a", "b"]].to_numpy(), data["status"].to_numpy()).fit()
+    for given in (new[["a", "b"]].to_numpy(), torch.tensor(new[["a", "b"]].to_numpy())):
+        close(arrays.predict(given).predicted_values, arrays.predict().predicted_values[:2], CLOSE)
+    assert res.predict(5.0, pred_type="surv").predicted_values.shape == (len(data),)
+
+
+def test_predictions_print_as_frames():
+    res = bh.phreg("time ~ a + b", _frame(), status="status").fit()
+    both, alone = res.predict(), res.predict(pred_type="surv")
+    assert repr(both) == repr(both.summary_frame())
+    assert list(both.summary_frame()) == ["predicted_values", "standard_errors"]
+    assert list(alone.summary_frame()) == ["predicted_values"]
+    arrays = (
+        bh.PHReg(res.model.endog.to_numpy(), res.model.exog.to_numpy(), res.model.status.to_numpy()).fit().predict()
+    )
+    close(arrays.summary_frame(), both.summary_frame(), CLOSE)
+
+
 def test_arrays_tensors_and_single_precision():
     x, y, d = DATA[["a", "b"]].to_numpy(), DATA["time"].to_numpy(), DATA["status"].to_numpy()
     arrays = bh.PHReg(y, x, d).fit()

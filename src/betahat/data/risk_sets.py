@@ -10,6 +10,9 @@ from torch import Tensor
 
 from betahat.data.threads import remembered
 
+# Times that differ by less, beside their mean, are the same but for rounding, as R's `aeqSurv` has it.
+_ROUNDING = torch.finfo(torch.float64).eps ** 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Segments:
@@ -238,18 +241,51 @@ class LateEntry:
     passed: Tensor
 
 
-def time_keys(time: Tensor, entry: Tensor | None, stratum: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return (n,) whole numbers that sort rows by stratum and descending time, and those of the times of entry, on the same scale."""
-    both = time if entry is None else torch.cat([time.to(torch.float64), entry.to(torch.float64)])
-    values, codes = torch.unique(both, return_inverse=True)
-    keys = len(values) - 1 - codes
-    if stratum is not None:
-        keys = keys + len(values) * (stratum if entry is None else torch.cat([stratum, stratum]))
-    return keys[: len(time)], None if entry is None else keys[len(time) :]
+@dataclass(frozen=True, eq=False)
+class Times:
+    """Times, and perhaps those of entry, as places among the different ones.
+
+    Attributes
+    ----------
+    values : Tensor
+        (m,) the different times, ascending.
+    time : Tensor
+        (n,) the place of each time.
+    entry : Tensor or None
+        (n,) the place of each entry.
+    """
+
+    values: Tensor
+    time: Tensor
+    entry: Tensor | None
+
+    def keys(self, stratum: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return (n,) whole numbers that sort rows by stratum and descending time, and those of the times of entry, on the same scale."""
+        last = len(self.values) - 1
+        shift: Tensor | int = last if stratum is None else last + len(self.values) * stratum
+        return shift - self.time, None if self.entry is None else shift - self.entry
+
+    def merged(self) -> Times:
+        """Return the times with each that exceeds the one before it by rounding alone in its place, as R's ``coxph(timefix=TRUE)`` does."""
+        known = self.values.to(torch.float64)
+        new = torch.nn.functional.pad(known.diff() > _ROUNDING * known.mean(), (1, 0), value=True)
+        if bool(new.all()):
+            return self
+        places = new.cumsum(0) - 1
+        return Times(self.values[new], places[self.time], None if self.entry is None else places[self.entry])
+
+
+def times_of(time: Tensor, entry: Tensor | None) -> Times:
+    """Return (n,) times, and those of entry, as places among the different ones."""
+    if entry is None:
+        values, places = torch.unique(time, return_inverse=True)
+        return Times(values, places, None)
+    values, places = torch.unique(torch.cat([time.to(torch.float64), entry.to(torch.float64)]), return_inverse=True)
+    return Times(values, places[: len(time)], places[len(time) :])
 
 
 def risk_sets(stop: Tensor, start: Tensor | None, stratum: Tensor | None) -> RiskSets:
-    """Sort rows, given (n,) `time_keys` of the ends of their times and of their entries, and their strata."""
+    """Sort rows, given (n,) keys of the ends of their times and of their entries, and their strata."""
     order = None if bool((stop[1:] >= stop[:-1]).all()) else torch.argsort(stop, stable=True)
     stop = stop if order is None else stop[order]
     new = torch.ones_like(stop, dtype=torch.bool)

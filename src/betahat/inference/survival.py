@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from betahat.calculus.partial_likelihood import PartialRows, partial_rows
 from betahat.calculus.rows import Rows, times
-from betahat.data.risk_sets import time_keys
+from betahat.data.risk_sets import times_of
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +49,8 @@ class Baseline:
     def at(self, times: Tensor, stratum: Tensor) -> Tensor:
         """Return (q,) the cumulative hazard at (q,) times in (q,) strata; NaN in those that have no events."""
         count = len(self.time)
-        keys, _ = time_keys(torch.cat([self.time, times.to(self.time)]), None, torch.cat([self.stratum, stratum]))
+        both = times_of(torch.cat([self.time, times.to(self.time)]), None)
+        keys, _ = both.keys(torch.cat([self.stratum, stratum]))
         own, asked = keys[:count], keys[count:]
         order = torch.argsort(own)
         place = torch.searchsorted(own[order], asked.contiguous())
@@ -50,6 +59,58 @@ class Baseline:
         there = torch.isin(stratum, self.stratum)
         found = torch.where(same, self.hazard[reached], torch.zeros_like(self.hazard[reached]))
         return torch.where(there, found, torch.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class StepFunction:
+    """The cumulative hazard at any time, given that at the times of events."""
+
+    triple: tuple[Any, Any, Any]
+
+    def __call__(self, times: Any) -> np.ndarray:
+        """Return (m,) the cumulative hazard at (m,) times."""
+        time, hazard = (np.asarray(torch.as_tensor(part).cpu()) for part in self.triple[:2])
+        place = np.searchsorted(time, np.asarray(times, dtype=float), side="right")
+        return np.concatenate([[0.0], hazard])[place]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HazardPrediction:
+    """Predictions of proportional hazards, with statsmodels' names.
+
+    Attributes
+    ----------
+    predicted_values : array
+        (m,) x'b + offset ("lhr"), its exponential ("hr"), the cumulative hazard ("cumhaz") or the share that survives ("surv").
+    standard_errors : array or None
+        (m,) the standard errors of "lhr", and of "hr" by the delta method; of the others None, as they take the variance of the baseline hazard.
+    """
+
+    predicted_values: Any
+    standard_errors: Any = None
+
+    def summary_frame(self) -> pd.DataFrame:
+        """Return what there is, one row for each prediction.
+
+        Returns
+        -------
+        pandas.DataFrame
+            (m, 2), or (m, 1) without standard errors.
+        """
+        columns = {"predicted_values": self.predicted_values, "standard_errors": self.standard_errors}
+        labels = self.predicted_values.index if isinstance(self.predicted_values, pd.Series) else None
+        return pd.DataFrame(
+            {
+                name: np.asarray(torch.as_tensor(values).cpu()) if labels is None else values
+                for name, values in columns.items()
+                if values is not None
+            },
+            index=labels,
+        )
+
+    def __repr__(self) -> str:
+        """Return the frame as text."""
+        return str(self.summary_frame())
 
 
 @of_fit

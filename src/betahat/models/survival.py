@@ -21,7 +21,7 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.groups import Groups, read_groups
 from betahat.data.modes import check_dense, check_held, in_ordinary_mode
-from betahat.data.risk_sets import time_keys
+from betahat.data.risk_sets import times_of
 from betahat.errors import DataError, OptionError, counted, is_one_of, listed, shown
 from betahat.fits.partial_likelihood import fit_partial_likelihood
 from betahat.models.likelihood import LikelihoodModel, read_fit_options, tell_of_fit
@@ -42,7 +42,8 @@ class PHReg(LikelihoodModel):
     Parameters
     ----------
     endog : array_like, Tensor or series
-        (n,) times until an event or until censoring, in any unit.
+        (n,) times until an event or until censoring, in any unit. Those that differ by rounding alone, by 1.5e-8 of the mean of all different
+        times, are taken to be the same, the earliest of them, as by R's ``timefix``; so are `entry` and `endog`.
     exog : array_like, Tensor or dataframe
         (n, k) the regressors, without a constant, whose place h takes.
     status : array_like, optional
@@ -276,7 +277,10 @@ def _at_risk(design: Design, strata: Any) -> tuple[Design, tuple[Any, ...] | Non
     _check_times("endog", time)
     if entry is not None:
         _check_times("entry", entry)
-        late = int((entry.to(torch.float64) >= time.to(torch.float64)).sum())
+    given = times_of(time, entry)
+    times = given.merged()
+    if times.entry is not None:
+        late = int((times.entry >= times.time).sum())
         if late:
             raise DataError(
                 f"entry is not before endog in {counted(late, 'row')}, so that {'it is' if late == 1 else 'they are'} never at risk; leave "
@@ -289,8 +293,11 @@ def _at_risk(design: Design, strata: Any) -> tuple[Design, tuple[Any, ...] | Non
         )
     groups = None if strata is None else _read_strata(design, strata)
     codes = None if groups is None else groups.codes
-    keys = time_keys(time, entry, codes)
-    columns = {"stop": keys[0], "start": keys[1], "stratum": codes}
+    stop, start = times.keys(codes)
+    columns: dict[str, Tensor | None] = {"stop": stop, "start": start, "stratum": codes}
+    if times is not given:  # what is at risk at a time, and what is known of it later, go by the same times
+        columns["endog"] = times.values[times.time].to(time)
+        columns["entry"] = None if times.entry is None or entry is None else times.values[times.entry].to(entry)
     found = design.replaced({name: column for name, column in columns.items() if column is not None})
     _check_varies(found, codes)
     return found, None if groups is None else tuple(groups.labels.tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import Container, to_tensor
-from betahat.data.frame import check_index
+from betahat.data.frame import check_index, is_frame
 from betahat.data.sample import WithoutRows
-from betahat.errors import DataError, OptionError, check_flag, shown
+from betahat.errors import DataError, OptionError, check_flag, described, shown
 from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.prediction import check_width
 from betahat.lazy import lazily
@@ -110,3 +110,21 @@ def data_at(
             raise DataError("exposure has values of zero or less, but its logarithm is taken; pass positive numbers.")
         given = given + rates.log()
     return regressors, given, container, known
+
+
+def times_or_data(endog: Any, exog: Any, pred_type: str) -> tuple[Any, Any]:
+    """Return the times and the new data of a prediction of survival, of which new data may come first, as for other models."""
+    table = (
+        isinstance(endog, Mapping) or is_frame(endog) or (isinstance(endog, np.ndarray | Tensor) and endog.ndim == 2)
+    )
+    if table and exog is None:
+        return None, endog
+    if table:
+        raise OptionError(
+            f"endog is {described(endog)}, and it is the times up to which hazard is cumulated; pass one for each prediction, or one for all, and new data as exog=."
+        )
+    if endog is not None and exog is None and pred_type in ("lhr", "hr"):
+        raise OptionError(
+            f"endog is {shown(endog)}, the times up to which hazard is cumulated, which pred_type={pred_type!r} has no use for; pass new data as exog=, or pred_type='surv'."
+        )
+    return endog, exog

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Never, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import DataError, EstimationError, OptionError, check_number, counted, is_one_of, listed, shown
+from betahat.errors import (
+    DataError,
+    EstimationError,
+    OptionError,
+    check_number,
+    counted,
+    is_one_of,
+    listed,
+    shown,
+)
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.concordance import concordance
 from betahat.inference.likelihood import information_criterion
@@ -21,7 +29,9 @@ from betahat.inference.margins import Response
 from betahat.inference.proportionality import TRANSFORMS, proportionality
 from betahat.inference.survival import (
     Baseline,
+    HazardPrediction,
     Sizes,
+    StepFunction,
     baseline,
     deviance_residuals,
     martingale_residuals,
@@ -33,7 +43,7 @@ from betahat.lazy import lazily
 from betahat.objectives.partial_likelihood import TiesName
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
-from betahat.results.new_data import Model, check_beside, new_regressors, one_each
+from betahat.results.new_data import Model, check_beside, new_regressors, one_each, times_or_data
 from betahat.results.summaries import hazard_content
 from betahat.solvers.memory import check_numbers_fit
 from betahat.tables.hazards import HazardContent
@@ -59,22 +69,6 @@ class HazardModel(Model, Protocol):
     @property
     def n_events(self) -> float: ...  # noqa: D102
     def new_labels(self, strata: Any, exog: Any) -> Any: ...  # noqa: D102
-
-
-@dataclass(frozen=True, eq=False)
-class HazardPrediction:
-    """Predictions of proportional hazards, with statsmodels' names.
-
-    Attributes
-    ----------
-    predicted_values : array
-        (m,) x'b + offset ("lhr"), its exponential ("hr"), the cumulative hazard ("cumhaz") or the share that survives ("surv").
-    standard_errors : array or None
-        (m,) the standard errors of "lhr", and of "hr" by the delta method; of the others None, as they take the variance of the baseline hazard.
-    """
-
-    predicted_values: Any
-    standard_errors: Any = None
 
 
 @in_ordinary_mode
@@ -166,7 +160,7 @@ class PHRegResults(MaximumLikelihoodResults):
     @property
     def baseline_cumulative_hazard_function(self) -> dict[Any, Any]:
         """A function for each stratum with events, by its label: (m,) times -> (m,) the cumulative hazard of a row with x'b + offset = 0."""
-        return dict(zip(self._levels_with_events, map(_StepFunction, self.baseline_cumulative_hazard), strict=True))
+        return dict(zip(self._levels_with_events, map(StepFunction, self.baseline_cumulative_hazard), strict=True))
 
     @property
     def weighted_covariate_averages(self) -> list[Any]:
@@ -254,7 +248,8 @@ class PHRegResults(MaximumLikelihoodResults):
         Parameters
         ----------
         endog : array_like or str, optional
-            (m,) the times up to which hazard is cumulated; None takes those of the data.
+            (m,) the times up to which hazard is cumulated; None takes those of the data. A dataframe, a mapping or a matrix here, where other
+            models take new data, is `exog`.
         exog : dataframe or array_like, optional
             New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
         strata : array_like or str, optional
@@ -274,10 +269,11 @@ class PHRegResults(MaximumLikelihoodResults):
         Raises
         ------
         OptionError, DataError, FormulaError
-            Another `pred_type`, new data that do not fit, or without times or strata where they are needed.
+            Another `pred_type`, new data that do not fit, or without times or strata where they are needed; times that nothing is asked of.
         """
         if not is_one_of(pred_type, _PREDICTIONS):
             raise OptionError(f"pred_type is {shown(pred_type)}; use one of {listed(_PREDICTIONS)}.")
+        endog, exog = times_or_data(endog, exog, pred_type)
         known = None
         if exog is None:
             design = self.fit.design
@@ -357,6 +353,23 @@ class PHRegResults(MaximumLikelihoodResults):
             }
         )
 
+    def get_prediction(self, *args: Any, **kwargs: Any) -> Never:
+        """Refuse: `predict` has the standard errors.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of other models.
+
+        Raises
+        ------
+        EstimationError
+            Always.
+        """
+        raise EstimationError(
+            "get_prediction is of a mean, which is not known as the baseline hazard is left open; use predict, whose standard_errors are those of 'lhr' and 'hr'."
+        )
+
     @property
     def response(self) -> Response:
         """Refuse: the mean of the times is not part of the model."""
@@ -424,16 +437,3 @@ class PHRegResults(MaximumLikelihoodResults):
                 f"{f', and the fit has no stratum {listed(unknown)}' if unknown else ''}; pass one for each, among {listed(levels)}."
             )
         return torch.tensor([places[label] for label in given], device=like.device)
-
-
-@dataclass(frozen=True, eq=False)
-class _StepFunction:
-    """The cumulative hazard at any time, given that at the times of events."""
-
-    triple: tuple[Any, Any, Any]
-
-    def __call__(self, times: Any) -> np.ndarray:
-        """Return (m,) the cumulative hazard at (m,) times."""
-        time, hazard = (np.asarray(torch.as_tensor(part).cpu()) for part in self.triple[:2])
-        place = np.searchsorted(time, np.asarray(times, dtype=float), side="right")
-        return np.concatenate([[0.0], hazard])[place]

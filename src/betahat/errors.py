@@ -93,7 +93,8 @@ def described(value: object) -> str:
     ('an int', 'a list')
     """
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+    letters = "AEFHILMNORSX" if name[:2].isupper() else "aeioAEIO"  # an RLM is spelt, and a Logit is not
+    return f"{'an' if name[0] in letters else 'a'} {name}"
 
 
 def is_flag(value: object) -> bool:

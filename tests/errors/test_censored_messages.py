@@ -12,6 +12,10 @@ X = bh.add_constant(RANDOM.normal(size=(60, 2)))
 Y = np.maximum(RANDOM.normal(size=60), 0.0)
 
 
+def _named():
+    return pd.DataFrame({"const": X[:, 0], "log(scale)": X[:, 1]})
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -26,6 +30,13 @@ Y = np.maximum(RANDOM.normal(size=60), 0.0)
         (lambda: bh.Tobit(Y, X).predict(np.zeros(4), which="mean"), bh.OptionError, "use one of 'latent'"),
         (lambda: bh.Tobit(Y, X).fit("HC3"), bh.EstimationError, "leverage"),
         (lambda: bh.Tobit(Y, X).fit().get_margeff(which="mean"), bh.OptionError, "use one of 'latent'"),
+        (
+            lambda: bh.Tobit(Y, _named()),
+            bh.DataError,
+            r"Tobit has a parameter 'log\(scale\)' of its own.*rename the column",
+        ),
+        (lambda: bh.AFT(Y + 1, _named()), bh.DataError, r"AFT has a parameter 'log\(scale\)' of its own"),
+        (lambda: bh.aft("Surv(y, s) ~ 1", {"y": Y}), bh.FormulaError, "write 'y ~ ...' and pass status='s'"),
         (lambda: bh.AFT(Y, X), bh.DataError, r"time has \d+ values of zero or less"),
         (lambda: bh.AFT(-1.0 - Y, X), bh.DataError, "time has 60 values of zero or less"),
         (lambda: bh.AFT(Y + 1, X, status=np.arange(60) % 3), bh.DataError, "status has 20 values other than 0 and 1"),

@@ -29,7 +29,7 @@ def says(sentence, error, function, *args, **options):
 def test_what_is_no_count(model):
     wrong = np.where(np.arange(ROWS) < 3, -1.0, np.where(np.arange(ROWS) == 5, 0.5, Y))
     says(
-        r"endog has 3 negative values and 1 fraction, and .* needs counts",
+        r"endog has 3 negative values and 1 fraction, and .* needs counts; leave out rows with negative values, and round fractions",
         bh.DataError,
         model,
         wrong,
@@ -82,6 +82,39 @@ def test_regressors_of_the_second_equation():
         bh.EstimationError,
         bh.ZeroInflatedPoisson(Y, X, twice).fit,
     )
+    says(
+        "depends linearly on the other columns of the main equation; leave such columns out, which rank= does only where all",
+        bh.EstimationError,
+        bh.zeroinflatedpoisson(r"y ~ x + I(2 * x)", FRAME).fit,
+        rank="drop",
+    )
+    says(
+        "several parts.*the second beside it, exog_infl='~ ...'",
+        bh.FormulaError,
+        bh.zeroinflatedpoisson,
+        "y ~ x | z",
+        FRAME,
+    )
+    says("several parts.*the second beside it, exog_zero=", bh.FormulaError, bh.hurdlepoisson, "y ~ x | z", FRAME)
+
+
+def test_names_of_two_parameters():
+    """Tests, tables and functions of the parameters go by names."""
+    own = FRAME.assign(inflate_z=X[:, 2], zero_z=X[:, 2], alpha=X[:, 2])
+    says("'inflate_z' begins with 'inflate_'", bh.DataError, bh.zeroinflatedpoisson, "y ~ x + inflate_z", own)
+    says("'zero_z' begins with 'zero_'.*rename the column", bh.DataError, bh.hurdlepoisson, "y ~ x + zero_z", own)
+    names = bh.add_constant(FRAME[["x"]].rename(columns={"x": "inflate_const"}))
+    says("has a parameter 'inflate_const' of its own.*rename", bh.DataError, bh.ZeroInflatedPoisson, Y, names)
+    for formula in (bh.negativebinomial, bh.zeroinflatednegativebinomialp):
+        says("has a parameter 'alpha' of its own.*rename the column", bh.DataError, formula, "y ~ alpha", own)
+    bh.negativebinomial("y ~ alpha", own, loglike_method="geometric")  # has none
+    bh.hurdlenegativebinomial("y ~ alpha", own)  # "count_alpha"
+
+
+def test_starts():
+    model = bh.negativebinomial("y ~ x", FRAME)
+    says("pass other parameters, with an alpha above zero", bh.EstimationError, model.fit, start_params=np.zeros(3))
+    says("alpha.* is above zero", bh.EstimationError, bh.HurdleNegativeBinomial(Y, X).fit, start_params=np.zeros(7))
 
 
 def test_predictions():
@@ -146,6 +179,14 @@ def test_a_group_of_zeros():
         "falls forever along .*: some rows have nothing but zeros, or none",
         bh.EstimationError,
         bh.HurdlePoisson(zeros, X, np.column_stack([X, group])).fit,
+    )
+    halves = pd.DataFrame({"h": ["a"] * 20 + ["b"] * 20, "y": [0] * 20 + list(range(1, 21))})
+    for formula in (bh.hurdlepoisson, bh.hurdlenegativebinomial):
+        says("along .*'zero_h.*: some rows have nothing but zeros", bh.EstimationError, formula("y ~ h", halves).fit)
+    says(
+        "along 'Intercept', 'h.*Leave such columns out, or merge categories.$",
+        bh.EstimationError,
+        bh.poisson("y ~ h", halves).fit,
     )
 
 

@@ -130,6 +130,17 @@ CASES = {
         lambda: bh.glm("y ~ a", FRAME, weights="b"),
         "does not know 'weights'; its options are .*'var_weights'",
     ),
+    "a link beside the family": (
+        lambda: bh.glm("y ~ a", FRAME, link="log"),
+        r"link is 'log', and a family has its link; pass it with the family, such as family=sm.families.Poisson\(link=",
+    ),
+    "an offset of R's": (lambda: bh.glm("y ~ a + offset(b)", FRAME), "an offset stands beside the formula, offset='b'"),
+    "trials of R's": (lambda: bh.glm("cbind(s, f) ~ a", FRAME, family="binomial"), r"are written 's \+ f ~ ...'"),
+    "strata of R's": (lambda: bh.phreg("y ~ a + strata(b)", FRAME), "strata stand beside the formula, strata='b'"),
+    "clusters of R's": (
+        lambda: bh.phreg("y ~ a + cluster(b)", FRAME),
+        r"clusters belong to the covariance, fit\('cluster', \{'groups': data\['b'\]\}\)",
+    ),
     "a scale that is none": (
         lambda: bh.GLM(POSITIVE, X, "gamma").fit(scale="x3"),
         "scale is 'x3'; use None .*, 'X2' .*, 'dev' .* or a positive number",

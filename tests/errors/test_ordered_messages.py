@@ -34,6 +34,12 @@ def _category(values, levels, ordered=True):
             bh.FormulaError,
             r"side 'C\(k\)' has no regressors beside the constant",
         ),
+        (
+            lambda: bh.OrderedModel(Y, FRAME.rename(columns={"x": "0/1"})[["0/1"]]),
+            bh.DataError,
+            "a parameter '0/1' of its own",
+        ),
+        (lambda: bh.OrderedModel(Y, X).fit("HC4"), bh.EstimationError, "HC4, HC4m and HC5 by powers of it"),
         (lambda: bh.OrderedModel(Y, X, distr="weibull"), bh.OptionError, "distr is 'weibull'; use one of"),
         (lambda: bh.OrderedModel(_category(Y, [0, 1, 2, 7]), X), bh.DataError, "No row is of the category '7'"),
         (

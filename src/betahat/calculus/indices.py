@@ -99,8 +99,8 @@ class IndicesRows(Rows):
         if self.at.bread is Bread.KERNEL:
             raise EstimationError(no_hat_rows(self.at.bread))
         raise EstimationError(
-            "HC2 and HC3 divide by one minus the leverage, which is a single number only for a model with one index; this one has several "
-            "indices: use HC0 or HC1."
+            "HC2 and HC3 divide by one minus the leverage, and HC4, HC4m and HC5 by powers of it, which is a single number only for a model with one "
+            "index; this one has several indices: use HC0 or HC1."
         )
 
     @property

@@ -101,8 +101,8 @@ class OrderedRows(Rows):
     def leverage(self) -> Tensor:
         """Refuse: a row has as many fitted values as cut points."""
         raise EstimationError(
-            "HC2 and HC3 divide by one minus the leverage, which is a single number only for a model with one fitted value a row; ordered "
-            "categories have several: use HC0 or HC1."
+            "HC2 and HC3 divide by one minus the leverage, and HC4, HC4m and HC5 by powers of it, which is a single number only for a model with one "
+            "fitted value a row; ordered categories have several: use HC0 or HC1."
         )
 
     @property

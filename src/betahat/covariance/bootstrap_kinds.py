@@ -136,6 +136,6 @@ WHERE = {
 def _check_least_squares(fit: Fit) -> None:
     if not fit.objective.least_squares:
         raise EstimationError(
-            "The wild bootstrap multiplies residuals of least squares, so it is only defined for OLS and WLS; use kind='score', which multiplies "
-            "scores, for any model."
+            "The wild bootstrap multiplies residuals, so it is only defined for least squares, OLS and WLS, and for a quantile, QuantReg; use "
+            "kind='score', which multiplies scores, for any model."
         )

@@ -132,9 +132,10 @@ def _triangles(objective: LinearIndices, design: Design) -> tuple[Design, Linear
         kept, triangle = column_rank(own)
         if len(kept) < own.width:
             lost = [name for i, name in enumerate(own.names) if i not in kept]
+            which = f"the equation {equation.name}" if equation.name else "the main equation"
             raise EstimationError(
-                f"{listed(lost)} {'depends' if len(lost) == 1 else 'depend'} linearly on the other columns of the equation {equation.name}; leave "
-                "such columns out."
+                f"{listed(lost)} {'depends' if len(lost) == 1 else 'depend'} linearly on the other columns of {which}; leave such columns out, which "
+                "rank= does only where all equations have the same."
             )
         triangle = torch.eye(own.width).to(design.device, torch.float64) if triangle is None else triangle
         matrix = triangle.new_zeros(design.width, own.width)
@@ -143,7 +144,8 @@ def _triangles(objective: LinearIndices, design: Design) -> tuple[Design, Linear
         matrices.append(matrix)
         places.append(tuple(range(begin, begin + own.width)))
         begin += own.width
-    orthonormal = design.turned(torch.cat(matrices, 1), objective.parameter_names(design.names))
+    names = tuple(design.names[column] for place in objective.places(design.width) for column in place)
+    orthonormal = design.turned(torch.cat(matrices, 1), names)
     return orthonormal, objective.relocated(tuple(places)), tuple(triangles)
 
 

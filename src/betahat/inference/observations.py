@@ -37,8 +37,8 @@ def observation_bounds(loss: Objective, output: Tensor, error: Tensor, phi: floa
     normal, or t, with variance se^2 + s^2. Aitchison and Dunsmore (1975), Statistical Prediction Analysis, section 2.
     """
     raise EstimationError(
-        "A new observation has an interval where the loss says how a number is distributed (nn.MSELoss, GaussianNLLLoss, PoissonNLLLoss, "
-        "BCELoss, BCEWithLogitsLoss), and this loss is of classes, robust, or your own; use conf_int() without obs=True, for the mean."
+        "A new observation has an interval where the loss says how a number is distributed, as that of least squares or a likelihood does, and this "
+        "loss is of classes, robust, or your own; use conf_int() without obs=True, for the mean."
     )
 
 

@@ -234,7 +234,8 @@ class ResponsePrediction:
             return found
         if self.observed is None:
             raise EstimationError(
-                "This prediction is of a function of the parameters, which has no new observations; use conf_int() without obs=True."
+                "There are intervals for new observations of models whose one index gives their distribution; this prediction is of several parameters, or "
+                "a function of the parameters, which has no new observations; use conf_int() without obs=True."
             )
         observed: Tensor = self.observed(alpha)
         return observed

@@ -109,6 +109,7 @@ class AFT(CensoredModel):
 
     def _check(self) -> None:
         """Refuse what is no time or no status, and give the times that had not ended a minus sign, as the loss reads them."""
+        self._check_names()
         design = self.design
         time, status = design.endog, self._column("status")
         check_status(status)

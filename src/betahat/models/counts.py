@@ -108,7 +108,7 @@ class NegativeBinomial(EquationsModel):
     stored = (*RegressorModel.stored, "loglike_method")
 
     vectors = ("offset", "exposure", "weights", "freq_weights")
-    advice = "round shares of them, or use Poisson for other numbers of zero or more"
+    advice = "leave out rows with negative values, and round fractions, or use Poisson for any numbers of zero or more"
     results = CountResults
 
     loglike_method: str

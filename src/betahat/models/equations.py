@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -10,6 +11,7 @@ from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.container import to_tensor
 from betahat.data.modes import in_ordinary_mode
+from betahat.errors import DataError, listed
 from betahat.models.likelihood import LikelihoodModel, check_which, fit_likelihood, in_use
 from betahat.models.recipe import check_endog
 from betahat.models.regressors import caller, design_of_formula
@@ -73,10 +75,22 @@ class EquationsModel(LikelihoodModel, ABC):
         """Take the model's own options out of those of a formula."""
 
     def _check(self) -> None:
-        """Refuse values of y outside the support."""
+        """Refuse names of two parameters, and values of y outside the support."""
+        self._check_names()
         support = self.objective.support
         assert support is not None
         check_endog(support, self.advice, in_use(self.design), type(self).__name__)
+
+    def _check_names(self) -> None:
+        """Refuse a regressor with the name of another parameter, as tests, tables and functions of the parameters go by names."""
+        columns = self.sample.names
+        for names in (columns, self.objective.parameter_names(columns)):
+            twice = [name for name, often in Counter(names).items() if often > 1]
+            if twice:
+                raise DataError(
+                    f"{type(self).__name__} has a parameter {listed(twice)} of its own, and a regressor is called the same; rename the column, so that "
+                    "tests and tables can tell them apart."
+                )
 
     @property
     def df_model(self) -> float:
@@ -151,7 +165,7 @@ class EquationsModel(LikelihoodModel, ABC):
         Raises
         ------
         EstimationError
-            There is no estimate; the sentence says why.
+            There is no estimate, or columns of an equation of its own are collinear, which `rank` does not mend; the sentence says which.
 
         Warns
         -----

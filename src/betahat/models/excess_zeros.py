@@ -52,7 +52,7 @@ class ExcessZerosModel(EquationsModel, ABC):
 
     stored = (*RegressorModel.stored, "second_width", "second_given", "link")
 
-    advice = "round shares of them, or use Poisson for other numbers of zero or more"
+    advice = "leave out rows with negative values, and round fractions, or use Poisson for any numbers of zero or more"
 
     second: ClassVar[str]
     """The argument that the regressors of the zeros' equation are passed as."""

@@ -13,7 +13,7 @@ from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import DataError, OptionError, counted
+from betahat.errors import DataError, OptionError, counted, shown
 from betahat.models.families import KINDS, FamilyChoice, read_family, scaled
 from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
 from betahat.models.recipe import Recipe
@@ -132,6 +132,11 @@ class GLM(IndexModel):
         dose         30.34
         dtype: float64
         """
+        if "link" in options:
+            raise OptionError(
+                f"link is {shown(options['link'])}, and a family has its link; pass it with the family, such as family=sm.families.Poisson("
+                "link=sm.families.links.Log())."
+            )
         model, names = cls.__new__(cls), caller(2)
         choice = read_family(family)
         _check_exposure(choice, options.get("exposure"))

@@ -17,11 +17,12 @@ from betahat.data.container import to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import OptionError, check_flag, listed, shown
+from betahat.errors import OptionError, check_flag, shown
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.lazy import lazily
+from betahat.models.options import refuse_options
 from betahat.models.recipe import Recipe
 from betahat.models.regressors import (
     RegressorModel,
@@ -319,11 +320,7 @@ def read_fit_options(
 ) -> tuple[Bread, Tensor | None]:
     """Check the options of a fit by maximum likelihood; return the bread, and (k,) where to start, equation by equation."""
     check_flag("disp", disp)
-    if options:
-        raise OptionError(
-            f"fit does not take {listed(options)}: betahat solves by Newton's method to the last digit, or says why not; leave "
-            "such options out."
-        )
+    refuse_options(options, "by Newton's method to the last digit")
     check_rank_option(rank)
     kind, equations = read_bread(bread), objective.equations
     start = None

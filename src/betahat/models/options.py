@@ -71,6 +71,14 @@ def check_general_options(bread: Bread, rank: str | None, dispersion: Dispersion
         )
 
 
+def refuse_options(options: Mapping[str, Any], how: str) -> None:
+    """Refuse statsmodels' choices of a solver, where a model is solved in one way."""
+    if options:
+        raise OptionError(
+            f"fit does not take {listed(options)}: betahat solves {how}, or says why not; leave such options out."
+        )
+
+
 def check_values(columns: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse missing, infinite and complex values."""
     for label, part in columns:

@@ -186,6 +186,7 @@ class OrderedModel(EquationsModel):
             _warn_of_order(self.levels, "a category without an order", "declare it, with .cat.as_ordered() say")
         elif not isinstance(kind, pd.CategoricalDtype) and all(isinstance(level, str) for level in self.levels):
             _warn_of_order(self.levels, "text", "give the order with pd.Categorical(y, categories=[...], ordered=True)")
+        self._check_names()
         _check_counts(self.design, self.levels)
         _check_no_constant(self.design)
 

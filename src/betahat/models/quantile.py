@@ -16,6 +16,7 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_number, is_one_of, listed, shown
 from betahat.fits.quantile import Smoothing, fit_quantiles
+from betahat.models.options import refuse_options
 from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula, warn_collinear
 from betahat.objectives.check import Check
 from betahat.objectives.density import BANDWIDTHS, KERNELS, BandwidthName, KernelName
@@ -206,10 +207,7 @@ class QuantReg(RegressorModel):
         """
         if "vcov" in options:
             raise OptionError("fit does not take vcov; pass cov_type, which has statsmodels' 'robust' and 'iid' too.")
-        if options:
-            raise OptionError(
-                f"fit does not take {listed(options)}: betahat solves to the exact vertex, or says why not; leave such options out."
-            )
+        refuse_options(options, "to the exact vertex")
         quantiles, several = _read_quantiles(q)
         smoothing = _read_smoothing(kernel, bandwidth, quantiles)
         check_rank_option(rank)

@@ -15,6 +15,7 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_number, listed, shown
 from betahat.fits.robust import fit_robust
+from betahat.models.options import refuse_options
 from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula, warn_collinear
 from betahat.objectives.robust import NORMS, HuberT, RobustLoss, TukeyBiweight
 from betahat.results.robust import RLMResults
@@ -163,6 +164,7 @@ class RLM(RegressorModel):
         *,
         scale_est: Any = "mad",
         rank: Rank = "pinv",
+        **options: Any,
     ) -> RLMResults:
         """Fit by reweighted least squares, and by Newton's method to the last digit.
 
@@ -177,6 +179,8 @@ class RLM(RegressorModel):
             The median of the absolute residuals over 0.6745, or Huber's proposal 2 with its constant d, ``HuberScale(d=1.345)`` for R's.
         rank : {"pinv", "drop"}
             As in `OLS.fit`.
+        **options
+            None: statsmodels' choices of a solver (`maxiter`, `conv`, ...) are refused in a sentence.
 
         Returns
         -------
@@ -194,6 +198,7 @@ class RLM(RegressorModel):
         CollinearityWarning
             Columns are collinear; the warning names them.
         """
+        refuse_options(options, "by reweighting and Newton's method to the last digit")
         check_rank_option(rank)
         estimate = read_scale(scale_est)
         choice = resolve("H1" if cov_type is None else cov_type, cov_kwds, use_t)

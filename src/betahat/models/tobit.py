@@ -107,7 +107,8 @@ class Tobit(CensoredModel):
         self.left, self.right = left, right
 
     def _check(self) -> None:
-        """Refuse values beyond the limits, and data without a value between them."""
+        """Refuse names of two parameters, values beyond the limits, and data without a value between them."""
+        self._check_names()
         y = in_use(self.design).to(torch.float64)
         self.left, self.right = _as_in_data(self.left, y.min()), _as_in_data(self.right, y.max())
         inside = torch.ones_like(y, dtype=torch.bool)

@@ -38,8 +38,7 @@ class Objective(ABC):
     equations: tuple[Equation, ...] = ()
     separable: ClassVar[bool] = True
     separation: ClassVar[str] = (
-        "the data are separated, that is, some rows are predicted perfectly, or a unit of a network saturates{sign}. "
-        "Leave such columns or units out, merge categories, or penalise with bh.TorchModel(..., penalty=...)."
+        "the data are separated, that is, some rows are predicted perfectly. Leave such columns out, or merge categories."
     )
 
     @property

@@ -22,6 +22,11 @@ else:
     special = lazily("scipy.special")
     stats = lazily("scipy.stats")
 
+_SEPARATION = (
+    "the data are separated, that is, some rows are predicted perfectly. Leave such columns out, merge categories, or penalise with "
+    "bh.TorchModel(..., penalty=...)."
+)
+
 
 @dataclass(frozen=True)
 class Logistic(LinearIndex):
@@ -35,6 +40,7 @@ class Logistic(LinearIndex):
 
     dispersion: Dispersion = UNITY
 
+    separation = _SEPARATION
     support = UnitInterval()
     canonical = True
 
@@ -103,6 +109,7 @@ class Normit(LinearIndex):
 
     dispersion: Dispersion = UNITY
 
+    separation = _SEPARATION
     support = ZeroOrOne()
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ class ExcessZeros(LinearIndices, ABC):
     zeros: LinearIndex = field(default=Logistic(), kw_only=True)
 
     joint = "_"
+    allowed = ", of which alpha, where there is one, is above zero"
     dispersion = Unity()
     support = Counts()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from betahat.data.design import Design
+from betahat.errors import EstimationError
 from betahat.objectives.excess_zeros import ExcessZeros, Fitter, log_share, share_curvature
 from betahat.objectives.indices import LinearIndices
 from betahat.objectives.poisson import PoissonIndices, PoissonLog
@@ -53,10 +55,12 @@ class Hurdle(ExcessZeros):
         return (without,) if len(self.equations) > 2 else ()
 
     def first_without_alpha(self, design: Design, fit: Fitter) -> Tensor:
-        """Return the estimates of a Poisson regression, and zeros, where P(y > 0) is a half."""
+        """Return the estimates of a Poisson regression, or zeros where there are none, and zeros, where P(y > 0) is a half."""
         counts, zeros = self.places(design.width)
-        params = fit(PoissonLog(), design.select(counts))
-        return torch.cat([params, params.new_zeros(len(zeros))])
+        start = torch.zeros(len(counts) + len(zeros), dtype=torch.float64, device=design.device)
+        with suppress(EstimationError):  # what the model of both has to say tells more
+            start[: len(counts)] = fit(PoissonLog(), design.select(counts))
+        return start
 
     def weight(self, index: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return ones where y > 0, and there f(0) / (1 - f(0)), how many zeros go with such a count."""

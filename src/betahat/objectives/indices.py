@@ -33,6 +33,9 @@ class LinearIndices(OutputLoss, ABC):
 
     equations: tuple[Equation, ...] = field(kw_only=True)
 
+    allowed: ClassVar[str] = ""
+    """What parameters the loss is finite at, behind "pass other parameters"."""
+
     main: ClassVar[int] = 0
     joint: ClassVar[str] = ":"
 

@@ -68,6 +68,8 @@ class CountIndices(LinearIndices, ABC):
 class WithAlpha(CountIndices, ABC):
     """What has a dispersion alpha, the second index, and an infinite loss where that is not positive."""
 
+    allowed = ", with an alpha above zero"
+
     def constant(self, target: Tensor, precision: Tensor | None) -> Tensor:
         """Return (b,) w log y!."""
         constant = torch.lgamma(target + 1.0)

@@ -101,8 +101,7 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
     objective = fit.objective.one_index or fit.objective.indices
     if objective is None or not objective.dispersion.likelihood:
         raise EstimationError(
-            "The parametric bootstrap needs the distribution of y, which OLS, WLS, Logit, Probit, Poisson, GLM and MNLogit have; use "
-            "kind='pairs' or 'bayesian'."
+            "The parametric bootstrap needs the distribution of y, which this model does not state; use kind='pairs' or 'bayesian'."
         )
     _check_no_counts(fit, "parametric")
     if not objective.dispersion.drawn:

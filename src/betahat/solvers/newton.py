@@ -38,6 +38,12 @@ _GROWTH = 1e-3
 # With the diagonal scaled to one, an eigenvalue below 1e-12 is the rounding error of a sum of products.
 _NULL = 1e-12
 
+# What it means that a loss of the user's own falls forever, and what to do.
+_SEPARATION_OF_MODULES = (
+    "the data are separated, that is, some rows are predicted perfectly, or a unit of a network saturates, or the loss has the wrong sign. "
+    "Leave such columns or units out, merge categories, or penalise with penalty=."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
@@ -201,9 +207,11 @@ def check_finite_start(problem: Problem, local: Local) -> None:
     """Refuse a start at which the loss or its derivatives are not finite."""
     if not are_finite(local.loss, local.gradient):
         check_domain(problem, local.params)
+        several = problem.objective.indices
+        allowed = "" if several is None else several.allowed
         raise EstimationError(
-            "The loss or its gradient is not finite at the starting parameters; pass other parameters, or look for values that "
-            "overflow in the data or the model."
+            f"The loss or its gradient is not finite at the starting parameters; pass other parameters{allowed}, or look for values that overflow in "
+            "the data or the model."
         )
     if not are_finite(local.information):
         raise EstimationError(
@@ -247,10 +255,8 @@ def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
             return
         here = there
     names = parameters_along(problem, step[:, None])
-    sign = "" if isinstance(problem.sample, Design) else ", or the loss has the wrong sign"
-    raise EstimationError(
-        f"The loss falls forever along {names}, so there is no finite estimate: {problem.objective.separation.format(sign=sign)}"
-    )
+    meaning = problem.objective.separation if isinstance(problem.sample, Design) else _SEPARATION_OF_MODULES
+    raise EstimationError(f"The loss falls forever along {names}, so there is no finite estimate: {meaning}")
 
 
 def parameters_along(problem: Problem, directions: Tensor, scale: Tensor | None = None) -> str:
@@ -261,11 +267,13 @@ def parameters_along(problem: Problem, directions: Tensor, scale: Tensor | None 
     if back is not None:
         directions, unit = back @ directions, torch.linalg.vector_norm(inverse_triangle(back), dim=0)
     size = torch.linalg.vector_norm(directions, dim=1) * unit
-    names, equations = problem.sample.names, iter(problem.objective.equations)
-    constants = (equation.name for equation in equations if equation.constant)
+    names, several = problem.sample.names, problem.objective.indices
+    if several is not None and not several.shared:
+        labels = several.parameter_names(names)
+    else:
+        labels = tuple(names[column] for column in _columns(problem) if column is not None)
     found: dict[str, float] = {}  # the largest of several equations
-    for column, value in zip(_columns(problem), (size / size.max()).tolist(), strict=True):
-        name = next(constants) if column is None else names[column]
+    for name, value in zip(labels, (size / size.max()).tolist(), strict=True):
         found[name] = max(value, found.get(name, 0.0))
     return listed([name for name, value in found.items() if value > 0.1])
 

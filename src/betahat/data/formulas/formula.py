@@ -36,6 +36,7 @@ from betahat.data.formulas.matrix import Materializer, OtherKindError, Table, si
 from betahat.data.formulas.naming import CONSTANT, term_names
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
+from betahat.data.formulas.words_of_r import remedy_of_r
 from betahat.data.frame import check_index, to_pandas, word_of
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
@@ -136,7 +137,7 @@ def read_formula(
     models whose other parameters take its place, after categories were coded beside it.
     """
     check_options(missing, device, dtype, hasconst)
-    parsed = _parse(text, trials)
+    parsed = _parse(text, trials, None if second is None else second.option)
     sides = [parsed.lhs, parsed.rhs, *([] if second is None else [_parse_second(text, second)])]
     factors = [factor for side in sides for term in side for factor in term.factors]
     given = dict((beside or RowVectors()).items())
@@ -158,6 +159,7 @@ def read_formula(
     if not constant:
         right, terms = _without_constant(right, terms, text)
     if second is not None:
+        _check_prefix(right, second)
         terms |= _behind(other[0], second, right.values.shape[1])
         right = side_by_side(right, other[0], second.prefix)
     kept = len(right.values)
@@ -193,12 +195,12 @@ def read_formula(
     return design, Formula(text, right.spec, context)
 
 
-def _parse(text: str, trials: bool = False) -> Any:
+def _parse(text: str, trials: bool, option: str | None) -> Any:
     if not isinstance(text, str):
         raise FormulaError(
             f"A formula is a string such as 'y ~ x', not {described(text)}; for arrays use bh.OLS(endog, exog)."
         )
-    return _parsed(text, trials)
+    return _parsed(text, trials, option)
 
 
 def _parse_second(text: str, second: SecondEquation) -> Any:
@@ -211,7 +213,17 @@ def _parse_second(text: str, second: SecondEquation) -> Any:
     left, sign, right = second.regressors.partition("~")
     if not sign or left.strip():
         raise FormulaError(f"{second.option} is {shown(second.regressors)}; write the regressors alone, such as '~ z'.")
-    return _parsed(f"{text.partition('~')[0].strip()} ~ {right.strip()}", False).rhs
+    return _parsed(f"{text.partition('~')[0].strip()} ~ {right.strip()}", False, None).rhs
+
+
+def _check_prefix(first: Table, second: SecondEquation) -> None:
+    """Refuse regressors that are called as those of a second equation are."""
+    alike = [name for name in first.names if name.startswith(second.prefix)]
+    if alike:
+        raise DataError(
+            f"{listed(alike)} {'begins' if len(alike) == 1 else 'begin'} with {second.prefix!r}, as the parameters of {second.option} do; rename the "
+            f"{'column' if len(alike) == 1 else 'columns'}, so that tests and tables can tell them apart."
+        )
 
 
 def _behind(side: Table, second: SecondEquation, width: int) -> dict[str, list[int]]:
@@ -225,8 +237,8 @@ def _behind(side: Table, second: SecondEquation, width: int) -> dict[str, list[i
 
 
 @lru_cache(maxsize=128)
-def _parsed(text: str, trials: bool) -> Any:
-    """Return the terms of both sides; cached, as simulations read the same formula a thousand times, and never modified."""
+def _parsed(text: str, trials: bool, option: str | None) -> Any:
+    """Return the terms of both sides, those of a second equation being passed as an `option`; cached, as simulations read the same formula a thousand times, and never modified."""
     try:
         parser = Parser()
         tokens = parser.get_tokens(text)
@@ -240,9 +252,8 @@ def _parsed(text: str, trials: bool) -> Any:
     if getattr(parsed, "lhs", None) is None:
         raise FormulaError(f"The formula {shown(text)} has no left-hand side; write 'y ~ ...'.")
     if isinstance(parsed.rhs, tuple):
-        raise FormulaError(
-            f"The formula {shown(text)} has several parts, separated by |; write one, with fixed effects as C(group)."
-        )
+        remedy = "with fixed effects as C(group)" if option is None else f"and the second beside it, {option}='~ ...'"
+        raise FormulaError(f"The formula {shown(text)} has several parts, separated by |; write one, {remedy}.")
     _check_left(tokens, text, trials)
     return parsed
 
@@ -287,6 +298,8 @@ def _check_variables(
     columns = _columns(data, frame)
     close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
     hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
+    remedy = remedy_of_r(text, absent)
+    hint = hint if remedy is None else f"{remedy}."
     raise FormulaError(
         f"The formula {shown(text)} refers to {listed(sorted(absent))}, found neither in the data nor among the caller's variables; {hint}"
     )

@@ -40,6 +40,8 @@ ordered_record <- function(distr, formula, data, weights = NULL, cluster = NULL)
     params = unname(at), cov = plain(vcov(fit)[order, order]), loglik = unbox(as.numeric(logLik(fit))),
     polr = list(params = unname(c(coef(old), old$zeta)), se = unname(sqrt(diag(vcov(old)))), deviance = unbox(deviance(old)),
                 probs = plain(probs)))
+  ahead <- predict(fit, newdata = data[1:5, all.vars(formula)[-1]], se.fit = TRUE, interval = TRUE)
+  found$predicted <- lapply(ahead[c("fit", "se.fit", "lwr", "upr")], plain)
   if (is.null(weights) && distr != "loglog") {  # sandwich's scores know the links of glm alone
     found$hc0 <- plain(sandwich(fit)[order, order])
     found$cluster <- plain(vcovCL(fit, cluster = cluster, type = "HC0", cadjust = TRUE)[order, order])

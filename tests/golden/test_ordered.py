@@ -78,6 +78,20 @@ def test_polr(both):
         close_to_largest(np.asarray(res.predict())[:5], record["polr"]["probs"], POLR)
 
 
+def test_probabilities_with_errors_and_intervals(both):
+    res, record, _ = both
+    room = CUT_OFF if record["distr"] == "cauchit" else R_DIGITS
+    found, theirs = res.get_prediction(), {name: np.array(part) for name, part in record["predicted"].items()}
+    bounds = found.conf_int()
+    for mine, name in (
+        (found.predicted, "fit"),
+        (found.se, "se.fit"),
+        (bounds[..., 0], "lwr"),
+        (bounds[..., 1], "upr"),
+    ):
+        close_to_largest(np.asarray(mine)[:5], theirs[name], room)
+
+
 def test_sandwiches(both):
     res, record, data = both
     if "hc0" not in record:

@@ -235,3 +235,60 @@ def test_levels_are_written_as_their_own_precision_prints_them(read):
     model = bh.OrderedModel(read(y), torch.tensor(x) if read is torch.tensor else x)
     assert model.levels == (0.1, 0.2, 0.3)
     assert model.fit().names == ("x1", "0.1/0.2", "0.2/0.3")
+
+
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC0"])
+@pytest.mark.parametrize("which", ["prob", "cumprob"])
+def test_errors_of_probabilities_are_those_of_the_delta_method(which, cov_type):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"x": random.normal(size=90), "y": pd.Categorical(random.choice(list("abc"), 90), ordered=True)}
+    )
+    res = bh.ordered("y ~ x", frame).fit(cov_type)
+    new = pd.DataFrame({"x": [-1.0, 0.5, 30.0]}, index=["u", "v", "w"])
+    found, cuts = res.get_prediction(new, which=which), 2
+
+    def below(p):  # by hand: F(c_j - x'b)
+        ends = torch.stack([p[1], p[1] + torch.exp(p[2])])
+        return torch.sigmoid(ends - torch.tensor([[-1.0], [0.5], [30.0]]).double() * p[0])
+
+    def wanted(p):
+        cumulated = below(p)
+        if which == "cumprob":
+            return cumulated.reshape(-1)
+        return torch.diff(cumulated, prepend=cumulated.new_zeros(3, 1), append=cumulated.new_ones(3, 1)).reshape(-1)
+
+    hand, width = res.delta(wanted), cuts + (which == "prob")
+    pd.testing.assert_frame_equal(found.predicted, res.predict(new, which=which))
+    assert np.allclose(found.predicted.to_numpy()[:, :width].reshape(-1), hand.estimates, rtol=1e-12, atol=1e-15)
+    assert np.allclose(found.se.to_numpy()[:, :width].reshape(-1), hand.errors, rtol=1e-9, atol=1e-15)
+    frame = found.summary_frame(0.1)
+    assert list(frame.columns) == ["predicted", "se", "ci_lower", "ci_upper"]
+    assert list(frame.index[:3]) == [("u", "a"), ("u", "b"), ("u", "c")]
+    assert ((frame.ci_lower <= frame.predicted) & (frame.predicted <= frame.ci_upper)).all()
+    assert ((frame.ci_lower >= 0) & (frame.ci_upper <= 1)).all()
+    if which == "cumprob":
+        assert np.allclose(frame.loc[(slice(None), "c"), :], [1.0, 0.0, 1.0, 1.0], rtol=1e-14, atol=0)
+    assert str(found) == str(found.summary_frame())
+
+
+def test_predictions_of_the_index_and_in_tensors():
+    random = np.random.default_rng(0)
+    x, y = torch.tensor(random.normal(size=(90, 2))), torch.tensor(random.integers(0, 3, 90))
+    res = bh.OrderedModel(y, x).fit()
+    found = res.get_prediction(x[:4])
+    assert isinstance(found.se, torch.Tensor)
+    assert found.se.shape == (4, 3)
+    assert found.conf_int().shape == (4, 3, 2)
+    linear = res.get_prediction(x[:4], which="linpred")
+    torch.testing.assert_close(linear.predicted, x[:4] @ res.params[:2])
+    torch.testing.assert_close(linear.se, (x[:4] @ res.cov_params()[:2, :2] * x[:4]).sum(1).sqrt())
+    with pytest.raises(bh.OptionError, match="which is 'mean'; use 'prob', 'linpred' or 'cumprob'"):
+        res.get_prediction(which="mean")
+    with pytest.raises(bh.OptionError, match="row_labels has 1 label for 4 predictions"):
+        res.get_prediction(x[:4], row_labels=["a"])
+    with pytest.warns(bh.CollinearityWarning):
+        lost = bh.OrderedModel(y, torch.cat([x, x[:, :1]], 1)).fit()
+    with pytest.warns(bh.CollinearityWarning, match="2 predictions"):
+        here = lost.get_prediction(torch.eye(3, dtype=torch.float64))
+    assert torch.isnan(here.se).all(1).tolist() == torch.isnan(here.predicted).all(1).tolist() == [True, False, True]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.indices import columns_of, split
+from betahat.data.container import Container
 from betahat.data.engine import gather
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.source import Held
@@ -139,19 +140,15 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         """
         function = self._function(which)
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
-        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
-        if labels is not None and len(labels) != len(regressors):
-            raise OptionError(
-                f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
-            )
+        labels = prediction_labels(row_labels, container, len(regressors))
         index = indices_of(self._loss, regressors, self.fit.params, shift)
         values, slopes = _with_slopes(function, index)
         loss, variances = self._loss, self._pair.variances
-        df = self._pair.df_of(_jacobian(loss, regressors, slopes))
+        df = self._pair.df_of(index_jacobian(loss, regressors, slopes))
 
         def errors(weights: Tensor) -> Tensor:
             rows = Held({"x": regressors, "slopes": weights})
-            found = gather(rows, lambda block: variances.errors(_jacobian(loss, block["x"], block["slopes"])))
+            found = gather(rows, lambda block: variances.errors(index_jacobian(loss, block["x"], block["slopes"])))
             return found if known is None else torch.where(known, found, torch.nan)
 
         def bounds(alpha: float) -> Tensor:
@@ -277,6 +274,16 @@ def index_at(loss: LinearIndices, theta: Tensor, x: Tensor, offset: Tensor | Non
     return index + offset[:, None] * shift
 
 
+def prediction_labels(row_labels: Any, container: Container, rows: int) -> Any:
+    """Return (m,) the labels of predictions, as given or those of the data, or None."""
+    labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
+    if labels is not None and len(labels) != rows:
+        raise OptionError(
+            f"row_labels has {counted(len(labels), 'label')} for {counted(rows, 'prediction')}; pass one for each."
+        )
+    return labels
+
+
 def _with_slopes(function: Prediction, index: Tensor) -> tuple[Tensor, Tensor]:
     """Return (m,) values and their (m, q) derivatives in the indices."""
     with torch.enable_grad():
@@ -286,7 +293,7 @@ def _with_slopes(function: Prediction, index: Tensor) -> tuple[Tensor, Tensor]:
     return values.detach(), slopes
 
 
-def _jacobian(loss: LinearIndices, x: Tensor, slopes: Tensor) -> Tensor:
+def index_jacobian(loss: LinearIndices, x: Tensor, slopes: Tensor) -> Tensor:
     """Return (b, k) derivatives in the parameters, of (b, q) ones in the indices."""
     parts = zip(columns_of(loss, x), slopes.unbind(1), strict=True)
     return torch.cat([columns * slope[:, None] for columns, slope in parts], 1)

@@ -14,17 +14,21 @@ from torch import Tensor
 from betahat.calculus.problem import Problem
 from betahat.data.classes import class_name
 from betahat.data.container import Container, to_numpy
+from betahat.data.engine import gather
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.source import Held
 from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.at_params import indices_of
 from betahat.inference.cases import Cases, no_cases
+from betahat.inference.categories import CategoryPrediction
 from betahat.inference.coefficients import interval
 from betahat.inference.delta import Delta, Parameters
 from betahat.inference.margins import Response
+from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
 from betahat.objectives.ordered import Ordered
-from betahat.results.equations import EquationsResults, Prediction, index_at
+from betahat.results.equations import EquationsResults, Prediction, index_at, index_jacobian, prediction_labels
 from betahat.results.new_data import Model, data_at
 from betahat.results.summaries import ordered_content
 from betahat.solvers.newton import newton
@@ -237,6 +241,47 @@ class OrderedResults(EquationsResults):
         found = found.cumsum(1) if which != "prob" else found
         return container.present_rows(found, list(self.model.levels))
 
+    def get_prediction(  # type: ignore[override]
+        self, exog: Any = None, transform: bool = True, which: str = "prob", row_labels: Any = None, offset: Any = None
+    ) -> CategoryPrediction | ResponsePrediction:
+        """Predict with standard errors by the delta method, and intervals.
+
+        Parameters
+        ----------
+        exog, transform, which, offset
+            As in `predict`.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        CategoryPrediction
+            Of "prob" and "cumprob", (m, J) numbers; of "linpred" a `ResponsePrediction`, with (m,).
+
+        Raises
+        ------
+        OptionError, DataError, FormulaError
+            As in `predict`.
+        """
+        check_which(which)
+        if which == "linpred":
+            return EquationsResults.get_prediction(self, exog, transform, which, row_labels, offset)
+        regressors, shift, container, known = data_at(self, exog, transform, offset, None)
+        labels = prediction_labels(row_labels, container, len(regressors))
+        values, slopes = self._probability_slopes(indices_of(self._loss, regressors, self.fit.params, shift), which)
+        loss, variances = self._loss, self._pair.variances
+
+        def errors(category: int) -> Tensor:
+            rows = Held({"x": regressors, "slopes": slopes[:, category]})
+            found = gather(rows, lambda block: variances.errors(index_jacobian(loss, block["x"], block["slopes"])))
+            return found if known is None else torch.where(known, found, torch.nan)
+
+        every = range(len(self.model.levels))
+        df = [self._pair.df_of(index_jacobian(loss, regressors, slopes[:, category])) for category in every]
+        found = torch.stack([errors(category) for category in every], 1)
+        values = values if known is None else torch.where(known[:, None], values, torch.nan)
+        return CategoryPrediction(values, found, df, self.model.levels, container, labels)
+
     @property
     def response(self) -> Response:
         """What marginal effects are of: the probabilities of the categories."""
@@ -263,6 +308,18 @@ class OrderedResults(EquationsResults):
     def _probabilities(self) -> Tensor:
         """(n, J)."""
         return self._loss.mean(self._indices)
+
+    def _probability_slopes(self, index: Tensor, which: str) -> tuple[Tensor, Tensor]:
+        """Return (m, J) probabilities, or cumulated ones, and their (m, J, q) derivatives in (m, q) indices."""
+        with torch.enable_grad():
+            leaf = index.detach().requires_grad_(True)
+            found = self._loss.mean(leaf)
+            found = found if which == "prob" else found.cumsum(1)
+            slopes = [torch.autograd.grad(part.sum(), leaf, retain_graph=True)[0] for part in found.unbind(1)]
+        derivatives = torch.stack(slopes, 1)
+        if which != "prob":  # all of them sum to one, which rounding does not know
+            derivatives[:, -1] = 0.0
+        return found.detach(), derivatives
 
     def _null(self) -> float:
         design = self.fit.design

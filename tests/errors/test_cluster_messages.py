@@ -217,7 +217,7 @@ BOOTSTRAP = [
     Case("one cluster of pairs", lambda d: _f(d, bh.Bootstrap(99, clusters="one")), bh.EstimationError, ("only one cluster",)),
     Case("clusters in two ways", lambda d: _f(d, bh.Bootstrap(99, clusters=["firm", "year"])), bh.OptionError, ("2 columns",)),
     Case("wild of Logit", lambda d: bh.Logit((d.y > 0) * 1.0, d.x).fit(bh.Bootstrap(99, "wild")), bh.EstimationError, ("OLS and WLS", "QuantReg", "'score'")),
-    Case("residual of a loss", lambda d: _loss(d, bh.Bootstrap(99, "residual")), bh.EstimationError, ("OLS, WLS", "'score'")),
+    Case("residual of a loss", lambda d: _loss(d, bh.Bootstrap(99, "residual")), bh.EstimationError, ("one linear index", "'score'")),
     Case("parametric of a loss", lambda d: _loss(d, bh.Bootstrap(99, "parametric")), bh.EstimationError, ("does not state", "'pairs'")),
     Case("parametric of weights", lambda d: bh.Logit((d.y > 0) * 1.0, d.x, weights=np.full(60, 2.0)).fit(bh.Bootstrap(99, "parametric")), bh.EstimationError, ("weights", "'pairs'")),
     Case("residual of freq_weights", lambda d: _counted(d, bh.Bootstrap(99, "residual")), bh.EstimationError, ("freq_weights", "rows themselves")),

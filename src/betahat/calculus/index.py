@@ -207,7 +207,7 @@ def index_rows(rows: Rows) -> IndexRows:
     """Return the rows of a model of one index, for what is defined for those alone."""
     if not isinstance(rows, IndexRows):
         raise EstimationError(
-            "This needs one linear index x'b for each row, as OLS, Logit, Poisson and GLM have, and the model has none, or several; use one of "
-            "those models, or another covariance, such as 'HC0' or 'cluster'."
+            "This needs one linear index x'b and a loss for each row by itself, as OLS, Logit, Poisson and GLM have; use one of those models, or "
+            "another covariance, such as 'HC0' or 'cluster'."
         )
     return rows

@@ -57,7 +57,7 @@ class Bootstrap(Estimator):
         Replicates.
     kind : str
         "pairs": rows, or clusters, drawn with replacement. "bayesian": exponential weights. "poisson": Poisson counts. "residual": residuals of
-        other rows. "parametric": y drawn from the model. "wild": residuals times random signs (OLS, WLS); with clusters, the
+        other rows. "parametric": y drawn from the model. "wild": residuals times random signs (OLS, WLS, QuantReg); with clusters, the
         wild cluster bootstrap, whose p-values and intervals are those of its tests. "score": scores times random signs, without a refit.
         "moving-block", "circular-block", "stationary": blocks of consecutive times. "subsample": rows drawn without replacement,
         "m-out-of-n": fewer rows drawn with replacement; both scaled to n.

@@ -129,8 +129,8 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
     objective = fit.objective.one_index
     if objective is None or not objective.dispersion.likelihood:
         raise EstimationError(
-            "The residual bootstrap needs residuals with the same variance, as those of OLS, WLS, Logit, Probit, Poisson or GLM; use kind='pairs' "
-            "or 'score'."
+            "The residual bootstrap needs a mean and a variance that follow from one linear index, so that residuals can be exchanged, and this model "
+            "does not state them; use kind='pairs' or 'score'."
         )
     _check_no_counts(fit, "residual")
     pearson = fit.map_rows(lambda rows: _pearson(rows) * _slack(rows, power))

@@ -59,6 +59,13 @@ CASES = [
     Case("of another model", lambda d: bh.OLS(d.y, d.x).fit("nid"), Option, ("'nid' is unknown",)),
     Case("as many rows as columns", lambda d: bh.QuantReg(d.y[:3], d.x[:3]).fit(), Estimation, ("3 rows for 3 coefficients",)),
     Case("constant endog", lambda d: bh.QuantReg(np.ones(40), d.x).fit(), Estimation, ("endog is the same in every row",)),
+    Case("constant endog without a constant", lambda d: bh.QuantReg(np.ones(40), d.x[:, 1:]).fit(), Estimation, ("endog is the same in every row",)),
+    Case("an exact fit", lambda d: bh.quantreg("a ~ b", d.frame.assign(b=0.5 * d.frame["a"] + 0.1)).fit(), Estimation, ("q = 0.5 is exact", "in every row", "make up endog")),
+    Case("exact in most rows", lambda d: bh.QuantReg(lined(d, 28, d.y), d.x).fit([0.4, 0.5]), Estimation, ("exact up to rounding in 28 of 40 rows", "no bound")),
+    Case("a value of most rows", lambda d: bh.quantreg("z ~ 1", {"z": [0.0] * 7 + [1.0, 2.0, 3.0]}).fit(), Estimation, ("in 7 of 10 rows", "most rows have")),
+    Case("a covariance for q", lambda d: d.model.fit("HC1"), Option, ("q is 'HC1'", "cov_type=", "q comes first")),
+    Case("an estimator for q", lambda d: d.model.fit(bh.Cluster(d.frame["firm"])), Option, ("q is a Cluster", "cov_type=", "q comes first")),
+    Case("marginal effects", lambda d: d.res.get_margeff(), Estimation, ("coefficients are", "on the quantile")),
     Case("no options of the formula", lambda d: bh.quantreg("y ~ a", d.frame, offset="a"), Option, ("'offset'", "'weights'")),
     Case("HC3", lambda d: d.res.with_cov("HC3"), Estimation, ("Leverage", "HC0", "CR1")),
     Case("HC3 of several", lambda d: d.grid.with_cov("HC3"), Estimation, ("Leverage", "HC0")),
@@ -79,7 +86,7 @@ CASES = [
     Case("hessian at parameters", lambda d: d.model.score_obs([0.0, 0.0, 0.0]), Estimation, ("no curvature", "fit(q)")),
     Case("distribution", lambda d: Check().distribution(np.zeros(2), 1.0), Estimation, ("one quantile", "OLS")),
     Case("quantiles that cross", lambda d: crossing(d).fit(0.5, "nid"), Warned, ("cross at", "larger bandwidth=")),
-    Case("without a bread", lambda d: flat(d).fit(0.5, "nid"), Estimation, ("estimated as zero", "'iid'")),
+    Case("without a bread", lambda d: flat(d).fit(0.5, "nid", bandwidth=0.1), Estimation, ("estimated as zero", "'iid'")),
     Case("not unique", lambda d: bh.QuantReg([1.0, 2.0, 4.0, 7.0], np.ones(4)).fit(kernel="gau"), Warned, ("q = 0.5 is not unique",)),
 ]  # fmt: skip
 
@@ -90,8 +97,13 @@ def crossing(d):
 
 
 def flat(d):
-    """The quantiles beside are the same in all rows: most rows are on one line."""
-    return bh.QuantReg(np.where(np.arange(40) < 34, d.x @ [1.0, 1.0, 1.0], d.y), d.x)
+    """The quantiles beside are the same in all rows: half of the rows are on one line, the others above and below."""
+    return bh.QuantReg(lined(d, 20, np.where(np.arange(40) % 2, 1.0, -1.0) * (1.0 + np.abs(d.y))), d.x)
+
+
+def lined(d, count, errors):
+    """So many rows on one line, and the others beside it."""
+    return d.x @ [1.0, 1.0, 1.0] + np.where(np.arange(40) < count, 0.0, errors)
 
 
 def provoked(case, d):

@@ -367,3 +367,26 @@ def test_what_results_say():
     assert list(frame.index) == ["a", "b"]
     margins = bh.QuantReg(Y, X).fit([0.2, 0.8], "HC0").delta(lambda p: p.vector[4] - p.vector[1])
     assert margins.bse > 0
+
+
+@pytest.mark.parametrize("q", [0.5, [0.25, 0.75], [0.25, 0.5, 0.75], [0.1, 0.2, 0.5, 0.8]])
+def test_summaries_say_how_dense_the_errors_are(q):
+    """Of a few quantiles, in a table that is no wider; of many `glance` says it."""
+    res = bh.QuantReg(Y, X).fit(q)
+    top = str(res.summary()).split("\n")[:9]
+    assert {len(line) for line in top} == {78}
+    found = {line.split(":")[-2].split("   ")[-1]: line.split(":")[-1].split() for line in top[2:5]}
+    if np.size(q) > 3:
+        assert "Sparsity" not in found
+        return
+    for name, values in zip(found, (res.prsquared, res.bandwidth, res.sparsity), strict=True):
+        close([float(number) for number in found[name]], np.atleast_1d(values), 5e-3)
+
+
+def test_residuals_of_one_size_are_no_exact_fit():
+    """Most rows at zero, and the quantile above: the spread of endog takes the place of a range of zero, also where it is rounding."""
+    y = np.concatenate([np.zeros(60), np.arange(1.0, 41.0)])
+    errors = y + 1e-17 * np.arange(100)
+    fits = [bh.QuantReg(values, np.ones(100)).fit(0.905) for values in (y, errors)]
+    assert fits[0].bandwidth > 1.0
+    close_to_one(fits[1].bandwidth, fits[0].bandwidth, SUMS)

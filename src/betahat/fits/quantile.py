@@ -175,7 +175,8 @@ def _fit_one(rows: QuantileRows, design: Design, q: float, smoothing: Smoothing)
     size = torch.maximum(rows.y.abs().max(), (design.exog.abs().amax(0) * params.abs()).max())
     rounding = _ROUNDING * float(size)
     errors = torch.where(errors.abs() <= rounding, 0.0, errors)
-    check = Check(q, _density(rows, errors, q, smoothing), rounding)
+    check = Check(q, _density(rows, errors, q, smoothing, rounding), rounding)
+    _refuse_exact(rows, errors, q)
     assert check.density is not None
     scale = check.density.shares(errors) if rows.weights is None else check.density.shares(errors) * rows.weights
     information = weighted_gram(rows.x, scale)
@@ -196,7 +197,20 @@ def _full_rank(information: Tensor) -> bool:
     return bool(spectrum[0] > _NULL * spectrum[-1])
 
 
-def _density(rows: QuantileRows, errors: Tensor, q: float, smoothing: Smoothing) -> Density:
+def _refuse_exact(rows: QuantileRows, errors: Tensor, q: float) -> None:
+    """Refuse (n,) residuals of which half are zero, beside those of the rows that the solution goes through: their density there has no bound."""
+    often, width = rows.often, rows.x.shape[1]
+    nobs, zeros = float(often.sum()), float(often[errors == 0].sum())
+    if 2.0 * (zeros - width) < nobs - width:
+        return
+    what = "in every row" if zeros == nobs else f"in {zeros:.0f} of {counted(int(nobs), 'row')}"
+    raise EstimationError(
+        f"The fit at q = {q:.6g} is exact up to rounding {what}, so that the density of the errors there has no bound and standard errors mean nothing; "
+        "look for regressors that make up endog, or for a value of endog that most rows have."
+    )
+
+
+def _density(rows: QuantileRows, errors: Tensor, q: float, smoothing: Smoothing, rounding: float) -> Density:
     """Return the estimate of the density of (n,) residuals at zero, with statsmodels' bandwidth."""
     often = rows.often
     nobs = float(often.sum())
@@ -205,7 +219,7 @@ def _density(rows: QuantileRows, errors: Tensor, q: float, smoothing: Smoothing)
     spread = ((often @ (rows.y - mean).square()) / nobs).sqrt()
     low, high = quantiles_of(errors, rows.counts, 0.25, 0.75)
     between = (high - low) / _RANGE
-    width = float(torch.minimum(spread, between) if float(between) > 0 else spread)
+    width = float(torch.minimum(spread, between) if float(between) > rounding else spread)
     bandwidth = width * (normal_quantile(q + share) - normal_quantile(q - share))
     if not bandwidth > 0.0:
         raise EstimationError(

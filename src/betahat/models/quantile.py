@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 
 from betahat.calculus.counts import Counts
+from betahat.covariance.base import Estimator
 from betahat.covariance.names import QUANTILE_NAMES, CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.container import to_tensor
@@ -188,7 +189,8 @@ class QuantReg(RegressorModel):
         OptionError
             A quantile outside of (0, 1), or twice; an unknown kernel, bandwidth, name or option.
         EstimationError
-            No more rows than coefficients, or too few of them within the bandwidth; a covariance that needs leverage.
+            No more rows than coefficients, or too few of them within the bandwidth; a fit that is exact in half of the rows, beside those that
+            any fit goes through; a covariance that needs leverage.
 
         Warns
         -----
@@ -222,8 +224,10 @@ quantreg = QuantReg.from_formula
 
 def _read_quantiles(given: Any) -> tuple[tuple[float, ...], bool]:
     """Return the quantiles, and whether several were asked for."""
-    if isinstance(given, str):
-        raise OptionError(f"q is {shown(given)}; pass a number, such as 0.5, or a list of them.")
+    if isinstance(given, str | Estimator | Mapping):
+        raise OptionError(
+            f"q is {shown(given)}; pass a number, such as 0.5, or a list of them. The covariance is cov_type=..., as q comes first."
+        )
     read = to_tensor(given, torch.zeros(()))
     if read.ndim > 1 or not read.numel():
         raise OptionError(f"q has shape {tuple(read.shape)}; pass one quantile, such as 0.5, or a list of them.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from betahat.covariance.names import QUANTILE_NAMES
 from betahat.data.container import Container
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
-from betahat.errors import OptionError, counted
+from betahat.errors import EstimationError, OptionError, counted
 from betahat.fits.linear import fit_least_squares
 from betahat.fits.quantile_refits import given_design, null_loss
 from betahat.inference.cases import Cases, no_cases
@@ -182,6 +182,23 @@ class QuantRegResults(Results):
             )
         variances, df = self._pair.variances, self._pair.df_of(regressors)
         return predict_response(self.fit, regressors, None, variances, df, True, container, labels, known)
+
+    def get_margeff(self, *args: Any, **kwargs: Any) -> Never:
+        """Refuse: the coefficients are the effects.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of other models.
+
+        Raises
+        ------
+        EstimationError
+            Always.
+        """
+        raise EstimationError(
+            "The coefficients are the marginal effects on the quantile, as it is linear in the regressors; use params and bse, or delta for functions of them."
+        )
 
     # tables
 

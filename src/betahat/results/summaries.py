@@ -243,9 +243,10 @@ def quantile_content(results: QuantRegResults, alpha: float) -> Content:
         ("Bandwidth:", results._bandwidths),
         ("Sparsity:", results._sparsities),
     ]
-    one = len(checks) == 1
+    form = "#8.4g" if len(checks) == 1 else ".3g"
     right: Rows = [
-        *((name, [f"{found[0]:#8.4g}" if one else ""]) for name, found in numbers),
+        # a few have the room; `glance` has a row for each of many
+        *((name, [" ".join(format(number, form) for number in found)]) for name, found in numbers if len(checks) <= 3),
         ("No. Observations:", None),
         ("Df Residuals:", None),
         ("Df Model:", None),

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import betahat as bh
-from betahat.__main__ import main
+from betahat.__main__ import _COLUMNS, _FAMILY, _MODELS, main
 
 TIME = re.compile(r"(Date|Time): +[^ ].*?(?=  )")
 
@@ -83,6 +83,15 @@ def test_warnings_are_sentences(frame, tmp_path, capsys):
         (["wage ~ x", "wages.csv", "--latex", "nowhere/table.tex"], "does not exist; create"),
         (["wage ~ x", "bad.parquet"], "cannot be read as .parquet"),
         (["wage ~ x", "bad.dta"], "cannot be read as .dta"),
+        (["wage ~ x", "wages.csv", "--family", "poisson"], "--family belongs to --model glm, and the model is 'ols'"),
+        (["wage ~ x", "wages.csv", "--model", "ols", "--status", "union"], "--status belongs to --model aft and phreg"),
+        (
+            ["wage ~ x", "wages.csv", "--model", "glm", "--status", "union"],
+            "and the model is 'glm'; leave --status out",
+        ),
+        (["wage ~ x", "wages.csv", "--model", "aft", "--entry", "x"], "--entry belongs to --model phreg"),
+        (["wage ~ x", "wages.csv", "--model", "quantreg", "--strata", "state"], "--strata belongs to --model phreg"),
+        (["wage ~ x", "wages.csv", "--model", "glm", "--family", "gama"], "'gama'"),
     ],
 )
 def test_mistakes_are_one_sentence(frame, arguments, says, tmp_path, capsys, monkeypatch):
@@ -195,3 +204,27 @@ def test_durations(capsys):
         printed = capsys.readouterr()
         assert printed.out == ""
         assert f"{option} is 'print(1)'; pass a column of the data" in printed.err
+
+
+@pytest.mark.parametrize("option", [*_FAMILY, *_COLUMNS])
+@pytest.mark.parametrize("model", _MODELS)
+def test_options_go_with_models(frame, model, option, tmp_path, capsys):
+    """Every pair is fitted, or refused in a sentence: none is unknown to the model that it is said to belong to."""
+    path = tmp_path / "wages.csv"
+    frame.assign(state=frame.state % 3, zero=0).to_csv(path, index=False)
+    value = {"family": "gaussian", "status": "union", "entry": "zero", "strata": "state"}[option]
+    belongs = model in (_FAMILY | _COLUMNS)[option][0]
+    code = main(["wage ~ x", str(path), "--model", model, f"--{option}", value])
+    printed = capsys.readouterr().err
+    assert (f"--{option} belongs to" in printed) != belongs
+    assert code == (0 if belongs else 2), printed
+    if not belongs:
+        assert re.fullmatch(r"betahat: [^\n]*\.\n", printed), printed
+
+
+def test_the_page_names_every_model():
+    page = Path(__file__).parents[1].joinpath("docs", "command-line.rst").read_text()
+    (listed,) = re.findall(r"- ``--model``: (.*?)\.\n", page, re.DOTALL)
+    assert re.findall(r"``(\w+)``", listed) == list(_MODELS)
+    for option, (models, _) in (_FAMILY | _COLUMNS).items():
+        assert all(re.search(rf"``--{option}``[^:]*: of [^,]*``{model}``", page) for model in models)

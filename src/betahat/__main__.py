@@ -27,11 +27,12 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".feather": pd.read_feather,
     ".dta": pd.read_stata,
 }
-# What models of durations take beside the formula.
+# What models take beside the formula: a name, or columns.
+_FAMILY = {"family": (("glm",), "the family, such as gamma, with its default link")}
 _COLUMNS = {
-    "status": "of --model aft and phreg, 1 for a time that ended, 0 for a censored one",
-    "entry": "of --model phreg, when a row came under observation",
-    "strata": "of --model phreg, strata with a baseline hazard of their own",
+    "status": (("aft", "phreg"), "1 for a time that ended, 0 for a censored one"),
+    "entry": (("phreg",), "when a row came under observation"),
+    "strata": (("phreg",), "strata with a baseline hazard of their own"),
 }
 
 
@@ -56,10 +57,16 @@ def _run(options: argparse.Namespace) -> None:
         raise OptionError(
             f"The folder of {options.latex!r} does not exist; create it first, or write the table elsewhere."
         )
+    given = {name: getattr(options, name) for name in (*_FAMILY, *_COLUMNS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        models, _ = (_FAMILY | _COLUMNS)[name]
+        if options.model not in models:
+            raise OptionError(
+                f"--{name} belongs to --model {' and '.join(models)}, and the model is {options.model!r}; leave --{name} out, or name another model."
+            )
     data = read_table(Path(options.data))
     check_plain(options.formula, data)
-    given = {name: getattr(options, name) for name in ("family", *_COLUMNS)}
-    given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if name in _COLUMNS and value not in data:  # elsewhere it may be an expression, which is code
             raise OptionError(f"--{name} is {value!r}; pass a column of the data, one of {listed(data)}.")
@@ -106,11 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("formula", help='such as "np.log(wage) ~ educ + exper + C(region)"')
     parser.add_argument("data", help="a .csv, .parquet, .feather or .dta file")
     parser.add_argument("--model", choices=list(_MODELS), default="ols", help="what to fit (ols)")
-    parser.add_argument(
-        "--family", metavar="NAME", help="the family of --model glm, such as gamma, with its default link"
-    )
-    for name, words in _COLUMNS.items():
-        parser.add_argument(f"--{name}", metavar="COLUMN", help=words)
+    for options, metavar in ((_FAMILY, "NAME"), (_COLUMNS, "COLUMN")):
+        for name, (models, words) in options.items():
+            parser.add_argument(f"--{name}", metavar=metavar, help=f"of --model {' and '.join(models)}, {words}")
     parser.add_argument(
         "--cov",
         nargs="+",

@@ -29,6 +29,7 @@ def _category(values, levels, ordered=True):
         ),
         (lambda: bh.ordered("y ~ 0 + C(g)", FRAME), bh.DataError, "is constant"),
         (lambda: bh.ordered("y ~ 1", FRAME), bh.FormulaError, "side '1' has no regressors beside the constant"),
+        (lambda: bh.ordered("y ~ 0", FRAME), bh.FormulaError, "side '0' has no regressors beside the constant"),
         (
             lambda: bh.ordered("y ~ C(k)", FRAME.assign(k="a")),
             bh.FormulaError,
@@ -75,6 +76,14 @@ def test_sentences(call, error, words):
 def test_a_category_without_an_order():
     with pytest.warns(bh.BetahatWarning, match="without an order, so '0', '1', '2' are taken to rise"):
         bh.OrderedModel(_category(Y, [0, 1, 2], ordered=False), X)
+
+
+@pytest.mark.parametrize("model", [bh.ordered, bh.mnlogit])
+def test_sentences_about_formulas_name_the_column(model):
+    with pytest.raises(bh.FormulaError, match=r"formula 'y ~ nope' .* columns are 'y', 'x', 'g'\."):
+        model("y ~ nope", FRAME)
+    with pytest.raises(bh.DataError, match=r"by column: y \(2\)"):
+        model("y ~ x", FRAME.assign(y=FRAME["y"].where(FRAME.index > 1)), missing="raise")
 
 
 def test_text_has_no_order():

@@ -233,6 +233,11 @@ def test_limits_are_those_of_the_data_in_their_precision(read, dtype):
     assert np.allclose(expected, wanted.predict(which="expected"), rtol=0, atol=close)
 
 
+def test_a_limit_of_low_precision_is_what_it_prints():
+    y = [1.1, 2.0, 1.1, 3.0, 2.5]
+    assert bh.Tobit(y, np.ones((5, 1)), left=np.float32(1.1)).fit().n_censored == (2, 0)
+
+
 def test_tables_show_no_pseudo_r2_and_no_variance_of_a_density():
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"x": random.uniform(size=99), "t": random.exponential(20, 99)})

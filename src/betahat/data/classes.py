@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 from betahat.data.container import check_real, holds_complex, to_numpy
 from betahat.data.frame import to_pandas
 from betahat.data.modes import check_held
-from betahat.errors import DataError, FormulaError, listed, shown
+from betahat.errors import BetahatError, DataError, FormulaError, listed, shown
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:
@@ -63,6 +65,16 @@ def class_formula(formula: str, data: Any) -> tuple[str, pd.DataFrame, str, tupl
         )
     codes, levels = _factorize(frame[name])
     return f"{_CODES} ~ {right.strip()}", frame.assign(**{_CODES: codes}), name, levels
+
+
+@contextmanager
+def told_of_classes(name: str) -> Iterator[None]:
+    """Let sentences about the formula that `class_formula` returned say the column's own name in the place of that of its codes."""
+    try:
+        yield
+    except BetahatError as error:
+        sentence = str(error).replace(f", '{_CODES}'", "")
+        raise type(error)(sentence.replace(_CODES, name)) from None
 
 
 def class_name(level: Any) -> str:

@@ -12,7 +12,7 @@ from betahat.calculus.counts import Counts
 from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
-from betahat.data.classes import class_formula, class_name, read_classes
+from betahat.data.classes import class_formula, class_name, read_classes, told_of_classes
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
@@ -116,7 +116,8 @@ class MNLogit(LikelihoodModel):
         """
         coded, frame, name, levels = class_formula(formula, data)
         model, vectors, names = cls.__new__(cls), ("weights", "freq_weights"), caller(2)
-        design, source = design_of_formula(coded, frame, options, vectors, names, cls.__name__)
+        with told_of_classes(name):
+            design, source = design_of_formula(coded, frame, options, vectors, names, cls.__name__)
         model.source = replace(source, text=formula)
         model.sample, model.levels = replace(design, schema=replace(design.schema, endog_name=name)), levels
         if not isinstance(frame[name].dtype, pd.CategoricalDtype):

@@ -10,7 +10,7 @@ import torch
 
 from betahat.calculus.counts import Counts
 from betahat.data.arrays import Device
-from betahat.data.classes import class_formula, read_classes
+from betahat.data.classes import class_formula, read_classes, told_of_classes
 from betahat.data.container import to_tensor
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
@@ -164,7 +164,8 @@ class OrderedModel(EquationsModel):
         coded, frame, name, levels = class_formula(formula, data)
         model, names = cls.__new__(cls), caller(2)
         model._take(options)
-        design, source = design_of_formula(coded, frame, options, cls.vectors, names, cls.__name__, constant=False)
+        with told_of_classes(name):
+            design, source = design_of_formula(coded, frame, options, cls.vectors, names, cls.__name__, constant=False)
         model.source = replace(source, text=formula)
         model.sample, model.levels = replace(design, schema=replace(design.schema, endog_name=name)), levels
         model._check_categories(frame[name].dtype)

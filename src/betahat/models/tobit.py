@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,7 +98,9 @@ class Tobit(CensoredModel):
         for name, limit in zip(("left", "right"), limits, strict=True):
             if limit is not None and not (is_number(limit) and math.isfinite(limit)):
                 raise OptionError(f"{name} is {shown(limit)}; pass a number, or None where there is no limit.")
-        left, right = (None if limit is None else float(limit) for limit in limits)
+        # A number of lower precision is what it prints: 1.1 of single precision is 1.1.
+        plain = [float(str(limit)) if isinstance(limit, np.floating) else limit for limit in limits]
+        left, right = (None if limit is None else float(limit) for limit in plain)
         if left is None and right is None:
             raise OptionError("Tobit needs a limit, left or right; without any it is least squares, bh.OLS.")
         if left is not None and right is not None and left >= right:

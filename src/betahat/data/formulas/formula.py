@@ -154,10 +154,10 @@ def read_formula(
         raise DataError("The data are empty; pass at least one row.")
     left, right, *other = _evaluate([ModelSpec(side) for side in sides], frame, context, both)
     counts = trials and len(left.names) == len(parsed.lhs) == 2
-    _check_sides(left, right, text, counts)
     terms = _terms(right.spec)
     if not constant:
         right, terms = _without_constant(right, terms, text)
+    _check_sides(left, right, text, counts)
     if second is not None:
         _check_prefix(right, second)
         terms |= _behind(other[0], second, right.values.shape[1])

@@ -152,6 +152,33 @@ def test_exact_fits_converge(name):
     assert res.scale < 1e-25 or not told
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e6, 1e-6])
+@pytest.mark.parametrize("name", EXACT)
+def test_one_sentence_tells_of_an_exact_fit_whose_scale_is_estimated(name, unit):
+    """Of a constant y, and of one that follows from a regressor, but not where an error is a millionth of y."""
+    family, inverse = EXACT[name]
+    density = not isinstance(family, F.Poisson | F.Binomial | F.NegativeBinomial)
+    unit, random = (unit if density else 1.0), np.random.default_rng(0)
+    x = np.column_stack([np.ones(60), random.uniform(0, 1, 60)])
+    exact = inverse(x @ [0.5, 0.8]) * unit
+    noisy = exact * (1 - 1e-6 * random.uniform(size=60))
+    for y, wanted in ((np.full(60, exact[0]), 1), (exact, 1), (noisy, 0)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            bh.GLM(y, x, family).fit(scale="X2")
+        said = [str(one.message) for one in caught]
+        assert len(said) == wanted, said
+        assert all("essentially perfect fit" in one or "as near as rounding" in one for one in said)
+
+
+def test_a_constant_has_an_essentially_perfect_fit():
+    with pytest.warns(bh.BetahatWarning, match="The residuals are zero up to rounding, an essentially perfect fit"):
+        bh.GLM(np.full(5, 3.0), np.ones((5, 1)), "gamma").fit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bh.GLM(np.full(5, 3.0), np.ones((5, 1)), "gamma").fit(scale=1.0)
+
+
 def _at_the_edge():
     """More and more ones, and from a point on nothing else."""
     x = np.column_stack([np.ones(40), np.linspace(0, 1, 40)])

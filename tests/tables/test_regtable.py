@@ -391,3 +391,19 @@ def test_the_keys_of_covariances_are_heads(short, long):
     assert [cell.text for cell in layout.heads[1]] == ["Classical", "Robust"]
     layout = bh.regtable({"Short": short, "Long": long}, cov={"Robust": "HC1"}).layout
     assert [cell.text for cell in layout.heads[1]] == ["Short", "Long"]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_the_pseudo_r2_of_a_glm_is_that_of_its_summary_in_any_unit(unit):
+    random = np.random.default_rng(0)
+    x = random.uniform(size=90)
+    frame = pd.DataFrame({"x": x, "y": np.exp(x) * random.gamma(3, 1 / 3, 90) * unit})
+    for family in ("gamma", "inversegaussian", "gaussian"):
+        res = bh.glm("y ~ x", frame, family=family).fit()
+        shown = f"{res.pseudo_rsquared():.4g}"
+        assert re.search(rf"Pseudo R-squ. \(CS\): +{shown}", str(res.summary()))
+        rows = [line for line in bh.regtable([res]).to_text().splitlines() if "Pseudo" in line]
+        assert [line.split() for line in rows] == [["Pseudo", "R²", "(CS)", f"{res.pseudo_rsquared():.4f}"]]
+        plain = bh.glm("y ~ x", frame.assign(y=frame.y / unit), family=family).fit()
+        assert abs(res.goodness[1] - plain.goodness[1]) < 1e-9
+        assert 0.0 < res.goodness[1] < 1.0

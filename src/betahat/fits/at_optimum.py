@@ -279,6 +279,11 @@ def check_converged(problem: Problem, path: Optimum) -> None:
         )
 
 
+def is_told_of(fit: Fit) -> bool:
+    """Tell whether a solver came as near to the optimum as rounding lets it, and no nearer, of which a warning told."""
+    return fit.path is not None and fit.path.converged and fit.path.decrement > _THOUSANDTH
+
+
 def _warn_near(path: Optimum) -> None:
     """Warn of an optimum that is near enough for standard errors, and was not reached."""
     distance = f"The parameters are {path.decrement**0.5:.2g} standard errors from the optimum"

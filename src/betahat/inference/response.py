@@ -33,6 +33,10 @@ else:
     pd = lazily("pandas")
 
 
+# Residuals of perfect fits are a few units in the last place; where they are far above that there is no need to look.
+_ROUNDING, _NEARLY = 16 * torch.finfo(torch.float64).eps, 1e-16
+
+
 @of_fit
 def means(fit: Fit) -> Tensor:
     """Return (n,) E(y)."""
@@ -64,6 +68,26 @@ def mean_slope(rows: IndexRows) -> Tensor:
         (slope,) = torch.autograd.grad(rows.objective.mean(leaf).sum(), leaf)
     found: Tensor = slope
     return found
+
+
+def is_exact(fit: Fit) -> bool:
+    """Tell whether the dispersion of a linear index is the rounding error of the means, so that y follows from the regressors without an error."""
+    loss, target = fit.objective.one_index, fit.design.endog.to(torch.float64)
+    assert loss is not None
+    mean = fit.design.mean_of_endog
+    typical = variance(loss, loss.start(mean, mean)[None])[0]
+    size = float(fit.dispersion)
+    if size > _NEARLY * float(target.square().mean() / typical):  # which spares a pass over the rows
+        return False
+    return size * fit.df_resid <= _ROUNDING**2 * float(fit.sum_rows(_squared_means))
+
+
+def _squared_means(rows: Rows) -> Tensor:
+    """Return () the sum of w (|mu| + |dmu/deta| sum |x_j b_j|)^2 / V(mu), of which eps^2 is what rounding leaves of Pearson's statistic."""
+    read = index_rows(rows)
+    terms = read.x.abs() @ read.at.params.abs() + (0.0 if read.offset is None else read.offset.abs())
+    squares = (_mean(rows).abs() + mean_slope(read).abs() * terms).square()
+    return times(squares / variance(read.objective, read.index), read.weights, read.counts).sum()
 
 
 @of_fit

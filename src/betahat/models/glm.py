@@ -14,10 +14,12 @@ from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, counted, shown
+from betahat.fits.at_optimum import is_told_of
+from betahat.inference.response import is_exact
 from betahat.models.families import KINDS, FamilyChoice, read_family, scaled
 from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
 from betahat.models.recipe import Recipe
-from betahat.models.regressors import RegressorModel, caller, design_of_formula
+from betahat.models.regressors import RegressorModel, caller, design_of_formula, tell_of_perfect_fit
 from betahat.objectives.base import LinearIndex
 from betahat.results.glm import GLMResults
 from betahat.solvers.least_squares import Rank
@@ -188,11 +190,18 @@ class GLM(IndexModel):
             There is no estimate; the sentence says why.
         OptionError
             Another scale.
+
+        Warns
+        -----
+        BetahatWarning
+            The scale is estimated, and residuals are zero up to rounding.
         """
         choice = resolve(cov_type, cov_kwds, use_t)
         objective = self.objective
         objective = replace(objective, dispersion=scaled(self.family, objective.dispersion, scale))  # type: ignore[type-var]
         fit = fit_likelihood(self.design, objective, bread, rank, start_params, disp, options)
+        if fit.objective.dispersion.estimated and not is_told_of(fit) and is_exact(fit):
+            tell_of_perfect_fit()
         return GLMResults(self, fit, covariance_of(fit, choice))
 
     def _take(self, choice: FamilyChoice, weighted: bool) -> None:

@@ -395,8 +395,12 @@ def warn_perfect(fit: Fit, size: float) -> None:
     """Warn where residuals are rounding errors of numbers of this length: all that follows from their variance is noise."""
     if not fit.objective.dispersion.squares:
         return
-    if not (2.0 * float(fit.loss)) ** 0.5 <= _ROUNDING * size:
-        return
+    if (2.0 * float(fit.loss)) ** 0.5 <= _ROUNDING * size:
+        tell_of_perfect_fit()
+
+
+def tell_of_perfect_fit() -> None:
+    """Warn that residuals are rounding errors."""
     warnings.warn(
         "The residuals are zero up to rounding, an essentially perfect fit, so standard errors, tests and intervals are rounding errors as "
         "well; see whether the dependent variable is constant, or follows from a regressor.",

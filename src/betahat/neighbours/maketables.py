@@ -91,7 +91,7 @@ class Extractor:
 
 
 # maketables' names of what tables say of a fit.
-_KEYS = {"R²": "r2", "Pseudo R²": "pseudo_r2"}
+_KEYS = {"R²": "r2", "Pseudo R²": "pseudo_r2", "Pseudo R² (CS)": "pseudo_r2", "Log-Likelihood": "ll"}
 
 
 def _statistics(results: Results) -> dict[str, Any]:
@@ -125,8 +125,9 @@ def _(results: LinearResults) -> dict[str, float]:
 
 @fit_statistics.register
 def _(results: MaximumLikelihoodResults) -> dict[str, float]:
+    name, value = results.goodness
     return {
-        "pseudo_r2": results.prsquared,
+        _KEYS.get(name, name): value,
         **_likelihood(results),
         "llnull": results.llnull,
         "llr": results.llr,

@@ -55,4 +55,5 @@ def _(results: LinearResults) -> dict[str, Any]:
 
 @fit_statistics.register
 def _(results: MaximumLikelihoodResults) -> dict[str, Any]:
-    return {"pseudo_r2": results.prsquared}
+    name, value = results.goodness
+    return {"pseudo_r2": value} if name.startswith("Pseudo R²") else {}

@@ -101,13 +101,19 @@ class GLMResults(IndexResults):
         """The deviance less (n - r) log n, which statsmodels calls `bic`."""
         return self.deviance - self.df_resid * math.log(self.nobs)
 
+    @property
+    def goodness(self) -> tuple[str, float]:
+        """Cox and Snell's pseudo R2, as the summary prints it, under its name in a table: McFadden's of a density depends on the units of y."""
+        return "Pseudo R² (CS)", self.pseudo_rsquared()
+
     def pseudo_rsquared(self, kind: str = "cs") -> float:
         """Return a pseudo R2, from the log-likelihoods with a constant alone and of the model.
 
         Parameters
         ----------
         kind : {"cs", "mcf"}
-            Cox and Snell's, 1 - exp(2 (llnull - llf) / n), or McFadden's, 1 - llf / llnull.
+            Cox and Snell's, 1 - exp(2 (llnull - llf) / n), or McFadden's, 1 - llf / llnull, which has a meaning for counts and for a binomial
+            family alone: of a density it depends on the units of y, and may be negative.
 
         Returns
         -------

@@ -30,9 +30,8 @@ _NEAR, _JUMP = 1e-5, 0.9
 # A squared distance in standard errors is a squared distance in the index times the curvature of all rows. If the curvature is below
 # a thousandth per row, because weights or counts are tiny, the former is small before the latter is.
 _SOFT = 1e-3
-# An index has a rounding error of eps times its size, which enters the decrement squared and times the curvature. Single rows may have an index
-# a thousand times as large as most.
-_INDEX_ROUNDING = 100.0 * (1e3 * torch.finfo(torch.float64).eps) ** 2
+# An index of up to a thousand has a rounding error of 1e3 eps, of 1e-12 one of 1e-12 eps: it enters the decrement squared and times the curvature.
+_INDEX_ROUNDING = 10.0 * 1e3 * torch.finfo(torch.float64).eps
 # If the loss falls forever, each step is as long as the previous one, and the parameters grow with the number of steps.
 _GROWTH = 1e-3
 # With the diagonal scaled to one, an eigenvalue below 1e-12 is the rounding error of a sum of products.
@@ -89,8 +88,8 @@ def newton(problem: Problem, start: Tensor, *, cheap: bool) -> Optimum:
         noise = problem.noise(here)
         decrement = abs(float(step @ here.gradient)) / noise
         curvature = _curvature(problem, here)
-        if len(start) * _INDEX_ROUNDING * curvature > floor * noise:
-            floor = max(floor, _index_rounding(problem, here.params, curvature) / noise)
+        error = _index_size(problem, here) * _INDEX_ROUNDING
+        floor = max(floor, len(start) * error * error * curvature / noise)
         if decrement <= tolerance * min(curvature / _SOFT, 1.0) or (decrement < floor and decrement > 0.25 * last):
             return Optimum(here, decrement, iteration, converged=True)
         if iteration > 6 and decrement > 0.1 * last:
@@ -107,17 +106,18 @@ def _curvature(problem: Problem, local: Local) -> float:
     return 1.0 if local.curvatures is None else float(local.curvatures) / float(problem.sample.nobs) or 1.0
 
 
-def _index_rounding(problem: Problem, params: Tensor, curvature: float) -> float:
-    """Return k squared rounding errors of an index, each times the curvature of its row; an index of 1e-12 has an error of 1e-28."""
-    found = len(params) * _INDEX_ROUNDING * curvature
+def _index_size(problem: Problem, local: Local) -> float:
+    """Return the root of the mean square of a linear index's terms, weighted by the curvature; 1 from one to a thousand, or where it is unknown."""
     sample = problem.sample
-    if problem.objective.one_index is None or not isinstance(sample, Design):
-        return found
-    size = float((params * sample.lengths).abs().sum()) / math.sqrt(sample.rows)
+    if problem.objective.one_index is None or not isinstance(sample, Design) or local.curvatures is None:
+        return 1.0
+    total = float(local.curvatures)
+    if not total > 0.0:
+        return 1.0
+    size = float((local.params.abs() * local.information.diagonal().abs().sqrt()).sum()) / math.sqrt(total)
     if sample.offset is not None:
         size += math.sqrt(float(sample.offset.square().mean()))
-    size = min(size, 1.0)
-    return found * size * size
+    return max(min(size, 1.0), 1e-3 * size)
 
 
 def _linear_in_several(problem: Problem) -> bool:

@@ -82,7 +82,7 @@ def pytest_sessionfinish(session):
         del bh.BetahatError.__init__
     if _is_worker(config):
         config.workeroutput["said"] = [(*place, text) for place, text in _said.items()]
-    elif _shares(config) and _is_whole(config) and not session.exitstatus:
+    elif _shares(config) and _is_whole(config):
         silent = _silent()
         if silent:
             config.get_terminal_writer().line("\nno test provokes these:\n" + "\n".join(silent), red=True)

@@ -4,7 +4,7 @@ The other files of this folder hold the common mistakes; here is the rest, so th
 nothing that the package says has never been read. ``python tests/errors/test_every_message.py`` prints the sentences.
 """
 
-import random
+import itertools
 import re
 import tempfile
 import warnings
@@ -111,6 +111,9 @@ class Root(nn.Module):
         return self.b.abs().sqrt() * x[:, :1]
 
 
+CALLS = itertools.count()  # chance would have two calls agree now and then
+
+
 class Restless(nn.Module):
     """The same output and slope at each call, and another curvature."""
 
@@ -120,7 +123,7 @@ class Restless(nn.Module):
 
     def forward(self, x):
         change = self.b - self.b.detach()
-        return (x @ self.b)[:, None].exp() + 0.01 * random.SystemRandom().random() * change.square().sum()
+        return (x @ self.b)[:, None].exp() + 0.01 * (0.618 * next(CALLS) % 1.0) * change.square().sum()
 
 
 class Held(nn.Module):

@@ -219,6 +219,7 @@ MESSAGES = {
     "order": (lambda: bh.RLM(Y, X, M=norms.Hampel(2.0, 4.0, 4.0)), bh.OptionError, r"a, b, c = \[2.0, 4.0, 4.0\]; pass three numbers that increase"),
     "scale": (lambda: bh.RLM(Y, X).fit(scale_est="sd"), bh.OptionError, "scale_est is 'sd'; use 'mad'"),
     "solver": (lambda: bh.RLM(Y, X).fit(maxiter=3, start_params=[0.0]), bh.OptionError, "fit does not take 'maxiter', 'start_params': betahat solves by rew"),
+    "solver of OLS": (lambda: bh.OLS(Y, X).fit(method="qr"), bh.OptionError, "fit does not take 'method': betahat solves least squares in one way"),
     "problem": (lambda: bh.fit_at(bh.RLM(Y, X), [0.0]), bh.OptionError, "problem is an RLM; pass the problem of a model"),
     "proposal": (lambda: bh.RLM(Y, X).fit(scale_est=sm.robust.scale.HuberScale(d=0.0)), bh.OptionError, "with a positive d"),
     "option": (lambda: bh.RLM.from_formula("y ~ a", {"y": Y, "a": Y}, weights="a"), bh.OptionError, "does not know 'weights'; its options are"),

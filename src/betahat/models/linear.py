@@ -16,6 +16,7 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.fits.linear import fit_least_squares
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
+from betahat.models.options import refuse_options
 from betahat.models.regressors import (
     RegressorModel,
     caller,
@@ -143,6 +144,7 @@ class LinearModel(RegressorModel, ABC):
         use_t: bool | None = None,
         *,
         rank: Rank = "pinv",
+        **options: Any,
     ) -> LinearResults:
         """Fit by least squares.
 
@@ -159,6 +161,8 @@ class LinearModel(RegressorModel, ABC):
         rank : {"pinv", "drop"}
             With collinear columns: "pinv" is the solution of minimum norm, as in statsmodels; "drop" leaves
             out every column that depends on those to its left, as R does, and reports it as NaN.
+        **options
+            None: statsmodels' choices of a solver (`method`, ...) are refused in a sentence.
 
         Returns
         -------
@@ -178,6 +182,7 @@ class LinearModel(RegressorModel, ABC):
         BetahatWarning
             The residuals are zero up to rounding.
         """
+        refuse_options(options, "least squares in one way, to the last digit")
         check_rank_option(rank)
         choice = resolve(cov_type, cov_kwds, use_t)
         fit = fit_least_squares(self.design, rank, row_sums(choice.estimator))

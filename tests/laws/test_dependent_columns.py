@@ -83,6 +83,7 @@ def test_the_relation_gives_the_dependent_columns(seed):
     assert (relation[3:, [4, 7, 11]] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [420, 2600])
 @pytest.mark.parametrize("count", [1, 90])
 @pytest.mark.parametrize("model", MODELS)

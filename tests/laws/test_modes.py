@@ -105,6 +105,7 @@ SETTINGS = {
 BASE = {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_answers_are_those_without_it(setting, name):

@@ -22,7 +22,6 @@ CLOSE = 1e-11
 # Each formula loses at most a few units in the last place; of a narrow interval of the normal distribution the width in digits.
 TAILS = 1e-12
 
-mpmath.mp.dps = 400
 CDFS = {
     LatentLogistic: lambda z: 1 / (1 + mpmath.exp(-z)),
     LatentNormal: mpmath.ncdf,
@@ -35,6 +34,7 @@ INTERVALS = [(None, -25.0), (None, 0.3), (-30.0, None), (4.0, None), (-1.0, 1.0)
 
 @pytest.mark.parametrize("latent", CDFS)
 @pytest.mark.parametrize(("lower", "upper"), INTERVALS)
+@mpmath.workdps(400)
 def test_tails(latent, lower, upper):
     """Log P and its derivatives against differences of 400 digits."""
     step = mpmath.mpf(10) ** -60

@@ -203,6 +203,7 @@ def test_kinks_noise_and_what_is_cut_without_loss_are_no_alarm(name, count):
     assert "derivative of" not in said, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("polish", [True, False])
 @pytest.mark.parametrize("offset", [1e4, 1e8, 1e12, 1e15])
 def test_large_numbers_are_no_alarm(offset, polish):

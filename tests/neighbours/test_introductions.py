@@ -25,6 +25,7 @@ def there():
     return [name for name in USES if importlib.util.find_spec(name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["betahat", "neighbours"])
 def test_either_order_of_imports(first):
     uses = "\n".join(USES[name] for name in there())

@@ -108,12 +108,12 @@ class OrderedRows(Rows):
     @property
     def hat_rows(self) -> Tensor:
         """(b, m, r) the root of a row's information on the points, times their derivatives and Z; m is 2, or J - 1 of the expected information."""
-        if self.at.bread is Bread.OPG:
+        lower, failed = (
+            torch.linalg.cholesky_ex(self._expected) if self.at.bread is Bread.EXPECTED else (None, self.y.new_zeros(1))
+        )
+        if self.at.bread is Bread.OPG or bool(failed.any()):
             raise EstimationError(no_hat_rows(self.at.bread))
-        if self.at.bread is Bread.EXPECTED:
-            lower, failed = torch.linalg.cholesky_ex(self._expected)
-            if bool(failed.any()):
-                raise EstimationError(no_hat_rows(self.at.bread))
+        if lower is not None:
             return times(lower.mT @ self._turned_points, None if self.weights is None else self.weights.sqrt())
         found, (low, high) = self.derivatives, self._turned_bounds
         first, cross_part, second = -found.upper_upper, -found.lower_upper, -found.lower_lower

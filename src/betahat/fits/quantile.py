@@ -99,11 +99,6 @@ def fit_quantiles(design: Design, quantiles: Sequence[float], several: bool, smo
     """Fit one quantile, or `several` with an equation for each; `rank` treats dependent columns as least squares does."""
     kept, triangle = column_rank(design)
     whole = len(kept) == design.width
-    if not design.nobs > len(kept):
-        raise EstimationError(
-            f"There are {counted(int(design.nobs), 'row')} for {counted(len(kept), 'coefficient')}, so that nothing is left to tell how far off they are; "
-            "pass more rows, or fewer columns."
-        )
     reduced = design if whole else design.select(kept)
     ordered = None if triangle is None else (triangle if whole else kept_first(triangle, kept))
     rows = read_rows(reduced, None if ordered is None else ordered[: len(kept), : len(kept)])

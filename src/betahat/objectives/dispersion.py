@@ -149,41 +149,13 @@ class Unity(Dispersion):
         return 1.0
 
 
-@dataclass(frozen=True)
-class PearsonVariance(Dispersion):
-    """Pearson's estimate, the sum of w (y - mu)^2 / V(mu) over n - k, of an exponential family; tests are normal, as in statsmodels' GLM.
-
-    References
-    ----------
-    McCullagh and Nelder (1989), Generalized Linear Models, section 8.3.6.
-    """
+class FamilyVariance(Dispersion, ABC):
+    """phi of an exponential family; where the optimum is does not depend on how it is found, so that distances are measured by Pearson's."""
 
     method = "maximum likelihood"
     likelihood = True
     squares = False
     estimated = True
-
-    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
-        """Return () Pearson's statistic over df."""
-        return misfit.pearson() / df
-
-    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
-        """Return phi."""
-        return max(float(misfit.pearson()) / max(nobs - width, 1.0), _LEAST)
-
-
-@dataclass(frozen=True)
-class DevianceVariance(Dispersion):
-    """The deviance over n - k: statsmodels' GLM under scale="dev". Pearson's estimate is the more robust one to small y."""
-
-    method = "maximum likelihood"
-    likelihood = True
-    squares = False
-    estimated = True
-
-    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
-        """Return () the deviance over df."""
-        return misfit.deviance() / df
 
     def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
         """Return phi by Pearson's statistic."""
@@ -191,7 +163,30 @@ class DevianceVariance(Dispersion):
 
 
 @dataclass(frozen=True)
-class KnownVariance(Dispersion):
+class PearsonVariance(FamilyVariance):
+    """Pearson's estimate, the sum of w (y - mu)^2 / V(mu) over n - k, of an exponential family; tests are normal, as in statsmodels' GLM.
+
+    References
+    ----------
+    McCullagh and Nelder (1989), Generalized Linear Models, section 8.3.6.
+    """
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () Pearson's statistic over df."""
+        return misfit.pearson() / df
+
+
+@dataclass(frozen=True)
+class DevianceVariance(FamilyVariance):
+    """The deviance over n - k: statsmodels' GLM under scale="dev". Pearson's estimate is the more robust one to small y."""
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () the deviance over df."""
+        return misfit.deviance() / df
+
+
+@dataclass(frozen=True)
+class KnownVariance(FamilyVariance):
     """A number that is given.
 
     Attributes
@@ -202,18 +197,9 @@ class KnownVariance(Dispersion):
 
     scale: float
 
-    method = "maximum likelihood"
-    likelihood = True
-    squares = False
-    estimated = True
-
     def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
         """Return () the number."""
         return torch.full_like(loss, self.scale)
-
-    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
-        """Return phi by Pearson's statistic: where the optimum is does not depend on the number."""
-        return max(float(misfit.pearson()) / max(nobs - width, 1.0), _LEAST)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,6 +14,7 @@ from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, EstimationError, is_one_of, shown
 from betahat.inference.at_params import indices_of
+from betahat.objectives.excess_zeros import ExcessZeros
 from betahat.objectives.negative_binomial import CountIndices
 from betahat.results.equations import EquationsResults, Prediction
 from betahat.results.new_data import data_at
@@ -20,13 +22,8 @@ from betahat.results.new_data import data_at
 
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class CountResults(EquationsResults):
-    """Results of negative binomial models, with statsmodels' names; what is shared is in `EquationsResults` and `Results`."""
-
-    @property
-    def predictions(self) -> Mapping[str, Prediction]:
-        """E(y), x'b + offset, and Var(y)."""
-        return {"mean": self._loss.mean, "linear": self._loss.shown, "var": self._loss.variance}
+class CountedResults(EquationsResults, ABC):
+    """What models of counts share: residuals, from the mean and the variance of their loss."""
 
     @property
     def resid_response(self) -> Any:
@@ -42,6 +39,28 @@ class CountResults(EquationsResults):
     def resid_pearson(self) -> Any:
         """(n,) y - E(y) over the root of Var(y)."""
         return self._container.present_rows(self._error / self._loss.variance(self._indices).sqrt())
+
+    # private
+
+    @property
+    @abstractmethod
+    def _loss(self) -> CountIndices | ExcessZeros:
+        """The loss of a row."""
+
+    @property
+    def _error(self) -> Tensor:
+        return self.fit.design.endog.to(torch.float64) - self._loss.mean(self._indices)
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class CountResults(CountedResults):
+    """Results of negative binomial models, with statsmodels' names; what is shared is in `EquationsResults` and `Results`."""
+
+    @property
+    def predictions(self) -> Mapping[str, Prediction]:
+        """E(y), x'b + offset, and Var(y)."""
+        return {"mean": self._loss.mean, "linear": self._loss.shown, "var": self._loss.variance}
 
     @property
     def lnalpha(self) -> float:
@@ -127,10 +146,6 @@ class CountResults(EquationsResults):
     @property
     def _loss(self) -> CountIndices:
         return cast("CountIndices", self.fit.objective)
-
-    @property
-    def _error(self) -> Tensor:
-        return self.fit.design.endog.to(torch.float64) - self._loss.mean(self._indices)
 
 
 def read_counts(endog: Tensor, y_values: Any) -> Tensor:

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.indices import columns_of, split
-from betahat.data.container import Container
 from betahat.data.engine import gather
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.source import Held
-from betahat.errors import OptionError, counted, is_one_of, listed, shown
+from betahat.errors import OptionError, is_one_of, listed, shown
 from betahat.inference.at_params import indices_of
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.coefficients import interval
@@ -26,7 +25,7 @@ from betahat.lazy import lazily
 from betahat.objectives.indices import LinearIndices
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
-from betahat.results.new_data import data_at, read_row_labels
+from betahat.results.new_data import data_at, prediction_labels
 from betahat.results.second_summary import second_summary
 from betahat.results.summaries import bread_notes, likelihood_content
 from betahat.tables.summary import Content
@@ -272,16 +271,6 @@ def index_at(loss: LinearIndices, theta: Tensor, x: Tensor, offset: Tensor | Non
         return index
     shift = torch.nn.functional.one_hot(torch.tensor(loss.main, device=x.device), index.shape[-1]).to(index)
     return index + offset[:, None] * shift
-
-
-def prediction_labels(row_labels: Any, container: Container, rows: int) -> Any:
-    """Return (m,) the labels of predictions, as given or those of the data, or None."""
-    labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
-    if labels is not None and len(labels) != rows:
-        raise OptionError(
-            f"row_labels has {counted(len(labels), 'label')} for {counted(rows, 'prediction')}; pass one for each."
-        )
-    return labels
 
 
 def _with_slopes(function: Prediction, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from betahat.inference.at_params import indices_of
 from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction
 from betahat.objectives.excess_zeros import ExcessZeros
-from betahat.results.counts import read_counts
+from betahat.results.counts import CountedResults, read_counts
 from betahat.results.equations import EquationsResults, Prediction, index_at
 from betahat.results.new_data import Model, data_at
 
@@ -34,7 +34,7 @@ class BothEquations(Model, Protocol):
 
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class ExcessZerosResults(EquationsResults, ABC):
+class ExcessZerosResults(CountedResults, ABC):
     """What results of zero-inflated and hurdle models share."""
 
     model: BothEquations
@@ -43,21 +43,6 @@ class ExcessZerosResults(EquationsResults, ABC):
     def predictions(self) -> Mapping[str, Prediction]:
         """What may be predicted, by statsmodels' names."""
         return self._loss.predictions
-
-    @property
-    def resid_response(self) -> Any:
-        """(n,) y - E(y)."""
-        return self._container.present_rows(self._error)
-
-    @property
-    def resid(self) -> Any:
-        """The same as `resid_response`."""
-        return self.resid_response
-
-    @property
-    def resid_pearson(self) -> Any:
-        """(n,) y - E(y) over the root of Var(y)."""
-        return self._container.present_rows(self._error / self._loss.variance(self._indices).sqrt())
 
     @property
     def response(self) -> Response:
@@ -101,10 +86,6 @@ class ExcessZerosResults(EquationsResults, ABC):
     @property
     def _loss(self) -> ExcessZeros:
         return cast("ExcessZeros", self.fit.objective)
-
-    @property
-    def _error(self) -> Tensor:
-        return self.fit.design.endog.to(torch.float64) - self._loss.mean(self._indices)
 
 
 @in_ordinary_mode

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import OptionError, counted, is_one_of, shown
+from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.likelihood_influence import LikelihoodInfluence
 from betahat.inference.margins import Response
@@ -30,7 +30,7 @@ from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
-from betahat.results.new_data import data_at, read_row_labels
+from betahat.results.new_data import data_at, prediction_labels
 from betahat.results.second_summary import second_summary
 from betahat.results.summaries import bread_notes
 
@@ -161,11 +161,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
-        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
-        if labels is not None and len(labels) != len(regressors):
-            raise OptionError(
-                f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
-            )
+        labels = prediction_labels(row_labels, container, len(regressors))
         return predict_response(
             self.fit,
             regressors,

@@ -32,7 +32,7 @@ from betahat.inference.residuals import (
 from betahat.lazy import lazily
 from betahat.results.layout import Vector
 from betahat.results.least_squares import LeastSquaresResults
-from betahat.results.new_data import Model, check_beside, new_regressors, read_row_labels
+from betahat.results.new_data import Model, check_beside, new_regressors, prediction_labels
 from betahat.results.second_summary import second_summary
 from betahat.results.summaries import linear_content, residual_statistics
 from betahat.tables.summary import Content, summary_of
@@ -230,11 +230,7 @@ class LinearResults(LeastSquaresResults):
             weights = self.model.new_vector(weights, exog, "weights")
             noise = torch.full_like(self.fit.dispersion, self.scale)
         given = None if weights is None else _read_weights(weights, regressors, self.fit.params)
-        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
-        if labels is not None and len(labels) != len(regressors):
-            raise OptionError(
-                f"row_labels has {len(labels)} labels for {len(regressors)} predictions; pass one for each."
-            )
+        labels = prediction_labels(row_labels, container, len(regressors))
         return predict(
             regressors,
             self.fit.params,

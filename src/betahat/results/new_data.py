@@ -12,7 +12,7 @@ from torch import Tensor
 from betahat.data.container import Container, to_tensor
 from betahat.data.frame import check_index, is_frame
 from betahat.data.sample import WithoutRows
-from betahat.errors import DataError, OptionError, check_flag, described, shown
+from betahat.errors import DataError, OptionError, check_flag, counted, described, shown
 from betahat.inference.identified import identified, warn_unidentified
 from betahat.inference.prediction import check_width
 from betahat.lazy import lazily
@@ -59,7 +59,17 @@ def one_each(values: Any, like: Tensor, label: str) -> Tensor:
     return read
 
 
-def read_row_labels(given: Any) -> list[Any]:
+def prediction_labels(row_labels: Any, container: Container, rows: int) -> Any:
+    """Return (m,) the labels of predictions, as given or those of the data, or None."""
+    labels = container.row_labels if row_labels is None else _read_row_labels(row_labels)
+    if labels is not None and len(labels) != rows:
+        raise OptionError(
+            f"row_labels has {counted(len(labels), 'label')} for {counted(rows, 'prediction')}; pass one for each."
+        )
+    return labels
+
+
+def _read_row_labels(given: Any) -> list[Any]:
     """Read the labels of predictions."""
     labels = listed_in(given)
     if labels is None or isinstance(given, pd.DataFrame) or not all(isinstance(label, Hashable) for label in labels):

@@ -28,8 +28,8 @@ from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
 from betahat.objectives.ordered import Ordered
-from betahat.results.equations import EquationsResults, Prediction, index_at, index_jacobian, prediction_labels
-from betahat.results.new_data import Model, data_at
+from betahat.results.equations import EquationsResults, Prediction, index_at, index_jacobian
+from betahat.results.new_data import Model, data_at, prediction_labels
 from betahat.results.summaries import ordered_content
 from betahat.solvers.newton import newton
 from betahat.tables.estimates import Coefficients, shown_of

@@ -14,7 +14,7 @@ from betahat.covariance.names import QUANTILE_NAMES
 from betahat.data.container import Container
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
-from betahat.errors import EstimationError, OptionError, counted
+from betahat.errors import EstimationError, OptionError
 from betahat.fits.linear import fit_least_squares
 from betahat.fits.quantile_refits import given_design, null_loss
 from betahat.inference.cases import Cases, no_cases
@@ -23,7 +23,7 @@ from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction, predict_response
 from betahat.lazy import lazily
 from betahat.results.layout import Grid, Layout, Vector
-from betahat.results.new_data import Model, new_regressors, read_row_labels
+from betahat.results.new_data import Model, new_regressors, prediction_labels
 from betahat.results.second_summary import equations_summary, second_summary
 from betahat.results.statsmodels_names import Results
 from betahat.results.summaries import quantile_content
@@ -175,11 +175,7 @@ class QuantRegResults(Results):
             regressors, container, known = self.fit.design.exog, self._container, None
         else:
             regressors, container, known = new_regressors(self, exog, transform)
-        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
-        if labels is not None and len(labels) != len(regressors):
-            raise OptionError(
-                f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
-            )
+        labels = prediction_labels(row_labels, container, len(regressors))
         variances, df = self._pair.variances, self._pair.df_of(regressors)
         return predict_response(self.fit, regressors, None, variances, df, True, container, labels, known)
 

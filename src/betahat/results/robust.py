@@ -15,7 +15,6 @@ from betahat.calculus.rows import Rows
 from betahat.data.container import Container
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
-from betahat.errors import OptionError, counted
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.margins import Response
 from betahat.inference.prediction import predict_mean
@@ -23,7 +22,7 @@ from betahat.inference.residuals import fitted_values, plain_residuals
 from betahat.inference.response import ResponsePrediction, predict_response
 from betahat.lazy import lazily
 from betahat.results.layout import Vector
-from betahat.results.new_data import Model, new_regressors, read_row_labels
+from betahat.results.new_data import Model, new_regressors, prediction_labels
 from betahat.results.second_summary import second_summary
 from betahat.results.statsmodels_names import Results
 from betahat.results.summaries import robust_content
@@ -179,11 +178,7 @@ class RLMResults(Results):
             regressors, container = self.fit.design.exog, self.fit.design.container
         else:
             regressors, container, known = new_regressors(self, exog, transform)
-        labels = container.row_labels if row_labels is None else read_row_labels(row_labels)
-        if labels is not None and len(labels) != len(regressors):
-            raise OptionError(
-                f"row_labels has {counted(len(labels), 'label')} for {counted(len(regressors), 'prediction')}; pass one for each."
-            )
+        labels = prediction_labels(row_labels, container, len(regressors))
         variances, df = self._pair.variances, self._pair.df_of(regressors)
         return predict_response(self.fit, regressors, None, variances, df, True, container, labels, known)
 

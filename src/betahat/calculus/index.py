@@ -19,6 +19,8 @@ from betahat.objectives.base import LinearIndex
 class IndexRows(Rows):
     """Rows of a design under a loss of a linear index. What several answers share is computed once.
 
+    With instruments scores have columns of their own, X̂: moments X̂'e = 0 of the residuals of X, and A = X̂'X.
+
     Attributes
     ----------
     objective : LinearIndex
@@ -29,6 +31,8 @@ class IndexRows(Rows):
         (b, k) and (b,), float64.
     weights, offset, counts : Tensor or None
         (b,).
+    scored : Tensor or None
+        (b, k) X̂, what a score is its residual times; None is x itself.
     """
 
     objective: LinearIndex
@@ -39,6 +43,7 @@ class IndexRows(Rows):
     weights: Tensor | None
     offset: Tensor | None
     counts: Tensor | None
+    scored: Tensor | None = None
 
     def __len__(self) -> int:
         """Return b."""
@@ -49,6 +54,11 @@ class IndexRows(Rows):
         """(b,) eta = x'b + offset."""
         index = self.x @ self.at.params
         return index if self.offset is None else index + self.offset
+
+    @property
+    def columns(self) -> Tensor:
+        """(b, k) what a score is its residual times: X̂ with instruments, else x."""
+        return self.x if self.scored is None else self.scored
 
     @property
     def losses(self) -> Tensor:
@@ -71,16 +81,16 @@ class IndexRows(Rows):
 
     def gradient(self) -> Tensor:
         """Return (k,) minus the sum of the scores."""
-        return -cross(self.x, times(self.residual, self.counts))
+        return -cross(self.columns, times(self.residual, self.counts))
 
     @remembered
     def rotated(self) -> Tensor:
-        """(b, r) xZ: for least squares these are orthonormal columns."""
-        return product(self.x, self.at.root)
+        """(b, r) xZ: for least squares these are orthonormal columns; with instruments X̂Z."""
+        return product(self.columns, self.at.root)
 
     @remembered
     def leverage(self) -> Tensor:
-        """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]."""
+        """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]; with instruments w x'A^-1 x̂, which may be outside."""
         if self.at.bread is Bread.KERNEL:
             raise EstimationError(no_hat_rows(self.at.bread))
         if self.at.bread is Bread.OPG:
@@ -88,13 +98,23 @@ class IndexRows(Rows):
                 "Leverage is a share of the Hessian or of Fisher's information, but the bread is 'opg'; fit with "
                 "bread='observed' or 'expected' for HC2 and HC3, or use HC0 or HC1."
             )
-        rotated = product(self.x, self.at.root) if self.at.well_conditioned else self.rotated  # kept only for the meat
-        squares: Tensor = torch.linalg.vector_norm(rotated, dim=1).square_()
+        rotated = (
+            product(self.columns, self.at.root) if self.at.well_conditioned else self.rotated
+        )  # kept only for the meat
+        if self.scored is None:
+            squares: Tensor = torch.linalg.vector_norm(rotated, dim=1).square_()
+        else:
+            squares = (rotated * product(self.x, self.at.root)).sum(1)
         return that_count(squares if self.curvature is None else self.curvature * squares, self.counts)
 
     @property
     def hat_rows(self) -> Tensor:
-        """(b, 1, r) the root of w l'' times xZ."""
+        """(b, 1, r) the root of w l'' times xZ; of two-stage least squares X̂Z."""
+        if not self.objective.dispersion.projects:
+            raise EstimationError(
+                "CR2 and CR3 need a hat matrix that is a projection, as least squares and two-stage least squares have; use IV2SLS, "
+                "Cluster(kind='CR1S'), the jackknife, or a bootstrap."
+            )
         if self.at.bread in (Bread.OPG, Bread.KERNEL) or (
             self.curvature is not None and bool((self.curvature < 0).any())
         ):
@@ -104,11 +124,11 @@ class IndexRows(Rows):
     def meat(self, factor: Tensor | None = None) -> Tensor:
         """Return the sum of s s' factor^2, or of u u' factor^2, without making scores."""
         residual = times(self.residual, factor, root_of_counts(self.counts))
-        return gram(self.x if self.at.well_conditioned else self.rotated, residual)
+        return gram(self.columns if self.at.well_conditioned else self.rotated, residual)
 
     def scores(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, k) s = -w dl/deta x, each row times its `factor`."""
-        return times(self.x, times(self.residual, factor))
+        return times(self.columns, times(self.residual, factor))
 
     def influence(self, factor: Tensor | None = None) -> Tensor:
         """Return (b, r) u = Zᵀs, the residual times xZ, each row times its `factor`."""
@@ -152,13 +172,17 @@ class IndexRows(Rows):
     def information(self, bread: Bread) -> Tensor:
         """Return (k, k) the sum of w l'' x x', of w E(l'') x x', or of s s'."""
         if bread is Bread.OPG:
-            return gram(self.x, times(self.residual, root_of_counts(self.counts)))
+            return gram(self.columns, times(self.residual, root_of_counts(self.counts)))
+        if self.scored is not None:
+            return cross(times(self.scored, self._counted_curvature(bread)), self.x)
         return weighted_gram(self.x, self._counted_curvature(bread))
 
     def whitened(self, bread: Bread) -> Tensor | None:
         """Return (b, k) the root of w l'' times x, where the curvature is not negative."""
         if bread is Bread.OPG:
-            return times(self.x, times(self.residual, root_of_counts(self.counts)))
+            return times(self.columns, times(self.residual, root_of_counts(self.counts)))
+        if self.scored is not None:
+            return None
         curvature = self._counted_curvature(bread)
         if curvature is None:
             return self.x
@@ -181,7 +205,8 @@ class IndexRows(Rows):
 @rows_of.register
 def _(objective: LinearIndex, block: Block, at: Point) -> Rows:
     weights, offset, counts = block.get("weights"), block.get("offset"), block.get("counts")
-    return IndexRows(objective, block.start, at, block["exog"], block["endog"], weights, offset, counts)
+    scored = block.get("scored")
+    return IndexRows(objective, block.start, at, block["exog"], block["endog"], weights, offset, counts, scored)
 
 
 def pearson(rows: Rows) -> Tensor:

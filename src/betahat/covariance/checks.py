@@ -50,12 +50,10 @@ def matrix_flaw(matrix: Tensor) -> str | None:
 
 
 def check_likelihood(fit: Fit, what: str) -> None:
-    """Refuse a covariance that is defined for likelihoods only."""
+    """Refuse a covariance that is defined for likelihoods, and moments with their best weights, only."""
     dispersion = fit.objective.dispersion
-    if not dispersion.likelihood:
-        raise EstimationError(
-            f"The loss is not known to be a likelihood, so {what} is not a covariance; {dispersion.other_covariance}."
-        )
+    if not dispersion.classical:
+        raise EstimationError(f"{dispersion.unknown}, so {what} is not a covariance; {dispersion.other_covariance}.")
 
 
 def check_unpenalised(fit: Fit, what: str) -> None:

@@ -32,6 +32,10 @@ class Schema:
         n, where the rows are gone.
     place : Tensor or None
         (0,) on the device where the rows were.
+    instruments : tuple of str
+        (q,) the names of the instruments that are not regressors.
+    endogenous : int
+        How many regressors are endogenous; they are the last ones.
     """
 
     container: Container
@@ -42,6 +46,8 @@ class Schema:
     names: tuple[str, ...] | None = None
     nobs: float | None = None
     place: Tensor | None = None
+    instruments: tuple[str, ...] = ()
+    endogenous: int = 0
 
     @property
     def device(self) -> torch.device:

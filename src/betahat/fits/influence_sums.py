@@ -26,7 +26,8 @@ def _summands(fit: Fit, groups: Groups) -> Tensor:
     """Return (G, meat_width) the sums of `Rows.summands`; of large data by one product with the columns as they lie."""
     sample, known = fit.problem.sample, fit.sums.pop(row_residuals, None)
     plain = fit.well_conditioned and fit.objective.one_index is not None
-    exog = sample.source.held("exog") if plain else None
+    columns = "scored" if "scored" in sample.source.shapes else "exog"
+    exog = sample.source.held(columns) if plain else None
     if exog is None or not sums_at_once(exog):
         return fit.sum_groups(groups.codes, groups.count, _counted_summands)
     if known is None:

@@ -74,7 +74,7 @@ class Objective(ABC):
     @property
     def least_squares(self) -> bool:
         """Whether it is least squares of a linear model, for which one Newton step is the refit."""
-        return self.one_index is not None and self.dispersion.squares
+        return self.one_index is not None and self.dispersion.squares and not self.dispersion.instrumented
 
     @property
     def nonlinear(self) -> bool:

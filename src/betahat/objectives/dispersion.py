@@ -55,6 +55,12 @@ class Dispersion(ABC):
         Whether the log-likelihood at any parameters has the phi that maximises it there.
     of_errors : bool
         Whether the loss is of an error over its scale, which every covariance takes as given: that of robust regression.
+    instrumented : bool
+        Whether the estimate makes moments of instruments zero, or nearly, so that a refit is one of all its stages.
+    projects : bool
+        Whether scores are residuals times a projection of the columns, so that clusters have hat matrices.
+    unknown : str
+        Why there is no classical covariance, where there is none.
     other_covariance, other_criterion : str
         What to do where there is no likelihood, and so no classical covariance and no information criterion.
     """
@@ -66,10 +72,18 @@ class Dispersion(ABC):
     drawn: ClassVar[bool] = True
     concentrated: ClassVar[bool] = False
     of_errors: ClassVar[bool] = False
+    instrumented: ClassVar[bool] = False
+    projects: ClassVar[bool] = True
+    unknown: ClassVar[str] = "The loss is not known to be a likelihood"
     other_covariance: ClassVar[str] = (
         "use 'HC0' or another sandwich, or pass likelihood=True to the model if the loss is minus a log-density"
     )
     other_criterion: ClassVar[str] = "pass likelihood=True to the model if it is minus a log-density"
+
+    @property
+    def classical(self) -> bool:
+        """Whether phi A^-1 is a covariance: that of a likelihood, or of moments that have their best weights."""
+        return self.likelihood
 
     @abstractmethod
     def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.design import Design
+from betahat.data.effects import CODES, SLOPES
 from betahat.data.engine import Block, fold, numbered
 from betahat.data.kept import SMALL
 from betahat.data.modes import check_held
@@ -96,7 +97,15 @@ def check_finite(design: Design) -> None:
     if not bool(rows):
         return
     names = list(design.schema.given_names or [f"column {i}" for i in range(design.width)])
-    called = {"endog": [design.endog_name], "exog": names, "counts": ["freq_weights"]}
+    schema = design.schema
+    called = {
+        "endog": [design.endog_name],
+        "exog": names,
+        "counts": ["freq_weights"],
+        "instruments": list(schema.instruments),
+    }
+    called[CODES] = [column or effect.name for effect in schema.effects for column in effect.columns]
+    called[SLOPES] = [variable for effect in schema.effects for variable in effect.variables]
     labels = [label for name in source.shapes for label in called.get(name, [name])]
     bad = sorted(
         (labels.index(label), label, count) for label, count in zip(labels, found.tolist(), strict=True) if count

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from betahat.data.container import Frames
+from betahat.data.effects import CODES, SLOPES, Effect
 from betahat.data.engine import Block, fold
 from betahat.data.kept import SMALL
 from betahat.data.products import gram
 from betahat.data.sample import Sample
-from betahat.data.source import Source
+from betahat.data.source import Held, Source
 from betahat.data.threads import remembered
 from betahat.data.turned import EXOG, every, selected, turned
 
@@ -41,7 +43,8 @@ class Design(Sample):
     """The data of a model of regressors.
 
     Its source has columns `exog`, (n, k) the regressors, `endog`, (n,), and where there are some `weights`, analytic ones, `offset`, what the
-    linear index has beside x'b, and `counts`, frequency weights.
+    linear index has beside x'b, `counts`, frequency weights, `effects`, (n, E) levels of absorbed effects, `slopes`, (n, s) variables with a
+    coefficient for each level, and `instruments`, (n, q) excluded ones.
     """
 
     @property
@@ -68,6 +71,20 @@ class Design(Sample):
     def offset(self) -> Tensor | None:
         """(n,) what the linear index has beside x'b; None is nothing."""
         return self.column("offset") if "offset" in self.source.shapes else None
+
+    @remembered
+    def effects(self) -> tuple[Effect, ...]:
+        """The absorbed effects."""
+        if not self.schema.effects:
+            return ()
+        codes, made, first = self.column(CODES), [], 0
+        slopes = self.column(SLOPES).to(torch.float64) if SLOPES in self.source.shapes else codes
+        for i, levels in enumerate(self.schema.effects):
+            last = first + len(levels.variables)
+            variables = slopes[:, first:last] if levels.variables else None
+            made.append(Effect(levels.name, codes[:, i].contiguous(), levels.count, variables, levels.constant))
+            first = last
+        return tuple(made)
 
     @property
     def regressors(self) -> Source:
@@ -190,6 +207,30 @@ class Design(Sample):
         """
         schema = replace(self.schema, given_names=names, terms=None, hasconst=None)
         return replace(self, schema=schema, source=self.source.replaced({EXOG: exog}))
+
+    def in_use(self, places: Tensor) -> Design:
+        """Keep some of the rows of the user's data in use.
+
+        Parameters
+        ----------
+        places : Tensor
+            (m,) their positions among those in use.
+
+        Returns
+        -------
+        Design
+            With their labels.
+        """
+        columns, user_data, container = (
+            self.source.take(tuple(self.source.shapes), places),
+            self.user_data,
+            self.container,
+        )
+        in_use = places if user_data.in_use is None else user_data.in_use[places]
+        kept = Held(dict(zip(self.source.shapes, columns, strict=True)), replace(user_data, in_use=in_use, seals=()))
+        if isinstance(container, Frames):
+            container = Frames(container.rows[places.cpu().numpy()])
+        return replace(self, schema=replace(self.schema, container=container), source=kept)
 
     def every(self, step: int) -> Design:
         """Keep every so many-th row: a sample to start from.

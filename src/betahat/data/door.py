@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from betahat.data.absorbed import read_effects, with_levels
 from betahat.data.arrays import Columns, Device, read_columns, read_weights, single
 from betahat.data.checks import (
     check_counts,
@@ -21,6 +22,7 @@ from betahat.data.checks import (
 )
 from betahat.data.container import Arrays, Container, Frames, Tensors
 from betahat.data.design import Design
+from betahat.data.effects import Levels
 from betahat.data.engine import Block, gather, numbered
 from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
@@ -31,6 +33,8 @@ from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, shown
 
 Missing = Literal["none", "drop", "raise"]
+# The column of a design with excluded instruments.
+INSTRUMENTS = "instruments"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +101,7 @@ def read_design(
     device: Device = None,
     dtype: torch.dtype | None = None,
     trials: bool = False,
+    absorb: Any = None,
 ) -> Design:
     """Read endog, (n,), exog, (n, k), and what stands beside them, of any kind; missing rows are dropped or refused, and all is checked.
 
@@ -123,6 +128,12 @@ def read_design(
     for name, column in read.items():
         if column is not None:
             check_index(name, column.index, x.index)
+    frame_data = UserData.of(frame, len(x.values))
+    effects: tuple[Levels, ...] = ()
+    if absorb is not None:
+        draft = Design(Schema(_container(y, x)), Held({"exog": x.values}, frame_data))
+        read_absorbed = read_effects(draft, absorb)
+        vectors, effects = vectors | read_absorbed.vectors, read_absorbed.levels
     named = [("endog", y.values), ("exog", x.values), *vectors.items()]
     (endog_kept, exog_kept, *beside_kept), seals = keep_tensors(named)
     return assemble(
@@ -134,7 +145,8 @@ def read_design(
         names=x.names,
         hasconst=hasconst,
         drop=missing == "drop",
-        user_data=UserData.of(frame, len(x.values), seals),
+        user_data=replace(frame_data, seals=seals),
+        effects=effects,
     )
 
 
@@ -150,32 +162,34 @@ def assemble(
     drop: bool,
     user_data: UserData,
     terms: dict[str, list[int]] | None = None,
+    effects: tuple[Levels, ...] = (),
+    instruments: tuple[str, ...] = (),
+    endogenous: int = 0,
 ) -> Design:
     """Drop missing rows if asked to, check what is left, and return the `Design`."""
+    schema = Schema(
+        container, endog_name, names, hasconst, terms, effects=effects, instruments=instruments, endogenous=endogenous
+    )
+    design = Design(schema, Held({"exog": exog, "endog": endog, **vectors}, user_data))
     if drop:
         whole = _complete_rows(endog, exog, *vectors.values())
         if whole is not None:
-            endog, exog = endog[whole], exog[whole]
-            vectors = {name: vector[whole] for name, vector in vectors.items()}
-            user_data = replace(
-                user_data, in_use=whole if user_data.in_use is None else user_data.in_use[whole], seals=()
-            )
-            if isinstance(container, Frames):
-                container = Frames(container.rows[whole.cpu().numpy()])
             if not len(whole):
                 raise DataError(
                     "No rows are left after missing='drop': each has a missing value; fill some in, or leave a column out."
                 )
+            design = design.in_use(whole)
     name = "var_weights" if "var_weights" in vectors else "weights"
-    weights, counts = vectors.get(name), vectors.get("freq_weights")
-    offset = _offset(vectors.get("offset"), vectors.get("exposure"))
-    beside = {"weights": weights, "offset": offset, "counts": counts}
-    beside |= {name: vectors.get(name) for name in ("status", "entry")}
-    columns = {"exog": exog, "endog": endog, **{name: column for name, column in beside.items() if column is not None}}
-    design = Design(Schema(container, endog_name, names, hasconst, terms), Held(columns, user_data))
-    check_weights(weights, name)
-    check_counts(counts)
+    columns = {label: design.column(label) for label in design.source.shapes}
+    offset = _offset(columns.pop("offset", None), columns.pop("exposure", None))
+    beside = {"weights": columns.pop(name, None), "offset": offset, "counts": columns.pop("freq_weights", None)}
+    there = {label: column for label, column in {**columns, **beside}.items() if column is not None}
+    design = replace(design, source=Held(there, design.user_data))
+    check_weights(design.weights, name)
+    check_counts(design.counts)
     check_finite(design)
+    if effects:
+        design = with_levels(design)
     check_size(design.nobs, design.width)
     return design
 

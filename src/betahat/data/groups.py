@@ -74,8 +74,27 @@ def read_groups(sample: Sample, given: Any, option: str) -> tuple[Groups, ...]:
     return tuple(_groups(sample, *column) for column in _columns(sample, given, option))
 
 
+def partitions_with_gaps(sample: Sample, given: Any, option: str) -> tuple[Groups, ...]:
+    """Read partitions as `read_groups` does; rows whose label is missing have the code -1."""
+    return tuple(_with_gaps(sample, *column) for column in _columns(sample, given, option))
+
+
 def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
     """Read a finite number for each row in use, such as a coordinate; `given` is a column's name or a vector."""
+    read, name = _numbers(sample, given, option)
+    bad = int((~torch.isfinite(read)).sum())
+    if bad:
+        raise DataError(f"{name} has {counted(bad, 'missing or infinite value')} in the rows in use; fill them in.")
+    return read
+
+
+def numbers_with_gaps(sample: Sample, given: Any, option: str) -> Tensor:
+    """Read a number for each row in use as `read_numbers` does, NaN where it is missing."""
+    return _numbers(sample, given, option)[0]
+
+
+def _numbers(sample: Sample, given: Any, option: str) -> tuple[Tensor, str]:
+    """Return (n,) numbers of the rows in use, and what to call them."""
     columns = _columns(sample, given, option)
     if len(columns) != 1:
         raise OptionError(f"{option} has {len(columns)} columns; pass one.")
@@ -90,11 +109,7 @@ def read_numbers(sample: Sample, given: Any, option: str) -> Tensor:
         raise
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is not numeric; pass numbers.") from error
-    read = _in_use(sample, read.to(device=sample.device, dtype=torch.float64), name)
-    bad = int((~torch.isfinite(read)).sum())
-    if bad:
-        raise DataError(f"{name} has {counted(bad, 'missing or infinite value')} in the rows in use; fill them in.")
-    return read
+    return _in_use(sample, read.to(device=sample.device, dtype=torch.float64), name), name
 
 
 def intersection(groups: Sequence[Groups]) -> Groups:
@@ -196,7 +211,19 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
 
 
 def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
-    """Give numbers to the labels of the rows in use."""
+    """Give numbers to the labels of the rows in use, none of which may be missing."""
+    found = _with_gaps(sample, values, name, column)
+    if int(found.codes.min()) < 0:
+        missing = (found.codes < 0).nonzero().flatten().tolist()
+        raise DataError(
+            f"{name} is missing in {counted(len(missing), 'row')} (labelled {sample.row_names(missing)}); fill the labels in, or leave "
+            "those rows out of the data."
+        )
+    return found
+
+
+def _with_gaps(sample: Sample, values: Any, name: str, column: str) -> Groups:
+    """Give numbers to the labels of the rows in use, -1 to missing ones."""
     device, declared = sample.device, None
     if isinstance(values, Tensor):
         check_held(values, name)
@@ -214,12 +241,6 @@ def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
         if isinstance(some.dtype, pd.CategoricalDtype) and not some.dtype.ordered:
             declared = some.dtype.categories[np.unique(some.cat.codes[found >= 0])]
         codes = torch.as_tensor(found[places], dtype=torch.int64, device=device)
-    if int(codes.min()) < 0:
-        missing = (codes < 0).nonzero().flatten().tolist()
-        raise DataError(
-            f"{name} is missing in {counted(len(missing), 'row')} (labelled {sample.row_names(missing)}); fill the labels in, or leave "
-            "those rows out of the data."
-        )
     return Groups(codes, len(labels), name, column, pd.Index(labels), declared)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import Container
+from betahat.data.effects import Levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +33,14 @@ class Schema:
         n, where the rows are gone.
     place : Tensor or None
         (0,) on the device where the rows were.
+    effects : tuple of Levels
+        The absorbed effects.
     instruments : tuple of str
-        (q,) the names of the instruments that are not regressors.
+        The names of the excluded instruments.
     endogenous : int
-        How many regressors are endogenous; they are the last ones.
+        How many of the regressors, the last ones, are endogenous.
+    dropped : int
+        How many rows were dropped because they are alone in a level of an absorbed effect.
     """
 
     container: Container
@@ -46,8 +51,10 @@ class Schema:
     names: tuple[str, ...] | None = None
     nobs: float | None = None
     place: Tensor | None = None
+    effects: tuple[Levels, ...] = ()
     instruments: tuple[str, ...] = ()
     endogenous: int = 0
+    dropped: int = 0
 
     @property
     def device(self) -> torch.device:

@@ -6,7 +6,7 @@ import re
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -326,11 +326,12 @@ def design_of_formula(
     trials: bool = False,
     second: SecondEquation | None = None,
     constant: bool = True,
+    bars: Collection[str] = (),
 ) -> tuple[Design, formulas.Formula]:
     """Evaluate a model's formula: `options` is what the user passed beside it, of which the model has the `known`; `names` are the caller's variables.
 
     With `trials` two terms on the left are successes and failures; the regressors of a `second` equation stand behind the formula's own; a model
-    without a `constant` leaves out that of the formula.
+    without a `constant` leaves out that of the formula. `bars` are the parts that it takes after the regressors: "effects", "instruments".
     """
     common = ("hasconst", "missing", "device", "dtype")
     unknown = [name for name in options if name not in (*common, *known)]
@@ -354,6 +355,7 @@ def design_of_formula(
         trials=trials,
         second=second,
         constant=constant,
+        bars=bars,
         **{k: v for k, v in options.items() if k in common},
     )
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import builtins
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib import import_module
 from inspect import ismodule
 from typing import Any
 
-import formulaic
 import numpy as np
 import pandas as pd
 import torch
@@ -25,22 +23,26 @@ from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 from torch import Tensor
 
+from betahat.data.absorbed import read_effects
 from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Frames
 from betahat.data.design import Design
-from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
+from betahat.data.door import INSTRUMENTS, Missing, RowVectors, SecondEquation, assemble, check_options
+from betahat.data.effects import Levels
 from betahat.data.formulas.expressions import ReasonError, bare, names_in
-from betahat.data.formulas.grammar import Parser
 from betahat.data.formulas.levels import UnseenError
-from betahat.data.formulas.matrix import Materializer, OtherKindError, Table, side_by_side
-from betahat.data.formulas.naming import CONSTANT, term_names
+from betahat.data.formulas.matrix import Materializer, OtherKindError, Table
+from betahat.data.formulas.parts import read_parts
+from betahat.data.formulas.sides import joined, terms_of_sides
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
 from betahat.data.formulas.words_of_r import remedy_of_r
 from betahat.data.frame import check_index, to_pandas, word_of
+from betahat.data.schema import Schema
+from betahat.data.source import Held
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
-from betahat.errors import BetahatError, DataError, FormulaError, counted, described, listed, shown
+from betahat.errors import BetahatError, DataError, FormulaError, counted, listed, shown
 
 
 @dataclass(frozen=True)
@@ -129,16 +131,18 @@ def read_formula(
     dtype: torch.dtype | None = None,
     trials: bool = False,
     constant: bool = True,
+    bars: Collection[str] = (),
 ) -> tuple[Design, Formula]:
     """Evaluate a formula on a dataframe, with columns in statsmodels' order; rows with missing values are dropped for all variables jointly.
 
     `context` holds the variables of the caller, and the regressors of a `second` equation stand behind the formula's own; the other options are
     those of `read_design`: with `trials` two terms on the left are successes and failures. Without `constant` that of the formula is left out, for
-    models whose other parameters take its place, after categories were coded beside it.
+    models whose other parameters take its place, after categories were coded beside it. `bars` are the parts that may follow the regressors:
+    "effects", "instruments".
     """
     check_options(missing, device, dtype, hasconst)
-    parsed = _parse(text, trials, None if second is None else second.option)
-    sides = [parsed.lhs, parsed.rhs, *([] if second is None else [_parse_second(text, second)])]
+    parts = read_parts(text, None if second is None else second.option, bars)
+    sides = terms_of_sides(text, parts, second, trials)
     factors = [factor for side in sides for term in side for factor in term.factors]
     given = dict((beside or RowVectors()).items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
@@ -152,16 +156,10 @@ def read_formula(
     frame = frame.reset_index(drop=True)
     if not len(frame):
         raise DataError("The data are empty; pass at least one row.")
-    left, right, *other = _evaluate([ModelSpec(side) for side in sides], frame, context, both)
-    counts = trials and len(left.names) == len(parsed.lhs) == 2
-    terms = _terms(right.spec)
-    if not constant:
-        right, terms = _without_constant(right, terms, text)
-    _check_sides(left, right, text, counts)
-    if second is not None:
-        _check_prefix(right, second)
-        terms |= _behind(other[0], second, right.values.shape[1])
-        right = side_by_side(right, other[0], second.prefix)
+    tables = _evaluate([ModelSpec(side) for side in sides], frame, context, both)
+    counts = trials and len(tables[0].names) == len(sides[0]) == 2
+    made = joined(tables, text, parts, second, counts=counts, constant=constant)
+    left, right = made.left, made.right
     kept = len(right.values)
     _check_rows(frame, kept, factors, both, missing)
     target = torch.get_default_device() if device is None else torch.device(device)
@@ -175,6 +173,15 @@ def read_formula(
         read = _read_beside(values, label, labels, target)
         if read is not None:
             vectors[name] = read if positions is None else read[positions]
+    levels: tuple[Levels, ...] = ()
+    if parts.effects:
+        held = Held({"exog": torch.empty(len(frame), 0)}, UserData.of(frame, len(frame)))
+        absorbed = read_effects(Design(Schema(Frames(labels)), held), parts.effects)
+        found = {name: vector.to(target) for name, vector in absorbed.vectors.items()}
+        vectors |= found if positions is None else {name: vector[positions] for name, vector in found.items()}
+        levels = absorbed.levels
+    if made.instruments is not None:
+        vectors[INSTRUMENTS] = _to_device(made.instruments.values, target, dtype)
     if counts:
         read_counts = read_trials(_to_device(left.values, target, dtype), tuple(left.names), "var_weights" in vectors)
         endog, endog_name, vectors["weights"] = read_counts.shares, read_counts.name, read_counts.trials
@@ -190,84 +197,12 @@ def read_formula(
         hasconst=hasconst,
         drop=missing == "drop",
         user_data=replace(UserData.of(data, len(frame)), in_use=positions),
-        terms=terms,
+        terms=made.terms,
+        effects=levels,
+        instruments=() if made.instruments is None else tuple(made.instruments.names),
+        endogenous=made.endogenous,
     )
     return design, Formula(text, right.spec, context)
-
-
-def _parse(text: str, trials: bool, option: str | None) -> Any:
-    if not isinstance(text, str):
-        raise FormulaError(
-            f"A formula is a string such as 'y ~ x', not {described(text)}; for arrays use bh.OLS(endog, exog)."
-        )
-    return _parsed(text, trials, option)
-
-
-def _parse_second(text: str, second: SecondEquation) -> Any:
-    """Return the terms of the regressors of a second equation."""
-    if not isinstance(second.regressors, str):
-        raise FormulaError(
-            f"{second.option} is {described(second.regressors)}; beside a formula it is one too, such as '~ z', and arrays go into the class, such as "
-            "bh.ZeroInflatedPoisson(endog, exog, exog_infl)."
-        )
-    left, sign, right = second.regressors.partition("~")
-    if not sign or left.strip():
-        raise FormulaError(f"{second.option} is {shown(second.regressors)}; write the regressors alone, such as '~ z'.")
-    return _parsed(f"{text.partition('~')[0].strip()} ~ {right.strip()}", False, None).rhs
-
-
-def _check_prefix(first: Table, second: SecondEquation) -> None:
-    """Refuse regressors that are called as those of a second equation are."""
-    alike = [name for name in first.names if name.startswith(second.prefix)]
-    if alike:
-        raise DataError(
-            f"{listed(alike)} {'begins' if len(alike) == 1 else 'begin'} with {second.prefix!r}, as the parameters of {second.option} do; rename the "
-            f"{'column' if len(alike) == 1 else 'columns'}, so that tests and tables can tell them apart."
-        )
-
-
-def _behind(side: Table, second: SecondEquation, width: int) -> dict[str, list[int]]:
-    """Return the places of the terms of a second equation, behind so many columns."""
-    if not side.names:
-        raise FormulaError(
-            f"{second.option}={shown(second.regressors)} has no regressors; omit the 0 for a constant, or add a regressor."
-        )
-    found = _terms(side.spec)
-    return {f"{second.prefix}{name}": [width + place for place in places] for name, places in found.items()}
-
-
-@lru_cache(maxsize=128)
-def _parsed(text: str, trials: bool, option: str | None) -> Any:
-    """Return the terms of both sides, those of a second equation being passed as an `option`; cached, as simulations read the same formula a thousand times, and never modified."""
-    try:
-        parser = Parser()
-        tokens = parser.get_tokens(text)
-        power = any(token.kind.value == "operator" and token.token in ("**", "^") for token in tokens)
-        parsed = formulaic.Formula(text, _parser=parser, _ordering="degree" if power else "none")
-    except (FormulaicError, ReasonError, RecursionError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
-        raise FormulaError(
-            f"The formula {shown(text)} cannot be read: {reason}; write it like 'y ~ x1 + C(group)'."
-        ) from error
-    if getattr(parsed, "lhs", None) is None:
-        raise FormulaError(f"The formula {shown(text)} has no left-hand side; write 'y ~ ...'.")
-    if isinstance(parsed.rhs, tuple):
-        remedy = "with fixed effects as C(group)" if option is None else f"and the second beside it, {option}='~ ...'"
-        raise FormulaError(f"The formula {shown(text)} has several parts, separated by |; write one, {remedy}.")
-    _check_left(tokens, text, trials)
-    return parsed
-
-
-def _check_left(tokens: Sequence[Any], text: str, trials: bool) -> None:
-    """Refuse operators on the left-hand side, which patsy reads as operators on terms, and R as arithmetic, but for "successes + failures"."""
-    end = next(i for i, token in enumerate(tokens) if token.token == "~")
-    operators = [token.token for token in tokens[:end] if token.kind.value == "operator"]
-    if operators and not (trials and operators == ["+"]):
-        left = text[: tokens[end].source_start].strip()
-        raise FormulaError(
-            f"The left-hand side {shown(left)} of {shown(text)} would be read as terms, like the right-hand side, and not computed as in R; "
-            f"write I({left})."
-        )
 
 
 def names_of(factors: Iterable[Factor]) -> set[str]:
@@ -364,18 +299,6 @@ def _values(values: Sequence[Any]) -> str:
     return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} more"
 
 
-def _check_sides(left: Table, right: Table, text: str, counts: bool) -> None:
-    if len(left.names) != 1 and not counts:
-        raise FormulaError(
-            f"The left-hand side of {shown(text)} has {len(left.names)} columns ({listed(left.names)}) instead of one number for each row; "
-            "write a category or a boolean as a number, such as I(married * 1)."
-        )
-    if not right.names:
-        raise FormulaError(
-            f"The formula {shown(text)} has no regressors; omit the 0 for a constant, or add a regressor."
-        )
-
-
 def _check_rows(frame: pd.DataFrame, kept: int, factors: Iterable[Factor], text: str, missing: Missing) -> None:
     if kept < len(frame) and missing != "drop":
         _refuse_missing(frame, len(frame) - kept, names_of(factors))
@@ -409,28 +332,6 @@ def _read_beside(values: Any, label: str, labels: pd.Index, device: torch.device
             f"{label} has {counted(len(read.values), 'row')}, but the data have {nobs}; pass one value for each row."
         )
     return read.values.to(device)
-
-
-def _terms(spec: Any) -> dict[str, list[int]]:
-    places = iter(range(len(spec.column_names)))
-    names = term_names([part.term for part in spec.structure])
-    return {name: [next(places) for _ in part.columns] for name, part in zip(names, spec.structure, strict=True)}
-
-
-def _without_constant(right: Table, terms: dict[str, list[int]], text: str) -> tuple[Table, dict[str, list[int]]]:
-    """Leave the constant out of the columns and the terms of a formula."""
-    (place,) = terms.get(CONSTANT, (len(right.names),))
-    names = [name for column, name in enumerate(right.names) if column != place]
-    if not names:
-        raise FormulaError(
-            f"The right-hand side {shown(text.split('~', 1)[1].strip())} has no regressors beside the constant, which this model does not have; add a "
-            "regressor."
-        )
-    rest = {
-        name: [column - (column > place) for column in columns] for name, columns in terms.items() if name != CONSTANT
-    }
-    values = np.delete(right.values, [place] if CONSTANT in terms else [], axis=1)
-    return replace(right, values=np.asfortranarray(values), names=names), rest
 
 
 def _to_device(values: np.ndarray, device: torch.device, dtype: torch.dtype | None) -> Tensor:

@@ -95,22 +95,23 @@ class _Piece:
         return self.kind in ("string", "number") or (self.kind == "name" and not keyword.iskeyword(self.text))
 
 
-def _pieces(formula: str) -> list[_Piece]:
-    pieces, place = [], 0
+def pieces(formula: str) -> list[_Piece]:
+    """Split a formula into names, numbers, strings, operators and brackets."""
+    found, place = [], 0
     while place < len(formula):
         match = _PIECES.match(formula, place)
         if match is None:
             raise ReasonError("a quotation mark or a backtick is not closed")
         if match.lastgroup != "space":
-            pieces.append(_Piece(str(match.lastgroup), match[0], place))
+            found.append(_Piece(str(match.lastgroup), match[0], place))
         place = match.end()
-    return pieces
+    return found
 
 
 def _tokens(formula: str) -> Iterator[Token]:
     operand: list[_Piece] = []
     closers: list[str] = []  # of brackets within the operand
-    for piece in _pieces(formula):
+    for piece in pieces(formula):
         if closers:
             operand.append(piece)
             if piece.kind == "open":

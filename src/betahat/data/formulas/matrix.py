@@ -319,6 +319,24 @@ def side_by_side(left: Table, right: Table, prefix: str) -> Table:
     return Table(values, [*left.names, *(f"{prefix}{name}" for name in right.names)], left.used, spec)
 
 
+def without_constant(table: Table) -> Table:
+    """Leave the constant out of the columns, and out of what builds them again; categories stay coded beside it."""
+    kept: list[EncodedTermStructure] = []
+    places: list[int] = []
+    place = 0
+    for part in table.spec.structure:
+        width = len(part.columns)
+        if part.term.factors and str(part.term) != "1":
+            kept.append(part)
+            places += range(place, place + width)
+        place += width
+    if len(places) == len(table.names):
+        return table
+    terms = [term for term in table.spec.formula if str(term) != "1"]
+    spec = table.spec.update(formula=formulaic.Formula(terms, _ordering="none"), structure=kept)
+    return Table(np.asfortranarray(np.take(table.values, places, axis=1)), [table.names[i] for i in places], table.used, spec)
+
+
 def _is_foreign(value: Any) -> bool:
     """Tell whether a value is a column of a library other than NumPy or pandas."""
     return getattr(value, "__array__", None) is not None and not type(value).__module__.startswith(

@@ -1,0 +1,170 @@
+"""Absorbed effects: what the user writes of them, their labels as codes, and their dummies without the dummies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from betahat.errors import DataError, FormulaError, shown
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+_NAME = r"(?:`[^`]+`|[^\W\d][\w.]*)"
+_TERM = re.compile(rf"({_NAME}(?:\s*\^\s*{_NAME})*)\s*(?:(\[\[|\[)\s*({_NAME}(?:\s*,\s*{_NAME})*)\s*(\]\]|\]))?")
+CODES, SLOPES = "effects", "slopes"
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """The dummies of an effect, without the dummies.
+
+    Attributes
+    ----------
+    name : str
+        What to call it.
+    codes : Tensor
+        (n,) int64, each row's level, from 0 to `count` - 1.
+    count : int
+        How many levels there are; some may have no row.
+    variables : Tensor or None
+        (n, v) float64 variables that have a coefficient for each level; None is none.
+    constant : bool
+        Whether each level has a dummy, too.
+    """
+
+    name: str
+    codes: Tensor
+    count: int
+    variables: Tensor | None = None
+    constant: bool = True
+
+
+@dataclass(frozen=True)
+class EffectTerm:
+    """An effect as it is written: `firm`, `origin^year`, `firm[t]` or `firm[[t]]`.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The columns whose combinations are the levels.
+    variables : tuple of str
+        The variables that have a coefficient for each level.
+    constant : bool
+        Whether each level has a dummy, too.
+    """
+
+    columns: tuple[str, ...]
+    variables: tuple[str, ...] = ()
+    constant: bool = True
+
+    @property
+    def name(self) -> str:
+        """As it is written."""
+        own = "^".join(self.columns)
+        if not self.variables:
+            return own
+        inside = ", ".join(self.variables)
+        return f"{own}[{inside}]" if self.constant else f"{own}[[{inside}]]"
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """An absorbed effect without its rows.
+
+    Attributes
+    ----------
+    name : str
+        What to call it.
+    labels : tuple of pandas.Index
+        The labels of each column whose combinations are the levels.
+    members : Tensor
+        (count, c) the place of each level's label among those of each column.
+    columns : tuple of str
+        The columns' names; empty where a vector has none.
+    variables : tuple of str
+        The variables that have a coefficient for each level.
+    constant : bool
+        Whether each level has a dummy, too.
+    """
+
+    name: str
+    labels: tuple[pd.Index, ...]
+    members: Tensor
+    columns: tuple[str, ...]
+    variables: tuple[str, ...] = ()
+    constant: bool = True
+
+    @property
+    def count(self) -> int:
+        """How many levels there are."""
+        return len(self.members)
+
+    @property
+    def index(self) -> pd.Index:
+        """(count,) the levels' labels, of several columns as a pandas.MultiIndex."""
+        parts = [labels[self.members[:, i].cpu().numpy()] for i, labels in enumerate(self.labels)]
+        if len(parts) == 1:
+            return parts[0].rename(self.name)
+        return pd.MultiIndex.from_arrays(parts, names=list(self.columns))
+
+
+def effect_terms(text: str) -> tuple[EffectTerm, ...]:
+    """Read effects that are joined by +; those of the same columns are one, with the variables of all."""
+    found: dict[tuple[str, ...], EffectTerm] = {}
+    for written in re.split(r"\+(?![^\[]*\])", text):
+        match = _TERM.fullmatch(written.strip())
+        if match is None or (match[2] is not None and len(match[2]) != len(match[4])):
+            raise FormulaError(
+                f"The absorbed effects {shown(text.strip())} cannot be read at {shown(written.strip())}; write columns, such as 'firm + year', "
+                "'origin^year' for combinations, 'firm[t]' for slopes of their own, or 'firm[[t]]' for slopes alone."
+            )
+        columns = tuple(part.strip().strip("`") for part in match[1].split("^"))
+        variables = () if match[3] is None else tuple(part.strip().strip("`") for part in match[3].split(","))
+        term = EffectTerm(columns, variables, match[2] != "[[")
+        before = found.get(columns)
+        if before is not None:
+            joint = tuple(dict.fromkeys((*before.variables, *term.variables)))
+            term = EffectTerm(columns, joint, before.constant or term.constant)
+        found[columns] = term
+    return tuple(found.values())
+
+
+def new_codes(levels: Levels, data: Mapping[str, Any]) -> Tensor:
+    """Return (m,) the levels of new rows, whose labels are in the effect's columns; refuse levels that the fit has not seen."""
+    parts = []
+    for column, known in zip(levels.columns, levels.labels, strict=True):
+        parts.append(torch.from_numpy(known.get_indexer(pd.Index(data[column]))))
+    places = torch.stack(parts, 1)
+    sizes = [len(known) for known in levels.labels]
+    own = _joint(levels.members.cpu(), sizes)
+    order = own.argsort()
+    asked = _joint(places, sizes)
+    found = torch.searchsorted(own[order], asked).clamp_max(len(own) - 1)
+    codes = order[found]
+    unseen = (own[codes] != asked) | (places < 0).any(1)
+    if bool(unseen.any()):
+        rows = unseen.nonzero().flatten().tolist()
+        told = list(
+            dict.fromkeys("^".join(str(pd.Index(data[column])[row]) for column in levels.columns) for row in rows)
+        )
+        raise DataError(
+            f"The new data have levels of {levels.name} that the fit has not seen: {', '.join(told[:8])}{' and others' if len(told) > 8 else ''}; leave those "
+            "rows out, or fit with data that have them."
+        )
+    return codes
+
+
+def _joint(places: Tensor, sizes: Sequence[int]) -> Tensor:
+    joint = places[:, 0]
+    for i, size in enumerate(sizes[1:], 1):
+        joint = joint * size + places[:, i]
+    return joint

@@ -156,6 +156,7 @@ BESIDE = [
     Case("offset of strings", lambda d: bh.Logit(d.y, d.x, offset=list("ab") * 20), bh.DataError, ("offset", "string")),
     Case("fractional freq_weights", lambda d: bh.Logit(d.y, d.x, freq_weights=d.y + 0.5), bh.DataError, ("freq_weights", "40", "whole", "weights=")),
     Case("negative freq_weights", lambda d: bh.Logit(d.y, d.x, freq_weights=_with(d.y, 3, -1)), bh.DataError, ("freq_weights", "1 value", "zero or more")),
+    Case("exog on meta beside a second equation", lambda d: bh.ZeroInflatedPoisson(d.c, torch.empty(40, 2, device="meta")), bh.DataError, ("exog is on meta",)),
     Case("freq_weights of zero", lambda d: bh.Logit(d.y, d.x, freq_weights=0 * d.y), bh.DataError, ("freq_weights", "zero")),
     Case("freq_weights are shorter", lambda d: bh.MNLogit(d.m, d.x, freq_weights=[1, 2]), bh.DataError, ("freq_weights", "2", "40")),
     Case("NaN in freq_weights", lambda d: bh.Logit(d.y, d.x, freq_weights=_with(d.y, 2, np.nan)), bh.DataError, ("freq_weights has 1 missing", "missing='drop'")),

@@ -3,11 +3,13 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.closeness import close, close_to_largest, close_to_one, plain, same, same_covariance
 from torch import nn
 
 import betahat as bh
@@ -162,6 +164,188 @@ def test_random_frequency_weights(seed, name, most):
     if size < 20:  # nearly separated: the digits of both are lost
         np.testing.assert_allclose(found.params, true.params, rtol=1e-7, atol=1e-7 * size)
         assert _relative(found.cov_params(), true.cov_params()) < 1e-6
+
+
+# frequency weights of least squares
+
+LINEAR = ("OLS", "WLS")
+LINEAR_COVARIANCES = {
+    **{kind: kind for kind in (*COVARIANCES, "HC4", "HC4m", "HC5", "fixed scale", "jackknife")},
+    **{kind: bh.Cluster("firm", kind) for kind in ("CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife")},
+    "CR2, inverse weights": bh.Cluster("firm", "CR2", target="inverse_weights"),
+    "two ways": bh.Cluster(["firm", "region"]),
+    "jackknife of clusters": bh.Jackknife("firm"),
+    **{
+        kind: bh.Bootstrap(60, kind, seed=1)
+        for kind in ("pairs", "bayesian", "poisson", "moving-block", "wild", "score")
+    },
+    "clusters": bh.Bootstrap(60, "pairs", clusters="firm", seed=1),
+    "wild clusters": bh.Bootstrap(60, "wild", clusters="firm", seed=1),
+    "wild clusters, 33": bh.Bootstrap(60, "wild", clusters="firm", variant="33", seed=1),
+}
+STATISTICS = (
+    *("nobs", "df_resid", "df_model", "k_constant", "scale", "ssr", "centered_tss", "uncentered_tss", "ess"),
+    *("rsquared", "rsquared_adj", "mse_model", "mse_resid", "mse_total", "fvalue", "f_pvalue", "condition_number"),
+    *("llf", "aic", "bic"),
+)
+
+
+def _linear(name, seed=0, counts=None, n=N, wide=False):
+    """The fit by counts, and that of the repeated rows."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
+    frame["y"] = 1.0 + frame.a - frame.b + rng.standard_t(5, n) * np.exp(0.3 * frame.a)
+    frame["b"] += 1e6 * wide  # ill-conditioned, which is refined
+    frame["firm"], frame["region"] = np.arange(n) // 5, np.arange(n) % 13
+    frame["v"] = rng.uniform(0.3, 3.0, n) if name == "WLS" else 1.0
+    frame["often"] = rng.integers(0, 5, n) if counts is None else counts
+    repeated = frame.loc[frame.index.repeat(frame.often)].reset_index(drop=True)
+    function, beside = (bh.wls, {"weights": "v"}) if name == "WLS" else (bh.ols, {})
+    return function("y ~ a + b", frame, freq_weights="often", **beside), function("y ~ a + b", repeated, **beside)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("kind", LINEAR_COVARIANCES)
+def test_covariances_of_counted_least_squares(name, kind):
+    found, true = (model.fit() for model in _linear(name))
+    close_to_largest(found.params, true.params, ROUNDING)
+    cov = LINEAR_COVARIANCES[kind]
+    found, true = found.with_cov(cov), true.with_cov(cov)
+    same_covariance(found.cov_params(), true.cov_params(), ROUNDING)
+    close(found.pvalues, true.pvalues, 1e-8)  # far in the tails a p-value multiplies the error of t by t^2
+    close(found.conf_int(), true.conf_int(), ROUNDING, unit=10.0)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("n", [N, 90_000])  # by TSQR, by the Gram matrix
+def test_statistics_of_counted_least_squares(name, n):
+    found, true = (model.fit("HC1") for model in _linear(name, n=n))
+    assert found.fit.route == true.fit.route
+    for statistic in STATISTICS:
+        close_to_one(getattr(found, statistic), getattr(true, statistic), ROUNDING, statistic)
+    close(found.eigenvals, true.eigenvals, ROUNDING)
+    for key, value in true.diagn.items():
+        close(found.diagn[key], value, 1e-8, unit=max(1.0, abs(value)), label=key)  # scipy subtracts its mean twice
+    close_to_one(found.info_criteria("aicc"), true.info_criteria("aicc"), ROUNDING)
+    assert _without_clock(found.summary()) == _without_clock(true.summary())
+    assert _without_clock(found.summary2()) == _without_clock(true.summary2())
+    assert f"{int(true.nobs):,}" in bh.regtable(found).to_text()
+    close_to_one(found.glance(), true.glance(), ROUNDING)
+
+
+def _without_clock(summary):
+    return [line for line in str(summary).splitlines() if "Date" not in line and "Time" not in line]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_counted_least_squares_with_nearly_collinear_columns(name):
+    found, true = (model.fit("HC3") for model in _linear(name, wide=True))
+    assert found.fit.route == true.fit.route == "tsqr, refined"
+    close(
+        found.params, true.params, 1e-9
+    )  # the condition number of the scaled columns is 2e6, of which refining leaves none
+    same_covariance(found.cov_params(), true.cov_params(), 1e-9)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_rows_of_counted_least_squares(name):
+    models = _linear(name)
+    (found, true), counts = (model.fit() for model in models), models[0].design.counts.long().numpy()
+
+    def rows(values):
+        return np.repeat(plain(values), counts, axis=0)
+
+    for values in ("fittedvalues", "resid", "wresid", "resid_pearson"):
+        close_to_largest(rows(getattr(found, values)), getattr(true, values), ROUNDING)
+    one, other = found.get_influence(), true.get_influence()
+    for values in (
+        *("hat_matrix_diag", "resid_press", "influence", "resid_studentized_internal", "resid_studentized_external"),
+        *(
+            "sigma2_not_obsi",
+            "dfbeta",
+            "dfbetas",
+            "params_not_obsi",
+            "cov_ratio",
+            "det_cov_params_not_obsi",
+            "resid_var",
+        ),
+    ):
+        close_to_largest(rows(getattr(one, values)), getattr(other, values), ROUNDING, values)
+    for values in ("cooks_distance", "dffits", "dffits_internal"):
+        (numbers, beside), (repeated, its) = getattr(one, values), getattr(other, values)
+        close_to_largest(rows(numbers), repeated, ROUNDING, values)
+        close_to_one(beside if np.ndim(beside) == 0 else rows(beside), its, 1e-8, values)
+    close_to_one(one.ess_press, other.ess_press, ROUNDING)
+    for method in ("bonf", "fdr_bh"):
+        close_to_one(rows(found.outlier_test(method)), true.outlier_test(method), 1e-8)
+    close_to_largest(rows(found.cases.cooks_distance), true.cases.cooks_distance, ROUNDING)
+    close_to_largest(rows(found.get_prediction().summary_frame()), true.get_prediction().summary_frame(), ROUNDING)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("cov", ["nonrobust", "HC0"])
+def test_tests_of_counted_least_squares(name, cov):
+    full = [model.fit(cov) for model in _linear(name)]
+    small = [_reduced(model, name).fit(cov) for model in _linear(name)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bh.RobustTestWarning)
+        for test, options in (
+            ("compare_f_test", {}),
+            ("compare_lr_test", {}),
+            ("compare_lm_test", {}),
+            ("compare_lm_test", {"demean": False}),
+            ("compare_lm_test", {"use_lr": True}),
+        ):
+            found, true = (getattr(a, test)(b, **options) for a, b in zip(full, small, strict=True))
+            close_to_one(np.array(found), np.array(true), ROUNDING, f"{test} {options}")
+    params = np.array([0.5, 1.1, -0.8])
+    found, true = (res.model for res in full)
+    close_to_one(found.loglike(params), true.loglike(params), ROUNDING)
+    close_to_largest(found.score(params), true.score(params), ROUNDING)
+    close_to_largest(found.hessian(params), true.hessian(params), ROUNDING)
+    assert (found.nobs, found.df_resid, found.df_model) == (true.nobs, true.df_resid, true.df_model)
+
+
+def _reduced(model, name):
+    function, beside = (bh.wls, {"weights": "v"}) if name == "WLS" else (bh.ols, {})
+    counts = {} if model.design.counts is None else {"freq_weights": "often"}
+    return function("y ~ a", model.data.frame, **beside, **counts)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_rows_that_occur_no_times_are_not_there(name):
+    """A column that varies, or is independent, in such rows alone is a constant, or a dependent one."""
+    y, x, _rng = _data("Poisson")
+    counts = np.r_[np.zeros(3), np.ones(N - 3)]
+    x = np.column_stack([x[:, 1:], np.r_[5.0, 6.0, 7.0, np.ones(N - 3)], np.r_[1.0, np.zeros(N - 1)]])
+    found = getattr(bh, name)(y, x[:, :3], freq_weights=counts).fit()
+    true = getattr(bh, name)(y[3:], x[3:, :3]).fit()
+    assert (found.k_constant, found.fit.constant) == (true.k_constant, true.fit.constant)
+    close_to_one(found.rsquared, true.rsquared, ROUNDING)
+    with pytest.warns(bh.CollinearityWarning):
+        dropped = getattr(bh, name)(y, x, freq_weights=counts).fit(rank="drop")
+    close_to_largest(dropped.params[:3], true.params, ROUNDING)
+    assert np.isnan(dropped.params[3])
+    implied = np.column_stack([x[:, 2] - x[:, 0], x[:, 0]])
+    assert getattr(bh, name)(y, implied, freq_weights=counts).fit().k_constant == 1
+
+
+@pytest.mark.parametrize("make", [np.array, pd.Series, torch.tensor, lambda c: [float(v) for v in c]])
+def test_counts_of_any_kind(make):
+    y, x, rng = _data("Poisson")
+    counts = [int(v) for v in rng.integers(0, 4, N)]
+    found = bh.OLS(y, x, freq_weights=make(counts)).fit("HC3")
+    true = bh.OLS(np.repeat(y, counts), np.repeat(x, counts, axis=0)).fit("HC3")
+    same_covariance(found.cov_params(), true.cov_params(), ROUNDING)
+    assert found.nobs == true.nobs
+
+
+def test_counted_least_squares_in_a_file(tmp_path):
+    found = _linear("WLS")[0].fit("HC3")
+    found.save(tmp_path / "counted.bh")
+    back = bh.load(tmp_path / "counted.bh")
+    same(np.asarray(back.cov_params()), np.asarray(found.cov_params()))
+    assert _without_clock(back.summary()) == _without_clock(found.summary())
 
 
 # analytic weights

@@ -78,19 +78,20 @@ def _met(fit: Fit) -> list[Groups]:
 
 @of_fit
 def joint(fit: Fit, chosen: tuple[Groups, ...]) -> Groups:
-    """Return the intersection of some ways."""
-    return chosen[0] if len(chosen) == 1 else intersection(chosen)
+    """Return the intersection of some ways, of the rows that count."""
+    return chosen[0] if len(chosen) == 1 else _counting(fit, intersection(chosen))
 
 
 def sum_finest(fit: Fit, ways: tuple[Groups, ...]) -> None:
     """Take the sums over several ways and some of their intersections from those over the finest one."""
     finest = joint(fit, ways)
-    sums = influence_sums(fit, finest)
+    sums, counts = influence_sums(fit, finest), fit.sample.counts
+    there = slice(None) if counts is None else counts > 0
     for size in range(1, len(ways)):
         for chosen in itertools.combinations(ways, size):
             groups = joint(fit, chosen)
             codes = torch.empty(finest.count, dtype=torch.int64, device=finest.codes.device)
-            codes[finest.codes] = groups.codes
+            codes[finest.codes[there]] = groups.codes[there]
             coarser = sums.new_zeros(groups.count, sums.shape[1]).index_add_(0, codes, sums)
             influence_sums.learn(coarser, fit, groups)
 

@@ -93,8 +93,8 @@ class Design(Sample):
 
     @property
     def whitened(self) -> Source:
-        """The rows of the least squares problem: regressors, dependent variable and analytic weights."""
-        return self.source.only(EXOG, "endog", "weights")
+        """The rows of the least squares problem: regressors, dependent variable and weights of both kinds."""
+        return self.source.only(EXOG, "endog", "weights", "counts")
 
     @remembered
     def names(self) -> tuple[str, ...]:
@@ -106,15 +106,17 @@ class Design(Sample):
             names = [*names[: self.unvarying[0]], "const", *names[self.unvarying[0] : -1]]
         return tuple(names)
 
-    @property
+    @remembered
     def _first(self) -> Tensor:
-        """(k,) the first row of the regressors."""
-        return self.source.read((EXOG,), 0, 1)[0][0]
+        """(k,) the first row of the regressors that counts."""
+        place = 0 if self.counts is None else int((self.counts > 0).nonzero()[0])
+        return self.source.read((EXOG,), place, place + 1)[0][0]
 
     @remembered
     def unvarying(self) -> tuple[int, ...]:
         """The columns that have one value in every row."""
-        (varies,) = fold(self.regressors, Differs(self._first.to(torch.float64)), self.engine)
+        rows = self.source.only(EXOG, "counts")
+        (varies,) = fold(rows, Differs(self._first.to(torch.float64)), self.engine)
         return tuple(i for i, count in enumerate(varies.tolist()) if count == 0)
 
     @remembered
@@ -250,13 +252,14 @@ class Design(Sample):
 
 @dataclass(frozen=True, eq=False)
 class Differs:
-    """Counts, of each column, the rows that differ from (k,) values."""
+    """Counts, of each column, the rows that differ from (k,) values, without those that occur no times."""
 
     values: Tensor
 
     def __call__(self, block: Block) -> tuple[Tensor]:
         """Count a block."""
-        return (torch.ne(block[EXOG], self.values).sum(0),)
+        differs, counts = torch.ne(block[EXOG], self.values), block.get("counts")
+        return ((differs if counts is None else differs & (counts > 0)[:, None]).sum(0),)
 
 
 def whitened(block: Block) -> tuple[Tensor, Tensor]:
@@ -269,8 +272,9 @@ def whitened(block: Block) -> tuple[Tensor, Tensor]:
 
 
 def _joint_products(block: Block) -> tuple[Tensor]:
-    x, y, weights = block[EXOG], block["endog"], block.get("weights")
-    scale = None if weights is None else weights.sqrt()
+    x, y, weights, counts = block[EXOG], block["endog"], block.get("weights"), block.get("counts")
+    both = weights if counts is None else counts if weights is None else weights * counts
+    scale = None if both is None else both.sqrt()
     return (gram(x, scale, y if scale is None else scale * y),)
 
 

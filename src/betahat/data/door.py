@@ -26,6 +26,7 @@ from betahat.data.effects import Levels
 from betahat.data.engine import Block, gather, numbered
 from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
+from betahat.data.modes import check_held
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.trials import read_trials
@@ -234,6 +235,8 @@ def _with_second(first: Columns, second: SecondEquation, read: Columns) -> Colum
             f"{second.option} has {counted(len(read.values), 'row')}, but exog has {len(first.values)}; pass one row of both for each."
         )
     check_index(second.option, read.index, first.index)
+    for name, columns in (("exog", first), (second.option, read)):
+        check_held(columns.values, name)
     names = (*_named(first), *(f"{second.prefix}{name}" for name in _named(read)))
     values = torch.cat([first.values, read.values.to(first.values.device)], 1)
     return replace(first, values=values, names=names, is_tensor=first.is_tensor or read.is_tensor)

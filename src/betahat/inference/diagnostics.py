@@ -39,14 +39,49 @@ class ResidualDiagnostics:
     jarque_bera_pvalue: float
 
 
-def residual_diagnostics(wresid: Tensor) -> ResidualDiagnostics:
-    """Return the statistics of (n,) whitened residuals."""
+def residual_diagnostics(wresid: Tensor, counts: Tensor | None) -> ResidualDiagnostics:
+    """Return the statistics of (n,) whitened residuals, each of which occurs as often as (n,) counts say, one copy after the other."""
+    if counts is not None:
+        return _of_moments(wresid, counts.to(wresid))
     resid = to_numpy(wresid)
     with np.errstate(all="ignore"), quiet():  # scipy warns if all residuals are the same
         omnibus, omnibus_pvalue = stats.normaltest(resid) if len(resid) >= 8 else (np.nan, np.nan)
         bera, bera_pvalue, skew, kurtosis = stattools.jarque_bera(resid)
         watson = stattools.durbin_watson(resid)
     return ResidualDiagnostics(*map(float, (omnibus, omnibus_pvalue, skew, kurtosis, watson, bera, bera_pvalue)))
+
+
+def _of_moments(resid: Tensor, counts: Tensor) -> ResidualDiagnostics:
+    """Return the statistics from sums over (n,) residuals times (n,) counts: copies differ from each other by nothing."""
+    resid, counts = resid[counts > 0], counts[counts > 0]
+    n = float(counts.sum())
+    errors = resid - (counts @ resid) / n
+    second, third, fourth = (float(counts @ errors**power) / n for power in (2, 3, 4))
+    with np.errstate(all="ignore"), quiet():
+        skew, kurtosis = np.divide(third, second**1.5), np.divide(fourth, second**2)
+        bera = n / 6.0 * (skew**2 + 0.25 * (kurtosis - 3.0) ** 2)
+        omnibus = _skew_score(skew, n) ** 2 + _kurtosis_score(kurtosis, n) ** 2 if n >= 8 else np.nan
+        watson = np.divide(float(resid.diff().square().sum()), float(counts @ resid**2))
+        pvalues = stats.chi2.sf([omnibus, bera], 2)
+    return ResidualDiagnostics(*map(float, (omnibus, pvalues[0], skew, kurtosis, watson, bera, pvalues[1])))
+
+
+def _skew_score(skew: float, n: float) -> float:
+    """Return a standard normal number: D'Agostino (1970), Biometrika 57(3)."""
+    scaled = skew * np.sqrt((n + 1) * (n + 3) / (6 * (n - 2)))
+    beta = 3 * (n**2 + 27 * n - 70) * (n + 1) * (n + 3) / ((n - 2) * (n + 5) * (n + 7) * (n + 9))
+    square = np.sqrt(2 * (beta - 1)) - 1
+    return float(np.arcsinh(scaled / np.sqrt(2 / (square - 1))) / np.sqrt(0.5 * np.log(square)))
+
+
+def _kurtosis_score(kurtosis: float, n: float) -> float:
+    """Return a standard normal number: Anscombe and Glynn (1983), Biometrika 70(1)."""
+    variance = 24 * n * (n - 2) * (n - 3) / ((n + 1) ** 2 * (n + 3) * (n + 5))
+    scaled = (kurtosis - 3 * (n - 1) / (n + 1)) / np.sqrt(variance)
+    beta = 6 * (n**2 - 5 * n + 2) / ((n + 7) * (n + 9)) * np.sqrt(6 * (n + 3) * (n + 5) / (n * (n - 2) * (n - 3)))
+    df = 6 + 8 / beta * (2 / beta + np.sqrt(1 + 4 / beta**2))
+    ratio = np.divide(1 - 2 / df, 1 + scaled * np.sqrt(2 / (df - 4)))
+    return float((1 - 2 / (9 * df) - np.cbrt(ratio)) / np.sqrt(2 / (9 * df)))
 
 
 def eigenvalues(fit: Fit) -> Tensor:
@@ -58,9 +93,9 @@ def eigenvalues(fit: Fit) -> Tensor:
     values = torch.linalg.svdvals(fit.triangle)
     if float(values[0]) > _TRUSTED_CONDITION * float(values[-1]) and fit.design.width > 1:
         x = to_numpy(fit.design.exog).astype(float)
-        weights = fit.design.weights
-        whitened = x if weights is None else np.sqrt(to_numpy(weights))[:, None] * x
-        values = to_tensor(np.linalg.svd(whitened, full_matrices=False)[1], values)
+        for often in (fit.design.weights, fit.design.counts):
+            x = x if often is None else np.sqrt(to_numpy(often))[:, None] * x
+        values = to_tensor(np.linalg.svd(x, full_matrices=False)[1], values)
     return torch.sort(values.square(), descending=True).values
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from betahat.calculus.rows import times
 from betahat.data.engine import Block, fold
 from betahat.fits.fit import Fit
 
@@ -23,7 +24,7 @@ class SumsOfSquares:
 def sums_of_squares(fit: Fit) -> SumsOfSquares:
     """Return the sums of squares of endog, whose mean is subtracted before squaring."""
     design = fit.design
-    rows = design.source.only("endog", "weights")
+    rows = design.source.only("endog", "weights", "counts")
     weight, sum_y, uncentered = fold(rows, _about_zero, design.engine)
     mean = sum_y / weight
 
@@ -36,9 +37,10 @@ def sums_of_squares(fit: Fit) -> SumsOfSquares:
 
 
 def mean_of_endog(fit: Fit) -> float:
-    """Return the unweighted mean of endog."""
+    """Return the mean of endog, without analytic weights."""
     design = fit.design
-    (summed,) = fold(design.source.only("endog"), lambda block: (block["endog"].sum(),), design.engine)
+    rows = design.source.only("endog", "counts")
+    (summed,) = fold(rows, lambda block: (times(block["endog"], block.get("counts")).sum(),), design.engine)
     return float(summed) / fit.nobs
 
 
@@ -48,5 +50,5 @@ def _about_zero(block: Block) -> tuple[Tensor, ...]:
 
 
 def _weighted(block: Block) -> tuple[Tensor, Tensor]:
-    y, weights = block["endog"], block.get("weights")
-    return y, torch.ones_like(y) if weights is None else weights
+    y = block["endog"]
+    return y, times(torch.ones_like(y), block.get("weights"), block.get("counts"))

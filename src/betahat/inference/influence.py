@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.calculus.rows import slack
+from betahat.calculus.rows import slack, times
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.fits.fit import Fit
@@ -36,7 +36,8 @@ class Influence:
     """Leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS, with statsmodels' names.
 
     For WLS, they are those of the whitened rows, as in R's `influence.measures`. A row with a leverage of one is fitted exactly, so it has
-    no residual, and there is no fit without it: whatever is divided by 1 - h is NaN there.
+    no residual, and there is no fit without it: whatever is divided by 1 - h is NaN there. Of a row that occurs several times, by frequency
+    weights, one copy is left out.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class Influence:
     @cached_property
     def ess_press(self) -> float:
         """The sum of squared `resid_press`."""
-        return float(((self._resid / self._slack) ** 2).sum())
+        return float(times((self._resid / self._slack) ** 2, self.fit.design.counts).sum())
 
     @property
     def influence(self) -> Any:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.index import index_rows
-from betahat.data.engine import fold
+from betahat.calculus.rows import root_of_counts, times
+from betahat.data.engine import Block, fold
 from betahat.data.products import cross, gram
 from betahat.data.source import Source
 from betahat.errors import DataError, EstimationError, RobustTestWarning, user_level
@@ -94,9 +95,14 @@ def _residuals(fit: Fit) -> Tensor:
 
 def _score_sums(full: Fit, residual: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sums over rows of s and s s', s = x times `residual` in Z's coordinates, as the columns may be collinear."""
-    rows = full.design.regressors.replaced({"residual": residual})
-    summed, products = fold(rows, lambda b: (cross(b["exog"], b["residual"]), gram(b["exog"], b["residual"])))
+    rows = full.design.source.only("exog", "counts").replaced({"residual": residual})
+    summed, products = fold(rows, _score_products)
     return full.root.mT @ summed, full.root.mT @ products @ full.root
+
+
+def _score_products(block: Block) -> tuple[Tensor, Tensor]:
+    x, residual, counts = block["exog"], block["residual"], block.get("counts")
+    return cross(x, times(residual, counts)), gram(x, times(residual, root_of_counts(counts)))
 
 
 def _check_nested(full: Fit, restricted: Fit) -> None:
@@ -114,9 +120,10 @@ def _check_nested(full: Fit, restricted: Fit) -> None:
         raise DataError(
             "The models have different dependent variables, so they are not nested; fit both to the same endog."
         )
-    if not _same(full.design.weights, restricted.design.weights):
+    pairs = [(fit.design.weights, fit.design.counts) for fit in (full, restricted)]
+    if not all(_same(a, b) for a, b in zip(*pairs, strict=True)):
         raise DataError("The models have different weights, so they are not nested; fit both with the same weights.")
-    if not _spans(full, restricted.design.regressors):
+    if not _spans(full, restricted.design.source):
         raise DataError(
             "The restricted model has regressors that the full one cannot reproduce, so it is not nested in it; "
             "test one against a model that has both."
@@ -130,13 +137,20 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
 
 
 def _spans(full: Fit, regressors: Source) -> bool:
-    residual = _residuals(full)
-    endog = full.design.endog.to(torch.float64)
+    counts = full.design.counts
+    residual, endog = (
+        times(v, root_of_counts(counts)) for v in (_residuals(full), full.design.endog.to(torch.float64))
+    )
     if float(residual @ residual) <= _EXACT * float(endog @ endog):
         return True
-    rows = regressors.replaced({"residual": residual})
-    products, squares = fold(rows, lambda b: (b["exog"].mT @ b["residual"], (b["exog"] ** 2).sum(0)))
+    rows = regressors.only("exog", "counts").replaced({"residual": residual})
+    products, squares = fold(rows, _products_and_squares)
     return bool((products.abs() <= _ORTHOGONAL * squares.sqrt() * torch.linalg.vector_norm(residual)).all())
+
+
+def _products_and_squares(block: Block) -> tuple[Tensor, Tensor]:
+    x = times(block["exog"], root_of_counts(block.get("counts")))
+    return x.mT @ block["residual"], (x**2).sum(0)
 
 
 def _warn_if(robust: bool, test: str) -> None:

@@ -209,6 +209,8 @@ class OLS(LinearModel):
         Where arrays and dataframes go, by default torch's default device; tensors stay where they are.
     dtype : torch.dtype, optional
         torch.float64 or torch.float32, how the data are kept; sums are taken in float64 either way.
+    freq_weights : array_like, optional
+        (n,) whole numbers of zero or more, how often each row occurs: every number is that of the repeated rows.
 
     Raises
     ------
@@ -240,9 +242,12 @@ class OLS(LinearModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        freq_weights: Any = None,
     ) -> None:
         """Read and check the data."""
-        self.sample = read_design(endog, exog, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        beside = RowVectors(freq_weights=freq_weights)
+        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
         self.source = None
 
     @classmethod
@@ -254,7 +259,7 @@ class OLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            hasconst, missing, device and dtype, as in `ols`.
+            freq_weights, hasconst, missing, device and dtype, as in `ols`.
 
         Returns
         -------
@@ -274,7 +279,7 @@ class WLS(LinearModel):
 
     Parameters
     ----------
-    endog, exog, hasconst, missing, device, dtype
+    endog, exog, hasconst, missing, device, dtype, freq_weights
         As in `OLS`.
     weights : array_like, Tensor or float
         (n,) analytic weights, proportional to the inverse variance of each row. They enter a sandwich's meat
@@ -306,12 +311,14 @@ class WLS(LinearModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        freq_weights: Any = None,
     ) -> None:
         """Read and check the data."""
         self.sample = read_design(
             endog,
             exog,
-            RowVectors(weights=1.0 if weights is None else weights),
+            RowVectors(weights=1.0 if weights is None else weights, freq_weights=freq_weights),
             hasconst=hasconst,
             missing=missing,
             device=device,
@@ -328,7 +335,7 @@ class WLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            weights, hasconst, missing, device and dtype, as in `wls`.
+            weights, freq_weights, hasconst, missing, device and dtype, as in `wls`.
 
         Returns
         -------
@@ -351,6 +358,7 @@ def ols(
     missing: Missing = "drop",
     device: Device = None,
     dtype: torch.dtype | None = None,
+    freq_weights: Any = None,
 ) -> OLS:
     """Make an OLS model from a formula and a dataframe.
 
@@ -367,6 +375,8 @@ def ols(
     missing : {"drop", "none", "raise"}
         Rows with a missing value in a variable of the formula are left out, as in statsmodels; otherwise
         they are an error.
+    freq_weights : str or array_like, optional
+        How often each row occurs: a column's name, an expression, or as many numbers as `data` has rows.
 
     Returns
     -------
@@ -386,7 +396,7 @@ def ols(
     x            1.4
     dtype: float64
     """
-    options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}
+    options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "freq_weights": freq_weights}
     return _from_formula(OLS, formula, data, options, caller(2))
 
 
@@ -399,12 +409,13 @@ def wls(
     missing: Missing = "drop",
     device: Device = None,
     dtype: torch.dtype | None = None,
+    freq_weights: Any = None,
 ) -> WLS:
     """Make a WLS model from a formula and a dataframe.
 
     Parameters
     ----------
-    formula, data, hasconst, missing, device, dtype
+    formula, data, hasconst, missing, device, dtype, freq_weights
         As in `ols`; the formula is code.
     weights : str, array_like or float
         A column's name, an expression such as ``1 / variance``, or as many weights as `data` has rows.
@@ -419,11 +430,12 @@ def wls(
         In one sentence, before any work starts.
     """
     options = {"weights": weights, "hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}
+    options["freq_weights"] = freq_weights
     return _from_formula(WLS, formula, data, options, caller(2))
 
 
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
     model = cls.__new__(cls)
-    known = () if cls is OLS else ("weights",)
+    known = ("freq_weights",) if cls is OLS else ("weights", "freq_weights")
     model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__)
     return model

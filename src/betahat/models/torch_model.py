@@ -369,7 +369,7 @@ class TorchModel:
         problem = self.problem
         design = problem.sample
         direct = problem.objective.least_squares and bread is not Bread.OPG and problem.penalty is None and polish
-        if direct and isinstance(design, Design) and design.counts is None:
+        if direct and isinstance(design, Design):
             fit = fit_least_squares(design, "pinv", also)
             if fit.rank == design.width or rank == "pinv":
                 return replace(fit, bread_kind=bread)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from betahat.data.modes import in_ordinary_mode
 from betahat.inference.diagnostics import (
+    ResidualDiagnostics,
     condition_number,
     eigenvalues,
     residual_diagnostics,
@@ -165,8 +166,11 @@ class LeastSquaresResults(Results, ABC):
         return self.fit.fact("sums of squares", lambda: sums_of_squares(self.fit))
 
     @cached_property
-    def _residual_diagnostics(self) -> Any:
-        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(whitened_residuals(self.fit)))
+    def _residual_diagnostics(self) -> ResidualDiagnostics:
+        def diagnosed() -> ResidualDiagnostics:
+            return residual_diagnostics(whitened_residuals(self.fit), self.fit.sample.counts)
+
+        return self.fit.fact("residual diagnostics", diagnosed)
 
     @cached_property
     def _overall(self) -> WaldTest:

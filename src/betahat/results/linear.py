@@ -283,10 +283,12 @@ class LinearResults(LeastSquaresResults):
                 f"method is {shown(method)}; use one of {listed(multitest.multitest_methods_names, limit=20)}."
             )
         student, tail = self.get_influence().outlier_tests()
-        plain = to_numpy(tail)
+        plain, counts = to_numpy(tail), self.fit.design.counts
         adjusted, there = np.full_like(plain, np.nan), np.isfinite(plain)
+        often = there.astype(int) if counts is None else there * to_numpy(counts).astype(int)
+        rows = np.repeat(np.arange(len(plain)), often)
         try:
-            adjusted[there] = multitest.multipletests(plain[there], method=method, alpha=alpha)[1]
+            adjusted[rows] = multitest.multipletests(plain[rows], method=method, alpha=alpha)[1]
         except ValueError as error:
             raise OptionError(
                 f"The method {shown(method)} is unknown; the known ones are {listed(multitest.multitest_methods_names, limit=20)}."
@@ -391,7 +393,9 @@ class LinearResults(LeastSquaresResults):
             return (x.to(theta) @ theta)[:, None]
 
         model = type(self.model).__name__
-        return Response(mean, design.exog, None, None, design.names, model, self.endog_name, (self.endog_name,))
+        return Response(
+            mean, design.exog, None, design.counts, design.names, model, self.endog_name, (self.endog_name,)
+        )
 
     # private
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.index import index_rows
-from betahat.calculus.rows import Bread, Point, Rows, rows_of
+from betahat.calculus.rows import Bread, Point, Rows, root_of_counts, rows_of, times
 from betahat.data.design import Design, whitened
 from betahat.data.engine import Block, fold, scan, summed
 from betahat.data.products import cross, gram
@@ -76,7 +76,7 @@ class Solution:
 
 
 def least_squares(design: Design, rank: Rank, also: tuple[RowSum, ...] = ()) -> Solution:
-    """Minimise sum_i w_i (y_i - x_i'b)^2 / 2.
+    """Minimise sum_i w_i (y_i - x_i'b)^2 / 2, each row as often as it counts.
 
     With dependent columns, `rank` is "pinv" for the solution of minimum norm (statsmodels), or "drop" to omit every column that depends on
     those to its left (R). `also` are sums over rows that will be needed next and can be computed in the same pass.
@@ -123,7 +123,7 @@ def independent_columns(triangle: Tensor) -> tuple[int, ...]:
 
 
 def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
-    """Return the independent columns of sqrt(W) X, and R if some are dependent.
+    """Return the independent columns of sqrt(W) X, of the rows that count, and R if some are dependent.
 
     Large data whose Gram matrix is certified have full rank; this costs only the pass that checks them for missing values.
     """
@@ -144,7 +144,7 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
 
 def has_implicit_constant(design: Design) -> bool:
     """Tell whether some combination of the columns is constant: [1 | X] has the rank of X."""
-    triangle = _tsqr(_exog_and_one, design.source.only("exog", "endog"), design)
+    triangle = _tsqr(_exog_and_one, design.source.only("exog", "endog", "counts"), design)
     return design.width not in independent_columns(triangle)
 
 
@@ -321,7 +321,7 @@ def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], source: Source, design: D
 
 @dataclass(frozen=True, eq=False)
 class _SecondPass:
-    """Half the squares of the residuals at a point, X'e, and other sums; with where the block starts, and (b,) residuals if they are kept."""
+    """Half the squares of the residuals at a point, X'We, and other sums; with where the block starts, and (b,) residuals if they are kept."""
 
     at: Point
     terms: tuple[RowSum, ...]
@@ -330,13 +330,14 @@ class _SecondPass:
     def __call__(self, block: Block) -> tuple[int, Tensor | None, tuple[Tensor, ...]]:
         rows = index_rows(rows_of(_GAUSSIAN, block, self.at))
         error = rows.residual if rows.weights is None else rows.y - rows.index
-        sums = (0.5 * (rows.residual @ error), cross(rows.x, rows.residual), *(term(rows) for term in self.terms))
+        residual = times(rows.residual, rows.counts)
+        sums = (0.5 * (residual @ error), cross(rows.x, residual), *(term(rows) for term in self.terms))
         return block.start, rows.residual if self.keeps else None, sums
 
 
 @dataclass(frozen=True, eq=False)
 class _Exact:
-    """A function of [x | y] M, each entry of it exact: (k + 1,) powers of two to scale by, (k + 1, r) M, and the function."""
+    """A function of [x | y] M, each row as often as it counts, and each entry exact: (k + 1,) powers of two to scale by, (k + 1, r) M, the function."""
 
     scale: Tensor
     right: Tensor
@@ -344,19 +345,18 @@ class _Exact:
 
     def __call__(self, block: Block) -> tuple[Tensor]:
         x, y = whitened(block)
-        return (
-            self.function(exact_product(torch.cat([x, y[:, None]], 1) / self.scale, self.right * self.scale[:, None])),
-        )
+        products = exact_product(torch.cat([x, y[:, None]], 1) / self.scale, self.right * self.scale[:, None])
+        return (self.function(times(products, root_of_counts(block.get("counts")))),)
 
 
 @dataclass(frozen=True)
 class _Triangle:
-    """R of a block's columns."""
+    """R of a block's columns, each row as often as it counts."""
 
     columns: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, block: Block) -> Tensor:
-        return triangle_of(self.columns(*whitened(block)))
+        return triangle_of(times(self.columns(*whitened(block)), root_of_counts(block.get("counts"))))
 
 
 def _sum_of_squares(values: Tensor) -> Tensor:

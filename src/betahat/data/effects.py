@@ -47,6 +47,11 @@ class Effect:
     variables: Tensor | None = None
     constant: bool = True
 
+    @property
+    def width(self) -> int:
+        """How many coefficients each level has."""
+        return self.constant + (0 if self.variables is None else self.variables.shape[1])
+
 
 @dataclass(frozen=True)
 class EffectTerm:

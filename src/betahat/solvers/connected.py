@@ -1,0 +1,88 @@
+"""What of absorbed effects is collinear: rows alone in a level, connected parts of two effects, effects within others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from betahat.data.effects import Effect
+from betahat.lazy import lazily
+from betahat.solvers.level_columns import columns_of, level_mass
+
+if TYPE_CHECKING:
+    from scipy import sparse
+    from scipy.sparse import csgraph
+else:
+    sparse = lazily("scipy.sparse")
+    csgraph = lazily("scipy.sparse.csgraph")
+
+
+def singletons(effects: Sequence[Effect], counts: Tensor | None) -> Tensor:
+    """Return (n,) which rows to keep: rows alone in a level of some effect are dropped, until there are none.
+
+    A row with a frequency weight, (n,) `counts`, of two is not alone, and one of zero is no row. Where an effect has v slopes beside its dummies, a
+    level's rows are still dropped only where there is one, as reghdfe does.
+    """
+    device = effects[0].codes.device
+    weight = torch.ones(len(effects[0].codes), dtype=torch.int64, device=device) if counts is None else counts
+    rows = torch.arange(len(weight), device=device) if counts is None else (weight > 0).nonzero()[:, 0]
+    codes = [effect.codes[rows] for effect in effects]
+    weight = weight[rows]
+    sizes = [level_mass(code, effect.count, weight) for code, effect in zip(codes, effects, strict=True)]
+    keep = torch.zeros(len(effects[0].codes), dtype=torch.bool, device=device)
+    while True:
+        alone = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        for code, size in zip(codes, sizes, strict=True):
+            alone |= size[code] == 1.0
+        if not bool(alone.any()):
+            keep[rows] = True
+            return keep
+        for code, size in zip(codes, sizes, strict=True):
+            size.index_add_(0, code[alone], -torch.ones_like(size)[: int(alone.sum())])
+        rows, codes = rows[~alone], [code[~alone] for code in codes]
+
+
+def redundant(effects: Sequence[Effect]) -> tuple[int, ...]:
+    """Return how many of each effect's `count * width` coefficients are collinear with the constant and the effects before it.
+
+    Dummies: those of the first effect have one, the constant's; those of another one for each connected part that it forms with an effect before it,
+    of which the largest number counts: exact for two effects, a lower bound for more, as reghdfe takes it. Slopes: one for each level in
+    which the variable depends on the dummy, if there is one, and the variables before it. Levels without a row have nothing but redundant coefficients.
+    """
+    found: list[int] = []
+    with_dummies: list[Effect] = []
+    for effect in effects:
+        number = 0
+        columns = columns_of(effect, None)
+        for column in columns:
+            number += int((column.root == 0).sum())
+        if effect.constant:
+            number += max((_parts(effect, other) for other in with_dummies), default=1)
+            with_dummies.append(effect)
+        found.append(number)
+    return tuple(found)
+
+
+def components(one: Effect, other: Effect) -> tuple[int, Tensor, Tensor]:
+    """Return how many connected parts two effects form, levels without a row not counted, and (G,) and (H,) each level's part, -1 of such ones."""
+    first, second = one.codes.cpu(), other.codes.cpu()
+    edges = sparse.coo_array(
+        (torch.ones(len(first), dtype=torch.float64).numpy(), (first.numpy(), second.numpy() + one.count)),
+        shape=(one.count + other.count, one.count + other.count),
+    )
+    _, labels = csgraph.connected_components(edges, directed=False)
+    part = torch.from_numpy(labels).to(torch.int64)
+    used = torch.zeros(len(part), dtype=torch.bool)
+    used[first], used[second + one.count] = True, True
+    numbers = torch.full((len(part),), -1, dtype=torch.int64)
+    if bool(used.any()):
+        numbers[used] = torch.unique(part[used], return_inverse=True)[1]
+    numbers = numbers.to(one.codes.device)
+    return int(numbers.max()) + 1 if len(numbers) else 0, numbers[: one.count], numbers[one.count :]
+
+
+def _parts(one: Effect, other: Effect) -> int:
+    return components(one, other)[0]

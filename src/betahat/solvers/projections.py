@@ -1,0 +1,201 @@
+"""Weighted least squares projections of many columns on the columns of absorbed effects: x - Q (Q'WQ)^+ Q'W x.
+
+Effects with the same levels are one effect, and dummies of levels that consist of another effect's levels add nothing to it. One effect is a matter of
+sums. Of several, the largest is eliminated by sums, and what is left of the normal equations is solved by a dense factor where it is small, else by
+within-py on a CPU, where it is installed, and by conjugate gradients. Residuals are checked against every column, and projected
+again until they are orthogonal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from betahat.data.effects import Effect
+from betahat.data.room import room_for
+from betahat.errors import EstimationError
+from betahat.solvers.dummy_equations import ConjugateGradients, Crossed, Elimination, Equations, Sums, Within
+from betahat.solvers.level_columns import Column, columns_of, in_variables, less_fitted, level_sums
+
+# Residuals are orthogonal to 1e-10 of the lengths; solvers aim at less, and a projection of the residuals takes the rest off.
+_ORTHOGONAL, _AIM = 1e-10, 1e-11
+# Residuals shorter than 1e-4 of the column are measured as if they were so long: rounding errors of the column are in them.
+_SHORT = 1e-4
+_REPEATS = 4
+# S of so many levels is factored: 1,500^3 / 3 multiplications take a twentieth of a second.
+_DENSE = 1500
+_CAP = 5000
+_TINY = torch.finfo(torch.float64).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """Effects with the same levels: their columns, orthogonal within each level.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+    places : dict of int to tuple of (int or None)
+        For each effect's position, which columns are its own; None for dummies that another effect has.
+    """
+
+    columns: tuple[Column, ...]
+    places: dict[int, tuple[int | None, ...]]
+
+
+class Projection:
+    """The projection on absorbed effects under given weights.
+
+    Attributes
+    ----------
+    route : str
+        "sums", "elimination", "within" or "conjugate gradients".
+    iterations : int
+        The most iterations that a call took; 0 of direct routes.
+    orthogonality : float
+        The largest cosine between a column of the effects and residuals that were handed out, 1e-10 at most.
+    """
+
+    def __init__(self, effects: Sequence[Effect], weights: Tensor | None) -> None:
+        """Take effects and (n,) weights."""
+        self._effects = tuple(effects)
+        self._weights = None if weights is None else weights.to(torch.float64)
+        self._terms = _terms(self._effects, self._weights)
+        self._columns = tuple(column for term in self._terms for column in term.columns)
+        self._equations = _equations(self._terms, self._weights)
+        self.orthogonality = 0.0
+
+    @property
+    def route(self) -> str:
+        """How the normal equations are solved."""
+        return self._equations.name
+
+    @property
+    def iterations(self) -> int:
+        """The most iterations that a call took."""
+        return self._equations.iterations
+
+    def residuals(self, columns: Tensor) -> Tensor:
+        """Return (n, m) float64 residuals of (n, m) columns, which stay as they are."""
+        return self._project(columns)[0]
+
+    def coefficients(self, columns: Tensor) -> tuple[Tensor, ...]:
+        """Return for each effect (count, width, m) its coefficients in the projection of (n, m) columns: the dummies' first, then each variable's.
+
+        A slope is zero where its variable depends, within the level, on the dummy and the variables before it.
+        """
+        found = self._project(columns)[1]
+        sizes = [len(term.columns) for term in self._terms]
+        results = [columns.new_zeros(e.count, e.width, columns.shape[1], dtype=torch.float64) for e in self._effects]
+        for term, stop in zip(self._terms, accumulate(sizes), strict=True):
+            own = in_variables(term.columns, found[stop - len(term.columns) : stop])
+            for position, places in term.places.items():
+                for j, place in enumerate(places):
+                    if place is not None:
+                        results[position][:, j] = own[place]
+        return tuple(results)
+
+    def _project(self, columns: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return residuals, and the coefficients of the orthogonal columns."""
+        weights, first = self._weights, self._terms[0].columns
+        found = [columns.new_zeros(column.count, columns.shape[1], dtype=torch.float64) for column in self._columns]
+        found[: len(first)] = level_sums(first, columns, weights)
+        out = room_for(columns, *columns.shape)
+        squares = less_fitted(first, found[: len(first)], columns, weights, out)
+        length = squares[0].sqrt()
+        for _ in range(_REPEATS):
+            sums = level_sums(self._columns, out, weights)
+            against = torch.maximum(squares[1].sqrt(), _SHORT * length).clamp_min(_TINY)
+            cosine = float((torch.stack([_largest(part) for part in sums]).amax(0) / against).amax())
+            if cosine <= _ORTHOGONAL:
+                self.orthogonality = max(self.orthogonality, cosine)
+                return out, found
+            step = self._equations.solve(sums, out, _AIM * against)
+            squares = less_fitted(self._columns, step, out, weights, out)
+            found = [u.add_(more) for u, more in zip(found, step, strict=True)]
+        raise EstimationError(
+            f"Residuals of the projection on the absorbed effects are not orthogonal to them, by {cosine:.1e} of their lengths; "
+            "rescale the variables of slopes, or use fewer effects."
+        )
+
+
+def projection_on(effects: Sequence[Effect], weights: Tensor | None) -> Projection:
+    """Return the projection on absorbed effects under (n,) weights, None for equal ones; levels may have no row."""
+    return Projection(effects, weights)
+
+
+def _largest(sums: Tensor) -> Tensor:
+    """Return (m,) the largest magnitudes of (G, m) sums."""
+    return sums.abs().amax(0) if len(sums) else sums.new_zeros(sums.shape[1])
+
+
+def _terms(effects: Sequence[Effect], weights: Tensor | None) -> tuple[_Term, ...]:
+    """Put effects with the same levels together, leave dummies within others out, and order by size."""
+    merged: list[list[int]] = []
+    for position, effect in enumerate(effects):
+        same = next((group for group in merged if _same(effects[group[0]], effect)), None)
+        if same is None:
+            merged.append([position])
+        else:
+            same.append(position)
+    alone = {group[0] for group in merged if len(group) == 1}
+    owners = [group[0] for group in merged if any(effects[i].constant for i in group)]
+    made = []
+    for group in merged:
+        one = effects[group[0]]
+        if (
+            group[0] in alone
+            and one.variables is None
+            and any(owner != group[0] and _within(one, effects[owner]) for owner in owners)
+        ):
+            continue
+        made.append(_term([effects[i] for i in group], group, weights))
+    return tuple(sorted(made, key=lambda term: -sum(column.count for column in term.columns)))
+
+
+def _term(effects: Sequence[Effect], positions: Sequence[int], weights: Tensor | None) -> _Term:
+    constant = any(effect.constant for effect in effects)
+    variables = [effect.variables for effect in effects if effect.variables is not None]
+    joint = Effect(
+        effects[0].name, effects[0].codes, effects[0].count, torch.cat(variables, 1) if variables else None, constant
+    )
+    places, following, free = {}, int(constant), constant
+    for position, effect in zip(positions, effects, strict=True):
+        own: list[int | None] = []
+        if effect.constant:
+            own.append(0 if free else None)
+            free = False
+        slopes = effect.width - effect.constant
+        own += range(following, following + slopes)
+        following += slopes
+        places[position] = tuple(own)
+    return _Term(columns_of(joint, weights), places)
+
+
+def _same(one: Effect, other: Effect) -> bool:
+    return one.count == other.count and torch.equal(one.codes, other.codes)
+
+
+def _within(coarse: Effect, fine: Effect) -> bool:
+    """Tell whether each level of one effect consists of levels of another."""
+    of_level = torch.zeros(fine.count, dtype=torch.int64, device=fine.codes.device)
+    of_level[fine.codes] = coarse.codes
+    return torch.equal(of_level[fine.codes], coarse.codes)
+
+
+def _equations(terms: tuple[_Term, ...], weights: Tensor | None) -> Equations:
+    """Return how the terms' normal equations are to be solved."""
+    if len(terms) == 1:
+        return Sums()
+    columns = tuple(column for term in terms for column in term.columns)
+    crossed = Crossed(columns, len(terms[0].columns), weights)
+    if sum(column.count for term in terms[1:] for column in term.columns) <= _DENSE:
+        return Elimination(crossed)
+    if columns[0].codes.device.type == "cpu" and find_spec("within") is not None:
+        return Within(columns, [len(term.columns) for term in terms], weights)
+    return ConjugateGradients(crossed, _CAP)

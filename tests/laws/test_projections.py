@@ -1,0 +1,166 @@
+"""Projections on absorbed effects are those on their dummies, written out."""
+
+import numpy as np
+import pytest
+import torch
+
+from betahat.data.effects import Effect
+from betahat.errors import EstimationError
+from betahat.solvers import dummy_equations, projections
+from betahat.solvers.connected import redundant, singletons
+from betahat.solvers.projections import projection_on
+
+# Residuals agree with those of dense least squares to the rounding of the latter.
+DIGITS = 1e-10
+N = 400
+ROUTES = ["direct", "within", "conjugate gradients"]
+
+
+def _effect(codes, *variables, count=None, constant=True):
+    codes = torch.as_tensor(codes)
+    values = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in variables], 1) if variables else None
+    return Effect("e", codes, int(codes.max()) + 1 if count is None else count, values, constant)
+
+
+def dummies(effect):
+    """Return (n, count * width) an effect's columns, the dummies before each variable's."""
+    own = torch.nn.functional.one_hot(effect.codes, effect.count).to(torch.float64)
+    parts = [own] if effect.constant else []
+    parts += [] if effect.variables is None else [own * v[:, None] for v in effect.variables.unbind(1)]
+    return torch.cat(parts, 1).numpy()
+
+
+def dense_residuals(effects, columns, weights=None):
+    root = np.ones(len(columns)) if weights is None else np.sqrt(weights.numpy())
+    d = np.concatenate([dummies(effect) for effect in effects], 1)
+    d = d / np.maximum(np.abs(d).max(0), 1e-300)
+    left, size, _ = np.linalg.svd(d * root[:, None], full_matrices=False)
+    left = left[:, size > 1e-11 * size[0]]
+    y = columns.numpy()
+    fitted = left @ (left.T @ (y * root[:, None]))
+    solved = np.linalg.lstsq(d * root[:, None], fitted, rcond=1e-11)[0]
+    return y - d @ solved
+
+
+def cases():
+    rng = np.random.default_rng(0)
+    firm, year, sector = rng.integers(0, 40, N), rng.integers(0, 7, N), rng.integers(0, 12, N)
+    t, z = 2000.0 + year, rng.normal(size=N)
+    worker = np.arange(N) // 4
+    island = np.where(worker < 50, rng.integers(0, 8, N), 8 + rng.integers(0, 9, N))
+    return {
+        "one": [_effect(firm)],
+        "empty levels": [_effect(firm * 2, count=90), _effect(year + 1, count=9)],
+        "two": [_effect(firm), _effect(year)],
+        "two in parts": [_effect(worker), _effect(island)],
+        "three": [_effect(firm), _effect(year), _effect(sector)],
+        "nested": [_effect(sector // 4), _effect(sector), _effect(year)],
+        "one level": [_effect(np.zeros(N, int)), _effect(firm)],
+        "slopes": [_effect(firm, z)],
+        "slopes of years": [_effect(firm, t), _effect(sector)],
+        "slopes alone": [_effect(firm, t, constant=False), _effect(year)],
+        "two slopes": [_effect(firm, t, z, constant=False)],
+        "apart": [_effect(firm), _effect(firm, t, constant=False), _effect(year)],
+        "single rows": [_effect(np.arange(N)), _effect(year)],
+    }
+
+
+CASES = cases()
+
+
+@pytest.fixture(params=ROUTES)
+def route(request, monkeypatch):
+    if request.param != "direct":
+        monkeypatch.setattr(projections, "_DENSE", -1)
+    if request.param == "conjugate gradients":
+        monkeypatch.setattr(projections, "find_spec", lambda name: None)
+    return request.param
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_residuals_are_those_of_dense_dummies(name, weighted, route):
+    effects = CASES[name]
+    rng = np.random.default_rng(1)
+    columns = torch.from_numpy(rng.normal(size=(N, 3)) + np.array([0.0, 100.0, 0.0]))
+    weights = torch.from_numpy(np.r_[np.zeros(10), rng.random(N - 10) + 0.1]) if weighted else None
+    if name == "single rows":
+        weights = None
+    projection = projection_on(effects, weights)
+    before = columns.clone()
+    found = projection.residuals(columns)
+    assert torch.equal(before, columns)
+    assert projection.orthogonality <= 1e-10
+    if weighted:
+        found, columns = found[10:], columns[10:]
+        effects = [
+            Effect("e", e.codes[10:], e.count, None if e.variables is None else e.variables[10:], e.constant)
+            for e in effects
+        ]
+        weights = None if weights is None else weights[10:]
+    np.testing.assert_allclose(found.numpy(), dense_residuals(effects, columns, weights), atol=DIGITS * 100)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_coefficients_give_the_fitted_values(name, route):
+    effects = CASES[name]
+    columns = torch.from_numpy(np.random.default_rng(1).normal(size=(N, 2)))
+    projection = projection_on(effects, None)
+    fitted = columns - projection.residuals(columns)
+    again = np.zeros(columns.shape)
+    for effect, coefficient in zip(effects, projection.coefficients(columns), strict=True):
+        assert coefficient.shape == (effect.count, effect.width, 2)
+        again += dummies(effect) @ coefficient.permute(1, 0, 2).reshape(-1, 2).numpy()
+    np.testing.assert_allclose(again, fitted.numpy(), atol=1e-8)
+
+
+# What slopes of all levels together have in common with another effect is not counted.
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"slopes alone", "slopes of years"}))
+def test_redundant_coefficients_of_two_effects_are_those_of_the_rank(name):
+    effects = CASES[name][:2]
+    numbers = redundant(effects)
+    total = sum(e.count * e.width for e in effects)
+    d = np.concatenate([dummies(effect) for effect in effects], 1)
+    rank = np.linalg.matrix_rank(d / np.abs(d).max(0).clip(1e-300), tol=1e-8)
+    assert total - sum(numbers) + any(e.constant for e in effects) == rank
+
+
+def test_singletons_are_dropped_one_after_the_other():
+    first = _effect([0, 0, 1, 1, 2, 2, 3])
+    second = _effect([0, 0, 0, 1, 1, 2, 2])
+    # the last row is alone; then row 5 is, then 4, then 3, then 2
+    assert singletons([first, second], None).tolist() == [True, True] + [False] * 5
+    counts = torch.tensor([1, 1, 1, 1, 1, 1, 2])
+    assert singletons([first, second], counts).tolist() == [True] * 7
+
+
+def _hard(monkeypatch):
+    """Effects whose levels form a chain, beside the direct route."""
+    monkeypatch.setattr(projections, "_DENSE", -1)
+    chain = np.arange(N)
+    return [_effect(chain // 2), _effect((chain + 1) // 2)], torch.from_numpy(
+        np.random.default_rng(0).normal(size=(N, 2))
+    )
+
+
+def test_conjugate_gradients_have_a_cap(monkeypatch):
+    effects, columns = _hard(monkeypatch)
+    monkeypatch.setattr(projections, "find_spec", lambda name: None)
+    monkeypatch.setattr(projections, "_CAP", 5)
+    with pytest.raises(
+        EstimationError, match=r"did not converge within 5 iterations .* pip install \"betahat\[effects\]\""
+    ):
+        projection_on(effects, None).residuals(columns)
+
+
+def test_within_has_a_cap(monkeypatch):
+    effects, columns = _hard(monkeypatch)
+    monkeypatch.setattr(dummy_equations, "_WITHIN", 1)
+    with pytest.raises(EstimationError, match="did not converge within 1 iterations"):
+        projection_on(effects, None).residuals(columns)
+
+
+def test_residuals_that_do_not_become_orthogonal_are_refused(monkeypatch):
+    monkeypatch.setattr(projections, "_ORTHOGONAL", -1.0)
+    with pytest.raises(EstimationError, match="not orthogonal to them"):
+        projection_on(CASES["one"], None).residuals(torch.ones(N, 1))

@@ -18,8 +18,9 @@ from betahat.errors import EstimationError, counted, listed
 from betahat.fits.fit import Fit
 from betahat.fits.linear import fit_least_squares
 from betahat.objectives.gaussian import Gaussian
+from betahat.solvers.connected import redundant
 from betahat.solvers.least_squares import RowSum
-from betahat.solvers.projections import Projection, projection_on, redundant
+from betahat.solvers.projections import Projection, projection_on
 
 # What is left of a column that the effects explain is rounding error, which the projections keep below 1e-10 of its length.
 _EXPLAINED = 1e-9
@@ -59,9 +60,11 @@ def projected(design: Design) -> Projected:
     parts = {name: column.reshape(design.rows, -1) for name, column in columns.items()}
     widths = [part.shape[1] for part in parts.values()]
     left = projection.residuals(torch.cat([part.to(torch.float64) for part in parts.values()], 1))
-    made = dict(zip(parts, left.split(widths, 1), strict=True))
+    made = dict(zip(parts, torch.split(left, widths, 1), strict=True))
     kept = varying(design, made["exog"])
-    plain = {name: part.reshape(columns[name].shape) for name, part in made.items()} | {"exog": made["exog"][:, list(kept)]}
+    plain = {name: part.reshape(columns[name].shape) for name, part in made.items()} | {
+        "exog": made["exog"][:, list(kept)]
+    }
     return Projected(without_effects(design, plain, kept), kept, absorbed_by(design, projection))
 
 
@@ -83,7 +86,8 @@ def absorbed_by(design: Design, projection: Projection, weights: Tensor | None =
     """Return what a fit knows of effects that a projection took off; without `weights` they are those of the design."""
     effects = design.effects
     sizes = tuple(
-        Effect(_levels_in_use(design, i) * effect.width, lost) for i, (effect, lost) in enumerate(zip(effects, redundant(effects), strict=True))
+        Effect(_levels_in_use(design, i) * effect.width, lost)
+        for i, (effect, lost) in enumerate(zip(effects, redundant(effects), strict=True))
     )
     return Absorbed(
         tuple(effect.name for effect in effects),

@@ -223,7 +223,9 @@ class Fit:
 
         Of several outputs it is the mean of their variances, RSS / (n m - r).
         """
-        return self.objective.dispersion.value(self.loss, replace(self.counts, nobs=self.numbers, outputs=1.0).free, self.misfit)
+        return self.objective.dispersion.value(
+            self.loss, replace(self.counts, nobs=self.numbers, outputs=1.0).free, self.misfit
+        )
 
     @property
     def misfit(self) -> Misfit:
@@ -375,7 +377,9 @@ class Fit:
             return
         for places in torch.split(order, sample.block_rows):
             beside = None if self.point.beside is None else self.point.beside.taken(places)
-            yield from replace(self.problem, sample=sample.take(places)).each(function, replace(self.point, beside=beside))
+            yield from replace(self.problem, sample=sample.take(places)).each(
+                function, replace(self.point, beside=beside)
+            )
 
     def sum_groups(self, codes: Tensor, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
         """Return (count, ...) the sums of `function(rows)`, (b, ...), over groups of rows.

@@ -88,9 +88,11 @@ def check_finite(design: Design) -> None:
     A sum is finite only if all of its terms are. Of large data these are the sums that a fit begins with.
     """
     source = design.source
-    beside = [design.column(name) for name in source.shapes if design.small or name not in ("exog", "endog")]
+    beside = [
+        design.column(name) for name in source.shapes if design.small or name not in ("exog", "endog", "instruments")
+    ]
     sums = [float(found) for found in column_sums(beside)] if beside else []
-    sums += [] if design.small else [float(part.sum()) for part in design.moments]
+    sums += [] if design.small else [float(design.products.sum())]
     if all(map(math.isfinite, sums)):
         return
     found, rows, missing, infinite = fold(source, _not_finite, design.engine)

@@ -14,6 +14,7 @@ from betahat.data.engine import Block, fold
 from betahat.data.kept import SMALL
 from betahat.data.products import gram
 from betahat.data.sample import Sample
+from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held, Source
 from betahat.data.threads import remembered
 from betahat.data.turned import EXOG, every, selected, turned
@@ -140,10 +141,16 @@ class Design(Sample):
         return self.rows * self.width <= _SMALL
 
     @remembered
+    def products(self) -> Tensor:
+        """(k + q + 1, k + q + 1) the weighted products of the regressors, the instruments and the dependent variable."""
+        (joint,) = fold(self.source.only(EXOG, INSTRUMENTS, "endog", "weights", "counts"), _joint_products, self.engine)
+        return joint
+
+    @property
     def moments(self) -> tuple[Tensor, Tensor]:
         """(k, k) X'WX and (k,) X'Wy."""
-        (joint,) = fold(self.whitened, _joint_products, self.engine)
-        return joint[:-1, :-1], joint[:-1, -1]
+        joint, width = self.products, self.width
+        return joint[:width, :width], joint[:width, -1]
 
     @remembered
     def lengths(self) -> Tensor:
@@ -274,6 +281,8 @@ def whitened(block: Block) -> tuple[Tensor, Tensor]:
 def _joint_products(block: Block) -> tuple[Tensor]:
     x, y, weights, counts = block[EXOG], block["endog"], block.get("weights"), block.get("counts")
     both = weights if counts is None else counts if weights is None else weights * counts
+    instruments = block.get(INSTRUMENTS)
+    x = x if instruments is None else torch.cat([x, instruments], 1)
     scale = None if both is None else both.sqrt()
     return (gram(x, scale, y if scale is None else scale * y),)
 

@@ -28,14 +28,13 @@ from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held
 from betahat.data.schema import Schema
+from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
-from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, shown
+from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, listed, shown
 
 Missing = Literal["none", "drop", "raise"]
-# The column of a design with excluded instruments.
-INSTRUMENTS = "instruments"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +90,29 @@ class SecondEquation:
     default: Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class InstrumentedBy:
+    """Endogenous regressors, and what moves them.
+
+    Attributes
+    ----------
+    endog : object
+        (n, m) the endogenous regressors.
+    instruments : object
+        (n, q) variables that are not regressors.
+    """
+
+    endog: Any
+    instruments: Any
+
+
 def read_design(
     endog: Any,
     exog: Any,
     beside: RowVectors | None = None,
     *,
     second: SecondEquation | None = None,
+    by: InstrumentedBy | None = None,
     hasconst: bool | None = None,
     missing: Missing = "none",
     device: Device = None,
@@ -106,12 +122,16 @@ def read_design(
 ) -> Design:
     """Read endog, (n,), exog, (n, k), and what stands beside them, of any kind; missing rows are dropped or refused, and all is checked.
 
-    The columns of a second equation stand behind those of exog. With `trials` endog may be (n, 2) successes and failures: shares, whose
-    weights are the numbers of trials.
+    The columns of a second equation stand behind those of exog, and so do endogenous regressors, beside which exog may be None. With `trials` endog
+    may be (n, 2) successes and failures: shares, whose weights are the numbers of trials.
     """
     check_options(missing, device, dtype, hasconst)
-    x = as_matrix(read_columns(exog, "exog", device, dtype))
+    x = as_matrix(read_columns(by.endog if by is not None and exog is None else exog, "exog", device, dtype))
     frame = exog if x.names else None
+    instruments = None
+    if by is not None:
+        frame = by.endog if x.names and exog is None else frame
+        x, instruments, endogenous = _with_instruments(None if exog is None else x, by, device, dtype)
     if second is not None:
         x = _with_second(x, second, _second_columns(x, second, device, dtype))
     y = read_columns(endog, "endog", device, dtype)
@@ -119,6 +139,8 @@ def read_design(
         name: read_weights(given, x.values, device, dtype, name) for name, given in (beside or RowVectors()).items()
     }
     vectors = {name: column.values for name, column in read.items() if column is not None}
+    if instruments is not None:
+        vectors[INSTRUMENTS] = instruments.values
     if trials and y.values.ndim == 2 and y.values.shape[1] == 2:
         counts = read_trials(y.values, y.names, "var_weights" in vectors)
         y = replace(y, values=counts.shares, names=(counts.name,))
@@ -148,6 +170,8 @@ def read_design(
         drop=missing == "drop",
         user_data=replace(frame_data, seals=seals),
         effects=effects,
+        instruments=() if instruments is None else instruments.names or (),
+        endogenous=0 if instruments is None else endogenous,
     )
 
 
@@ -240,6 +264,39 @@ def _with_second(first: Columns, second: SecondEquation, read: Columns) -> Colum
     names = (*_named(first), *(f"{second.prefix}{name}" for name in _named(read)))
     values = torch.cat([first.values, read.values.to(first.values.device)], 1)
     return replace(first, values=values, names=names, is_tensor=first.is_tensor or read.is_tensor)
+
+
+def _with_instruments(
+    exog: Columns | None, by: InstrumentedBy, device: Device, dtype: torch.dtype | None
+) -> tuple[Columns, Columns, int]:
+    """Put endogenous regressors behind the others, and return the regressors, the instruments with names, and how many are endogenous."""
+    moved = as_matrix(read_columns(by.endog, "endog", device, dtype))
+    movers = as_matrix(read_columns(by.instruments, "instruments", device, dtype))
+    first, label = (moved, "endog") if exog is None else (exog, "exog")
+    for what, read in (("endog", moved), ("instruments", movers)):
+        if len(read.values) != len(first.values):
+            raise DataError(
+                f"{what} has {counted(len(read.values), 'row')}, but {label} has {len(first.values)}; pass one row of both for each."
+            )
+        check_index(what, read.index, first.index, label)
+    known = (exog.names or () if exog is not None else (), moved.names or ())
+    both = sorted(set(known[0]) & set(known[1]))
+    if both:
+        raise DataError(
+            f"{listed(both)} {'is' if len(both) == 1 else 'are'} among the exogenous regressors and the endogenous ones; pass each variable as one of the two."
+        )
+    width = movers.values.shape[1]
+    movers = replace(movers, names=movers.names or tuple(f"z{i}" for i in range(1, width + 1)))
+    if exog is None:
+        return moved, movers, moved.values.shape[1]
+    names = None
+    if exog.names or moved.names:
+        count = exog.values.shape[1]
+        numbers = range(count + 1, count + moved.values.shape[1] + 1)
+        names = (*_named(exog), *(moved.names or tuple(f"x{i}" for i in numbers)))
+    values = torch.cat([exog.values, moved.values.to(exog.values.device)], 1)
+    joined = replace(exog, values=values, names=names, is_tensor=exog.is_tensor or moved.is_tensor or movers.is_tensor)
+    return replace(joined, index=moved.index if exog.index is None else exog.index), movers, moved.values.shape[1]
 
 
 def _named(read: Columns) -> tuple[str, ...]:

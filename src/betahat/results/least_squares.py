@@ -1,17 +1,23 @@
-"""`LeastSquaresResults`: sums of squares, R², F and diagnostics, which linear models share."""
+"""`LeastSquaresResults`: rows, predictions, sums of squares, R², F and diagnostics, which linear models share."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from betahat.data.container import to_tensor
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.sample import WithoutRows
+from betahat.errors import BetahatWarning, OptionError, user_level
+from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
     ResidualDiagnostics,
     condition_number,
@@ -19,24 +25,14 @@ from betahat.inference.diagnostics import (
     residual_diagnostics,
 )
 from betahat.inference.distribution import f_tail
-from betahat.inference.goodness import SumsOfSquares, sums_of_squares
-from betahat.inference.residuals import (
-    whitened_residuals,
-)
-from betahat.inference.wald import (
-    WaldTest,
-    identity_rows,
-)
-from betahat.lazy import lazily
+from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
+from betahat.inference.margins import Response
+from betahat.inference.prediction import Prediction, predict, predict_mean
+from betahat.inference.residuals import fitted_values, plain_residuals, whitened_residuals
+from betahat.inference.wald import WaldTest, identity_rows
+from betahat.results.layout import Vector
+from betahat.results.new_data import Model, check_beside, new_regressors, prediction_labels
 from betahat.results.statsmodels_names import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from statsmodels.stats import multitest
-else:
-    multitest = lazily("statsmodels.stats.multitest")
-    pd = lazily("pandas")
-
 
 # Taking off its mean leaves of a constant some units in its last place, squared.
 _ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
@@ -45,7 +41,135 @@ _ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class LeastSquaresResults(Results, ABC):
-    """How well a linear model fits, with statsmodels' names; what is shared with other models is in `Results`."""
+    """Rows, predictions and fit of a linear model, with statsmodels' names; what is shared with other models is in `Results`."""
+
+    model: Model
+
+    # the rows
+
+    @property
+    def fittedvalues(self) -> Any:
+        """(n,) x'b."""
+        return self._container.present_rows(fitted_values(self.fit))
+
+    @property
+    def resid(self) -> Any:
+        """(n,) y - x'b."""
+        return self._container.present_rows(plain_residuals(self.fit))
+
+    @property
+    def wresid(self) -> Any:
+        """(n,) sqrt(w) (y - x'b)."""
+        return self._container.present_rows(whitened_residuals(self.fit))
+
+    @property
+    def resid_pearson(self) -> Any:
+        """(n,) `wresid` over s; `wresid` itself, with a warning, where the fit is exact."""
+        resid = whitened_residuals(self.fit)
+        if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
+            warnings.warn(
+                "All residuals are zero up to rounding, so they are returned unscaled; use resid.",
+                BetahatWarning,
+                stacklevel=user_level(),
+            )
+            return self._container.present_rows(resid)
+        return self._container.present_rows(resid / self.scale**0.5)
+
+    # predictions
+
+    def predict(self, exog: Any = None, transform: bool = True) -> Any:
+        """Predict the mean.
+
+        Parameters
+        ----------
+        exog : dataframe or array_like, optional
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+        transform : bool
+            Whether new data go through the formula.
+
+        Returns
+        -------
+        (m,)
+
+        Raises
+        ------
+        DataError, FormulaError
+            New data of another width, without a variable, or with a category that the fit did not see.
+        """
+        if exog is None:
+            return self.fittedvalues
+        regressors, container, _ = new_regressors(self, exog, transform)
+        return container.present_rows(predict_mean(regressors, self.fit.params))
+
+    def get_prediction(
+        self, exog: Any = None, transform: bool = True, weights: Any = None, row_labels: Any = None
+    ) -> Prediction:
+        """Predict with standard errors and intervals, of the mean and of a new observation.
+
+        Parameters
+        ----------
+        exog, transform
+            As in `predict`.
+        weights : str or array_like, optional
+            (m,) weights of the new observations, of a formula's data by name too; one if not given.
+        row_labels : sequence, optional
+            (m,) labels for `summary_frame`.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        DataError, FormulaError
+            As in `predict`.
+        OptionError
+            Weights or labels of another length, or weights that are not positive.
+        """
+        if exog is None:
+            design, known = self.fit.design, None
+            regressors, container = design.exog, design.container
+            check_beside(weights, "weights", exog, container)
+            weights = design.weights if weights is None else weights
+            noise = torch.full_like(self.fit.dispersion, self.scale).expand(len(regressors))
+        else:
+            regressors, container, known = new_regressors(self, exog, transform)
+            check_beside(weights, "weights", exog, container)
+            weights = self.model.new_vector(weights, exog, "weights")
+            noise = torch.full_like(self.fit.dispersion, self.scale)
+        given = None if weights is None else _read_weights(weights, regressors, self.fit.params)
+        labels = prediction_labels(row_labels, container, len(regressors))
+        return predict(
+            regressors,
+            self.fit.params,
+            self._pair.variances,
+            noise,
+            given,
+            self._pair.df_of(regressors),
+            container,
+            labels,
+            known,
+        )
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Residuals and leverage of each row, as the pictures show them."""
+        return index_cases(self.fit)
+
+    @property
+    def response(self) -> Response:
+        """What marginal effects and predictions are of: E(y) = x'b."""
+        design = self.fit.design
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            return (x.to(theta) @ theta)[:, None]
+
+        model = type(self.model).__name__
+        return Response(
+            mean, design.exog, None, design.counts, design.names, model, self.endog_name, (self.endog_name,)
+        )
+
+    # how well it fits
 
     @property
     def k_constant(self) -> int:
@@ -172,6 +296,12 @@ class LeastSquaresResults(Results, ABC):
 
         return self.fit.fact("residual diagnostics", diagnosed)
 
+    def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
+        return {"model": self.model.without_rows(rows)}
+
+    def _laid_out(self) -> Vector:
+        return Vector(self.fit)
+
     @cached_property
     def _overall(self) -> WaldTest:
         if not self.cov.robust:
@@ -183,6 +313,18 @@ class LeastSquaresResults(Results, ABC):
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.sample.width, self.fit.params)
         return self._pair.joint(rows, torch.zeros_like(rows[:, 0]), use_f=True)
+
+
+def _read_weights(weights: Any, regressors: Tensor, like: Tensor) -> Tensor:
+    """Read a positive weight for each of (m, k) regressors, or one for all."""
+    given = to_tensor(weights, like)
+    if given.ndim > 0 and given.shape != regressors.shape[:1]:
+        raise OptionError(
+            f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
+        )
+    if not bool(((given > 0) & torch.isfinite(given)).all()):
+        raise OptionError("weights has values that are not positive; they divide the variance: pass positive ones.")
+    return given
 
 
 def _ratio(numerator: float, denominator: float) -> float:

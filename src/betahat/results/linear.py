@@ -1,38 +1,22 @@
-"""`LinearResults`: residuals, comparisons, predictions and influence of OLS and WLS."""
+"""`LinearResults`: comparisons, influence and summaries of OLS and WLS."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from betahat.data.container import to_numpy, to_tensor
+from betahat.data.container import to_numpy
 from betahat.data.modes import in_ordinary_mode
-from betahat.data.sample import WithoutRows
-from betahat.errors import BetahatWarning, OptionError, check_flag, listed, shown, user_level
-from betahat.inference.cases import Cases, index_cases
+from betahat.errors import OptionError, check_flag, listed, shown
 from betahat.inference.distribution import check_alpha
-from betahat.inference.goodness import mean_of_endog
 from betahat.inference.influence import Influence
-from betahat.inference.margins import Response
 from betahat.inference.nested import Comparison, compare_f, compare_lm, compare_lr
-from betahat.inference.prediction import Prediction, predict, predict_mean
-from betahat.inference.residuals import (
-    fitted_values,
-    plain_residuals,
-    whitened_residuals,
-)
 from betahat.lazy import lazily
-from betahat.results.layout import Vector
 from betahat.results.least_squares import LeastSquaresResults
-from betahat.results.new_data import Model, check_beside, new_regressors, prediction_labels
 from betahat.results.second_summary import second_summary
 from betahat.results.summaries import linear_content, residual_statistics
 from betahat.tables.summary import Content, summary_of
@@ -50,39 +34,7 @@ else:
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearResults(LeastSquaresResults):
-    """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `Results`."""
-
-    model: Model
-
-    # the rows
-
-    @property
-    def fittedvalues(self) -> Any:
-        """(n,) x'b."""
-        return self._container.present_rows(fitted_values(self.fit))
-
-    @property
-    def resid(self) -> Any:
-        """(n,) y - x'b."""
-        return self._container.present_rows(plain_residuals(self.fit))
-
-    @property
-    def wresid(self) -> Any:
-        """(n,) sqrt(w) (y - x'b)."""
-        return self._container.present_rows(whitened_residuals(self.fit))
-
-    @property
-    def resid_pearson(self) -> Any:
-        """(n,) `wresid` over s; `wresid` itself, with a warning, where the fit is exact."""
-        resid = whitened_residuals(self.fit)
-        if self.scale**0.5 < 10 * torch.finfo(torch.float64).eps * mean_of_endog(self.fit):
-            warnings.warn(
-                "All residuals are zero up to rounding, so they are returned unscaled; use resid.",
-                BetahatWarning,
-                stacklevel=user_level(),
-            )
-            return self._container.present_rows(resid)
-        return self._container.present_rows(resid / self.scale**0.5)
+    """Results of OLS and WLS, with statsmodels' names; what they share with other models is in `LeastSquaresResults` and `Results`."""
 
     # tests
 
@@ -167,81 +119,7 @@ class LinearResults(LeastSquaresResults):
         check_flag("use_lr", use_lr)
         return compare_lm(self.fit, _results(restricted).fit, robust=self.cov.robust, demean=demean, use_lr=use_lr)
 
-    # predictions and influence
-
-    def predict(self, exog: Any = None, transform: bool = True) -> Any:
-        """Predict the mean.
-
-        Parameters
-        ----------
-        exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
-        transform : bool
-            Whether new data go through the formula.
-
-        Returns
-        -------
-        (m,)
-
-        Raises
-        ------
-        DataError, FormulaError
-            New data of another width, without a variable, or with a category that the fit did not see.
-        """
-        if exog is None:
-            return self.fittedvalues
-        regressors, container, _ = new_regressors(self, exog, transform)
-        return container.present_rows(predict_mean(regressors, self.fit.params))
-
-    def get_prediction(
-        self, exog: Any = None, transform: bool = True, weights: Any = None, row_labels: Any = None
-    ) -> Prediction:
-        """Predict with standard errors and intervals, of the mean and of a new observation.
-
-        Parameters
-        ----------
-        exog, transform
-            As in `predict`.
-        weights : str or array_like, optional
-            (m,) weights of the new observations, of a formula's data by name too; one if not given.
-        row_labels : sequence, optional
-            (m,) labels for `summary_frame`.
-
-        Returns
-        -------
-        Prediction
-
-        Raises
-        ------
-        DataError, FormulaError
-            As in `predict`.
-        OptionError
-            Weights or labels of another length, or weights that are not positive.
-        """
-        if exog is None:
-            design, known = self.fit.design, None
-            regressors, container = design.exog, design.container
-            check_beside(weights, "weights", exog, container)
-            weights = design.weights if weights is None else weights
-            noise = torch.full_like(self.fit.dispersion, self.scale).expand(len(regressors))
-        else:
-            regressors, container, known = new_regressors(self, exog, transform)
-            check_beside(weights, "weights", exog, container)
-            weights = self.model.new_vector(weights, exog, "weights")
-            noise = torch.full_like(self.fit.dispersion, self.scale)
-        given = None if weights is None else _read_weights(weights, regressors, self.fit.params)
-        labels = prediction_labels(row_labels, container, len(regressors))
-        return predict(
-            regressors,
-            self.fit.params,
-            self._pair.variances,
-            noise,
-            given,
-            self._pair.df_of(regressors),
-            container,
-            labels,
-            known,
-        )
+    # influence
 
     def get_influence(self) -> Influence:
         """Return leverage, studentised residuals, Cook's distance, DFFITS and DFBETAS of each row.
@@ -251,11 +129,6 @@ class LinearResults(LeastSquaresResults):
         Influence
         """
         return Influence(self.fit)
-
-    @cached_property
-    def cases(self) -> Cases:
-        """Residuals and leverage of each row, as the pictures show them."""
-        return index_cases(self.fit)
 
     def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
         """Test each row for being an outlier, by its externally studentised residual; a row of leverage one has none, and is no test.
@@ -384,43 +257,12 @@ class LinearResults(LeastSquaresResults):
             }
         )
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions are of: E(y) = x'b."""
-        design = self.fit.design
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return (x.to(theta) @ theta)[:, None]
-
-        model = type(self.model).__name__
-        return Response(
-            mean, design.exog, None, design.counts, design.names, model, self.endog_name, (self.endog_name,)
-        )
-
     # private
 
     _learned = ("llf", "k_constant", "_squares", "_spectrum", "_residual_diagnostics")
 
-    def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
-        return {"model": self.model.without_rows(rows)}
-
     def _content(self, alpha: float) -> Content:
         return linear_content(self, alpha)
-
-    def _laid_out(self) -> Vector:
-        return Vector(self.fit)
-
-
-def _read_weights(weights: Any, regressors: Tensor, like: Tensor) -> Tensor:
-    """Read a positive weight for each of (m, k) regressors, or one for all."""
-    given = to_tensor(weights, like)
-    if given.ndim > 0 and given.shape != regressors.shape[:1]:
-        raise OptionError(
-            f"weights has shape {tuple(given.shape)} for {regressors.shape[0]} predictions; pass one for each, or one for all."
-        )
-    if not bool(((given > 0) & torch.isfinite(given)).all()):
-        raise OptionError("weights has values that are not positive; they divide the variance: pass positive ones.")
-    return given
 
 
 def _results(restricted: Any) -> LinearResults:

@@ -17,7 +17,7 @@ A^-1 = R^-1 (W'W)^-1 R^-T and the step R^-1 (W'W)^-1 W'e, has all the digits tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -130,10 +130,10 @@ def column_rank(design: Design) -> tuple[tuple[int, ...], Tensor | None]:
     if not design.small:
         products, _ = design.moments
         scale = products.diagonal().sqrt()
-        if _plain_sizes(scale) and certified(products / scale / scale[:, None]):
+        if plain_sizes(scale) and certified(products / scale / scale[:, None]):
             return tuple(range(design.width)), None
     triangle = _tsqr(_exog, design.whitened, design)
-    _check_scale(design, triangle)
+    check_scale(design, triangle)
     kept = independent_columns(triangle)
     if not kept:
         raise EstimationError(
@@ -155,7 +155,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     lower, failed = torch.linalg.cholesky_ex(scaled)
     size = float((moments / scale).abs().max())  # at most the length of y, whose square must be representable as well
     representable = size == 0 or _SMALLEST < size * size < _LARGEST  # size**2 would raise an OverflowError
-    if bool(failed) or not representable or not _plain_sizes(scale) or hopeless(lower) or not certified(scaled):
+    if bool(failed) or not representable or not plain_sizes(scale) or hopeless(lower) or not certified(scaled):
         return None
     triangle = lower.mT * scale
     root = inverse_triangle(triangle)
@@ -170,7 +170,7 @@ def _by_gram(design: Design, also: tuple[RowSum, ...]) -> Solution | None:
     return replace(found, params=start + step, loss=(loss - 0.5 * gain).clamp_min(0.0))
 
 
-def _plain_sizes(scale: Tensor) -> bool:
+def plain_sizes(scale: Tensor) -> bool:
     """Tell whether the fourth powers of columns of these lengths, which a meat sums, neither overflow nor underflow."""
     squares = scale.square()
     return bool(((squares > _SMALLEST) & (squares < _LARGEST)).all())
@@ -195,7 +195,7 @@ def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, .
     width = design.width
     whole = _tsqr(_exog_and_endog, design.source, design)
     triangle = whole[:width, :width]
-    sizes = _check_scale(design, whole)
+    sizes = check_scale(design, whole)
     surely = _DEPENDENT * width**0.5  # a column of R is at most the root of k times its largest number long
     if all(abs(part) > surely * size for part, size in zip(whole.diagonal().tolist(), sizes[:width], strict=False)):
         return _of_triangle(design, whole, inflation, also)
@@ -234,13 +234,13 @@ def _of_triangle(design: Design, whole: Tensor, inflation: float, also: tuple[Ro
     return Solution(params, root, triangle, tuple(range(width)), loss, "tsqr")
 
 
-def _check_scale(design: Design, triangle: Tensor) -> list[float]:
+def check_scale(design: Design, triangle: Tensor, names: Sequence[str] | None = None) -> list[float]:
     """Return the largest absolute values in the columns of R, (k, k) or with y; refuse those whose squares overflow or underflow."""
     sizes = triangle.abs().amax(0).tolist()
     places = [i for i, size in enumerate(sizes) if size != 0 and not _SMALLEST <= size <= _LARGEST]
     if not places:
         return sizes
-    names = (*design.names, design.endog_name)
+    names = (*design.names, design.endog_name) if names is None else names
     bad = [names[i] for i in places]
     weights = "" if design.weights is None else ", or divide the weights by their mean"
     raise EstimationError(

@@ -27,7 +27,7 @@ from betahat.data.absorbed import read_effects
 from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Frames
 from betahat.data.design import Design
-from betahat.data.door import INSTRUMENTS, Missing, RowVectors, SecondEquation, assemble, check_options
+from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
 from betahat.data.effects import Levels
 from betahat.data.formulas.expressions import ReasonError, bare, names_in
 from betahat.data.formulas.levels import UnseenError
@@ -39,6 +39,7 @@ from betahat.data.formulas.vectors import check_vector, vector_of
 from betahat.data.formulas.words_of_r import remedy_of_r
 from betahat.data.frame import check_index, to_pandas, word_of
 from betahat.data.schema import Schema
+from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData

@@ -90,7 +90,7 @@ class IndexRows(Rows):
 
     @remembered
     def leverage(self) -> Tensor:
-        """(b,) h = w l'' x'A^-1 x, the diagonal of the hat matrix, in [0, 1]; with instruments w x'A^-1 x̂, which may be outside."""
+        """(b,) h = w l'' x'A^-1 x, and that of absorbed dummies: the diagonal of the hat matrix, in [0, 1]; with instruments w x'A^-1 x̂, which may be outside."""
         if self.at.bread is Bread.KERNEL:
             raise EstimationError(no_hat_rows(self.at.bread))
         if self.at.bread is Bread.OPG:
@@ -105,7 +105,10 @@ class IndexRows(Rows):
             squares: Tensor = torch.linalg.vector_norm(rotated, dim=1).square_()
         else:
             squares = (rotated * product(self.x, self.at.root)).sum(1)
-        return that_count(squares if self.curvature is None else self.curvature * squares, self.counts)
+        own = squares if self.curvature is None else self.curvature * squares
+        if self.at.beside is not None:
+            own = own + self.at.beside.of_rows[self.start : self.start + len(self)]
+        return that_count(own, self.counts)
 
     @property
     def hat_rows(self) -> Tensor:

@@ -43,6 +43,19 @@ def read_bread(bread: str) -> Bread:
     return Bread(bread)
 
 
+class LeverageBeside(ABC):
+    """The leverage of columns that were projected away: a row's whole leverage is that of the projected columns and of these."""
+
+    @property
+    @abstractmethod
+    def of_rows(self) -> Tensor:
+        """(n,) computed when it is first asked for."""
+
+    @abstractmethod
+    def taken(self, places: Tensor) -> LeverageBeside:
+        """Return that of the rows at (m,) places."""
+
+
 @dataclass(frozen=True, eq=False)
 class Point:
     """Where the rows are looked at.
@@ -57,12 +70,15 @@ class Point:
         Which bread that is.
     well_conditioned : bool
         Whether sums of products of the columns themselves keep their digits.
+    beside : LeverageBeside or None
+        The leverage of absorbed effects.
     """
 
     params: Tensor
     root: Tensor
     bread: Bread = Bread.OBSERVED
     well_conditioned: bool = False
+    beside: LeverageBeside | None = None
 
     @property
     def meat_width(self) -> int:

@@ -33,6 +33,10 @@ class Diagnostics:
         The largest relative difference of the Hessian from a Hessian-vector product; None for closed forms.
     dtype : str
         What the derivatives were computed in.
+    absorbed : str or None
+        How absorbed effects were projected away: "sums", "within" or "conjugate gradients".
+    orthogonality : float or None
+        The largest cosine between a column that was projected and a dummy.
     """
 
     route: str
@@ -46,3 +50,5 @@ class Diagnostics:
     blocks: int
     certificate: float | None
     dtype: str = "torch.float64"
+    absorbed: str | None = None
+    orthogonality: float | None = None

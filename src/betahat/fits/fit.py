@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from betahat.calculus.absorbed import Absorbed
 from betahat.calculus.counts import Counts
 from betahat.calculus.index import deviance, pearson
 from betahat.calculus.problem import Problem
-from betahat.calculus.rows import Bread, Point, Rows
+from betahat.calculus.rows import Bread, LeverageBeside, Point, Rows
 from betahat.data.design import Constant, Design
 from betahat.data.handed_out import computed, hands_out_copies
 from betahat.data.sample import Sample, WithoutRows, without_rows
@@ -21,6 +22,7 @@ from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.fits.diagnostics import Diagnostics
+from betahat.fits.dummies import LeverageOfDummies
 from betahat.fits.instrumented import Instruments
 from betahat.objectives.base import Objective
 from betahat.objectives.dispersion import Misfit
@@ -75,6 +77,8 @@ class Fit:
         are dependent.
     instruments : Instruments or None
         What an estimate by instruments is made of.
+    absorbed : Absorbed or None
+        The effects that were projected away; the sample of `problem` has what was left.
     """
 
     problem: Problem
@@ -93,6 +97,7 @@ class Fit:
     facts: dict[str, Any] = field(default_factory=dict, repr=False)
     idle: Tensor | None = None
     instruments: Instruments | None = None
+    absorbed: Absorbed | None = None
 
     def __repr__(self) -> str:
         """Name the objective, the size and the route."""
@@ -173,7 +178,7 @@ class Fit:
     @property
     def counts(self) -> Counts:
         """The numbers of rows and coefficients that degrees of freedom depend on."""
-        return Counts(float(self.nobs), self.rank, self.outputs)
+        return Counts(float(self.nobs), self.rank, self.outputs, () if self.absorbed is None else self.absorbed.sizes)
 
     @property
     def df_resid(self) -> float:
@@ -192,12 +197,14 @@ class Fit:
 
     @property
     def df_model(self) -> float:
-        """Model degrees of freedom: r, less one if there is a constant."""
-        return float(self.rank - self.k_constant)
+        """Model degrees of freedom: r, less one if there is a constant among the regressors; absorbed effects are not counted."""
+        return float(self.rank - (0 if self.absorbed is not None else self.k_constant))
 
     @remembered
     def k_constant(self) -> int:
-        """1 if a column, or a combination of columns, is constant."""
+        """1 if a column, or a combination of columns, is constant; absorbed dummies sum to one."""
+        if self.absorbed is not None:
+            return 1
         count = self.constant.count
         if count is None:
             return self.fact("implicit constant", lambda: int(has_implicit_constant(self.design)))
@@ -220,7 +227,9 @@ class Fit:
 
         Of several outputs it is the mean of their variances, RSS / (n m - r).
         """
-        return self.objective.dispersion.value(self.loss, Counts(self.numbers, self.rank).free, self.misfit)
+        return self.objective.dispersion.value(
+            self.loss, replace(self.counts, nobs=self.numbers, outputs=1.0).free, self.misfit
+        )
 
     @property
     def misfit(self) -> Misfit:
@@ -233,7 +242,20 @@ class Fit:
     @remembered
     def point(self) -> Point:
         """Where rows are looked at."""
-        return Point(self.params, self.root, self.bread_kind, self.well_conditioned)
+        return Point(self.params, self.root, self.bread_kind, self.well_conditioned, self._beside)
+
+    @property
+    def _beside(self) -> LeverageBeside | None:
+        """The leverage of absorbed effects."""
+        if self.absorbed is None or not isinstance(self.given, Design):
+            return None
+        return LeverageOfDummies(self.given.effects, self.absorbed.weights, self.given.counts)
+
+    @property
+    def raw(self) -> Design:
+        """The rows of a model of regressors, before absorbed effects were taken off."""
+        design = self.design
+        return self.given if self.absorbed is not None and isinstance(self.given, Design) else design
 
     @property
     def diagnostics(self) -> Diagnostics:
@@ -255,6 +277,8 @@ class Fit:
             rank=self.rank,
             blocks=self.problem.blocks,
             certificate=self.certificate,
+            absorbed=None if self.absorbed is None else self.absorbed.route,
+            orthogonality=None if self.absorbed is None else self.absorbed.orthogonality,
         )
 
     def sum_rows(self, term: RowSum) -> Tensor:
@@ -356,7 +380,10 @@ class Fit:
             yield self.problem.gather(function, self.point)[order]
             return
         for places in torch.split(order, sample.block_rows):
-            yield from replace(self.problem, sample=sample.take(places)).each(function, self.point)
+            beside = None if self.point.beside is None else self.point.beside.taken(places)
+            yield from replace(self.problem, sample=sample.take(places)).each(
+                function, replace(self.point, beside=beside)
+            )
 
     def sum_groups(self, codes: Tensor, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
         """Return (count, ...) the sums of `function(rows)`, (b, ...), over groups of rows.

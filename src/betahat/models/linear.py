@@ -2,193 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import torch
 
-from betahat.calculus.counts import Counts
-from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
-from betahat.data.container import to_numpy
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.fits.linear import fit_least_squares
-from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
-from betahat.models.options import refuse_options
-from betahat.models.regressors import (
-    RegressorModel,
-    caller,
-    check_rank_option,
-    design_of_formula,
-    fitted_length,
-    row_sums,
-    warn_collinear,
-    warn_perfect,
-)
-from betahat.objectives.gaussian import Gaussian
-from betahat.results.linear import LinearResults
-from betahat.solvers.least_squares import Rank
+from betahat.models.least_squares import LinearModel
+from betahat.models.regressors import caller, design_of_formula
 
 M = TypeVar("M", bound="LinearModel")
-
-
-@in_ordinary_mode
-class LinearModel(RegressorModel, ABC):
-    """What OLS and WLS share: the fit."""
-
-    objective = Gaussian()
-
-    @property
-    def df_model(self) -> float:
-        """The degrees of freedom of the model: r, less one if there is a constant."""
-        return float(self.rank - self.k_constant)
-
-    @property
-    def df_resid(self) -> float:
-        """The residual degrees of freedom, n - r."""
-        return Counts(self.nobs, self.rank).free
-
-    def loglike(self, params: Any, scale: float | None = None) -> float:
-        """Return the normal log-likelihood.
-
-        Parameters
-        ----------
-        params : array_like
-            (k,) coefficients.
-        scale : float, optional
-            The errors' variance; None takes that of the residuals, RSS / n.
-
-        Returns
-        -------
-        float
-        """
-        return log_likelihood_at(self.problem, self._read(params), scale)
-
-    def score(self, params: Any, scale: float | None = None) -> Any:
-        """Return (k,) the derivative of `loglike`.
-
-        Parameters
-        ----------
-        params, scale
-            As in `loglike`.
-
-        Returns
-        -------
-        array
-            (k,).
-        """
-        return self._plain(score_at(self.problem, self._read(params), scale))
-
-    def hessian(self, params: Any, scale: float | None = None) -> Any:
-        """Return (k, k) the second derivatives of `loglike`.
-
-        Parameters
-        ----------
-        params, scale
-            As in `loglike`.
-
-        Returns
-        -------
-        array
-            (k, k).
-        """
-        return self._plain(hessian_at(self.problem, self._read(params), scale))
-
-    def predict(self, params: Any, exog: Any = None) -> Any:
-        """Return (m,) x'b.
-
-        Parameters
-        ----------
-        params : array_like
-            (k,) coefficients.
-        exog : array_like, optional
-            (m, k) regressors; None takes those of the data.
-
-        Returns
-        -------
-        array
-            (m,).
-        """
-        return self._means(params, exog, None)
-
-    def get_distribution(self, params: Any, scale: float, exog: Any = None, dist_class: Any = None) -> Any:
-        """Return the normal distribution of the dependent variable, which `scipy.stats` freezes.
-
-        Parameters
-        ----------
-        params : array_like
-            (k,) coefficients.
-        scale : float
-            The errors' variance.
-        exog : array_like, optional
-            As in `predict`.
-        dist_class : callable, optional
-            Another of `loc` and `scale`, the standard deviation.
-
-        Returns
-        -------
-        scipy.stats.rv_frozen
-            Of (m,) means.
-        """
-        means = to_numpy(torch.as_tensor(self.predict(params, exog)))
-        return (
-            self.objective.distribution(means, scale) if dist_class is None else dist_class(loc=means, scale=scale**0.5)
-        )
-
-    def fit(
-        self,
-        cov_type: CovType | None = "nonrobust",
-        cov_kwds: Mapping[str, Any] | None = None,
-        use_t: bool | None = None,
-        *,
-        rank: Rank = "pinv",
-        **options: Any,
-    ) -> LinearResults:
-        """Fit by least squares.
-
-        Parameters
-        ----------
-        cov_type : str, estimator or matrix
-            "nonrobust", "fixed scale", "HC0" to "HC5", "cluster", "HAC", ..., a registered name, an estimator such as
-            ``bh.Cluster("firm")``, or a (k, k) covariance of your own.
-        cov_kwds : mapping, optional
-            The options of a named estimator.
-        use_t : bool, optional
-            t or normal tests; None takes t for "nonrobust" and the normal distribution for the others, as
-            statsmodels' own ``fit`` does.
-        rank : {"pinv", "drop"}
-            With collinear columns: "pinv" is the solution of minimum norm, as in statsmodels; "drop" leaves
-            out every column that depends on those to its left, as R does, and reports it as NaN.
-        **options
-            None: statsmodels' choices of a solver (`method`, ...) are refused in a sentence.
-
-        Returns
-        -------
-        LinearResults
-
-        Raises
-        ------
-        OptionError
-            An unknown name or option, before the fit starts.
-        EstimationError
-            No more rows than columns; a leverage of 1 where the covariance divides by 1 - leverage.
-
-        Warns
-        -----
-        CollinearityWarning
-            Columns are collinear; the warning names them.
-        BetahatWarning
-            The residuals are zero up to rounding.
-        """
-        refuse_options(options, "least squares in one way, to the last digit")
-        check_rank_option(rank)
-        choice = resolve(cov_type, cov_kwds, use_t)
-        fit = fit_least_squares(self.design, rank, row_sums(choice.estimator))
-        warn_collinear(fit, rank, self.design.width)
-        warn_perfect(fit, fitted_length(fit))
-        return LinearResults(self, fit, covariance_of(fit, choice))
 
 
 @in_ordinary_mode
@@ -211,6 +36,9 @@ class OLS(LinearModel):
         torch.float64 or torch.float32, how the data are kept; sums are taken in float64 either way.
     freq_weights : array_like, optional
         (n,) whole numbers of zero or more, how often each row occurs: every number is that of the repeated rows.
+    absorb : vectors, names or dataframe, optional
+        Fixed effects that are projected away: a vector of labels for each, [firm, year]; where `exog` is a dataframe, names of its columns, also as
+        "origin^year", "firm[t]" or "firm[[t]]"; an (n, E) array or dataframe. Rows that are alone in a level are dropped.
 
     Raises
     ------
@@ -244,10 +72,13 @@ class OLS(LinearModel):
         dtype: torch.dtype | None = None,
         *,
         freq_weights: Any = None,
+        absorb: Any = None,
     ) -> None:
         """Read and check the data."""
         beside = RowVectors(freq_weights=freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, absorb=absorb
+        )
         self.source = None
 
     @classmethod
@@ -279,7 +110,7 @@ class WLS(LinearModel):
 
     Parameters
     ----------
-    endog, exog, hasconst, missing, device, dtype, freq_weights
+    endog, exog, hasconst, missing, device, dtype, freq_weights, absorb
         As in `OLS`.
     weights : array_like, Tensor or float
         (n,) analytic weights, proportional to the inverse variance of each row. They enter a sandwich's meat
@@ -313,6 +144,7 @@ class WLS(LinearModel):
         dtype: torch.dtype | None = None,
         *,
         freq_weights: Any = None,
+        absorb: Any = None,
     ) -> None:
         """Read and check the data."""
         self.sample = read_design(
@@ -323,6 +155,7 @@ class WLS(LinearModel):
             missing=missing,
             device=device,
             dtype=dtype,
+            absorb=absorb,
         )
         self.source = None
 
@@ -366,7 +199,8 @@ def ols(
     ----------
     formula : str
         Such as ``np.log(wage) ~ educ + I(exper**2) + C(region)``. A constant is included unless ``- 1`` is
-        written. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so pass none
+        written. Fixed effects to absorb stand after a bar, ``y ~ x | firm + year``: ``origin^year`` for combinations, ``firm[t]`` for levels with slopes of
+        their own, ``firm[[t]]`` for slopes alone. Instruments stand after another, ``y ~ x | firm | price ~ z``, or after the only one. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so pass none
         that you would not run.
     data : dataframe or mapping
         pandas, polars, pyarrow or a dict of columns.
@@ -437,5 +271,7 @@ def wls(
 def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
     model = cls.__new__(cls)
     known = ("freq_weights",) if cls is OLS else ("weights", "freq_weights")
-    model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__)
+    model.sample, model.source = design_of_formula(
+        formula, data, options, known, names, cls.__name__, bars=("effects",)
+    )
     return model

@@ -31,7 +31,9 @@ from betahat.errors import (
     BetahatWarning,
     CollinearityWarning,
     DataError,
+    EstimationError,
     OptionError,
+    counted,
     is_one_of,
     listed,
     shown,
@@ -246,6 +248,8 @@ class RegressorModel(Stored, ABC):
     @property
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant."""
+        if self.design.effects:
+            return 1
         count = self.design.constant.count
         return int(has_implicit_constant(self.design)) if count is None else count
 
@@ -300,6 +304,10 @@ class RegressorModel(Stored, ABC):
 
     def _means(self, params: Any, exog: Any, offset: Tensor | None, linear: bool = False) -> Any:
         """Predict at parameters: of the data, with their offset, or of (m, k) new regressors."""
+        if self.design.effects:
+            raise EstimationError(
+                "Predictions at parameters of one's own need the absorbed effects, which are known at the estimates alone; use predict of the results."
+            )
         regressors = self.design.exog if exog is None else self.new_regressors(exog, transform=False)[0]
         check_width(regressors, self.design.width)
         offset = self.design.offset if exog is None and offset is None else offset
@@ -388,9 +396,25 @@ def warn_collinear(fit: Fit, rank: Rank, width: int) -> None:
         else "the coefficients are those of minimum norm, and single ones mean little: pass rank='drop' to leave columns out"
     )  # fmt: skip
     verb = "depends" if len(names) == 1 else "depend"
+    effects = "" if fit.absorbed is None else f"the absorbed effects ({listed(fit.absorbed.names)}) and "
     warnings.warn(
-        f"{listed(names)} {verb} linearly on the columns before; {done}.", CollinearityWarning, stacklevel=user_level()
+        f"{listed(names)} {verb} linearly on {effects}the columns before; {done}.",
+        CollinearityWarning,
+        stacklevel=user_level(),
     )
+
+
+def warn_alone(design: Design) -> None:
+    """Say how many rows were left out because they are alone in a level of an absorbed effect."""
+    schema = design.schema
+    if schema.dropped:
+        one = schema.dropped == 1
+        warnings.warn(
+            f"{counted(schema.dropped, 'row')} that {'is' if one else 'are'} alone in a level of {listed([e.name for e in schema.effects if e.constant])} {'was' if one else 'were'} dropped: "
+            "such rows tell nothing of the coefficients.",
+            BetahatWarning,
+            stacklevel=user_level(),
+        )
 
 
 def warn_perfect(fit: Fit, size: float) -> None:

@@ -1,0 +1,37 @@
+"""What a fit knows of effects that were projected away before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from betahat.calculus.counts import Effect
+
+
+@dataclass(frozen=True, eq=False)
+class Absorbed:
+    """Effects that were taken off the rows by a weighted projection.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What they are called.
+    sizes : tuple of Effect
+        Their coefficients, and how many of them are redundant.
+    route : str
+        How the projection was computed: "sums", "within" or "conjugate gradients".
+    iterations : int
+        How many it took.
+    orthogonality : float
+        The largest cosine between a projected column and a dummy.
+    weights : Tensor or None
+        (n,) what the projection was weighted by, frequency weights included; None is one.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[Effect, ...]
+    route: str
+    iterations: int
+    orthogonality: float
+    weights: Tensor | None = None

@@ -1,0 +1,148 @@
+"""Least squares with absorbed effects: the ordinary fit of what a projection on their dummies leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.absorbed import Absorbed
+from betahat.calculus.counts import Counts, Effect
+from betahat.calculus.problem import Problem
+from betahat.data.design import Design
+from betahat.data.effects import CODES, SLOPES
+from betahat.data.source import Held
+from betahat.errors import EstimationError, counted, listed
+from betahat.fits.fit import Fit
+from betahat.fits.linear import fit_least_squares
+from betahat.objectives.gaussian import Gaussian
+from betahat.solvers.connected import redundant
+from betahat.solvers.least_squares import RowSum
+from betahat.solvers.projections import Projection, projection_on
+
+# What is left of a column that the effects explain is rounding error, which the projections keep below 1e-10 of its length.
+_EXPLAINED = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """A design whose effects were projected away.
+
+    Attributes
+    ----------
+    design : Design
+        What is left of the columns, without those that the effects explain.
+    kept : tuple of int
+        The other columns, by their places in the raw design.
+    absorbed : Absorbed
+        What the fit is to know of the effects.
+    """
+
+    design: Design
+    kept: tuple[int, ...]
+    absorbed: Absorbed
+
+
+def fit_absorbed(design: Design, also: tuple[RowSum, ...] = ()) -> Fit:
+    """Fit by least squares with the effects of a design absorbed; columns that depend on others, or on the effects, are left out."""
+    found = projected(design)
+    check_free(design, len(found.kept), found.absorbed)
+    fit = fit_least_squares(found.design, "drop", also) if found.kept else _of_effects_alone(found.design)
+    return replace(fit, given=design, kept=tuple(found.kept[i] for i in fit.kept), absorbed=found.absorbed)
+
+
+def projected(design: Design) -> Projected:
+    """Take the effects off the regressors, the dependent variable and the instruments, by least squares with the rows' weights."""
+    projection = projection_on(design.effects, total_weights(design))
+    columns = {name: design.column(name) for name in ("exog", "endog", "instruments") if name in design.source.shapes}
+    parts = {name: column.reshape(design.rows, -1) for name, column in columns.items()}
+    widths = [part.shape[1] for part in parts.values()]
+    left = projection.residuals(torch.cat([part.to(torch.float64) for part in parts.values()], 1))
+    made = dict(zip(parts, torch.split(left, widths, 1), strict=True))
+    kept = varying(design, made["exog"])
+    plain = {name: part.reshape(columns[name].shape) for name, part in made.items()} | {
+        "exog": made["exog"][:, list(kept)]
+    }
+    return Projected(without_effects(design, plain, kept), kept, absorbed_by(design, projection))
+
+
+def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[int, ...]) -> Design:
+    """Return a design with other columns, of which the regressors are those at the places `kept`, and without its effects."""
+    others = {name: design.column(name) for name in design.source.shapes if name not in (*columns, CODES, SLOPES)}
+    schema = replace(
+        design.schema,
+        given_names=tuple(design.names[i] for i in kept),
+        hasconst=False,
+        terms=None,
+        endogenous=sum(i >= design.width - design.schema.endogenous for i in kept),
+        effects=(),
+    )
+    return Design(schema, Held({**columns, **others}, design.user_data), design.engine)
+
+
+def absorbed_by(design: Design, projection: Projection, weights: Tensor | None = None) -> Absorbed:
+    """Return what a fit knows of effects that a projection took off; without `weights` they are those of the design."""
+    effects = design.effects
+    sizes = tuple(
+        Effect(_levels_in_use(design, i) * effect.width, lost)
+        for i, (effect, lost) in enumerate(zip(effects, redundant(effects), strict=True))
+    )
+    return Absorbed(
+        tuple(effect.name for effect in effects),
+        sizes,
+        projection.route,
+        projection.iterations,
+        projection.orthogonality,
+        total_weights(design) if weights is None else weights,
+    )
+
+
+def total_weights(design: Design) -> Tensor | None:
+    """Return (n,) analytic weights times frequency weights; None is one."""
+    weights, counts = design.weights, design.counts
+    return counts if weights is None else weights if counts is None else weights * counts
+
+
+def varying(design: Design, left: Tensor) -> tuple[int, ...]:
+    """Return the columns of the regressors of which (n, k) residuals are more than rounding error."""
+    lengths = design.lengths
+    apart = torch.linalg.vector_norm(left, dim=0) > _EXPLAINED * lengths
+    return tuple(apart.nonzero().flatten().tolist())
+
+
+def check_free(design: Design, width: int, absorbed: Absorbed) -> None:
+    """Refuse effects and regressors that leave no degree of freedom."""
+    counts = Counts(float(design.nobs), width, 1.0, absorbed.sizes)
+    if counts.free <= 0:
+        raise EstimationError(
+            f"With {counted(int(design.nobs), 'row')}, {counted(width, 'regressor')} and {counts.coefficients() - width:g} coefficients of {listed(absorbed.names)} no degrees "
+            "of freedom are left; absorb coarser effects, or use more rows."
+        )
+
+
+def _of_effects_alone(design: Design) -> Fit:
+    """Return the fit of effects without regressors."""
+    y, weights, counts = design.endog, design.weights, design.counts
+    squares = y.square()
+    for factor in (weights, counts):
+        squares = squares if factor is None else squares * factor
+    empty = y.new_zeros(0, 0)
+    return Fit(
+        problem=Problem(Gaussian(), design),
+        params=y.new_zeros(0),
+        root=empty,
+        triangle=empty,
+        loss=0.5 * squares.sum(),
+        route="effects alone",
+        well_conditioned=True,
+        given=design,
+        kept=(),
+    )
+
+
+def _levels_in_use(design: Design, place: int) -> int:
+    """Return how many levels of an effect have rows."""
+    effect = design.effects[place]
+    return int((torch.bincount(effect.codes, minlength=effect.count) > 0).sum())

@@ -153,6 +153,7 @@ def _terms(effects: Sequence[Effect], weights: Tensor | None) -> tuple[_Term, ..
             and one.variables is None
             and any(owner != group[0] and _within(one, effects[owner]) for owner in owners)
         ):
+            owners.remove(group[0])  # of two with the same levels under other numbers one stays
             continue
         made.append(_term([effects[i] for i in group], group, weights))
     return tuple(sorted(made, key=lambda term: -sum(column.count for column in term.columns)))

@@ -22,6 +22,7 @@ from betahat.data.products import gram
 from betahat.errors import OptionError, is_one_of, listed, shown
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
+from betahat.fits.nested import nested_effects
 from betahat.solvers.least_squares import RowSum, row_residuals
 
 
@@ -111,7 +112,7 @@ class Cluster(Estimator):
         ways = groups_of(fit, self.groups, "groups")
         kind, convention = self._convention(fit)
         warn_of_clusters(ways, kind)
-        counts, smallest = fit.counts, min(way.count for way in ways)
+        counts, smallest, nested = fit.counts, min(way.count for way in ways), nested_effects(fit, ways)
         core, adjusted = torch.zeros(fit.rank, fit.rank).to(fit.root), None
         if len(ways) > 1:
             sum_finest(fit, ways)
@@ -121,7 +122,7 @@ class Cluster(Estimator):
                 meat, adjusted = _meat(fit, groups, kind, self.target)
                 if adjusted.fixed if adjusted is not None else size == 1:
                     warn_of_fixed(fit, groups, known=adjusted is not None)
-                part = factor(counts, convention, smallest if convention.smallest else groups.count) * meat
+                part = factor(counts, convention, smallest if convention.smallest else groups.count, nested) * meat
                 core = core + part if size % 2 else core - part
         note = f"Standard Errors are robust to cluster correlation ({_NOTES.get(kind, kind)})"
         tests = between(way.count for way in ways) if self.df_correction else None

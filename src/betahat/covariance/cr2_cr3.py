@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from betahat.data.products import gram
 from betahat.data.threads import in_order
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
+from betahat.fits.nested import beside_dummies
 from betahat.fits.remembered import of_fit
 from betahat.solvers.memory import check_numbers_fit
 
@@ -40,11 +41,14 @@ def cr2(fit: Fit, groups: Groups, target: str) -> Adjusted:
     The errors' covariance of weighted least squares is the identity or the inverse weights, by `target`; a generalized linear model has its
     variance function.
     """
+    objective = fit.objective.one_index
+    varies = objective is not None and objective.variance(fit.params[:1]) is not None
+    wide = beside_dummies(fit, groups, every=varies or _weighted(fit))
+    if wide is not fit:
+        return _narrowed(cr2(wide, groups, target), fit)
     if _has_one_variance(fit, target):
         middle = _middle(fit.sum_rows(_squares))
         return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
-    objective = fit.objective.one_index
-    varies = objective is not None and objective.variance(fit.params[:1]) is not None
     if varies or _weighted(fit):
         return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
     sums = influence_sums(fit, groups)
@@ -54,6 +58,9 @@ def cr2(fit: Fit, groups: Groups, target: str) -> Adjusted:
 @of_fit
 def cr3(fit: Fit, groups: Groups, target: str) -> Adjusted:
     """Return CR3; see `cr2`."""
+    wide = beside_dummies(fit, groups, every=False)
+    if wide is not fit:
+        return _narrowed(cr3(wide, groups, target), fit)
     if _has_one_variance(fit, target):
         return _adjusted(fit, groups, _pairs, lambda rows, _: full_of_pairs(rows), _middle(fit.sum_rows(_squares)))
     sums = influence_sums(fit, groups)
@@ -79,6 +86,10 @@ class StepsWithout:
 @of_fit
 def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
     """Return the steps to the fits without each cluster."""
+    wide = beside_dummies(fit, groups, every=False)
+    if wide is not fit:
+        found = steps_to_fits_without(wide, groups)
+        return StepsWithout(found.steps[:, -fit.rank :], found.fixed)
     sums = influence_sums(fit, groups)
     steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
     return StepsWithout(steps, bool(fixed.any()))
@@ -89,6 +100,13 @@ def hat_grams(fit: Fit, groups: Groups) -> Tensor:
     """Return (G, r, r) the clusters' shares of the information, in the coordinates of Z."""
     check_numbers_fit(2 * groups.count * fit.rank**2, f"The leverages of {groups.count} clusters", fit.params.device)
     return _by_cluster(fit, groups, _hats, lambda rows, _: (rows.mT @ rows,))[0]
+
+
+def _narrowed(adjusted: Adjusted, fit: Fit) -> Adjusted:
+    """Return the adjustment of a fit from that of the fit beside dummies, whose last coordinates are its own."""
+    r = fit.rank
+    own, reach = adjusted.own[:, -r:, -r:].contiguous(), adjusted.reach[:, :, -r:].contiguous()
+    return replace(adjusted, scores=adjusted.scores[:, -r:].contiguous(), own=own, reach=reach, root=fit.root, fixed=0)
 
 
 def _weighted(fit: Fit) -> bool:

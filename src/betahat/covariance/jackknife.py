@@ -159,8 +159,8 @@ def _row_sums(fit: Fit, refit: bool) -> _StepSums:
 def _products(rows: Rows) -> Tensor:
     """Return (r + 1, r + 1) the products of the steps and a one."""
     hats, scores, often = rows.hat_rows, rows.influence(), root_of_counts(rows.counts)
-    inner = torch.eye(hats.shape[1]).to(hats) - hats @ hats.mT
     single = hats.shape[1] == 1
+    inner = 1.0 - rows.leverage[:, None, None] if single else torch.eye(hats.shape[1]).to(hats) - hats @ hats.mT
     if bool(((inner[:, :, 0] if single else torch.linalg.eigvalsh(inner)[:, :1]) < _FULL).any()):
         raise EstimationError(
             "Without one of the rows, a coefficient cannot be estimated, so the jackknife is not defined; leave such rows out with "

@@ -64,7 +64,9 @@ class WildTest:
             raise EstimationError("The restriction is on no coefficient that is estimated; test one that is.")
         key = tuple(row.tolist())
         if key not in self.known:
-            self.known[key] = wild_statistics(self.sample, turned / length, self.signs, self.seed, self.reps)
+            beside = self.sample.scores.shape[1] - len(turned)  # the coordinates of dummies that were absorbed
+            direction = torch.nn.functional.pad(turned / length, (beside, 0))
+            self.known[key] = wild_statistics(self.sample, direction, self.signs, self.seed, self.reps)
         return self.known[key], length
 
 

@@ -60,7 +60,9 @@ def beside_dummies(fit: Fit, groups: Groups, every: bool) -> Fit:
     width, k = columns.shape[1], len(fit.params)
     weights = fit.absorbed.weights
     plain = columns if weights is None else torch.where((weights > 0)[:, None], columns * weights.rsqrt()[:, None], 0.0)
-    joint = {name: torch.cat([plain, sample.column(name)], 1) for name in ("exog", "scored") if name in sample.source.shapes}
+    joint = {
+        name: torch.cat([plain, sample.column(name)], 1) for name in ("exog", "scored") if name in sample.source.shapes
+    }
     names = (*(f"effect {i}" for i in range(width)), *sample.names)
     schema = replace(sample.schema, given_names=names, terms=None)
     eye = torch.eye(width).to(fit.root)
@@ -81,11 +83,15 @@ def beside_dummies(fit: Fit, groups: Groups, every: bool) -> Fit:
     )
 
 
-def orthonormal_dummies(others: Sequence[Effect], absorbed: Sequence[Effect], weights: Tensor | None, rows: int) -> Tensor:
+def orthonormal_dummies(
+    others: Sequence[Effect], absorbed: Sequence[Effect], weights: Tensor | None, rows: int
+) -> Tensor:
     """Return (n, q) orthonormal columns: the root of the weights times what effects explain beyond those that are absorbed."""
     width = sum(effect.count * effect.width for effect in others)
     device = others[0].codes.device
-    check_numbers_fit(3 * rows * width, f"The {width} dummies of {' and '.join(effect.name for effect in others)}", device, _REMEDY)
+    check_numbers_fit(
+        3 * rows * width, f"The {width} dummies of {' and '.join(effect.name for effect in others)}", device, _REMEDY
+    )
     dummies = torch.cat([_dummies(effect) for effect in others], 1)
     if absorbed:
         dummies = projection_on(absorbed, weights).residuals(dummies)

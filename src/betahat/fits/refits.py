@@ -16,7 +16,7 @@ from betahat.solvers.newton import newton
 
 def refit_without(fit: Fit, rows: Tensor) -> Tensor:
     """Return (k,) the estimates without the rows at (m,) positions, by Newton's method from those with them."""
-    objective, sample = fit.objective, fit.sample
+    objective, sample = fit.objective, fit.sample if fit.absorbed is None else fit.raw
     if objective.output_loss is not None and sample.target_alone:
         raise EstimationError(
             "The module holds its own data, so no row can be left out; pass inputs to TorchModel, or use the one-step jackknife."
@@ -32,7 +32,13 @@ def refit_without(fit: Fit, rows: Tensor) -> Tensor:
 
 
 def refit_on(fit: Fit, sample: Sample) -> Tensor:
-    """Return (k,) the estimates on other rows, or with other weights or targets, by Newton's method from those of the fit."""
+    """Return (k,) the estimates on other rows, or with other weights or targets, by Newton's method from those of the fit.
+
+    With absorbed effects they are rows of the raw design, whose effects are projected away anew.
+    """
+    if fit.absorbed is not None:
+        assert isinstance(sample, Design)
+        return refit_absorbed(fit, sample)
     part, start, back = sample, fit.params, None
     if isinstance(part, Design) and not fit.equations and fit.problem.penalty is None:  # in orthonormal columns XZ
         back = fit.root

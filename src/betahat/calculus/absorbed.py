@@ -25,6 +25,8 @@ class Absorbed:
         How many it took.
     orthogonality : float
         The largest cosine between a projected column and a dummy.
+    constant : bool
+        Whether some effect has a dummy for each level, so that the constant is absorbed with it.
     weights : Tensor or None
         (n,) what the projection was weighted by, frequency weights included; None is one.
     """
@@ -34,4 +36,5 @@ class Absorbed:
     route: str
     iterations: int
     orthogonality: float
+    constant: bool
     weights: Tensor | None = None

@@ -44,10 +44,10 @@ def _wild(plan: Plan) -> Resampler:
     if fit.objective.checks:
         return _wild_of_quantile(plan)
     _check_least_squares(fit)
-    hats = plan.hats if plan.groups is not None and options.variant[0] == "3" else None
+    scores = plan.jackknifed if plan.groups is not None and options.variant[0] == "3" else None
     power = slack_power(options.residuals)
     return Multiplied(
-        fit, plan.weights(plan.signs), plan.seed, plan.reps, power, hats, residuals=fit.sample.counts is None
+        fit, plan.weights(plan.signs), plan.seed, plan.reps, power, scores, residuals=fit.sample.counts is None
     )
 
 

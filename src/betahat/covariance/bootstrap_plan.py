@@ -20,10 +20,11 @@ from betahat.data.groups import Groups
 from betahat.errors import EstimationError, OptionError, shown
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
+from betahat.fits.nested import beside_dummies, nested_effects
 from betahat.resampling.block_length import block_lengths
 from betahat.resampling.resamplers import Resampler, Weighted, unit_scores
 from betahat.resampling.weights import AllSigns, Multinomial, Multipliers, RowWeights, Scheme
-from betahat.resampling.wild import WildClusters
+from betahat.resampling.wild import WildClusters, jackknifed_scores
 
 if TYPE_CHECKING:
     from betahat.covariance.bootstrap import Bootstrap
@@ -148,10 +149,12 @@ class Plan:
         return Weighted(self.fit, self.weights(scheme), self.seed, self.reps, counts)
 
     @property
-    def hats(self) -> Tensor:
-        """(G, r, r) the clusters' hat matrices in the coordinates of Z."""
+    def jackknifed(self) -> Tensor:
+        """(G, r) the scores of residuals of the fits without each cluster."""
         assert self.groups is not None
-        return hat_grams(self.fit, self.groups)
+        wide = beside_dummies(self.fit, self.groups, every=False)
+        found = jackknifed_scores(hat_grams(wide, self.groups), influence_sums(wide, self.groups))
+        return found[:, -self.fit.rank :]
 
     @property
     def signs(self) -> Scheme:
@@ -165,8 +168,11 @@ class Plan:
             return None
         fit, options = self.fit, self.options
         jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
-        scale = factor(fit.counts, KINDS["jackknife" if crv3 else "CR1S"], self.units)
-        sample = WildClusters(self.hats, influence_sums(fit, self.groups), jackknifed, crv3, options.null, scale)
+        nested = nested_effects(fit, (self.groups,))
+        scale = factor(fit.counts, KINDS["jackknife" if crv3 else "CR1S"], self.units, nested)
+        wide = beside_dummies(fit, self.groups, every=False)
+        hats, sums = hat_grams(wide, self.groups), influence_sums(wide, self.groups)
+        sample = WildClusters(hats, sums, jackknifed, crv3, options.null, scale)
         return WildTest(fit, sample, self.signs, self.seed, self.reps)
 
 

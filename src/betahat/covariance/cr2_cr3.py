@@ -11,6 +11,7 @@ from torch import Tensor
 from betahat.calculus.index import IndexRows, index_rows
 from betahat.calculus.rows import Rows, root_of_counts, times
 from betahat.covariance.adjustments import (
+    FIXED,
     Adjustment,
     full_of_pairs,
     fully_adjusted,
@@ -30,6 +31,8 @@ from betahat.fits.nested import beside_dummies
 from betahat.fits.remembered import of_fit
 from betahat.solvers.memory import check_numbers_fit
 
+# A direction that has a smaller share of the regressors is one of dummies.
+_PART = 1e-6
 # Clusters are taken together while their rows have so many numbers.
 _NUMBERS = 2**17
 
@@ -89,7 +92,7 @@ def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
     wide = beside_dummies(fit, groups, every=False)
     if wide is not fit:
         found = steps_to_fits_without(wide, groups)
-        return StepsWithout(found.steps[:, -fit.rank :], found.fixed)
+        return StepsWithout(found.steps[:, -fit.rank :], found.fixed and _fixes_regressors(hat_grams(wide, groups), fit.rank))
     sums = influence_sums(fit, groups)
     steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
     return StepsWithout(steps, bool(fixed.any()))
@@ -107,6 +110,13 @@ def _narrowed(adjusted: Adjusted, fit: Fit) -> Adjusted:
     r = fit.rank
     own, reach = adjusted.own[:, -r:, -r:].contiguous(), adjusted.reach[:, :, -r:].contiguous()
     return replace(adjusted, scores=adjusted.scores[:, -r:].contiguous(), own=own, reach=reach, root=fit.root, fixed=0)
+
+
+def _fixes_regressors(grams: Tensor, rank: int) -> bool:
+    """Tell whether some of (G, q + r, q + r) clusters fixes a direction of the r regressors, and not of dummies alone."""
+    spectrum, vectors = torch.linalg.eigh(grams)
+    parts = torch.linalg.vector_norm(vectors[:, -rank:], dim=1)
+    return bool(((spectrum > 1.0 - FIXED) & (parts > _PART)).any())
 
 
 def _weighted(fit: Fit) -> bool:

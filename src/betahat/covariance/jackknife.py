@@ -166,9 +166,12 @@ def _products(rows: Rows) -> Tensor:
             "Without one of the rows, a coefficient cannot be estimated, so the jackknife is not defined; leave such rows out with "
             "their dummies, or use HC0 or HC1."
         )
-    across = hats @ scores[:, :, None]
-    inside: Tensor = across / inner if single else torch.linalg.solve(inner, across)
-    return gram(scores + (hats.mT @ inside)[:, :, 0], often, scores.new_ones(len(scores)) if often is None else often)
+    if single:  # whose score is a multiple of its hat
+        steps = scores / inner[:, :, 0]
+    else:
+        inside: Tensor = torch.linalg.solve(inner, hats @ scores[:, :, None])
+        steps = scores + (hats.mT @ inside)[:, :, 0]
+    return gram(steps, often, scores.new_ones(len(scores)) if often is None else often)
 
 
 # Where I - H is within 1e-10 of singular, a row alone fixes a direction.

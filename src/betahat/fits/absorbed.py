@@ -53,6 +53,17 @@ def fit_absorbed(design: Design, also: tuple[RowSum, ...] = ()) -> Fit:
     return replace(fit, given=design, kept=tuple(found.kept[i] for i in fit.kept), absorbed=found.absorbed)
 
 
+def refit_absorbed(fit: Fit, design: Design) -> Tensor:
+    """Return (k,) the estimates on other rows of the raw design, or under other weights, the effects projected away anew."""
+    found = projected(design)
+    again = fit_least_squares(found.design, "drop")
+    if tuple(found.kept[i] for i in again.kept) != fit.kept:
+        raise EstimationError(
+            "These rows leave a coefficient without an estimate, since it depends on the absorbed effects or other columns."
+        )
+    return again.params
+
+
 def projected(design: Design) -> Projected:
     """Take the effects off the regressors, the dependent variable and the instruments, by least squares with the rows' weights."""
     projection = projection_on(design.effects, total_weights(design))
@@ -85,8 +96,10 @@ def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[i
 def absorbed_by(design: Design, projection: Projection, weights: Tensor | None = None) -> Absorbed:
     """Return what a fit knows of effects that a projection took off; without `weights` they are those of the design."""
     effects = design.effects
+    constant = any(effect.constant for effect in effects)
+    apart = [0 if constant or i else 1 for i in range(len(effects))]  # the constant is counted with the effects, if it is not a regressor
     sizes = tuple(
-        Effect(_levels_in_use(design, i) * effect.width, lost)
+        Effect(_levels_in_use(design, i) * effect.width, lost + apart[i])
         for i, (effect, lost) in enumerate(zip(effects, redundant(effects), strict=True))
     )
     return Absorbed(
@@ -95,6 +108,7 @@ def absorbed_by(design: Design, projection: Projection, weights: Tensor | None =
         projection.route,
         projection.iterations,
         projection.orthogonality,
+        constant,
         total_weights(design) if weights is None else weights,
     )
 

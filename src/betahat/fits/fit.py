@@ -198,12 +198,12 @@ class Fit:
     @property
     def df_model(self) -> float:
         """Model degrees of freedom: r, less one if there is a constant among the regressors; absorbed effects are not counted."""
-        return float(self.rank - (0 if self.absorbed is not None else self.k_constant))
+        return float(self.rank - (0 if self._constant_absorbed else self.k_constant))
 
     @remembered
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant; absorbed dummies sum to one."""
-        if self.absorbed is not None:
+        if self._constant_absorbed:
             return 1
         count = self.constant.count
         if count is None:
@@ -213,7 +213,11 @@ class Fit:
     @property
     def constant(self) -> Constant:
         """The constant column, if there is one."""
-        return self.fact("constant", lambda: self.design.constant)
+        return self.fact("constant", lambda: self.raw.constant)
+
+    @property
+    def _constant_absorbed(self) -> bool:
+        return self.absorbed is not None and self.absorbed.constant
 
     @computed
     def bread(self) -> Tensor:

@@ -9,6 +9,7 @@ from betahat.calculus.problem import Problem
 from betahat.data.design import Design
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
+from betahat.fits.absorbed import refit_absorbed
 from betahat.fits.at_optimum import check_converged, check_minimum
 from betahat.fits.fit import Fit
 from betahat.solvers.newton import newton

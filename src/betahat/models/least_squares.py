@@ -41,7 +41,7 @@ class LinearModel(RegressorModel, ABC):
     @property
     def df_model(self) -> float:
         """The degrees of freedom of the model: r, less one if there is a constant among the regressors."""
-        return float(self.rank - (0 if self.design.effects else self.k_constant))
+        return float(self.rank - (0 if any(effect.constant for effect in self.design.effects) else self.k_constant))
 
     @property
     def df_resid(self) -> float:

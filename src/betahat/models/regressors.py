@@ -248,7 +248,7 @@ class RegressorModel(Stored, ABC):
     @property
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant."""
-        if self.design.effects:
+        if any(effect.constant for effect in self.design.effects):
             return 1
         count = self.design.constant.count
         return int(has_implicit_constant(self.design)) if count is None else count

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.problem import Local
 from betahat.calculus.rows import Rows
+from betahat.data.groups import Groups
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.progress import progress
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.inverse_root import inverse_root
+from betahat.fits.nested import nested_effects
 from betahat.fits.quantile_refits import refit_quantiles
 from betahat.fits.refits import refit_on
+from betahat.lazy import lazily
 from betahat.resampling.moments import (
     Moments,
     SharedMoments,
@@ -38,6 +42,11 @@ from betahat.resampling.moments import (
     unshared_information,
 )
 from betahat.resampling.weights import RowWeights
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 # The memory for a batch of weights, in bytes: more if the products of the rows are computed again for each batch.
 FEW_BYTES, BYTES = 2**20, 2**27
@@ -98,6 +107,13 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             fit.params.device,
             lambda some: _of_quantiles(fit, Resample(weights=weights(seed, some, rows))),
         )
+    if fit.absorbed is not None and not _unmoved(fit, weights):
+        return in_batches(
+            reps,
+            8 * rows,
+            fit.params.device,
+            lambda some: _with_effects(fit, Resample(weights=weights(seed, some, rows))),
+        )
     table = unit_table(fit, weights)
     by_units = table is not None and weights.codes is not None and exact(fit) and packed(fit)
     shared_moments = SharedMoments(unshared_information(fit), penalty_of(fit), score_factor(fit))
@@ -133,6 +149,11 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
             fit.params.device,
             lambda some: _of_quantiles(fit, Resample(targets=targets(some))),
         )
+    if fit.absorbed is not None and not exact(fit):
+        width = 8 * fit.sample.rows
+        return in_batches(
+            reps, width, fit.params.device, lambda some: _with_effects(fit, Resample(targets=targets(some)))
+        )
     shared_moments = SharedMoments(plain_information(fit), penalty_of(fit), None)
 
     def refit(replicates: Tensor) -> Replicates:
@@ -142,6 +163,25 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
         return _refined(fit, drawn, _solved(moments, shared_moments))
 
     return in_batches(reps, 8 * fit.sample.rows, fit.params.device, refit)
+
+
+def _unmoved(fit: Fit, weights: RowWeights) -> bool:
+    """Tell whether weights are those of clusters in which all absorbed effects are nested, which project as equal ones do: of least squares."""
+    if not exact(fit) or weights.codes is None:
+        return False
+    count = weights.scheme.units
+    groups = Groups(weights.codes, count, "clusters", "", pd.RangeIndex(count))
+    return len(nested_effects(fit, (groups,))) == len(fit.raw.effects)
+
+
+def _with_effects(fit: Fit, drawn: Resample) -> Replicates:
+    """Refit replicates one by one, with the effects projected away anew."""
+    rows = drawn.targets if drawn.weights is None else drawn.weights
+    assert rows is not None
+    alone = [_alone(fit, drawn, i) for i in range(len(rows))]
+    nothing = fit.params.new_zeros(fit.rank)
+    steps = torch.stack([nothing if step is None else step for step in alone])
+    return Replicates(steps, torch.tensor([step is not None for step in alone], device=steps.device))
 
 
 def _of_quantiles(fit: Fit, drawn: Resample) -> Replicates:
@@ -267,14 +307,15 @@ def _some(drawn: Resample, which: Tensor) -> Resample:
 
 def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
     """Return (r,) the step of a single replicate, by damped Newton steps, or None if it has no estimate."""
+    base = fit.sample if fit.absorbed is None else fit.raw
     if drawn.weights is not None:
         often = drawn.weights[which].to(torch.float64)
         if fit.objective.separable:  # so that a penalty is as large; Efron's ties count copies
             often = often * (float(fit.nobs) / often.sum())
-        sample = fit.sample.counted(often)
+        sample = base.counted(often)
     else:
         assert drawn.targets is not None
-        sample = fit.sample.replaced({"endog": drawn.targets[which]})
+        sample = base.replaced({"endog": drawn.targets[which]})
     try:
         moved = refit_on(fit, sample) - fit.params
     except EstimationError:

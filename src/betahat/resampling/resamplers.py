@@ -19,7 +19,6 @@ from betahat.fits.fit import Fit
 from betahat.resampling.refits import BYTES, FEW_BYTES, Replicates, in_batches, target_refits, weighted_refits
 from betahat.resampling.targets import Targets, scaled_scores, sign_targets
 from betahat.resampling.weights import Blocks, Multinomial, RowWeights, Subsample
-from betahat.resampling.wild import jackknifed_scores
 from betahat.solvers.memory import check_numbers_fit
 
 
@@ -110,8 +109,8 @@ class Multiplied(Resampler):
     seed: int
     reps: int
     power: float = 0.0  # scores of rows are divided by (1 - leverage)^power
-    jackknifed: Tensor | None = (
-        None  # (G, r, r) the hat matrices of clusters, whose residuals are then those of the fit without them
+    scores: Tensor | None = (
+        None  # (G, r) the scores of clusters where they are not those of the fit: those of the fits without them
     )
     residuals: bool = False  # whether a replicate is a sample, of residuals times the numbers: least squares
 
@@ -122,7 +121,7 @@ class Multiplied(Resampler):
         if weights.codes is not None:
             table = unit_scores(fit, weights)
             table = table if fit.problem.penalty is None else table - table.mean(0)
-            table = table if self.jackknifed is None else jackknifed_scores(self.jackknifed, table)
+            table = table if self.scores is None else self.scores
         elif rows * fit.rank <= _TABLE:
             table = fit.map_rows(lambda rows: scaled_scores(rows, self.power))
         # the slope of a penalty, to which the scores sum

@@ -18,6 +18,7 @@ from betahat.objectives.base import LinearIndex
 from betahat.objectives.indices import LinearIndices
 from betahat.resampling.counter import uniforms
 from betahat.resampling.weights import Multinomial, Scheme
+from betahat.solvers.projections import Projection, projection_on
 
 
 class Targets(ABC):
@@ -88,6 +89,25 @@ class FromSizes(Targets):
         return self.fitted + 2.0 * (1.0 - self.q - below.to(self.fitted)) * self.sizes
 
 
+@dataclass(frozen=True, eq=False)
+class LessEffects(Targets):
+    """Values of y of least squares from which absorbed effects were taken off."""
+
+    targets: Targets
+    projection: Projection
+
+    def __call__(self, replicates: Tensor) -> Tensor:
+        """Draw and project."""
+        return self.projection.residuals(self.targets(replicates).mT).mT.contiguous()
+
+
+def _less_effects(fit: Fit, targets: Targets) -> Targets:
+    """Take absorbed effects off the values of y of least squares; other models are fitted with their effects anew."""
+    if fit.absorbed is None or not fit.objective.least_squares:
+        return targets
+    return LessEffects(targets, projection_on(fit.raw.effects, fit.absorbed.weights))
+
+
 def quantile_targets(fit: Fit, seed: int) -> Targets:
     """Return y made of the fitted quantile and the size of each row's own error, of either sign: Feng, He and Hu (2011), Biometrika 98(4)."""
     _check_no_counts(fit, "wild")
@@ -117,7 +137,7 @@ def parametric_targets(fit: Fit, seed: int) -> Targets:
         )
     spread = fit.dispersion.sqrt()
     spread = spread if weights is None else spread * _root_of_variance(weights.to(spread))
-    return FromModel(objective, fit.map_rows(_index), spread, seed)
+    return _less_effects(fit, FromModel(objective, fit.map_rows(_index), spread, seed))
 
 
 def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
@@ -140,13 +160,13 @@ def residual_targets(fit: Fit, seed: int, power: float) -> Targets:
     # the generalized residual, which is linear in y, is the square root of the information times the residual that was drawn
     weights = fit.design.weights
     pearson = pearson if weights is None else pearson[weights > 0]  # a row of weight zero has no residual
-    return FromResiduals(pearson - pearson.mean(), fit.map_rows(_slopes), zero, unit, seed)
+    return _less_effects(fit, FromResiduals(pearson - pearson.mean(), fit.map_rows(_slopes), zero, unit, seed))
 
 
 def sign_targets(fit: Fit, signs: Scheme, seed: int, power: float) -> Targets:
     """Return y of least squares made of the fitted values and residuals over (1 - h)^power, times random numbers."""
     residuals = fit.map_rows(lambda rows: _errors(rows) * _slack(rows, power))
-    return FromSigns(fit.map_rows(_index), residuals, signs, seed)
+    return _less_effects(fit, FromSigns(fit.map_rows(_index), residuals, signs, seed))
 
 
 def slack_power(residuals: str) -> float:

@@ -92,7 +92,9 @@ def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
     wide = beside_dummies(fit, groups, every=False)
     if wide is not fit:
         found = steps_to_fits_without(wide, groups)
-        return StepsWithout(found.steps[:, -fit.rank :], found.fixed and _fixes_regressors(hat_grams(wide, groups), fit.rank))
+        return StepsWithout(
+            found.steps[:, -fit.rank :], found.fixed and _fixes_regressors(hat_grams(wide, groups), fit.rank)
+        )
     sums = influence_sums(fit, groups)
     steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
     return StepsWithout(steps, bool(fixed.any()))

@@ -97,7 +97,9 @@ def absorbed_by(design: Design, projection: Projection, weights: Tensor | None =
     """Return what a fit knows of effects that a projection took off; without `weights` they are those of the design."""
     effects = design.effects
     constant = any(effect.constant for effect in effects)
-    apart = [0 if constant or i else 1 for i in range(len(effects))]  # the constant is counted with the effects, if it is not a regressor
+    apart = [
+        0 if constant or i else 1 for i in range(len(effects))
+    ]  # the constant is counted with the effects, if it is not a regressor
     sizes = tuple(
         Effect(_levels_in_use(design, i) * effect.width, lost + apart[i])
         for i, (effect, lost) in enumerate(zip(effects, redundant(effects), strict=True))

@@ -52,12 +52,16 @@ class Counts:
     outputs: float = 1.0
     absorbed: tuple[Effect, ...] = ()
 
-    def coefficients(self, levels: Levels = Levels.ALL, nested: Collection[int] = ()) -> float:
-        """Return k, the coefficients of one equation; `nested` are the positions of the effects that are nested in a cluster."""
+    def coefficients(self, levels: Levels = Levels.ALL, nested: Collection[int] = (), exact: bool = True) -> float:
+        """Return k, the coefficients of one equation; `nested` are the positions of the effects that are nested in a cluster.
+
+        Where it is not to be `exact`, at most one coefficient of each effect is redundant, whatever parts they fall into.
+        """
         if not self.absorbed or levels is Levels.NONE:
             return self.rank / self.outputs
         free = nested if levels is Levels.NOT_NESTED else ()
-        own = sum(effect.levels - effect.redundant for i, effect in enumerate(self.absorbed) if i not in free)
+        counted = [effect for i, effect in enumerate(self.absorbed) if i not in free]
+        own = sum(e.levels - (e.redundant if exact else min(e.redundant, 1)) for e in counted)
         return (self.rank + 1 + own) / self.outputs
 
     @property

@@ -45,8 +45,10 @@ class Cluster(Estimator):
         Whether each intersection has its own G, or all of them the smallest of the ways' own.
     target : {"identity", "inverse_weights"}
         What CR2 takes the covariance of the errors to be, of least squares with weights; other models have one.
-    correction : {"stata", "fixest", "sandwich"} or None
-        The factor of another package instead of that of `kind` CR1S.
+    correction : {"stata", "fixest", "reghdfe", "sandwich", "none"} or None
+        The factor of another package instead of that of `kind` CR1S. They differ in absorbed effects: CR1S, "stata" and "reghdfe" leave those out
+        of k that are nested in a cluster, and count the others by their connected parts; "fixest" counts each but the first less one;
+        "sandwich" counts all, as a regression with their dummies does; "none" counts none, as plm does.
     psd : {"repair"} or None
         What becomes of several ways whose sum is not positive semi-definite: negative eigenvalues are set to zero, and
         the note says so. Dummies for all clusters of a way are set right apart from the other coefficients, which keep the numbers
@@ -153,7 +155,8 @@ class Cluster(Estimator):
         # sandwich takes HC0 of an mlm, and of a glm, also of a Gaussian one
         linear = fit.objective.dispersion.concentrated and fit.outputs == 1
         kind = package.linear if linear else package.other
-        return kind, replace(KINDS[kind], levels=package.levels, smallest=package.smallest)
+        smallest = package.smallest or self.multiway == "min"
+        return kind, replace(KINDS[kind], levels=package.levels, smallest=smallest, exact=package.exact)
 
 
 _LABELS = {"CR1S": "cluster", "jackknife": "cluster-crv3"}

@@ -46,19 +46,22 @@ class Convention:
         Which absorbed effects are part of k: fixest's K.fixef.
     smallest : bool
         Whether all parts of several ways of clustering take the smallest G, or each its own: fixest's G.df.
+    exact : bool
+        Whether absorbed coefficients are counted by the connected parts of effects, or each effect's levels less one: fixest's K.exact.
     """
 
     coefficients: bool = True
     clusters: ByClusters = ByClusters.LESS_ONE
     levels: Levels = Levels.NOT_NESTED
     smallest: bool = False
+    exact: bool = True
 
 
 # n / (n - k) of rows, G / (G - 1) (n - 1) / (n - k) of clusters.
 FULL = Convention()
 
 Kind = Literal["CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "jackknife"]
-Correction = Literal["stata", "fixest", "sandwich"]
+Correction = Literal["stata", "fixest", "reghdfe", "sandwich", "none"]
 
 # By clubSandwich's names; CR2 and CR3 correct the scores themselves.
 KINDS: Mapping[Kind, Convention] = {
@@ -80,12 +83,15 @@ class Package:
     other: Kind
     levels: Levels
     smallest: bool
+    exact: bool = True
 
 
 PACKAGES: Mapping[Correction, Package] = {
     "stata": Package("CR1S", "CR1", Levels.NOT_NESTED, smallest=True),
-    "fixest": Package("CR1S", "CR1S", Levels.NOT_NESTED, smallest=True),
+    "fixest": Package("CR1S", "CR1S", Levels.NOT_NESTED, smallest=True, exact=False),
+    "reghdfe": Package("CR1S", "CR1", Levels.NOT_NESTED, smallest=True),
     "sandwich": Package("CR1S", "CR1", Levels.ALL, smallest=False),
+    "none": Package("CR1S", "CR1S", Levels.NONE, smallest=False),
 }
 
 
@@ -114,9 +120,8 @@ def factor(
     >>> factor(counts, FULL, clusters=3, nested={0}) == 3 / 2 * 9 / (10 - (1 + 5))
     True
     """
-    groups, k = counts.nobs, counts.coefficients(convention.levels)
-    if clusters is not None:
-        groups, k = clusters, counts.coefficients(convention.levels, nested)
+    groups = counts.nobs if clusters is None else clusters
+    k = counts.coefficients(convention.levels, () if clusters is None else nested, convention.exact)
     if convention.clusters is ByClusters.LESS_COEFFICIENTS and groups <= k:
         raise EstimationError(
             f"CR1p divides by G - k, but there are {groups:g} clusters for {k:g} coefficients; use CR1 or CR2."

@@ -6,8 +6,10 @@ import torch
 
 from betahat.data.effects import Effect
 from betahat.errors import EstimationError
-from betahat.solvers import dummy_equations, projections
+from betahat.solvers import dummies_leverage, dummy_equations, projections
 from betahat.solvers.connected import redundant, singletons
+from betahat.solvers.dummies_leverage import effects_leverage
+from betahat.solvers.normalised import normalised
 from betahat.solvers.projections import projection_on
 
 # Residuals agree with those of dense least squares to the rounding of the latter.
@@ -42,6 +44,13 @@ def dense_residuals(effects, columns, weights=None):
     return y - d @ solved
 
 
+def dense_leverage(effects, weights=None):
+    root = np.ones(len(effects[0].codes)) if weights is None else np.sqrt(weights.numpy())
+    d = np.concatenate([dummies(effect) for effect in effects], 1)
+    left, size, _ = np.linalg.svd(d / np.maximum(np.abs(d).max(0), 1e-300) * root[:, None], full_matrices=False)
+    return np.square(left[:, size > 1e-11 * size[0]]).sum(1)
+
+
 def cases():
     rng = np.random.default_rng(0)
     firm, year, sector = rng.integers(0, 40, N), rng.integers(0, 7, N), rng.integers(0, 12, N)
@@ -55,6 +64,7 @@ def cases():
         "two in parts": [_effect(worker), _effect(island)],
         "three": [_effect(firm), _effect(year), _effect(sector)],
         "nested": [_effect(sector // 4), _effect(sector), _effect(year)],
+        "labels alone": [_effect(firm), _effect((firm + 1) % 40), _effect((firm + 2) % 40)],
         "one level": [_effect(np.zeros(N, int)), _effect(firm)],
         "slopes": [_effect(firm, z)],
         "slopes of years": [_effect(firm, t), _effect(sector)],
@@ -72,6 +82,8 @@ CASES = cases()
 def route(request, monkeypatch):
     if request.param != "direct":
         monkeypatch.setattr(projections, "_DENSE", -1)
+    if request.param == "within":
+        monkeypatch.setattr(dummy_equations, "_PATIENCE", 0)
     if request.param == "conjugate gradients":
         monkeypatch.setattr(projections, "find_spec", lambda name: None)
     return request.param
@@ -91,6 +103,7 @@ def test_residuals_are_those_of_dense_dummies(name, weighted, route):
     found = projection.residuals(columns)
     assert torch.equal(before, columns)
     assert projection.orthogonality <= 1e-10
+    assert projection.route in {"sums", "elimination" if route == "direct" else route}
     if weighted:
         found, columns = found[10:], columns[10:]
         effects = [
@@ -137,7 +150,7 @@ def test_singletons_are_dropped_one_after_the_other():
 def _hard(monkeypatch):
     """Effects whose levels form a chain, beside the direct route."""
     monkeypatch.setattr(projections, "_DENSE", -1)
-    chain = np.arange(N)
+    chain = np.arange(N) // 2
     return [_effect(chain // 2), _effect((chain + 1) // 2)], torch.from_numpy(
         np.random.default_rng(0).normal(size=(N, 2))
     )
@@ -156,6 +169,7 @@ def test_conjugate_gradients_have_a_cap(monkeypatch):
 def test_within_has_a_cap(monkeypatch):
     effects, columns = _hard(monkeypatch)
     monkeypatch.setattr(dummy_equations, "_WITHIN", 1)
+    monkeypatch.setattr(dummy_equations, "_PATIENCE", 5)
     with pytest.raises(EstimationError, match="did not converge within 1 iterations"):
         projection_on(effects, None).residuals(columns)
 
@@ -164,3 +178,109 @@ def test_residuals_that_do_not_become_orthogonal_are_refused(monkeypatch):
     monkeypatch.setattr(projections, "_ORTHOGONAL", -1.0)
     with pytest.raises(EstimationError, match="not orthogonal to them"):
         projection_on(CASES["one"], None).residuals(torch.ones(N, 1))
+
+
+def test_a_difficult_problem_is_handed_to_within(monkeypatch):
+    effects, columns = _hard(monkeypatch)
+    monkeypatch.setattr(dummy_equations, "_PATIENCE", 20)
+    projection = projection_on(effects, None)
+    found = projection.residuals(columns)
+    assert projection.route == "within"
+    assert projection.iterations > 20
+    np.testing.assert_allclose(found.numpy(), dense_residuals(effects, columns), atol=1e-9)
+    np.testing.assert_allclose(projection.residuals(columns).numpy(), found.numpy(), atol=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_leverage_is_the_diagonal_of_the_dense_projection(name, weighted, monkeypatch):
+    monkeypatch.setattr(dummies_leverage, "_TABLE", 100)
+    effects = CASES[name]
+    weights = torch.from_numpy(np.r_[np.zeros(10), np.random.default_rng(3).random(N - 10) + 0.1]) if weighted else None
+    np.testing.assert_allclose(
+        effects_leverage(effects, weights).numpy(), dense_leverage(effects, weights), atol=DIGITS
+    )
+
+
+def test_leverage_of_many_levels_is_refused(monkeypatch):
+    monkeypatch.setattr(dummies_leverage, "_MOST", 5)
+    with pytest.raises(EstimationError, match=r"7 by 7 here, and is computed for up to 5; take HC1 or clusters"):
+        effects_leverage(CASES["two"], None)
+
+
+@pytest.mark.parametrize(
+    "name", ["empty levels", "two", "two in parts", "three", "nested", "one level", "slopes", "apart"]
+)
+def test_coefficients_are_unique(name, route):
+    effects = CASES[name]
+    columns = torch.from_numpy(np.random.default_rng(1).normal(size=(N, 2)))
+    found = projection_on(effects, None).coefficients(columns)
+    dense = np.linalg.lstsq(np.concatenate([dummies(e) for e in effects], 1), columns.numpy(), rcond=1e-11)[0]
+    start, others = 0, []
+    for effect in effects:
+        size = effect.count * effect.width
+        others.append(
+            torch.from_numpy(dense[start : start + size]).reshape(effect.width, effect.count, 2).permute(1, 0, 2)
+        )
+        start += size
+    if name != "apart":  # where the slopes of t and the years have a trend in common
+        for one, other in zip(found, normalised(effects, others), strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-9)
+
+
+def test_references_are_zero_in_each_part(route):
+    worker, island = CASES["two in parts"]
+    columns = torch.from_numpy(np.random.default_rng(1).normal(size=(N, 2)))
+    _, second = projection_on([worker, island], None).coefficients(columns)
+    assert torch.equal(second[[0, 8]], torch.zeros(2, 1, 2, dtype=torch.float64))
+
+
+def test_order_and_labels_do_not_matter(route):
+    rng = np.random.default_rng(4)
+    columns = torch.from_numpy(rng.normal(size=(N, 2)))
+    effects = CASES["three"]
+    relabelled = [_effect(torch.from_numpy(rng.permutation(e.count))[e.codes]) for e in reversed(effects)]
+    one, other = (projection_on(those, None).residuals(columns).numpy() for those in (effects, relabelled))
+    np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_weights_are_repeated_rows(route):
+    rng = np.random.default_rng(5)
+    times = rng.integers(0, 4, N)
+    rows = np.repeat(np.arange(N), times)
+    columns = torch.from_numpy(rng.normal(size=(N, 2)))
+    for name in ("two", "slopes of years"):
+        repeated = [
+            Effect("e", e.codes[rows], e.count, None if e.variables is None else e.variables[rows]) for e in CASES[name]
+        ]
+        long = projection_on(repeated, None).residuals(columns[rows])
+        short = projection_on(CASES[name], torch.from_numpy(times)).residuals(columns)
+        np.testing.assert_allclose(long.numpy(), short[rows].numpy(), atol=1e-9)
+
+
+def test_no_columns_have_no_residuals():
+    projection = projection_on(CASES["two"], None)
+    assert projection.residuals(torch.ones(N, 0)).shape == (N, 0)
+    assert projection.coefficients(torch.ones(N, 0))[1].shape == (7, 1, 0)
+
+
+def test_one_row():
+    effects = [_effect([2], count=4), _effect([1], [3.0], count=2)]
+    assert float(projection_on(effects, None).residuals(torch.ones(1, 1)).abs()) < 1e-12
+    assert float(effects_leverage(effects, None)) == pytest.approx(1.0)
+    assert singletons(effects, None).tolist() == [False]
+
+
+def test_single_precision_and_constant_columns():
+    rng = np.random.default_rng(6)
+    columns = torch.from_numpy(np.c_[rng.normal(size=N), np.ones(N), np.zeros(N), 1e8 + rng.normal(size=N)])
+    projection = projection_on(CASES["two"], None)
+    np.testing.assert_allclose(
+        projection.residuals(columns[:, :3].float()).numpy(),
+        projection.residuals(columns[:, :3].float().double()).numpy(),
+        atol=1e-14,
+    )
+    np.testing.assert_allclose(
+        projection.residuals(columns)[:, 3], dense_residuals(CASES["two"], columns)[:, 3], atol=1e-6
+    )
+    assert float(projection.residuals(columns)[:, 1:3].abs().max()) < 1e-12

@@ -16,23 +16,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.threads import remembered
+from betahat.data.threads import in_order, remembered
 from betahat.errors import EstimationError
 from betahat.lazy import lazily
+from betahat.solvers.crossed_levels import Crossed, times
 from betahat.solvers.level_columns import Column
 
 if TYPE_CHECKING:
     import within
-    from scipy import sparse
     from scipy.linalg import lapack
 else:
-    sparse = lazily("scipy.sparse")
     lapack = lazily("scipy.linalg.lapack")
     within = lazily("within")
 
 # Pivots below 1e-11 of the largest diagonal of S are null directions' rounding errors.
 _NULL = 1e-11
 _WITHIN = 1000
+# The tolerance of a first solution, which is less where the sums are already within so many times their goal.
+_TIGHT, _NEAR = 1e-12, 100.0
+# Sparse products take so many columns at a time nearly as fast as more.
+_TOGETHER = 4
+# So many iterations of conjugate gradients take as long as within-py's whole solution of a difficult problem.
+_PATIENCE = 250
 
 
 class Equations(ABC):
@@ -64,118 +69,98 @@ class Sums(Equations):
         return sums
 
 
-@dataclass(eq=False)
-class Crossed:
-    """Q'WQ without the identity of the largest effect.
-
-    Attributes
-    ----------
-    columns : tuple of Column
-        Those of the largest effect first.
-    first : int
-        How many are of the largest effect.
-    weights : Tensor or None
-        (n,)
-    """
-
-    columns: tuple[Column, ...]
-    first: int
-    weights: Tensor | None
-
-    @remembered
-    def across(self) -> Any:
-        """(q2, q1) sparse A."""
-        return _blocks(self.columns[self.first :], self.columns[: self.first], self.weights)
-
-    @remembered
-    def rest(self) -> Any:
-        """(q2, q2) sparse Q2'WQ2."""
-        return _blocks(self.columns[self.first :], self.columns[self.first :], self.weights)
-
-    def split(self, sums: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return (q1, m) b1 and (q2, m) b2."""
-        return torch.cat(sums[: self.first]), torch.cat(sums[self.first :])
-
-    def joined(self, u1: Tensor, u2: Tensor) -> list[Tensor]:
-        """Return u of each column."""
-        sizes = [column.count for column in self.columns]
-        return [*torch.split(u1, sizes[: self.first]), *torch.split(u2, sizes[self.first :])]
-
-
 class Elimination(Equations):
     """A dense factor of S, where the other effects have few levels."""
 
     name = "elimination"
 
     def __init__(self, crossed: Crossed) -> None:
-        """Take the equations."""
+        """Take the products."""
         self.crossed = crossed
 
     @remembered
     def factor(self) -> tuple[Tensor, Tensor]:
         """(r, r) lower triangular L of S's independent rows, L L', and (r,) which rows those are."""
-        across = self.crossed.across
-        complement = self.crossed.rest - across @ across.T
-        dense = _dense(complement)
-        lower, pivots, rank, _ = lapack.dpstrf(dense.numpy(), tol=_NULL, lower=1)
+        lower, pivots, rank, _ = lapack.dpstrf(self.crossed.dense().numpy(), tol=_NULL, lower=1)
         device = self.crossed.columns[0].root.device
         kept = torch.from_numpy(pivots[:rank].astype(np.int64) - 1).to(device)
         return torch.from_numpy(np.tril(lower[:rank, :rank])).to(device), kept
 
     def solve(self, sums: list[Tensor], rows: Tensor, goal: Tensor) -> list[Tensor]:
         """Solve with the factor; coefficients of dependent rows of S are zero."""
-        b1, b2 = self.crossed.split(sums)
+        b1, b2 = split(self.crossed, sums)
         lower, kept = self.factor
-        right = b2 - _times(self.crossed.across, b1)
+        right = b2 - times(self.crossed.across, b1)
         u2 = torch.zeros_like(b2)
         if len(kept):
             u2[kept] = torch.cholesky_solve(right[kept], lower)
-        return self.crossed.joined(b1 - _times(self.crossed.across.T, u2), u2)
+        return joined(self.crossed, b1 - times(self.crossed.down, u2), u2)
 
 
 class ConjugateGradients(Equations):
-    """Conjugate gradients of S with its diagonal as the preconditioner, all columns at once."""
+    """Conjugate gradients of S with its diagonal as the preconditioner, several columns at a time.
+
+    Where they take too long, `after` is asked for what is left, and for all that follows.
+    """
 
     name = "conjugate gradients"
 
-    def __init__(self, crossed: Crossed, cap: int) -> None:
-        """Take the equations, and how many iterations at most."""
+    def __init__(self, crossed: Crossed, cap: int, after: Equations | None) -> None:
+        """Take the products, how many iterations at most, and what is asked then."""
         self.crossed = crossed
         self.cap = cap
+        self.after = after
 
     @remembered
-    def inverse_diagonal(self) -> Tensor:
+    def inverse(self) -> Tensor:
         """(q2, 1) one over S's diagonal; 0 where it is zero."""
-        across, rest = self.crossed.across, self.crossed.rest
-        diagonal = _diagonal(rest) - _row_squares(across)
-        return torch.where(diagonal > _NULL, 1.0 / diagonal.clamp_min(_NULL), 0.0)[:, None]
+        left = self.crossed.left
+        return torch.where(left > _NULL, 1.0 / left.clamp_min(_NULL), 0.0)[:, None]
 
     def solve(self, sums: list[Tensor], rows: Tensor, goal: Tensor) -> list[Tensor]:
-        """Iterate until each column's |b - Q'WQ u| is at most its `goal`."""
-        across, rest = self.crossed.across, self.crossed.rest
-        back = across.T
-        b1, b2 = self.crossed.split(sums)
-        left = b2 - _times(across, b1)
-        u = torch.zeros_like(left)
-        z = left * self.inverse_diagonal
+        """Iterate until each column's |b - Q'WQ u| is at most its `goal`, or until it is time for another way."""
+        if self.after is not None and self.name == self.after.name:
+            found = self.after.solve(sums, rows, goal)
+            self.iterations = max(self.iterations, _PATIENCE + self.after.iterations)
+            return found
+        b1, b2 = split(self.crossed, sums)
+        right = b2 - times(self.crossed.across, b1)
+        width, cap = right.shape[1], self.cap if self.after is None else min(_PATIENCE, self.cap)
+        step = -(-width // -(-width // _TOGETHER)) if right.device.type == "cpu" else width
+        parts = list(
+            in_order(
+                lambda start: self._solve(right[:, start : start + step].contiguous(), goal[start : start + step], cap),
+                range(0, width, step),
+            )
+        )
+        self.iterations = max(self.iterations, *(part.iterations for part in parts))
+        if not all(part.converged for part in parts):
+            if self.after is None:
+                raise EstimationError(
+                    f"The projection on the absorbed effects did not converge within {cap:,} iterations of conjugate gradients, as their levels "
+                    f"hardly mix; {_REMEDY}."
+                )
+            self.name = self.after.name
+        u2 = torch.cat([part.u for part in parts], 1)
+        return joined(self.crossed, b1 - times(self.crossed.down, u2), u2)
+
+    def _solve(self, right: Tensor, goal: Tensor, cap: int) -> _Found:
+        u, left = torch.zeros_like(right), right
+        z = left * self.inverse
         direction, product = z, torch.linalg.vecdot(left, z, dim=0)
-        for iteration in range(self.cap + 1):
+        for iteration in range(cap + 1):
             if bool((left.abs().amax(0) <= goal).all()):
-                self.iterations = max(self.iterations, iteration)
-                return self.crossed.joined(b1 - _times(back, u), u)
-            moved = _times(rest, direction) - _times(across, _times(back, direction))
+                return _Found(u, iteration, True)
+            moved = self.crossed.apply(direction)
             curvature = torch.linalg.vecdot(direction, moved, dim=0)
             step = torch.where(curvature > 0, product / curvature, 0.0)
-            u.addcmul_(direction, step.expand_as(u))
-            left = left - step * moved
-            z = left * self.inverse_diagonal
+            u.addcmul_(direction, step)
+            left = left.addcmul(moved, step, value=-1.0)
+            z = left * self.inverse
             following = torch.linalg.vecdot(left, z, dim=0)
-            direction = z + torch.where(product > 0, following / product, 0.0) * direction
+            direction = z.addcmul(direction, torch.where(product > 0, following / product, 0.0))
             product = following
-        raise EstimationError(
-            f"The projection on the absorbed effects did not converge within {self.cap:,} iterations of conjugate gradients, as their levels hardly mix; "
-            f"{_REMEDY}."
-        )
+        return _Found(u, cap, False)
 
 
 class Within(Equations):
@@ -203,12 +188,16 @@ class Within(Equations):
     def solve(self, sums: list[Tensor], rows: Tensor, goal: Tensor) -> list[Tensor]:
         """Solve for the rows."""
         found = [torch.zeros_like(part) for part in sums]
-        length = torch.cat(sums).norm(dim=0).clamp_min(torch.finfo(torch.float64).tiny)
+        beyond = torch.stack([part.abs().amax(0) for part in sums if len(part)]).amax(0) / goal.clamp_min(
+            torch.finfo(torch.float64).tiny
+        )
         width = rows.shape[1]
         step = max(width // 2, 1)
         for start in range(0, width, step):
             some = slice(start, start + step)
-            tolerance = float((goal[some] / length[some]).amin().clamp(1e-15, 0.1))
+            tolerance = _TIGHT * min(
+                1.0, float(beyond[some].amax()) / _NEAR
+            )  # it is relative to the rows, as cosines are
             batch = self.solver.solve_batch(
                 np.asfortranarray(rows[:, some].numpy()), within.LsmrOptions(tol=tolerance, maxiter=_WITHIN)
             )
@@ -237,61 +226,30 @@ class Within(Equations):
 _REMEDY = 'pip install "betahat[effects]" brings a solver for such effects, which runs on the CPU'
 
 
-def _blocks(left: Sequence[Column], right: Sequence[Column], weights: Tensor | None) -> Any:
-    """Return the sparse (sum G, sum H) matrix of the columns' products, on their device."""
-    rows, numbers, places = [], [], []
-    down = 0
-    for one in left:
-        across = 0
-        for other in right:
-            product = _product(one.values, other.values, weights, len(one.codes), one.root.device)
-            rows.append(one.codes.long() + down)
-            places.append(other.codes.long() + across)
-            numbers.append(product * one.root[one.codes] * other.root[other.codes])
-            across += other.count
-        down += one.count
-    shape = (down, sum(other.count for other in right))
-    row, place, number = torch.cat(rows), torch.cat(places), torch.cat(numbers)
-    if number.device.type == "cpu":
-        made = sparse.coo_array(
-            (number.numpy(), (row.to(torch.int32).numpy(), place.to(torch.int32).numpy())), shape=shape
-        )
-        return made.tocsr()
-    return torch.sparse_coo_tensor(torch.stack([row, place]), number, shape).coalesce()
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What conjugate gradients found for some columns.
+
+    Attributes
+    ----------
+    u : Tensor
+        (q2, m)
+    iterations : int
+    converged : bool
+    """
+
+    u: Tensor
+    iterations: int
+    converged: bool
 
 
-def _product(
-    one: Tensor | None, other: Tensor | None, weights: Tensor | None, rows: int, device: torch.device
-) -> Tensor:
-    product = torch.ones(rows, dtype=torch.float64, device=device)
-    for factor in (one, other, weights):
-        if factor is not None:
-            product.mul_(factor)
-    return product
+def split(crossed: Crossed, sums: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return (q1, m) b1 and (q2, m) b2."""
+    first = crossed.sizes[0]
+    return torch.cat(sums[:first]), torch.cat(sums[first:])
 
 
-def _times(matrix: Any, x: Tensor) -> Tensor:
-    """Return a sparse matrix times (q, m)."""
-    return (
-        torch.sparse.mm(matrix, x) if isinstance(matrix, Tensor) else torch.from_numpy(matrix @ x.contiguous().numpy())
-    )
-
-
-def _dense(matrix: Any) -> Tensor:
-    """Return a sparse matrix as a dense one on the CPU."""
-    return matrix.to_dense().cpu() if isinstance(matrix, Tensor) else torch.from_numpy(matrix.toarray())
-
-
-def _diagonal(matrix: Any) -> Tensor:
-    """Return the diagonal of a sparse matrix."""
-    if not isinstance(matrix, Tensor):
-        return torch.from_numpy(matrix.diagonal())
-    row, place = matrix.indices()
-    return matrix.values().new_zeros(len(matrix)).index_add_(0, row, matrix.values() * (row == place))
-
-
-def _row_squares(matrix: Any) -> Tensor:
-    """Return the sums of squares of a sparse matrix's rows."""
-    if not isinstance(matrix, Tensor):
-        return torch.from_numpy(np.asarray(matrix.multiply(matrix).sum(1)).ravel())
-    return matrix.values().new_zeros(len(matrix)).index_add_(0, matrix.indices()[0], matrix.values().square())
+def joined(crossed: Crossed, u1: Tensor, u2: Tensor) -> list[Tensor]:
+    """Return u of each column, from (q1, m) u1 and (q2, m) u2."""
+    counts, first = [column.count for column in crossed.columns], crossed.sizes[0]
+    return [*torch.split(u1, counts[:first]), *torch.split(u2, counts[first:])]

@@ -98,27 +98,31 @@ def level_sums(columns: Sequence[Column], x: Tensor, weights: Tensor | None) -> 
 def less_fitted(
     columns: Sequence[Column], coefficients: Sequence[Tensor], x: Tensor, weights: Tensor | None, out: Tensor
 ) -> Tensor:
-    """Write (n, m) x - Q u into `out`, which may be x, and return (2, m) the weighted sums of squares of x and of what is written.
-
-    `coefficients` are (G, m) for each column.
-    """
+    """Write (n, m) x - Q u into `out`, which may be x, and return (m,) its weighted sums of squares; `coefficients` are (G, m) for each column."""
     scaled = [column.root[:, None] * u for column, u in zip(columns, coefficients, strict=True)]
 
     def block(start: int) -> Tensor:
         rows = slice(start, start + step)
         left = x[rows].to(torch.float64)
-        before = _squares(left, rows, weights)
         for column, u in zip(columns, scaled, strict=True):
             fitted = u.index_select(0, column.codes[rows])
             left = left - (fitted if column.values is None else fitted.mul_(column.values[rows, None]))
         out[rows] = left
-        return torch.stack([before, _squares(left, rows, weights)])
+        return _squares(left, rows, weights)
 
     step = rows_of_width(3 * x.shape[1], x.device)
-    total = x.new_zeros(2, x.shape[1], dtype=torch.float64)
-    for squares in in_order(block, range(0, len(x), step)):
-        total += squares
-    return total
+    return torch.stack([x.new_zeros(x.shape[1], dtype=torch.float64), *in_order(block, range(0, len(x), step))]).sum(0)
+
+
+def row_squares(x: Tensor, weights: Tensor | None) -> Tensor:
+    """Return (m,) the weighted sums of squares of (n, m) columns."""
+
+    def block(start: int) -> Tensor:
+        rows = slice(start, start + step)
+        return _squares(x[rows].to(torch.float64), rows, weights)
+
+    step = rows_of_width(x.shape[1], x.device)
+    return torch.stack([x.new_zeros(x.shape[1], dtype=torch.float64), *in_order(block, range(0, len(x), step))]).sum(0)
 
 
 def in_variables(columns: Sequence[Column], coefficients: Sequence[Tensor]) -> list[Tensor]:
@@ -128,6 +132,13 @@ def in_variables(columns: Sequence[Column], coefficients: Sequence[Tensor]) -> l
         for k, taken in enumerate(columns[j].before):
             left[k] = left[k] - taken[:, None] * left[j]
     return [u * column.scale for u, column in zip(left, columns, strict=True)]
+
+
+def row_factor(column: Column, rows: slice, weights: Tensor | None) -> Tensor | None:
+    """Return (b,) w q of rows, None where it is one."""
+    if column.values is None:
+        return None if weights is None else weights[rows].to(torch.float64)
+    return column.values[rows] if weights is None else column.values[rows] * weights[rows]
 
 
 def _orthogonal(
@@ -167,16 +178,9 @@ def _squares(x: Tensor, rows: slice, weights: Tensor | None) -> Tensor:
     return found
 
 
-def _factor(column: Column, rows: slice, weights: Tensor | None) -> Tensor | None:
-    """Return (b,) w q of rows, None where it is one."""
-    if column.values is None:
-        return None if weights is None else weights[rows].to(torch.float64)
-    return column.values[rows] if weights is None else column.values[rows] * weights[rows]
-
-
 def _indicator(column: Column, rows: slice, weights: Tensor | None) -> sparse.csc_array:
     """Return (G, b) the sparse matrix that adds rows times w q to their levels."""
-    codes, factor = column.codes[rows].numpy(), _factor(column, rows, weights)
+    codes, factor = column.codes[rows].numpy(), row_factor(column, rows, weights)
     numbers = np.ones(len(codes)) if factor is None else factor.contiguous().numpy()
     return sparse.csc_array(
         (numbers, codes, np.arange(len(codes) + 1, dtype=np.int32)), shape=(column.count, len(codes))
@@ -188,6 +192,6 @@ def _sums_on_device(column: Column, x: Tensor, weights: Tensor | None) -> Tensor
     step = rows_of_width(2 * x.shape[1], x.device)
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
-        part, factor = x[rows].to(torch.float64), _factor(column, rows, weights)
+        part, factor = x[rows].to(torch.float64), row_factor(column, rows, weights)
         sums.index_add_(0, column.codes[rows], part if factor is None else part * factor[:, None])
     return sums.mul_(column.root[:, None])

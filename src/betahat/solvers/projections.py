@@ -19,22 +19,27 @@ from torch import Tensor
 from betahat.data.effects import Effect
 from betahat.data.room import room_for
 from betahat.errors import EstimationError
-from betahat.solvers.dummy_equations import ConjugateGradients, Crossed, Elimination, Equations, Sums, Within
-from betahat.solvers.level_columns import Column, columns_of, in_variables, less_fitted, level_sums
+from betahat.solvers.crossed_levels import Crossed
+from betahat.solvers.dummy_equations import ConjugateGradients, Elimination, Equations, Sums, Within
+from betahat.solvers.level_columns import Column, columns_of, in_variables, less_fitted, level_sums, row_squares
+from betahat.solvers.normalised import normalised
 
 # Residuals are orthogonal to 1e-10 of the lengths; solvers aim at less, and a projection of the residuals takes the rest off.
 _ORTHOGONAL, _AIM = 1e-10, 1e-11
 # Residuals shorter than 1e-4 of the column are measured as if they were so long: rounding errors of the column are in them.
 _SHORT = 1e-4
-_REPEATS = 4
+_REPEATS = 5
 # S of so many levels is factored: 1,500^3 / 3 multiplications take a twentieth of a second.
 _DENSE = 1500
+_WORK = 10**7
+# Most effects that are not within another show it in so many rows.
+_FEW = 4096
 _CAP = 5000
 _TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)
-class _Term:
+class Term:
     """Effects with the same levels: their columns, orthogonal within each level.
 
     Attributes
@@ -65,7 +70,7 @@ class Projection:
         """Take effects and (n,) weights."""
         self._effects = tuple(effects)
         self._weights = None if weights is None else weights.to(torch.float64)
-        self._terms = _terms(self._effects, self._weights)
+        self._terms = terms_of(self._effects, self._weights)
         self._columns = tuple(column for term in self._terms for column in term.columns)
         self._equations = _equations(self._terms, self._weights)
         self.orthogonality = 0.0
@@ -87,7 +92,9 @@ class Projection:
     def coefficients(self, columns: Tensor) -> tuple[Tensor, ...]:
         """Return for each effect (count, width, m) its coefficients in the projection of (n, m) columns: the dummies' first, then each variable's.
 
-        A slope is zero where its variable depends, within the level, on the dummy and the variables before it.
+        The dummies of the first effect that has some are as they are; those of each further one are zero at a reference, the first level in each
+        connected part that it forms with an effect before it (`betahat.solvers.normalised`). A slope is zero where its variable depends, within
+        the level, on the dummy and the variables before it.
         """
         found = self._project(columns)[1]
         sizes = [len(term.columns) for term in self._terms]
@@ -98,26 +105,32 @@ class Projection:
                 for j, place in enumerate(places):
                     if place is not None:
                         results[position][:, j] = own[place]
-        return tuple(results)
+        return normalised(self._effects, results)
 
     def _project(self, columns: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return residuals, and the coefficients of the orthogonal columns."""
-        weights, first = self._weights, self._terms[0].columns
-        found = [columns.new_zeros(column.count, columns.shape[1], dtype=torch.float64) for column in self._columns]
-        found[: len(first)] = level_sums(first, columns, weights)
+        weights, columns_of_all = self._weights, self._columns
+        if not columns.shape[1]:
+            empty = columns.new_zeros(columns.shape, dtype=torch.float64)
+            return empty, [empty.new_zeros(column.count, 0) for column in columns_of_all]
+        squares = row_squares(columns, weights)
+        least = _SHORT**2 * squares
+        sums = level_sums(columns_of_all, columns, weights)
+        for own in sums[: len(self._terms[0].columns)]:
+            squares = squares - own.square().sum(0)
+        found = self._equations.solve(sums, columns, _AIM * torch.maximum(squares, least).sqrt())
         out = room_for(columns, *columns.shape)
-        squares = less_fitted(first, found[: len(first)], columns, weights, out)
-        length = squares[0].sqrt()
+        squares = less_fitted(columns_of_all, found, columns, weights, out)
         for _ in range(_REPEATS):
-            sums = level_sums(self._columns, out, weights)
-            against = torch.maximum(squares[1].sqrt(), _SHORT * length).clamp_min(_TINY)
+            sums = level_sums(columns_of_all, out, weights)
+            against = torch.maximum(squares, least).sqrt().clamp_min(_TINY)
             cosine = float((torch.stack([_largest(part) for part in sums]).amax(0) / against).amax())
             if cosine <= _ORTHOGONAL:
                 self.orthogonality = max(self.orthogonality, cosine)
                 return out, found
             step = self._equations.solve(sums, out, _AIM * against)
-            squares = less_fitted(self._columns, step, out, weights, out)
-            found = [u.add_(more) for u, more in zip(found, step, strict=True)]
+            squares = less_fitted(columns_of_all, step, out, weights, out)
+            found = [u + more for u, more in zip(found, step, strict=True)]
         raise EstimationError(
             f"Residuals of the projection on the absorbed effects are not orthogonal to them, by {cosine:.1e} of their lengths; "
             "rescale the variables of slopes, or use fewer effects."
@@ -134,7 +147,7 @@ def _largest(sums: Tensor) -> Tensor:
     return sums.abs().amax(0) if len(sums) else sums.new_zeros(sums.shape[1])
 
 
-def _terms(effects: Sequence[Effect], weights: Tensor | None) -> tuple[_Term, ...]:
+def terms_of(effects: Sequence[Effect], weights: Tensor | None) -> tuple[Term, ...]:
     """Put effects with the same levels together, leave dummies within others out, and order by size."""
     merged: list[list[int]] = []
     for position, effect in enumerate(effects):
@@ -148,18 +161,16 @@ def _terms(effects: Sequence[Effect], weights: Tensor | None) -> tuple[_Term, ..
     made = []
     for group in merged:
         one = effects[group[0]]
-        if (
-            group[0] in alone
-            and one.variables is None
-            and any(owner != group[0] and _within(one, effects[owner]) for owner in owners)
-        ):
-            owners.remove(group[0])  # of two with the same levels under other numbers one stays
-            continue
+        if group[0] in alone and one.variables is None:
+            owners.remove(group[0])  # of two that are within each other one stays
+            if any(_within(one, effects[owner]) for owner in owners):
+                continue
+            owners.append(group[0])
         made.append(_term([effects[i] for i in group], group, weights))
     return tuple(sorted(made, key=lambda term: -sum(column.count for column in term.columns)))
 
 
-def _term(effects: Sequence[Effect], positions: Sequence[int], weights: Tensor | None) -> _Term:
+def _term(effects: Sequence[Effect], positions: Sequence[int], weights: Tensor | None) -> Term:
     constant = any(effect.constant for effect in effects)
     variables = [effect.variables for effect in effects if effect.variables is not None]
     joint = Effect(
@@ -175,7 +186,7 @@ def _term(effects: Sequence[Effect], positions: Sequence[int], weights: Tensor |
         own += range(following, following + slopes)
         following += slopes
         places[position] = tuple(own)
-    return _Term(columns_of(joint, weights), places)
+    return Term(columns_of(joint, weights), places)
 
 
 def _same(one: Effect, other: Effect) -> bool:
@@ -184,19 +195,30 @@ def _same(one: Effect, other: Effect) -> bool:
 
 def _within(coarse: Effect, fine: Effect) -> bool:
     """Tell whether each level of one effect consists of levels of another."""
-    of_level = torch.zeros(fine.count, dtype=torch.int64, device=fine.codes.device)
-    of_level[fine.codes] = coarse.codes
-    return torch.equal(of_level[fine.codes], coarse.codes)
+    return all(_constant(coarse.codes[rows], fine.codes[rows], fine.count) for rows in (slice(_FEW), slice(None)))
 
 
-def _equations(terms: tuple[_Term, ...], weights: Tensor | None) -> Equations:
+def _constant(values: Tensor, codes: Tensor, count: int) -> bool:
+    """Tell whether (n,) values are the same in each level."""
+    of_level = values.new_zeros(count)
+    of_level[codes] = values
+    return torch.equal(of_level[codes], values)
+
+
+def _equations(terms: tuple[Term, ...], weights: Tensor | None) -> Equations:
     """Return how the terms' normal equations are to be solved."""
     if len(terms) == 1:
         return Sums()
-    columns = tuple(column for term in terms for column in term.columns)
-    crossed = Crossed(columns, len(terms[0].columns), weights)
-    if sum(column.count for term in terms[1:] for column in term.columns) <= _DENSE:
+    columns, sizes = (
+        tuple(column for term in terms for column in term.columns),
+        tuple(len(term.columns) for term in terms),
+    )
+    crossed = Crossed(columns, sizes, weights)
+    if sum(column.count for column in columns[sizes[0] :]) <= _DENSE and crossed.work <= _WORK:
         return Elimination(crossed)
-    if columns[0].codes.device.type == "cpu" and find_spec("within") is not None:
-        return Within(columns, [len(term.columns) for term in terms], weights)
-    return ConjugateGradients(crossed, _CAP)
+    later = (
+        Within(columns, sizes, weights)
+        if columns[0].codes.device.type == "cpu" and find_spec("within") is not None
+        else None
+    )
+    return ConjugateGradients(crossed, _CAP, later)

@@ -1,0 +1,172 @@
+"""Products of the columns of absorbed effects, Q'WQ, as sparse matrices.
+
+Q has the effects' columns, those of the largest effect first. Those of one effect are orthonormal, so that only products of two effects' columns
+are made: at most one number for each row and pair of columns, and far fewer where the same levels meet often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.data.threads import remembered
+from betahat.lazy import lazily
+from betahat.solvers.level_columns import Column, row_factor
+
+if TYPE_CHECKING:
+    from scipy import sparse
+else:
+    sparse = lazily("scipy.sparse")
+
+# A multiplication of sparse matrices takes as long as eighty of dense ones; so many rows of a sparse matrix are written out at a time.
+_DENSER, _SOME = 80, 1024
+
+
+@dataclass(eq=False)
+class Crossed:
+    """With Q = [Q1 Q2], Q1 of the largest effect: A' = Q1'WQ2, and Q2'WQ2 = I + R.
+
+    A matrix is one of SciPy's on the CPU, where `times` takes it, and one of torch's elsewhere.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        Those of the largest effect first.
+    sizes : tuple of int
+        How many columns each effect has.
+    weights : Tensor or None
+        (n,)
+    """
+
+    columns: tuple[Column, ...]
+    sizes: tuple[int, ...]
+    weights: Tensor | None
+
+    @remembered
+    def down(self) -> Any:
+        """(q1, q2) A'."""
+        first = self.sizes[0]
+        return _joined(
+            [[_product(one, other, self.weights) for other in self.columns[first:]] for one in self.columns[:first]]
+        )
+
+    @remembered
+    def across(self) -> Any:
+        """(q2, q1) A."""
+        return _transposed(self.down)
+
+    @remembered
+    def rest(self) -> Any | None:
+        """(q2, q2) R; None where there are but two effects."""
+        if len(self.sizes) < 3:
+            return None
+        columns = self.columns[self.sizes[0] :]
+        effect = [i for i, size in enumerate(self.sizes[1:]) for _ in range(size)]
+        blocks: list[list[Any]] = [[None] * len(columns) for _ in columns]
+        for i, one in enumerate(columns):
+            for j in range(i + 1, len(columns)):
+                if effect[j] > effect[i]:
+                    blocks[i][j] = _product(one, columns[j], self.weights)
+                    blocks[j][i] = _transposed(blocks[i][j])
+        return _joined(blocks)
+
+    @remembered
+    def diagonal(self) -> Tensor:
+        """(q2,) ones, and 0 for levels whose column is zero: the diagonal of Q2'WQ2."""
+        return torch.cat([(column.root > 0).to(torch.float64) for column in self.columns[self.sizes[0] :]])
+
+    @remembered
+    def left(self) -> Tensor:
+        """(q2,) the diagonal of S = Q2'WQ2 - A A'."""
+        return self.diagonal - _column_squares(self.down)
+
+    def apply(self, u: Tensor) -> Tensor:
+        """Return (q2, m) S u of (q2, m) u, which is zero where the diagonal is."""
+        moved = u - times(self.across, times(self.down, u))
+        return moved if self.rest is None else moved.add_(times(self.rest, u))
+
+    @property
+    def work(self) -> int:
+        """How many multiplications it takes to make S."""
+        if isinstance(self.down, Tensor):
+            lengths = torch.bincount(self.down.indices()[0]).double()
+            return int(lengths.square().sum())
+        return int(np.square(np.diff(self.down.indptr).astype(np.float64)).sum())
+
+    def dense(self) -> Tensor:
+        """Return (q2, q2) S, on the CPU."""
+        made = torch.diag(self.diagonal.cpu())
+        parts = [] if self.rest is None else [(self.rest, 1.0)]
+        if isinstance(self.down, Tensor) or _DENSER * self.work < self.down.shape[0] * self.down.shape[1] ** 2:
+            parts.append((self.across @ self.down, -1.0))
+        else:
+            for start in range(0, self.down.shape[0], _SOME):
+                some = torch.from_numpy(self.down[start : start + _SOME].toarray())
+                made.addmm_(some.mT, some, alpha=-1.0)
+        for part, sign in parts:
+            made.add_(
+                part.to_dense().cpu() if isinstance(part, Tensor) else torch.from_numpy(part.toarray()), alpha=sign
+            )
+        return made
+
+
+def times(matrix: Any, x: Tensor) -> Tensor:
+    """Return a sparse matrix times (q, m)."""
+    return torch.sparse.mm(matrix, x) if isinstance(matrix, Tensor) else torch.from_numpy(matrix @ x.numpy())
+
+
+def _product(one: Column, other: Column, weights: Tensor | None) -> Any:
+    """Return (G, H) the sums of rows' products, times both roots."""
+    shape = (one.count, other.count)
+    numbers = row_factor(one, slice(None), weights)
+    if other.values is not None:
+        numbers = other.values if numbers is None else numbers * other.values
+    if one.codes.device.type != "cpu":
+        numbers = one.root.new_ones(len(one.codes)) if numbers is None else numbers
+        places = torch.stack([one.codes, other.codes]).long()
+        made = torch.sparse_coo_tensor(places, numbers, shape).coalesce()
+        row, column = made.indices()
+        return torch.sparse_coo_tensor(
+            made.indices(), made.values() * one.root[row] * other.root[column], shape, is_coalesced=True
+        )
+    given = np.ones(len(one.codes)) if numbers is None else numbers.numpy()
+    tall = one.count >= other.count  # rows with few numbers are sorted faster
+    rows, columns = (one, other) if tall else (other, one)
+    summed = sparse.coo_array(
+        (given, (rows.codes.numpy(), columns.codes.numpy())), shape=shape if tall else shape[::-1]
+    ).tocsr()
+    summed.data *= columns.root.numpy()[summed.indices]
+    summed.data *= np.repeat(rows.root.numpy(), np.diff(summed.indptr))
+    return summed if tall else summed.T.tocsr()
+
+
+def _joined(blocks: Sequence[Sequence[Any]]) -> Any:
+    """Put blocks together."""
+    if not isinstance(blocks[0][0], Tensor):
+        return blocks[0][0] if len(blocks) == len(blocks[0]) == 1 else sparse.block_array(blocks, format="csr")
+    heights = [next(part.shape[0] for part in row if part is not None) for row in blocks]
+    widths = [next(part.shape[1] for part in column if part is not None) for column in zip(*blocks, strict=True)]
+    starts, places, numbers = [[0, *accumulate(sizes)] for sizes in (heights, widths)], [], []
+    for i, row in enumerate(blocks):
+        for j, part in enumerate(row):
+            if part is not None:
+                places.append(part.indices() + part.indices().new_tensor([[starts[0][i]], [starts[1][j]]]))
+                numbers.append(part.values())
+    return torch.sparse_coo_tensor(torch.cat(places, 1), torch.cat(numbers), (sum(heights), sum(widths))).coalesce()
+
+
+def _transposed(matrix: Any) -> Any:
+    return matrix.t().coalesce() if isinstance(matrix, Tensor) else matrix.T
+
+
+def _column_squares(matrix: Any) -> Tensor:
+    """Return (q,) the sums of squares of a sparse matrix's columns."""
+    if isinstance(matrix, Tensor):
+        return matrix.values().new_zeros(matrix.shape[1]).index_add_(0, matrix.indices()[1], matrix.values().square())
+    return torch.from_numpy(np.bincount(matrix.indices, np.square(matrix.data), matrix.shape[1]))

@@ -46,19 +46,17 @@ def singletons(effects: Sequence[Effect], counts: Tensor | None) -> Tensor:
 
 
 def redundant(effects: Sequence[Effect]) -> tuple[int, ...]:
-    """Return how many of each effect's `count * width` coefficients are collinear with the constant and the effects before it.
+    """Return how many of each effect's coefficients are collinear with the constant and the effects before it, of those of levels that have rows.
 
     Dummies: those of the first effect have one, the constant's; those of another one for each connected part that it forms with an effect before it,
     of which the largest number counts: exact for two effects, a lower bound for more, as reghdfe takes it. Slopes: one for each level in
-    which the variable depends on the dummy, if there is one, and the variables before it. Levels without a row have nothing but redundant coefficients.
+    which the variable depends on the dummy, if there is one, and the variables before it.
     """
     found: list[int] = []
     with_dummies: list[Effect] = []
     for effect in effects:
-        number = 0
-        columns = columns_of(effect, None)
-        for column in columns:
-            number += int((column.root == 0).sum())
+        used = level_mass(effect.codes, effect.count, None) > 0
+        number = sum(int((used & (column.root == 0)).sum()) for column in columns_of(effect, None))
         if effect.constant:
             number += max((_parts(effect, other) for other in with_dummies), default=1)
             with_dummies.append(effect)

@@ -73,6 +73,14 @@ def _own_loss() -> bh.MEstimator:
     return bh.MEstimator(loss, params={"b": np.zeros(3)}, data={"x": DATA["x"], "y": DATA["y"]})
 
 
+def _moments(instruments: str) -> bh.GMM:
+    def moments(p: dict[str, torch.Tensor], d: dict[str, torch.Tensor]) -> torch.Tensor:
+        return d["z"] * (d["y"] - torch.exp(d["x"] @ p["b"]))[:, None]
+
+    columns = {"x": DATA["x"], "more": np.column_stack([DATA["x"], DATA["w"]])}
+    return bh.GMM(moments, {"b": np.zeros(3)}, {"x": DATA["x"], "y": DATA["count"], "z": columns[instruments]})
+
+
 # The name of a class begins its model's, so that the test knows of each model of the registry whether it is here.
 MODELS: dict[str, Callable[[], Any]] = {
     "OLS": lambda: bh.OLS(DATA["y"], DATA["x"]),
@@ -98,6 +106,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "TorchModel, network": _network,
     "TorchModel, two outputs": lambda: _module(nn.Linear(2, 2), "y", "y2"),
     "MEstimator": _own_loss,
+    "GMM": lambda: _moments("x"),
+    "GMM, more moments": lambda: _moments("more"),
 }
 _PLACE = {"latitude": DATA["place"][:, 0], "longitude": DATA["place"][:, 1], "cutoff": 0.2, "distance": "planar"}
 _BY_NAME: dict[str, dict[str, Any]] = {

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from betahat.models.binary import Logit, Probit, logit, probit
     from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
     from betahat.models.glm import GLM, glm
+    from betahat.models.gmm import GMM
     from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
     from betahat.models.linear import OLS, WLS, ols, wls
     from betahat.models.m_estimator import MEstimator
@@ -92,6 +93,7 @@ __all__ = [
     "AFT",
     "TorchModel",
     "MEstimator",
+    "GMM",
     "ols",
     "wls",
     "logit",
@@ -179,6 +181,7 @@ _MODELS = {
     "binary": "Logit Probit logit probit",
     "counts": "NegativeBinomial Poisson negativebinomial poisson",
     "glm": "GLM glm",
+    "gmm": "GMM",
     "hurdle": "HurdleNegativeBinomial HurdlePoisson hurdlenegativebinomial hurdlepoisson",
     "linear": "OLS WLS ols wls",
     "m_estimator": "MEstimator",

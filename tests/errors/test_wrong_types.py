@@ -96,6 +96,10 @@ def _row_loss(p, d):
     return (d["y"] - p["a"]) ** 2 / 2
 
 
+def _moments(p, d):
+    return torch.stack([d["y"] - p["a"], (d["y"] - p["a"]) ** 3], 1)
+
+
 def _models():
     torch.manual_seed(0)
     module = torch.nn.Linear(2, 1).double()
@@ -109,6 +113,7 @@ def _models():
         "TorchModel": bh.TorchModel(module, torch.nn.MSELoss(), INPUTS, TARGET),
         "RLM": bh.rlm("y ~ a + b", FRAME),
         "MEstimator": bh.MEstimator(_row_loss, {"a": 0.0}, {"y": TARGET[:, 0]}),
+        "GMM": bh.GMM(_moments, {"a": 0.0}, {"y": TARGET[:, 0]}),
     }
 
 
@@ -150,6 +155,7 @@ def _good(folder, res):
             "inputs": INPUTS,
             "target": TARGET,
             "row_loss": _row_loss,
+            "moments": _moments,
             "params": {"a": 0.0},
             "fit": res.fit,
             "problem": res.model.problem,

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from betahat.calculus import general, index, indices, ordered, partial_likelihood  # noqa: F401  # what they register with rows_of
+from betahat.calculus import general, index, indices, moments, ordered, partial_likelihood  # noqa: F401  # what they register with rows_of
 from betahat.calculus.autodiff import hessian_matrix, hessian_product, value_and_gradient
 from betahat.calculus.counts import Counts
 from betahat.calculus.index import deviance, pearson
@@ -210,10 +210,25 @@ class Problem:
         canonical = self.objective.affine and loss is not None and loss.canonical
         if canonical and asked == {Bread.OBSERVED, Bread.EXPECTED}:
             return replace(local, bread=bread)
-        (information,) = self.total(lambda rows: (rows.information(bread),), _bare(local.params))
-        if self.penalty is not None:
-            information = information + hessian_matrix(self.penalty, local.params)
-        return replace(local, information=information, curvatures=None, bread=bread)
+        return replace(local, information=self.information(local.params, bread), curvatures=None, bread=bread)
+
+    def information(self, params: Tensor, bread: Bread) -> Tensor:
+        """Return the matrix whose inverse is the bread, the penalty's share included.
+
+        Parameters
+        ----------
+        params : Tensor
+            (k,).
+        bread : Bread
+            Which information.
+
+        Returns
+        -------
+        Tensor
+            (k, k).
+        """
+        (information,) = self.total(lambda rows: (rows.information(bread),), _bare(params))
+        return information if self.penalty is None else information + hessian_matrix(self.penalty, params)
 
     def loss(self, params: Tensor) -> Tensor:
         """Return the sum of the losses, and the penalty.

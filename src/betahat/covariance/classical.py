@@ -49,8 +49,8 @@ class Classical(Estimator):
 
     def __call__(self, fit: Fit) -> Covariance:
         """Return s^2 A^-1."""
-        note = "Standard Errors assume that the covariance matrix of the errors is correctly specified."
-        check_likelihood(fit, "its Hessian alone")
+        note = f"Standard Errors assume that {fit.objective.dispersion.assumption}."
+        check_likelihood(fit, "its bread alone" if fit.objective.moments else "its Hessian alone")
         if fit.path is not None and not fit.path.converged and fit.path.decrement > _FAR:
             raise EstimationError(
                 f"The parameters are {fit.path.decrement**0.5:.2g} standard errors from the optimum, where classical standard "

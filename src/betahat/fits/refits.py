@@ -12,6 +12,7 @@ from betahat.errors import EstimationError
 from betahat.fits.absorbed import refit_absorbed
 from betahat.fits.at_optimum import check_converged, check_minimum
 from betahat.fits.fit import Fit
+from betahat.fits.moments import refit_moments
 from betahat.solvers.newton import newton
 
 
@@ -40,6 +41,9 @@ def refit_on(fit: Fit, sample: Sample) -> Tensor:
     if fit.absorbed is not None:
         assert isinstance(sample, Design)
         return refit_absorbed(fit, sample)
+    conditions = fit.objective.moments
+    if conditions is not None:
+        return refit_moments(conditions, sample, fit.params)
     part, start, back = sample, fit.params, None
     if isinstance(part, Design) and not fit.equations and fit.problem.penalty is None:  # in orthonormal columns XZ
         back = fit.root

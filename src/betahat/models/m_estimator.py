@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import Any, Literal
 
 from betahat.calculus.autodiff import working_route
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
-from betahat.data.arrays import read_columns
 from betahat.data.checks import check_size
-from betahat.data.container import Arrays, Container, Frames, check_real
-from betahat.data.container import Tensors as TensorContainer
 from betahat.data.engine import OneAtATime, numbered
-from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
-from betahat.data.modes import check_held, in_ordinary_mode, settled
+from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.user_data import UserData
-from betahat.errors import DataError, OptionError, check_flag, counted, described, listed, shown
+from betahat.errors import OptionError, check_flag, counted, shown
 from betahat.fits.general import fit_general
-from betahat.lazy import lazily
 from betahat.models.loaders import is_loader, read_named
 from betahat.models.module import parameter_names
 from betahat.models.options import (
     FEWEST_ROWS,
-    Tensors,
     check_general_options,
-    check_values,
     kept_generators,
     read_names,
     read_penalty,
@@ -42,6 +31,7 @@ from betahat.models.options import (
     user_code,
     warn_far,
 )
+from betahat.models.own_data import read_data, read_params
 from betahat.models.probes import check_differentiable, few_rows
 from betahat.models.row_losses import as_batch, calling, check_all_rows
 from betahat.models.row_weights import read_row_weights
@@ -49,11 +39,6 @@ from betahat.objectives.dispersion import Dispersion, ResidualVariance, Undefine
 from betahat.objectives.own import RowLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.memory import check_memory
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazily("pandas")
 
 
 @in_ordinary_mode
@@ -209,10 +194,10 @@ class MEstimator:
             raise OptionError(f"row_loss is {shown(row_loss)}; pass a function that returns the loss of each row.")
         check_flag("likelihood", likelihood, none=True)
         self.row_loss = row_loss
-        self._start, self._tensors, device = _read_params(params)
+        self._start, self._tensors, device = read_params(params)
         check_memory(len(self._start), FEWEST_ROWS, device)
         data = read_named(data, device) if is_loader(data) else data
-        read, self._keys, self._container = _read_data(data, device)
+        read, self._keys, self._container = read_data(data, device)
         columns, seals = keep_tensors(
             [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
         )
@@ -252,66 +237,3 @@ class MEstimator:
         schema = Schema(self._container, "loss", self.names)
         source = Held({**numbered(self._columns).columns, **self._beside}, self._user_data)
         return Batch(schema, source, OneAtATime(self._rows))
-
-
-def _read_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensors, torch.device]:
-    if not isinstance(params, Mapping) or not params:
-        raise OptionError(
-            f"params is {shown(params)}; pass starting values by name, such as {{'beta': torch.zeros(3)}}."
-        )
-    device = next((value.device for value in params.values() if isinstance(value, Tensor)), torch.get_default_device())
-    pieces, tensors, begin = [], {}, 0
-    for name, given in params.items():
-        value = settled(given) if isinstance(given, Tensor) else given
-        if isinstance(value, Tensor):
-            check_held(value, f"params[{name!r}]")
-        try:
-            check_real(value if isinstance(value, Tensor) else np.asarray(value), f"params[{name!r}]: an array")
-            piece = torch.as_tensor(value, dtype=torch.float64, device=device).detach()
-        except DataError:
-            raise
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise DataError(f"params[{shown(name)}] is {shown(value)}; pass numbers.") from error
-        if not piece.numel() or not bool(torch.isfinite(piece).all()):
-            raise DataError(f"params[{shown(name)}] is empty or not finite; pass starting values that are.")
-        pieces.append(piece.flatten())
-        tensors[str(name)] = (begin, piece.shape)
-        begin += piece.numel()
-    return torch.cat(pieces), tensors, device
-
-
-def _read_data(data: Mapping[str, Any], device: torch.device) -> tuple[tuple[Tensor, ...], tuple[str, ...], Container]:
-    if not isinstance(data, Mapping) or not data:
-        raise DataError(
-            f"data is {described(data)}; pass the rows by name, such as {{'x': X, 'y': y}}, or dict(df[['x', 'y']])."
-        )
-    columns: list[Tensor] = []
-    containers: list[Container] = []
-    frames: list[tuple[str, pd.Index]] = []
-    for name, given in data.items():
-        label = f"data[{name!r}]"
-        value = settled(given) if isinstance(given, Tensor) else given
-        if isinstance(value, Tensor):
-            if value.device != device:
-                raise DataError(
-                    f"{label} is on {value.device} and the parameters on {device}; move one with .to({str(device)!r})."
-                )
-            column = value.detach()
-            containers.append(TensorContainer())
-        else:
-            read = read_columns(value, label, device, None)
-            column = read.values
-            containers.append(Arrays() if read.index is None else Frames(read.index))
-            if read.index is not None:
-                frames.append((label, read.index))
-                check_index(label, read.index, frames[0][1], frames[0][0])
-        if column.ndim == 0:
-            raise DataError(f"{label} is a single number; pass a row for each observation.")
-        check_values([(label, column)])
-        column = column.to(torch.float64) if column.is_floating_point() else column
-        columns.append(column)
-    lengths = {len(column) for column in columns}
-    if len(lengths) != 1 or 0 in lengths:
-        raise DataError(f"The data have {listed(sorted(lengths))} rows; pass as many rows in each, and at least one.")
-    kind = next((c for c in containers if isinstance(c, TensorContainer)), containers[0])
-    return tuple(columns), tuple(map(str, data)), kind

@@ -10,6 +10,7 @@ from betahat.models.aft import AFT, aft
 from betahat.models.binary import Logit, Probit, logit, probit
 from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
 from betahat.models.glm import GLM, glm
+from betahat.models.gmm import GMM
 from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
@@ -49,6 +50,7 @@ from betahat.results.excess_zeros import HurdleResults, ZeroInflatedResults
 from betahat.results.general import GeneralResults
 from betahat.results.glm import GLMResults
 from betahat.results.linear import LinearResults
+from betahat.results.moments import GMMResults
 from betahat.results.multinomial import MultinomialResults
 from betahat.results.ordered import OrderedResults
 from betahat.results.quantile import QuantRegResults
@@ -134,4 +136,5 @@ MODELS = (
     # Losses that are code are stored without it.
     Entry(TorchModel, GeneralResults, (Gaussian, Logistic, PoissonLog, Softmax, Huber, Unstored)),
     Entry(MEstimator, GeneralResults, (Unstored,)),
+    Entry(GMM, GMMResults, (Unstored,)),
 )

@@ -107,8 +107,8 @@ class RowLosses:
         return mapped
 
 
-def calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...]) -> RowLosses:
-    """Find out from the arguments' names how row_loss wants to be called."""
+def calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...], what: str = "row_loss") -> RowLosses:
+    """Find out from the arguments' names how a function wants to be called; `what` is its name in a sentence."""
     known = {*tensors, *keys}
     try:
         arguments = inspect.signature(row_loss).parameters.values()
@@ -124,8 +124,8 @@ def calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...
     if len(wanted) != 2:
         absent = [name for name in wanted if name not in known]
         raise OptionError(
-            f"row_loss takes {listed(absent)}, found neither in params nor in data; name its arguments as they do, "
-            f"{listed([*tensors, *keys])}, or take two dicts, row_loss(params, data)."
+            f"{what} takes {listed(absent)}, found neither in params nor in data; name its arguments as they do, "
+            f"{listed([*tensors, *keys])}, or take two dicts, {what}(params, data)."
         )
     return RowLosses(row_loss, tensors, keys, (), False)
 
@@ -133,33 +133,33 @@ def calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...
 def as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> RowLosses:
     """Find out whether the function takes a batch or a single row; an error if neither, or if the loss of a row depends on others."""
     few = few_rows(columns)
-    rows, shaken = len(few[0]), _shaken(start)
+    rows, near = len(few[0]), shaken(start)
     remedy = "it must return a loss for each row, by torch operations on p['name'] and d['name']"
-    copies, moving = tuple(column.clone() for column in few), shaken.clone()
+    copies, moving = tuple(column.clone() for column in few), near.clone()
     with kept_generators() as moved:
-        whole = _tried(losses, moving, copies)
+        whole = tried(losses, moving, copies)
         if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
             kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
             raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense, real and floating-point.")
         losses = replace(losses, manners=Manners(has_changed(copies, few), moved()))
-        again = _tried(losses, shaken.clone(), few) if losses.manners.draws else whole
+        again = tried(losses, near.clone(), few) if losses.manners.draws else None
         if isinstance(whole, Tensor) and isinstance(again, Tensor) and not torch.equal(whole, again):
             raise DataError(
                 "row_loss is random: two calls with the same data differ; remove the random numbers from it."
             )
-    if has_changed((moving,), (shaken,)):
+    if has_changed((moving,), (near,)):
         raise DataError(
             "row_loss changes the parameters, which would move the estimates; hold them in their range by a function of a free "
             "parameter, such as exp()."
         )
     if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
-        if _same_alone(losses, shaken, few, whole.reshape(-1)):
+        if _same_alone(losses, near, few, whole.reshape(-1)):
             return losses
         single = replace(losses, single=True)
-        if _is_of_one_row(losses, shaken, few) and _moves(single, shaken, few):
+        if _is_of_one_row(losses, near, few) and _moves(single, near, few):
             return single
         raise DataError(_ROWS_MIX)
-    if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows and not _picks(losses, shaken, few, whole):
+    if isinstance(whole, Tensor) and whole.ndim > 1 and whole.numel() > rows and not _picks(losses, near, few, whole):
         raise DataError(
             f"row_loss gave a tensor of shape {tuple(whole.shape)} for {rows} rows, as when (n, 1) meets (n,) and each row is compared "
             f"with every other; {remedy}."
@@ -167,7 +167,7 @@ def as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> R
     with quiet(), user_code(f"row_loss fails for {rows} rows", remedy):  # torch warns of the variance of a single row
         if not isinstance(whole, Exception | Tensor):
             raise TypeError(f"it returned {described(whole)}")
-        mapped = replace(losses, single=True)(shaken, few)
+        mapped = replace(losses, single=True)(near, few)
     if isinstance(whole, Tensor) and whole.numel() == 1 and rows > 1:
         _check_number(whole, mapped.sum(), mapped.abs().sum(), rows)
         return replace(losses, single=True, summed=True)
@@ -176,7 +176,7 @@ def as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> R
 
 def check_all_rows(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...], route: Route, rows: int) -> None:
     """Compare the loss of all rows, as the user would call it, with that of the rows in blocks: few rows may not show a weight."""
-    params, nobs = _shaken(start), len(columns[0])
+    params, nobs = shaken(start), len(columns[0])
     if losses.summed:
         whole = _called(losses, params, columns)
         summed, size = fold(
@@ -215,7 +215,8 @@ def _check_number(whole: Tensor, summed: Tensor, size: Tensor, rows: int) -> Non
         )
 
 
-def _shaken(start: Tensor) -> Tensor:
+def shaken(start: Tensor) -> Tensor:
+    """Return (k,) parameters near the start."""
     return start + 0.01 * draws(start, 1) * (1.0 + start.abs())
 
 
@@ -255,8 +256,8 @@ def _is_of_one_row(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -
     """
     leaf, row = params.detach().requires_grad_(True), tuple(part[0] for part in few)
     with _Reductions() as seen, torch.enable_grad():
-        alone = _tried(losses, leaf, row)
-    batch = _tried(losses, params, tuple(part[:1] for part in few))
+        alone = tried(losses, leaf, row)
+    batch = tried(losses, params, tuple(part[:1] for part in few))
     if not isinstance(alone, Tensor) or not isinstance(batch, Tensor) or alone.numel() != 1 or batch.numel() != 1:
         return False
     return seen.used and not seen.idle and same_rows(alone.detach().reshape(1), batch.detach().reshape(1))
@@ -264,7 +265,7 @@ def _is_of_one_row(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -
 
 def _picks(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...], whole: Tensor) -> bool:
     """Tell whether a matrix of a batch is one number of a single row, as of losses[y], which takes a row's class or a batch's rows."""
-    one = _tried(losses, params, tuple(part[0] for part in few))
+    one = tried(losses, params, tuple(part[0] for part in few))
     return whole.shape[:2] != (len(few[0]),) * 2 and isinstance(one, Tensor) and one.numel() == 1
 
 
@@ -272,7 +273,7 @@ def _moves(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:
     """Tell whether the function of single rows works, and each of them depends on the parameters."""
     leaf = params.detach().requires_grad_(True)
     with quiet():
-        mapped = _tried(losses.__call__, leaf, few)
+        mapped = tried(losses.__call__, leaf, few)
     if not isinstance(mapped, Tensor) or not mapped.requires_grad:
         return False
     slopes = [torch.autograd.grad(entry, leaf, retain_graph=True)[0] for entry in mapped]
@@ -280,13 +281,13 @@ def _moves(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...]) -> bool:
 
 
 def _same_alone(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...], together: Tensor) -> bool:
-    alone = [_tried(losses, params, tuple(part[i : i + 1] for part in few)) for i in range(len(few[0]))]
+    alone = [tried(losses, params, tuple(part[i : i + 1] for part in few)) for i in range(len(few[0]))]
     if not all(isinstance(one, Tensor) and one.numel() == 1 for one in alone):
         return False
     return same_rows(torch.cat([one.reshape(1) for one in alone]), together)
 
 
-def _tried(losses: Callable[..., Any], params: Tensor, columns: tuple[Tensor, ...]) -> Any:
+def tried(losses: Callable[..., Any], params: Tensor, columns: tuple[Tensor, ...]) -> Any:
     """Return what a call gives, or what it raises."""
     call = losses.call if isinstance(losses, RowLosses) else losses
     try:

@@ -35,6 +35,7 @@ from betahat.objectives.base import Route
 from betahat.objectives.density import Density
 from betahat.objectives.dispersion import (
     DevianceVariance,
+    EfficientMoments,
     GaussianVariance,
     KnownVariance,
     PearsonVariance,
@@ -43,6 +44,7 @@ from betahat.objectives.dispersion import (
     ResidualVariance,
     Undefined,
     Unity,
+    WeightedMoments,
 )
 from betahat.objectives.equation import Equation
 from betahat.objectives.latent import LatentCauchy, LatentLargest, LatentLogistic, LatentNormal, LatentSmallest
@@ -64,6 +66,7 @@ from betahat.resampling.weights import (
 from betahat.resampling.wild import WildClusters
 from betahat.results.core import UnstoredModel
 from betahat.results.general import ModelView
+from betahat.results.moments import MomentView
 from betahat.results.statsmodels_names import Results
 from betahat.saving.records import Older, Stored
 from betahat.solvers.newton import Optimum
@@ -79,7 +82,7 @@ RECORDS: tuple[type, ...] = (
     *(entry.model for entry in MODELS if issubclass(entry.model, Stored)),
     *{objective: None for entry in MODELS for objective in entry.objectives},
     *(LatentLogistic, LatentNormal, LatentSmallest, LatentLargest, LatentCauchy),
-    *(ModelView, UnstoredModel, UnstoredPenalty, Equation, Density),
+    *(ModelView, MomentView, WeightedMoments, EfficientMoments, UnstoredModel, UnstoredPenalty, Equation, Density),
     *(StoredFormula, StoredFactor, StoredTerm, StoredPart),
     *(ResidualVariance, PearsonVariance, DevianceVariance, KnownVariance, Quasi, QuasiBinomial, GaussianVariance),
     *(Unity, Undefined),
@@ -165,7 +168,7 @@ def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None
     Returns
     -------
     Results
-        Of the same class, with the same tensors bit for bit, and the same container. Those of `TorchModel` and `MEstimator`
+        Of the same class, with the same tensors bit for bit, and the same container. Those of `TorchModel`, `MEstimator` and `GMM`
         come without the module or the loss; see `Results.save`.
 
     Raises

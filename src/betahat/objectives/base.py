@@ -20,6 +20,7 @@ from betahat.objectives.support import Support
 if TYPE_CHECKING:
     from betahat.objectives.check import Check
     from betahat.objectives.indices import LinearIndices
+    from betahat.objectives.moment_conditions import MomentConditions
 
 
 class Objective(ABC):
@@ -59,6 +60,11 @@ class Objective(ABC):
     @property
     def indices(self) -> LinearIndices | None:
         """Itself, if it meets the parameters through several linear indices; None otherwise."""
+        return None
+
+    @property
+    def moments(self) -> MomentConditions | None:
+        """Itself, if it is no loss but equations whose sum is to be zero; None otherwise."""
         return None
 
     @property

@@ -61,6 +61,8 @@ class Dispersion(ABC):
         Whether scores are residuals times a projection of the columns, so that clusters have hat matrices.
     unknown : str
         Why there is no classical covariance, where there is none.
+    assumption : str
+        What the classical covariance takes for granted.
     other_covariance, other_criterion : str
         What to do where there is no likelihood, and so no classical covariance and no information criterion.
     """
@@ -75,6 +77,7 @@ class Dispersion(ABC):
     instrumented: ClassVar[bool] = False
     projects: ClassVar[bool] = True
     unknown: ClassVar[str] = "The loss is not known to be a likelihood"
+    assumption: ClassVar[str] = "the covariance matrix of the errors is correctly specified"
     other_covariance: ClassVar[str] = (
         "use 'HC0' or another sandwich, or pass likelihood=True to the model if the loss is minus a log-density"
     )
@@ -347,6 +350,43 @@ class Undefined(NoLikelihood):
         return max(abs(float(loss)), _LEAST) / nobs
 
 
+class OfMoments(NoLikelihood, ABC):
+    """None: moments are weighed by a matrix, and have the units that they have."""
+
+    method = "GMM"
+    estimated = False
+    unknown = "Moments are no likelihood"
+    other_criterion = "test overidentifying restrictions by j_test, or coefficients by wald_test"
+
+    def value(self, loss: Tensor, df: float, misfit: Misfit) -> Tensor:
+        """Return () one."""
+        return torch.ones_like(loss)
+
+    def noise(self, loss: Tensor, nobs: float, width: int, misfit: Misfit) -> float:
+        """Return one: distances are in standard errors."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class WeightedMoments(OfMoments):
+    """With any weight, so that only a sandwich is a covariance."""
+
+    other_covariance = "use 'HC0' or another sandwich, or weigh the moments by weights='two-step'"
+
+
+@dataclass(frozen=True)
+class EfficientMoments(OfMoments):
+    """With the inverse of the covariance of the moments, of which the bread is the covariance of the estimate."""
+
+    assumption = "the weight is the inverse of the covariance of the moments, and that rows are independent"
+    other_covariance = "use 'nonrobust', 'HC0' or another sandwich"
+
+    @property
+    def classical(self) -> bool:
+        """Yes: the bread is the covariance."""
+        return True
+
+
 @dataclass(frozen=True)
 class AtQuantile(NoLikelihood):
     """None: the loss of a quantile says nothing of a density."""
@@ -397,5 +437,5 @@ RESIDUAL, UNITY, PEARSON = ResidualVariance(), Unity(), PearsonVariance()
 def no_likelihood(dispersion: Dispersion) -> EstimationError:
     """Return the error of a log-likelihood that does not exist."""
     return EstimationError(
-        f"The loss is not known to be a likelihood, so there is no log-likelihood and no information criterion; {dispersion.other_criterion}."
+        f"{dispersion.unknown}, so there is no log-likelihood and no information criterion; {dispersion.other_criterion}."
     )

@@ -18,6 +18,7 @@ from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.inverse_root import inverse_root
+from betahat.fits.moment_refits import refit_all
 from betahat.fits.nested import nested_effects
 from betahat.fits.quantile_refits import refit_quantiles
 from betahat.fits.refits import refit_on
@@ -114,6 +115,8 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             fit.params.device,
             lambda some: _with_effects(fit, Resample(weights=weights(seed, some, rows))),
         )
+    if fit.objective.moments is not None:
+        return in_batches(reps, 8 * rows, fit.params.device, lambda some: _of_moments(fit, weights(seed, some, rows)))
     table = unit_table(fit, weights)
     by_units = table is not None and weights.codes is not None and exact(fit) and packed(fit)
     shared_moments = SharedMoments(unshared_information(fit), penalty_of(fit), score_factor(fit))
@@ -187,6 +190,12 @@ def _with_effects(fit: Fit, drawn: Resample) -> Replicates:
 def _of_quantiles(fit: Fit, drawn: Resample) -> Replicates:
     """Refit quantile regressions, each to its vertex."""
     steps = refit_quantiles(fit, drawn.weights, drawn.targets)
+    return Replicates(steps, torch.isfinite(steps).all(1))
+
+
+def _of_moments(fit: Fit, weights: Tensor) -> Replicates:
+    """Solve estimating equations under (R, n) weights."""
+    steps = refit_all(fit, weights)
     return Replicates(steps, torch.isfinite(steps).all(1))
 
 

@@ -57,6 +57,8 @@ class Weighted(Resampler):
         if not self.counts:
             raise EstimationError(_NO_SAMPLES)
         fit, weights, rows = self.fit, self.weights, self.fit.sample.rows
+        if fit.objective.moments is not None and fit.objective.moments.count > fit.rank:
+            raise EstimationError(_OWN_WEIGHTS)
         once = torch.ones(weights.scheme.units, dtype=torch.float64, device=fit.params.device)
 
         def samples() -> Iterator[tuple[Sample, Tensor]]:
@@ -160,6 +162,10 @@ _NO_SAMPLES = (
     "'m-out-of-n', 'subsample', 'residual', 'parametric', and 'wild' by rows (by clusters, its intervals invert a test anyway); use "
     "'percentile' or 'basic'."
 )
+_OWN_WEIGHTS = (
+    "method='studentized' needs the standard error of each replicate, and those of more moments than parameters have a weight of their own each; use "
+    "'percentile' or 'basic'."
+)
 _NO_UNITS = (
     "method='bca' needs the influence of the units that are drawn, so it is only defined for kind 'pairs', 'bayesian' and 'poisson'; use "
     "'percentile', 'basic' or 'studentized'."
@@ -235,7 +241,7 @@ def _classical(sample: Sample) -> Core:
 
 def _information(problem: Problem, at: Point) -> Tensor:
     """Return (r, r) Z'AZ."""
-    return at.root.mT @ problem.evaluate(at.params, at.bread).information @ at.root
+    return at.root.mT @ problem.information(at.params, at.bread) @ at.root
 
 
 def _weighted_scores(drawn: Tensor, power: float, rows: Rows) -> tuple[Tensor]:

@@ -358,7 +358,7 @@ class Core(ABC):
         The file is in the safetensors format. A file that is there is replaced once the new one is whole, and may be read and written
         by whom it was before; a link leads to its file. Of a formula what
         its transformations learnt is kept, and of a dataframe all its columns. Modules, losses, penalties and estimators are code,
-        and are not stored: the results of `TorchModel` and `MEstimator` are written as `remove_data` returns them.
+        and are not stored: the results of `TorchModel`, `MEstimator` and `GMM` are written as `remove_data` returns them.
 
         Parameters
         ----------

@@ -260,7 +260,7 @@ class Results(Core, ABC):
 
         The summary, tests, intervals, tables and `delta` are the same as before; `predict` of new data works for models of
         regressors. What needs the rows says so: residuals, influence, marginal effects, `with_cov` of an estimator that sums
-        scores, and of a bootstrap the intervals "studentized" and "bca". Of `TorchModel` and `MEstimator` the module, or the loss,
+        scores, and of a bootstrap the intervals "studentized" and "bca". Of `TorchModel`, `MEstimator` and `GMM` the code
         goes with the rows.
 
         Returns

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from betahat.results.glm import GLMResults
     from betahat.results.likelihood import MaximumLikelihoodResults
     from betahat.results.linear import LinearResults
+    from betahat.results.moments import GMMResults
     from betahat.results.multinomial import MultinomialResults
     from betahat.results.ordered import OrderedResults
     from betahat.results.quantile import QuantRegResults
@@ -226,6 +227,38 @@ def general_content(results: GeneralResults, alpha: float) -> Content:
     if found.decrement > 1e-6:
         notes.append(f"The parameters are {found.decrement**0.5:.2g} standard errors from the optimum.")
     return _content(results, alpha, (left, right), _numbered(notes), kind=title, title="{} Results")
+
+
+def moments_content(results: GMMResults, alpha: float) -> Content:
+    """Return what the summary of estimating equations says: how they are weighed, and whether they agree."""
+    found, view = results.diagnostics, results.view
+    tested = results._tested
+    left: Rows = [
+        ("Dep. Variable:", None),
+        ("Model:", ["GMM"]),
+        ("Moments:", [view.title]),
+        ("Weights:", [view.weights if tested is not None else "none needed"]),
+        ("Date:", None),
+        ("Time:", None),
+        ("Covariance Type:", [results.cov_type]),
+    ]
+    numbers: Rows = (
+        [("", [""]), ("", [""])]
+        if tested is None
+        else [("Hansen J:", [f"{tested.statistic:#8.4g}"]), ("Prob (J):", [f"{tested.pvalue:#6.3g}"])]
+    )
+    right: Rows = [
+        ("No. Observations:", None),
+        ("No. Moments:", [str(view.count)]),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+        *numbers,
+        ("converged:", [str(found.converged) if found.converged else "as given"]),
+    ]
+    notes = [results.cov.note]
+    if found.decrement > 1e-6:
+        notes.append(f"The parameters are {found.decrement**0.5:.2g} standard errors from the solution.")
+    return _content(results, alpha, (left, right), _numbered(notes), kind="GMM", title="{} Results")
 
 
 def quantile_content(results: QuantRegResults, alpha: float) -> Content:

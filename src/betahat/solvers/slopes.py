@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from betahat.calculus.moments import Equations
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Point
 from betahat.errors import EstimationError, listed
@@ -46,6 +47,54 @@ def check_gradient(problem: Problem, start: Tensor) -> None:
         "NumPy on the way, or an autograd Function with a wrong backward(); a two-step estimate does not minimise a single loss "
         "and belongs into stacked moments."
     )
+
+
+def check_jacobian(equations: Equations, start: Tensor) -> None:
+    """Refuse moments whose Jacobian is not the derivative of their values near the start: part of them is detached, or a backward pass is wrong."""
+    sums = equations.sums(start)
+    if not bool(torch.isfinite(sums.moments).all()):
+        return  # the solver refuses such a start
+    sizes = sums.products.diagonal().sqrt()
+    sizes = torch.where(sizes > 0, sizes, torch.ones_like(sizes))
+    slopes = (equations.jacobian(start) / sizes[:, None]).square().sum(0).sqrt()
+    usual = (slopes > 0) & torch.isfinite(slopes)
+    size = 0.01 * torch.where(start == 0, torch.ones_like(start), start.abs())
+    unit = torch.where(usual, 1.0 / slopes.clamp_min(torch.finfo(slopes.dtype).tiny), size)
+    wrong: tuple[float, float] | None = None
+    for seed in (0, 1):
+        wrong = _turning(equations, start, unit, sizes, seed, None)
+        if wrong is None:
+            return
+    assert wrong is not None
+    names: list[str] = []
+    if len(start) <= _NAMED:
+        known = enumerate(equations.sample.names)
+        names = [n for i, n in known if _turning(equations, start, unit, sizes, 0, i) is not None]
+    raise EstimationError(
+        f"The Jacobian of the moments is not the derivative of their values{f' in {listed(names, limit=4)}' if names else ''}: along "
+        f"one direction it is {wrong[0]:.4g}, but the values change by {wrong[1]:.4g}. Look for detach(), no_grad(), .data, .item() or "
+        "NumPy on the way, or an autograd Function with a wrong backward(); stacked moments are functions of all their parameters."
+    )
+
+
+def _turning(
+    equations: Equations, start: Tensor, unit: Tensor, sizes: Tensor, seed: int, only: int | None
+) -> tuple[float, float] | None:
+    """Return the derivative of a random combination of the moments by the Jacobian and that by the values, if they differ for every step length."""
+    at, along = start + _direction(unit, 2 + 2 * seed), _direction(unit, 3 + 2 * seed)
+    if only is not None:
+        along = torch.zeros_like(along).index_fill_(0, torch.tensor([only], device=along.device), float(unit[only]))
+    mix = _direction(1.0 / sizes, 4 + 2 * seed)
+    sums, jacobian = equations.sums(at), equations.jacobian(at)
+    here = float(sums.moments @ mix)
+    pieces = ((jacobian * along).mT * mix).nan_to_num()
+    # every row's moments, and so their sum, have rounding errors of their own size
+    terms = math.sqrt(equations.sample.rows) * float((sums.products.diagonal().sqrt() * mix).abs().sum())
+
+    def change(step: float) -> float:
+        return float(equations.sums(at + step * along).moments @ mix) - here
+
+    return slope_beside(change, float(pieces.sum()), float(pieces.abs().sum()), _MARGIN * _EPS * terms)
 
 
 def check_hessian(problem: Problem, params: Tensor, hessian: Tensor) -> None:

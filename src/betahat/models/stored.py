@@ -51,7 +51,7 @@ from betahat.objectives.latent import LatentCauchy, LatentLargest, LatentLogisti
 from betahat.objectives.own import UnstoredPenalty
 from betahat.objectives.softmax import MultinomialLogit
 from betahat.resampling.refits import Replicates
-from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted
+from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted, unit_scores
 from betahat.resampling.targets import FromModel, FromResiduals
 from betahat.resampling.weights import (
     AllSigns,
@@ -63,7 +63,7 @@ from betahat.resampling.weights import (
     RowWeights,
     Subsample,
 )
-from betahat.resampling.wild import WildClusters
+from betahat.resampling.wild import WildClusters, jackknifed_scores
 from betahat.results.core import UnstoredModel
 from betahat.results.general import ModelView
 from betahat.results.moments import MomentView
@@ -139,6 +139,13 @@ def _fit_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "Fit", {**fields, "problem": replace(problem, objective=objective)}
 
 
+def _multiplied_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Convert a wild bootstrap of version 1, which held the clusters' hat matrices instead of the scores that they make."""
+    hats = fields.pop("jackknifed", None)
+    scores = None if hats is None else jackknifed_scores(hats, unit_scores(fields["fit"], fields["weights"]))
+    return "Multiplied", {**fields, "scores": scores}
+
+
 # Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
 # the fields of today. A record that was only renamed takes `renamed`.
 OLDER: dict[int, Older] = {
@@ -149,6 +156,7 @@ OLDER: dict[int, Older] = {
             "Origin": _user_data_of_1,
             "Fit": _fit_of_1,
             "Drawn": renamed("RowsGone"),
+            "Multiplied": _multiplied_of_1,
         },
         members={"Claim": lambda name: _CLAIMS[name]},
     )

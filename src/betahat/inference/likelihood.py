@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from betahat.calculus.counts import Counts
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
@@ -31,7 +31,7 @@ def _log_likelihood(fit: Fit) -> float:
     if fit.objective.dispersion.squares and fit.outputs > 1:
         scaled = 0.5 * fit.outputs * float(_log_weights(fit.problem, fit.loss))
         return _of_several_outputs(error_products(fit), float(fit.nobs)) + scaled
-    df = Counts(fit.numbers, fit.rank).free
+    df = replace(fit.counts, nobs=fit.numbers, outputs=1.0).free
     phi = fit.objective.dispersion.within(fit.loss, float(fit.nobs), df, fit.misfit)
     return float(log_likelihood_of(fit.problem, fit.loss, phi, fit.sum_rows))
 

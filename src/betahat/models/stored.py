@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
+from betahat.calculus.absorbed import Absorbed
+from betahat.calculus.counts import Effect
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.base import Clustering, Covariance
@@ -16,6 +18,7 @@ from betahat.covariance.replicates import Resampled, RowsGone, WildTest
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.container import Arrays, Frames, Tensors
 from betahat.data.design import Constant, Design
+from betahat.data.effects import Levels
 from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm
 from betahat.data.sample import WithoutRows
 from betahat.data.schema import Schema
@@ -99,6 +102,7 @@ RECORDS: tuple[type, ...] = (
     ),
     *(probability_links.LogLogLink, probability_links.LogCLink),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics, Sizes),
+    *(Levels, Effect, Absorbed),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),

@@ -251,7 +251,7 @@ class Results(Core, ABC):
             The loss is no likelihood.
         """
         check_number(dk_params=dk_params)
-        return information_criterion(crit, self.llf, self.fit.nobs, self.fit.rank + dk_params)
+        return information_criterion(crit, self.llf, self.fit.nobs, self.fit.size + dk_params)
 
     # keeping
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from betahat.data.sample import Sample, WithoutRows, without_rows
 from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
-from betahat.fits.diagnostics import Diagnostics
+from betahat.fits.diagnostics import Diagnostics, condition_of
 from betahat.fits.directions import by_equation, complement
 from betahat.fits.dummies import LeverageOfDummies
 from betahat.fits.instrumented import Instruments
@@ -261,8 +260,7 @@ class Fit:
     @property
     def raw(self) -> Design:
         """The rows of a model of regressors, before absorbed effects were taken off."""
-        design = self.design
-        return self.given if self.absorbed is not None and isinstance(self.given, Design) else design
+        return self.given if self.absorbed is not None and isinstance(self.given, Design) else self.design
 
     @property
     def diagnostics(self) -> Diagnostics:
@@ -280,7 +278,7 @@ class Fit:
             decrement=0.0 if path is None else path.decrement,
             iterations=0 if path is None else path.iterations,
             converged=True if path is None else path.converged,
-            condition=_condition(values),
+            condition=condition_of(values),
             rank=self.rank,
             blocks=self.problem.blocks,
             certificate=self.certificate,
@@ -348,8 +346,7 @@ class Fit:
         own = not problem.objective.closed_form
         objective = Unstored(problem.objective.dispersion) if own else problem.objective
         penalty = None if problem.penalty is None else UnstoredPenalty()
-        absorbed = None if self.absorbed is None else replace(self.absorbed, weights=None)
-        bare = Problem(objective, sample, penalty)
+        bare, absorbed = Problem(objective, sample, penalty), self.absorbed and replace(self.absorbed, weights=None)
         return replace(self, problem=bare, given=given, sums={}, facts=dict(self.facts), absorbed=absorbed)
 
     def each(self, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
@@ -444,10 +441,3 @@ class _One:
 
     def __call__(self, rows: Rows) -> tuple[Tensor]:
         return (self.term(rows),)
-
-
-def _condition(values: Tensor) -> float:
-    """Return the square of the ratio of (r,) singular values' largest to their smallest; 1 where there is none."""
-    if not len(values):
-        return 1.0
-    return float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf

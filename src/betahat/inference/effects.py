@@ -14,7 +14,6 @@ from betahat.errors import DataError, EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
 from betahat.inference.residuals import plain_residuals
-from betahat.solvers.connected import components
 from betahat.solvers.projections import projection_on
 
 
@@ -36,28 +35,10 @@ def effects_part(fit: Fit) -> Tensor:
 
 @of_fit
 def recovered(fit: Fit) -> tuple[Tensor, ...]:
-    """Return of each effect (count, width) the coefficients of its levels: the dummies' first, then each slope's.
-
-    In each part that a further effect and the first one form with dummies, only sums are identified: the first level of the further effect is zero.
-    """
+    """Return of each effect (count, width) the coefficients of its levels: the dummies' first, then each slope's; see `Projection.coefficients`."""
     assert fit.absorbed is not None
-    effects = fit.raw.effects
-    found = [
-        part[:, :, 0].clone()
-        for part in projection_on(effects, fit.absorbed.weights).coefficients(effects_part(fit)[:, None])
-    ]
-    dummies = [i for i, effect in enumerate(effects) if effect.constant]
-    for i in dummies[1:]:
-        first = dummies[0]
-        count, parts, own = components(effects[first], effects[i])
-        levels = torch.arange(effects[i].count, device=own.device)
-        reference = torch.full((count,), effects[i].count, device=own.device).scatter_reduce(
-            0, own[own >= 0], levels[own >= 0], "amin"
-        )
-        shift = found[i][reference, 0]
-        found[i][:, 0] -= torch.where(own >= 0, shift[own.clamp_min(0)], 0.0)
-        found[first][:, 0] += torch.where(parts >= 0, shift[parts.clamp_min(0)], 0.0)
-    return tuple(found)
+    projection = projection_on(fit.raw.effects, fit.absorbed.weights)
+    return tuple(part[:, :, 0] for part in projection.coefficients(effects_part(fit)[:, None]))
 
 
 def added_effects(fit: Fit, given: Sequence[Any], slopes: Sequence[Any]) -> Tensor:

@@ -110,7 +110,7 @@ class LeastSquaresResults(Results, ABC):
         """Return the absorbed effects, one number for each level.
 
         They are what is left of the fitted values once x'b is taken off. Of several effects only sums are identified: in each part in which the levels of
-        a further effect and those of the first one are connected by rows, the first level of the further effect is zero.
+        a further effect and those of one before it are connected by rows, the first level of the further effect is zero.
 
         Returns
         -------

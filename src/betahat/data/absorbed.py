@@ -147,11 +147,28 @@ def not_alone(codes: Tensor, counts: Tensor | None) -> Tensor:
 
 def with_levels(design: Design) -> Design:
     """Give numbers to the levels of absorbed effects, once missing rows are gone, and leave out the rows that are alone in one."""
-    labels, levels = design.column(CODES), design.schema.effects
-    _check_effects(levels, design.rows)
+    _check_effects(design.schema.effects, design.rows)
+    return _numbered_again(design, design.column(CODES))
+
+
+def keeping(design: Design, held: Tensor) -> Design:
+    """Return a design with the (n,) rows that are held, and without those that are then alone in a level of an absorbed effect."""
+    codes = design.column(CODES)
+    labels = torch.cat([effect.members[codes[:, i]] for i, effect in enumerate(design.schema.effects)], 1)
+    return _numbered_again(design.in_use(held.nonzero().flatten()), labels[held])
+
+
+def _numbered_again(design: Design, labels: Tensor) -> Design:
+    """Give numbers to the levels of (n, c) places of labels, and leave out the rows that are alone in one.
+
+    Weights of replicates that are no whole numbers are no numbers of rows.
+    """
+    levels = design.schema.effects
     found = numbered(levels, labels)
     dummies = [i for i, effect in enumerate(levels) if effect.constant]
-    held = not_alone(found.codes[:, dummies], design.counts)
+    counts = design.counts
+    often = counts if counts is None or bool((counts == counts.round()).all()) else (counts > 0).to(counts)
+    held = not_alone(found.codes[:, dummies], often)
     if bool(held.all()):
         codes = found.codes
     else:
@@ -160,12 +177,11 @@ def with_levels(design: Design) -> Design:
                 f"Each row is the only one in its level of {listed([effect.name for effect in levels])}, once those that are have been left out, so the effects "
                 "explain everything; absorb coarser effects."
             )
-        counts = design.counts
         alone = int((~held).sum()) if counts is None else int((~held & (counts > 0)).sum())
         design = design.in_use(held.nonzero().flatten())
         found = numbered(levels, labels[held])
         codes = found.codes
-        design = replace(design, schema=replace(design.schema, dropped=alone))
+        design = replace(design, schema=replace(design.schema, dropped=design.schema.dropped + alone))
     schema = replace(design.schema, effects=found.levels)
     return replace(design, schema=schema, source=design.source.replaced({CODES: codes}))
 

@@ -281,6 +281,5 @@ def without_rows(sample: Sample) -> WithoutRows:
         names=sample.names,
         nobs=sample.nobs,
         place=torch.empty(0, device=sample.device),
-        effects=(),
     )
     return WithoutRows(schema)

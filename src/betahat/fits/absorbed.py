@@ -23,7 +23,7 @@ from betahat.solvers.least_squares import RowSum
 from betahat.solvers.projections import Projection, projection_on
 
 # What is left of a column that the effects explain is rounding error, which the projections keep below 1e-10 of its length.
-_EXPLAINED = 1e-9
+EXPLAINED = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def total_weights(design: Design) -> Tensor | None:
 def varying(design: Design, left: Tensor) -> tuple[int, ...]:
     """Return the columns of the regressors of which (n, k) residuals are more than rounding error."""
     lengths = design.lengths
-    apart = torch.linalg.vector_norm(left, dim=0) > _EXPLAINED * lengths
+    apart = torch.linalg.vector_norm(left, dim=0) > EXPLAINED * lengths
     return tuple(apart.nonzero().flatten().tolist())
 
 

@@ -10,6 +10,7 @@ from betahat.data.design import Design
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
 from betahat.fits.absorbed import refit_absorbed
+from betahat.fits.absorbed_index import refit_absorbed_index
 from betahat.fits.at_optimum import check_converged, check_minimum
 from betahat.fits.fit import Fit
 from betahat.fits.moments import refit_moments
@@ -40,7 +41,7 @@ def refit_on(fit: Fit, sample: Sample) -> Tensor:
     """
     if fit.absorbed is not None:
         assert isinstance(sample, Design)
-        return refit_absorbed(fit, sample)
+        return refit_absorbed(fit, sample) if fit.objective.least_squares else refit_absorbed_index(fit, sample)
     conditions = fit.objective.moments
     if conditions is not None:
         return refit_moments(conditions, sample, fit.params)

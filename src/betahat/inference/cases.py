@@ -13,7 +13,6 @@ from betahat.calculus.rows import Rows, slack, times
 from betahat.data.handed_out import computed, hands_out_copies
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.inference.effects import fitted_index
 from betahat.objectives.base import LinearIndex
 
 
@@ -85,7 +84,7 @@ class Cases:
     @property
     def cooks_distance(self) -> Tensor:
         """(n,) Cook's distance, standardized^2 h / ((1 - h) k); NaN where h is 1."""
-        return self.standardized**2 * self.leverage / (slack(self.leverage) * self.fit.size)
+        return self.standardized**2 * self.leverage / (slack(self.leverage) * self.fit.rank)
 
     def _standardized(self, residuals: Tensor) -> Tensor:
         if not self.variance_known:
@@ -98,7 +97,7 @@ class Cases:
 def index_cases(fit: Fit) -> Cases:
     """Return the rows of a model with one linear index."""
     index, pearson, deviance = fit.map_rows(_index_columns).unbind(1)
-    return Cases(fit, index if fit.absorbed is None else fitted_index(fit), pearson, deviance)
+    return Cases(fit, index, pearson, deviance)
 
 
 def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) -> Cases:

@@ -188,7 +188,11 @@ def _leverage(rows: Rows) -> Tensor:
     zeros = torch.zeros_like(read.index)
     unit = read.objective.residual(read.index, zeros + 1.0) - read.objective.residual(read.index, zeros)
     unit = unit if read.weights is None else unit * read.weights
-    return mean_slope(read) * unit * read.rotated.square().sum(1)
+    squares = read.rotated.square().sum(1)
+    if read.at.beside is not None and read.curvature is not None:
+        own = read.at.beside.of_rows[read.start : read.start + len(read)]
+        squares = squares + torch.where(read.curvature > 0, own / read.curvature, 0.0)
+    return mean_slope(read) * unit * squares
 
 
 def _score_factor(rows: Rows) -> Tensor:

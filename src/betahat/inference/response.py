@@ -130,7 +130,7 @@ def null_deviance(fit: Fit) -> float:
 
 def null_fit(fit: Fit) -> Fit:
     """Return the fit of a constant alone, with the same offset and weights."""
-    design = fit.design
+    design = fit.raw
     ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.device)
     objective = fit.objective.one_index or fit.objective.indices
     assert objective is not None

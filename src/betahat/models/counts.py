@@ -27,7 +27,7 @@ class Poisson(DiscreteModel):
     ----------
     endog : array_like, Tensor or series
         (n,) counts; any numbers of zero or more (quasi maximum likelihood).
-    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype
+    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype, absorb
         As in `Logit`.
 
     Raises

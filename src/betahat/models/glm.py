@@ -16,6 +16,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, counted, shown
 from betahat.fits.at_optimum import is_told_of
 from betahat.inference.response import is_exact
+from betahat.models.effects import in_use_by
 from betahat.models.families import KINDS, FamilyChoice, read_family, scaled
 from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
 from betahat.models.recipe import Recipe
@@ -44,7 +45,7 @@ class GLM(IndexModel):
         (n,) whole numbers, how often a row occurs.
     var_weights : array_like, optional
         (n,) analytic weights w: the dispersion of a row is divided by its weight.
-    hasconst, missing, device, dtype
+    hasconst, missing, device, dtype, absorb
         As in `OLS`.
 
     Attributes
@@ -90,6 +91,8 @@ class GLM(IndexModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        absorb: Any = None,
     ) -> None:
         """Read and check the data."""
         choice = read_family(family)
@@ -98,7 +101,15 @@ class GLM(IndexModel):
         trials = choice.family == "Binomial"
         self.source = None
         self.sample = read_design(
-            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, trials=trials
+            endog,
+            exog,
+            beside,
+            hasconst=hasconst,
+            missing=missing,
+            device=device,
+            dtype=dtype,
+            trials=trials,
+            absorb=absorb,
         )
         self._take(choice, var_weights is not None)
 
@@ -145,7 +156,9 @@ class GLM(IndexModel):
         weighted = options.get("var_weights") is not None
         known = ("offset", "exposure", "freq_weights", "var_weights")
         trials = choice.family == "Binomial"
-        model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__, trials)
+        model.sample, model.source = design_of_formula(
+            formula, data, options, known, names, cls.__name__, trials, bars=("effects",)
+        )
         model._take(choice, weighted)
         return model
 
@@ -202,7 +215,7 @@ class GLM(IndexModel):
         fit = fit_likelihood(self.design, objective, bread, rank, start_params, disp, options)
         if fit.objective.dispersion.estimated and not is_told_of(fit) and is_exact(fit):
             tell_of_perfect_fit()
-        return GLMResults(self, fit, covariance_of(fit, choice))
+        return GLMResults(in_use_by(self, fit), fit, covariance_of(fit, choice))
 
     def _take(self, choice: FamilyChoice, weighted: bool) -> None:
         """Take a family for the data that were read; `weighted` is whether there are analytic weights, or the weights are numbers of trials."""

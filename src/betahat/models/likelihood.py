@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
 from betahat.calculus.counts import Counts
+from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
@@ -17,11 +19,13 @@ from betahat.data.container import to_numpy, to_tensor
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import OptionError, check_flag, shown
+from betahat.errors import EstimationError, OptionError, check_flag, shown
+from betahat.fits.absorbed import Projected, projected
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.lazy import lazily
+from betahat.models.effects import fit_with_effects, in_use_by
 from betahat.models.options import refuse_options
 from betahat.models.recipe import Recipe
 from betahat.models.regressors import (
@@ -34,7 +38,7 @@ from betahat.models.regressors import (
 from betahat.objectives.base import LinearIndex, Objective
 from betahat.objectives.indices import LinearIndices
 from betahat.results.discrete import DiscreteResults
-from betahat.solvers.least_squares import Rank
+from betahat.solvers.least_squares import Rank, column_rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,19 +151,42 @@ class IndexModel(LikelihoodModel, ABC):
         """
         model = cls.__new__(cls)
         names = caller(2)
-        model.sample, model.source = design_of_formula(formula, data, options, _VECTORS, names, cls.__name__)
+        model.sample, model.source = design_of_formula(
+            formula, data, options, _VECTORS, names, cls.__name__, bars=("effects",)
+        )
         model.recipe.check_endog(in_use(model.design), cls.__name__)
         return model
 
     @property
     def df_model(self) -> float:
-        """The degrees of freedom of the model, r - 1: one column counts as the constant, as in statsmodels."""
-        return float(self.rank - 1)
+        """The degrees of freedom of the model, r - 1: one column counts as the constant, as in statsmodels; absorbed effects are not counted."""
+        return float(self.rank - (0 if any(effect.constant for effect in self.design.effects) else 1))
 
     @property
     def df_resid(self) -> float:
-        """The residual degrees of freedom, n - r."""
-        return Counts(self.nobs, self.rank).free
+        """The residual degrees of freedom, n - r, less those of absorbed effects."""
+        absorbed = () if self._projected is None else self._projected.absorbed.sizes
+        return Counts(self.nobs, self.rank, absorbed=absorbed).free
+
+    @cached_property
+    def rank(self) -> int:
+        """The number of independent columns, once effects are projected away."""
+        return len(column_rank(self.design if self._projected is None else self._projected.design)[0])
+
+    @cached_property
+    def _projected(self) -> Projected | None:
+        """The design without its effects; None where there are none."""
+        return projected(self.design) if self.design.effects else None
+
+    @property
+    def problem(self) -> Problem:
+        """The loss of a row on the data, which `fit_at` takes with parameters of one's own."""
+        if self.design.effects:
+            raise EstimationError(
+                "The loss at parameters of one's own needs the absorbed effects there, which are known at the estimates alone; write the effects as C(...), or "
+                "use the results, such as res.fit.problem."
+            )
+        return Problem(self.objective, self.design)
 
     def predict(
         self, params: Any, exog: Any = None, which: str = "mean", offset: Any = None, exposure: Any = None
@@ -233,10 +260,14 @@ class DiscreteModel(IndexModel, ABC):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        absorb: Any = None,
     ) -> None:
         """Read and check the data."""
         beside = RowVectors(weights, offset, exposure, freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, absorb=absorb
+        )
         self.source = None
         self.recipe.check_endog(in_use(self.design), type(self).__name__)
 
@@ -266,9 +297,9 @@ class DiscreteModel(IndexModel, ABC):
             the first for every model of a linear index.
         rank : {"pinv", "drop"}
             With collinear columns: the solution of minimum norm, or leave out every column that depends on
-            those to its left, as R does.
+            those to its left, as R does. With absorbed effects it is "drop".
         start_params : array_like, optional
-            (k,) where to start; zero by default, for large data the optimum of a sample of rows.
+            (k,) where to start; zero by default, for large data the optimum of a sample of rows. Not with absorbed effects, which would need values, too.
         disp : bool
             Whether to print how the solver ended, as statsmodels does unless told not to.
         **options
@@ -287,10 +318,13 @@ class DiscreteModel(IndexModel, ABC):
         -----
         CollinearityWarning
             Columns are collinear.
+        BetahatWarning
+            With absorbed effects: rows were left out, since their fitted means are zero or one, or they are alone in a level; levels of Logit and
+            Probit have so few rows that the coefficients are biased.
         """
         choice = resolve(cov_type, cov_kwds, use_t)
         fit = fit_likelihood(self.design, self.objective, bread, rank, start_params, disp, options)
-        return DiscreteResults(self, fit, covariance_of(fit, choice))
+        return DiscreteResults(in_use_by(self, fit), fit, covariance_of(fit, choice))
 
 
 def fit_likelihood(
@@ -304,7 +338,11 @@ def fit_likelihood(
 ) -> Fit:
     """Check the options of a fit by maximum likelihood, and make it."""
     kind, start = read_fit_options(design, objective, bread, rank, start_params, disp, options)
-    fit = fit_index(objective, design, kind, rank, start)
+    if design.effects:
+        assert isinstance(objective, LinearIndex)
+        rank, fit = "drop", fit_with_effects(design, objective, kind, start)
+    else:
+        fit = fit_index(objective, design, kind, rank, start)
     tell_of_fit(fit, rank, disp)
     return fit
 

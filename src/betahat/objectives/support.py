@@ -25,8 +25,11 @@ class Support(ABC):
         What is said of it afterwards: " outside [0, 1]".
     needed : str
         What is needed instead: "0 and 1, or shares".
+    bounds : tuple of float
+        The values at the ends of its range, for which no index is the best where each index has a mean.
     """
 
+    bounds: ClassVar[tuple[float, ...]] = ()
     binary: ClassVar[bool] = False
     outsider: ClassVar[str] = "value"
     place: ClassVar[str] = ""
@@ -62,6 +65,7 @@ class Reals(Support):
 class NonNegative(Support):
     """Zero and what is above: counts, and whatever else has such a mean (quasi maximum likelihood)."""
 
+    bounds = (0.0,)
     outsider = "negative value"
     needed = "counts"
 
@@ -78,6 +82,7 @@ class NonNegative(Support):
 class Counts(Support):
     """0, 1, 2, ..."""
 
+    bounds = (0.0,)
     place = " that is no count"
     needed = "counts"
 
@@ -113,6 +118,7 @@ class Positive(Support):
 class UnitInterval(Support):
     """From 0 to 1: no, yes and shares."""
 
+    bounds = (0.0, 1.0)
     binary = True
     place = " outside [0, 1]"
     needed = "0 and 1, or shares"
@@ -130,6 +136,7 @@ class UnitInterval(Support):
 class ZeroOrOne(Support):
     """0 and 1."""
 
+    bounds = (0.0, 1.0)
     binary = True
     place = " other than 0 and 1"
     needed = "0 and 1"

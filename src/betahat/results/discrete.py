@@ -29,7 +29,7 @@ class DiscreteResults(IndexResults):
     def fittedvalues(self) -> Any:
         """(n,) x'b, without the offset, as in statsmodels."""
         values = fitted_values(self.fit)
-        offset = self.fit.design.offset
+        offset = self.fit.raw.offset
         return self._container.present_rows(values if offset is None else values - offset)
 
     @property

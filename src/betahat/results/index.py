@@ -13,7 +13,8 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import OptionError, is_one_of, shown
+from betahat.errors import EstimationError, OptionError, is_one_of, shown
+from betahat.fits.fit import Fit
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.likelihood_influence import LikelihoodInfluence
 from betahat.inference.margins import Response
@@ -53,8 +54,9 @@ class IndexResults(MaximumLikelihoodResults, ABC):
 
     @property
     def df_model(self) -> float:
-        """The degrees of freedom of the model, r - 1: one column counts as the constant, as in statsmodels."""
-        return float(self.fit.rank - 1)
+        """The degrees of freedom of the model, r - 1: one column counts as the constant, as in statsmodels; absorbed effects are not counted."""
+        absorbed = self.fit.absorbed
+        return float(self.fit.rank - (0 if absorbed is not None and absorbed.constant else 1))
 
     @cached_property
     def deviance(self) -> float:
@@ -160,6 +162,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         """
         if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
+        refuse_absorbed(self.fit, "Standard errors of predictions")
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
         labels = prediction_labels(row_labels, container, len(regressors))
         return predict_response(
@@ -262,6 +265,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
     @property
     def response(self) -> Response:
         """What marginal effects and predictions are of: E(y)."""
+        refuse_absorbed(self.fit, "Marginal effects on the mean")
         objective, design = self._loss, self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
@@ -301,3 +305,12 @@ class IndexResults(MaximumLikelihoodResults, ABC):
     @property
     def _error(self) -> Tensor:
         return self.fit.design.endog.to(torch.float64) - means(self.fit)
+
+
+def refuse_absorbed(fit: Fit, what: str) -> None:
+    """Refuse what depends on absorbed effects, which have no covariance."""
+    if fit.absorbed is not None:
+        raise EstimationError(
+            f"{what} depend on the absorbed effects, whose coefficients have no covariance; write the effects as C(...) where their levels are few, or use predict(), "
+            "which gives the means."
+        )

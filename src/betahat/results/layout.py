@@ -143,7 +143,8 @@ class Layout(ABC):
         if len(values) == width:
             return values
         full = values.new_full((width, *values.shape[1:]), math.nan)
-        full[list(self.kept)] = values
+        if len(values):
+            full[list(self.kept)] = values
         return full
 
     def expand_square(self, values: Tensor) -> Tensor:

@@ -57,8 +57,8 @@ class MaximumLikelihoodResults(Results, ABC):
 
     @property
     def llr_pvalue(self) -> float:
-        """Its upper tail, chi-squared with `df_model` degrees of freedom."""
-        return chi2_tail(self.llr, self.df_model)
+        """Its upper tail, chi-squared with `df_model` degrees of freedom, and those of absorbed effects."""
+        return chi2_tail(self.llr, self.df_model if self.fit.absorbed is None else self.fit.counts.coefficients() - 1.0)
 
     @property
     def k_constant(self) -> int:

@@ -26,7 +26,7 @@ def unit_rows(rows: Tensor) -> Tensor:
 
 def sizes_of(rows: Tensor) -> Tensor:
     """Return (m,) powers of two near the largest number of each row, or one for a row of zeros."""
-    largest = rows.abs().amax(1)
+    largest = rows.abs().amax(1) if rows.shape[1] else rows.new_zeros(len(rows))
     usual = (largest > 0) & torch.isfinite(largest)
     powers: Tensor = torch.where(usual, largest / torch.frexp(largest).mantissa, 1.0)
     return powers

@@ -1,15 +1,17 @@
 """Separation: rows whose linear index has no finite value at the maximum of the likelihood.
 
-A model of counts with a log link has no finite estimate where some direction z = Xb + Da, of regressors X and dummies D, is zero in all rows with y > 0,
-and nowhere above zero in the rows with y = 0, but below it in some. These rows, of all such directions together, are separated: their fitted means
-are zero, and the others are estimated without them.
+Some rows have a loss that falls forever towards one side of the index: those with y = 0 of a model of counts with a log link, towards minus infinity. There is
+no finite estimate where some direction z = Xb + Da, of regressors X and dummies D, is zero in all other rows, and in these has nowhere the wrong sign, but the
+right one in some. The latter, of all such directions together, are separated: their fitted means are zero, and the others are estimated without them.
 
 They are found by the iterative rectifier of Correia, Guimarães and Zylkin (2019), "Verifying the existence of maximum likelihood estimates for
-generalized linear models", arXiv 1903.01633: a least squares fit of the rows with y = 0 on X and D, under large weights of the others, is cut off at zero and
+generalized linear models", arXiv 1903.01633: a least squares fit of a one in each such row on X and D, under large weights of the others, is cut off at zero and
 fitted again. Here it carries momentum, and its answers have certificates, which do not depend on how it came to them:
-- A direction separates if, fitted with all other rows tied to zero, it is zero there up to rounding and of one sign in its own rows.
-- No row is separated if multipliers m with X'm = 0 and D'm = 0 are above zero wherever y = 0: then z'm = 0 leaves no such direction (Gordan's theorem).
+- A direction separates if, fitted with all other rows tied to zero, it is zero there up to rounding and of the right sign in its own rows.
+- No row is separated if multipliers m with X'm = 0 and D'm = 0 have the right sign in all such rows: then z'm = 0 leaves no direction (Gordan's theorem).
 Residuals of a weighted fit times their weights are such multipliers, whatever was fitted.
+
+`signs` are 1 in rows whose loss falls towards plus infinity, -1 towards minus infinity, and 0 in others.
 """
 
 from __future__ import annotations
@@ -37,68 +39,66 @@ _STEPS = 10_000
 _REPEATS = 5
 
 
-def uniform_levels(effects: Sequence[Effect], y: Tensor, bounds: Sequence[float], used: Tensor | None) -> Tensor:
-    """Return (n,) which rows are in levels in which y is at the same bound in every row, also once such levels' rows are gone.
+def uniform_levels(effects: Sequence[Effect], signs: Tensor, used: Tensor | None) -> Tensor:
+    """Return (n,) which rows are in levels in which all signs are 1, or all are -1, also once such levels' rows are gone.
 
     `used` is (n,) whether a row has any weight, and None where all have.
     """
-    out = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    out = torch.zeros(len(signs), dtype=torch.bool, device=signs.device)
     dummies = [effect for effect in effects if effect.constant]
-    changed = bool(dummies)
-    while changed:
+    while True:
         before = int(out.sum())
         for effect in dummies:
-            held = ~out if used is None else ~out & used
-            for bound in bounds:
-                inside = torch.zeros(effect.count, dtype=torch.bool, device=y.device)
-                inside[effect.codes[held & (y != bound)]] = True
-                out |= ~inside[effect.codes]
-        changed = int(out.sum()) > before
-    return out
+            for sign in (-1.0, 1.0):
+                others = ~out & (signs != sign)
+                mixed = torch.zeros(effect.count, dtype=torch.bool, device=signs.device)
+                mixed[effect.codes[others if used is None else others & used]] = True
+                out |= ~mixed[effect.codes]
+        if int(out.sum()) == before:
+            return out
 
 
-def separated_rows(zero: Tensor, exog: Tensor, effects: Sequence[Effect]) -> Tensor:
-    """Return (n,) which rows are separated, of (n,) whether y is zero, (n, k) regressors and absorbed effects.
-
-    Rows without weight are to be left out before.
-    """
-    out = uniform_levels(effects, 1.0 - zero.to(torch.float64), (0.0,), None)
+def separated_rows(signs: Tensor, exog: Tensor, effects: Sequence[Effect]) -> Tensor:
+    """Return (n,) which rows are separated, of (n,) signs, (n, k) regressors and absorbed effects; rows without weight are to be left out before."""
+    out = uniform_levels(effects, signs, None)
     while True:
         left = (~out).nonzero().flatten()
         if not len(left):
             return out
-        taken = [_rows_of(effect, left) for effect in effects]
-        found = _separated_once(zero[left], exog[left].to(torch.float64), taken)
+        own = [taken(effect, left) for effect in effects]
+        found = _separated_once(signs[left], exog[left].to(torch.float64), own)
         if found is None:
             return out
         out[left[found]] = True
 
 
-def _rows_of(effect: Effect, rows: Tensor) -> Effect:
+def taken(effect: Effect, rows: Tensor) -> Effect:
+    """Return an effect of the rows at (m,) places."""
     variables = None if effect.variables is None else effect.variables[rows]
     return replace(effect, codes=effect.codes[rows], variables=variables)
 
 
-def _separated_once(zero: Tensor, exog: Tensor, effects: Sequence[Effect]) -> Tensor | None:
+def _separated_once(signs: Tensor, exog: Tensor, effects: Sequence[Effect]) -> Tensor | None:
     """Return (n,) rows that one direction separates; None where there is none."""
-    if not bool(zero.any()):
+    free = signs != 0
+    if not bool(free.any()):
         return None
-    fit = _Tied(exog, effects, ~zero)
-    ones = zero.to(torch.float64)
+    fit = _Tied(exog, effects, signs, ~free)
+    ones = free.to(torch.float64)
     # The rectifier fits ones plus what keeps the fit from being negative, `push`, with momentum as of Beck and Teboulle (2009).
     push = ahead = torch.zeros_like(ones)
     fitted = of_ahead = fit(ones)
     momentum, following = 1.0, 1
     for step in range(1, _STEPS + 1):
-        multipliers = 1.0 + push[zero] - fitted[zero]
-        if float(multipliers.min()) > _POSITIVE * float(1.0 + push[zero].max()):
+        multipliers = 1.0 + push[free] - fitted[free]
+        if float(multipliers.min()) > _POSITIVE * float(1.0 + push[free].max()):
             return None
         if step == following:
             following *= 2
-            found = _certified(exog, effects, zero, fitted)
+            found = _certified(exog, effects, signs, fitted)
             if found is not None:
                 return found
-        new = torch.where(zero, (ahead - of_ahead).clamp_min(0.0), ahead - of_ahead)
+        new = torch.where(free, (ahead - of_ahead).clamp_min(0.0), ahead - of_ahead)
         move = new - push
         moved = fit(move)
         momentum = 1.0 if float(of_ahead @ move) > 0 else momentum
@@ -106,24 +106,24 @@ def _separated_once(zero: Tensor, exog: Tensor, effects: Sequence[Effect]) -> Te
         share, momentum = (momentum - 1.0) / later, later
         push, fitted = new, fitted + moved
         aimed = push + share * move
-        ahead = torch.where(zero, aimed.clamp_min(0.0), aimed)
+        ahead = torch.where(free, aimed.clamp_min(0.0), aimed)
         of_ahead = fitted + share * moved if torch.equal(ahead, aimed) else fit(ones + ahead)
     raise EstimationError(
-        f"Whether {counted(int(zero.sum()), 'row')} with a dependent variable of zero {'is' if int(zero.sum()) == 1 else 'are'} separated could not be "
+        f"Whether {counted(int(free.sum()), 'row')} that may be separated {'is' if int(free.sum()) == 1 else 'are'} so could not be "
         f"decided within {_STEPS:,} steps of the iterative rectifier; scale the regressors to similar sizes, or leave out effects with few rows in a level."
     )
 
 
-def _certified(exog: Tensor, effects: Sequence[Effect], zero: Tensor, fitted: Tensor) -> Tensor | None:
-    """Return (n,) the rows in which a direction near the (n,) fitted one is above zero and that it separates, if it does."""
-    top = float(fitted[zero].max())
-    tied = ~zero
-    below = max(-float(fitted[zero].min()), float(fitted[tied].abs().max()) if bool(tied.any()) else 0.0)
-    above = zero & (fitted > max(_POSITIVE * top, min(2.0 * below, 0.5 * top)))
+def _certified(exog: Tensor, effects: Sequence[Effect], signs: Tensor, fitted: Tensor) -> Tensor | None:
+    """Return (n,) the rows that a direction near the (n,) fitted one, which is times their signs, separates, if it does."""
+    free, tied = signs != 0, signs == 0
+    top = float(fitted[free].max())
+    below = max(-float(fitted[free].min()), float(fitted[tied].abs().max()) if bool(tied.any()) else 0.0)
+    above = free & (fitted > max(_POSITIVE * top, min(2.0 * below, 0.5 * top)))
     for _ in range(_REPEATS):
         if not bool(above.any()):
             return None
-        fit = _Tied(exog, effects, ~above)
+        fit = _Tied(exog, effects, signs, ~above)
         direction = fitted
         for _ in range(_REPEATS):  # each divides what is left of the tied rows by a million
             direction = fit(torch.where(above, direction, 0.0))
@@ -139,10 +139,11 @@ def _certified(exog: Tensor, effects: Sequence[Effect], zero: Tensor, fitted: Te
 
 
 class _Tied:
-    """Least squares fits on regressors and effects in which some rows are tied to zero by a large weight."""
+    """Least squares fits on regressors and effects in which some rows are tied to zero by a large weight, of targets that are times the rows' signs."""
 
-    def __init__(self, exog: Tensor, effects: Sequence[Effect], tied: Tensor) -> None:
-        """Take (n, k) regressors, the effects and (n,) which rows are tied."""
+    def __init__(self, exog: Tensor, effects: Sequence[Effect], signs: Tensor, tied: Tensor) -> None:
+        """Take (n, k) regressors, the effects, (n,) signs and (n,) which rows are tied."""
+        self.signs = torch.where(signs == 0, 1.0, signs)
         weights = torch.where(tied, _TIED, 1.0).to(exog)
         self.root = weights.sqrt()[:, None]
         self.projection = projection_on(effects, weights) if effects else None
@@ -163,7 +164,7 @@ class _Tied:
 
     def __call__(self, target: Tensor) -> Tensor:
         """Return (n,) fitted values of an (n,) target."""
-        column = target[:, None]
+        column = (self.signs * target)[:, None]
         rest = (column if self.projection is None else self.projection.residuals(column)) * self.root
         rest = rest - self.basis @ (self.basis.mT @ rest)
-        return target - (rest / self.root)[:, 0]
+        return target - self.signs * (rest / self.root)[:, 0]

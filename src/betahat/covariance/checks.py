@@ -19,7 +19,7 @@ _SYMMETRIC = 1e-6
 def check_held(fit: Fit, covariance: Covariance) -> bool:
     """Tell whether all variances are ordinary positive numbers; refuse variances that overflow or underflow though their square roots do not."""
     variances = covariance.matrix.diagonal()
-    if not len(variances):  # absorbed effects alone
+    if not len(variances):  # of effects alone
         return True
     low, high = variances.aminmax()
     if float(low) >= _SMALLEST and float(high) <= _LARGEST:

@@ -25,7 +25,8 @@ class OPG(Estimator):
     Raises
     ------
     EstimationError
-        The scores are collinear: fewer rows than parameters, or a parameter that one row alone fixes.
+        The scores are collinear: fewer rows than parameters, or a parameter that one row alone fixes. Effects are absorbed, whose scores would
+        be part of the sum.
 
     Examples
     --------
@@ -44,6 +45,11 @@ class OPG(Estimator):
         check_likelihood(fit, "the inverse of its scores' outer products")
         check_unpenalised(fit, "OPG")
         check_one_variance(fit, "OPG")
+        if fit.absorbed is not None:
+            raise EstimationError(
+                "OPG inverts the products of all scores, those of the absorbed dummies included, which are not there; use 'nonrobust' or 'HC0', or write the "
+                "dummies as C(...) among the regressors."
+            )
         core = sum_core(fit, Meat(0))
         scale = core.diagonal().sqrt()
         lower, failed = torch.linalg.cholesky_ex(core / scale / scale[:, None])

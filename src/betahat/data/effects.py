@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from betahat.errors import DataError, FormulaError, shown
+from betahat.errors import DataError, FormulaError, listed, shown
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:
@@ -143,32 +143,27 @@ def effect_terms(text: str) -> tuple[EffectTerm, ...]:
     return tuple(found.values())
 
 
-def new_codes(levels: Levels, data: Mapping[str, Any]) -> Tensor:
-    """Return (m,) the levels of new rows, whose labels are in the effect's columns; refuse levels that the fit has not seen."""
-    parts = []
-    for column, known in zip(levels.columns, levels.labels, strict=True):
-        parts.append(torch.from_numpy(known.get_indexer(pd.Index(data[column]))))
-    places = torch.stack(parts, 1)
+def new_codes(levels: Levels, columns: Sequence[Any]) -> Tensor:
+    """Return (m,) the levels of new rows from the labels in each of the effect's columns; refuse levels that the fit has not seen."""
+    labels = [pd.Index(column) for column in columns]
     sizes = [len(known) for known in levels.labels]
+    pairs = zip(levels.labels, labels, strict=True)
+    places = torch.stack([torch.from_numpy(known.get_indexer(asked)) for known, asked in pairs], 1)
     own = _joint(levels.members.cpu(), sizes)
     order = own.argsort()
-    asked = _joint(places, sizes)
-    found = torch.searchsorted(own[order], asked).clamp_max(len(own) - 1)
-    codes = order[found]
-    unseen = (own[codes] != asked) | (places < 0).any(1)
+    wanted = _joint(places, sizes)
+    codes: Tensor = order[torch.searchsorted(own[order], wanted).clamp_max(len(own) - 1)]
+    unseen = (own[codes] != wanted) | (places < 0).any(1)
     if bool(unseen.any()):
-        rows = unseen.nonzero().flatten().tolist()
-        told = list(
-            dict.fromkeys("^".join(str(pd.Index(data[column])[row]) for column in levels.columns) for row in rows)
-        )
+        told = dict.fromkeys("^".join(str(part[row]) for part in labels) for row in unseen.nonzero().flatten().tolist())
         raise DataError(
-            f"The new data have levels of {levels.name} that the fit has not seen: {', '.join(told[:8])}{' and others' if len(told) > 8 else ''}; leave those "
-            "rows out, or fit with data that have them."
+            f"The new data have levels of {levels.name} that the fit has not seen: {listed(list(told), limit=8)}; leave those rows out, or fit with data that have them."
         )
     return codes
 
 
 def _joint(places: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Return (m,) one number for each combination of places."""
     joint = places[:, 0]
     for i, size in enumerate(sizes[1:], 1):
         joint = joint * size + places[:, i]

@@ -281,5 +281,6 @@ def without_rows(sample: Sample) -> WithoutRows:
         names=sample.names,
         nobs=sample.nobs,
         place=torch.empty(0, device=sample.device),
+        effects=(),
     )
     return WithoutRows(schema)

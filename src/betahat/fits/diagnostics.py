@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,10 @@ class Diagnostics:
     dtype: str = "torch.float64"
     absorbed: str | None = None
     orthogonality: float | None = None
+
+
+def condition_of(values: Tensor) -> float:
+    """Return the square of the ratio of (r,) singular values' largest to their smallest; 1 where there is none."""
+    if not len(values):
+        return 1.0
+    return float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf

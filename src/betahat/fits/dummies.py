@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from betahat.calculus.rows import LeverageBeside
 from betahat.data.effects import Effect
 from betahat.data.threads import remembered
+from betahat.solvers.dummies_leverage import effects_leverage
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,21 +62,3 @@ class LeverageTaken(LeverageBeside):
     def taken(self, places: Tensor) -> LeverageBeside:
         """Return that of the rows at (m,) places."""
         return LeverageTaken(self.base, self.places[places])
-
-
-def effects_leverage(effects: tuple[Effect, ...], weights: Tensor | None) -> Tensor:
-    """Temporary: dense."""
-    parts = []
-    for e in effects:
-        d = torch.nn.functional.one_hot(e.codes, e.count).to(torch.float64)
-        if e.constant:
-            parts.append(d)
-        if e.variables is not None:
-            parts += [d * v[:, None] for v in e.variables.unbind(1)]
-    d = torch.cat(parts, 1)
-    if weights is not None:
-        d = d * weights.sqrt()[:, None]
-    u, sv, _ = torch.linalg.svd(d, full_matrices=False)
-    u = u[:, sv > 1e-9 * sv[0]]
-    found: Tensor = u.square().sum(1)
-    return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -21,7 +20,8 @@ from betahat.data.sample import Sample, WithoutRows, without_rows
 from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
-from betahat.fits.diagnostics import Diagnostics
+from betahat.fits.diagnostics import Diagnostics, condition_of
+from betahat.fits.directions import by_equation, complement
 from betahat.fits.dummies import LeverageOfDummies
 from betahat.fits.instrumented import Instruments
 from betahat.objectives.base import Objective
@@ -32,9 +32,6 @@ from betahat.solvers.least_squares import RowSum, has_implicit_constant
 from betahat.solvers.newton import Optimum
 
 T = TypeVar("T")
-
-# Null directions of a Hessian by loops have entries of rounding below this share of the largest.
-_FAINT = 1e-7
 
 
 @hands_out_copies
@@ -173,12 +170,17 @@ class Fit:
             return self.root.new_zeros(width, 0)
         if self.idle is not None:
             return by_equation(self.idle, self.equations, self.idle.new_zeros(1, 0))
-        return _complement(self.root, torch.linalg.vector_norm(self.triangle, dim=0))
+        return complement(self.root, torch.linalg.vector_norm(self.triangle, dim=0))
 
     @property
     def counts(self) -> Counts:
         """The numbers of rows and coefficients that degrees of freedom depend on."""
         return Counts(float(self.nobs), self.rank, self.outputs, () if self.absorbed is None else self.absorbed.sizes)
+
+    @property
+    def size(self) -> float:
+        """The number of independent coefficients, those of absorbed effects included."""
+        return replace(self.counts, outputs=1.0).coefficients()
 
     @property
     def df_resid(self) -> float:
@@ -258,8 +260,7 @@ class Fit:
     @property
     def raw(self) -> Design:
         """The rows of a model of regressors, before absorbed effects were taken off."""
-        design = self.design
-        return self.given if self.absorbed is not None and isinstance(self.given, Design) else design
+        return self.given if self.absorbed is not None and isinstance(self.given, Design) else self.design
 
     @property
     def diagnostics(self) -> Diagnostics:
@@ -277,7 +278,7 @@ class Fit:
             decrement=0.0 if path is None else path.decrement,
             iterations=0 if path is None else path.iterations,
             converged=True if path is None else path.converged,
-            condition=float((values[0] / values[-1]).square()) if float(values[-1]) > 0 else math.inf,
+            condition=condition_of(values),
             rank=self.rank,
             blocks=self.problem.blocks,
             certificate=self.certificate,
@@ -345,7 +346,8 @@ class Fit:
         own = not problem.objective.closed_form
         objective = Unstored(problem.objective.dispersion) if own else problem.objective
         penalty = None if problem.penalty is None else UnstoredPenalty()
-        return replace(self, problem=Problem(objective, sample, penalty), given=given, sums={}, facts=dict(self.facts))
+        bare, absorbed = Problem(objective, sample, penalty), self.absorbed and replace(self.absorbed, weights=None)
+        return replace(self, problem=bare, given=given, sums={}, facts=dict(self.facts), absorbed=absorbed)
 
     def each(self, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
         """Yield `function(rows)` of one row block after the other, in the order of the data.
@@ -439,20 +441,3 @@ class _One:
 
     def __call__(self, rows: Rows) -> tuple[Tensor]:
         return (self.term(rows),)
-
-
-def _complement(root: Tensor, sizes: Tensor) -> Tensor:
-    """Return (k, k - r) N with Z'N = 0, found in parameters that are measured by the `sizes` of their columns."""
-    sizes = torch.where(sizes > 0, sizes, torch.ones_like(sizes))
-    scaled = root / sizes[:, None]
-    left = torch.linalg.svd(scaled / torch.linalg.vector_norm(scaled, dim=0), full_matrices=True)[0]
-    idle = left[:, root.shape[1] :]
-    idle = torch.where(idle.abs() > _FAINT * idle.abs().amax(0), idle, torch.zeros_like(idle))
-    return idle / sizes[:, None]
-
-
-def by_equation(matrix: Tensor, equations: Sequence[Equation], single: Tensor) -> Tensor:
-    """Return a block for each equation, `single` for a single parameter; the matrix itself where there are no equations."""
-    blocks = [single if equation.constant else matrix for equation in equations] or [matrix]
-    blocks_of: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-    return blocks_of

@@ -15,7 +15,8 @@ from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.design import Design
 from betahat.errors import EstimationError, listed
 from betahat.fits.at_optimum import check_converged, fit_of
-from betahat.fits.fit import Fit, by_equation
+from betahat.fits.directions import by_equation
+from betahat.fits.fit import Fit
 from betahat.objectives.base import Objective
 from betahat.objectives.indices import LinearIndices
 from betahat.solvers.least_squares import (

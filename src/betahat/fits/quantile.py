@@ -14,7 +14,8 @@ from betahat.calculus.rows import Bread
 from betahat.data.design import Design
 from betahat.data.products import weighted_gram
 from betahat.errors import BetahatWarning, EstimationError, counted, user_level
-from betahat.fits.fit import Fit, by_equation
+from betahat.fits.directions import by_equation
+from betahat.fits.fit import Fit
 from betahat.objectives.check import Check, checks_of
 from betahat.objectives.density import BandwidthName, Density, KernelName, bandwidth_share, normal_quantile
 from betahat.solvers.least_squares import (

@@ -13,6 +13,7 @@ from betahat.calculus.rows import Rows, slack, times
 from betahat.data.handed_out import computed, hands_out_copies
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
+from betahat.inference.effects import fitted_index
 from betahat.objectives.base import LinearIndex
 
 
@@ -84,7 +85,7 @@ class Cases:
     @property
     def cooks_distance(self) -> Tensor:
         """(n,) Cook's distance, standardized^2 h / ((1 - h) k); NaN where h is 1."""
-        return self.standardized**2 * self.leverage / (slack(self.leverage) * self.fit.rank)
+        return self.standardized**2 * self.leverage / (slack(self.leverage) * self.fit.size)
 
     def _standardized(self, residuals: Tensor) -> Tensor:
         if not self.variance_known:
@@ -97,7 +98,7 @@ class Cases:
 def index_cases(fit: Fit) -> Cases:
     """Return the rows of a model with one linear index."""
     index, pearson, deviance = fit.map_rows(_index_columns).unbind(1)
-    return Cases(fit, index, pearson, deviance)
+    return Cases(fit, index if fit.absorbed is None else fitted_index(fit), pearson, deviance)
 
 
 def output_cases(fit: Fit, output: Tensor, mean: Tensor, target: Tensor | None) -> Cases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,8 @@ def eigenvalues(fit: Fit) -> Tensor:
     They are the squared singular values of R. If the design is singular, the smallest is rounding error, and a summary can only agree with
     statsmodels' by the same route, LAPACK's gesdd on all rows.
     """
+    if not fit.rank:  # effects alone
+        return fit.loss.new_full((1,), torch.nan)
     values = torch.linalg.svdvals(fit.triangle)
     if float(values[0]) > _TRUSTED_CONDITION * float(values[-1]) and fit.design.width > 1:
         x = to_numpy(fit.design.exog).astype(float)
@@ -102,4 +105,6 @@ def eigenvalues(fit: Fit) -> Tensor:
 def condition_number(spectrum: Tensor) -> float:
     """Return the ratio of the largest to the smallest singular value, given (k,) eigenvalues, largest first."""
     smallest = float(spectrum[-1])
+    if math.isnan(smallest):
+        return math.nan
     return float((spectrum[0] / spectrum[-1]).sqrt()) if smallest > 0 else float("inf")

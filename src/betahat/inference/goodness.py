@@ -19,11 +19,12 @@ class SumsOfSquares:
     ssr: float  # residual: sum w (y - x'b)^2
     centered_tss: float  # total, about the weighted mean
     uncentered_tss: float  # total, about zero
+    within_tss: float | None = None  # total, of what absorbed effects leave
 
 
 def sums_of_squares(fit: Fit) -> SumsOfSquares:
     """Return the sums of squares of endog, whose mean is subtracted before squaring."""
-    design = fit.design
+    design = fit.raw
     rows = design.source.only("endog", "weights", "counts")
     weight, sum_y, uncentered = fold(rows, _about_zero, design.engine)
     mean = sum_y / weight
@@ -33,12 +34,21 @@ def sums_of_squares(fit: Fit) -> SumsOfSquares:
         return ((w * (y - mean) ** 2).sum(),)
 
     (centered,) = fold(rows, about_mean, design.engine)
-    return SumsOfSquares(2.0 * float(fit.loss), float(centered), float(uncentered))
+    return SumsOfSquares(2.0 * float(fit.loss), float(centered), float(uncentered), _within(fit))
+
+
+def _within(fit: Fit) -> float | None:
+    """Return the sum of squares of what absorbed effects leave of endog."""
+    if fit.absorbed is None:
+        return None
+    design = fit.design
+    _, _, total = fold(design.source.only("endog", "weights", "counts"), _about_zero, design.engine)
+    return float(total)
 
 
 def mean_of_endog(fit: Fit) -> float:
     """Return the mean of endog, without analytic weights."""
-    design = fit.design
+    design = fit.raw
     rows = design.source.only("endog", "counts")
     (summed,) = fold(rows, lambda block: (times(block["endog"], block.get("counts")).sum(),), design.engine)
     return float(summed) / fit.nobs

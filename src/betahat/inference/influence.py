@@ -242,7 +242,7 @@ class Influence:
 
     @property
     def _width(self) -> int:
-        return self.fit.design.width
+        return self.fit.design.width if self.fit.absorbed is None else int(self.fit.size)
 
     @property
     def _threshold(self) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.calculus.rows import root_of_counts, times
+from betahat.data.effects import Effect
 from betahat.data.engine import Block, fold
 from betahat.data.products import cross, gram
 from betahat.data.source import Source
@@ -68,6 +69,10 @@ def compare_lm(full: Fit, restricted: Fit, *, robust: bool, demean: bool, use_lr
     `use_lr` takes S from the residuals of the full model.
     """
     _check_nested(full, restricted)
+    if (full.absorbed is None) != (restricted.absorbed is None) or _absorbed_size(full) != _absorbed_size(restricted):
+        raise DataError(
+            "The models absorb different effects, and a test by scores needs the scores of the effects; use compare_f_test, or write them as C(group)."
+        )
     nobs = full.nobs
     summed, products = _score_sums(full, _residuals(restricted))
     mean = summed / nobs
@@ -116,14 +121,14 @@ def _check_nested(full: Fit, restricted: Fit) -> None:
             f"The restricted model has {restricted.rank} coefficients and this one has {full.rank}, so it is not nested "
             "in it; call the test on the results of the larger model and pass the smaller one."
         )
-    if not torch.equal(full.design.endog, restricted.design.endog.to(full.design.endog)):
+    if not torch.equal(full.raw.endog, restricted.raw.endog.to(full.raw.endog)):
         raise DataError(
             "The models have different dependent variables, so they are not nested; fit both to the same endog."
         )
     pairs = [(fit.design.weights, fit.design.counts) for fit in (full, restricted)]
     if not all(_same(a, b) for a, b in zip(*pairs, strict=True)):
         raise DataError("The models have different weights, so they are not nested; fit both with the same weights.")
-    if not _spans(full, restricted.design.source):
+    if not (_spans(full, restricted.raw.source) and _spans_effects(full, restricted)):
         raise DataError(
             "The restricted model has regressors that the full one cannot reproduce, so it is not nested in it; "
             "test one against a model that has both."
@@ -136,11 +141,35 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
     return torch.equal(a, b.to(a))
 
 
+def _absorbed_size(fit: Fit) -> float:
+    """Return how many coefficients absorbed effects have."""
+    return fit.size - fit.rank
+
+
+def _spans_effects(full: Fit, restricted: Fit) -> bool:
+    """Tell whether the full model's residuals are orthogonal to the effects that the restricted one absorbs."""
+    if restricted.absorbed is None:
+        return True
+    weighted = times(_residuals(full), full.design.counts)
+    size = float(torch.linalg.vector_norm(weighted))
+    products = [part for effect in restricted.raw.effects for part in _level_products(effect, weighted)]
+    return all(bool((sums.abs() <= _ORTHOGONAL * size * lengths).all()) for sums, lengths in products)
+
+
+def _level_products(effect: Effect, residual: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return for the dummies of an effect, and for each of its slopes, (count,) the products of each column with (n,) residuals, and the columns' lengths."""
+    columns = [torch.ones_like(residual)] if effect.constant else []
+    columns += [] if effect.variables is None else list(effect.variables.unbind(1))
+    empty = residual.new_zeros(effect.count)
+    return [
+        (empty.index_add(0, effect.codes, column * residual), empty.index_add(0, effect.codes, column.square()).sqrt())
+        for column in columns
+    ]
+
+
 def _spans(full: Fit, regressors: Source) -> bool:
     counts = full.design.counts
-    residual, endog = (
-        times(v, root_of_counts(counts)) for v in (_residuals(full), full.design.endog.to(torch.float64))
-    )
+    residual, endog = (times(v, root_of_counts(counts)) for v in (_residuals(full), full.raw.endog.to(torch.float64)))
     if float(residual @ residual) <= _EXACT * float(endog @ endog):
         return True
     rows = regressors.only("exog", "counts").replaced({"residual": residual})

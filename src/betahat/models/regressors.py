@@ -440,7 +440,9 @@ _ROUNDING = 16 * torch.finfo(torch.float64).eps
 
 
 def fitted_length(fit: Fit) -> float:
-    """Return the length of the largest of a linear model's terms x_j b_j, or of their sum."""
+    """Return the length of the largest of a linear model's terms x_j b_j, or of their sum; with absorbed effects that of endog."""
+    if fit.absorbed is not None:
+        return float(torch.linalg.vector_norm(fit.raw.endog.to(torch.float64)))
     triangle, params = fit.triangle, fit.params
     if not len(params):
         return 0.0

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
+from betahat.calculus.absorbed import Absorbed
+from betahat.calculus.counts import Effect
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.base import Clustering, Covariance
@@ -16,6 +18,7 @@ from betahat.covariance.replicates import Resampled, RowsGone, WildTest
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.container import Arrays, Frames, Tensors
 from betahat.data.design import Constant, Design
+from betahat.data.effects import Levels
 from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm
 from betahat.data.sample import WithoutRows
 from betahat.data.schema import Schema
@@ -51,7 +54,7 @@ from betahat.objectives.latent import LatentCauchy, LatentLargest, LatentLogisti
 from betahat.objectives.own import UnstoredPenalty
 from betahat.objectives.softmax import MultinomialLogit
 from betahat.resampling.refits import Replicates
-from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted
+from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted, unit_scores
 from betahat.resampling.targets import FromModel, FromResiduals
 from betahat.resampling.weights import (
     AllSigns,
@@ -63,7 +66,7 @@ from betahat.resampling.weights import (
     RowWeights,
     Subsample,
 )
-from betahat.resampling.wild import WildClusters
+from betahat.resampling.wild import WildClusters, jackknifed_scores
 from betahat.results.core import UnstoredModel
 from betahat.results.general import ModelView
 from betahat.results.moments import MomentView
@@ -99,6 +102,7 @@ RECORDS: tuple[type, ...] = (
     ),
     *(probability_links.LogLogLink, probability_links.LogCLink),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics, Sizes),
+    *(Levels, Effect, Absorbed),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
@@ -139,6 +143,13 @@ def _fit_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "Fit", {**fields, "problem": replace(problem, objective=objective)}
 
 
+def _multiplied_of_1(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Convert a wild bootstrap of version 1, which held the clusters' hat matrices instead of the scores that they make."""
+    hats = fields.pop("jackknifed", None)
+    scores = None if hats is None else jackknifed_scores(hats, unit_scores(fields["fit"], fields["weights"]))
+    return "Multiplied", {**fields, "scores": scores}
+
+
 # Records whose names or fields are others in a version of the format: old name -> a function of the old fields, which returns the name and
 # the fields of today. A record that was only renamed takes `renamed`.
 OLDER: dict[int, Older] = {
@@ -149,6 +160,7 @@ OLDER: dict[int, Older] = {
             "Origin": _user_data_of_1,
             "Fit": _fit_of_1,
             "Drawn": renamed("RowsGone"),
+            "Multiplied": _multiplied_of_1,
         },
         members={"Claim": lambda name: _CLAIMS[name]},
     )

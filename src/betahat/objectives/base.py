@@ -107,9 +107,8 @@ class Objective(ABC):
 
     def columns_of_parameters(self, width: int) -> tuple[int | None, ...]:
         """Return the column of each parameter, of `width` columns; None where the parameter is an equation by itself."""
-        if not width and not self.equations:  # absorbed effects alone
-            return ()
-        return tuple(column for place in self.places(width) for column in place or (None,))
+        alone = (None,) if self.equations else ()  # a model may have no regressor beside absorbed effects
+        return tuple(column for place in self.places(width) for column in place or alone)
 
     def parameter_names(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """Return the parameters' names, given those of the columns."""

@@ -25,11 +25,13 @@ from betahat.inference.diagnostics import (
     residual_diagnostics,
 )
 from betahat.inference.distribution import f_tail
+from betahat.inference.effects import effects_part, fitted_index, refuse_effects
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
 from betahat.inference.margins import Response
 from betahat.inference.prediction import Prediction, predict, predict_mean
-from betahat.inference.residuals import fitted_values, plain_residuals, whitened_residuals
+from betahat.inference.residuals import plain_residuals, whitened_residuals
 from betahat.inference.wald import WaldTest, identity_rows
+from betahat.results.effects import effects_at, presented_effects
 from betahat.results.layout import Vector
 from betahat.results.new_data import Model, check_beside, new_regressors, prediction_labels
 from betahat.results.statsmodels_names import Results
@@ -49,8 +51,8 @@ class LeastSquaresResults(Results, ABC):
 
     @property
     def fittedvalues(self) -> Any:
-        """(n,) x'b."""
-        return self._container.present_rows(fitted_values(self.fit))
+        """(n,) x'b, and absorbed effects."""
+        return self._container.present_rows(fitted_index(self.fit))
 
     @property
     def resid(self) -> Any:
@@ -77,8 +79,8 @@ class LeastSquaresResults(Results, ABC):
 
     # predictions
 
-    def predict(self, exog: Any = None, transform: bool = True) -> Any:
-        """Predict the mean.
+    def predict(self, exog: Any = None, transform: bool = True, absorb: Any = None) -> Any:
+        """Predict the mean, with absorbed effects.
 
         Parameters
         ----------
@@ -86,6 +88,8 @@ class LeastSquaresResults(Results, ABC):
             New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
         transform : bool
             Whether new data go through the formula.
+        absorb : list of vectors, optional
+            The labels of absorbed effects in the new rows, (m,) for each of their columns; None takes those of the columns of `exog`.
 
         Returns
         -------
@@ -94,12 +98,32 @@ class LeastSquaresResults(Results, ABC):
         Raises
         ------
         DataError, FormulaError
-            New data of another width, without a variable, or with a category that the fit did not see.
+            New data of another width, without a variable, or with a category or a level that the fit did not see.
         """
         if exog is None:
             return self.fittedvalues
         regressors, container, _ = new_regressors(self, exog, transform)
-        return container.present_rows(predict_mean(regressors, self.fit.params))
+        mean = predict_mean(regressors, self.fit.params)
+        return container.present_rows(mean if self.fit.absorbed is None else mean + effects_at(self.fit, exog, absorb))
+
+    def fixed_effects(self) -> Any:
+        """Return the absorbed effects, one number for each level.
+
+        They are what is left of the fitted values once x'b is taken off. Of several effects only sums are identified: in each part in which the levels of
+        a further effect and those of one before it are connected by rows, the first level of the further effect is zero.
+
+        Returns
+        -------
+        dict
+            By effect: a series with the levels' labels (of ``origin^year`` two), or an array in their order; of effects with slopes (levels, 1 + v) numbers,
+            the dummies' first.
+
+        Raises
+        ------
+        EstimationError
+            The model absorbs no effects.
+        """
+        return presented_effects(self.fit)
 
     def get_prediction(
         self, exog: Any = None, transform: bool = True, weights: Any = None, row_labels: Any = None
@@ -126,6 +150,7 @@ class LeastSquaresResults(Results, ABC):
         OptionError
             Weights or labels of another length, or weights that are not positive.
         """
+        refuse_effects(self.fit, "Standard errors of predictions need", "use predict, or write the effects as C(group)")
         if exog is None:
             design, known = self.fit.design, None
             regressors, container = design.exog, design.container
@@ -159,15 +184,17 @@ class LeastSquaresResults(Results, ABC):
     @property
     def response(self) -> Response:
         """What marginal effects and predictions are of: E(y) = x'b."""
-        design = self.fit.design
+        fit = self.fit
+        design, shift = fit.raw, None if fit.absorbed is None else effects_part(fit)
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return (x.to(theta) @ theta)[:, None]
+            index = x.to(theta) @ theta
+            return (index if offset is None else index + offset)[:, None]
 
-        model = type(self.model).__name__
-        return Response(
-            mean, design.exog, None, design.counts, design.names, model, self.endog_name, (self.endog_name,)
-        )
+        model, kept = type(self.model).__name__, list(fit.kept)
+        exog = design.exog if fit.absorbed is None else design.exog[:, kept]
+        names = design.names if fit.absorbed is None else fit.sample.names
+        return Response(mean, exog, shift, design.counts, names, model, self.endog_name, (self.endog_name,))
 
     # how well it fits
 
@@ -216,14 +243,21 @@ class LeastSquaresResults(Results, ABC):
         return math.nan if self._still else 1.0 - _ratio(self.ssr, self._tss)
 
     @property
+    def rsquared_within(self) -> float:
+        """1 - RSS / TSS of what absorbed effects leave of endog; without effects the same as `rsquared`."""
+        within = self._squares.within_tss
+        return self.rsquared if within is None else 1.0 - _ratio(self.ssr, within)
+
+    @property
     def rsquared_adj(self) -> float:
         """1 - (1 - R2) (n - constant) / (n - r)."""
         return 1.0 - (self.nobs - self.k_constant) / self.df_resid * (1.0 - self.rsquared)
 
     @property
     def mse_model(self) -> float:
-        """The explained sum of squares over its degrees of freedom; NaN where there is nothing to explain."""
-        return _ratio(self.ess, self.df_model) if self.df_model and not self._still else math.nan
+        """The explained sum of squares over its degrees of freedom, those of absorbed effects included; NaN where there is nothing to explain."""
+        df = self.nobs - self.k_constant - self.df_resid
+        return _ratio(self.ess, df) if df and not self._still else math.nan
 
     @property
     def mse_resid(self) -> float:
@@ -233,11 +267,11 @@ class LeastSquaresResults(Results, ABC):
     @property
     def mse_total(self) -> float:
         """The total sum of squares over n, less one if there is a constant."""
-        return self._tss / (self.df_resid + self.df_model)
+        return self._tss / (self.nobs - self.k_constant)
 
     @property
     def fvalue(self) -> float:
-        """F of all coefficients but the constant.
+        """F of all coefficients but the constant, and but absorbed effects.
 
         From the sums of squares under the classical covariance; otherwise a Wald test with the covariance
         in use, which is NaN where a constant is there only implicitly, as in statsmodels.
@@ -252,7 +286,7 @@ class LeastSquaresResults(Results, ABC):
     @property
     def eigenvals(self) -> Any:
         """(k,) eigenvalues of X'WX, largest first."""
-        return self._container.plain(self._spectrum)
+        return self._container.plain(self._spectrum[: self.fit.rank])
 
     @property
     def condition_number(self) -> float:
@@ -304,12 +338,13 @@ class LeastSquaresResults(Results, ABC):
 
     @cached_property
     def _overall(self) -> WaldTest:
-        if not self.cov.robust:
+        if not self.cov.robust and self.fit.absorbed is None:
             value = _ratio(self.mse_model, self.mse_resid)
             return WaldTest(value, f_tail(value, self.df_model, self.df_resid), self.df_model, self.df_resid, "F")
         constant = self.fit.constant.index
         columns = [i for i in range(self.fit.sample.width) if i != constant]
-        if (self.k_constant and constant is None) or not columns:
+        implicit = self.k_constant and constant is None and self.fit.absorbed is None
+        if implicit or not columns:
             return WaldTest(math.nan, math.nan, 0.0, self.df_resid, "F")
         rows = identity_rows(columns, self.fit.sample.width, self.fit.params)
         return self._pair.joint(rows, torch.zeros_like(rows[:, 0]), use_f=True)

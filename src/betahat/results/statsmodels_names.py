@@ -221,12 +221,12 @@ class Results(Core, ABC):
 
     @property
     def aic(self) -> float:
-        """-2 llf + 2 r, absorbed coefficients included; an estimated variance is not counted, as in statsmodels (R counts it)."""
+        """-2 llf + 2 r; an estimated variance is not counted, as in statsmodels (R counts it)."""
         return self.info_criteria("aic")
 
     @property
     def bic(self) -> float:
-        """-2 llf + r log n, absorbed coefficients included; an estimated variance is not counted, as in statsmodels (R counts it)."""
+        """-2 llf + r log n; an estimated variance is not counted, as in statsmodels (R counts it)."""
         return self.info_criteria("bic")
 
     def info_criteria(self, crit: str, dk_params: float = 0) -> float:
@@ -251,8 +251,7 @@ class Results(Core, ABC):
             The loss is no likelihood.
         """
         check_number(dk_params=dk_params)
-        count = self.fit.counts.coefficients() * self.fit.outputs
-        return information_criterion(crit, self.llf, self.fit.nobs, count + dk_params)
+        return information_criterion(crit, self.llf, self.fit.nobs, self.fit.size + dk_params)
 
     # keeping
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from betahat.data.classes import class_name
+from betahat.errors import counted
+from betahat.fits.fit import Fit
 from betahat.inference.response import certain_share
 from betahat.tables.hazards import HazardContent
 from betahat.tables.summary import Content, Rows, named_model
@@ -55,6 +57,7 @@ def linear_content(results: LinearResults, alpha: float, slim: bool = False) -> 
     ]
     right: list[Any] = [
         (f"R-squared{kind}:", [f"{results.rsquared:#8.3f}"]),
+        *([] if results.fit.absorbed is None else [("R-squared (within):", [f"{results.rsquared_within:#8.3f}"])]),
         (f"Adj. R-squared{kind}:", [f"{results.rsquared_adj:#8.3f}"]),
         ("F-statistic:", [f"{results.fvalue:#8.4g}"]),
         ("Prob (F-statistic):", [f"{results.f_pvalue:#6.3g}"]),
@@ -346,6 +349,7 @@ def _content(
         interval = interval.reshape(len(classes), -1, 2)
     params, bse, tvalues, pvalues = columns
     kind = results._kind if kind is None else kind
+    top = _with_effects(results, top)
     return Content(
         model=named_model(kind, results.endog_name, results.fit.given.names if classes else results.names),
         nobs=results.nobs,
@@ -407,7 +411,7 @@ def _residual_rows(results: LinearResults) -> tuple[Rows, Rows]:
 
 
 def _linear_notes(results: LinearResults) -> list[str]:
-    notes = [results.cov.note]
+    notes = [results.cov.note, *_absorbed_notes(results.fit)]
     smallest = results.diagn["mineigval"]
     if not results.k_constant:
         notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")
@@ -432,6 +436,30 @@ def _separation_notes(share: float) -> list[str]:
         "perfectly predicted. This might indicate that there is complete\n"
         "quasi-separation. In this case some parameters will not be identified."
     ]
+
+
+def _with_effects(results: Results, top: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
+    """Put rows for absorbed effects below the others, with how many coefficients each has."""
+    absorbed = results.fit.absorbed
+    if absorbed is None:
+        return top
+    left, right = list(top[0]), list(top[1])
+    pairs = zip(absorbed.names, absorbed.sizes, strict=True)
+    for name, effect in pairs:
+        shorter = left if len(left) <= len(right) else right
+        shorter.append((f"{name} effects:", [f"yes ({effect.levels})"]))
+    while len(left) != len(right):
+        (left if len(left) < len(right) else right).append(("", [""]))
+    return left, right
+
+
+def _absorbed_notes(fit: Fit) -> list[str]:
+    """Return the sentence that says how many effects were absorbed, and how many rows dropped."""
+    if fit.absorbed is None:
+        return []
+    total, dropped = fit.size - fit.rank, fit.given.schema.dropped
+    alone = f"; {counted(dropped, 'row')} alone in a level dropped" if dropped else ""
+    return [f"{total:g} coefficients of {', '.join(fit.absorbed.names)} absorbed{alone}."]
 
 
 def _numbered(notes: Sequence[str]) -> list[str]:

@@ -160,6 +160,7 @@ def regtable(
         body=_body(numbers_of, rows, chosen, alpha, shown, marks),
         foot=(
             *_extra({} if extra is None else extra, len(columns), shown),
+            *_effect_lines(columns, rename),
             *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
         ),
         notes=(*_note(chosen, columns, alpha), *unidentified_note(columns), *_sentences(notes)),
@@ -318,6 +319,16 @@ def _heads(
 
 def _texts(row: object) -> bool:
     return isinstance(row, Sequence) and not isinstance(row, str) and all(isinstance(text, str) for text in row)
+
+
+def _effect_lines(columns: Sequence[Estimates], rename: Rename | None) -> list[Line]:
+    """Return a row for each effect that some model absorbs."""
+    absorbed = [() if column.fit.absorbed is None else column.fit.absorbed.names for column in columns]
+    names = dict.fromkeys(name for own in absorbed for name in own)
+    return [
+        Line(f"{renamed(name, rename)} effects", tuple(Cell("yes" if name in own else "") for own in absorbed))
+        for name in names
+    ]
 
 
 def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float], str]) -> list[Line]:

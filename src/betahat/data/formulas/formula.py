@@ -25,7 +25,7 @@ from torch import Tensor
 
 from betahat.data.absorbed import read_effects
 from betahat.data.arrays import Device, read_weights
-from betahat.data.container import Frames
+from betahat.data.container import Arrays, Frames
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
 from betahat.data.effects import Levels
@@ -177,7 +177,7 @@ def read_formula(
     levels: tuple[Levels, ...] = ()
     if parts.effects:
         held = Held({"exog": torch.empty(len(frame), 0)}, UserData.of(frame, len(frame)))
-        absorbed = read_effects(Design(Schema(Frames(frame.index)), held), parts.effects)
+        absorbed = read_effects(Design(Schema(Arrays()), held), parts.effects)
         found = {name: vector.to(target) for name, vector in absorbed.vectors.items()}
         vectors |= found if positions is None else {name: vector[positions] for name, vector in found.items()}
         levels = absorbed.levels

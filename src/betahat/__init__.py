@@ -33,6 +33,7 @@ from betahat.errors import (
     MissingPackageError,
     OptionError,
     RobustTestWarning,
+    WeakInstrumentWarning,
 )
 from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
@@ -173,6 +174,7 @@ __all__ = [
     "CollinearityWarning",
     "ConvergenceWarning",
     "RobustTestWarning",
+    "WeakInstrumentWarning",
 ]
 
 # Models are imported when they are first used: the files of `models/`, and what each has.

@@ -62,6 +62,10 @@ class ConvergenceWarning(BetahatWarning):
     """Parameters that are not at the optimum were accepted as they are."""
 
 
+class WeakInstrumentWarning(BetahatWarning):
+    """Instruments move the endogenous regressors so little that estimates are biased and their standard errors mislead."""
+
+
 class RobustTestWarning(BetahatWarning):
     """A test that assumes homoskedastic errors was requested for results with a robust covariance."""
 

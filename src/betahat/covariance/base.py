@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -58,6 +58,8 @@ class Covariance:
         What `df` and `small_sample` are where nothing is asked for.
     options : tuple of (str, str)
         The estimator's options in words, for tables that have several covariances of one name.
+    estimator : Estimator or None
+        What estimated it, which other regressions of the same rows are given to; None if it is no `Estimator`, and in files.
     """
 
     matrix: Tensor
@@ -77,6 +79,7 @@ class Covariance:
     own_df: float | Tensor | None = None
     own_small_sample: SmallSample | None = None
     options: OptionWords = ()
+    estimator: Estimator | None = field(default=None, repr=False, metadata={"stored": False})
 
 
 @dataclass(frozen=True)

@@ -302,7 +302,8 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
             )
     positive = check_held(fit, covariance)
     options = {**dict(options_in_words(choice.estimator)), **dict(covariance.options)}
-    labelled = replace(covariance, matrix=matrix.to(fit.params), options=tuple(options.items()))
+    own = choice.estimator if isinstance(choice.estimator, Estimator) else None
+    labelled = replace(covariance, matrix=matrix.to(fit.params), options=tuple(options.items()), estimator=own)
     return with_distribution(defined(fit, labelled, positive=positive), fit, choice.use_t)
 
 

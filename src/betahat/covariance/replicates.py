@@ -147,7 +147,7 @@ class RowsGone(Resampler):
 
 def without_rows(covariance: Covariance, fit: Fit) -> Covariance:
     """Return a covariance that holds no rows; `fit` is the fit without them."""
-    drawn = covariance.resampling
+    drawn, covariance = covariance.resampling, replace(covariance, estimator=None)
     if not isinstance(drawn, Resampled):
         return covariance
     test = None if drawn.test is None else replace(drawn.test, fit=fit, known={})

@@ -51,5 +51,15 @@ def chi2_tail(statistic: float, df: float) -> float:
     return float(special.chdtrc(df, np.maximum(statistic, 0.0))) if df > 0 else float("nan")
 
 
+def f_quantile(alpha: float, df_num: float, df_denom: float) -> float:
+    """Return the quantile of F with probability alpha in the upper tail."""
+    return float(special.fdtri(df_num, df_denom, 1.0 - alpha))
+
+
+def chi2_quantile(alpha: float, df: float) -> float:
+    """Return the quantile of chi-squared with probability alpha in the upper tail."""
+    return float(special.chdtri(df, alpha))
+
+
 def _plain(df: float | Tensor) -> float | np.ndarray:
     return to_numpy(df) if isinstance(df, Tensor) else df

@@ -1,0 +1,200 @@
+"""`Strength`: the reduced form of a fit by instruments under a covariance, and the statistics of it that depend on the covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from betahat.covariance.base import Covariance, Estimator
+from betahat.covariance.classical import Classical
+from betahat.covariance.hc import HC0, HC1, HC2, HC3, HC4, HC5, HC4m
+from betahat.covariance.names import Choice, covariance_of
+from betahat.covariance.uncorrected import OF_ONE_FIT, REFITTING, uncorrected
+from betahat.data.quiet import quiet
+from betahat.data.threads import remembered
+from betahat.errors import EstimationError
+from betahat.fits.fit import Fit
+from betahat.fits.reduced_form import ReducedForm
+from betahat.inference.anderson_rubin import Pencil
+from betahat.inference.effective_f import critical_value, effective_f, worst_bias
+from betahat.inference.hypothesis import HypothesisTest, wald_of
+from betahat.inference.partialled import Partialled, partialled
+from betahat.inference.quadratic_form import quadratic_form
+from betahat.inference.weak_instruments import RankTest, cragg_donald, kleibergen_paap, sanderson_windmeijer
+
+# Rows would need hundreds of times the leverage of others for a robust F below a hundred.
+_STRONG = 1e4
+_INDEPENDENT = (Classical, HC0, HC1, HC2, HC3, HC4, HC4m, HC5)
+# A quadratic form obeys the parallelogram law to rounding.
+_QUADRATIC = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Strength:
+    """The regressions of [W, y] c on exogenous regressors and instruments, under the covariance of the fit.
+
+    Attributes
+    ----------
+    form : ReducedForm
+        The regressions.
+    cov : Covariance
+        That of the fit, whose estimator and whose choice of t or normal tests are taken.
+    """
+
+    form: ReducedForm
+    cov: Covariance
+
+    @remembered
+    def part(self) -> Partialled:
+        """The data of statistics that assume one variance of the errors."""
+        factor = self.form.instruments.factor
+        nobs = float(self.form.fit.nobs)
+        free = nobs - self.form.fit.counts.coefficients() - (factor.instruments - factor.endogenous)
+        return partialled(factor.triangle, factor.exogenous, factor.instruments, nobs, free)
+
+    @property
+    def estimator(self) -> Estimator:
+        """What estimates covariances."""
+        found = self.cov.estimator
+        if found is None or type(found) in OF_ONE_FIT:
+            raise EstimationError(
+                f"The covariance {self.cov.label!r} is that of these coefficients alone, or came from a file, so the first stage has none; pick an estimator "
+                "with with_cov, such as 'HC1' or bh.Cluster('firm')."
+            )
+        return found
+
+    @property
+    def refits(self) -> bool:
+        """Whether the estimator refits, so that it says nothing of scores."""
+        return isinstance(self.estimator, REFITTING)
+
+    @property
+    def without_refits(self) -> Strength:
+        """The same under White's covariance where the one in use refits or is of one fit, for what is asked at every fit."""
+        found = self.cov.estimator
+        refits = found is None or isinstance(found, (*REFITTING, *OF_ONE_FIT))
+        return replace(self, cov=replace(self.cov, estimator=HC0())) if refits else self
+
+    @property
+    def surely_strong(self) -> bool:
+        """Whether F is so large, with rows that are independent, that no other passes over the rows are worth while."""
+        return type(self.cov.estimator) in _INDEPENDENT and cragg_donald(self.part).f_statistic > _STRONG
+
+    def chosen(self, column: int) -> Tensor:
+        """Return (m + 1,) c that takes one of [W, y]."""
+        return torch.eye(self.part.endogenous + 1).to(self.part.explained)[column]
+
+    def covariance(self, weights: Tensor) -> Covariance:
+        """Return that of the regression of [W, y] c."""
+        return self.under(self.form.regression(weights))
+
+    def under(self, fit: Fit) -> Covariance:
+        """Return that of another regression of the same rows; the fit by instruments itself has warned of few clusters."""
+        with quiet():
+            return covariance_of(fit, Choice(self.estimator, self.cov.asked_t))
+
+    def variance(self, weights: Tensor) -> Tensor:
+        """Return (q, q) that of the instruments' coefficients."""
+        return self._of_instruments(self.covariance(weights).matrix)
+
+    def scores(self, weights: Tensor) -> Tensor:
+        """Return (q, q) the same under the hypothesis that these coefficients are zero, and without a small-sample factor."""
+        return self._of_instruments(self.under_null(self.form.regression(weights, null=True)))
+
+    def under_null(self, fit: Fit) -> Tensor:
+        """Return the variance of a regression at restricted estimates, without a small-sample factor: of its scores, between two breads."""
+        estimator = self.estimator
+        if self.refits:
+            raise EstimationError(
+                f"This test needs the covariance of scores, and {self.cov.label!r} refits; use 'HC0', or bh.Cluster."
+            )
+        if isinstance(estimator, Classical):
+            return fit.bread * (2.0 * fit.loss / float(fit.nobs))
+        with quiet():
+            return covariance_of(fit, Choice(uncorrected(estimator), None)).matrix
+
+    def _of_instruments(self, matrix: Tensor) -> Tensor:
+        exogenous = self.form.instruments.factor.exogenous
+        return matrix[exogenous:, exogenous:]
+
+    def df_denom(self, covariance: Covariance) -> float:
+        """Return the denominator's degrees of freedom of F under a covariance of the reduced form."""
+        return _known_df(covariance, self.part.df_resid)
+
+    def df_of(self, covariance: Covariance, fit: Fit) -> float:
+        """Return those under a covariance of another regression."""
+        return _known_df(covariance, fit.df_resid)
+
+    # the first stage
+
+    def first_f(self, column: int) -> HypothesisTest:
+        """Return the test that the instruments do not move one endogenous regressor: F, the Wald statistic over q."""
+        weights = self.chosen(column)
+        covariance = self.covariance(weights)
+        quadratic = quadratic_form(self.part.combined(weights), self._of_instruments(covariance.matrix))
+        null = "the instruments do not move this regressor."
+        return wald_of("First-stage F", null, quadratic, self.part.excluded, self.df_denom(covariance))
+
+    def effective_f(self, column: int) -> float:
+        """Return Montiel Olea and Pflueger's effective F of one first stage."""
+        weights = self.chosen(column)
+        return effective_f(self.part.combined(weights), self.variance(weights), self.part.instruments)
+
+    def critical_value(self, bias: float, level: float, *, simplified: bool) -> float:
+        """Return what the effective F of the one endogenous regressor is compared with."""
+        if self.part.endogenous > 1:
+            raise EstimationError(
+                f"Critical values of the effective F are for one endogenous regressor, and there are {self.part.endogenous}; compare cragg_donald.f_statistic with "
+                "stock_yogo(), or test the coefficients with anderson_rubin."
+            )
+        turn = self.part.instruments
+        square = turn @ self.variance(self.chosen(0)) @ turn.mT
+        worst = 1.0
+        if not simplified:
+            pencil = self.pencil
+            worst = worst_bias(turn @ pencil.own @ turn.mT, 0.5 * turn @ pencil.cross @ turn.mT, square)
+        return critical_value(square, worst / bias, level)
+
+    @remembered
+    def pencil(self) -> Pencil:
+        """The reduced form of y - w b for every b, of the one endogenous regressor w."""
+        coefficients = self.part.reduced_form
+        outcome, first = coefficients[:, 1], coefficients[:, 0]
+        own, square = self.variance(self.chosen(1)), self.variance(self.chosen(0))
+        scale = float((own.diagonal().sum() / square.diagonal().sum()).sqrt())
+        plus, minus = (self.variance(self.chosen(1) + sign * scale * self.chosen(0)) for sign in (1.0, -1.0))
+        both = 2.0 * (own + scale**2 * square)
+        if bool((plus + minus - both).abs().max() > _QUADRATIC * both.abs().max()):
+            raise EstimationError(
+                f"The covariance {self.cov.label!r} with these options is no quadratic form in the residuals, as where data choose a bandwidth or a filter, so "
+                "the set of all coefficients cannot be solved for; test single values, or give the number of lags."
+            )
+        return Pencil(outcome, first, own, (plus - minus) / (2.0 * scale), square)
+
+    def kleibergen_paap(self) -> RankTest:
+        """Return the rk statistics."""
+        return kleibergen_paap(self.part, self.scores, self.variance)
+
+    def sanderson_windmeijer(self, column: int) -> HypothesisTest:
+        """Return the conditional F of one endogenous regressor."""
+        df = self.df_denom(self.covariance(self.chosen(column)))
+        return sanderson_windmeijer(self.part, column, self.variance, df)
+
+    # the coefficients
+
+    def anderson_rubin(self, values: Tensor, null: str) -> HypothesisTest:
+        """Return the test of (m,) values of the endogenous regressors' coefficients."""
+        weights = torch.cat([-values, values.new_ones(1)])
+        covariance = self.covariance(weights)
+        quadratic = quadratic_form(self.part.combined(weights), self._of_instruments(covariance.matrix))
+        use_t = covariance.df is not None
+        return wald_of(
+            "Anderson-Rubin", null, quadratic, self.part.excluded, self.df_denom(covariance) if use_t else None
+        )
+
+
+def _known_df(covariance: Covariance, free: float) -> float:
+    known = covariance.df if isinstance(covariance.df, float | int) else covariance.df_tests
+    return free if known is None else float(known)

@@ -1,0 +1,488 @@
+"""`InstrumentTests`: the first stages of results by instruments, and tests of coefficients, instruments and exogeneity."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.data.design import Design
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import EstimationError, OptionError, counted, is_number, listed, shown
+from betahat.fits.instrumented import Weighting
+from betahat.fits.reduced_form import ReducedForm, at_zero, beside
+from betahat.inference import overidentification
+from betahat.inference.anderson_rubin import ConfidenceSet, set_below
+from betahat.inference.conditional_likelihood_ratio import LikelihoodRatio, likelihood_ratio
+from betahat.inference.distribution import check_alpha, chi2_quantile, f_quantile
+from betahat.inference.hypothesis import HypothesisTest, chi2_test, wald_of
+from betahat.inference.partialled import k_class
+from betahat.inference.quadratic_form import quadratic_form
+from betahat.inference.reduced_form import Strength
+from betahat.results.first_stage import FirstStage, FirstStageResults, warn_weak
+from betahat.results.least_squares import LeastSquaresResults
+from betahat.results.new_data import Model
+from betahat.solvers.instruments import moment_sums
+
+
+class InstrumentedModel(Model, Protocol):
+    """What these results need of their model."""
+
+    def first_stage_model(self, design: Design) -> Model:
+        """Return the model of least squares of a design."""
+        ...
+
+
+@in_ordinary_mode
+@dataclass(frozen=True, eq=False, repr=False)
+class InstrumentTests(LeastSquaresResults, ABC):
+    """What results by instruments say of the instruments."""
+
+    model: InstrumentedModel
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """(q,) the names of the instruments that are used."""
+        names = self.fit.given.schema.instruments
+        return tuple(names[i] for i in self._strength.form.instruments.kept)
+
+    @property
+    def endogenous(self) -> tuple[str, ...]:
+        """(m,) the names of the endogenous regressors."""
+        return self.names[-self.fit.given.schema.endogenous :]
+
+    # the first stage
+
+    @cached_property
+    def first_stage(self) -> FirstStage:
+        """The regressions of the endogenous regressors on instruments and exogenous regressors, under the same covariance, by their names.
+
+        Each has `params`, `bse` and all that results of least squares have, and `f_statistic`, `partial_rsquared`, `effective_f` and
+        `critical_value`; all together `cragg_donald`, `kleibergen_paap`, `sanderson_windmeijer` and `stock_yogo`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import betahat as bh
+        >>> z, u = np.arange(12.0) % 5, np.sin(np.arange(12.0))
+        >>> res = bh.IV2SLS(1.0 + z + u, np.ones(12), z + 0.5 * u, z).fit("HC1")
+        >>> stage = res.first_stage["endog"]
+        >>> round(stage.f_statistic, 4) == round(stage.effective_f, 4)
+        True
+        """
+        strength, stages = self._strength, {}
+        for column, name in enumerate(self.endogenous):
+            weights = strength.chosen(column)
+            fit = strength.form.regression(weights, name)
+            model = self.model.first_stage_model(fit.raw)
+            stages[name] = FirstStageResults(model, fit, strength.covariance(weights), strength, column)
+        return FirstStage(stages, strength)
+
+    def warn_weak(self) -> None:
+        """Warn where the instruments are weak, as `fit` does.
+
+        Warns
+        -----
+        WeakInstrumentWarning
+            The effective F is below its critical value for a bias of a tenth at the five percent level; of several endogenous regressors, Kleibergen
+            and Paap's F is below that of Stock and Yogo, or below ten where they tabulate none.
+        """
+        warn_weak(self._strength, self.endogenous)
+
+    # tests of the coefficients
+
+    def anderson_rubin(self, value: Any = None, alpha: float = 0.05) -> HypothesisTest | ConfidenceSet:
+        """Test values of the endogenous regressors' coefficients, or return all that are not rejected, however weak the instruments.
+
+        Under the hypothesis the instruments explain nothing of y - W b beyond the exogenous regressors: the test is that of their
+        coefficients in that regression, under the covariance in use.
+
+        Parameters
+        ----------
+        value : float or sequence of float, optional
+            A value for the coefficient of each endogenous regressor; None returns the set of one regressor's.
+        alpha : float
+            The set has coverage 1 - alpha.
+
+        Returns
+        -------
+        HypothesisTest or ConfidenceSet
+            F(q, d) where tests take t, else chi-squared(q); the set is a list of intervals, exact: none, bounded, rays, the line, or several.
+
+        Raises
+        ------
+        OptionError
+            Other than one number for each endogenous regressor.
+        EstimationError
+            The set of several coefficients; a covariance of fewer clusters than instruments, or one that is no quadratic form in the residuals.
+
+        References
+        ----------
+        Anderson and Rubin (1949), Ann. Math. Stat. 20(1). Dufour and Taamouti (2005), Econometrica 73(4).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import betahat as bh
+        >>> z, u = np.arange(12.0) % 5, np.sin(np.arange(12.0))
+        >>> res = bh.IV2SLS(1.0 + z + u, np.ones(12), z + 0.5 * u, z).fit("HC1")
+        >>> res.anderson_rubin(alpha=0.05)
+        Anderson-Rubin 95% confidence set (bounded): [0.658671, 1.35178]
+        """
+        strength = self._strength
+        if value is not None:
+            values = self._values(value)
+            told = ", ".join(
+                f"{name} = {number:g}" for name, number in zip(self.endogenous, values.tolist(), strict=True)
+            )
+            return strength.anderson_rubin(values, f"{told}.")
+        check_alpha(alpha)
+        self._one("a set of all values")
+        pencil = strength.pencil
+        covariance, count = strength.covariance(strength.chosen(1)), strength.part.excluded
+        if covariance.df is None:
+            critical = chi2_quantile(alpha, count)
+        else:
+            critical = count * f_quantile(alpha, count, strength.df_denom(covariance))
+        estimate = float(k_class(strength.part, 1.0))
+        return ConfidenceSet("Anderson-Rubin", float(alpha), set_below(pencil, critical, (estimate,)))
+
+    def conditional_likelihood_ratio(
+        self, value: float | None = None, alpha: float = 0.05
+    ) -> HypothesisTest | ConfidenceSet:
+        """Test a value of the one endogenous regressor's coefficient by Moreira's likelihood ratio, or return all that are not rejected.
+
+        For errors of one variance; p-values are exact for any strength of the instruments, and the test has nearly the most power that there is.
+
+        Parameters
+        ----------
+        value : float, optional
+            A value of the coefficient; None returns the set.
+        alpha : float
+            The set has coverage 1 - alpha.
+
+        Returns
+        -------
+        HypothesisTest or ConfidenceSet
+            The p-value is conditional on how strong the first stage is; df is q.
+
+        Raises
+        ------
+        OptionError
+            Other than a number.
+        EstimationError
+            Several endogenous regressors; a robust covariance, for which the ratio has no such distribution.
+
+        References
+        ----------
+        Moreira (2003), Econometrica 71(4). Andrews, Moreira and Stock (2007), J. Econometrics 139(1). Mikusheva (2010), J. Econometrics 157(2).
+        """
+        self._one("the conditional likelihood ratio")
+        if self.cov.robust:
+            raise EstimationError(
+                f"The conditional likelihood ratio assumes errors of one variance, and the covariance is {self.cov.label!r}; use anderson_rubin, or "
+                "with_cov('nonrobust')."
+            )
+        found: LikelihoodRatio = likelihood_ratio(self._strength.part)
+        if value is None:
+            check_alpha(alpha)
+            return ConfidenceSet("Conditional likelihood ratio", float(alpha), found.accepted(float(alpha)))
+        number = float(self._values(value))
+        null = f"{self.endogenous[0]} = {number:g}."
+        df = float(self._strength.part.excluded)
+        return HypothesisTest("Conditional likelihood ratio", null, found.statistic(number), found.pvalue(number), df)
+
+    # tests of the exogeneity of regressors
+
+    def wu_hausman(self, variables: str | Sequence[str] | None = None) -> HypothesisTest:
+        """Test that endogenous regressors are exogenous, by F, for errors of one variance.
+
+        Of all of them it is the F test of the first stages' residuals beside the regressors. `wooldridge_regression` is that test under any covariance.
+
+        Parameters
+        ----------
+        variables : str or sequence of str, optional
+            Some of the endogenous regressors; None is all.
+
+        Returns
+        -------
+        HypothesisTest
+
+        Raises
+        ------
+        OptionError
+            Names that are no endogenous regressors.
+
+        References
+        ----------
+        Durbin (1954). Wu (1973), Econometrica 41(4). Hausman (1978), Econometrica 46(6).
+        """
+        return overidentification.wu_hausman(self._strength.part, *self._tested(variables))
+
+    def durbin(self, variables: str | Sequence[str] | None = None) -> HypothesisTest:
+        """Test the same by chi-squared.
+
+        Parameters
+        ----------
+        variables
+            As in `wu_hausman`.
+
+        Returns
+        -------
+        HypothesisTest
+
+        Raises
+        ------
+        OptionError
+            Names that are no endogenous regressors.
+        """
+        return overidentification.durbin(self._strength.part, *self._tested(variables))
+
+    def wooldridge_regression(self) -> HypothesisTest:
+        """Test that all endogenous regressors are exogenous by their first stages' residuals beside them, under the covariance in use.
+
+        Returns
+        -------
+        HypothesisTest
+            F where tests take t, else chi-squared(m).
+
+        References
+        ----------
+        Wooldridge (2010), Econometric Analysis of Cross Section and Panel Data, section 6.3.1.
+        """
+        fit, count = self._control_function, len(self.endogenous)
+        covariance = self._strength.under(fit)
+        quadratic = quadratic_form(fit.params[-count:], covariance.matrix[-count:, -count:])
+        df = None if covariance.df is None else self._strength.df_of(covariance, fit)
+        return wald_of("Wooldridge's regression", overidentification.exogenous(self.endogenous), quadratic, count, df)
+
+    def wooldridge_score(self) -> HypothesisTest:
+        """Test the same by the scores of least squares, under the covariance in use without its small-sample factor, chi-squared(m).
+
+        Returns
+        -------
+        HypothesisTest
+
+        References
+        ----------
+        Wooldridge (1995), Score diagnostics for linear models estimated by two stage least squares.
+        """
+        fit, count = self._control_function, len(self.endogenous)
+        variance = self._strength.under_null(at_zero(fit, count))[-count:, -count:]
+        quadratic = quadratic_form(fit.params[-count:], variance)
+        return chi2_test("Wooldridge's score", overidentification.exogenous(self.endogenous), quadratic, count)
+
+    # tests of the instruments
+
+    def sargan(self) -> HypothesisTest:
+        """Test that the instruments are exogenous by n R² of the residuals on them, chi-squared(q - m), for errors of one variance.
+
+        Returns
+        -------
+        HypothesisTest
+
+        Raises
+        ------
+        EstimationError
+            As many instruments as endogenous regressors; moments with weights of their own, which `hansen_j` tests.
+        """
+        return self._of_residuals(overidentification.sargan)
+
+    def basmann(self) -> HypothesisTest:
+        """Test the same by (n - k) e'Pe / e'Me, chi-squared(q - m).
+
+        Returns
+        -------
+        HypothesisTest
+
+        Raises
+        ------
+        EstimationError
+            As in `sargan`.
+        """
+        return self._of_residuals(overidentification.basmann)
+
+    def wooldridge_overid(self) -> HypothesisTest:
+        """Test the same by scores, under the covariance in use without its small-sample factor, chi-squared(q - m).
+
+        Returns
+        -------
+        HypothesisTest
+
+        Raises
+        ------
+        EstimationError
+            As in `sargan`.
+
+        References
+        ----------
+        Wooldridge (1995), Score diagnostics for linear models estimated by two stage least squares.
+        """
+        strength = self._strength
+        part, form = strength.part, strength.form
+        count = self._check_overidentified()
+        if self._weighting is not None:
+            raise EstimationError("Wooldridge's test is one of two-stage least squares; use hansen_j.")
+        residual = form.combination(self._residual_weights)
+        fitted = form.fitted[:, : part.endogenous]
+        fit = beside(form, fitted, form.excluded[:, :count], residual)
+        variance = strength.under_null(at_zero(fit, count))[-count:, -count:]
+        quadratic = quadratic_form(fit.params[-count:], variance)
+        return chi2_test("Wooldridge's score of overidentification", overidentification.VALID, quadratic, count)
+
+    def hansen_j(self) -> HypothesisTest:
+        """Test that the instruments are exogenous by the moments under their best weights, chi-squared(q - m).
+
+        Of efficient `IVGMM` it is the criterion at the estimates; otherwise the least g'S⁻¹g, S the covariance in use, without its small-sample factor,
+        of the moments at these residuals: that of two-step moments. Under "nonrobust" it is `sargan`.
+
+        Returns
+        -------
+        HypothesisTest
+
+        Raises
+        ------
+        EstimationError
+            As many instruments as endogenous regressors; a covariance that refits.
+
+        References
+        ----------
+        Hansen (1982), Econometrica 50(4).
+        """
+        count, factor = self._check_overidentified(), self._strength.form.instruments.factor
+        half = self._strength.form.instruments.half
+        if self._weighting is not None and self._weighting.efficient and half is not None:
+            criterion = half @ moment_sums(factor, self.fit.params)
+            return chi2_test("Hansen J", overidentification.VALID, float(criterion @ criterion), count)
+        # those of the exogenous regressors have coefficients of their own, which leaves the moments of what they do not explain of the instruments
+        part, first = self._strength.part, factor.exogenous
+        spread = part.instruments @ self._moment_variance[first:, first:] @ part.instruments.mT
+        return overidentification.moments_test("Hansen J", part.explained[:, -1], part.explained[:, :-1], spread)
+
+    def c_statistic(self, instruments: str | Sequence[str]) -> HypothesisTest:
+        """Test some instruments by how much smaller J is without them, with the weights of all of them, so that it is not negative.
+
+        Parameters
+        ----------
+        instruments : str or sequence of str
+            Names of instruments, or of exogenous regressors; at least m instruments have to be left.
+
+        Returns
+        -------
+        HypothesisTest
+            Chi-squared of their number.
+
+        Raises
+        ------
+        OptionError
+            Names that are no instruments, or so many of them that too few are left.
+        EstimationError
+            As many instruments as endogenous regressors; a covariance that refits.
+
+        References
+        ----------
+        Hayashi (2000), Econometrics, section 3.6. Stata: ``ivreg2, orthog()``.
+        """
+        left = self._check_overidentified()
+        factor = self._strength.form.instruments.factor
+        names = self._named(
+            instruments, self._strength.form.names, "instruments", "instruments or exogenous regressors"
+        )
+        if len(names) > left:
+            raise OptionError(
+                f"instruments names {counted(len(names), 'instrument')}, and only {left} can be left out for {counted(len(self.endogenous), 'endogenous regressor')}; "
+                "test fewer of them."
+            )
+        tested = [self._strength.form.names.index(name) for name in names]
+        first = factor.exogenous if min(tested) >= factor.exogenous else 0
+        triangle = factor.of_instruments[first:, first:]
+        moments, jacobian = triangle.mT @ factor.target[first:], triangle.mT @ factor.regressors[first:]
+        jacobian = jacobian[:, first:]
+        products = triangle.mT @ triangle
+        spread = products @ self._moment_variance[first:, first:] @ products
+        tested = [place - first for place in tested]
+        return overidentification.c_statistic(moments, jacobian, spread, tested, names)
+
+    # private
+
+    @cached_property
+    def _strength(self) -> Strength:
+        return Strength(ReducedForm(self.fit), self.cov)
+
+    @property
+    def _weighting(self) -> Weighting | None:
+        how = self._strength.form.instruments.how
+        return how if isinstance(how, Weighting) else None
+
+    @property
+    def _residual_weights(self) -> Tensor:
+        """(m + 1,) c with [W, y] c the residuals, but for the exogenous regressors."""
+        params = self.fit.params[-self._strength.part.endogenous :]
+        return torch.cat([-params, params.new_ones(1)])
+
+    @property
+    def _moment_variance(self) -> Tensor:
+        """(L, L) the variance of the coefficients of [X1, Z] in the regression of the residuals on them, at zero."""
+        return self._strength.under_null(self._strength.form.regression(self._residual_weights, null=True))
+
+    @cached_property
+    def _control_function(self) -> Any:
+        """The regression of y on the regressors and the residuals of their first stages."""
+        form, count = self._strength.form, self._strength.part.endogenous
+        return beside(
+            form, form.targets[:, :count], form.targets[:, :count] - form.fitted[:, :count], form.targets[:, count]
+        )
+
+    def _of_residuals(self, test: Callable[..., HypothesisTest]) -> HypothesisTest:
+        self._check_overidentified()
+        if self._weighting is not None:
+            raise EstimationError(
+                "This is a test of two-stage least squares and LIML; of moments with weights use hansen_j."
+            )
+        return test(self._strength.part, self.fit.params[-self._strength.part.endogenous :])
+
+    def _check_overidentified(self) -> int:
+        """Return q - m; refuse none."""
+        part = self._strength.part
+        if part.excluded == part.endogenous:
+            raise EstimationError(
+                f"With {counted(part.excluded, 'instrument')} for {counted(part.endogenous, 'endogenous regressor')} the moments are zero at the estimates, so nothing is "
+                "left to test; it takes more instruments than endogenous regressors."
+            )
+        return part.excluded - part.endogenous
+
+    def _one(self, what: str) -> None:
+        if len(self.endogenous) > 1:
+            raise EstimationError(
+                f"There are {len(self.endogenous)} endogenous regressors, and {what} is defined for one; test values of all of them with "
+                "anderson_rubin([...])."
+            )
+
+    def _values(self, given: Any) -> Tensor:
+        """Read a number for each endogenous regressor."""
+        count = len(self.endogenous)
+        numbers = [given] if is_number(given) else list(np.asarray(given, dtype=object).ravel())
+        if len(numbers) != count or not all(is_number(number) for number in numbers):
+            raise OptionError(
+                f"value is {shown(given)}; pass {'a number' if count == 1 else f'{count} numbers'}, for {listed(self.endogenous)}."
+            )
+        return torch.tensor([float(number) for number in numbers], dtype=torch.float64, device=self.fit.params.device)
+
+    def _tested(self, variables: str | Sequence[str] | None) -> tuple[list[int], list[str]]:
+        names = list(self.endogenous)
+        if variables is not None:
+            names = self._named(variables, self.endogenous, "variables", "endogenous regressors")
+        return [self.endogenous.index(name) for name in names], names
+
+    def _named(self, given: str | Sequence[str], known: Sequence[str], option: str, what: str) -> list[str]:
+        """Read names that the user passed, of which some are known."""
+        names = [given] if isinstance(given, str) else list(given)
+        if not names or any(name not in known for name in names) or len({*names}) < len(names):
+            raise OptionError(f"{option} is {shown(given)}; pass names of {what}: {listed(known)}.")
+        return names

@@ -50,6 +50,7 @@ def _columns() -> dict[str, np.ndarray]:
         "place": draw.uniform(0.0, 1.0, size=(N, 2)),
         "curve": np.tanh(2.0 * index) + 0.2 * draw.normal(size=N),
         "more": draw.normal(size=N),
+        "z": 0.8 * x[:, 2:] + np.random.default_rng(7).normal(size=(N, 2)),
     }
 
 
@@ -85,6 +86,9 @@ def _moments(instruments: str) -> bh.GMM:
 MODELS: dict[str, Callable[[], Any]] = {
     "OLS": lambda: bh.OLS(DATA["y"], DATA["x"]),
     "WLS": lambda: bh.WLS(DATA["y"], DATA["x"], weights=DATA["w"]),
+    "IV2SLS": lambda: bh.IV2SLS(DATA["y"], DATA["x"][:, :2], DATA["x"][:, 2], DATA["z"]),
+    "IVLIML": lambda: bh.IVLIML(DATA["y"], DATA["x"][:, :2], DATA["x"][:, 2], DATA["z"]),
+    "IVGMM": lambda: bh.IVGMM(DATA["y"], DATA["x"][:, :2], DATA["x"][:, 2], DATA["z"]),
     "Logit": lambda: bh.Logit(DATA["yes"], DATA["x"]),
     "Probit": lambda: bh.Probit(DATA["yes"], DATA["x"]),
     "Poisson": lambda: bh.Poisson(DATA["count"], DATA["x"]),

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from betahat.models.glm import GLM, glm
     from betahat.models.gmm import GMM
     from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
+    from betahat.models.instruments import IV2SLS, IVGMM, IVLIML, iv2sls, ivgmm, ivliml
     from betahat.models.linear import OLS, WLS, ols, wls
     from betahat.models.m_estimator import MEstimator
     from betahat.models.multinomial import MNLogit, mnlogit
@@ -95,6 +96,9 @@ __all__ = [
     "TorchModel",
     "MEstimator",
     "GMM",
+    "IV2SLS",
+    "IVLIML",
+    "IVGMM",
     "ols",
     "wls",
     "logit",
@@ -113,6 +117,9 @@ __all__ = [
     "quantreg",
     "phreg",
     "aft",
+    "iv2sls",
+    "ivliml",
+    "ivgmm",
     "add_constant",
     "fit_at",
     # covariances
@@ -185,6 +192,7 @@ _MODELS = {
     "glm": "GLM glm",
     "gmm": "GMM",
     "hurdle": "HurdleNegativeBinomial HurdlePoisson hurdlenegativebinomial hurdlepoisson",
+    "instruments": "IV2SLS IVGMM IVLIML iv2sls ivgmm ivliml",
     "linear": "OLS WLS ols wls",
     "m_estimator": "MEstimator",
     "multinomial": "MNLogit mnlogit",

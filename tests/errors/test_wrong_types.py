@@ -105,6 +105,7 @@ def _models():
     module = torch.nn.Linear(2, 1).double()
     return {
         "OLS": bh.ols("y ~ a + b", FRAME),
+        "IV2SLS": bh.IV2SLS(FRAME["y"], X[:, :2], FRAME["b"], FRAME[["some", "few"]]),
         "Logit": bh.logit("few ~ a", FRAME),
         "Poisson": bh.Poisson(FRAME["some"], X),
         "MNLogit": bh.mnlogit("kind ~ a", FRAME),
@@ -125,6 +126,8 @@ def _good(folder, res):
             "data": FRAME,
             "endog": Y,
             "exog": X,
+            "dependent": Y,
+            "instruments": FRAME["some"],
             "weights": np.ones(N),
             "groups": "firm",
             "time": "year",
@@ -223,6 +226,7 @@ FAMILIES = (
     "functions",
     "models",
     "OLS",
+    "IV2SLS",
     "Logit",
     "MNLogit",
     "PHReg",

@@ -237,7 +237,7 @@ def _least_pvalue(multiplier: Multiplier, clusters: int) -> float:
 def _check_failures(found: Replicates) -> int:
     """Count the replicates without an estimate, and refuse if they are most of them."""
     reps, failed = len(found.found), int((~found.found).sum())
-    sentence = f"{failed} of {reps} replicates have no estimate: they have lost a column, such as a rare dummy, or do not converge"
+    sentence = f"The bootstrap failed in part: {failed} of {reps} replicates have no estimate: they have lost a column, such as a rare dummy, or do not converge"
     remedy = "use kind='bayesian', whose weights are all positive, or 'score', which refits nothing"
     if failed > _MOST_FAIL * reps or reps - failed < 2:
         raise EstimationError(f"{sentence}; {remedy}.")

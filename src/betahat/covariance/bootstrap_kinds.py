@@ -134,6 +134,11 @@ WHERE = {
 
 
 def _check_least_squares(fit: Fit) -> None:
+    if fit.instruments is not None:
+        raise EstimationError(
+            "The wild bootstrap multiplies the residuals of one equation, and with instruments those of the first stage belong to them; use kind='pairs', "
+            "which estimates both stages again, or 'score', which multiplies scores, or test by anderson_rubin()."
+        )
     if not fit.objective.least_squares:
         raise EstimationError(
             "The wild bootstrap multiplies residuals, so it is only defined for least squares, OLS and WLS, and for a quantile, QuantReg; use "

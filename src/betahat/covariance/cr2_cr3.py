@@ -127,7 +127,7 @@ def _weighted(fit: Fit) -> bool:
 
 def _has_one_variance(fit: Fit, target: str) -> bool:
     """Tell whether weights are there, and are not to be taken for inverse variances."""
-    return target == "identity" and fit.objective.least_squares and _weighted(fit)
+    return target == "identity" and fit.objective.dispersion.squares and _weighted(fit)
 
 
 def _pairs(rows: Rows) -> Tensor:

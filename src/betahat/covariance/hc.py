@@ -280,6 +280,11 @@ def _check_leverage(fit: Fit, label: str) -> None:
     if bool(fit.sum_rows(_full_leverages)):
         leverage = fit.map_rows(lambda rows: rows.largest_leverage)
         rows = torch.nonzero(torch.isnan(slack(leverage))).flatten().tolist()
+        if fit.instruments is not None:
+            raise EstimationError(
+                f"{label} divides by 1 - leverage, and with these instruments the leverage is 1 or more in {counted(len(rows), 'row')} (labelled "
+                f"{fit.sample.row_names(rows)}), as where they move the endogenous regressors in few rows; use HC0 or HC1, or stronger instruments."
+            )
         if fit.objective.nonlinear:
             raise EstimationError(
                 f"{label} divides by 1 - leverage, and the one-step leverage is 1 or more in {counted(len(rows), 'row')} (labelled "

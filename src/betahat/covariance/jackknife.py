@@ -19,6 +19,7 @@ from betahat.data.products import gram
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, OptionError, check_flag, is_one_of, shown
 from betahat.fits.fit import Fit
+from betahat.fits.instrument_refits import steps_without_groups, steps_without_rows
 from betahat.fits.refits import refit_without
 
 
@@ -34,7 +35,8 @@ class Jackknife(Estimator):
         c: the mean of the b(-g), or b.
     refit : bool
         Whether models other than least squares are fitted again without each g, from b; otherwise b(-g) is one Newton step
-        from b, b - (A - A_g)^-1 s_g, A_g the clusters' shares that leverage takes. Of least squares this step is exact.
+        from b, b - (A - A_g)^-1 s_g, A_g the clusters' shares that leverage takes. Of least squares this step is exact, and with
+        instruments both stages are always estimated again.
     correction : bool
         Whether to multiply by (G - 1) / G.
     df_correction : bool
@@ -94,7 +96,7 @@ class Jackknife(Estimator):
             steps = _cluster_steps(fit, groups, self.refit)
             products = gram(steps - steps.mean(0) if self.center == "mean" else steps)
         squares = products * (factor(fit.counts, KINDS["jackknife"], count) if self.correction else 1.0)
-        if fit.objective.least_squares:
+        if fit.objective.least_squares or fit.instruments is not None:
             how = ""
         else:
             how = ", by refits" if self.refit else ", by one Newton step from the estimate"
@@ -118,6 +120,14 @@ class Jackknife(Estimator):
 
 def _cluster_steps(fit: Fit, groups: Groups, refit: bool) -> Tensor:
     """Return (G, k) b(-g) - b by refits, or (G, r) in the coordinates of Z, up to the sign."""
+    if fit.instruments is not None:
+        found_again = steps_without_groups(fit, groups)
+        if not bool(found_again.found.all()):
+            raise EstimationError(
+                f"Without one of the clusters of {groups.name} a coefficient cannot be estimated, such as its own dummy, or one that the other "
+                "instruments do not move, so the jackknife is not defined; leave that column out, or use Cluster(kind='CR1S')."
+            )
+        return found_again.steps
     if refit and not _exact(fit):
         rows = torch.arange(len(groups.codes), device=groups.codes.device)
         numbers = progress(range(groups.count), "jackknife")
@@ -142,6 +152,12 @@ class _StepSums:
 def _row_sums(fit: Fit, refit: bool) -> _StepSums:
     """Sum over the rows, up to the sign of a step."""
     sample = fit.sample
+    if fit.instruments is not None:
+        found = steps_without_rows(fit)
+        often = torch.ones_like(found.steps[:, 0]) if sample.counts is None else sample.counts.to(found.steps)
+        if not bool(found.found[often > 0].all()):
+            raise EstimationError(_NO_ROWS)
+        return _StepSums(gram(found.steps, often.sqrt()), often @ found.steps)
     if refit and not _exact(fit):
         if sample.counts is not None:
             raise EstimationError(
@@ -162,10 +178,7 @@ def _products(rows: Rows) -> Tensor:
     single = hats.shape[1] == 1
     inner = 1.0 - rows.leverage[:, None, None] if single else torch.eye(hats.shape[1]).to(hats) - hats @ hats.mT
     if bool(((inner[:, :, 0] if single else torch.linalg.eigvalsh(inner)[:, :1]) < _FULL).any()):
-        raise EstimationError(
-            "Without one of the rows, a coefficient cannot be estimated, so the jackknife is not defined; leave such rows out with "
-            "their dummies, or use HC0 or HC1."
-        )
+        raise EstimationError(_NO_ROWS)
     if single:  # whose score is a multiple of its hat
         steps = scores / inner[:, :, 0]
     else:
@@ -174,10 +187,14 @@ def _products(rows: Rows) -> Tensor:
     return gram(steps, often, scores.new_ones(len(scores)) if often is None else often)
 
 
+_NO_ROWS = (
+    "Without one of the rows, a coefficient cannot be estimated, so the jackknife is not defined; leave such rows out with their dummies, or use HC0 "
+    "or HC1."
+)
 # Where I - H is within 1e-10 of singular, a row alone fixes a direction.
 _FULL = 1e-10
 
 
 def _exact(fit: Fit) -> bool:
-    """Tell whether one step is the refit."""
-    return fit.objective.least_squares
+    """Tell whether steps are in the coordinates of Z: one step is the refit, or both stages are estimated again."""
+    return fit.objective.least_squares or fit.instruments is not None

@@ -18,11 +18,11 @@ from betahat.fits.instrumented import Estimating, Instruments, KClass, Weighting
 from betahat.fits.moment_weights import weighed
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.instrumented import (
+    BestWeights,
     Instrumented,
     KClassVariance,
-    OtherMoments,
+    OtherWeights,
     TwoStageVariance,
-    WeightedMoments,
 )
 from betahat.solvers.instruments import Estimated, InstrumentTriangle, k_class, k_class_columns, moment_columns
 from betahat.solvers.least_squares import RowSum, check_scale, independent_columns, plain_sizes, row_residuals
@@ -63,17 +63,21 @@ class InUse:
     sound: bool
 
 
-def fit_instruments(design: Design, how: Estimating, also: tuple[RowSum, ...] = ()) -> Fit:
-    """Fit a linear model by instruments; `also` are sums over rows that will be needed next and can be computed in the last pass."""
-    used = columns_in_use(design)
-    fit = _fitted(design, used, how)
+def fit_instruments(design: Design, how: Estimating, also: tuple[RowSum, ...] = (), free: float | None = None) -> Fit:
+    """Fit a linear model by instruments.
+
+    `also` are sums over rows that will be needed next and can be computed in the last pass; `free` is the number of rows, less what was absorbed.
+    """
+    rows = float(design.nobs) if free is None else free
+    used = columns_in_use(design, rows)
+    fit = _fitted(design, used, how, rows)
     if used.sound and not certified(_products(fit.triangle)):
-        fit = _fitted(design, replace(used, factor=_of_blocks(design), sound=False), how)
+        fit = _fitted(design, replace(used, factor=_of_blocks(design), sound=False), how, rows)
     return _with_sums(fit, tuple(term for term in also if term is not row_residuals))
 
 
-def columns_in_use(design: Design) -> InUse:
-    """Find the exogenous regressors and the instruments that do not depend on those before them, and check what they say of the endogenous ones."""
+def columns_in_use(design: Design, rows: float) -> InUse:
+    """Find the exogenous regressors and instruments that do not depend on those before them, and check what `rows` of them say of the endogenous ones."""
     factor = None if design.small else _of_products(design)
     sound = factor is not None
     factor = _of_blocks(design) if factor is None else factor
@@ -87,7 +91,7 @@ def columns_in_use(design: Design) -> InUse:
     used = design
     if len(first) < exogenous:
         used = design.select([*first, *range(exogenous, design.width)])
-    _check_moved(used, factor)
+    _check_moved(used, factor, rows)
     return InUse(used, tuple(first), second, factor, sound)
 
 
@@ -131,17 +135,17 @@ def _triangle(block: Block) -> Tensor:
     return triangle_of(joint * often.sqrt()[:, None])
 
 
-def _check_moved(design: Design, factor: InstrumentTriangle) -> None:
+def _check_moved(design: Design, factor: InstrumentTriangle, rows: float) -> None:
     """Refuse endogenous regressors that the instruments do not tell apart from each other and from the exogenous ones."""
-    endogenous, nobs, known = factor.endogenous, design.nobs, factor.known
+    endogenous, known = factor.endogenous, factor.known
     if factor.instruments < endogenous:
         raise EstimationError(
             f"{counted(factor.instruments, 'instrument')} {'is' if factor.instruments == 1 else 'are'} left beside the exogenous regressors for "
             f"{counted(endogenous, 'endogenous regressor')}; pass at least one for each that is no combination of the others."
         )
-    if nobs <= known:
+    if rows <= known:
         raise EstimationError(
-            f"With {counted(int(nobs), 'row')} for {counted(known, 'instrument')} and exogenous regressors the first stage fits exactly; use fewer "
+            f"With {counted(int(design.nobs), 'row')} for {counted(known, 'instrument')} and exogenous regressors the first stage fits exactly; use fewer "
             "instruments."
         )
     names, exogenous = design.names[-endogenous:], factor.exogenous
@@ -166,12 +170,12 @@ def _check_moved(design: Design, factor: InstrumentTriangle) -> None:
         )
 
 
-def _fitted(given: Design, used: InUse, how: Estimating) -> Fit:
+def _fitted(given: Design, used: InUse, how: Estimating, rows: float) -> Fit:
     """Return the fit without its sums over rows."""
     design, factor = used.design, used.factor
     path = None
     if isinstance(how, KClass):
-        excess = how.excess(factor, float(design.nobs))
+        excess = how.excess(factor, rows)
         estimated, found = k_class(factor, excess), Instruments(how, factor, used.instruments, float(excess))
         matrix = k_class_columns(factor, found.excess)
     else:
@@ -200,7 +204,7 @@ def _fitted(given: Design, used: InUse, how: Estimating) -> Fit:
 def _dispersion(found: Instruments) -> Instrumented:
     """Return what the squared residuals are up to a factor."""
     if isinstance(found.how, Weighting):
-        return WeightedMoments() if found.how.efficient else OtherMoments()
+        return BestWeights() if found.how.efficient else OtherWeights()
     return KClassVariance() if found.excess else TwoStageVariance()
 
 
@@ -213,7 +217,7 @@ def _moments_of(given: Design, used: InUse) -> Fit:
     triangle = factor.of_instruments
     sample = replace(design, source=scored(design.source, _for_all(columns, used)))
     return Fit(
-        problem=Problem(Gaussian(OtherMoments()), sample),
+        problem=Problem(Gaussian(OtherWeights()), sample),
         params=columns.new_zeros(factor.width),
         root=inverse_triangle(triangle),
         triangle=triangle,

@@ -22,7 +22,7 @@ from betahat.solvers.triangles import triangle_of
 _CONVERGED, _ROUNDING = 1e-12, 1e-9
 _ITERATIONS, _STEPS = 1000, 200
 # A pivot below this share of the largest is a direction in which the moments do not vary.
-_SINGULAR = 1e-12
+_SINGULAR = 1e-6
 # A step that is cut so often leads nowhere.
 _HALVINGS = 40
 
@@ -45,6 +45,7 @@ def weighed(how: Weighting, moments: Fit, factor: InstrumentTriangle) -> Weighed
     if how.weights == "identity":
         half = factor.of_instruments.mT
         return Weighed(weighted_moments(factor, half), half)
+    check_estimator(how)
     spread = _Spread(how, moments, factor)
     first = k_class(factor, 0.0)
     if not bool(first.found):
@@ -55,6 +56,14 @@ def weighed(how: Weighting, moments: Fit, factor: InstrumentTriangle) -> Weighed
     if how.weights == "iterated":
         return _iterated(spread, second)
     return _updated(spread, second)
+
+
+def check_estimator(how: Weighting) -> None:
+    """Refuse to weigh moments by an estimator that is gone."""
+    if how.efficient and how.spread is None and how.words != "unadjusted":
+        raise EstimationError(
+            "These results come from a file, which holds no estimators, so their moments cannot be weighed again; fit the model again from its data."
+        )
 
 
 def _half_of(weights: Tensor, factor: InstrumentTriangle) -> Tensor:
@@ -83,15 +92,19 @@ class _Spread:
 
     def __call__(self, params: Tensor) -> Tensor:
         """Return (L, L) S."""
-        return self.centered(self.about_zero(replace(self.moments, params=params, sums={})), params)
+        return self.centered(self.about_zero(params), params)
 
-    def about_zero(self, fit: Fit) -> Tensor:
-        """Return (L, L) the covariance of the moments of a fit about zero."""
+    def about_zero(self, params: Tensor, *, target: bool = True) -> Tensor:
+        """Return (L, L) the covariance about zero of the moments of y - Xb, or without the `target` of -Xb."""
         if self.how.spread is None:
-            factor, params = self.factor, fit.params
-            errors = factor.triangle[:, -1] - self.columns @ params
-            return (errors @ errors) / fit.nobs * torch.eye(factor.known).to(errors)
-        core: Tensor | None = self.how.spread(fit).core
+            errors = self.factor.triangle[:, -1] * float(target) - self.factor.columns @ params
+            return (errors @ errors) / self.moments.nobs * torch.eye(self.factor.known).to(errors)
+        moments = self.moments
+        if not target:
+            nothing = {"endog": torch.zeros(moments.sample.rows).to(params)}
+            problem = moments.problem
+            moments = replace(moments, problem=replace(problem, sample=problem.sample.replaced(nothing)))
+        core: Tensor | None = self.how.spread(replace(moments, params=params, sums={})).core
         assert core is not None
         return core
 
@@ -101,12 +114,6 @@ class _Spread:
             return spread
         sums = moment_sums(self.factor, params)
         return spread - torch.outer(sums, sums) / self.moments.nobs
-
-    @property
-    def columns(self) -> Tensor:
-        """(p, k) the columns of X in the triangle."""
-        factor = self.factor
-        return torch.cat([factor.triangle[:, : factor.exogenous], factor.triangle[:, factor.known : -1]], 1)
 
     def half(self, spread: Tensor) -> Tensor:
         """Return (L, L) H with H'H = S^-1."""
@@ -216,15 +223,12 @@ def _minimised(
 
 def _quadratic(spread: _Spread, params: Tensor, unit: Tensor) -> Tensor:
     """Return (k + 1, k + 1, L, L) the covariances of the moments of e and of X D_j, e the residuals at (k,) parameters, D (k, k) `unit`."""
-    fit, width = spread.moments, len(params)
-    nothing = {"endog": torch.zeros(fit.sample.rows).to(params)}
-    no_target = replace(fit, problem=replace(fit.problem, sample=fit.problem.sample.replaced(nothing)))
+    width = len(params)
 
     def of(along: Tensor) -> Tensor:
-        """S of the residuals (k + 1,) c_0 e + sum of c_j X D_j."""
-        if bool(along[0] != 0):
-            return spread.about_zero(replace(fit, params=params - unit @ along[1:], sums={}))
-        return spread.about_zero(replace(no_target, params=-unit @ along[1:], sums={}))
+        """S of the residuals (k + 1,) c_0 e + sum of c_j X D_j, c_0 one or zero."""
+        target = bool(along[0] != 0)
+        return spread.about_zero(along[0] * params - unit @ along[1:], target=target)
 
     eye = torch.eye(width + 1).to(params)
     single = [of(eye[i]) for i in range(width + 1)]

@@ -38,6 +38,11 @@ def nested_effects(fit: Fit, ways: tuple[Groups, ...]) -> frozenset[int]:
     return frozenset(i for i, effect in enumerate(fit.given.effects) if any(_nested(effect, way) for way in ways))
 
 
+def all_nested(fit: Fit, groups: Groups) -> bool:
+    """Tell whether all absorbed effects are nested in groups, so that no weights of groups move what their dummies explain."""
+    return fit.absorbed is None or len(nested_effects(fit, (groups,))) == len(fit.raw.effects)
+
+
 def _nested(effect: Effect, groups: Groups) -> bool:
     """Tell whether each level lies in one group."""
     group = torch.empty(effect.count, dtype=torch.int64, device=effect.codes.device)

@@ -93,7 +93,8 @@ def eigenvalues(fit: Fit) -> Tensor:
     """
     if not fit.rank:  # effects alone
         return fit.loss.new_full((1,), torch.nan)
-    values = torch.linalg.svdvals(fit.triangle)
+    columns = fit.triangle if fit.instruments is None else fit.instruments.factor.columns
+    values = torch.linalg.svdvals(columns)
     if float(values[0]) > _TRUSTED_CONDITION * float(values[-1]) and fit.design.width > 1:
         x = to_numpy(fit.design.exog).astype(float)
         for often in (fit.design.weights, fit.design.counts):

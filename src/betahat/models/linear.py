@@ -10,6 +10,7 @@ import torch
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
+from betahat.models.instruments import IV2SLS, two_stages
 from betahat.models.least_squares import LinearModel
 from betahat.models.regressors import caller, design_of_formula
 
@@ -192,7 +193,7 @@ def ols(
     device: Device = None,
     dtype: torch.dtype | None = None,
     freq_weights: Any = None,
-) -> OLS:
+) -> OLS | IV2SLS:
     """Make an OLS model from a formula and a dataframe.
 
     Parameters
@@ -215,6 +216,7 @@ def ols(
     Returns
     -------
     OLS
+        Or `IV2SLS`, where the formula has instruments.
 
     Raises
     ------
@@ -231,7 +233,7 @@ def ols(
     dtype: float64
     """
     options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "freq_weights": freq_weights}
-    return _from_formula(OLS, formula, data, options, caller(2))
+    return _with_instruments(_from_formula(OLS, formula, data, options, caller(2), _PARTS))
 
 
 def wls(
@@ -244,7 +246,7 @@ def wls(
     device: Device = None,
     dtype: torch.dtype | None = None,
     freq_weights: Any = None,
-) -> WLS:
+) -> WLS | IV2SLS:
     """Make a WLS model from a formula and a dataframe.
 
     Parameters
@@ -265,13 +267,26 @@ def wls(
     """
     options = {"weights": weights, "hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}
     options["freq_weights"] = freq_weights
-    return _from_formula(WLS, formula, data, options, caller(2))
+    return _with_instruments(_from_formula(WLS, formula, data, options, caller(2), _PARTS))
 
 
-def _from_formula(cls: type[M], formula: str, data: Any, options: dict[str, Any], names: Mapping[str, Any]) -> M:
+_PARTS = ("effects", "instruments")
+
+
+def _from_formula(
+    cls: type[M],
+    formula: str,
+    data: Any,
+    options: dict[str, Any],
+    names: Mapping[str, Any],
+    bars: tuple[str, ...] = ("effects",),
+) -> M:
     model = cls.__new__(cls)
     known = ("freq_weights",) if cls is OLS else ("weights", "freq_weights")
-    model.sample, model.source = design_of_formula(
-        formula, data, options, known, names, cls.__name__, bars=("effects",)
-    )
+    model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__, bars=bars)
     return model
+
+
+def _with_instruments(model: M) -> M | IV2SLS:
+    """Return two-stage least squares where the formula had instruments."""
+    return two_stages(model.sample, model.source) if model.sample.schema.endogenous else model

@@ -12,6 +12,7 @@ from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, p
 from betahat.models.glm import GLM, glm
 from betahat.models.gmm import GMM
 from betahat.models.hurdle import HurdleNegativeBinomial, HurdlePoisson, hurdlenegativebinomial, hurdlepoisson
+from betahat.models.instruments import IV2SLS, IVGMM, IVLIML, iv2sls, ivgmm, ivliml
 from betahat.models.linear import OLS, WLS, ols, wls
 from betahat.models.m_estimator import MEstimator
 from betahat.models.multinomial import MNLogit, mnlogit
@@ -49,6 +50,7 @@ from betahat.results.discrete import DiscreteResults
 from betahat.results.excess_zeros import HurdleResults, ZeroInflatedResults
 from betahat.results.general import GeneralResults
 from betahat.results.glm import GLMResults
+from betahat.results.instruments import InstrumentResults
 from betahat.results.linear import LinearResults
 from betahat.results.moments import GMMResults
 from betahat.results.multinomial import MultinomialResults
@@ -87,6 +89,9 @@ class Entry:
 MODELS = (
     Entry(OLS, LinearResults, (Gaussian,), ols, "ols"),
     Entry(WLS, LinearResults, (Gaussian,), wls),
+    Entry(IV2SLS, InstrumentResults, (Gaussian,), iv2sls),
+    Entry(IVLIML, InstrumentResults, (Gaussian,), ivliml),
+    Entry(IVGMM, InstrumentResults, (Gaussian,), ivgmm),
     Entry(Logit, DiscreteResults, (Logistic,), logit, "logit"),
     Entry(Probit, DiscreteResults, (Normit,), probit, "probit"),
     Entry(Poisson, DiscreteResults, (PoissonLog,), poisson, "poisson"),

@@ -22,12 +22,14 @@ from betahat.data.effects import Levels
 from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm
 from betahat.data.sample import WithoutRows
 from betahat.data.schema import Schema
+from betahat.data.scored import Scored
 from betahat.data.source import Held, Replaced
 from betahat.data.turned import Selected
 from betahat.data.user_data import UserData
 from betahat.errors import DataError
 from betahat.fits.diagnostics import Diagnostics
 from betahat.fits.fit import Fit
+from betahat.fits.instrumented import Instruments, LimitedInformation, TwoStages, Weighting
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 from betahat.inference.survival import Sizes
@@ -50,6 +52,7 @@ from betahat.objectives.dispersion import (
     WeightedMoments,
 )
 from betahat.objectives.equation import Equation
+from betahat.objectives.instrumented import BestWeights, KClassVariance, OtherWeights, TwoStageVariance
 from betahat.objectives.latent import LatentCauchy, LatentLargest, LatentLogistic, LatentNormal, LatentSmallest
 from betahat.objectives.own import UnstoredPenalty
 from betahat.objectives.softmax import MultinomialLogit
@@ -72,6 +75,7 @@ from betahat.results.general import ModelView
 from betahat.results.moments import MomentView
 from betahat.results.statsmodels_names import Results
 from betahat.saving.records import Older, Stored
+from betahat.solvers.instruments import InstrumentTriangle
 from betahat.solvers.newton import Optimum
 
 if TYPE_CHECKING:
@@ -103,6 +107,8 @@ RECORDS: tuple[type, ...] = (
     *(probability_links.LogLogLink, probability_links.LogCLink),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics, Sizes),
     *(Levels, Effect, Absorbed),
+    *(Instruments, InstrumentTriangle, TwoStages, LimitedInformation, Weighting, Scored),
+    *(TwoStageVariance, KClassVariance, BestWeights, OtherWeights),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),

@@ -58,7 +58,7 @@ class KClassVariance(Instrumented):
 
 
 @dataclass(frozen=True)
-class WeightedMoments(Instrumented):
+class BestWeights(Instrumented):
     """One: the weights are the inverse of the moments' covariance, so that the bread is that of the estimate."""
 
     estimated = False
@@ -71,7 +71,7 @@ class WeightedMoments(Instrumented):
 
 
 @dataclass(frozen=True)
-class OtherMoments(Instrumented):
+class OtherWeights(Instrumented):
     """None: the weights of the moments are not the inverse of their covariance."""
 
     estimated = False

@@ -17,9 +17,18 @@ from betahat.data.progress import progress
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
+from betahat.fits.instrument_refits import (
+    by_products,
+    check_order,
+    group_products,
+    of_products,
+    products_width,
+    refit_instruments,
+    weighted_products,
+)
 from betahat.fits.inverse_root import inverse_root
 from betahat.fits.moment_refits import refit_all
-from betahat.fits.nested import nested_effects
+from betahat.fits.nested import all_nested
 from betahat.fits.quantile_refits import refit_quantiles
 from betahat.fits.refits import refit_on
 from betahat.lazy import lazily
@@ -108,6 +117,8 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             fit.params.device,
             lambda some: _of_quantiles(fit, Resample(weights=weights(seed, some, rows))),
         )
+    if fit.instruments is not None:
+        return instrument_refits(fit, weights, seed, reps)
     if fit.absorbed is not None and not _unmoved(fit, weights):
         return in_batches(
             reps,
@@ -143,6 +154,37 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
     return in_batches(reps, width, fit.params.device, refit, FEW_BYTES if few else BYTES)
 
 
+def instrument_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Replicates:
+    """Refit replicates 0 to reps - 1 of an estimate by instruments, both stages: from sums of products, or one by one."""
+    check_order(fit)
+    rows, device = fit.sample.rows, fit.params.device
+    if not by_products(fit) or not (fit.absorbed is None or _nested(fit, weights)):
+
+        def one_by_one(replicates: Tensor) -> Replicates:
+            again = [
+                refit_instruments(fit, fit.given.counted(w.to(torch.float64))) for w in weights(seed, replicates, rows)
+            ]
+            nothing = fit.params.new_zeros(fit.rank)
+            steps = torch.stack([nothing if step is None else step for step in again])
+            return Replicates(steps, torch.tensor([step is not None for step in again], device=device))
+
+        return in_batches(reps, 8 * rows, device, one_by_one)
+    codes = weights.codes
+    table = None if codes is None else group_products(fit, codes, weights.scheme.units)
+
+    def refit(replicates: Tensor) -> Replicates:
+        if table is not None:
+            drawn = weights.scheme(seed, replicates).to(torch.float64)
+            sums, often = drawn @ table, often_of(fit, weights.rows(weights.scheme(seed, replicates), rows))
+        else:
+            drawn = weights(seed, replicates, rows)
+            sums, often = weighted_products(fit, drawn), often_of(fit, drawn)
+        found = of_products(fit, sums, often)
+        return Replicates(found.steps, found.found)
+
+    return in_batches(reps, max(weights.bytes(rows), 24 * products_width(fit)), device, refit)
+
+
 def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> Replicates:
     """Refit replicates 0 to reps - 1 with other values of y, (R, n) from `targets`."""
     if fit.objective.checks:
@@ -170,11 +212,15 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
 
 def _unmoved(fit: Fit, weights: RowWeights) -> bool:
     """Tell whether weights are those of clusters in which all absorbed effects are nested, which project as equal ones do: of least squares."""
-    if not exact(fit) or weights.codes is None:
+    return exact(fit) and _nested(fit, weights)
+
+
+def _nested(fit: Fit, weights: RowWeights) -> bool:
+    """Tell whether weights are those of clusters in which all absorbed effects are nested."""
+    if weights.codes is None:
         return False
     count = weights.scheme.units
-    groups = Groups(weights.codes, count, "clusters", "", pd.RangeIndex(count))
-    return len(nested_effects(fit, (groups,))) == len(fit.raw.effects)
+    return all_nested(fit, Groups(weights.codes, count, "clusters", "", pd.RangeIndex(count)))
 
 
 def _with_effects(fit: Fit, drawn: Resample) -> Replicates:

@@ -54,8 +54,8 @@ class Weighted(Resampler):
 
     def variances(self, found: Replicates) -> Tensor:
         """Return the sandwich by rows or clusters, in which each copy is a row or cluster of its own."""
-        if not self.counts:
-            raise EstimationError(_NO_SAMPLES)
+        if not self.counts or self.fit.instruments is not None:
+            raise EstimationError(_NO_SAMPLES if self.fit.instruments is None else _NO_STAGES)
         fit, weights, rows = self.fit, self.weights, self.fit.sample.rows
         if fit.objective.moments is not None and fit.objective.moments.count > fit.rank:
             raise EstimationError(_OWN_WEIGHTS)
@@ -165,6 +165,10 @@ _NO_SAMPLES = (
 _OWN_WEIGHTS = (
     "method='studentized' needs the standard error of each replicate, and those of more moments than parameters have a weight of their own each; use "
     "'percentile' or 'basic'."
+)
+_NO_STAGES = (
+    "method='studentized' needs the standard error of each replicate, which is not computed with instruments, whose first stage differs from one to the "
+    "next; use 'percentile', 'basic' or 'bca'."
 )
 _NO_UNITS = (
     "method='bca' needs the influence of the units that are drawn, so it is only defined for kind 'pairs', 'bayesian' and 'poisson'; use "

@@ -338,7 +338,7 @@ class LeastSquaresResults(Results, ABC):
 
     @cached_property
     def _overall(self) -> WaldTest:
-        if not self.cov.robust and self.fit.absorbed is None:
+        if not self.cov.robust and self.fit.absorbed is None and self.fit.objective.least_squares:
             value = _ratio(self.mse_model, self.mse_resid)
             return WaldTest(value, f_tail(value, self.df_model, self.df_resid), self.df_model, self.df_resid, "F")
         constant = self.fit.constant.index

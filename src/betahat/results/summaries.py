@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from betahat.results.equations import EquationsResults
     from betahat.results.general import GeneralResults
     from betahat.results.glm import GLMResults
+    from betahat.results.instruments import InstrumentResults
+    from betahat.results.least_squares import LeastSquaresResults
     from betahat.results.likelihood import MaximumLikelihoodResults
     from betahat.results.linear import LinearResults
     from betahat.results.moments import GMMResults
@@ -71,6 +73,35 @@ def linear_content(results: LinearResults, alpha: float, slim: bool = False) -> 
         right += [("", [""])] * (len(left) - len(right))
     bottom = None if slim else _residual_rows(results)
     return _content(results, alpha, (left, right), _numbered(_linear_notes(results)), bottom=bottom)
+
+
+def instrument_content(results: InstrumentResults, alpha: float) -> Content:
+    """Return what the summary of a model with instruments says: that of least squares, without a likelihood and with the instruments."""
+    kind = "" if results.k_constant else " (uncentered)"
+    left: Rows = [
+        ("Dep. Variable:", None),
+        ("Model:", [results._kind]),
+        ("Method:", [results.method]),
+        ("Date:", None),
+        ("Time:", None),
+        ("Covariance Type:", [results.cov_type]),
+    ]
+    right: Rows = [
+        (f"R-squared{kind}:", [f"{results.rsquared:#8.3f}"]),
+        (f"Adj. R-squared{kind}:", [f"{results.rsquared_adj:#8.3f}"]),
+        ("F-statistic:", [f"{results.fvalue:#8.4g}"]),
+        ("Prob (F-statistic):", [f"{results.f_pvalue:#6.3g}"]),
+        ("No. Observations:", None),
+        ("Df Residuals:", None),
+        ("Df Model:", None),
+    ]
+    notes = [
+        results.cov.note,
+        f"Instruments: {', '.join(results.instruments)}; endogenous: {', '.join(results.endogenous)}",
+    ]
+    if not results.k_constant:
+        notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")
+    return _content(results, alpha, (left, right), _numbered(notes), bottom=_residual_rows(results))
 
 
 def discrete_content(results: DiscreteResults, alpha: float) -> Content:
@@ -393,7 +424,7 @@ def _likelihood_rows(results: MaximumLikelihoodResults) -> tuple[Rows, Rows]:
     return left, right
 
 
-def _residual_rows(results: LinearResults) -> tuple[Rows, Rows]:
+def _residual_rows(results: LeastSquaresResults) -> tuple[Rows, Rows]:
     found = results._residual_diagnostics
     left = [
         ("Omnibus:", [f"{found.omnibus:#6.3f}"]),

@@ -57,10 +57,14 @@ class InstrumentTriangle:
         return self.triangle[..., : self.known, : self.known]
 
     @property
+    def columns(self) -> Tensor:
+        """(..., p, k) the columns of X."""
+        return torch.cat([self.triangle[..., : self.exogenous], self.triangle[..., self.known : -1]], -1)
+
+    @property
     def regressors(self) -> Tensor:
         """(..., L, k) P with P'P = X'P_z X."""
-        rows = self.triangle[..., : self.known, :]
-        return torch.cat([rows[..., : self.exogenous], rows[..., self.known : -1]], -1)
+        return self.columns[..., : self.known, :]
 
     @property
     def target(self) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,10 +68,14 @@ def redundant(effects: Sequence[Effect]) -> tuple[int, ...]:
 def components(one: Effect, other: Effect) -> tuple[int, Tensor, Tensor]:
     """Return how many connected parts two effects form, levels without a row not counted, and (G,) and (H,) each level's part, -1 of such ones."""
     first, second = one.codes.cpu(), other.codes.cpu()
-    edges = sparse.coo_array(
-        (torch.ones(len(first), dtype=torch.float64).numpy(), (first.numpy(), second.numpy() + one.count)),
-        shape=(one.count + other.count, one.count + other.count),
-    )
+    rows, nodes = len(first), one.count + other.count
+    steps = np.arange(rows + 1, dtype=np.int32)
+    by_level = sparse.csr_array(
+        (np.ones(rows, bool), first.to(torch.int32).numpy(), steps), shape=(rows, one.count)
+    ).tocsc()
+    ends = np.concatenate([by_level.indptr, np.full(other.count, rows, dtype=by_level.indptr.dtype)])
+    to = second.to(torch.int32).numpy()[by_level.indices] + np.int32(one.count)
+    edges = sparse.csr_array((np.ones(rows), to, ends), shape=(nodes, nodes))
     _, labels = csgraph.connected_components(edges, directed=False)
     part = torch.from_numpy(labels).to(torch.int64)
     used = torch.zeros(len(part), dtype=torch.bool)

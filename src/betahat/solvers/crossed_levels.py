@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,8 @@ else:
 
 # A multiplication of sparse matrices takes as long as eighty of dense ones; so many rows of a sparse matrix are written out at a time.
 _DENSER, _SOME = 80, 1024
+# A part of S is written out if it has so many numbers for each row of the data at most, as a sample of so many of its rows tells.
+_LONG, _SAMPLE = 1, 64
 
 
 @dataclass(eq=False)
@@ -86,8 +88,35 @@ class Crossed:
         """(q2,) the diagonal of S = Q2'WQ2 - A A'."""
         return self.diagonal - _column_squares(self.down)
 
+    @remembered
+    def complement(self) -> Any | None:
+        """(q2, q2) S as a sparse matrix, where it is no longer than what it is made of; None elsewhere."""
+        if isinstance(self.down, Tensor):
+            return None
+        made = _less_square(self.down, self.across, 2 * self.down.nnz)
+        return made if made is None or self.rest is None else made + self.rest
+
+    def block(self, position: int) -> Any | None:
+        """Return (q, q) the part of S of the effect at a position after the first, as a sparse matrix; None where it has too many numbers."""
+        if isinstance(self.down, Tensor):
+            return None
+        own = self.places[position]
+        down = self.down[:, own]
+        return _less_square(down, down.T, _LONG * len(self.columns[0].codes))
+
+    @property
+    def places(self) -> list[slice]:
+        """Where the coefficients of each effect are, among those of all but the first."""
+        first = self.sizes[0]
+        counts = [column.count for column in self.columns[first:]]
+        ends = [0, *accumulate(counts)]
+        edges = [ends[at - first] for at in accumulate(self.sizes)]
+        return [slice(0, 0), *(slice(low, high) for low, high in pairwise(edges))]
+
     def apply(self, u: Tensor) -> Tensor:
         """Return (q2, m) S u of (q2, m) u, which is zero where the diagonal is."""
+        if self.complement is not None:
+            return times(self.complement, u)
         moved = u - times(self.across, times(self.down, u))
         return moved if self.rest is None else moved.add_(times(self.rest, u))
 
@@ -159,6 +188,15 @@ def _joined(blocks: Sequence[Sequence[Any]]) -> Any:
                 places.append(part.indices() + part.indices().new_tensor([[starts[0][i]], [starts[1][j]]]))
                 numbers.append(part.values())
     return torch.sparse_coo_tensor(torch.cat(places, 1), torch.cat(numbers), (sum(heights), sum(widths))).coalesce()
+
+
+def _less_square(down: Any, across: Any, most: int) -> Any | None:
+    """Return sparse I - A A', from A' and A, where it has not many more numbers than `most`."""
+    levels = down.shape[1]
+    some = across.tocsr()[:: max(1, levels // _SAMPLE)] if levels > _SAMPLE else across
+    if (some @ down).nnz * levels > most * some.shape[0]:
+        return None
+    return sparse.diags_array(np.ones(levels), format="csr") - across @ down
 
 
 def _transposed(matrix: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,13 @@ from betahat.solvers.level_columns import Column
 
 if TYPE_CHECKING:
     import within
+    from scipy import sparse
     from scipy.linalg import lapack
+    from scipy.sparse import csgraph, linalg
 else:
+    sparse = lazily("scipy.sparse")
+    csgraph = lazily("scipy.sparse.csgraph")
+    linalg = lazily("scipy.sparse.linalg")
     lapack = lazily("scipy.linalg.lapack")
     within = lazily("within")
 
@@ -36,8 +42,10 @@ _WITHIN = 1000
 _TIGHT, _NEAR = 1e-12, 100.0
 # Sparse products take so many columns at a time nearly as fast as more.
 _TOGETHER = 4
-# So many iterations of conjugate gradients take as long as within-py's whole solution of a difficult problem.
-_PATIENCE = 250
+# Levels that mix well need fewer iterations with the diagonal than this, which take less time than incomplete factors of the others.
+_PATIENCE = 100
+# Incomplete factors have up to so many times the numbers of S, of which those below a millionth of their column are left out.
+_FILL, _DROP, _SHIFT = 10, 1e-6, 1e-7
 
 
 class Equations(ABC):
@@ -98,9 +106,10 @@ class Elimination(Equations):
 
 
 class ConjugateGradients(Equations):
-    """Conjugate gradients of S with its diagonal as the preconditioner, several columns at a time.
+    """Conjugate gradients of S, whose preconditioner is its diagonal first, and then incomplete factors of each effect's part.
 
-    Where they take too long, `after` is asked for what is left, and for all that follows.
+    Levels that mix well need few iterations with the diagonal. The parts of levels that hardly mix have factors nearly as sparse as they are, so that
+    they solve for them. Where neither helps, another way is asked for what is left, and for all that follows.
     """
 
     name = "conjugate gradients"
@@ -110,57 +119,58 @@ class ConjugateGradients(Equations):
         self.crossed = crossed
         self.cap = cap
         self.after = after
+        self.slow = False
 
     @remembered
-    def inverse(self) -> Tensor:
-        """(q2, 1) one over S's diagonal; 0 where it is zero."""
+    def diagonal(self) -> _Diagonal:
+        """One over S's diagonal; 0 where it is zero."""
         left = self.crossed.left
-        return torch.where(left > _NULL, 1.0 / left.clamp_min(_NULL), 0.0)[:, None]
+        return _Diagonal(torch.where(left > _NULL, 1.0 / left.clamp_min(_NULL), 0.0)[:, None])
+
+    @remembered
+    def factors(self) -> _Factors:
+        """Incomplete factors."""
+        parts = []
+        shift = _SHIFT if any(column.values is not None for column in self.crossed.columns) else 0.0
+        effects = np.repeat(np.arange(len(self.crossed.sizes)), self.crossed.sizes)
+        for position, place in list(enumerate(self.crossed.places))[1:]:
+            block = self.crossed.block(position)
+            own = [column for column, effect in zip(self.crossed.columns, effects, strict=True) if effect == position]
+            parts.append((place, None if block is None else _incomplete(block, own, shift)))
+        return _Factors(tuple(parts), self.diagonal)
 
     def solve(self, sums: list[Tensor], rows: Tensor, goal: Tensor) -> list[Tensor]:
         """Iterate until each column's |b - Q'WQ u| is at most its `goal`, or until it is time for another way."""
         if self.after is not None and self.name == self.after.name:
             found = self.after.solve(sums, rows, goal)
-            self.iterations = max(self.iterations, _PATIENCE + self.after.iterations)
+            self.iterations = max(self.iterations, self.cap + self.after.iterations)
             return found
         b1, b2 = split(self.crossed, sums)
-        right = b2 - times(self.crossed.across, b1)
-        width, cap = right.shape[1], self.cap if self.after is None else min(_PATIENCE, self.cap)
-        step = -(-width // -(-width // _TOGETHER)) if right.device.type == "cpu" else width
-        parts = list(
-            in_order(
-                lambda start: self._solve(right[:, start : start + step].contiguous(), goal[start : start + step], cap),
-                range(0, width, step),
-            )
-        )
-        self.iterations = max(self.iterations, *(part.iterations for part in parts))
-        if not all(part.converged for part in parts):
+        state = _State.at_zero(b2 - times(self.crossed.across, b1))
+        first = self.cap
+        if state.u.device.type == "cpu":
+            first = min(first, 0 if self.slow else _PATIENCE)
+        state = self._with_diagonal(state, goal, first)
+        if not state.within(goal) and first < self.cap:
+            self.slow = True
+            state = _iterate(self.crossed, state, goal, self.cap - state.iterations, self.factors)
+        self.iterations = max(self.iterations, state.iterations)
+        if not state.within(goal):
             if self.after is None:
                 raise EstimationError(
-                    f"The projection on the absorbed effects did not converge within {cap:,} iterations of conjugate gradients, as their levels "
+                    f"The projection on the absorbed effects did not converge within {self.cap:,} iterations of conjugate gradients, as their levels "
                     f"hardly mix; {_REMEDY}."
                 )
             self.name = self.after.name
-        u2 = torch.cat([part.u for part in parts], 1)
-        return joined(self.crossed, b1 - times(self.crossed.down, u2), u2)
+        return joined(self.crossed, b1 - times(self.crossed.down, state.u), state.u)
 
-    def _solve(self, right: Tensor, goal: Tensor, cap: int) -> _Found:
-        u, left = torch.zeros_like(right), right
-        z = left * self.inverse
-        direction, product = z, torch.linalg.vecdot(left, z, dim=0)
-        for iteration in range(cap + 1):
-            if bool((left.abs().amax(0) <= goal).all()):
-                return _Found(u, iteration, True)
-            moved = self.crossed.apply(direction)
-            curvature = torch.linalg.vecdot(direction, moved, dim=0)
-            step = torch.where(curvature > 0, product / curvature, 0.0)
-            u.addcmul_(direction, step)
-            left = left.addcmul(moved, step, value=-1.0)
-            z = left * self.inverse
-            following = torch.linalg.vecdot(left, z, dim=0)
-            direction = z.addcmul(direction, torch.where(product > 0, following / product, 0.0))
-            product = following
-        return _Found(u, cap, False)
+    def _with_diagonal(self, state: _State, goal: Tensor, cap: int) -> _State:
+        """Iterate, a few columns at a time."""
+        width = len(goal)
+        step = -(-width // -(-width // _TOGETHER)) if state.u.device.type == "cpu" else width
+        several = [slice(start, start + step) for start in range(0, width, step)]
+        parts = in_order(lambda some: _iterate(self.crossed, state.of(some), goal[some], cap, self.diagonal), several)
+        return _State.of_parts(list(parts))
 
 
 class Within(Equations):
@@ -227,20 +237,133 @@ _REMEDY = 'pip install "betahat[effects]" brings a solver for such effects, whic
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """What conjugate gradients found for some columns.
+class _State:
+    """How far conjugate gradients have come.
 
     Attributes
     ----------
     u : Tensor
         (q2, m)
+    left : Tensor
+        (q2, m) b - S u.
     iterations : int
-    converged : bool
     """
 
     u: Tensor
+    left: Tensor
     iterations: int
-    converged: bool
+
+    @classmethod
+    def at_zero(cls, right: Tensor) -> _State:
+        """Return the start."""
+        return cls(torch.zeros_like(right), right, 0)
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[_State]) -> _State:
+        """Return that of all columns."""
+        if len(parts) == 1:
+            return parts[0]
+        u, left = (torch.cat(several, 1) for several in ([part.u for part in parts], [part.left for part in parts]))
+        return cls(u, left, max(part.iterations for part in parts))
+
+    def of(self, some: slice) -> _State:
+        """Return that of some columns."""
+        return _State(self.u[:, some].contiguous(), self.left[:, some].contiguous(), self.iterations)
+
+    def within(self, goal: Tensor) -> bool:
+        """Tell whether what is left is at most the (m,) goal."""
+        return bool((self.left.abs().amax(0) <= goal).all())
+
+
+class _Preconditioner(ABC):
+    """What is nearly the inverse of S."""
+
+    @abstractmethod
+    def apply(self, left: Tensor) -> Tensor:
+        """Return (q2, m)."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Diagonal(_Preconditioner):
+    """One over the diagonal of S.
+
+    Attributes
+    ----------
+    inverse : Tensor
+        (q2, 1)
+    """
+
+    inverse: Tensor
+
+    def apply(self, left: Tensor) -> Tensor:
+        """Return (q2, m)."""
+        return left * self.inverse
+
+
+@dataclass(frozen=True, eq=False)
+class _Factors(_Preconditioner):
+    """Incomplete factors of parts of S.
+
+    Attributes
+    ----------
+    parts : tuple of (slice, SuperLU or None)
+        Which rows of S each has; None takes the diagonal.
+    diagonal : _Diagonal
+        That of the others.
+    """
+
+    parts: tuple[tuple[slice, Any], ...]
+    diagonal: _Diagonal
+
+    def apply(self, left: Tensor) -> Tensor:
+        """Return (q2, m)."""
+        found = self.diagonal.apply(left)
+        for place, factor in self.parts:
+            if factor is not None:
+                found[place] = torch.from_numpy(factor.solve(left[place].numpy()))
+        return found
+
+
+def _iterate(crossed: Crossed, state: _State, goal: Tensor, cap: int, preconditioner: _Preconditioner) -> _State:
+    """Iterate from a state, up to `cap` times; the step after a nearly symmetric preconditioner is Polak's and Ribiere's."""
+    u, left = state.u.clone(), state.left
+    z = preconditioner.apply(left)
+    direction, product = z, torch.linalg.vecdot(left, z, dim=0)
+    for iteration in range(cap + 1):
+        if iteration == cap or bool((left.abs().amax(0) <= goal).all()):
+            break
+        moved = crossed.apply(direction)
+        curvature = torch.linalg.vecdot(direction, moved, dim=0)
+        step = torch.where(curvature > 0, product / curvature, 0.0)
+        u.addcmul_(direction, step)
+        before, left = left, left.addcmul(moved, step, value=-1.0)
+        z = preconditioner.apply(left)
+        following = torch.linalg.vecdot(left - before, z, dim=0)
+        direction = z.addcmul(direction, torch.where(product > 0, following / product, 0.0))
+        product = torch.linalg.vecdot(left, z, dim=0)
+    return _State(u, left, state.iterations + iteration)
+
+
+def _incomplete(block: Any, columns: Sequence[Column], more: float) -> Any:
+    """Return incomplete factors of an effect's part of S, made nonsingular; None where it is not.
+
+    A constant for each connected part is a null direction. Adding one to a diagonal element in each leaves the solution as it is, as the right-hand
+    sides have nothing of that direction. Beside slopes there may be others, for which the diagonal is `more` of itself larger.
+    """
+    _, parts = csgraph.connected_components(block, directed=False)
+    largest = np.argsort(torch.cat([column.root for column in columns]).numpy(), kind="stable")
+    shift = more * np.abs(block.diagonal())
+    shift[largest[np.unique(parts[largest], return_index=True)[1]]] += 1.0
+    with suppress(RuntimeError):  # where rounding leaves the part singular its diagonal is taken
+        return linalg.spilu(
+            (block + sparse.diags_array(shift, format="csr")).tocsc(),
+            drop_tol=_DROP,
+            fill_factor=_FILL,
+            diag_pivot_thresh=0.0,
+            permc_spec="MMD_AT_PLUS_A",
+            options={"SymmetricMode": True},
+        )
+    return None
 
 
 def split(crossed: Crossed, sums: list[Tensor]) -> tuple[Tensor, Tensor]:

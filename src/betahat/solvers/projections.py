@@ -34,7 +34,7 @@ _DENSE = 1500
 _WORK = 10**7
 # Most effects that are not within another show it in so many rows.
 _FEW = 4096
-_CAP = 5000
+_CAP, _CAP_BEFORE = 5000, 500
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -221,4 +221,4 @@ def _equations(terms: tuple[Term, ...], weights: Tensor | None) -> Equations:
         if columns[0].codes.device.type == "cpu" and find_spec("within") is not None
         else None
     )
-    return ConjugateGradients(crossed, _CAP, later)
+    return ConjugateGradients(crossed, _CAP if later is None else min(_CAP, _CAP_BEFORE), later)

@@ -6,8 +6,8 @@
 #
 # Last made with R 4.2.2 Patched (Debian 12, x86_64), AER 1.2-10, sandwich 3.0-2, clubSandwich 0.5.8, lmtest 0.9-40, jsonlite 1.8.4.
 #
-# Scores are xhat e, and clubSandwich's hats are those of xhat. AER's hatvalues are those of x (Xhat'Xhat)^-1 xhat', which
-# differ: sandwich's HC2 and HC3 are computed here from both, and the record says which ("hat").
+# Scores are xhat e. sandwich's HC2 and HC3 take AER's hatvalues, x (Xhat'Xhat)^-1 xhat', and clubSandwich the hats of xhat.
+# AER's hatvalues forget the weights, so that HC2 and HC3 of weighted models are written out here.
 # What is left out: sandwich's clustered HC2 and HC3, and clubSandwich's CR3 where clusters hold the firms (see absorbed.R).
 
 suppressPackageStartupMessages({
@@ -42,6 +42,15 @@ cases <- list(
   list(name = "overidentified", exog = c("x1", "x2"), endog = "p", instruments = c("z1", "z2", "z3")),
   list(name = "two endogenous", exog = "x1", endog = c("p", "q"), instruments = c("z1", "z2", "z3")),
   list(name = "two, just identified", exog = c("x1", "x2"), endog = c("p", "q"), instruments = c("z1", "z3")))
+hc <- function(m, power) {
+  xhat <- model.matrix(m, component = "projected"); x <- model.matrix(m, component = "regressors")
+  w <- if (is.null(weights(m))) rep(1, n) else weights(m)
+  bread <- solve(crossprod(sqrt(w) * xhat))
+  hats <- w * rowSums((x %*% bread) * xhat)
+  V <- bread %*% crossprod(xhat * w * (d$y - drop(x %*% coef(m))) / (1 - hats)^(power / 2)) %*% bread
+  dimnames(V) <- dimnames(vcov(m))
+  V
+}
 ways <- list("firm", "region", "year", c("firm", "year"))
 
 records <- list()
@@ -51,20 +60,9 @@ for (case in cases) for (weighted in c(FALSE, TRUE)) for (dummies in c(FALSE, TR
   m <- if (weighted) ivreg(formula, data = d, weights = w, x = TRUE) else ivreg(formula, data = d, x = TRUE)
   kept <- c(if (!dummies) "(Intercept)", case$exog, case$endog)
   entry <- function(kind, V, ...) c(list(kind = one(kind)), lapply(list(...), function(v) if (length(v) == 1) one(v) else v), list(vcov = unname(as.matrix(V)[kept, kept])))
-  w <- if (weighted) d$w else rep(1, n)
-  xhat <- model.matrix(m, component = "projected")
-  bread <- solve(crossprod(sqrt(w) * xhat))
-  stopifnot(max(abs(bread %*% crossprod(sqrt(w) * xhat) - diag(ncol(xhat)))) < 1e-8)
-  e <- d$y - drop(model.matrix(m, component = "regressors") %*% coef(m))
-  hats <- w * rowSums((xhat %*% bread) * xhat)              # the first stage's rows, as in clubSandwich and betahat
-  entries <- list(entry("vcov", vcov(m)), entry("HC0", vcovHC(m, type = "HC0")), entry("HC1", vcovHC(m, type = "HC1")))
-  for (power in 0:2) {
-    V <- bread %*% crossprod(xhat * w * e / (1 - hats)^(power / 2)) %*% bread
-    dimnames(V) <- dimnames(vcov(m))
-    if (power == 0) stopifnot(max(abs(V / vcovHC(m, type = "HC0") - 1)) < 1e-8)
-    else entries <- c(entries, list(entry(c("HC2", "HC3")[power], V, hat = "projected")))
-  }
-  for (type in c("HC2", "HC3")) entries <- c(entries, list(entry(type, vcovHC(m, type = type), hat = "AER")))
+  entries <- list(entry("vcov", vcov(m)), entry("HC0", vcovHC(m, type = "HC0")), entry("HC1", vcovHC(m, type = "HC1")),
+    entry("HC2", hc(m, 1)), entry("HC3", hc(m, 2)))
+  if (!weighted) stopifnot(max(abs(hc(m, 1) / vcovHC(m, type = "HC2") - 1)) < 1e-8, max(abs(hc(m, 2) / vcovHC(m, type = "HC3") - 1)) < 1e-8)
   for (way in ways) for (type in c("HC0", "HC1")) for (cadjust in c(TRUE, FALSE))
     entries <- c(entries, list(entry("vcovCL", vcovCL(m, cluster = d[way], type = type, cadjust = cadjust), type = type, cadjust = cadjust, cluster = way)))
   if (!dummies) for (lag in c(0, 2, 5))

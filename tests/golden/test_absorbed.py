@@ -24,7 +24,6 @@ DATA = pd.DataFrame(GOLDEN["data"])
 RECORDS = {
     f"{r['model']} {r.get('family', '')} {' + '.join(r['absorb'])}{', weighted' * r['weighted']}": r
     for r in GOLDEN["records"]
-    if r["model"] != "glm"
 }
 FUNCTIONS = {"poisson-log": bh.poisson, "binomial-logit": bh.logit, "binomial-probit": bh.probit}
 
@@ -100,6 +99,13 @@ def test_estimates_are_r_s(name):
     if r["model"] == "lm":
         close(res.scale, r["sigma2"], R_DIGITS)
         assert _coefficients(res) == r["rank"]
+        close(res.rsquared, r["r2"], R_DIGITS)
+    elif r["model"] == "plm":
+        close(res.rsquared_within, r["r2_within"], R_DIGITS)
+        if r["effects"]:
+            close_to_one(res.fixed_effects()[r["absorb"][0]], r["effects"], R_DIGITS)  # plm::fixef
+    else:
+        assert res.nobs == len(DATA)
 
 
 @pytest.mark.slow
@@ -115,4 +121,4 @@ def test_covariances_are_r_s(case):
 
 def test_all_matrices_are_compared():
     kinds = Counter(e["kind"] for _, e in ENTRIES.values())
-    assert sum(kinds.values()) > 700
+    assert sum(kinds.values()) == GOLDEN["meta"]["matrices"] > 900

@@ -86,6 +86,20 @@ def test_covariances_are_those_of_the_dummies(fits, label, effects, weighted):
     close_to_one(found.conf_int(), true.conf_int().loc[["x", "z"]], PROJECTED)
 
 
+@pytest.mark.parametrize("effects", ["firm", "firm + year"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_are_those_of_the_dummies(fits, effects, weighted):
+    found, true = fits(effects, weighted)
+    for name in ("resid", "wresid", "fittedvalues", "resid_pearson"):
+        close_to_largest(getattr(found, name), getattr(true, name), PROJECTED, name)
+    for name in ("ssr", "scale", "rsquared", "rsquared_adj", "llf", "aic", "bic", "df_resid", "centered_tss"):
+        close_to_one(getattr(found, name), getattr(true, name), PROJECTED, name)
+    one, other = found.get_influence(), true.get_influence()
+    for name in ("hat_matrix_diag", "resid_studentized_internal", "resid_studentized_external", "resid_press"):
+        close_to_largest(getattr(one, name), getattr(other, name), PROJECTED, name)
+    close_to_largest(one.dfbeta, other.dfbeta[["x", "z"]], PROJECTED)
+
+
 def test_the_jackknife_without_a_firm_leaves_its_dummy_out(fits):
     """Beside dummies it is not defined, and CR3 is."""
     found, _ = fits("firm + year", False)

@@ -6,11 +6,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from betahat.calculus.counts import Counts
 from betahat.calculus.problem import Problem
 from betahat.covariance.names import CovType, covariance_of, resolve
+from betahat.data.design import Design
 from betahat.data.door import InstrumentedBy, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import CollinearityWarning, EstimationError, OptionError, counted, listed, shown, user_level
@@ -19,6 +20,7 @@ from betahat.fits.absorbed_instruments import fit_absorbed_instruments
 from betahat.fits.fit import Fit
 from betahat.fits.instrumented import Estimating, Weighting
 from betahat.fits.instruments import fit_instruments
+from betahat.lazy import lazily
 from betahat.models.options import refuse_options
 from betahat.models.regressors import (
     RegressorModel,
@@ -34,6 +36,11 @@ from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.instrumented import TwoStageVariance
 from betahat.results.instruments import InstrumentResults
 from betahat.solvers.least_squares import column_rank
+
+if TYPE_CHECKING:
+    from betahat.models import linear
+else:
+    linear = lazily("betahat.models.linear")
 
 
 @in_ordinary_mode
@@ -166,6 +173,23 @@ class InstrumentModel(RegressorModel, ABC):
         """The design without its effects; None where there are none."""
         return projected(self.design) if self.design.effects else None
 
+    def first_stage_model(self, design: Design) -> RegressorModel:
+        """Return the model of least squares that a first stage is.
+
+        Parameters
+        ----------
+        design : Design
+            Exogenous regressors, instruments, and an endogenous regressor in the place of the dependent variable.
+
+        Returns
+        -------
+        OLS or WLS
+        """
+        kind = linear.WLS if design.weighted else linear.OLS
+        model: RegressorModel = kind.__new__(kind)
+        model.sample, model.source = design, None
+        return model
+
     def predict(self, params: Any, exog: Any = None) -> Any:
         """Return (m,) x'b.
 
@@ -219,6 +243,9 @@ class InstrumentModel(RegressorModel, ABC):
         -----
         CollinearityWarning
             Exogenous regressors or instruments depend on those before them, and are left out; the warning names them.
+        WeakInstrumentWarning
+            The effective F is below its critical value for a bias of a tenth; of several endogenous regressors Kleibergen and Paap's F is below that of Stock
+            and Yogo.
         BetahatWarning
             The residuals are zero up to rounding.
         """
@@ -234,7 +261,9 @@ class InstrumentModel(RegressorModel, ABC):
         warn_collinear(fit, "drop", design.width)
         _warn_of_instruments(fit)
         warn_perfect(fit, fitted_length(fit))
-        return InstrumentResults(self, fit, covariance_of(fit, choice))
+        results = InstrumentResults(self, fit, covariance_of(fit, choice))
+        results.warn_weak()
+        return results
 
 
 def _warn_of_instruments(fit: Fit) -> None:

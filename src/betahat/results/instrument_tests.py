@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from betahat.inference.partialled import k_class
 from betahat.inference.quadratic_form import quadratic_form
 from betahat.results.first_stage import FirstStage, FirstStageResults, warn_weak
 from betahat.results.instrument_validity import InstrumentValidity
+from betahat.results.linear_functions import listed_in
 from betahat.results.new_data import Model
 
 
@@ -58,7 +58,7 @@ class InstrumentTests(InstrumentValidity, ABC):
         >>> import betahat as bh
         >>> z, u = np.arange(12.0) % 5, np.sin(np.arange(12.0))
         >>> res = bh.IV2SLS(1.0 + z + u, np.ones(12), z + 0.5 * u, z).fit("HC1")
-        >>> stage = res.first_stage["endog"]
+        >>> (stage,) = res.first_stage.values()
         >>> round(stage.f_statistic, 4) == round(stage.effective_f, 4)
         True
         """
@@ -119,7 +119,7 @@ class InstrumentTests(InstrumentValidity, ABC):
         >>> z, u = np.arange(12.0) % 5, np.sin(np.arange(12.0))
         >>> res = bh.IV2SLS(1.0 + z + u, np.ones(12), z + 0.5 * u, z).fit("HC1")
         >>> res.anderson_rubin(alpha=0.05)
-        Anderson-Rubin 95% confidence set (bounded): [0.658671, 1.35178]
+        Anderson-Rubin 95% confidence set (bounded): [0.932959, 1.18518]
         """
         strength = self._strength
         if value is not None:
@@ -284,8 +284,12 @@ class InstrumentTests(InstrumentValidity, ABC):
     def _values(self, given: Any) -> Tensor:
         """Read a number for each endogenous regressor."""
         count = len(self.endogenous)
-        numbers = [given] if is_number(given) else list(np.asarray(given, dtype=object).ravel())
-        if len(numbers) != count or not all(is_number(number) for number in numbers):
+        plain = given
+        if isinstance(given, Tensor):
+            dense = given.layout == torch.strided and not given.is_quantized
+            plain = given.detach().cpu().tolist() if dense else None
+        numbers = [plain] if is_number(plain) else listed_in(plain)
+        if numbers is None or len(numbers) != count or not all(is_number(number) for number in numbers):
             raise OptionError(
                 f"value is {shown(given)}; pass {'a number' if count == 1 else f'{count} numbers'}, for {listed(self.endogenous)}."
             )

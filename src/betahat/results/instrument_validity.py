@@ -19,6 +19,7 @@ from betahat.inference.hypothesis import HypothesisTest, chi2_test
 from betahat.inference.quadratic_form import quadratic_form
 from betahat.inference.reduced_form import Strength
 from betahat.results.least_squares import LeastSquaresResults
+from betahat.results.linear_functions import listed_in
 from betahat.solvers.instruments import moment_sums
 
 
@@ -211,7 +212,8 @@ class InstrumentValidity(LeastSquaresResults, ABC):
 
     def _named(self, given: str | Sequence[str], known: Sequence[str], option: str, what: str) -> list[str]:
         """Read names that the user passed, of which some are known."""
-        names = [given] if isinstance(given, str) else list(given)
-        if not names or any(name not in known for name in names) or len({*names}) < len(names):
+        names = [given] if isinstance(given, str) else listed_in(given)
+        right = bool(names) and all(isinstance(name, str) and name in known for name in names or ())
+        if names is None or not right or len({*names}) < len(names):
             raise OptionError(f"{option} is {shown(given)}; pass names of {what}: {listed(known)}.")
         return names

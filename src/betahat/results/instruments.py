@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from betahat.data.modes import in_ordinary_mode
 from betahat.fits.instrumented import Instruments
 from betahat.lazy import lazily
-from betahat.results.least_squares import LeastSquaresResults
+from betahat.results.instrument_tests import InstrumentTests
 from betahat.results.summaries import instrument_content
 from betahat.tables.summary import Content
 
@@ -21,22 +21,11 @@ else:
 
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class InstrumentResults(LeastSquaresResults):
+class InstrumentResults(InstrumentTests):
     """Results of IV2SLS, IVLIML and IVGMM, with statsmodels' names where least squares has them; what they share with it is in `LeastSquaresResults`.
 
     Fitted values, residuals, predictions and R² are those of the true regressors; R² may be negative. F is a Wald test under any covariance.
     """
-
-    @property
-    def instruments(self) -> tuple[str, ...]:
-        """(q,) the names of the instruments that are used."""
-        names = self.fit.given.schema.instruments
-        return tuple(names[i] for i in self._instruments.kept)
-
-    @property
-    def endogenous(self) -> tuple[str, ...]:
-        """(m,) the names of the endogenous regressors."""
-        return self.names[-self.fit.given.schema.endogenous :]
 
     @property
     def kappa(self) -> float:

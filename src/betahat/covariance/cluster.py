@@ -153,7 +153,8 @@ class Cluster(Estimator):
             return self.kind, replace(KINDS[self.kind], smallest=self.multiway == "min")
         package = PACKAGES[self.correction]
         # sandwich takes HC0 of an mlm, and of a glm, also of a Gaussian one
-        linear = fit.objective.dispersion.concentrated and fit.outputs == 1
+        dispersion = fit.objective.dispersion
+        linear = (dispersion.concentrated or dispersion.instrumented) and fit.outputs == 1
         kind = package.linear if linear else package.other
         smallest = package.smallest or self.multiway == "min"
         return kind, replace(KINDS[kind], levels=package.levels, smallest=smallest, exact=package.exact)

@@ -68,6 +68,26 @@ def test_estimates_are_r_s(name):
     close_to_one(res.rsquared, r["r2"], R_DIGITS)
 
 
+@pytest.mark.parametrize("name", RECORDS)
+def test_diagnostics_are_aer_s(name):
+    r, res = RECORDS[name], _fit(name)
+    for test in r["diagnostics"]:
+        kind, _, regressor = test["name"].partition(" (")
+        if kind == "Weak instruments":
+            found = res.first_stage[regressor.strip(")") or r["endog"][0]].instruments_test
+        elif kind == "Wu-Hausman":
+            found = res.wu_hausman()
+        elif test["statistic"] is None:
+            with pytest.raises(bh.EstimationError, match="nothing is left to test"):
+                res.sargan()
+            continue
+        else:
+            found = res.sargan()
+        close(found.statistic, test["statistic"], DF_DIGITS, label=test["name"])
+        assert found.df == test["df1"]
+        close(found.pvalue, test["pvalue"], DF_DIGITS, label=test["name"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ENTRIES)
 def test_covariances_are_r_s(case):

@@ -73,9 +73,9 @@ def projected(design: Design) -> Projected:
     left = projection.residuals(torch.cat([part.to(torch.float64) for part in parts.values()], 1))
     made = dict(zip(parts, torch.split(left, widths, 1), strict=True))
     kept = varying(design, made["exog"])
-    plain = {name: part.reshape(columns[name].shape) for name, part in made.items()} | {
-        "exog": made["exog"][:, list(kept)]
-    }
+    plain = {name: part.reshape(columns[name].shape) for name, part in made.items()}
+    if len(kept) < design.width:
+        plain["exog"] = made["exog"][:, list(kept)]
     return Projected(without_effects(design, plain, kept), kept, absorbed_by(design, projection))
 
 

@@ -35,7 +35,7 @@ class Absorbing:
     levels : tuple of Levels
         Whose `members` are empty as yet.
     codes : Tensor
-        (n, c) float64 the place of each row's label in each column of each effect, NaN where it is missing.
+        (n, c) the place of each row's label in each column of each effect; NaN where it is missing.
     slopes : Tensor
         (n, s) float64 the variables with a coefficient for each level.
     """
@@ -78,9 +78,11 @@ def _read_terms(sample: Sample, terms: Sequence[EffectTerm]) -> Absorbing:
 
 
 def _with_gaps(codes: Sequence[Tensor]) -> Tensor:
-    """Return (n, c) codes as numbers, of which -1 is NaN."""
-    joint = torch.stack(list(codes), 1).to(torch.float64)
-    return joint.masked_fill_(joint < 0, torch.nan)
+    """Return (n, c) codes, column after column; where some are -1, as numbers of which these are NaN."""
+    joint = torch.stack(list(codes))
+    if int(joint.min()) < 0:
+        joint = joint.to(torch.float64).masked_fill_(joint < 0, torch.nan)
+    return joint.mT
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ def numbered(levels: Sequence[Levels], labels: Tensor) -> Numbered:
             own = own // len(known)
         made.append(replace(effect, members=torch.stack([own, *reversed(members)], 1)))
         codes.append(inverse)
-    return Numbered(tuple(made), torch.stack(codes, 1))
+    return Numbered(tuple(made), torch.stack(codes).mT)
 
 
 def _dense(codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -123,6 +125,8 @@ def _dense(codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
         own, inverse = torch.unique(codes, return_inverse=True)
         return own, inverse
     there = torch.zeros(size, dtype=torch.bool, device=codes.device).index_fill_(0, codes, True)
+    if bool(there.all()):
+        return torch.arange(size, device=codes.device), codes
     return there.nonzero().flatten(), (there.cumsum(0) - 1)[codes]
 
 

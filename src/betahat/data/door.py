@@ -151,18 +151,18 @@ def read_design(
     for name, column in read.items():
         if column is not None:
             check_index(name, column.index, x.index)
+    named = [("endog", y.values), ("exog", x.values), *vectors.items()]
+    (endog_kept, exog_kept, *beside_kept), seals = keep_tensors(named)
+    kept = dict(zip(vectors, beside_kept, strict=True))
     frame_data = UserData.of(frame, len(x.values))
     effects: tuple[Levels, ...] = ()
     if absorb is not None:
-        draft = Design(Schema(_container(y, x)), Held({"exog": x.values}, frame_data))
-        read_absorbed = read_effects(draft, absorb)
-        vectors, effects = vectors | read_absorbed.vectors, read_absorbed.levels
-    named = [("endog", y.values), ("exog", x.values), *vectors.items()]
-    (endog_kept, exog_kept, *beside_kept), seals = keep_tensors(named)
+        read_absorbed = read_effects(Design(Schema(_container(y, x)), Held({"exog": x.values}, frame_data)), absorb)
+        kept, effects = kept | read_absorbed.vectors, read_absorbed.levels
     return assemble(
         endog_kept,
         exog_kept,
-        dict(zip(vectors, beside_kept, strict=True)),
+        kept,
         container=_container(y, x),
         endog_name=y.names[0] if y.names else "y",
         names=x.names,

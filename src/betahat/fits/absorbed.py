@@ -70,7 +70,7 @@ def projected(design: Design) -> Projected:
     columns = {name: design.column(name) for name in ("exog", "endog", "instruments") if name in design.source.shapes}
     parts = {name: column.reshape(design.rows, -1) for name, column in columns.items()}
     widths = [part.shape[1] for part in parts.values()]
-    left = projection.residuals(torch.cat([part.to(torch.float64) for part in parts.values()], 1))
+    left = projection.take_off(torch.cat([part.to(torch.float64) for part in parts.values()], 1))
     made = dict(zip(parts, torch.split(left, widths, 1), strict=True))
     kept = varying(design, made["exog"])
     plain = {name: part.reshape(columns[name].shape) for name, part in made.items()}

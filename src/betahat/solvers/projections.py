@@ -87,7 +87,11 @@ class Projection:
 
     def residuals(self, columns: Tensor) -> Tensor:
         """Return (n, m) float64 residuals of (n, m) columns, which stay as they are."""
-        return self._project(columns)[0]
+        return self._project(columns, room_for(columns, *columns.shape))[0]
+
+    def take_off(self, columns: Tensor) -> Tensor:
+        """Return (n, m) residuals of (n, m) float64 columns, in their place."""
+        return self._project(columns, columns)[0]
 
     def coefficients(self, columns: Tensor) -> tuple[Tensor, ...]:
         """Return for each effect (count, width, m) its coefficients in the projection of (n, m) columns: the dummies' first, then each variable's.
@@ -96,7 +100,7 @@ class Projection:
         connected part that it forms with an effect before it (`betahat.solvers.normalised`). A slope is zero where its variable depends, within
         the level, on the dummy and the variables before it.
         """
-        found = self._project(columns)[1]
+        found = self._project(columns, room_for(columns, *columns.shape))[1]
         sizes = [len(term.columns) for term in self._terms]
         results = [columns.new_zeros(e.count, e.width, columns.shape[1], dtype=torch.float64) for e in self._effects]
         for term, stop in zip(self._terms, accumulate(sizes), strict=True):
@@ -107,8 +111,8 @@ class Projection:
                         results[position][:, j] = own[place]
         return normalised(self._effects, results)
 
-    def _project(self, columns: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return residuals, and the coefficients of the orthogonal columns."""
+    def _project(self, columns: Tensor, out: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return residuals, in `out`, which may be the columns, and the coefficients of the orthogonal columns."""
         weights, columns_of_all = self._weights, self._columns
         if not columns.shape[1]:
             empty = columns.new_zeros(columns.shape, dtype=torch.float64)
@@ -119,7 +123,6 @@ class Projection:
         for own in sums[: len(self._terms[0].columns)]:
             squares = squares - own.square().sum(0)
         found = self._equations.solve(sums, columns, _AIM * torch.maximum(squares, least).sqrt())
-        out = room_for(columns, *columns.shape)
         squares = less_fitted(columns_of_all, found, columns, weights, out)
         for _ in range(_REPEATS):
             sums = level_sums(columns_of_all, out, weights)

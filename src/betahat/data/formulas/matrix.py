@@ -334,7 +334,9 @@ def without_constant(table: Table) -> Table:
         return table
     terms = [term for term in table.spec.formula if str(term) != "1"]
     spec = table.spec.update(formula=formulaic.Formula(terms, _ordering="none"), structure=kept)
-    if places == list(range(len(table.names) - len(places), len(table.names))):  # a view, where the constant comes first
+    if places == list(
+        range(len(table.names) - len(places), len(table.names))
+    ):  # a view, where the constant comes first
         values = table.values[:, len(table.names) - len(places) :]
     else:
         values = np.asfortranarray(np.take(table.values, places, axis=1))

@@ -205,8 +205,6 @@ class Fit:
     @remembered
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant; absorbed dummies sum to one."""
-        if self._constant_absorbed:
-            return 1
         count = self.constant.count
         if count is None:
             return self.fact("implicit constant", lambda: int(has_implicit_constant(self.design)))
@@ -215,7 +213,7 @@ class Fit:
     @property
     def constant(self) -> Constant:
         """The constant column, if there is one."""
-        return self.fact("constant", lambda: self.raw.constant)
+        return Constant(1, None) if self._constant_absorbed else self.fact("constant", lambda: self.raw.constant)
 
     @property
     def _constant_absorbed(self) -> bool:

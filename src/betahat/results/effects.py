@@ -56,5 +56,5 @@ def effects_at(fit: Fit, exog: Any, absorb: Any) -> Tensor:
     if not {*columns, *variables} <= set(frame.columns):
         name_effects(effects)
     return added_effects(
-        fit, [frame[name] for name in columns], [frame[name].to_numpy(dtype=float) for name in variables]
+        fit, [frame[name] for name in columns], [np.array(frame[name], dtype=float) for name in variables]
     )

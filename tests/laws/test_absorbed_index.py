@@ -112,6 +112,30 @@ def test_the_fit_is_that_of_the_dummies(name):
     assert absorbed.fit.absorbed.orthogonality <= 1e-10
 
 
+def test_new_rows_have_the_effects_of_their_levels():
+    absorbed, full = _pair("poisson")
+    new = DATA.iloc[[5, 0, 17]]
+    for which in ("mean", "linear"):
+        ours = absorbed.predict(new, which=which, exposure="w")
+        np.testing.assert_allclose(ours, full.predict(new, which=which, exposure="w"), rtol=DIGITS)
+    found = absorbed.fixed_effects()
+    own = full.params.filter(like="C(firm)").to_numpy()
+    np.testing.assert_allclose(found["firm"].iloc[1:] - found["firm"].iloc[0], own, rtol=1e-8)
+    assert found["year"].iloc[0] == 0.0
+
+
+def test_results_are_kept_without_the_rows(tmp_path):
+    warnings.filterwarnings("ignore", "34 rows were left out")
+    found = bh.logit(
+        "yes ~ x1 | firm", DATA[DATA["firm"] > 0].assign(yes=lambda d: d["yes"].where(d["firm"] > 1, 0))
+    ).fit("HC1")
+    found.save(tmp_path / "a.betahat")
+    again = bh.load(tmp_path / "a.betahat")
+    assert str(again.summary()) == str(found.summary())
+    assert "7 coefficients of firm absorbed" in str(found.summary())
+    assert "34 rows left out that separate the data" in str(found.summary())
+
+
 def test_slopes_of_levels_are_absorbed():
     absorbed = bh.poisson("count ~ x1 | firm[x2] + year", DATA).fit("HC1")
     full = bh.poisson("count ~ x1 + C(firm) + C(firm):x2 + C(year)", DATA).fit("HC1")
@@ -224,9 +248,9 @@ def test_what_cannot_be_done_is_said(monkeypatch):
         model.fit(start_params=[0.0])
     with pytest.raises(EstimationError, match="at parameters of one's own needs the absorbed effects"):
         model.loglike([0.0])
-    with pytest.raises(EstimationError, match="Standard errors of predictions depend on the absorbed effects"):
+    with pytest.raises(EstimationError, match="Standard errors of predictions need the variances of absorbed effects"):
         model.fit().get_prediction()
-    with pytest.raises(EstimationError, match="Marginal effects on the mean depend on the absorbed effects"):
+    with pytest.raises(EstimationError, match="Marginal effects on the mean need the variances of absorbed effects"):
         model.fit().get_margeff()
     with pytest.raises(EstimationError, match="at a bound of its range in every row of each level of 'firm'"):
         bh.logit("yes ~ x1 | firm", DATA.assign(yes=DATA["firm"] % 2)).fit()

@@ -41,6 +41,8 @@ class Schema:
         How many of the regressors, the last ones, are endogenous.
     dropped : int
         How many rows were dropped because they are alone in a level of an absorbed effect.
+    separated : int
+        How many rows were left out because their best mean is a bound of its range, whatever the coefficients are.
     """
 
     container: Container
@@ -55,6 +57,7 @@ class Schema:
     instruments: tuple[str, ...] = ()
     endogenous: int = 0
     dropped: int = 0
+    separated: int = 0
 
     @property
     def device(self) -> torch.device:

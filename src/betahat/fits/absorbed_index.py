@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -23,19 +22,22 @@ from betahat.data.design import Design
 from betahat.data.products import cross, weighted_gram
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, counted, listed
-from betahat.fits.absorbed import EXPLAINED, absorbed_by, check_free, total_weights, varying, without_effects
+from betahat.fits.absorbed import absorbed_by, check_free, total_weights, varying, without_effects
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
+from betahat.fits.separated import falling_sides, separated
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.dispersion import Misfit
-from betahat.solvers.least_squares import column_rank
 from betahat.solvers.newton import newton_step
 from betahat.solvers.projections import projection_on
-from betahat.solvers.separation import separated_rows, taken, uniform_levels
+from betahat.solvers.separation import uniform_levels
 
-# A step that begins 1e-6 standard errors from the optimum ends 1e-12 from it, where Newton's method is quadratic; where weights are
-# Fisher's information it is not, and has to come as near by itself.
-_NEAR, _CONVERGED = 1e-12, 1e-22
+# A step that begins 1e-8 standard errors from the optimum ends 1e-10 from it at most, where weights are the Hessian's; where they are
+# Fisher's information it may not, and has to come as near by itself.
+_NEAR, _CONVERGED = 1e-16, 1e-22
+# Once a step is this share of a standard error for each row, weights hardly change, and the projected regressors are renewed; they are also if a
+# step does not take off nine tenths of the way.
+_AT_HAND, _SLOW = 1e-4, 0.1
 # Below this a decrement that does not fall any more is rounding.
 _FLAT = 1e-9
 _ITERATIONS = 200
@@ -103,6 +105,14 @@ class _Rows:
         found = self.objective.expected_curvature(index) if expected else self.objective.curvature(index, self.y)
         return times(torch.ones_like(index) if found is None else found, self.weights)
 
+    def of_steps(self, index: Tensor) -> tuple[Bread, Tensor]:
+        """Return the observed information and its (n,) h where all are positive, else Fisher's."""
+        plain = self.objective.curvature(index, self.y)
+        plain = torch.ones_like(index) if plain is None else plain
+        if bool((plain > 0).all()):
+            return Bread.OBSERVED, times(plain, self.weights)
+        return Bread.EXPECTED, self.curvature(index, Bread.EXPECTED)
+
     def noise(self, index: Tensor, loss: float, width: int) -> float:
         """Return what a decrement is measured in."""
 
@@ -118,8 +128,8 @@ class _Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class _Optimum:
-    """Where steps have come to, or one of them.
+class _Place:
+    """Where steps have come to.
 
     Attributes
     ----------
@@ -128,9 +138,13 @@ class _Optimum:
     params : Tensor
         (k,) b, with eta - offset - X b a combination of the dummies.
     left : Tensor
-        (n, k) X~, what a projection on the effects left of the regressors, under the weights of the last step.
+        (n, k) X~, what a projection on the effects left of the regressors, under the weights of this or a former place.
     kept : tuple of int
         Which regressors those are.
+    loss : float
+        The summed loss.
+    largest : float
+        The largest z on the way, of which each step may lose the last digit.
     iterations : int
         The steps taken.
     leaving : Tensor or None
@@ -141,6 +155,8 @@ class _Optimum:
     params: Tensor
     left: Tensor
     kept: tuple[int, ...]
+    loss: float
+    largest: float = 0.0
     iterations: int = 0
     leaving: Tensor | None = None
 
@@ -178,7 +194,7 @@ def refit_absorbed_index(fit: Fit, design: Design) -> Tensor:
 
 def _without_uniform_levels(objective: LinearIndex, design: Design) -> tuple[Design, int]:
     """Leave out the rows of levels whose dummy goes to infinity; return how many."""
-    signs = _signs(objective, design)
+    signs = falling_sides(objective, design)
     if signs is None:
         return design, 0
     weights = total_weights(design)
@@ -194,68 +210,77 @@ def _keeping(design: Design, held: Tensor) -> Design:
             f"The dependent variable is at a bound of its range in every row of each level of {listed([effect.name for effect in design.effects])}, one level after the "
             "other, so nothing is left to estimate; absorb coarser effects."
         )
-    return keeping(design, held)
+    schema = replace(design.schema, separated=design.schema.separated + _counted_rows(design, ~held))
+    return keeping(replace(design, schema=schema), held)
 
 
 def _counted_rows(design: Design, rows: Tensor) -> int:
     return int(rows.sum() if design.counts is None else (rows & (design.counts > 0)).sum())
 
 
-def _signs(objective: LinearIndex, design: Design) -> Tensor | None:
-    """Return (n,) towards which side the loss of a row falls forever, 0 where to none; None where to none in any row."""
-    bounds = objective.support.bounds
-    if not bounds or objective.domain is not None:
-        return None
-    y = design.endog.to(torch.float64)
-    signs = torch.zeros_like(y)
-    for bound in bounds:
-        at = y.new_full((1,), bound)
-        side = float(objective.residual(torch.zeros_like(at), at).sign())
-        signs = torch.where(y == bound, side, signs)
-    return signs if bool(signs.any()) else None
-
-
-def _combination(objective: LinearIndex, design: Design, found: _Optimum) -> _Optimum | None:
+def _combination(objective: LinearIndex, design: Design, found: _Place) -> _Place | None:
     """Return where an index is that is a combination of regressors and dummies, if steps through rows with tiny weights and huge z have lost digits of that."""
-    dummies = (
-        found.index
-        - _rows_of(objective, design).offset
-        - design.exog[:, list(found.kept)].to(torch.float64) @ found.params
-    )
+    if found.largest * torch.finfo(torch.float64).eps < _APART:
+        return None
+    rows = _rows_of(objective, design)
+    dummies = found.index - rows.offset - design.exog[:, list(found.kept)].to(torch.float64) @ found.params
     apart = projection_on(design.effects, None).residuals(dummies[:, None])[:, 0]
     if float(apart.abs().max()) <= _APART * (1.0 + float(found.index.abs().max())):
         return None
-    return replace(found, index=found.index - apart)
+    index = found.index - apart
+    return replace(found, index=index, loss=rows.loss(index))
 
 
-def _steps(objective: LinearIndex, design: Design, start: _Optimum | None) -> _Optimum:
-    """Take Newton's steps to the optimum, or until rows turn out to be separated."""
-    signs = _signs(objective, design)
-    rows = _rows_of(objective, design)
+def _steps(objective: LinearIndex, design: Design, start: _Place | None) -> _Place:
+    """Take Newton's steps to the optimum, or until rows turn out to be separated.
+
+    X~ of former weights will do for most of them: the gradient X~'Hz~ is exact with any, since z~ is orthogonal to the dummies, the information is off by the square
+    of how far the weights are, and what the dummies' part of a step lacks is in the next step. It is renewed near the optimum, or where steps do not get there.
+    """
+    signs, rows = falling_sides(objective, design), _rows_of(objective, design)
     here = _first(rows, design) if start is None else start
-    last, mean = math.inf, design.mean_of_endog
-    usual = float(objective.residual(objective.start(mean, mean).expand_as(rows.y), rows.y).abs().mean())
+    usual = _usual_residual(rows, design)
+    information, renewed, last = here.params.new_zeros(0, 0), False, math.inf
+    before = math.inf
     for iteration in progress(range(1, _ITERATIONS + 1), "Newton"):
-        if signs is not None and _leaves(rows, here.index, signs, usual):
-            leaving = _leaving(design, signs)
+        plain = objective.residual(here.index, rows.y)
+        if signs is not None and bool((plain.abs()[signs != 0] < _LEAVING * usual).any()):
+            # if no row is on its way to infinity, residuals are the multipliers that certify that none is separated
+            leaving = separated(design, signs)
             if leaving is not None:
                 return replace(here, leaving=leaving)
             signs = None
-        bread = _bread_of_steps(rows, here.index)
-        step = _step(rows, design, here, bread)
-        loss = rows.loss(here.index)
-        decrement = abs(float(rows.residual(here.index) @ step.index)) / rows.noise(here.index, loss, len(here.params))
-        near = decrement <= (_NEAR if bread is Bread.OBSERVED else _CONVERGED)
-        there = _advance(rows, here, step, loss)
-        if near or (decrement < _FLAT and (there is None or decrement > 0.25 * last)):
+        residual = times(plain, rows.weights)
+        bread, curvature = rows.of_steps(here.index)
+        renew = (not renewed and last <= _AT_HAND * rows.nobs) or last > _SLOW * before
+        step = _step(design, here, residual, curvature, renew)
+        renewed = renewed or renew
+        if renew or last > _AT_HAND or not len(information):
+            information = weighted_gram(step.left, curvature)
+        move = _solved(information, step.moments)
+        change = step.explained + step.left @ move
+        decrement = abs(float(residual @ change)) / rows.noise(here.index, here.loss, len(move))
+        there = _advance(rows, replace(here, left=step.left, largest=max(here.largest, step.largest)), change, move)
+        near = renewed and decrement <= (_NEAR if bread is Bread.OBSERVED else _CONVERGED)
+        if near or (renewed and decrement < _FLAT and (there is None or decrement > 0.25 * last)):
             return replace(here if there is None else there, iterations=iteration)
         if there is None:
-            break
-        here, last = there, decrement
+            if renew:
+                break
+            last, before = math.inf, 0.0
+            continue
+        here, last, before = there, decrement, last
     raise EstimationError(
         f"The solver stopped after {counted(iteration, 'step')} at a distance of {decrement**0.5:.2g} standard errors from an optimum; start from columns of similar "
         "sizes, or look for rows that lie far from all others."
     )
+
+
+def _usual_residual(rows: _Rows, design: Design) -> float:
+    """Return the mean size of the residuals beside a constant."""
+    mean = design.mean_of_endog
+    index = rows.objective.start(mean, mean).expand_as(rows.y)
+    return float(rows.objective.residual(index, rows.y).abs().mean())
 
 
 def _rows_of(objective: LinearIndex, design: Design) -> _Rows:
@@ -264,101 +289,84 @@ def _rows_of(objective: LinearIndex, design: Design) -> _Rows:
     return _Rows(objective, y, offset, total_weights(design), float(design.nobs))
 
 
-def _first(rows: _Rows, design: Design) -> _Optimum:
+def _first(rows: _Rows, design: Design) -> _Place:
     """Take one step of weighted least squares from an index near each target, from which all steps are combinations of regressors and dummies."""
     raw = design.exog.to(torch.float64)
-    nothing = _Optimum(rows.offset, raw.new_zeros(raw.shape[1]), raw, tuple(range(raw.shape[1])))
+    nothing = _Place(rows.offset, raw.new_zeros(raw.shape[1]), raw, tuple(range(raw.shape[1])), math.inf)
     for share in _SHARES:
         mean = design.mean_of_endog
         near = replace(rows, y=torch.lerp(mean, rows.y, share))
         index = rows.objective.start(near.y, mean)
-        step = _step(near, design, replace(nothing, index=index), _bread_of_steps(near, index), index - rows.offset)
+        _, curvature = near.of_steps(index)
+        pull = near.residual(index) + curvature * (index - rows.offset)
+        step = _step(design, nothing, pull, curvature, True)
         kept = varying(design, step.left)
-        found = _Optimum(rows.offset + step.index, step.params[list(kept)], step.left[:, list(kept)], kept)
-        if math.isfinite(rows.loss(found.index)):
+        left = step.left if len(kept) == design.width else step.left[:, list(kept)]
+        move = _solved(weighted_gram(left, curvature), step.moments[list(kept)])
+        index = rows.offset + step.explained + left @ move
+        found = _Place(index, move, left, kept, rows.loss(index), step.largest)
+        if math.isfinite(found.loss):
             return found
     raise EstimationError(
         "The loss is not finite near the mean of the dependent variable; look for values that overflow, or take a link that allows any index."
     )
 
 
-def _step(rows: _Rows, design: Design, here: _Optimum, bread: Bread, beside: Tensor | None = None) -> _Optimum:
-    """Return the change of the index and of the parameters, and X~, of a step from here, and from (n,) what else is to be fitted."""
-    curvature, residual = rows.curvature(here.index, bread), rows.residual(here.index)
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What a projection says of a step.
+
+    Attributes
+    ----------
+    left : Tensor
+        (n, k) X~.
+    explained : Tensor
+        (n,) what the dummies alone explain of z.
+    moments : Tensor
+        (k,) X~'Hz~.
+    largest : float
+        The largest magnitude of z.
+    """
+
+    left: Tensor
+    explained: Tensor
+    moments: Tensor
+    largest: float
+
+
+def _step(design: Design, here: _Place, residual: Tensor, curvature: Tensor, renew: bool) -> _Step:
+    """Project z = r / h on the dummies, and X~, to renew it, if asked to."""
     working = torch.where(curvature > 0, residual / curvature, 0.0)
-    if beside is not None:
-        working = working + beside
-    both = projection_on(design.effects, curvature).residuals(torch.cat([here.left, working[:, None]], 1))
-    left, unexplained = both[:, :-1], both[:, -1]
-    if beside is not None:
-        left = left * (torch.linalg.vector_norm(left, dim=0) > EXPLAINED * design.lengths)
-    information, moments = weighted_gram(left, curvature), cross(left, curvature * unexplained)
-    move = newton_step(Local(here.params, moments.new_zeros(()), -moments, information)) if len(moments) else moments
-    return replace(here, index=working - unexplained + left @ move, params=move, left=left)
+    projection, left = projection_on(design.effects, curvature), here.left
+    if renew and left.shape[1]:
+        both = projection.residuals(torch.cat([left, working[:, None]], 1))
+        left, unexplained = both[:, :-1], both[:, -1]
+    else:
+        unexplained = projection.residuals(working[:, None])[:, 0]
+    moments = cross(left, curvature * unexplained)
+    return _Step(left, working - unexplained, moments, float(working.abs().max()))
 
 
-def _bread_of_steps(rows: _Rows, index: Tensor) -> Bread:
-    """Return the observed information where each row's is positive, else Fisher's."""
-    plain = rows.objective.curvature(index, rows.y)
-    return Bread.OBSERVED if plain is None or bool((plain > 0).all()) else Bread.EXPECTED
+def _solved(information: Tensor, moments: Tensor) -> Tensor:
+    """Return (k,) the solution of the normal equations, with nothing along null directions."""
+    if not len(moments):
+        return moments
+    return newton_step(Local(moments, moments.new_zeros(()), -moments, information))
 
 
-def _advance(rows: _Rows, here: _Optimum, step: _Optimum, loss: float) -> _Optimum | None:
+def _advance(rows: _Rows, here: _Place, change: Tensor, move: Tensor) -> _Place | None:
     """Take the longest of the steps 1, 1/4, ... that does not raise the loss; None if there is none."""
-    allowed, length = loss + 1e-13 * abs(loss), 1.0
+    allowed, length = here.loss + 1e-13 * abs(here.loss), 1.0
     while length > _SHORTEST:
-        index = here.index + length * step.index
-        if rows.loss(index) <= allowed:
-            return replace(here, index=index, params=here.params + length * step.params, left=step.left)
+        index = here.index + length * change
+        loss = rows.loss(index)
+        if loss <= allowed:
+            return replace(here, index=index, params=here.params + length * move, loss=loss)
         length *= 0.25
     return None
 
 
-def _leaves(rows: _Rows, index: Tensor, signs: Tensor, usual: float) -> bool:
-    """Tell whether some row is on its way to infinity: if none is, residuals are the multipliers that certify that no row is separated."""
-    return bool((rows.objective.residual(index, rows.y).abs()[signs != 0] < _LEAVING * usual).any())
-
-
-def _leaving(design: Design, signs: Tensor) -> Tensor | None:
-    """Return (n,) which rows are separated; None where there are none. Regressors may not separate a yes from a no, as without effects."""
-    weights = total_weights(design)
-    used = torch.arange(design.rows, device=signs.device) if weights is None else weights.nonzero().flatten()
-    effects = [taken(effect, used) for effect in design.effects]
-    both = bool((signs[used] > 0).any() & (signs[used] < 0).any())
-    exog = design.exog[used]
-    found = separated_rows(signs[used], exog[:, :0] if both else exog, effects)
-    if both and not bool(found.any()):
-        found = separated_rows(signs[used], exog, effects)
-        if bool(found.any()):
-            _refuse_separated(design, used[found])
-    if not bool(found.any()):
-        return None
-    out = torch.zeros(design.rows, dtype=torch.bool, device=signs.device)
-    out[used[found]] = True
-    return out
-
-
-def _refuse_separated(design: Design, rows: Tensor) -> NoReturn:
-    """Say that regressors separate rows: those that nothing is left of in the other rows."""
-    held = torch.ones(design.rows, dtype=torch.bool, device=rows.device)
-    held[rows] = False
-    names: tuple[str, ...] = design.names
-    if bool(held.any()):
-        rest = held.nonzero().flatten()
-        own = design.take(rest)
-        left = projection_on(own.effects, None).residuals(own.exog)
-        kept = varying(own, left)
-        if kept:
-            made = without_effects(own, {"exog": left[:, list(kept)]}, kept)
-            kept = tuple(kept[i] for i in column_rank(made)[0])
-        names = tuple(name for i, name in enumerate(design.names) if i not in kept)
-    raise EstimationError(
-        f"The loss falls forever along {listed(names)} beside the absorbed effects, so there is no finite estimate: {counted(len(rows), 'row')} "
-        f"{'is' if len(rows) == 1 else 'are'} predicted perfectly. Leave such columns or rows out, or merge categories."
-    )
-
-
-def _fit_of(objective: LinearIndex, design: Design, bread: Bread, found: _Optimum) -> Fit:
+def _fit_of(objective: LinearIndex, design: Design, bread: Bread, found: _Place) -> Fit:
     """Return the fit at the optimum, with regressors that are projected under the weights of its bread."""
     weights = _rows_of(objective, design).curvature(found.index, bread)
     if bool((weights < 0).any()):

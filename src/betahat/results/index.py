@@ -13,9 +13,9 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import EstimationError, OptionError, is_one_of, shown
-from betahat.fits.fit import Fit
+from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, index_cases
+from betahat.inference.effects import refuse_effects
 from betahat.inference.likelihood_influence import LikelihoodInfluence
 from betahat.inference.margins import Response
 from betahat.inference.response import (
@@ -29,6 +29,7 @@ from betahat.inference.response import (
 )
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
+from betahat.results.effects import effects_at, presented_effects
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.new_data import data_at, prediction_labels
@@ -87,10 +88,35 @@ class IndexResults(MaximumLikelihoodResults, ABC):
 
     # predictions
 
+    def fixed_effects(self) -> Any:
+        """Return what absorbed effects add to the index, one number for each level.
+
+        Of several effects only sums are identified: in each part in which the levels of a further effect and those of one before it are connected by
+        rows, the first level of the further effect is zero.
+
+        Returns
+        -------
+        dict
+            By effect: a series with the levels' labels (of ``origin^year`` two), or an array in their order; of effects with slopes (levels, 1 + v) numbers,
+            the dummies' first.
+
+        Raises
+        ------
+        EstimationError
+            The model absorbs no effects.
+        """
+        return presented_effects(self.fit)
+
     def predict(
-        self, exog: Any = None, transform: bool = True, which: str = "mean", offset: Any = None, exposure: Any = None
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        which: str = "mean",
+        offset: Any = None,
+        exposure: Any = None,
+        absorb: Any = None,
     ) -> Any:
-        """Predict the mean, the index or the variance.
+        """Predict the mean, the index or the variance, with absorbed effects.
 
         Parameters
         ----------
@@ -103,6 +129,8 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         offset, exposure : str or array_like, optional
             (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
             the fit they are those of the fit.
+        absorb : list of vectors, optional
+            The labels of absorbed effects in the new rows, (m,) for each of their columns; None takes those of the columns of `exog`.
 
         Returns
         -------
@@ -111,11 +139,14 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         Raises
         ------
         OptionError, DataError, FormulaError
-            Another `which`, offsets of another length, new data that do not fit.
+            Another `which`, offsets of another length, new data that do not fit, or have levels of effects that the fit did not see.
         """
         if not is_one_of(which, _WHICH):
             raise OptionError(f"which is {shown(which)}; use 'mean', 'linear' or 'var'.")
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
+        if exog is not None and self.fit.absorbed is not None:
+            added = effects_at(self.fit, exog, absorb)
+            shift = added if shift is None else shift + added
         found = predict_response(
             self.fit,
             regressors,
@@ -162,7 +193,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         """
         if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
-        refuse_absorbed(self.fit, "Standard errors of predictions")
+        refuse_effects(self.fit, "Standard errors of predictions need", "use predict, or write the effects as C(group)")
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
         labels = prediction_labels(row_labels, container, len(regressors))
         return predict_response(
@@ -265,7 +296,11 @@ class IndexResults(MaximumLikelihoodResults, ABC):
     @property
     def response(self) -> Response:
         """What marginal effects and predictions are of: E(y)."""
-        refuse_absorbed(self.fit, "Marginal effects on the mean")
+        refuse_effects(
+            self.fit,
+            "Marginal effects on the mean need",
+            "use the coefficients, which need none, or write the effects as C(group)",
+        )
         objective, design = self._loss, self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
@@ -305,12 +340,3 @@ class IndexResults(MaximumLikelihoodResults, ABC):
     @property
     def _error(self) -> Tensor:
         return self.fit.design.endog.to(torch.float64) - means(self.fit)
-
-
-def refuse_absorbed(fit: Fit, what: str) -> None:
-    """Refuse what depends on absorbed effects, which have no covariance."""
-    if fit.absorbed is not None:
-        raise EstimationError(
-            f"{what} depend on the absorbed effects, whose coefficients have no covariance; write the effects as C(...) where their levels are few, or use predict(), "
-            "which gives the means."
-        )

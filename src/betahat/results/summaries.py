@@ -356,9 +356,10 @@ def discrete_notes(results: DiscreteResults) -> list[str]:
 
 
 def bread_notes(results: MaximumLikelihoodResults) -> list[str]:
-    """Return the sentence on a bread that is not the usual one, or none."""
+    """Return the sentences on absorbed effects, and on a bread that is not the usual one."""
     kind = results.fit.bread_kind
-    return [] if kind in results._usual_breads else [f"The bread of the covariance is {kind.value!r}."]
+    own = [] if kind in results._usual_breads else [f"The bread of the covariance is {kind.value!r}."]
+    return [*_absorbed_notes(results.fit), *own]
 
 
 def _content(
@@ -490,6 +491,8 @@ def _absorbed_notes(fit: Fit) -> list[str]:
         return []
     total, dropped = fit.size - fit.rank, fit.given.schema.dropped
     alone = f"; {counted(dropped, 'row')} alone in a level dropped" if dropped else ""
+    separated = fit.given.schema.separated
+    alone += f"; {counted(separated, 'row')} left out that separate the data" if separated else ""
     return [f"{total:g} coefficients of {', '.join(fit.absorbed.names)} absorbed{alone}."]
 
 

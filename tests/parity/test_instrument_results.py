@@ -267,7 +267,7 @@ def test_the_summary_of_first_stages():
         "effective F",
         "Cragg-Donald F",
         "Kleibergen-Paap rk: F",
-        "by bias of two-stage",
+        "Simplified critical values",
         "by size: 10% 24.58",
     ):
         assert words in text

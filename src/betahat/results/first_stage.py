@@ -14,7 +14,7 @@ from betahat.errors import EstimationError, OptionError, WeakInstrumentWarning, 
 from betahat.inference.hypothesis import HypothesisTest
 from betahat.inference.partialled import partial_rsquared, shea_rsquared
 from betahat.inference.reduced_form import Strength
-from betahat.inference.stock_yogo import StockYogo, stock_yogo
+from betahat.inference.stock_yogo import BIASES, StockYogo, stock_yogo
 from betahat.inference.weak_instruments import RankTest, cragg_donald
 from betahat.lazy import lazily
 from betahat.results.least_squares import LeastSquaresResults
@@ -38,6 +38,13 @@ class FirstStageResults(LeastSquaresResults):
     """The regression of one endogenous regressor on the exogenous regressors and the instruments, as results of least squares.
 
     Its covariance is that of the fit by instruments.
+
+    Attributes
+    ----------
+    strength : Strength
+        The reduced form of that fit under its covariance.
+    column : int
+        Which of the endogenous regressors it is.
     """
 
     strength: Strength
@@ -241,8 +248,12 @@ class FirstStage(Mapping[str, FirstStageResults]):
             )
         if len(self) == 1:
             (stage,) = self.values()
-            values = ", ".join(f"{bias:.0%} {stage.critical_value(bias):.2f}" for bias in (0.05, 0.1, 0.2, 0.3))
-            lines.append(f"Critical values of the effective F by bias of two-stage least squares: {values}")
+            for simplified in (False, True):
+                found = {bias: stage.critical_value(bias, simplified=simplified) for bias in BIASES}
+                values = ", ".join(f"{bias:.0%} {value:.2f}" for bias, value in found.items())
+                lines.append(
+                    f"{'Simplified critical' if simplified else 'Critical'} values of the effective F by bias: {values}"
+                )
         tables = self.stock_yogo()
         for words, table in (("bias", tables.bias), ("size", tables.size)):
             if table:
@@ -261,19 +272,16 @@ def warn_weak(strength: Strength, names: tuple[str, ...]) -> None:
         return
     with suppress(EstimationError):  # which the first stage itself will say when it is asked for
         if strength.part.endogenous == 1:
-            found = strength.effective_f(0)
-            needed = strength.critical_value(_BIAS, _LEVEL, simplified=True)
-            if found < needed:
-                needed = strength.critical_value(_BIAS, _LEVEL, simplified=False)
-            told = f"the effective F of {names[0]} is {found:.2f}, below {needed:.2f}, the value for a bias of 10%"
+            found, needed = strength.effective_f(0), strength.critical_value(_BIAS, _LEVEL, simplified=True)
+            told = f"the effective F of {names[0]} is {found:.2f}, below {needed:.2f}, which rules out a bias of 10% in any case"
         else:
             found = strength.kleibergen_paap().f_statistic
             needed = stock_yogo(strength.part.endogenous, strength.part.excluded).bias.get(_BIAS, _RULE)
             told = f"Kleibergen and Paap's F of {listed(names)} is {found:.2f}, below {needed:.2f}"
         if found < needed:
             warnings.warn(
-                f"The instruments are weak: {told}, so estimates are biased and their standard errors mislead; anderson_rubin has tests and confidence sets "
-                "that hold all the same.",
+                f"The instruments may be weak: {told}, so estimates may be biased and their standard errors mislead; anderson_rubin has tests and confidence "
+                "sets that hold all the same.",
                 WeakInstrumentWarning,
                 stacklevel=user_level(),
             )

@@ -281,10 +281,11 @@ def whitened(block: Block) -> tuple[Tensor, Tensor]:
 def _joint_products(block: Block) -> tuple[Tensor]:
     x, y, weights, counts = block[EXOG], block["endog"], block.get("weights"), block.get("counts")
     both = weights if counts is None else counts if weights is None else weights * counts
-    instruments = block.get(INSTRUMENTS)
-    x = x if instruments is None else torch.cat([x, instruments], 1)
-    scale = None if both is None else both.sqrt()
-    return (gram(x, scale, y if scale is None else scale * y),)
+    scale, instruments = None if both is None else both.sqrt(), block.get(INSTRUMENTS)
+    beside = y if scale is None else scale * y
+    if instruments is not None:
+        beside = torch.cat([instruments if scale is None else instruments * scale[:, None], beside[:, None]], 1)
+    return (gram(x, scale, beside),)
 
 
 def _squares(block: Block) -> tuple[Tensor]:

@@ -151,8 +151,10 @@ def read_design(
     for name, column in read.items():
         if column is not None:
             check_index(name, column.index, x.index)
-    named = [("endog", y.values), ("exog", x.values), *vectors.items()]
-    (endog_kept, exog_kept, *beside_kept), seals = keep_tensors(named)
+    joined = by is not None and exog is not None  # the regressors are a copy already
+    named = [("endog", y.values), *([] if joined else [("exog", x.values)]), *vectors.items()]
+    (endog_kept, *others), seals = keep_tensors(named)
+    exog_kept, *beside_kept = [x.values, *others] if joined else others
     kept = dict(zip(vectors, beside_kept, strict=True))
     frame_data = UserData.of(frame, len(x.values))
     effects: tuple[Levels, ...] = ()

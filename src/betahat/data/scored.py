@@ -27,9 +27,12 @@ class Scored(Derived):
         With X as `exog`, (n, k), and Z as `instruments`, (n, q).
     matrix : Tensor
         (k + q, r) M, float64.
+    same : int
+        How many of the first columns are those of X themselves.
     """
 
     matrix: Tensor
+    same: int = 0
 
     @remembered
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -54,9 +57,9 @@ class Scored(Derived):
     def _made(self, names: Sequence[str], below: Sequence[str], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         found = dict(zip(below, parts, strict=True))
         if SCORED in names:
-            width = found[EXOG].shape[1]
-            first = found[EXOG].to(torch.float64) @ self.matrix[:width]
-            found[SCORED] = first.addmm_(found[INSTRUMENTS].to(torch.float64), self.matrix[width:])
+            x, width, own = found[EXOG].to(torch.float64), found[EXOG].shape[1], self.matrix[:, self.same :]
+            made = x @ own[:width] + found[INSTRUMENTS].to(torch.float64) @ own[width:]
+            found[SCORED] = torch.cat([x[:, : self.same], made], 1) if self.same else made
         return tuple(found[name] for name in names)
 
     def held(self, name: str) -> Tensor | None:
@@ -64,9 +67,9 @@ class Scored(Derived):
         return None if name == SCORED else self.base.held(name)
 
 
-def scored(source: Source, matrix: Tensor) -> Source:
+def scored(source: Source, matrix: Tensor, same: int = 0) -> Source:
     """Return a source with [X, Z] M as its column `scored`, for (k + q, r) M; what is small and held is multiplied at once."""
-    made, below = Scored(source, matrix), source.held(EXOG)
+    made, below = Scored(source, matrix, same), source.held(EXOG)
     if below is None or below.numel() > SMALL or source.held(INSTRUMENTS) is None:
         return made
     return source.replaced({SCORED: gather(made.only(SCORED), _scored)})

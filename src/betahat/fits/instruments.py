@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from betahat.calculus.index import index_rows
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Rows, times
 from betahat.data.design import Design
@@ -185,7 +186,8 @@ def _fitted(given: Design, used: InUse, how: Estimating, rows: float) -> Fit:
         found = Instruments(how, factor, used.instruments, half=result.half)
         matrix = moment_columns(factor, result.half)
     _check_estimated(estimated)
-    sample = replace(design, source=scored(design.source, _for_all(matrix, used)))
+    same = 0 if isinstance(how, Weighting) else factor.exogenous
+    sample = replace(design, source=scored(design.source, _for_all(matrix, used), same))
     return Fit(
         problem=Problem(Gaussian(_dispersion(found)), sample),
         params=estimated.params,
@@ -276,4 +278,6 @@ class _LastPass:
     terms: tuple[RowSum, ...]
 
     def __call__(self, rows: Rows) -> tuple[Tensor, ...]:
-        return times(rows.losses, rows.counts).sum(), rows.gradient(), *(term(rows) for term in self.terms)
+        read = index_rows(rows)
+        loss = 0.5 * (times(read.residual, read.counts) @ (read.y - read.index))
+        return loss, read.gradient(), *(term(rows) for term in self.terms)

@@ -244,7 +244,7 @@ class InstrumentModel(RegressorModel, ABC):
         CollinearityWarning
             Exogenous regressors or instruments depend on those before them, and are left out; the warning names them.
         WeakInstrumentWarning
-            The effective F is below its simplified critical value for a bias of a tenth; of several endogenous regressors Kleibergen and Paap's F is below that of Stock
+            The effective F is below its critical value for a bias of a tenth or below ten; of several endogenous regressors Kleibergen and Paap's F is below that of Stock
             and Yogo.
         BetahatWarning
             The residuals are zero up to rounding.

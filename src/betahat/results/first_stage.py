@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 else:
     pd = lazily("pandas")
 
-# With several endogenous regressors and few instruments there is no table, and the rule of thumb is ten (Staiger and Stock 1997).
+# The rule of thumb of Staiger and Stock (1997), where there is no table, and where two instruments have no Nagar bias and yet tests of the wrong size.
 _RULE = 10.0
 # What is taken for weak: a bias of a tenth, at the five percent level.
 _BIAS, _LEVEL = 0.10, 0.05
@@ -266,14 +266,16 @@ class FirstStage(Mapping[str, FirstStageResults]):
 
 
 def warn_weak(strength: Strength, names: tuple[str, ...]) -> None:
-    """Warn of instruments that are weak: an effective F below its critical value, or of several regressors Kleibergen and Paap's F below Stock and Yogo's."""
+    """Warn of instruments that are weak: an effective F below its critical value or ten, or of several regressors Kleibergen and Paap's below Stock and Yogo's."""
     strength = strength.without_refits
     if strength.surely_strong:
         return
     with suppress(EstimationError):  # which the first stage itself will say when it is asked for
         if strength.part.endogenous == 1:
             found, needed = strength.effective_f(0), strength.critical_value(_BIAS, _LEVEL, simplified=True)
-            told = f"the effective F of {names[0]} is {found:.2f}, below {needed:.2f}, which rules out a bias of 10% in any case"
+            if found < needed:
+                needed = max(strength.critical_value(_BIAS, _LEVEL, simplified=False), _RULE)
+            told = f"the effective F of {names[0]} is {found:.2f}, below {needed:.2f}"
         else:
             found = strength.kleibergen_paap().f_statistic
             needed = stock_yogo(strength.part.endogenous, strength.part.excluded).bias.get(_BIAS, _RULE)

@@ -76,7 +76,7 @@ class InstrumentTests(InstrumentValidity, ABC):
         Warns
         -----
         WeakInstrumentWarning
-            The effective F is below its simplified critical value for a bias of a tenth at the five percent level; of several endogenous regressors, Kleibergen
+            The effective F is below its critical value for a bias of a tenth, at the five percent level, or below ten; of several endogenous regressors, Kleibergen
             and Paap's F is below that of Stock and Yogo, or below ten where they tabulate none.
         """
         warn_weak(self._strength, self.endogenous)

@@ -20,7 +20,7 @@ class Absorbed:
     sizes : tuple of Effect
         Their coefficients, and how many of them are redundant.
     route : str
-        How the projection was computed: "sums", "within" or "conjugate gradients".
+        How the projection was computed: "sums", "elimination", "within" or "conjugate gradients".
     iterations : int
         How many it took.
     orthogonality : float

@@ -37,7 +37,7 @@ class Diagnostics:
     dtype : str
         What the derivatives were computed in.
     absorbed : str or None
-        How absorbed effects were projected away: "sums", "within" or "conjugate gradients".
+        How absorbed effects were projected away: "sums", "elimination", "within" or "conjugate gradients".
     orthogonality : float or None
         The largest cosine between a column that was projected and a dummy.
     """

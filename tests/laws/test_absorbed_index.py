@@ -178,6 +178,17 @@ def test_replicates_are_refitted_with_their_effects():
         )
 
 
+@pytest.mark.parametrize("kind", ["residual", "parametric", "bayesian"])
+def test_bootstraps_of_logit_refit_their_effects(kind):
+    absorbed = bh.logit("yes ~ x1 + x2 | firm", DATA).fit()
+    full = bh.logit("yes ~ x1 + x2 + C(firm)", DATA).fit()
+    own = list(absorbed.params.index)
+    cov = bh.Bootstrap(reps=6, kind=kind, seed=2)
+    np.testing.assert_allclose(
+        absorbed.with_cov(cov).cov_params(), full.with_cov(cov).cov_params().loc[own, own], rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_separated_rows_are_left_out_and_the_rest_is_estimated(path):
     data = pd.read_csv(path)

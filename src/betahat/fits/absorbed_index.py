@@ -297,6 +297,8 @@ def _first(rows: _Rows, design: Design) -> _Place:
         mean = design.mean_of_endog
         near = replace(rows, y=torch.lerp(mean, rows.y, share))
         index = rows.objective.start(near.y, mean)
+        if not bool(torch.isfinite(index).all()):  # targets that a bootstrap draws may lie outside the range of y
+            continue
         _, curvature = near.of_steps(index)
         pull = near.residual(index) + curvature * (index - rows.offset)
         step = _step(design, nothing, pull, curvature, True)

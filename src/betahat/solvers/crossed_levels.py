@@ -28,6 +28,8 @@ else:
 _DENSER, _SOME = 80, 1024
 # A part of S is written out if it has so many numbers for each row of the data at most, as a sample of so many of its rows tells.
 _LONG, _SAMPLE = 1, 64
+# That takes so many multiplications for each of its numbers at most, as long as a few products with the parts do.
+_PRODUCTS = 8
 
 
 @dataclass(eq=False)
@@ -123,10 +125,7 @@ class Crossed:
     @property
     def work(self) -> int:
         """How many multiplications it takes to make S."""
-        if isinstance(self.down, Tensor):
-            lengths = torch.bincount(self.down.indices()[0]).double()
-            return int(lengths.square().sum())
-        return int(np.square(np.diff(self.down.indptr).astype(np.float64)).sum())
+        return _work(self.down)
 
     def dense(self) -> Tensor:
         """Return (q2, q2) S, on the CPU."""
@@ -190,9 +189,17 @@ def _joined(blocks: Sequence[Sequence[Any]]) -> Any:
     return torch.sparse_coo_tensor(torch.cat(places, 1), torch.cat(numbers), (sum(heights), sum(widths))).coalesce()
 
 
+def _work(down: Any) -> int:
+    """Return how many multiplications A A' takes, from A'."""
+    lengths = torch.bincount(down.indices()[0]).numpy(force=True) if isinstance(down, Tensor) else np.diff(down.indptr)
+    return int(np.square(lengths.astype(np.float64)).sum())
+
+
 def _less_square(down: Any, across: Any, most: int) -> Any | None:
-    """Return sparse I - A A', from A' and A, where it has not many more numbers than `most`."""
+    """Return sparse I - A A', from A' and A, where it has not many more numbers than `most` and is made soon."""
     levels = down.shape[1]
+    if _work(down) > _PRODUCTS * most:
+        return None
     some = across.tocsr()[:: max(1, levels // _SAMPLE)] if levels > _SAMPLE else across
     if (some @ down).nnz * levels > most * some.shape[0]:
         return None

@@ -84,6 +84,7 @@ CASES = [
     Case("classical with other weights", lambda d: bh.IVGMM(d.y, d.x, d.p, d.z, "identity").fit("nonrobust"), Estimation, ("not weighted by the inverse", "'HC0'")),
     Case("clusters' hats of LIML", lambda d: bh.IVLIML(d.y, d.x, d.p, d.z).fit(bh.Cluster(d.firm, kind="CR2")), Estimation, ("projection", "IV2SLS", "CR1S")),
     Case("options of a solver", lambda d: bh.IV2SLS(d.y, d.x, d.p, d.z).fit(method="qr"), Option, ("'method'",)),
+    Case("OPG", lambda d: d.res.with_cov("OPG"), Estimation, ("not for moments", "'HC0'")),
     Case("log-likelihood", lambda d: d.res.llf, Estimation, ("sargan", "wald_test")),
     Case("a loss of rows", lambda d: d.res.model.score_obs([0.0, 0.0, 0.0]), Estimation, ("no loss of a row", "res.fit")),
     Case("wild", lambda d: d.res.with_cov(bh.Bootstrap(9, "wild")), Estimation, ("'pairs'", "'score'")),

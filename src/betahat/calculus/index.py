@@ -9,7 +9,7 @@ from torch import Tensor
 
 from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, that_count, times
 from betahat.data.engine import Block
-from betahat.data.products import cross, gram, product, weighted_gram
+from betahat.data.products import cross, gram, product, products, weighted_gram
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.objectives.base import LinearIndex
@@ -177,7 +177,7 @@ class IndexRows(Rows):
         if bread is Bread.OPG:
             return gram(self.columns, times(self.residual, root_of_counts(self.counts)))
         if self.scored is not None:
-            return cross(times(self.scored, self._counted_curvature(bread)), self.x)
+            return products(times(self.scored, self._counted_curvature(bread)), self.x)
         return weighted_gram(self.x, self._counted_curvature(bread))
 
     def whitened(self, bread: Bread) -> Tensor | None:

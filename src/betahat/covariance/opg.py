@@ -43,6 +43,10 @@ class OPG(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Return (sum s s')^-1."""
         check_likelihood(fit, "the inverse of its scores' outer products")
+        if not fit.objective.dispersion.likelihood:
+            raise EstimationError(
+                "OPG takes the products of the scores for the information, which holds for a likelihood and not for moments; use 'nonrobust' or 'HC0'."
+            )
         check_unpenalised(fit, "OPG")
         check_one_variance(fit, "OPG")
         if fit.absorbed is not None:

@@ -92,7 +92,9 @@ class Cases:
             raise EstimationError(
                 "The loss does not imply the variance of y, so residuals cannot be standardised; plot_residuals shows them as they are."
             )
-        return residuals / (self.fit.dispersion * slack(self.leverage)).sqrt()
+        fit = self.fit
+        errors = 2.0 * fit.loss / fit.df_resid if fit.objective.dispersion.instrumented else fit.dispersion
+        return residuals / (errors * slack(self.leverage)).sqrt()
 
 
 def index_cases(fit: Fit) -> Cases:

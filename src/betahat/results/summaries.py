@@ -88,6 +88,7 @@ def instrument_content(results: InstrumentResults, alpha: float) -> Content:
     ]
     right: Rows = [
         (f"R-squared{kind}:", [f"{results.rsquared:#8.3f}"]),
+        *([] if results.fit.absorbed is None else [("R-squared (within):", [f"{results.rsquared_within:#8.3f}"])]),
         (f"Adj. R-squared{kind}:", [f"{results.rsquared_adj:#8.3f}"]),
         ("F-statistic:", [f"{results.fvalue:#8.4g}"]),
         ("Prob (F-statistic):", [f"{results.f_pvalue:#6.3g}"]),
@@ -98,6 +99,7 @@ def instrument_content(results: InstrumentResults, alpha: float) -> Content:
     notes = [
         results.cov.note,
         f"Instruments: {', '.join(results.instruments)}; endogenous: {', '.join(results.endogenous)}",
+        *_absorbed_notes(results.fit),
     ]
     if not results.k_constant:
         notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")

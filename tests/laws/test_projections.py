@@ -8,7 +8,7 @@ import torch
 
 from betahat.data.effects import Effect
 from betahat.errors import EstimationError
-from betahat.solvers import dummies_leverage, dummy_equations, projections
+from betahat.solvers import crossed_levels, dummies_leverage, dummy_equations, level_columns, projections
 from betahat.solvers.connected import redundant, singletons
 from betahat.solvers.dummies_leverage import effects_leverage
 from betahat.solvers.normalised import normalised
@@ -17,8 +17,13 @@ from betahat.solvers.projections import projection_on
 # Residuals agree with those of dense least squares to the rounding of the latter.
 DIGITS = 1e-10
 N = 400
-ROUTES = ["direct", "within", "conjugate gradients", "incomplete factors"]
-NAMES = {"direct": "elimination", "incomplete factors": "conjugate gradients"}
+ROUTES = ["direct", "within", "conjugate gradients", "incomplete factors", "device", "direct on device"]
+NAMES = {
+    "direct": "elimination",
+    "direct on device": "elimination",
+    "incomplete factors": "conjugate gradients",
+    "device": "conjugate gradients",
+}
 
 
 def _effect(codes, *variables, count=None, constant=True):
@@ -83,7 +88,10 @@ CASES = cases()
 
 @pytest.fixture(params=ROUTES)
 def route(request, monkeypatch):
-    if request.param != "direct":
+    if "device" in request.param:  # what a GPU is asked for, of torch on the CPU
+        for module in (crossed_levels, dummy_equations, level_columns, projections):
+            monkeypatch.setattr(module, "on_cpu", lambda x: False)
+    if "direct" not in request.param:
         monkeypatch.setattr(projections, "_DENSE", -1)
     if request.param == "within":
         monkeypatch.setattr(projections, "_CAP_BEFORE", 0)

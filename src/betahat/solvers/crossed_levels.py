@@ -17,7 +17,7 @@ from torch import Tensor
 
 from betahat.data.threads import remembered
 from betahat.lazy import lazily
-from betahat.solvers.level_columns import Column, row_factor
+from betahat.solvers.level_columns import Column, on_cpu, row_factor
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -130,16 +130,19 @@ class Crossed:
     def dense(self) -> Tensor:
         """Return (q2, q2) S, on the CPU."""
         made = torch.diag(self.diagonal.cpu())
-        parts = [] if self.rest is None else [(self.rest, 1.0)]
-        if isinstance(self.down, Tensor) or _DENSER * self.work < self.down.shape[0] * self.down.shape[1] ** 2:
-            parts.append((self.across @ self.down, -1.0))
+        height, width = self.down.shape
+        if isinstance(self.down, Tensor):
+            for some in torch.split(torch.arange(width, device=self.down.device), _SOME):
+                made[:, some.cpu()] -= times(self.across, self.down.index_select(1, some).to_dense()).cpu()
+        elif _DENSER * self.work < height * width**2:
+            made -= torch.from_numpy((self.across @ self.down).toarray())
         else:
-            for start in range(0, self.down.shape[0], _SOME):
-                some = torch.from_numpy(self.down[start : start + _SOME].toarray())
-                made.addmm_(some.mT, some, alpha=-1.0)
-        for part, sign in parts:
-            made.add_(
-                part.to_dense().cpu() if isinstance(part, Tensor) else torch.from_numpy(part.toarray()), alpha=sign
+            for start in range(0, height, _SOME):
+                rows = torch.from_numpy(self.down[start : start + _SOME].toarray())
+                made.addmm_(rows.mT, rows, alpha=-1.0)
+        if self.rest is not None:
+            made += (
+                self.rest.to_dense().cpu() if isinstance(self.rest, Tensor) else torch.from_numpy(self.rest.toarray())
             )
         return made
 
@@ -155,14 +158,10 @@ def _product(one: Column, other: Column, weights: Tensor | None) -> Any:
     numbers = row_factor(one, slice(None), weights)
     if other.values is not None:
         numbers = other.values if numbers is None else numbers * other.values
-    if one.codes.device.type != "cpu":
+    if not on_cpu(one.codes):
         numbers = one.root.new_ones(len(one.codes)) if numbers is None else numbers
         places = torch.stack([one.codes, other.codes]).long()
-        made = torch.sparse_coo_tensor(places, numbers, shape).coalesce()
-        row, column = made.indices()
-        return torch.sparse_coo_tensor(
-            made.indices(), made.values() * one.root[row] * other.root[column], shape, is_coalesced=True
-        )
+        return _of_torch(places, numbers * one.root[places[0]] * other.root[places[1]], shape)
     given = np.ones(len(one.codes)) if numbers is None else numbers.numpy()
     tall = one.count >= other.count  # rows with few numbers are sorted faster
     rows, columns = (one, other) if tall else (other, one)
@@ -176,7 +175,7 @@ def _product(one: Column, other: Column, weights: Tensor | None) -> Any:
 
 def _joined(blocks: Sequence[Sequence[Any]]) -> Any:
     """Put blocks together."""
-    if not isinstance(blocks[0][0], Tensor):
+    if not any(isinstance(part, Tensor) for part in blocks[0]):
         return blocks[0][0] if len(blocks) == len(blocks[0]) == 1 else sparse.block_array(blocks, format="csr")
     heights = [next(part.shape[0] for part in row if part is not None) for row in blocks]
     widths = [next(part.shape[1] for part in column if part is not None) for column in zip(*blocks, strict=True)]
@@ -186,7 +185,12 @@ def _joined(blocks: Sequence[Sequence[Any]]) -> Any:
             if part is not None:
                 places.append(part.indices() + part.indices().new_tensor([[starts[0][i]], [starts[1][j]]]))
                 numbers.append(part.values())
-    return torch.sparse_coo_tensor(torch.cat(places, 1), torch.cat(numbers), (sum(heights), sum(widths))).coalesce()
+    return _of_torch(torch.cat(places, 1), torch.cat(numbers), (sum(heights), sum(widths)))
+
+
+def _of_torch(places: Tensor, numbers: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return a sparse matrix of torch's, the numbers of a place summed."""
+    return torch.sparse_coo_tensor(places, numbers, shape, check_invariants=False).coalesce()
 
 
 def _work(down: Any) -> int:

@@ -77,7 +77,7 @@ def _squares(columns: Sequence[Column]) -> Tensor:
 
 def _values(column: Column, rows: slice | Tensor) -> Tensor:
     """Return (b,) a column's entries in rows, in its unit length."""
-    own = column.root[column.codes[rows]]
+    own = column.root.index_select(0, column.codes[rows])
     return own if column.values is None else own * column.values[rows]
 
 

@@ -21,7 +21,7 @@ from betahat.data.threads import in_order, remembered
 from betahat.errors import EstimationError
 from betahat.lazy import lazily
 from betahat.solvers.crossed_levels import Crossed, times
-from betahat.solvers.level_columns import Column
+from betahat.solvers.level_columns import Column, on_cpu
 
 if TYPE_CHECKING:
     import within
@@ -148,7 +148,7 @@ class ConjugateGradients(Equations):
         b1, b2 = split(self.crossed, sums)
         state = _State.at_zero(b2 - times(self.crossed.across, b1))
         first = self.cap
-        if state.u.device.type == "cpu":
+        if on_cpu(state.u):
             first = min(first, 0 if self.slow else _PATIENCE)
         state = self._with_diagonal(state, goal, first)
         if not state.within(goal) and first < self.cap:
@@ -167,7 +167,7 @@ class ConjugateGradients(Equations):
     def _with_diagonal(self, state: _State, goal: Tensor, cap: int) -> _State:
         """Iterate, a few columns at a time."""
         width = len(goal)
-        step = -(-width // -(-width // _TOGETHER)) if state.u.device.type == "cpu" else width
+        step = -(-width // -(-width // _TOGETHER)) if on_cpu(state.u) else width
         several = [slice(start, start + step) for start in range(0, width, step)]
         parts = in_order(lambda some: _iterate(self.crossed, state.of(some), goal[some], cap, self.diagonal), several)
         return _State.of_parts(list(parts))

@@ -70,6 +70,11 @@ def columns_of(effect: Effect, weights: Tensor | None) -> tuple[Column, ...]:
     return tuple(made)
 
 
+def on_cpu(x: Tensor) -> bool:
+    """Tell whether SciPy's sparse matrices take a tensor; elsewhere torch's do the same."""
+    return x.device.type == "cpu"
+
+
 def level_mass(codes: Tensor, count: int, weights: Tensor | None) -> Tensor:
     """Return (G,) the weight of each level, its rows where (n,) weights are None."""
     if weights is None:
@@ -79,7 +84,7 @@ def level_mass(codes: Tensor, count: int, weights: Tensor | None) -> Tensor:
 
 def level_sums(columns: Sequence[Column], x: Tensor, weights: Tensor | None) -> list[Tensor]:
     """Return for each column q, and with W the weights, (G, m) Q'Wx of (n, m) x, where Q has unit length within each level."""
-    if x.device.type != "cpu":
+    if not on_cpu(x):
         return [_sums_on_device(column, x, weights) for column in columns]
 
     def piece(start: int) -> list[Tensor]:
@@ -153,12 +158,12 @@ def _orthogonal(
         for k, column in enumerate(before):
             (sums,) = level_sums([column], values[:, None], weights)
             coefficient = sums[:, 0] * column.root
-            fitted = coefficient[codes]
+            fitted = coefficient.index_select(0, codes)
             values = values - (fitted if column.values is None else fitted * column.values)
             taken[k] += coefficient
     apart = _lengths(values, codes, count, weights)
     dependent = ~(apart > _DEPENDENT**2 * whole)
-    values[dependent[codes]] = 0.0
+    values = values.masked_fill(dependent.index_select(0, codes), 0.0)
     return Column(codes, count, values, _root(apart.masked_fill(dependent, 0.0)), tuple(taken), scale)
 
 

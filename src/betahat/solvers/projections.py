@@ -21,7 +21,7 @@ from betahat.data.room import room_for
 from betahat.errors import EstimationError
 from betahat.solvers.crossed_levels import Crossed
 from betahat.solvers.dummy_equations import ConjugateGradients, Elimination, Equations, Sums, Within
-from betahat.solvers.level_columns import Column, columns_of, in_variables, less_fitted, level_sums, row_squares
+from betahat.solvers.level_columns import Column, columns_of, in_variables, less_fitted, level_sums, on_cpu, row_squares
 from betahat.solvers.normalised import normalised
 
 # Residuals are orthogonal to 1e-10 of the lengths; solvers aim at less, and a projection of the residuals takes the rest off.
@@ -219,9 +219,5 @@ def _equations(terms: tuple[Term, ...], weights: Tensor | None) -> Equations:
     crossed = Crossed(columns, sizes, weights)
     if sum(column.count for column in columns[sizes[0] :]) <= _DENSE and crossed.work <= _WORK:
         return Elimination(crossed)
-    later = (
-        Within(columns, sizes, weights)
-        if columns[0].codes.device.type == "cpu" and find_spec("within") is not None
-        else None
-    )
+    later = Within(columns, sizes, weights) if on_cpu(columns[0].codes) and find_spec("within") is not None else None
     return ConjugateGradients(crossed, _CAP if later is None else min(_CAP, _CAP_BEFORE), later)

@@ -105,12 +105,11 @@ class ReducedForm:
             params = torch.cat([own, explained[factor.exogenous :]])
         else:
             params = self.root @ explained
-        design = replace(self.plain.replaced({"endog": self.targets @ weights}), schema=named)
+        design = replace(self.plain.replaced({"endog": _combined(self.fit.design, weights)}), schema=named)
         given = design
         if self.fit.absorbed is not None:
             assert isinstance(self.fit.given, Design)
-            raw = _targets(self.fit.given, factor.endogenous) @ weights
-            given = self.given.replaced({"endog": raw})
+            given = self.given.replaced({"endog": _combined(self.fit.given, weights)})
             given = replace(given, schema=replace(given.schema, endog_name=named.endog_name))
         return Fit(
             problem=Problem(Gaussian(), design),
@@ -128,12 +127,27 @@ class ReducedForm:
 
 def _exogenous(design: Design, exogenous: tuple[int, ...], instruments: tuple[int, ...]) -> Design:
     """Return the design of some exogenous regressors and instruments."""
-    columns = [design.exog[:, list(exogenous)], design.column(INSTRUMENTS)[:, list(instruments)]]
+    columns = [_some(design.exog, exogenous), _some(design.column(INSTRUMENTS), instruments)]
     joint = torch.cat([part.to(torch.float64) for part in columns], 1)
     kept = design.source.only("endog", "weights", "counts", CODES, SLOPES)
     names = (*(design.names[i] for i in exogenous), *(design.schema.instruments[i] for i in instruments))
     schema = replace(design.schema, given_names=names, terms=None, instruments=(), endogenous=0)
     return replace(design, schema=schema, source=kept.replaced({"exog": joint}))
+
+
+def _some(columns: Tensor, places: tuple[int, ...]) -> Tensor:
+    """Return some columns, without a copy where they are the first ones."""
+    return columns[:, : len(places)] if places == tuple(range(len(places))) else columns[:, list(places)]
+
+
+def _combined(design: Design, weights: Tensor) -> Tensor:
+    """Return (n,) [Y, y] c, reading only the columns that have a part in it."""
+    first, parts = design.width - len(weights) + 1, []
+    for place, weight in enumerate(weights.tolist()):
+        if weight:
+            column = design.endog if first + place == design.width else design.exog[:, first + place]
+            parts.append(column.to(torch.float64) * weight)
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
 
 def _targets(design: Design, endogenous: int) -> Tensor:

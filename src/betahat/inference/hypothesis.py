@@ -39,6 +39,10 @@ class HypothesisTest:
         """The reference distribution: "F" or "chi2"."""
         return "chi2" if self.df_denom is None else "F"
 
+    def __float__(self) -> float:
+        """Return the statistic."""
+        return self.statistic
+
     def __str__(self) -> str:
         """Return the test in one line, and the hypothesis in another."""
         among = f"{self.df:g}" if self.df_denom is None else f"{self.df:g}, {self.df_denom:g}"

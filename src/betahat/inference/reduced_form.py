@@ -24,8 +24,8 @@ from betahat.inference.partialled import Partialled, partialled
 from betahat.inference.quadratic_form import quadratic_form
 from betahat.inference.weak_instruments import RankTest, cragg_donald, kleibergen_paap, sanderson_windmeijer
 
-# Rows would need hundreds of times the leverage of others for a robust F below a hundred.
-_STRONG = 1e4
+# Squared residuals would have to go with leverage so much that their product is dozens of times that of the means.
+_STRONG = 1e3
 _INDEPENDENT = (Classical, HC0, HC1, HC2, HC3, HC4, HC4m, HC5)
 # A quadratic form obeys the parallelogram law to rounding.
 _QUADRATIC = 1e-9
@@ -96,8 +96,15 @@ class Strength:
             return covariance_of(fit, Choice(self.estimator, self.cov.asked_t))
 
     def variance(self, weights: Tensor) -> Tensor:
-        """Return (q, q) that of the instruments' coefficients."""
-        return self._of_instruments(self.covariance(weights).matrix)
+        """Return (q, q) that of the instruments' coefficients; asked again it costs nothing."""
+        key = tuple(weights.tolist())
+        if key not in self._variances:
+            self._variances[key] = self._of_instruments(self.covariance(weights).matrix)
+        return self._variances[key]
+
+    @remembered
+    def _variances(self) -> dict[tuple[float, ...], Tensor]:
+        return {}
 
     def scores(self, weights: Tensor) -> Tensor:
         """Return (q, q) the same under the hypothesis that these coefficients are zero, and without a small-sample factor."""

@@ -275,7 +275,8 @@ def warn_weak(strength: Strength, names: tuple[str, ...]) -> None:
             found, needed = strength.effective_f(0), strength.critical_value(_BIAS, _LEVEL, simplified=True)
             if found < needed:
                 needed = max(strength.critical_value(_BIAS, _LEVEL, simplified=False), _RULE)
-            told = f"the effective F of {names[0]} is {found:.2f}, below {needed:.2f}"
+            why = "the rule of thumb" if needed == _RULE else "its critical value for a bias of 10%"
+            told = f"the effective F of {names[0]} is {found:.2f}, below {needed:.2f}, {why}"
         else:
             found = strength.kleibergen_paap().f_statistic
             needed = stock_yogo(strength.part.endogenous, strength.part.excluded).bias.get(_BIAS, _RULE)

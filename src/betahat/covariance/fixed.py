@@ -57,6 +57,8 @@ def fixed_coefficients(fit: Fit, groups: Groups) -> list[str]:
     clusters' sums, which are there anyway. Where it is not empty, rows tell whose directions there are in it: none where there are more
     coefficients than clusters, or where the means of clusters were taken off.
     """
+    if fit.objective.moments is not None:  # whose sums are not in the directions of the parameters
+        return []
     sums = influence_sums(fit, groups)
     basis = torch.linalg.eigh(sums.mT @ sums).eigenvectors
     sizes = torch.linalg.vector_norm(sums @ basis, dim=0)

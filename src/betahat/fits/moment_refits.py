@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from betahat.calculus.autodiff import Columns
+from betahat.calculus.autodiff import Columns, row_jacobian
 from betahat.calculus.moments import Equations
 from betahat.calculus.rows import Rows
 from betahat.data.engine import Block, fold
@@ -27,7 +27,7 @@ _CONVERGED, _ROUNDING = 1e-12, 1e-11
 _SLOW, _FALLS = 0.1, 0.8
 _ITERATIONS = 40
 # Weights are found anew so often.
-_WEIGHTS = 100
+_WEIGHTS = 1000
 # A replicate whose Jacobian, of columns of unit length, has a pivot below this share of the largest has lost a direction.
 _LOST = 1e-8
 # Numbers of moments, of all replicates that are taken at once.
@@ -114,18 +114,22 @@ class _Solver:
 
     def _iterated(self, params: Tensor, *, center: bool) -> Tensor:
         last = torch.full_like(params[:, 0], torch.inf)
+        active = torch.isfinite(params).all(1).nonzero().flatten()
         for _ in range(_WEIGHTS):
-            there = self._gauss_newton(params, self._roots(params, center=center))
-            size = self._size(there - params)
-            done = (size <= _CONVERGED) | ((size < _ROUNDING) & (size > 0.5 * last)) | torch.isnan(size)
-            params, last = there, size
-            if bool(done.all()):
+            if not len(active):
                 return params
-        return torch.where(done[:, None], params, torch.nan)
+            part, before = self._some(active), params[active]
+            params[active] = part._gauss_newton(before, part._roots(before, center=center))
+            size = self._size(params[active] - before)
+            ends = (size <= _CONVERGED) | ((size < _ROUNDING) & (size > 0.5 * last[active])) | torch.isnan(size)
+            last[active] = size
+            active = active[~ends]
+        params[active] = torch.nan
+        return params
 
     def _newton(self, params: Tensor) -> Tensor:
         """Solve as many equations as parameters; the Jacobian at the sample's estimate serves as long as steps shrink fast."""
-        inverses = _inverses(self._jacobians(params))
+        inverses = _inverses(self._first_jacobians())
         last = torch.full_like(params[:, 0], torch.inf)
         active = torch.arange(len(params), device=params.device)
         for _ in range(_ITERATIONS):
@@ -217,6 +221,24 @@ class _Solver:
         """Return (R, b) the weights of a block's rows."""
         stop = block.start + len(next(iter(block.columns.values())))
         return self.weights[:, block.start : stop]
+
+    def _first_jacobians(self) -> Tensor:
+        """Return (R, q, k) G at the sample's estimate, where rows have the same derivatives in every replicate."""
+        conditions, count = self.equations.objective, len(self.weights)
+        width = conditions.count * len(self.start)
+
+        def of(block: Block) -> tuple[Tensor]:
+            columns, own = in_order_of_call(block), self._of_block(block)
+            step = max(_PIECE // width, 1)
+            sums = self.start.new_zeros(count, width)
+            for begin in range(0, own.shape[1], step):
+                part = tuple(column[begin : begin + step] for column in columns)
+                slopes = row_jacobian(conditions.function, self.start, part, conditions.route_of_rows)
+                sums.addmm_(own[:, begin : begin + step], slopes.flatten(1))
+            return (sums.reshape(count, conditions.count, -1),)
+
+        (found,) = fold(self.equations.sample.source, of, self.equations.sample.engine)
+        return found
 
     def _jacobians(self, params: Tensor, tilts: Tensor | None = None) -> Tensor:
         """Return (R, q, k) G, the derivatives of the sums; with (R, q) tilts v of the rows' moments times 1 - v'm, which stays."""

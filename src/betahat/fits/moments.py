@@ -54,7 +54,7 @@ def fit_moments(conditions: MomentConditions, sample: Sample, start: Tensor, *, 
     if polish:
         _check_converged(equations, found.solved)
     params, root = found.solved.params, found.solved.root
-    turned = root.mT @ equations.jacobian(params)
+    turned = root.mT @ found.solved.jacobian
     _check_identified(turned, sample.names)
     direction, triangle = torch.linalg.qr(turned)
     turn = -root @ direction
@@ -82,7 +82,7 @@ def refit_moments(conditions: MomentConditions, sample: Sample, start: Tensor, s
     equations = Equations(conditions, sample, shift)
     solved = estimated(equations, start, conditions.weighting).solved
     _check_converged(equations, solved)
-    _check_identified(solved.root.mT @ equations.jacobian(solved.params), sample.names)
+    _check_identified(solved.root.mT @ solved.jacobian, sample.names)
     return solved.params
 
 
@@ -105,7 +105,7 @@ def estimated(equations: Equations, start: Tensor, weighting: Weighting) -> Esti
         return _iterated(equations, found, weighting, steps)
     if weighting.steps is Steps.CONTINUOUS:
         _check_converged(equations, found)
-        found = solve_moments(equations, found.params, None)
+        found = solve_moments(equations, found, None)
         steps += found.steps
         if weighting.center:  # the minimum is the same, as F'S^-1 F grows with F'(S - F F'/n)^-1 F
             found = replace(found, root=efficient_root(equations, found.params, center=True))
@@ -118,7 +118,7 @@ def _first(equations: Equations, start: Tensor, root: Tensor) -> Solved:
     if found.converged:
         return found
     near = solve_moments(equations, start, scaled_root(equations.sums(start)))
-    there = solve_moments(equations, near.params, root)
+    there = solve_moments(equations, near, root)
     return replace(there, steps=found.steps + near.steps + there.steps)
 
 
@@ -168,7 +168,7 @@ def _as_given(equations: Equations, params: Tensor) -> Estimate:
 
 def _reweighed(equations: Equations, before: Solved, weighting: Weighting) -> Solved:
     root = efficient_root(equations, before.params, center=weighting.center)
-    return solve_moments(equations, before.params, root)
+    return solve_moments(equations, before, root)
 
 
 def _iterated(equations: Equations, found: Solved, weighting: Weighting, steps: int) -> Estimate:
@@ -178,7 +178,7 @@ def _iterated(equations: Equations, found: Solved, weighting: Weighting, steps: 
         _check_converged(equations, found)
         there = _reweighed(equations, found, weighting)
         steps += there.steps
-        moved = (there.root.mT @ (equations.jacobian(there.params) @ (there.params - found.params))).square().sum()
+        moved = (there.root.mT @ (there.jacobian @ (there.params - found.params))).square().sum()
         size = float(moved)
         found = there
         if size <= exact or (size < _ROUNDING and size > 0.25 * last):
@@ -202,7 +202,7 @@ def _check_converged(equations: Equations, found: Solved) -> None:
         )
     else:
         what, remedy = "parameters are still", "start elsewhere, or rescale the moments to similar sizes"
-    along = _unidentified(found.root.mT @ equations.jacobian(found.params), equations.sample.names)
+    along = _unidentified(found.root.mT @ found.jacobian, equations.sample.names)
     singular = (
         f", and their Jacobian is singular along {listed(along)}, which they do not identify there" if along else ""
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from betahat.calculus.autodiff import summed_route
+from betahat.calculus.autodiff import summed_route, working_route
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.checks import check_size
 from betahat.data.container import to_tensor
@@ -207,7 +207,8 @@ class GMM:
         self._weighting = _read_weights(weights, self._count, center, self._start)
         few = few_rows(self._columns)
         route = summed_route(lambda theta: rows(theta, few).sum(0), self._start, self._count)
-        self._conditions = MomentConditions(rows, self._count, route, self._weighting)
+        of_rows = working_route(rows, self._start, few)
+        self._conditions = MomentConditions(rows, self._count, route, of_rows, self._weighting)
         check_size(self.nobs, len(self._start))
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import summed_jacobian
+from betahat.data.engine import Block, OneAtATime, fold, numbered
 from betahat.data.quiet import quiet
 from betahat.errors import DataError, OptionError, described, listed
 from betahat.models.options import Manners, has_changed, kept_generators, user_code
@@ -101,20 +102,34 @@ def check_all_moments(
         whole = whole.reshape(len(whole), -1).to(params.dtype)
         if whole.shape != (nobs, count) or not same_rows(whole, apart(moments, params, columns, Route.FORWARD, rows)):
             raise DataError(_ROWS_MIX)
-    few = few_rows(columns)
-    factor = draws(few[0].new_empty(len(few[0]), dtype=params.dtype), 6)[:, None]  # so that rows do not cancel
-    total = torch.zeros_like(params)
-    with user_code("moments has no gradient", "write it with torch operations on p['name'] and d['name'] throughout"):
-        for at in (start, params):
-            total += (
-                summed_jacobian(lambda theta: (moments(theta, few) * factor).sum(0), at, Route.BACKWARD).abs().sum(0)
-            )
-    idle = [name for name, slope in zip(names, total.tolist(), strict=True) if slope == 0.0]
+    idle = _idle(moments, (start, params), few_rows(columns), rows, names)
+    idle = idle and _idle(moments, (start, params), columns, rows, names)  # a dummy is zero in most rows
     if idle:
         raise OptionError(
             f"The moments do not depend on {listed(idle)}, so that there is nothing to estimate {'them' if len(idle) > 1 else 'it'} by; leave such "
             "parameters out of params, or use them in the function by p['name'], without detach() or item()."
         )
+
+
+def _idle(
+    moments: RowMoments, points: tuple[Tensor, ...], columns: tuple[Tensor, ...], rows: int, names: tuple[str, ...]
+) -> list[str]:
+    """Return the names of the parameters that no moment of any row depends on, at none of some points."""
+    factor = draws(columns[0].new_empty(len(columns[0]), dtype=points[0].dtype), 6)[
+        :, None
+    ]  # so that rows do not cancel
+
+    def slopes(block: Block) -> tuple[Tensor]:
+        *parts, often = block.columns.values()
+        found = [
+            summed_jacobian(lambda theta: (moments(theta, tuple(parts)) * often).sum(0), at, Route.BACKWARD)
+            for at in points
+        ]
+        return (torch.cat(found).abs().sum(0),)
+
+    with user_code("moments has no gradient", "write it with torch operations on p['name'] and d['name'] throughout"):
+        (total,) = fold(numbered((*columns, factor)), slopes, OneAtATime(rows))
+    return [name for name, slope in zip(names, total.tolist(), strict=True) if slope == 0.0]
 
 
 def _same_alone(moments: RowMoments, params: Tensor, few: tuple[Tensor, ...], together: Tensor) -> bool:

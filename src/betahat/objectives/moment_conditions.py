@@ -54,6 +54,8 @@ class MomentConditions(Objective):
         q.
     route : Route
         How the sum of the moments is differentiated: by a pass for each parameter, or for each moment.
+    route_of_rows : Route
+        How those of single rows are.
     weighting : Weighting
         How W is found.
     turn : Tensor or None
@@ -67,6 +69,7 @@ class MomentConditions(Objective):
     function: Callable[[Tensor, tuple[Tensor, ...]], Tensor]
     count: int
     route: Route
+    route_of_rows: Route
     weighting: Weighting
     turn: Tensor | None = None
     loading: Tensor | None = None

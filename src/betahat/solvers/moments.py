@@ -51,6 +51,8 @@ class Solved:
         F and S there.
     root : Tensor
         (q, q) C, with C C' the weight.
+    jacobian : Tensor
+        (q, k) G there.
     decrement : float
         The squared distance from the solution in standard errors.
     steps : int
@@ -62,6 +64,7 @@ class Solved:
     params: Tensor
     sums: Sums
     root: Tensor
+    jacobian: Tensor
     decrement: float
     steps: int
     converged: bool
@@ -79,9 +82,11 @@ class _Place:
     square: float
 
 
-def solve_moments(equations: Equations, start: Tensor, root: Tensor | None) -> Solved:
-    """Minimise F'W F from a (k,) start, W = C C' of a (q, q) root C; None is the continuously updated weight."""
-    here = _place(equations, start, root)
+def solve_moments(equations: Equations, start: Tensor | Solved, root: Tensor | None) -> Solved:
+    """Minimise F'W F from a (k,) start, or from the solution under another weight; W = C C' of a (q, q) root C, None the continuously updated one."""
+    known = None if isinstance(start, Tensor) else start
+    start = start if isinstance(start, Tensor) else start.params
+    here = _place(equations, start, root, known)
     if here is None:
         raise EstimationError(
             "The moments are not finite at the starting parameters; pass other parameters, or look for values that overflow in the data or the function."
@@ -91,10 +96,12 @@ def solve_moments(equations: Equations, start: Tensor, root: Tensor | None) -> S
     sizes = torch.zeros_like(start)
     damping, last, bends = 0.0, math.inf, False
     for step in progress(range(_ITERATIONS), "moments"):
-        jacobian = _jacobian(equations, here, continuous=root is None)
+        plain = known.jacobian if step == 0 and known is not None and root is not None else None
+        plain = _derivatives(equations, here, continuous=root is None) if plain is None else plain
+        jacobian, own = here.root.mT @ plain, None if root is None else plain
         found = _decrement(here, jacobian, square=square)
         if found <= exact or (found < _ROUNDING and found > 0.25 * last):
-            return _solved(here, found, step, converged=True)
+            return _solved(equations, here, own, found, step, converged=True)
         bends = bends or (not square and found < _NEAR and found > _SLOW * last)
         sizes = torch.maximum(sizes, torch.linalg.vector_norm(jacobian, dim=0))
         curved = _newton_step(equations, here, jacobian, continuous=root is None) if bends else None
@@ -105,7 +112,7 @@ def solve_moments(equations: Equations, start: Tensor, root: Tensor | None) -> S
                 move = _damped_step(jacobian, here.residual, damping, sizes)
             if bool((move.abs() <= _STILL * here.params.abs()).all()):
                 certain = damping == 0.0 and _regular(jacobian)
-                return _solved(here, found, step, converged=certain or found < _FLAT)
+                return _solved(equations, here, own, found, step, converged=certain or found < _FLAT)
             there = _place(equations, here.params + move, root)
             allowed = here.square * (1.0 + 1e-13) if found < _FLAT else here.square
             if there is not None and (there.square < here.square or (found < _FLAT and there.square <= allowed)):
@@ -115,19 +122,20 @@ def solve_moments(equations: Equations, start: Tensor, root: Tensor | None) -> S
                 continue
             damping = max(10.0 * damping, _DAMPING)
             if damping > _LARGEST_DAMPING:
-                return _solved(here, found, step, converged=found < _FLAT)
+                return _solved(equations, here, own, found, step, converged=found < _FLAT)
         damping = 0.01 * damping if damping > _UNDAMPED else 0.0
         here, last = there, found
-    return _solved(here, last, _ITERATIONS, converged=last < _FLAT, limited=True)
+    return _solved(equations, here, None, last, _ITERATIONS, converged=last < _FLAT, limited=True)
 
 
-def decrement_at(equations: Equations, params: Tensor, root: Tensor | None) -> Solved:
+def decrement_at(equations: Equations, params: Tensor, root: Tensor) -> Solved:
     """Return what is known at (k,) parameters that were found elsewhere, as if the solver had stopped there."""
     here = _place(equations, params, root)
     if here is None:
         raise EstimationError("The moments are not finite at these parameters; pass parameters at which they are.")
-    jacobian = _jacobian(equations, here, continuous=root is None)
-    return _solved(here, _decrement(here, jacobian, square=equations.count == len(params)), 0, converged=False)
+    plain = _derivatives(equations, here, continuous=False)
+    square = equations.count == len(params)
+    return _solved(equations, here, plain, _decrement(here, here.root.mT @ plain, square=square), 0, converged=False)
 
 
 def moment_triangle(equations: Equations, params: Tensor, center: Tensor | None = None) -> Tensor:
@@ -150,9 +158,9 @@ def scaled_root(sums: Sums) -> Tensor:
     return torch.diag(torch.where(sizes > 0, 1.0 / sizes, torch.ones_like(sizes)))
 
 
-def _place(equations: Equations, params: Tensor, root: Tensor | None) -> _Place | None:
-    """Look at a point; None if the moments are not finite there, or have no continuously updated weight."""
-    sums = equations.sums(params)
+def _place(equations: Equations, params: Tensor, root: Tensor | None, known: Solved | None = None) -> _Place | None:
+    """Look at a point, where the sums may be known; None if the moments are not finite there, or have no continuously updated weight."""
+    sums = equations.sums(params) if known is None else known.sums
     if not are_finite(sums.moments, sums.products):
         return None
     if root is None:
@@ -166,16 +174,15 @@ def _place(equations: Equations, params: Tensor, root: Tensor | None) -> _Place 
     return _Place(params, sums, root, residual, float(residual @ residual))
 
 
-def _jacobian(equations: Equations, here: _Place, *, continuous: bool) -> Tensor:
-    """Return (q, k) C'G, with the gradient C'G r of half the square."""
-    tilt = here.root @ here.residual if continuous else None
-    jacobian = here.root.mT @ equations.jacobian(here.params, tilt)
-    if not are_finite(jacobian):
+def _derivatives(equations: Equations, here: _Place, *, continuous: bool) -> Tensor:
+    """Return (q, k) G, or what C' makes of it has the gradient r of half the square where the weight is updated continuously."""
+    found = equations.jacobian(here.params, here.root @ here.residual if continuous else None)
+    if not are_finite(found):
         raise EstimationError(
             "The derivatives of the moments are not finite at the starting parameters, or at parameters that the solver came to; start elsewhere, or look "
             "for functions without a derivative, such as the square root at zero."
         )
-    return jacobian
+    return found
 
 
 def _decrement(here: _Place, jacobian: Tensor, *, square: bool) -> float:
@@ -245,5 +252,15 @@ def _newton_step(equations: Equations, here: _Place, jacobian: Tensor, *, contin
     return -found
 
 
-def _solved(here: _Place, decrement: float, steps: int, *, converged: bool, limited: bool = False) -> Solved:
-    return Solved(here.params, here.sums, here.root, decrement, steps, converged, limited)
+def _solved(
+    equations: Equations,
+    here: _Place,
+    jacobian: Tensor | None,
+    decrement: float,
+    steps: int,
+    *,
+    converged: bool,
+    limited: bool = False,
+) -> Solved:
+    found = equations.jacobian(here.params) if jacobian is None else jacobian
+    return Solved(here.params, here.sums, here.root, found, decrement, steps, converged, limited)

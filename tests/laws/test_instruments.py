@@ -1,10 +1,13 @@
 """Estimates by instruments obey their definitions, by plain loops, and the laws that tie them to each other and to least squares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.support.closeness import close, close_to_largest, same, same_covariance
+from support.closeness import close, close_to_largest, same, same_covariance
+from support.rows_from_file import RowsFromFile
 
 import betahat as bh
 from betahat.fits import instrument_refits, instruments
@@ -364,3 +367,21 @@ def test_what_a_fit_knows_of_its_rows():
     absorbed = bh.IV2SLS(Y, X[:, 1:], P, Z, absorb=[FIRM]).fit().summary().as_text()
     assert "R-squared (within)" in absorbed
     assert "9 coefficients of effect 1 absorbed" in absorbed
+
+
+def test_rows_from_files_and_large_columns(tmp_path):
+    rng = np.random.default_rng(7)
+    n = 70_000
+    x, z, u = rng.normal(size=(n, 4)), rng.normal(size=(n, 2)), rng.normal(size=n)
+    p = z.sum(1) + u + rng.normal(size=n)
+    y = x.sum(1) + p + u
+    model = bh.IV2SLS(y, x, p, z)
+    held = model.fit("HC1")
+    same(np.asarray(model.exog), np.column_stack([x, p]))
+    columns = {name: model.sample.column(name) for name in ("exog", "endog", "instruments")}
+    source = RowsFromFile.written(tmp_path, columns, 60_000)
+    model.sample = replace(model.sample, source=source)
+    read = model.fit("HC1")
+    same(read.params, held.params)
+    same(read.cov_params(), held.cov_params())
+    same(read.with_cov(bh.Cluster(np.arange(n) % 50)).bse, held.with_cov(bh.Cluster(np.arange(n) % 50)).bse)

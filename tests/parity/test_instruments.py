@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from linearmodels.iv import IV2SLS, IVGMM, IVGMMCUE, IVLIML
-from tests.support.closeness import close, close_to_largest, same_covariance
+from support.closeness import close, close_to_largest, same_covariance
 
 import betahat as bh
 

@@ -27,6 +27,7 @@ from betahat.data.engine import Block, gather, numbered
 from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held
+from betahat.data.products import side_by_side
 from betahat.data.schema import Schema
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held
@@ -296,7 +297,7 @@ def _with_instruments(
         count = exog.values.shape[1]
         numbers = range(count + 1, count + moved.values.shape[1] + 1)
         names = (*_named(exog), *(moved.names or tuple(f"x{i}" for i in numbers)))
-    values = torch.cat([exog.values, moved.values.to(exog.values.device)], 1)
+    values = side_by_side(exog.values, moved.values.to(exog.values.device))
     joined = replace(exog, values=values, names=names, is_tensor=exog.is_tensor or moved.is_tensor or movers.is_tensor)
     return replace(joined, index=moved.index if exog.index is None else exog.index), movers, moved.values.shape[1]
 

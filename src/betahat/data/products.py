@@ -132,6 +132,21 @@ def group_sums(x: Tensor, factor: Tensor, codes: Tensor, count: int) -> Tensor:
     return first
 
 
+def side_by_side(x: Tensor, z: Tensor) -> Tensor:
+    """Return (n, k + m) x and z beside each other, copied by several threads where they are large."""
+    if not more_than_a_block(x):
+        return torch.cat([x, z], 1)
+    width = x.shape[1]
+    joint = x.new_empty(len(x), width + z.shape[1], dtype=torch.promote_types(x.dtype, z.dtype))
+
+    def copy(start: int) -> None:
+        joint[start : start + _ADDED, :width] = x[start : start + _ADDED]
+        joint[start : start + _ADDED, width:] = z[start : start + _ADDED]
+
+    list(in_order(copy, range(0, len(x), _ADDED)))
+    return joint
+
+
 def weighted_gram(x: Tensor, weights: Tensor | None) -> Tensor:
     """Return X' diag(w) X, (k, k), for weights of either sign."""
     if weights is None or float(weights.min()) >= 0:

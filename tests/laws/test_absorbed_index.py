@@ -268,3 +268,25 @@ def test_what_cannot_be_done_is_said(monkeypatch):
     monkeypatch.setattr(absorbed_index, "_ITERATIONS", 1)
     with pytest.raises(EstimationError, match="The solver stopped after 1 step at a distance of"):
         model.fit()
+
+
+def test_rows_that_curve_downward_ask_for_fishers_information():
+    family = sm.families.Gaussian(sm.families.links.Log())
+    model = bh.glm("size ~ x1 + x2 | firm", DATA, family)
+    full = bh.glm("size ~ x1 + x2 + C(firm)", DATA, family).fit("HC1")
+    np.testing.assert_allclose(model.fit("HC1").bse, full.bse[["x1", "x2"]], rtol=1e-8)
+    with pytest.raises(EstimationError, match=r"a loss that curves downward at the optimum.* pass bread='expected'"):
+        model.fit(bread="observed")
+
+
+def test_numbers_that_overflow_are_said():
+    with pytest.raises(EstimationError, match="The loss is not finite near the mean"):
+        bh.poisson("count ~ x1 | firm", DATA.assign(count=DATA["count"] * 1e306)).fit()
+
+
+def test_a_refit_that_loses_a_coefficient_is_said():
+    data = DATA.assign(x3=(DATA["year"] == 2) * DATA["w"])
+    found = bh.poisson("count ~ x1 + x3 | firm + year", data).fit()
+    with pytest.raises(EstimationError, match="There is no estimate without the rows labelled") as caught:
+        found.with_cov(bh.Jackknife("year", refit=True))
+    assert "leave a coefficient without an estimate" in str(caught.value.__cause__)

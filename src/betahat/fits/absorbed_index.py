@@ -28,6 +28,7 @@ from betahat.fits.index import fit_index
 from betahat.fits.separated import falling_sides, separated
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.dispersion import Misfit
+from betahat.solvers.crossed_levels import Patterns
 from betahat.solvers.newton import newton_step
 from betahat.solvers.projections import projection_on
 from betahat.solvers.separation import uniform_levels
@@ -238,13 +239,15 @@ def _steps(objective: LinearIndex, design: Design, start: _Place | None) -> _Pla
     of how far the weights are, and what the dummies' part of a step lacks is in the next step. It is renewed near the optimum, or where steps do not get there.
     """
     signs, rows = falling_sides(objective, design), _rows_of(objective, design)
-    here = _first(rows, design) if start is None else start
+    patterns: Patterns = {}
+    here = _first(rows, design, patterns) if start is None else start
+    signed = None if signs is None else (signs != 0).nonzero().flatten()
     usual = _usual_residual(rows, design)
     information, renewed, last = here.params.new_zeros(0, 0), False, math.inf
     before = math.inf
     for iteration in progress(range(1, _ITERATIONS + 1), "Newton"):
         plain = objective.residual(here.index, rows.y)
-        if signs is not None and bool((plain.abs()[signs != 0] < _LEAVING * usual).any()):
+        if signs is not None and float(plain[signed].abs().min()) < _LEAVING * usual:
             # if no row is on its way to infinity, residuals are the multipliers that certify that none is separated
             leaving = separated(design, signs)
             if leaving is not None:
@@ -253,7 +256,7 @@ def _steps(objective: LinearIndex, design: Design, start: _Place | None) -> _Pla
         residual = times(plain, rows.weights)
         bread, curvature = rows.of_steps(here.index)
         renew = (not renewed and last <= _AT_HAND * rows.nobs) or last > _SLOW * before
-        step = _step(design, here, residual, curvature, renew)
+        step = _step(design, here, residual, curvature, renew, patterns)
         renewed = renewed or renew
         if renew or last > _AT_HAND or not len(information):
             information = weighted_gram(step.left, curvature)
@@ -289,7 +292,7 @@ def _rows_of(objective: LinearIndex, design: Design) -> _Rows:
     return _Rows(objective, y, offset, total_weights(design), float(design.nobs))
 
 
-def _first(rows: _Rows, design: Design) -> _Place:
+def _first(rows: _Rows, design: Design, patterns: Patterns) -> _Place:
     """Take one step of weighted least squares from an index near each target, from which all steps are combinations of regressors and dummies."""
     raw = design.exog.to(torch.float64)
     nothing = _Place(rows.offset, raw.new_zeros(raw.shape[1]), raw, tuple(range(raw.shape[1])), math.inf)
@@ -301,7 +304,7 @@ def _first(rows: _Rows, design: Design) -> _Place:
             continue
         _, curvature = near.of_steps(index)
         pull = near.residual(index) + curvature * (index - rows.offset)
-        step = _step(design, nothing, pull, curvature, True)
+        step = _step(design, nothing, pull, curvature, True, patterns)
         kept = varying(design, step.left)
         left = step.left if len(kept) == design.width else step.left[:, list(kept)]
         move = _solved(weighted_gram(left, curvature), step.moments[list(kept)])
@@ -336,10 +339,10 @@ class _Step:
     largest: float
 
 
-def _step(design: Design, here: _Place, residual: Tensor, curvature: Tensor, renew: bool) -> _Step:
+def _step(design: Design, here: _Place, residual: Tensor, curvature: Tensor, renew: bool, patterns: Patterns) -> _Step:
     """Project z = r / h on the dummies, and X~, to renew it, if asked to."""
     working = torch.where(curvature > 0, residual / curvature, 0.0)
-    projection, left = projection_on(design.effects, curvature), here.left
+    projection, left = projection_on(design.effects, curvature, patterns), here.left
     if renew and left.shape[1]:
         both = projection.residuals(torch.cat([left, working[:, None]], 1))
         left, unexplained = both[:, :-1], both[:, -1]

@@ -32,6 +32,28 @@ _LONG, _SAMPLE = 1, 64
 _PRODUCTS = 8
 
 
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Where the products of two columns stand in a sparse matrix, whatever the weights are.
+
+    Attributes
+    ----------
+    order : numpy.ndarray
+        (n,) the rows, in the order of the matrix's numbers.
+    starts, indices, ends : numpy.ndarray
+        Where each number's rows begin in that order, its column, and where the numbers of each of the matrix's rows end, from zero on.
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    indices: np.ndarray
+    ends: np.ndarray
+
+
+# By the places of two columns.
+Patterns = dict[tuple[int, int], Pattern]
+
+
 @dataclass(eq=False)
 class Crossed:
     """With Q = [Q1 Q2], Q1 of the largest effect: A' = Q1'WQ2, and Q2'WQ2 = I + R.
@@ -46,19 +68,20 @@ class Crossed:
         How many columns each effect has.
     weights : Tensor or None
         (n,)
+    patterns : dict or None
+        What is known of the matrices' patterns, which those of other weights share; None where there are none.
     """
 
     columns: tuple[Column, ...]
     sizes: tuple[int, ...]
     weights: Tensor | None
+    patterns: Patterns | None = None
 
     @remembered
     def down(self) -> Any:
         """(q1, q2) A'."""
-        first = self.sizes[0]
-        return _joined(
-            [[_product(one, other, self.weights) for other in self.columns[first:]] for one in self.columns[:first]]
-        )
+        first, every = self.sizes[0], range(len(self.columns))
+        return _joined([[self._product(i, j) for j in every[first:]] for i in every[:first]])
 
     @remembered
     def across(self) -> Any:
@@ -70,13 +93,14 @@ class Crossed:
         """(q2, q2) R; None where there are but two effects."""
         if len(self.sizes) < 3:
             return None
-        columns = self.columns[self.sizes[0] :]
+        first = self.sizes[0]
+        columns = self.columns[first:]
         effect = [i for i, size in enumerate(self.sizes[1:]) for _ in range(size)]
         blocks: list[list[Any]] = [[None] * len(columns) for _ in columns]
-        for i, one in enumerate(columns):
+        for i in range(len(columns)):
             for j in range(i + 1, len(columns)):
                 if effect[j] > effect[i]:
-                    blocks[i][j] = _product(one, columns[j], self.weights)
+                    blocks[i][j] = self._product(first + i, first + j)
                     blocks[j][i] = _transposed(blocks[i][j])
         return _joined(blocks)
 
@@ -114,6 +138,15 @@ class Crossed:
         ends = [0, *accumulate(counts)]
         edges = [ends[at - first] for at in accumulate(self.sizes)]
         return [slice(0, 0), *(slice(low, high) for low, high in pairwise(edges))]
+
+    def _product(self, i: int, j: int) -> Any:
+        """Return (G, H) the sums of rows' products of two columns, times both roots."""
+        one, other = self.columns[i], self.columns[j]
+        if self.patterns is None or not on_cpu(one.codes):
+            return _product(one, other, self.weights)
+        if (i, j) not in self.patterns:
+            self.patterns[i, j] = _pattern(one, other)
+        return _patterned(one, other, self.weights, self.patterns[i, j])
 
     def apply(self, u: Tensor) -> Tensor:
         """Return (q2, m) S u of (q2, m) u, which is zero where the diagonal is."""
@@ -171,6 +204,31 @@ def _product(one: Column, other: Column, weights: Tensor | None) -> Any:
     summed.data *= columns.root.numpy()[summed.indices]
     summed.data *= np.repeat(rows.root.numpy(), np.diff(summed.indptr))
     return summed if tall else summed.T.tocsr()
+
+
+def _pattern(one: Column, other: Column) -> Pattern:
+    """Return where the products of two columns stand."""
+    joint, order = (one.codes.long() * other.count + other.codes).sort()
+    first = torch.cat([joint.new_ones(1, dtype=torch.bool), joint[1:] != joint[:-1]])
+    starts = first.nonzero().flatten()
+    cells = joint[starts]
+    held = torch.bincount(cells // other.count, minlength=one.count).cumsum(0)
+    ends = torch.cat([held.new_zeros(1), held])
+    return Pattern(
+        order.numpy(), starts.numpy(), (cells % other.count).to(torch.int32).numpy(), ends.to(torch.int32).numpy()
+    )
+
+
+def _patterned(one: Column, other: Column, weights: Tensor | None, pattern: Pattern) -> Any:
+    """Return the same as `_product` from what is known of its pattern."""
+    numbers = row_factor(one, slice(None), weights)
+    if other.values is not None:
+        numbers = other.values if numbers is None else numbers * other.values
+    given = np.ones(len(one.codes)) if numbers is None else numbers.numpy()
+    data = np.add.reduceat(given[pattern.order], pattern.starts)
+    data *= other.root.numpy()[pattern.indices]
+    data *= np.repeat(one.root.numpy(), np.diff(pattern.ends))
+    return sparse.csr_array((data, pattern.indices, pattern.ends), shape=(one.count, other.count))
 
 
 def _joined(blocks: Sequence[Sequence[Any]]) -> Any:

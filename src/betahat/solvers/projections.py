@@ -19,7 +19,7 @@ from torch import Tensor
 from betahat.data.effects import Effect
 from betahat.data.room import room_for
 from betahat.errors import EstimationError
-from betahat.solvers.crossed_levels import Crossed
+from betahat.solvers.crossed_levels import Crossed, Patterns
 from betahat.solvers.dummy_equations import ConjugateGradients, Elimination, Equations, Sums, Within
 from betahat.solvers.level_columns import Column, columns_of, in_variables, less_fitted, level_sums, on_cpu, row_squares
 from betahat.solvers.normalised import normalised
@@ -66,13 +66,13 @@ class Projection:
         The largest cosine between a column of the effects and residuals that were handed out, 1e-10 at most.
     """
 
-    def __init__(self, effects: Sequence[Effect], weights: Tensor | None) -> None:
-        """Take effects and (n,) weights."""
+    def __init__(self, effects: Sequence[Effect], weights: Tensor | None, patterns: Patterns | None = None) -> None:
+        """Take effects and (n,) weights, and what projections on these effects under other weights have left in `patterns`."""
         self._effects = tuple(effects)
         self._weights = None if weights is None else weights.to(torch.float64)
         self._terms = terms_of(self._effects, self._weights)
         self._columns = tuple(column for term in self._terms for column in term.columns)
-        self._equations = _equations(self._terms, self._weights)
+        self._equations = _equations(self._terms, self._weights, patterns)
         self.orthogonality = 0.0
 
     @property
@@ -140,9 +140,12 @@ class Projection:
         )
 
 
-def projection_on(effects: Sequence[Effect], weights: Tensor | None) -> Projection:
-    """Return the projection on absorbed effects under (n,) weights, None for equal ones; levels may have no row."""
-    return Projection(effects, weights)
+def projection_on(effects: Sequence[Effect], weights: Tensor | None, patterns: Patterns | None = None) -> Projection:
+    """Return the projection on absorbed effects under (n,) weights, None for equal ones; levels may have no row.
+
+    Projections on the same effects under one weight after another share `patterns`, an empty dict at first.
+    """
+    return Projection(effects, weights, patterns)
 
 
 def _largest(sums: Tensor) -> Tensor:
@@ -208,7 +211,7 @@ def _constant(values: Tensor, codes: Tensor, count: int) -> bool:
     return torch.equal(of_level[codes], values)
 
 
-def _equations(terms: tuple[Term, ...], weights: Tensor | None) -> Equations:
+def _equations(terms: tuple[Term, ...], weights: Tensor | None, patterns: Patterns | None) -> Equations:
     """Return how the terms' normal equations are to be solved."""
     if len(terms) == 1:
         return Sums()
@@ -216,7 +219,7 @@ def _equations(terms: tuple[Term, ...], weights: Tensor | None) -> Equations:
         tuple(column for term in terms for column in term.columns),
         tuple(len(term.columns) for term in terms),
     )
-    crossed = Crossed(columns, sizes, weights)
+    crossed = Crossed(columns, sizes, weights, patterns)
     if sum(column.count for column in columns[sizes[0] :]) <= _DENSE and crossed.work <= _WORK:
         return Elimination(crossed)
     later = Within(columns, sizes, weights) if on_cpu(columns[0].codes) and find_spec("within") is not None else None

@@ -53,6 +53,10 @@ ALL_COVARIANCES = {
         for variant in ("11", "13", "31", "33")
         for null in (True, False)
     },
+    **{
+        f"WCR{variant} of firms": bh.Bootstrap(49, "wild", clusters="firm", variant=variant, seed=1)
+        for variant in ("11", "33")
+    },
 }
 
 

@@ -29,7 +29,7 @@ def _pencil(seed, excluded, strength, kind="robust"):
     options = {"robust": {}, "cluster": {"group": group}, "lags": {"lags": 2}, "classical": {}}[kind]
     each = classical_variance_of(y, x, w, z) if kind == "classical" else variance_of(y, x, w, z, **options)
     forms = part.reduced_form
-    return part, pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a])), (y, x, w, z, group)
+    return part, pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a]), 1.0), (y, x, w, z, group)
 
 
 def _by_definition(value, data, kind):
@@ -59,7 +59,7 @@ def _grid(found):
 
 def _statistics(pencil, values):
     """The statistic at many values at once."""
-    outcome, first, own, cross, square = (np.asarray(part) for part in vars(pencil).values())
+    outcome, first, own, cross, square = (np.asarray(part) for part in list(vars(pencil).values())[:5])
     gaps = outcome - values[:, None] * first
     variances = own - values[:, None, None] * cross + values[:, None, None] ** 2 * square
     return (gaps * np.linalg.solve(variances, gaps[:, :, None])[:, :, 0]).sum(1)
@@ -121,7 +121,8 @@ def test_sets_turn_with_units_and_instruments():
 
     def ends(y, x, w, z):
         each, forms = variance_of(y, x, w, z), part_of(y, x, w, z).reduced_form
-        return np.array(set_below(pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a])), 7.8))
+        unit = np.linalg.norm(y) / np.linalg.norm(w)
+        return np.array(set_below(pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a]), unit), 7.8))
 
     plain = ends(y, x, w, z)
     close(ends(y, x, w, z @ turn), plain, CLOSE)
@@ -137,7 +138,7 @@ def test_strong_instruments_and_nothing_else():
     w = w + 1e6 * z[:, :1]
     each, part = classical_variance_of(y, x, w, z), part_of(y, x, w, z)
     forms = part.reduced_form
-    ((low, high),) = set_below(pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a])), 5.99)
+    ((low, high),) = set_below(pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a]), 1.0), 5.99)
     assert low < float(k_class(part, 1.0)) < high < low + 1e-5
 
 
@@ -145,7 +146,7 @@ def test_a_covariance_of_too_few_clusters_is_refused():
     y, x, w, z, *_ = iv_data(excluded=4)
     each, forms = variance_of(y, x, w, z, group=np.arange(len(y)) % 3), part_of(y, x, w, z).reduced_form
     with pytest.raises(EstimationError, match="G clusters allow"):
-        set_below(pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a])), 9.5)
+        set_below(pencil_of(forms[:, 1], forms[:, 0], lambda a, b: each([b, a]), 1.0), 9.5)
 
 
 @pytest.mark.parametrize("square", [-2.0, -1e-9, 0.0, 1e-9, 3.0])

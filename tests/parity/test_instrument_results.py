@@ -15,6 +15,7 @@ from tests.support.instruments import annihilated, iv_data, meat_of
 import betahat as bh
 from betahat.errors import EstimationError, OptionError, WeakInstrumentWarning
 from betahat.inference.anderson_rubin import ConfidenceSet
+from betahat.inference.hypothesis import adjusted
 
 # Both sides form products of the data.
 CLOSE = 1e-8
@@ -210,6 +211,34 @@ def test_anderson_rubin_is_the_regression_on_instruments(data, kind):
     assert found.df == count
     if w.shape[1] == 1 == z.shape[1]:
         assert res.anderson_rubin(float(res.params[-1])).statistic < 1e-15
+
+
+def test_cr2_has_the_degrees_of_freedom_of_its_joint_tests():
+    """The approximate Hotelling test, as the regression on the instruments has it."""
+    y, x, w, z, group, _ = iv_data(seed=6, excluded=3, nobs=90, groups=15)
+    cov, rows = bh.Cluster(group, kind="CR2"), np.eye(5)[2:]
+    res = bh.IV2SLS(y, x, w, z).fit(cov)
+    plain = bh.OLS(y - 0.5 * w[:, 0], np.column_stack([x, z])).fit(cov).f_test(rows)
+    found = res.anderson_rubin(0.5)
+    close([found.statistic, found.pvalue, found.df_denom], [plain.fvalue, plain.pvalue, plain.df_denom], CLOSE)
+    (stage,) = res.first_stage.values()
+    plain = bh.OLS(w[:, 0], np.column_stack([x, z])).fit(cov).f_test(rows)
+    close([stage.f_statistic, stage.instruments_test.pvalue], [plain.fvalue, plain.pvalue], CLOSE)
+    residual = annihilated(w[:, 0], np.column_stack([x, z]))
+    plain = bh.OLS(y, np.column_stack([x, w, residual])).fit(cov).f_test(np.eye(4)[3:])
+    close(
+        [res.wooldridge_regression().statistic, res.wooldridge_regression().pvalue], [plain.fvalue, plain.pvalue], CLOSE
+    )
+    with pytest.raises(EstimationError, match="takes more than 2"):
+        adjusted(3, 1.9, "CR2")
+
+
+def test_instruments_that_explain_all_of_a_regressor():
+    y, x, _, z, *_ = iv_data(seed=1, excluded=3)
+    for cov in ("nonrobust", "HC1"):
+        res = bh.IV2SLS(y, x, z[:, :1], z).fit(cov)
+        for value in np.linspace(-5.0, 5.0, 21):
+            assert (value in res.anderson_rubin()) == (res.anderson_rubin(value).pvalue > 0.05)
 
 
 @pytest.mark.parametrize("cov", ["nonrobust", "HC1", "HC3", "CR2", "HAC"])

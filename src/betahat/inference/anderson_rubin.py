@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import to_numpy
+from betahat.errors import EstimationError
 from betahat.inference.quadratic_form import check_regular, quadratic_form
 from betahat.lazy import lazily
 
@@ -36,6 +37,10 @@ Interval = tuple[float, float]
 
 # Roots of a polynomial that has double ones keep half their digits: closer ones bound no interval.
 _TOGETHER = 1e-12
+# Variances of a first stage that is exact are rounding errors.
+_NOTHING = 1e-18
+# A quadratic form obeys the parallelogram law to rounding.
+_QUADRATIC = 1e-9
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class Pencil:
         (q,) d_y and d_w, with d(b) = d_y - b d_w.
     own, cross, square : Tensor
         (q, q) V(b) = own - b cross + b^2 square.
+    unit : float
+        The length of y over that of w.
     """
 
     outcome: Tensor
@@ -95,6 +102,7 @@ class Pencil:
     own: Tensor
     cross: Tensor
     square: Tensor
+    unit: float = 1.0
 
     def statistic(self, value: float) -> float:
         """Return d(b)'V(b)^-1 d(b)."""
@@ -103,14 +111,15 @@ class Pencil:
 
     @property
     def limit(self) -> float:
-        """The statistic where b is infinite: that of the first stage."""
+        """The statistic where b is infinite: that of the first stage, infinite where the instruments explain all of it."""
+        if float(self.square.abs().max()) <= _NOTHING * float(self.own.abs().max()):
+            return math.inf
         return quadratic_form(self.first, self.square)
 
-    @property
-    def turned(self) -> Pencil:
-        """The same in coordinates where the variance of the first stage is the identity; statistics are the same."""
-        check_regular(self.square)
-        lower = torch.linalg.cholesky(self.square)
+    def turned(self, whole: Tensor) -> Pencil:
+        """Return the same in coordinates where a (q, q) covariance is the identity; statistics are the same."""
+        check_regular(whole)
+        lower = torch.linalg.cholesky(whole)
 
         def both(matrix: Tensor) -> Tensor:
             half = torch.linalg.solve_triangular(lower, matrix, upper=False)
@@ -118,8 +127,7 @@ class Pencil:
             return turned
 
         gaps = torch.linalg.solve_triangular(lower, torch.stack([self.outcome, self.first], 1), upper=False)
-        one = torch.eye(len(lower)).to(lower)
-        return Pencil(gaps[:, 0], gaps[:, 1], both(self.own), both(self.cross), one)
+        return Pencil(gaps[:, 0], gaps[:, 1], both(self.own), both(self.cross), both(self.square))
 
     def moved(self, shift: float, scale: float) -> Pencil:
         """Return the pencil of t, b = shift + scale t."""
@@ -133,17 +141,33 @@ class Pencil:
 
     def over(self, unit: float) -> Pencil:
         """Return the pencil of y and w in another unit, which has the same statistics."""
-        gaps, forms = (self.outcome / unit, self.first / unit), (self.own, self.cross, self.square)
-        return Pencil(*gaps, *(form / unit**2 for form in forms))
+        square = unit**2
+        return Pencil(
+            self.outcome / unit, self.first / unit, self.own / square, self.cross / square, self.square / square
+        )
 
 
-def pencil_of(outcome: Tensor, first: Tensor, variance: Callable[[float, float], Tensor]) -> Pencil:
-    """Return the pencil by polarisation: `variance(a, b)` is that of the coefficients of a y + b w, a quadratic form in (a, b)."""
+def pencil_of(outcome: Tensor, first: Tensor, variance: Callable[[float, float], Tensor], unit: float) -> Pencil:
+    """Return the pencil by polarisation.
+
+    Parameters
+    ----------
+    outcome, first : Tensor
+        (q,) d_y and d_w.
+    variance : callable
+        (a, b) to the (q, q) variance of the coefficients of a y + b w, a quadratic form in (a, b).
+    unit : float
+        The length of y over that of w, by which no digits are lost.
+    """
     own, square = variance(1.0, 0.0), variance(0.0, 1.0)
-    # in units where y and w vary alike, so that no digits are lost
-    scale = math.sqrt(float(own.diagonal().sum() / square.diagonal().sum()))
-    joint = variance(1.0, scale)
-    return Pencil(outcome, first, own, (joint - own - scale**2 * square) / scale, square)
+    plus, minus = variance(1.0, unit), variance(1.0, -unit)
+    both = 2.0 * (own + unit**2 * square)
+    if bool((plus + minus - both).abs().max() > _QUADRATIC * both.abs().max()):
+        raise EstimationError(
+            "The covariance with these options is no quadratic form in the residuals, as where data choose a bandwidth or a filter, so the set of all "
+            "coefficients cannot be solved for; test single values, or give the number of lags."
+        )
+    return Pencil(outcome, first, own, (plus - minus) / (2.0 * unit), square, unit)
 
 
 def set_below(pencil: Pencil, critical: float, inside: Sequence[float] = ()) -> list[Interval]:
@@ -153,11 +177,12 @@ def set_below(pencil: Pencil, critical: float, inside: Sequence[float] = ()) -> 
     line into pieces on each of which the statistic stays on one side of c, which a value in the middle tells; a root that rounding has moved off the
     line still is a cut. The ends are then found on the statistic itself.
     """
-    plain = pencil.turned
-    strength = float(plain.first @ plain.first)
+    plain = pencil.turned(pencil.own + pencil.unit**2 * pencil.square)
+    count, strength = len(plain.first), float(plain.first @ plain.first)
     shift = float(plain.outcome @ plain.first) / strength if strength > 0.0 else 0.0
     spread = float(plain.moved(shift, 1.0).own.diagonal().mean())
-    scale = math.sqrt(spread / max(1.0, strength / len(plain.first))) if spread > 0.0 else 1.0
+    slope = max(float(plain.square.diagonal().mean()), strength / count)
+    scale = math.sqrt(spread / slope) if spread > 0.0 and slope > 0.0 else 1.0
     moved = plain.moved(shift, scale).over(math.sqrt(spread) if spread > 0.0 else 1.0)
 
     def excess(value: float) -> float:

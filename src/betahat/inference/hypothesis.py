@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from betahat.inference.distribution import chi2_tail, f_tail
+from betahat.errors import EstimationError
+from betahat.inference.distribution import chi2_quantile, chi2_tail, f_quantile, f_tail
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,43 @@ def f_test(name: str, null: str, statistic: float, df: float, df_denom: float) -
     return HypothesisTest(name, null, statistic, f_tail(statistic, df, df_denom), float(df), float(df_denom))
 
 
-def wald_of(name: str, null: str, quadratic: float, df: float, df_denom: float | None) -> HypothesisTest:
-    """Return the test of a quadratic form W in `df` estimates: chi-squared, or F = W / df."""
-    if df_denom is None:
-        return chi2_test(name, null, quadratic, df)
-    return f_test(name, null, quadratic / df, df, df_denom)
+@dataclass(frozen=True)
+class Reference:
+    """The distribution of a Wald statistic W of `count` estimates: W / (count share) is F(count, df_denom), or W is chi-squared.
+
+    Attributes
+    ----------
+    count : float
+        How many estimates are tested.
+    df_denom : float
+        The degrees of freedom of the denominator of F.
+    share : float
+        1, or eta / (eta - count + 1) of the approximate Hotelling test.
+    """
+
+    count: float
+    df_denom: float
+    share: float = 1.0
+
+    def test(self, name: str, null: str, wald: float, *, use_f: bool) -> HypothesisTest:
+        """Return the test by F or by chi-squared."""
+        if use_f:
+            return f_test(name, null, wald / (self.count * self.share), self.count, self.df_denom)
+        return chi2_test(name, null, wald, self.count)
+
+    def critical(self, alpha: float, *, use_f: bool) -> float:
+        """Return what W exceeds with probability alpha."""
+        if use_f:
+            return self.count * self.share * f_quantile(alpha, self.count, self.df_denom)
+        return chi2_quantile(alpha, self.count)
+
+
+def adjusted(count: float, eta: float, label: str) -> Reference:
+    """Return the approximate Hotelling test of a variance with eta degrees of freedom, as `approximate_hotelling` has it."""
+    left = eta - count + 1.0
+    if not left > 0.0:
+        raise EstimationError(
+            f"{label} has {eta:.2f} degrees of freedom for a joint test of {count:g} coefficients, which takes more than {count - 1:g}; use fewer instruments, or "
+            "another covariance, such as bh.Cluster(kind='CR1S')."
+        )
+    return Reference(count, left, eta / left)

@@ -17,9 +17,9 @@ from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.reduced_form import ReducedForm
-from betahat.inference.anderson_rubin import Pencil
+from betahat.inference.anderson_rubin import Pencil, pencil_of
 from betahat.inference.effective_f import critical_value, effective_f, worst_bias
-from betahat.inference.hypothesis import HypothesisTest, wald_of
+from betahat.inference.hypothesis import HypothesisTest, Reference, adjusted
 from betahat.inference.partialled import Partialled, partialled
 from betahat.inference.quadratic_form import quadratic_form
 from betahat.inference.weak_instruments import RankTest, cragg_donald, kleibergen_paap, sanderson_windmeijer
@@ -27,8 +27,6 @@ from betahat.inference.weak_instruments import RankTest, cragg_donald, kleiberge
 # Squared residuals would have to go with leverage so much that their product is dozens of times that of the means.
 _STRONG = 1e3
 _INDEPENDENT = (Classical, HC0, HC1, HC2, HC3, HC4, HC4m, HC5)
-# A quadratic form obeys the parallelogram law to rounding.
-_QUADRATIC = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +136,24 @@ class Strength:
 
     def first_f(self, column: int) -> HypothesisTest:
         """Return the test that the instruments do not move one endogenous regressor: F, the Wald statistic over q."""
-        weights = self.chosen(column)
+        return self.of_instruments(
+            "First-stage F", "the instruments do not move this regressor.", self.chosen(column), use_f=True
+        )
+
+    def of_instruments(self, name: str, null: str, weights: Tensor, *, use_f: bool = False) -> HypothesisTest:
+        """Return the test that the instruments explain nothing of [W, y] c: F where that is asked for or tests take t, else chi-squared."""
         covariance = self.covariance(weights)
-        quadratic = quadratic_form(self.part.combined(weights), self._of_instruments(covariance.matrix))
-        null = "the instruments do not move this regressor."
-        return wald_of("First-stage F", null, quadratic, self.part.excluded, self.df_denom(covariance))
+        gap, variance = self.part.combined(weights), self._of_instruments(covariance.matrix)
+        known = self.reference(covariance)
+        return known.test(name, null, quadratic_form(gap, variance), use_f=use_f or covariance.df is not None)
+
+    def reference(self, covariance: Covariance) -> Reference:
+        """Return the distribution of the instruments' Wald statistic under a covariance of the reduced form."""
+        count, width = self.part.excluded, self.form.instruments.factor.known
+        if covariance.small_sample is None:
+            return Reference(count, self.df_denom(covariance))
+        rows = torch.eye(width).to(self.part.explained)[width - count :]
+        return adjusted(count, covariance.small_sample.f_df(rows), covariance.label)
 
     def effective_f(self, column: int) -> float:
         """Return Montiel Olea and Pflueger's effective F of one first stage."""
@@ -167,18 +178,12 @@ class Strength:
     @remembered
     def pencil(self) -> Pencil:
         """The reduced form of y - w b for every b, of the one endogenous regressor w."""
-        coefficients = self.part.reduced_form
-        outcome, first = coefficients[:, 1], coefficients[:, 0]
-        own, square = self.variance(self.chosen(1)), self.variance(self.chosen(0))
-        scale = float((own.diagonal().sum() / square.diagonal().sum()).sqrt())
-        plus, minus = (self.variance(self.chosen(1) + sign * scale * self.chosen(0)) for sign in (1.0, -1.0))
-        both = 2.0 * (own + scale**2 * square)
-        if bool((plus + minus - both).abs().max() > _QUADRATIC * both.abs().max()):
-            raise EstimationError(
-                f"The covariance {self.cov.label!r} with these options is no quadratic form in the residuals, as where data choose a bandwidth or a filter, so "
-                "the set of all coefficients cannot be solved for; test single values, or give the number of lags."
-            )
-        return Pencil(outcome, first, own, (plus - minus) / (2.0 * scale), square)
+        coefficients, lengths = self.part.reduced_form, self.part.rows.square().sum(0).sqrt().tolist()
+        first, outcome = self.chosen(0), self.chosen(1)
+        unit = lengths[1] / lengths[0] if min(lengths) > 0.0 else 1.0
+        return pencil_of(
+            coefficients[:, 1], coefficients[:, 0], lambda a, b: self.variance(a * outcome + b * first), unit
+        )
 
     def kleibergen_paap(self) -> RankTest:
         """Return the rk statistics."""
@@ -193,13 +198,12 @@ class Strength:
 
     def anderson_rubin(self, values: Tensor, null: str) -> HypothesisTest:
         """Return the test of (m,) values of the endogenous regressors' coefficients."""
-        weights = torch.cat([-values, values.new_ones(1)])
-        covariance = self.covariance(weights)
-        quadratic = quadratic_form(self.part.combined(weights), self._of_instruments(covariance.matrix))
-        use_t = covariance.df is not None
-        return wald_of(
-            "Anderson-Rubin", null, quadratic, self.part.excluded, self.df_denom(covariance) if use_t else None
-        )
+        return self.of_instruments("Anderson-Rubin", null, torch.cat([-values, values.new_ones(1)]))
+
+    def critical_wald(self, alpha: float) -> float:
+        """Return what Anderson and Rubin's Wald statistic exceeds with probability alpha."""
+        covariance = self.covariance(self.chosen(self.part.endogenous))
+        return self.reference(covariance).critical(alpha, use_f=covariance.df is not None)
 
 
 def _known_df(covariance: Covariance, free: float) -> float:

@@ -18,8 +18,8 @@ from betahat.fits.reduced_form import at_zero, beside
 from betahat.inference import overidentification
 from betahat.inference.anderson_rubin import ConfidenceSet, set_below
 from betahat.inference.conditional_likelihood_ratio import LikelihoodRatio, likelihood_ratio
-from betahat.inference.distribution import check_alpha, chi2_quantile, f_quantile
-from betahat.inference.hypothesis import HypothesisTest, chi2_test, wald_of
+from betahat.inference.distribution import check_alpha
+from betahat.inference.hypothesis import HypothesisTest, Reference, adjusted, chi2_test
 from betahat.inference.partialled import k_class
 from betahat.inference.quadratic_form import quadratic_form
 from betahat.results.first_stage import FirstStage, FirstStageResults, warn_weak
@@ -130,12 +130,7 @@ class InstrumentTests(InstrumentValidity, ABC):
             return strength.anderson_rubin(values, f"{told}.")
         check_alpha(alpha)
         self._one("a set of all values")
-        pencil = strength.pencil
-        covariance, count = strength.covariance(strength.chosen(1)), strength.part.excluded
-        if covariance.df is None:
-            critical = chi2_quantile(alpha, count)
-        else:
-            critical = count * f_quantile(alpha, count, strength.df_denom(covariance))
+        pencil, critical = strength.pencil, strength.critical_wald(float(alpha))
         estimate = float(k_class(strength.part, 1.0))
         return ConfidenceSet("Anderson-Rubin", float(alpha), set_below(pencil, critical, (estimate,)))
 
@@ -245,8 +240,12 @@ class InstrumentTests(InstrumentValidity, ABC):
         fit, count = self._control_function, len(self.endogenous)
         covariance = self._strength.under(fit)
         quadratic = quadratic_form(fit.params[-count:], covariance.matrix[-count:, -count:])
-        df = None if covariance.df is None else self._strength.df_of(covariance, fit)
-        return wald_of("Wooldridge's regression", overidentification.exogenous(self.endogenous), quadratic, count, df)
+        name, null = "Wooldridge's regression", overidentification.exogenous(self.endogenous)
+        reference = Reference(count, self._strength.df_of(covariance, fit))
+        if covariance.small_sample is not None:
+            rows = torch.eye(len(fit.params)).to(fit.params)[-count:]
+            reference = adjusted(count, covariance.small_sample.f_df(rows), covariance.label)
+        return reference.test(name, null, quadratic, use_f=covariance.df is not None)
 
     def wooldridge_score(self) -> HypothesisTest:
         """Test the same by the scores of least squares, under the covariance in use without its small-sample factor, chi-squared(m).

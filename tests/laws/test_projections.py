@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from betahat.data.absorbed import not_alone
 from betahat.data.effects import Effect
 from betahat.errors import EstimationError
 from betahat.solvers import crossed_levels, dummies_leverage, dummy_equations, level_columns, projections
-from betahat.solvers.connected import redundant, singletons
+from betahat.solvers.connected import redundant
 from betahat.solvers.dummies_leverage import effects_leverage
 from betahat.solvers.normalised import normalised
 from betahat.solvers.projections import projection_on
@@ -155,9 +156,9 @@ def test_singletons_are_dropped_one_after_the_other():
     first = _effect([0, 0, 1, 1, 2, 2, 3])
     second = _effect([0, 0, 0, 1, 1, 2, 2])
     # the last row is alone; then row 5 is, then 4, then 3, then 2
-    assert singletons([first, second], None).tolist() == [True, True] + [False] * 5
-    counts = torch.tensor([1, 1, 1, 1, 1, 1, 2])
-    assert singletons([first, second], counts).tolist() == [True] * 7
+    codes = torch.stack([first.codes, second.codes], 1)
+    assert not_alone(codes, None).tolist() == [True, True] + [False] * 5
+    assert not_alone(codes, torch.tensor([1, 1, 1, 1, 1, 1, 2])).tolist() == [True] * 7
 
 
 def _hard(monkeypatch):
@@ -302,7 +303,6 @@ def test_one_row():
     effects = [_effect([2], count=4), _effect([1], [3.0], count=2)]
     assert float(projection_on(effects, None).residuals(torch.ones(1, 1)).abs()) < 1e-12
     assert float(effects_leverage(effects, None)) == pytest.approx(1.0)
-    assert singletons(effects, None).tolist() == [False]
 
 
 def test_single_precision_and_constant_columns():

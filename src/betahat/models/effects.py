@@ -13,7 +13,8 @@ from betahat.data.design import Design
 from betahat.errors import BetahatWarning, OptionError, counted, listed, user_level
 from betahat.fits.absorbed_index import fit_absorbed_index
 from betahat.fits.fit import Fit
-from betahat.models.regressors import RegressorModel, warn_alone
+from betahat.models.cautions import warn_alone
+from betahat.models.regressors import RegressorModel
 from betahat.objectives.base import LinearIndex
 
 M = TypeVar("M", bound=RegressorModel)

@@ -16,11 +16,12 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, counted, shown
 from betahat.fits.at_optimum import is_told_of
 from betahat.inference.response import is_exact
+from betahat.models.cautions import tell_of_perfect_fit
 from betahat.models.effects import in_use_by
 from betahat.models.families import KINDS, FamilyChoice, read_family, scaled
 from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
 from betahat.models.recipe import Recipe
-from betahat.models.regressors import RegressorModel, caller, design_of_formula, tell_of_perfect_fit
+from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.base import LinearIndex
 from betahat.results.glm import GLMResults
 from betahat.solvers.least_squares import Rank

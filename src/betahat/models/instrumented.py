@@ -21,17 +21,9 @@ from betahat.fits.fit import Fit
 from betahat.fits.instrumented import Estimating, Weighting
 from betahat.fits.instruments import fit_instruments
 from betahat.lazy import lazily
+from betahat.models.cautions import fitted_length, warn_alone, warn_collinear, warn_perfect
 from betahat.models.options import refuse_options
-from betahat.models.regressors import (
-    RegressorModel,
-    caller,
-    design_of_formula,
-    fitted_length,
-    row_sums,
-    warn_alone,
-    warn_collinear,
-    warn_perfect,
-)
+from betahat.models.regressors import RegressorModel, caller, design_of_formula, row_sums
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.instrumented import TwoStageVariance
 from betahat.results.instruments import InstrumentResults

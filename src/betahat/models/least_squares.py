@@ -17,16 +17,9 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.fits.absorbed import Projected, fit_absorbed, projected
 from betahat.fits.linear import fit_least_squares
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
+from betahat.models.cautions import fitted_length, warn_alone, warn_collinear, warn_perfect
 from betahat.models.options import refuse_options
-from betahat.models.regressors import (
-    RegressorModel,
-    check_rank_option,
-    fitted_length,
-    row_sums,
-    warn_alone,
-    warn_collinear,
-    warn_perfect,
-)
+from betahat.models.regressors import RegressorModel, check_rank_option, row_sums
 from betahat.objectives.gaussian import Gaussian
 from betahat.results.linear import LinearResults
 from betahat.solvers.least_squares import Rank, column_rank

@@ -25,16 +25,11 @@ from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.lazy import lazily
+from betahat.models.cautions import warn_collinear
 from betahat.models.effects import fit_with_effects, in_use_by
 from betahat.models.options import refuse_options
 from betahat.models.recipe import Recipe
-from betahat.models.regressors import (
-    RegressorModel,
-    caller,
-    check_rank_option,
-    design_of_formula,
-    warn_collinear,
-)
+from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula
 from betahat.objectives.base import LinearIndex, Objective
 from betahat.objectives.indices import LinearIndices
 from betahat.results.discrete import DiscreteResults

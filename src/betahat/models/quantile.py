@@ -17,8 +17,9 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_number, is_one_of, listed, shown
 from betahat.fits.quantile import Smoothing, fit_quantiles
+from betahat.models.cautions import warn_collinear
 from betahat.models.options import refuse_options
-from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula, warn_collinear
+from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula
 from betahat.objectives.check import Check
 from betahat.objectives.density import BANDWIDTHS, KERNELS, BandwidthName, KernelName
 from betahat.results.quantile import QuantRegResults

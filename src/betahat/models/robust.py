@@ -15,8 +15,9 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_number, listed, shown
 from betahat.fits.robust import fit_robust
+from betahat.models.cautions import warn_collinear
 from betahat.models.options import refuse_options
-from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula, warn_collinear
+from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula
 from betahat.objectives.robust import NORMS, HuberT, RobustLoss, TukeyBiweight
 from betahat.results.robust import RLMResults
 from betahat.solvers.least_squares import Rank

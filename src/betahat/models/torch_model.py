@@ -28,6 +28,7 @@ from betahat.errors import DataError, OptionError, check_flag, counted, listed
 from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
 from betahat.fits.linear import fit_least_squares
+from betahat.models.cautions import warn_perfect
 from betahat.models.inputs import Inputs, check_no_loader, labelled_inputs, read_inputs, read_target
 from betahat.models.loaders import is_loader, read_pairs
 from betahat.models.losses import ReadLoss, read_loss, units_of_repeated
@@ -53,7 +54,7 @@ from betahat.models.probes import (
     is_affine,
     outputs_apart,
 )
-from betahat.models.regressors import check_columns, row_sums, warn_perfect
+from betahat.models.regressors import check_columns, row_sums
 from betahat.models.row_weights import read_row_weights
 from betahat.models.target_shape import matching_target
 from betahat.objectives.base import Route

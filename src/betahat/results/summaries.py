@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from betahat.data.classes import class_name
-from betahat.errors import counted
-from betahat.fits.fit import Fit
 from betahat.inference.response import certain_share
+from betahat.results.summary_parts import (
+    absorbed_notes,
+    content,
+    group_rows,
+    likelihood_rows,
+    linear_notes,
+    numbered,
+    residual_rows,
+    separation_notes,
+)
 from betahat.tables.hazards import HazardContent
 from betahat.tables.summary import Content, Rows, named_model
 
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
     from betahat.results.general import GeneralResults
     from betahat.results.glm import GLMResults
     from betahat.results.instruments import InstrumentResults
-    from betahat.results.least_squares import LeastSquaresResults
     from betahat.results.likelihood import MaximumLikelihoodResults
     from betahat.results.linear import LinearResults
     from betahat.results.moments import GMMResults
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
     from betahat.results.ordered import OrderedResults
     from betahat.results.quantile import QuantRegResults
     from betahat.results.robust import RLMResults
-    from betahat.results.statsmodels_names import Results
     from betahat.results.survival import PHRegResults
 
 # The rows of the first table that a slim summary keeps.
@@ -71,8 +76,8 @@ def linear_content(results: LinearResults, alpha: float, slim: bool = False) -> 
         left = [row for row in left if row[0] in _SLIM]
         right = [row for row in right if row[0] in _SLIM]
         right += [("", [""])] * (len(left) - len(right))
-    bottom = None if slim else _residual_rows(results)
-    return _content(results, alpha, (left, right), _numbered(_linear_notes(results)), bottom=bottom)
+    bottom = None if slim else residual_rows(results)
+    return content(results, alpha, (left, right), numbered(linear_notes(results)), bottom=bottom)
 
 
 def instrument_content(results: InstrumentResults, alpha: float) -> Content:
@@ -99,21 +104,21 @@ def instrument_content(results: InstrumentResults, alpha: float) -> Content:
     notes = [
         results.cov.note,
         f"Instruments: {', '.join(results.instruments)}; endogenous: {', '.join(results.endogenous)}",
-        *_absorbed_notes(results.fit),
+        *absorbed_notes(results.fit),
     ]
     if not results.k_constant:
         notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")
-    return _content(results, alpha, (left, right), _numbered(notes), bottom=_residual_rows(results))
+    return content(results, alpha, (left, right), numbered(notes), bottom=residual_rows(results))
 
 
 def discrete_content(results: DiscreteResults, alpha: float) -> Content:
     """Return what the summary of Logit, Probit and Poisson says."""
-    return _content(results, alpha, _likelihood_rows(results), discrete_notes(results))
+    return content(results, alpha, likelihood_rows(results), discrete_notes(results))
 
 
 def likelihood_content(results: EquationsResults, alpha: float) -> Content:
     """Return what the summary of a model of several indices says, whose parameters are one table."""
-    return _content(results, alpha, _likelihood_rows(results), bread_notes(results))
+    return content(results, alpha, likelihood_rows(results), bread_notes(results))
 
 
 def glm_content(results: GLMResults, alpha: float) -> Content:
@@ -140,7 +145,7 @@ def glm_content(results: GLMResults, alpha: float) -> Content:
         ("Pseudo R-squ. (CS):", [f"{results.pseudo_rsquared():#6.4g}"]),
     ]
     title = "Generalized Linear Model Regression Results"
-    return _content(results, alpha, (left, right), bread_notes(results), title=title)
+    return content(results, alpha, (left, right), bread_notes(results), title=title)
 
 
 def robust_content(results: RLMResults, alpha: float) -> Content:
@@ -163,13 +168,13 @@ def robust_content(results: RLMResults, alpha: float) -> Content:
         "ones anymore ."
     )
     title = "Robust Linear Model Regression Results"
-    return _content(results, alpha, (left, right), [note], title=title)
+    return content(results, alpha, (left, right), [note], title=title)
 
 
 def classes_content(results: MultinomialResults, alpha: float) -> Content:
     """Return what the summary of a multinomial model says."""
     classes = tuple(class_name(level) for level in results.model.levels[1:])
-    return _content(results, alpha, _likelihood_rows(results), bread_notes(results), classes=classes)
+    return content(results, alpha, likelihood_rows(results), bread_notes(results), classes=classes)
 
 
 def ordered_content(results: OrderedResults, alpha: float) -> Content:
@@ -191,17 +196,17 @@ def ordered_content(results: OrderedResults, alpha: float) -> Content:
     ]
     usual = results.cov_type == "nonrobust"
     notes = [*bread_notes(results), *([] if usual else [f"Standard errors are {results.cov_type}."])]
-    return _content(results, alpha, (left, right), notes, title="{} Results")
+    return content(results, alpha, (left, right), notes, title="{} Results")
 
 
 def censored_content(results: CensoredResults, alpha: float) -> Content:
     """Return what the summary of Tobit and AFT says, with how many rows are censored."""
-    (left, right), (below, above) = _likelihood_rows(results), results.n_censored
+    (left, right), (below, above) = likelihood_rows(results), results.n_censored
     right = [
         ("Sigma:", [f"{results.sigma:#6.4g}"]) if name == "Pseudo R-squ.:" else (name, shown) for name, shown in right
     ]
     censored: tuple[Rows, Rows] = [("Left-censored:", [f"{below:.0f}"])], [("Right-censored:", [f"{above:.0f}"])]
-    return _content(results, alpha, ([*left, *censored[0]], [*right, *censored[1]]), bread_notes(results))
+    return content(results, alpha, ([*left, *censored[0]], [*right, *censored[1]]), bread_notes(results))
 
 
 def hazard_content(results: PHRegResults, alpha: float) -> HazardContent:
@@ -210,9 +215,9 @@ def hazard_content(results: PHRegResults, alpha: float) -> HazardContent:
     said = {"Ties:": results.model.ties.capitalize(), "Sample size:": f"{found.informative:.0f}"}
     said["Num. events:"] = f"{results.n_events:.0f}"
     if len(ways) == 1:
-        said |= _group_rows(ways[0].count, ways[0].smallest, ways[0].largest, results.fit.given.nobs, "groups", "group")
+        said |= group_rows(ways[0].count, ways[0].smallest, ways[0].largest, results.fit.given.nobs, "groups", "group")
     if found.strata:
-        said |= _group_rows(found.strata, found.smallest, found.largest, results.nobs, "strata", "stratum")
+        said |= group_rows(found.strata, found.smallest, found.largest, results.nobs, "strata", "stratum")
     notes = ["Confidence intervals are for the hazard ratios"]
     if found.without_events:
         strata = "1 stratum" if found.without_events == 1 else f"{found.without_events} strata"
@@ -262,7 +267,7 @@ def general_content(results: GeneralResults, alpha: float) -> Content:
     notes = [results.cov.note, *results.view.notes]
     if found.decrement > 1e-6:
         notes.append(f"The parameters are {found.decrement**0.5:.2g} standard errors from the optimum.")
-    return _content(results, alpha, (left, right), _numbered(notes), kind=title, title="{} Results")
+    return content(results, alpha, (left, right), numbered(notes), kind=title, title="{} Results")
 
 
 def moments_content(results: GMMResults, alpha: float) -> Content:
@@ -294,7 +299,7 @@ def moments_content(results: GMMResults, alpha: float) -> Content:
     notes = [results.cov.note]
     if found.decrement > 1e-6:
         notes.append(f"The parameters are {found.decrement**0.5:.2g} standard errors from the solution.")
-    return _content(results, alpha, (left, right), _numbered(notes), kind="GMM", title="{} Results")
+    return content(results, alpha, (left, right), numbered(notes), kind="GMM", title="{} Results")
 
 
 def quantile_content(results: QuantRegResults, alpha: float) -> Content:
@@ -333,7 +338,7 @@ def quantile_content(results: QuantRegResults, alpha: float) -> Content:
             "strong multicollinearity or other numerical problems."
         )
     classes = tuple(f"{check.q:.10g}" for check in checks) if results.fit.equations else ()
-    return _content(results, alpha, (left, right), notes, classes=classes, variable="q" if classes else "")
+    return content(results, alpha, (left, right), notes, classes=classes, variable="q" if classes else "")
 
 
 def residual_statistics(results: LinearResults) -> dict[str, str]:
@@ -354,158 +359,11 @@ def residual_statistics(results: LinearResults) -> dict[str, str]:
 def discrete_notes(results: DiscreteResults) -> list[str]:
     """Return the notes on separation and on the bread."""
     binary = results._loss.support.binary
-    return [*(_separation_notes(certain_share(results.fit)) if binary else []), *bread_notes(results)]
+    return [*(separation_notes(certain_share(results.fit)) if binary else []), *bread_notes(results)]
 
 
 def bread_notes(results: MaximumLikelihoodResults) -> list[str]:
     """Return the sentences on absorbed effects, and on a bread that is not the usual one."""
     kind = results.fit.bread_kind
     own = [] if kind in results._usual_breads else [f"The bread of the covariance is {kind.value!r}."]
-    return [*_absorbed_notes(results.fit), *own]
-
-
-def _content(
-    results: Results,
-    alpha: float,
-    top: tuple[Rows, Rows],
-    notes: Sequence[str],
-    *,
-    kind: str | None = None,
-    title: str = "{} Regression Results",
-    bottom: tuple[Rows, Rows] | None = None,
-    classes: tuple[str, ...] = (),
-    variable: str = "",
-) -> Content:
-    """Return the coefficients between the rows above and below them; those of several classes side by side."""
-    columns, interval = list(results.coefficient_table().T), results.interval_table(alpha)
-    if classes:
-        columns = [column.reshape(len(classes), -1).T for column in columns]
-        interval = interval.reshape(len(classes), -1, 2)
-    params, bse, tvalues, pvalues = columns
-    kind = results._kind if kind is None else kind
-    top = _with_effects(results, top)
-    return Content(
-        model=named_model(kind, results.endog_name, results.fit.given.names if classes else results.names),
-        nobs=results.nobs,
-        df_resid=results.df_resid,
-        df_model=results.df_model,
-        llf=results.llf if results.fit.objective.dispersion.likelihood else float("nan"),
-        params=params,
-        bse=bse,
-        tvalues=tvalues,
-        pvalues=pvalues,
-        interval=interval,
-        use_t=results.use_t,
-        title=title.format(kind),
-        top=top,
-        bottom=bottom,
-        notes=notes,
-        classes=classes,
-        variable=variable,
-    )
-
-
-def _likelihood_rows(results: MaximumLikelihoodResults) -> tuple[Rows, Rows]:
-    left = [
-        ("Dep. Variable:", None),
-        ("Model:", [results._kind]),
-        ("Method:", ["MLE"]),
-        ("Date:", None),
-        ("Time:", None),
-        ("converged:", [str(results.converged)]),
-        ("Covariance Type:", [results.cov_type]),
-    ]
-    right = [
-        ("No. Observations:", None),
-        ("Df Residuals:", None),
-        ("Df Model:", None),
-        ("Pseudo R-squ.:", [f"{results.prsquared:#6.4g}"]),
-        ("Log-Likelihood:", None),
-        ("LL-Null:", [f"{results.llnull:#8.5g}"]),
-        ("LLR p-value:", [f"{results.llr_pvalue:#6.4g}"]),
-    ]
-    return left, right
-
-
-def _residual_rows(results: LeastSquaresResults) -> tuple[Rows, Rows]:
-    found = results._residual_diagnostics
-    left = [
-        ("Omnibus:", [f"{found.omnibus:#6.3f}"]),
-        ("Prob(Omnibus):", [f"{found.omnibus_pvalue:#6.3f}"]),
-        ("Skew:", [f"{found.skew:#6.3f}"]),
-        ("Kurtosis:", [f"{found.kurtosis:#6.3f}"]),
-    ]
-    right = [
-        ("Durbin-Watson:", [f"{found.durbin_watson:#8.3f}"]),
-        ("Jarque-Bera (JB):", [f"{found.jarque_bera:#8.3f}"]),
-        ("Prob(JB):", [f"{found.jarque_bera_pvalue:#8.3g}"]),
-        ("Cond. No.", [f"{results.condition_number:#8.3g}"]),
-    ]
-    return left, right
-
-
-def _linear_notes(results: LinearResults) -> list[str]:
-    notes = [results.cov.note, *_absorbed_notes(results.fit)]
-    smallest = results.diagn["mineigval"]
-    if not results.k_constant:
-        notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")
-    if smallest < 1e-10:
-        notes.append(
-            f"The smallest eigenvalue is {smallest:6.3g}. This might indicate that there are\n"
-            "strong multicollinearity problems or that the design matrix is singular."
-        )
-    elif results.condition_number > 1000:
-        notes.append(
-            f"The condition number is large, {results.condition_number:6.3g}. This might indicate that there are\n"
-            "strong multicollinearity or other numerical problems."
-        )
-    return notes
-
-
-def _separation_notes(share: float) -> list[str]:
-    if share <= 0.1:
-        return []
-    return [
-        f"Possibly complete quasi-separation: A fraction {share:4.2f} of observations can be\n"
-        "perfectly predicted. This might indicate that there is complete\n"
-        "quasi-separation. In this case some parameters will not be identified."
-    ]
-
-
-def _with_effects(results: Results, top: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
-    """Put rows for absorbed effects below the others, with how many coefficients each has."""
-    absorbed = results.fit.absorbed
-    if absorbed is None:
-        return top
-    left, right = list(top[0]), list(top[1])
-    pairs = zip(absorbed.names, absorbed.sizes, strict=True)
-    for name, effect in pairs:
-        shorter = left if len(left) <= len(right) else right
-        shorter.append((f"{name} effects:", [f"yes ({effect.levels})"]))
-    while len(left) != len(right):
-        (left if len(left) < len(right) else right).append(("", [""]))
-    return left, right
-
-
-def _absorbed_notes(fit: Fit) -> list[str]:
-    """Return the sentence that says how many effects were absorbed, and how many rows dropped."""
-    if fit.absorbed is None:
-        return []
-    total, dropped = fit.size - fit.rank, fit.given.schema.dropped
-    alone = f"; {counted(dropped, 'row')} alone in a level dropped" if dropped else ""
-    separated = fit.given.schema.separated
-    alone += f"; {counted(separated, 'row')} left out that separate the data" if separated else ""
-    return [f"{total:g} coefficients of {', '.join(fit.absorbed.names)} absorbed{alone}."]
-
-
-def _numbered(notes: Sequence[str]) -> list[str]:
-    return ["Notes:", *(f"[{i}] {note}" for i, note in enumerate(notes, 1))]
-
-
-def _group_rows(count: int, smallest: float, largest: float, rows: float, several: str, one: str) -> dict[str, str]:
-    return {
-        f"Num {several}:": f"{count}",
-        f"Min {one} size:": f"{smallest:.0f}",
-        f"Max {one} size:": f"{largest:.0f}",
-        f"Avg {one} size:": f"{rows / count:.1f}",
-    }
+    return [*absorbed_notes(results.fit), *own]

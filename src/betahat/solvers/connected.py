@@ -1,4 +1,4 @@
-"""What of absorbed effects is collinear: rows alone in a level, connected parts of two effects, effects within others."""
+"""What of absorbed effects is collinear: connected parts of two effects, effects within others."""
 
 from __future__ import annotations
 
@@ -19,31 +19,6 @@ if TYPE_CHECKING:
 else:
     sparse = lazily("scipy.sparse")
     csgraph = lazily("scipy.sparse.csgraph")
-
-
-def singletons(effects: Sequence[Effect], counts: Tensor | None) -> Tensor:
-    """Return (n,) which rows to keep: rows alone in a level of some effect are dropped, until there are none.
-
-    A row with a frequency weight, (n,) `counts`, of two is not alone, and one of zero is no row. Where an effect has v slopes beside its dummies, a
-    level's rows are still dropped only where there is one, as reghdfe does.
-    """
-    device = effects[0].codes.device
-    weight = torch.ones(len(effects[0].codes), dtype=torch.int64, device=device) if counts is None else counts
-    rows = torch.arange(len(weight), device=device) if counts is None else (weight > 0).nonzero()[:, 0]
-    codes = [effect.codes[rows] for effect in effects]
-    weight = weight[rows]
-    sizes = [level_mass(code, effect.count, weight) for code, effect in zip(codes, effects, strict=True)]
-    keep = torch.zeros(len(effects[0].codes), dtype=torch.bool, device=device)
-    while True:
-        alone = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        for code, size in zip(codes, sizes, strict=True):
-            alone |= size[code] == 1.0
-        if not bool(alone.any()):
-            keep[rows] = True
-            return keep
-        for code, size in zip(codes, sizes, strict=True):
-            size.index_add_(0, code[alone], -torch.ones_like(size)[: int(alone.sum())])
-        rows, codes = rows[~alone], [code[~alone] for code in codes]
 
 
 def redundant(effects: Sequence[Effect]) -> tuple[int, ...]:

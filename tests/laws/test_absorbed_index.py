@@ -149,6 +149,10 @@ def test_effects_may_be_all_there_is():
         bh.poisson("count ~ C(firm) + C(year)", DATA).fit(),
     )
     assert len(absorbed.params) == 0
+    for model in (bh.poisson("count ~ 1 | firm", DATA), bh.ols("size ~ 1 | firm", DATA)):
+        for cov in ("HC1", bh.Cluster("year"), bh.Bootstrap(reps=5, seed=0)):
+            assert model.fit(cov).cov_params().shape == (0, 0)
+            assert "firm effects:" in str(model.fit(cov).summary())
     np.testing.assert_allclose([absorbed.llf, absorbed.aic], [full.llf, full.aic], rtol=DIGITS)
 
 

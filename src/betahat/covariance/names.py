@@ -275,6 +275,8 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
         raise EstimationError(
             f"The factory made {described(choice.estimator)}; it must make a function of a fit, such as an estimator."
         )
+    if not len(fit.params):  # absorbed effects alone: there is no variance to estimate
+        return with_distribution(Classical()(fit), fit, choice.use_t)
     ours = isinstance(choice.estimator, _OURS)
     covariance = choice.estimator(fit) if ours else outside(choice.estimator, fit)
     if not isinstance(covariance, Covariance):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyfixest
 import pytest
+from linearmodels.datasets import mroz
 from linearmodels.iv import IV2SLS, IVGMM
 from scipy import stats
 from tests.support.closeness import close
@@ -213,6 +214,21 @@ def test_anderson_rubin_is_the_regression_on_instruments(data, kind):
         assert res.anderson_rubin(float(res.params[-1])).statistic < 1e-15
 
 
+def test_what_stata_prints():
+    """``ivreg2 lwage exper expersq (educ = age kidslt6 kidsge6), robust`` and ``gfweakivtest`` of Mroz, as Windmeijer's page has them; 3.33 is their 1 / 0.3."""
+    data = mroz.load()
+    data = data[data.inlf == 1]
+    res = bh.ols("lwage ~ exper + expersq | educ ~ age + kidslt6 + kidsge6", data).fit("HC1")
+    stage = res.first_stage["educ"]
+    printed = [stage.effective_f, stage.f_statistic, res.first_stage.cragg_donald.f_statistic]
+    assert np.round(printed, 3).tolist() == [4.552, 5.021, 4.342]
+    biases = (0.05, 0.1, 0.2, 1 / 3.33)
+    assert [round(stage.critical_value(bias), 3) for bias in biases] == [15.711, 9.957, 6.749, 5.560]
+    liml = [round(stage.critical_value(bias, estimator="liml"), 3) for bias in biases]
+    assert liml == [15.406, 9.789, 6.654, 5.491]
+    assert round(float(res.params["educ"]), 4) == 0.0964
+
+
 def test_cr2_has_the_degrees_of_freedom_of_its_joint_tests():
     """The approximate Hotelling test, as the regression on the instruments has it."""
     y, x, w, z, group, _ = iv_data(seed=6, excluded=3, nobs=90, groups=15)
@@ -338,6 +354,8 @@ def test_what_is_refused():
         (lambda: res.first_stage["y"], OptionError, "'y' is no endogenous regressor"),
         (first.critical_value, EstimationError, "are for one endogenous regressor"),
         (lambda: first.critical_value(bias=2.0), OptionError, "bias is 2.0"),
+        (lambda: first.critical_value(estimator="gmm"), OptionError, "estimator is 'gmm'; use"),
+        (lambda: first.critical_value(estimator="liml", simplified=True), OptionError, "'liml' and simplified"),
         (first.remove_data, EstimationError, "A first stage is part of"),
         (res.anderson_rubin, EstimationError, "There are 2 endogenous regressors"),
         (lambda: res.anderson_rubin(1.0), OptionError, "value is 1.0; pass 2 numbers"),

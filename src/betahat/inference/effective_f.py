@@ -24,6 +24,8 @@ else:
 
 # Directions in which the bias is looked at first: the largest is missed by less than 1 - cos(pi / 720), a share of 1e-5, before it is improved.
 _DIRECTIONS = 720
+# LIML's bias changes fast where y - w b has errors of a small variance.
+_FINE = 20_000
 # From each of so many of the best it is improved.
 _STARTS, _STEPS, _STILL = 32, 200, 1e-15
 
@@ -96,6 +98,45 @@ def worst_bias(own: Tensor, cross: Tensor, first: Tensor) -> float:
     heights = torch.linalg.eigvalsh(pencils)[:, -1]
     near = angles[heights >= heights.max() * math.cos(math.pi / _DIRECTIONS)]
     return max(_climbed(level, upright, float(angle)) for angle in near[:: -(-len(near) // _STARTS)])
+
+
+def worst_bias_of_liml(own: Tensor, cross: Tensor, first: Tensor, errors: Tensor) -> float:
+    """Return the same of LIML, whose Nagar bias depends on the (2, 2) covariance of the reduced form's errors of y and w as well, up to scale.
+
+    B = sup |tr S12 - r tr S1 - c'(2 S12 - r S1)c| / sqrt(tr S2 tr S1), r = s12 / s1 of the errors of y - w b and w. It is looked for on a grid of angles t,
+    b = shift + s tan(t), and improved near the best of them.
+    """
+    share = first.diagonal().sum()
+    symmetric = 0.5 * (cross + cross.mT)
+    shift = float(symmetric.diagonal().sum() / share)
+    centred, base = symmetric - shift * first, own - 2.0 * shift * symmetric + shift**2 * first
+    unit = math.sqrt(max(float(base.diagonal().sum() / share), 0.0)) or 1.0
+    middle = float(errors[0, 1] - shift * errors[1, 1])
+    outer = float(errors[0, 0] - 2.0 * shift * errors[0, 1] + shift**2 * errors[1, 1])
+
+    def heights(angles: Tensor) -> Tensor:
+        """Return (A,) the largest bias over its benchmark at (A,) angles."""
+        cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None] * unit
+        mixed, square = cos * centred - sin * first, cos**2 * base - 2.0 * cos * sin * centred + sin**2 * first
+        ratio = (cos * middle - sin * float(errors[1, 1])) / (
+            cos**2 * outer - 2.0 * cos * sin * middle + sin**2 * float(errors[1, 1])
+        )
+        traces = (mixed - ratio * square).diagonal(dim1=1, dim2=2).sum(1)
+        ends = torch.linalg.eigvalsh(2.0 * mixed - ratio * square)[:, [0, -1]]
+        benchmark = (share * square.diagonal(dim1=1, dim2=2).sum(1)).sqrt()
+        found: Tensor = (traces[:, None] - ends).abs().amax(1) / benchmark
+        return found
+
+    step = math.pi / _FINE
+    angles = (torch.arange(_FINE).to(first) - 0.5 * _FINE) * step
+    found = heights(angles)
+    best = float(found.max())
+    for angle in angles[found.argsort(descending=True)[:_STARTS]].tolist():
+        near = optimize.minimize_scalar(
+            lambda t: -float(heights(first.new_tensor([t]))[0]), bounds=(angle - step, angle + step), method="bounded"
+        )
+        best = max(best, -float(near.fun))
+    return best
 
 
 def _climbed(level: Tensor, upright: Tensor, angle: float) -> float:

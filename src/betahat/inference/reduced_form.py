@@ -18,7 +18,7 @@ from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.reduced_form import ReducedForm
 from betahat.inference.anderson_rubin import Pencil, pencil_of
-from betahat.inference.effective_f import critical_value, effective_f, worst_bias
+from betahat.inference.effective_f import critical_value, effective_f, worst_bias, worst_bias_of_liml
 from betahat.inference.hypothesis import HypothesisTest, Reference, adjusted
 from betahat.inference.partialled import Partialled, partialled
 from betahat.inference.quadratic_form import quadratic_form
@@ -160,7 +160,7 @@ class Strength:
         weights = self.chosen(column)
         return effective_f(self.part.combined(weights), self.variance(weights), self.part.instruments)
 
-    def critical_value(self, bias: float, level: float, *, simplified: bool) -> float:
+    def critical_value(self, bias: float, level: float, *, simplified: bool, liml: bool = False) -> float:
         """Return what the effective F of the one endogenous regressor is compared with."""
         if self.part.endogenous > 1:
             raise EstimationError(
@@ -171,9 +171,24 @@ class Strength:
         square = turn @ self.variance(self.chosen(0)) @ turn.mT
         worst = 1.0
         if not simplified:
-            pencil = self.pencil
-            worst = worst_bias(turn @ pencil.own @ turn.mT, 0.5 * turn @ pencil.cross @ turn.mT, square)
+            worst = self._worst_bias_of_liml if liml else self._worst_bias
         return critical_value(square, worst / bias, level)
+
+    @remembered
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The variances of the reduced form of y, between it and the first stage, and of that, where the instruments are orthonormal."""
+        turn, pencil = self.part.instruments, self.pencil
+        own, cross, square = (turn @ part @ turn.mT for part in (pencil.own, 0.5 * pencil.cross, pencil.square))
+        return own, cross, square
+
+    @remembered
+    def _worst_bias(self) -> float:
+        return worst_bias(*self._parts)
+
+    @remembered
+    def _worst_bias_of_liml(self) -> float:
+        left = self.part.unexplained[:, [1, 0]]
+        return worst_bias_of_liml(*self._parts, left.mT @ left)
 
     @remembered
     def pencil(self) -> Pencil:

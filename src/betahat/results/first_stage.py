@@ -6,11 +6,21 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
-from betahat.errors import EstimationError, OptionError, WeakInstrumentWarning, is_number, listed, shown, user_level
+from betahat.errors import (
+    EstimationError,
+    OptionError,
+    WeakInstrumentWarning,
+    check_flag,
+    is_number,
+    is_one_of,
+    listed,
+    shown,
+    user_level,
+)
 from betahat.inference.hypothesis import HypothesisTest
 from betahat.inference.partialled import partial_rsquared, shea_rsquared
 from betahat.inference.reduced_form import Strength
@@ -80,18 +90,27 @@ class FirstStageResults(LeastSquaresResults):
         """The conditional F: whether the instruments move the regressor apart from the other endogenous ones."""
         return self.strength.sanderson_windmeijer(self.column)
 
-    def critical_value(self, bias: float = _BIAS, level: float = _LEVEL, *, simplified: bool = False) -> float:
+    def critical_value(
+        self,
+        bias: float = _BIAS,
+        level: float = _LEVEL,
+        *,
+        simplified: bool = False,
+        estimator: Literal["2sls", "liml"] = "2sls",
+    ) -> float:
         """Return what the effective F is compared with: above it, weak instruments are rejected.
 
         Parameters
         ----------
         bias : float
-            tau, the largest share of a benchmark that the Nagar bias of two-stage least squares may be.
+            tau, the largest share of a benchmark that the estimator's Nagar bias may be.
         level : float
             The size of the test.
         simplified : bool
-            Whether the worst case over all covariances of the reduced form is taken, which is conservative, or that over all coefficients under
-            the estimated covariance.
+            Whether the worst case over all covariances of the reduced form is taken, which is conservative and for two-stage least squares, or that
+            over all coefficients under the estimated covariance.
+        estimator : {"2sls", "liml"}
+            Whose bias it is.
 
         Returns
         -------
@@ -100,7 +119,7 @@ class FirstStageResults(LeastSquaresResults):
         Raises
         ------
         OptionError
-            A share or a level that is not between 0 and 1.
+            A share or a level that is not between 0 and 1; another estimator, or LIML with `simplified`.
         EstimationError
             Several endogenous regressors, for which the test is not defined.
 
@@ -111,7 +130,13 @@ class FirstStageResults(LeastSquaresResults):
         for option, value in (("bias", bias), ("level", level)):
             if not is_number(value) or not 0.0 < value < 1.0:
                 raise OptionError(f"{option} is {shown(value)}; pass a share between 0 and 1, such as 0.1.")
-        return self.strength.critical_value(bias, level, simplified=simplified)
+        check_flag("simplified", simplified)
+        liml = is_one_of(estimator, ("liml",))
+        if not (liml or is_one_of(estimator, ("2sls",))) or (liml and simplified):
+            raise OptionError(
+                f"estimator is {shown(estimator)}{' and simplified is True' if liml else ''}; use '2sls', or 'liml' without simplified."
+            )
+        return self.strength.critical_value(bias, level, simplified=bool(simplified), liml=liml)
 
     @property
     def scale(self) -> float:

@@ -27,7 +27,7 @@ from betahat.data.products import gram
 from betahat.data.threads import in_order
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
-from betahat.fits.nested import beside_dummies
+from betahat.fits.nested import beside_dummies, beside_own_dummies
 from betahat.fits.remembered import of_fit
 from betahat.solvers.memory import check_numbers_fit
 
@@ -46,7 +46,10 @@ def cr2(fit: Fit, groups: Groups, target: str) -> Adjusted:
     """
     objective = fit.objective.one_index
     varies = objective is not None and objective.variance(fit.params[:1]) is not None
-    wide = beside_dummies(fit, groups, every=varies or _weighted(fit))
+    if fit.absorbed is not None and (varies or _weighted(fit)) and not _has_one_variance(fit, target):
+        apart = beside_own_dummies(fit, groups)
+        return _narrowed(cr2(apart.fit, groups, target), fit, apart.own)
+    wide = beside_dummies(fit, groups, every=_weighted(fit))
     if wide is not fit:
         return _narrowed(cr2(wide, groups, target), fit)
     if _has_one_variance(fit, target):
@@ -107,11 +110,23 @@ def hat_grams(fit: Fit, groups: Groups) -> Tensor:
     return _by_cluster(fit, groups, _hats, lambda rows, _: (rows.mT @ rows,))[0]
 
 
-def _narrowed(adjusted: Adjusted, fit: Fit) -> Adjusted:
-    """Return the adjustment of a fit from that of the fit beside dummies, whose last coordinates are its own."""
+def _narrowed(adjusted: Adjusted, fit: Fit, own: int = 0) -> Adjusted:
+    """Return the adjustment of a fit from that of the fit beside dummies, whose last coordinates are its own.
+
+    The first `own` coordinates are dummies of one cluster, and those of another cluster are others: what they take off the variance of a cluster's part stays with
+    the cluster.
+    """
     r = fit.rank
-    own, reach = adjusted.own[:, -r:, -r:].contiguous(), adjusted.reach[:, :, -r:].contiguous()
-    return replace(adjusted, scores=adjusted.scores[:, -r:].contiguous(), own=own, reach=reach, root=fit.root, fixed=0)
+    lost = adjusted.reach[:, :own, -r:]
+    return replace(
+        adjusted,
+        scores=adjusted.scores[:, -r:].contiguous(),
+        own=adjusted.own[:, -r:, -r:] - lost.mT @ lost,
+        reach=adjusted.reach[:, own:, -r:].contiguous(),
+        middle=adjusted.middle[own:, own:].contiguous(),
+        root=fit.root,
+        fixed=0,
+    )
 
 
 def _fixes_regressors(grams: Tensor, rank: int) -> bool:

@@ -8,7 +8,7 @@ they are orthogonal, so that the last coordinates are those of the fit itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from betahat.solvers.least_squares import least_squares
 from betahat.solvers.memory import check_numbers_fit
 from betahat.solvers.projections import projection_on
 
-# Dummies that other effects explain are rounding error beside those that they do not.
+# What other effects leave of a dummy that they explain is rounding error.
 _GONE = 1e-8
 _REMEDY = "use kind='CR1S', clusters in which the effects are nested, or HC1"
 
@@ -61,9 +61,73 @@ def beside_dummies(fit: Fit, groups: Groups, every: bool) -> Fit:
     if not others:
         return fit
     columns = orthonormal_dummies(others, [effects[i] for i in nested], fit.absorbed.weights, fit.sample.rows)
-    sample = fit.design
-    width, k = columns.shape[1], len(fit.params)
-    weights = fit.absorbed.weights
+    return _beside(fit, columns) if columns.shape[1] else fit
+
+
+@dataclass(frozen=True, eq=False)
+class BesideOwn:
+    """A fit beside dummies, those of effects that are nested in groups being numbered within each group.
+
+    Attributes
+    ----------
+    fit : Fit
+    own : int
+        How many of the first columns are dummies of nested effects: what they stand for differs from group to group.
+    """
+
+    fit: Fit
+    own: int
+
+
+@of_fit
+def beside_own_dummies(fit: Fit, groups: Groups) -> BesideOwn:
+    """Return the fit beside the dummies of all effects, for what weighs the rows of a group apart.
+
+    Of nested effects a group has its own dummies alone, so that as many columns will do as a group has levels; of several that are not nested in
+    each other, or have slopes, each dummy has a column.
+    """
+    nested = sorted(nested_effects(fit, (groups,)))
+    effects = fit.raw.effects
+    finest = next((i for i in nested if all(_within(effects[i], effects[j]) for j in nested)), None)
+    if finest is None:
+        return BesideOwn(beside_dummies(fit, groups, every=True), 0)
+    assert fit.absorbed is not None
+    own = _own_dummies(effects[finest], groups, fit.absorbed.weights)
+    others = beside_dummies(fit, groups, every=False)
+    return BesideOwn(_beside(others, own, fit.absorbed.weights), own.shape[1])
+
+
+def _within(fine: Effect, coarse: Effect) -> bool:
+    """Tell whether dummies alone are all there is, and each level of one lies in one level of the other."""
+    if fine.variables is not None or coarse.variables is not None:
+        return False
+    level = torch.empty(fine.count, dtype=torch.int64, device=fine.codes.device)
+    level[fine.codes] = coarse.codes
+    return bool(torch.equal(level[fine.codes], coarse.codes))
+
+
+def _own_dummies(effect: Effect, groups: Groups, weights: Tensor | None) -> Tensor:
+    """Return (n, L) orthonormal dummies of a nested effect's levels, by their number within their group."""
+    codes, device = effect.codes, effect.codes.device
+    group = torch.zeros(effect.count, dtype=torch.int64, device=device)
+    group[codes] = groups.codes
+    order = torch.argsort(group, stable=True)
+    sizes = torch.bincount(group, minlength=groups.count)
+    number = torch.empty_like(order)
+    number[order] = torch.arange(effect.count, device=device) - (sizes.cumsum(0) - sizes)[group[order]]
+    weighted = torch.ones(len(codes), dtype=torch.float64, device=device) if weights is None else weights
+    totals = weighted.new_zeros(effect.count).index_add_(0, codes, weighted)
+    check_numbers_fit(len(codes) * int(sizes.max()), f"The dummies of {effect.name}", device, _REMEDY)
+    found = weighted.new_zeros(len(codes), int(sizes.max()))
+    values = torch.where(weighted > 0, (weighted / totals[codes]).sqrt(), 0.0)
+    found[torch.arange(len(codes), device=device), number[codes]] = values
+    return found
+
+
+def _beside(fit: Fit, columns: Tensor, weights: Tensor | None = None) -> Fit:
+    """Return a fit with (n, q) orthonormal columns, which the root of the working weights is part of, before its regressors."""
+    weights = weights if fit.absorbed is None else fit.absorbed.weights
+    sample, width, k = fit.design, columns.shape[1], len(fit.params)
     plain = columns if weights is None else torch.where((weights > 0)[:, None], columns * weights.rsqrt()[:, None], 0.0)
     joint = {
         name: torch.cat([plain, sample.column(name)], 1) for name in ("exog", "scored") if name in sample.source.shapes
@@ -98,10 +162,12 @@ def orthonormal_dummies(
         3 * rows * width, f"The {width} dummies of {' and '.join(effect.name for effect in others)}", device, _REMEDY
     )
     dummies = torch.cat([_dummies(effect) for effect in others], 1)
+    lengths = torch.linalg.vector_norm(dummies, dim=0)
     if absorbed:
         dummies = projection_on(absorbed, weights).residuals(dummies)
-    lengths = torch.linalg.vector_norm(dummies, dim=0)
-    dummies = dummies[:, lengths > _GONE * lengths.max()]
+    dummies = dummies[:, torch.linalg.vector_norm(dummies, dim=0) > _GONE * lengths]
+    if not dummies.shape[1]:
+        return dummies
     columns = {"exog": dummies, "endog": dummies.new_zeros(rows)} | ({} if weights is None else {"weights": weights})
     solution = least_squares(Design(Schema(Tensors()), Held(columns)), "drop")
     found = dummies[:, list(solution.kept)] @ solution.root

@@ -64,6 +64,7 @@ def _ours(effects, weighted=False):
         return (bh.wls(formula, DATA, weights="w") if weighted else bh.ols(formula, DATA)).fit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ROBUST)
 @pytest.mark.parametrize("effects", EFFECTS)
 @pytest.mark.parametrize("weighted", [False, True])
@@ -82,6 +83,7 @@ def test_feols(label, effects, weighted):
     same_covariance(found.cov_params() * scale, true._vcov, THEIRS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k_fixef", ["nonnested", "full", "none"])
 @pytest.mark.parametrize("way", ["g", "h", "u", "s"])
 @pytest.mark.parametrize("effects", ["firm", "firm + year", "firm + cell"])

@@ -160,10 +160,6 @@ class Bootstrap(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Draw, refit, and take the covariance of the estimates."""
         fit.check_data()
-        if not fit.rank:
-            raise EstimationError(
-                "The model has absorbed effects and no coefficient, so there is nothing to draw; fit with 'nonrobust', or add a regressor."
-            )
         kind = BOOTSTRAP_KINDS[self.kind]
         plan = Plan(self, fit, secrets.randbits(32) if self.seed is None else int(self.seed))
         _warn_of_few(plan)

@@ -131,7 +131,7 @@ class Cluster(Estimator):
         label = _LABELS.get(kind, kind)
         found = of_core(fit, core, label, note + penalised(fit), df_tests=tests, clusters=clusterings(ways))
         if len(ways) > 1:
-            return repaired(fit, found, ways) if self.psd == "repair" and fit.rank else found
+            return repaired(fit, found, ways) if self.psd == "repair" else found
         if adjusted is None or kind == "jackknife":
             return found
         identity = torch.eye(len(fit.params)).to(fit.params)
@@ -166,8 +166,6 @@ _NOTES = {"CR1S": "CRV1", "jackknife": "CRV3"}
 
 def _meat(fit: Fit, groups: Groups, kind: Kind, target: str) -> tuple[Tensor, Adjusted | None]:
     """Return (r, r) the clusters' meat in the coordinates of Z, adjusted where the kind says so, and the adjustment."""
-    if not fit.rank:  # absorbed effects alone
-        return torch.zeros(0, 0).to(fit.root), None
     if kind in ("CR3", "jackknife"):
         adjusted = cr3(fit, groups, target)
     elif kind == "CR2":

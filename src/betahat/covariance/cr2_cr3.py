@@ -96,7 +96,7 @@ def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
     if wide is not fit:
         found = steps_to_fits_without(wide, groups)
         return StepsWithout(
-            found.steps[:, wide.rank - fit.rank :], found.fixed and _fixes_regressors(hat_grams(wide, groups), fit.rank)
+            found.steps[:, -fit.rank :], found.fixed and _fixes_regressors(hat_grams(wide, groups), fit.rank)
         )
     sums = influence_sums(fit, groups)
     steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
@@ -206,7 +206,7 @@ def _by_cluster(
     adjust: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
 ) -> tuple[Tensor, ...]:
     """Return (G, ...) what `adjust` makes of the `function` of rows, cluster by cluster; zeros of clusters without rows."""
-    together = batches(groups, max(_NUMBERS // max(fit.rank, 1), 1))
+    together = batches(groups, max(_NUMBERS // fit.rank, 1))
     found: tuple[Tensor, ...] = ()
     stacked = together.stacked(fit.each_in(together.places, function))
     for some, parts in in_order(lambda part: (part[0], adjust(part[1], part[0])), stacked):

@@ -33,8 +33,6 @@ def defined(fit: Fit, covariance: Covariance, *, positive: bool) -> Covariance:
     An error if no coefficient has a variance.
     """
     core = covariance.core
-    if not len(fit.params):  # of absorbed effects alone
-        return covariance
     rounding = None if core is None or core.ndim == 0 else _rounding(fit, core)
     if rounding is None and positive:
         return covariance

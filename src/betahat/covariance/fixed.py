@@ -62,10 +62,8 @@ def fixed_coefficients(fit: Fit, groups: Groups) -> list[str]:
     sums = influence_sums(fit, groups)
     basis = torch.linalg.eigh(sums.mT @ sums).eigenvectors
     sizes = torch.linalg.vector_norm(sums @ basis, dim=0)
-    if not bool(sizes.any()):  # a perfect fit has no scores, and absorbed effects alone no coefficients
-        return []
     still = basis[:, sizes <= _STILL * sizes.max()]
-    if still.shape[1] == 0:
+    if still.shape[1] == 0 or not bool(sizes.any()):  # a perfect fit has no scores
         return []
     still = _of_one_cluster(fit, groups, still)
     if still.shape[1] == 0:

@@ -283,6 +283,13 @@ def test_rows_that_curve_downward_ask_for_fishers_information():
         model.fit(bread="observed")
 
 
+def test_units_of_counts_do_not_matter():
+    wanted = bh.poisson("count ~ x1 | firm + year", DATA).fit("HC1")
+    for unit in (1e-8, 1e8):
+        found = bh.poisson("count ~ x1 | firm + year", DATA.assign(count=unit * DATA["count"])).fit("HC1")
+        np.testing.assert_allclose([found.params, found.bse], [wanted.params, wanted.bse], rtol=1e-8)
+
+
 def test_numbers_that_overflow_are_said():
     with pytest.raises(EstimationError, match="The loss is not finite near the mean"):
         bh.poisson("count ~ x1 | firm", DATA.assign(count=DATA["count"] * 1e306)).fit()

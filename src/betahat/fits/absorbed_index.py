@@ -39,8 +39,8 @@ _NEAR, _CONVERGED = 1e-16, 1e-22
 # Once a step is this share of a standard error for each row, weights hardly change, and the projected regressors are renewed; they are also if a
 # step does not take off nine tenths of the way.
 _AT_HAND, _SLOW = 1e-4, 0.1
-# Below this a decrement that does not fall any more is rounding.
-_FLAT = 1e-9
+# Below this a decrement that does not fall any more is rounding, or below what projections leave of the length of z in the directions of some dummies.
+_FLAT, _PROJECTED = 1e-9, 1e-18
 _ITERATIONS = 200
 # An index is known to be a combination of regressors and dummies to this share of it.
 _APART, _AGAIN = 1e-11, 3
@@ -262,10 +262,12 @@ def _steps(objective: LinearIndex, design: Design, start: _Place | None) -> _Pla
             information = weighted_gram(step.left, curvature)
         move = _solved(information, step.moments)
         change = step.explained + step.left @ move
-        decrement = abs(float(residual @ change)) / rows.noise(here.index, here.loss, len(move))
+        noise = rows.noise(here.index, here.loss, len(move))
+        decrement = float(curvature @ change.square()) / noise  # r'step, but for the rounding error of r'z
+        flat = max(_FLAT, _PROJECTED * step.size / noise)
         there = _advance(rows, replace(here, left=step.left, largest=max(here.largest, step.largest)), change, move)
         near = renewed and decrement <= (_NEAR if bread is Bread.OBSERVED else _CONVERGED)
-        if near or (renewed and decrement < _FLAT and (there is None or decrement > 0.25 * last)):
+        if near or (renewed and decrement < flat and (there is None or decrement > 0.25 * last)):
             return replace(here if there is None else there, iterations=iteration)
         if there is None:
             if renew:
@@ -329,13 +331,14 @@ class _Step:
         (n,) what the dummies alone explain of z.
     moments : Tensor
         (k,) X~'Hz~.
-    largest : float
-        The largest magnitude of z.
+    size, largest : float
+        The sum of h z^2, and the largest magnitude of z.
     """
 
     left: Tensor
     explained: Tensor
     moments: Tensor
+    size: float
     largest: float
 
 
@@ -349,7 +352,7 @@ def _step(design: Design, here: _Place, residual: Tensor, curvature: Tensor, ren
     else:
         unexplained = projection.residuals(working[:, None])[:, 0]
     moments = cross(left, curvature * unexplained)
-    return _Step(left, working - unexplained, moments, float(working.abs().max()))
+    return _Step(left, working - unexplained, moments, float(residual @ working), float(working.abs().max()))
 
 
 def _solved(information: Tensor, moments: Tensor) -> Tensor:

@@ -154,6 +154,7 @@ def test_tables_say_which_effects():
     lines = str(bh.regtable(models)).splitlines()
     assert [line.split() for line in lines if line.startswith("firm effects")] == [["firm", "effects", "yes", "yes"]]
     assert [line.split() for line in lines if line.startswith("year effects")] == [["year", "effects", "yes"]]
+    assert "firm effects" in str(bh.compare(models[1], ["HC1", "HC3"]))
     text = models[2].summary().as_text()
     assert "firm effects:" in text
     assert "R-squared (within):" in text

@@ -10,7 +10,9 @@ from betahat.covariance.names import CovType
 from betahat.covariance.option_words import option_in_words
 from betahat.data.printable import whole
 from betahat.errors import OptionError, counted, described
+from betahat.tables.cells import Cell, Line
 from betahat.tables.estimates import Estimates
+from betahat.tables.terms import Rename, renamed
 
 Results = Estimates | Iterable[Estimates] | Mapping[str, Estimates]
 CovTypes: TypeAlias = "CovType | Sequence[CovType | None] | Mapping[str, CovType | None]"
@@ -101,3 +103,13 @@ def _models(results: Results) -> list[Any]:
     if isinstance(results, Mapping):
         return list(results.values())
     return list(results) if isinstance(results, Iterable) and not isinstance(results, str) else []
+
+
+def effect_lines(columns: Sequence[Estimates], rename: Rename | None) -> list[Line]:
+    """Return a row for each effect that some model absorbs."""
+    absorbed = [() if column.fit.absorbed is None else column.fit.absorbed.names for column in columns]
+    names = dict.fromkeys(name for own in absorbed for name in own)
+    return [
+        Line(f"{renamed(name, rename)} effects", tuple(Cell("yes" if name in own else "") for own in absorbed))
+        for name in names
+    ]

@@ -11,7 +11,7 @@ from betahat.covariance.names import CovType
 from betahat.errors import OptionError, described
 from betahat.lazy import lazily
 from betahat.tables.cells import Block, Cell, Layout, Line, number_format, plain
-from betahat.tables.columns import read_columns
+from betahat.tables.columns import effect_lines, read_columns
 from betahat.tables.estimates import Estimates, full_name, unidentified_note
 from betahat.tables.stars import Stars, read_stars
 from betahat.tables.table import Table
@@ -95,6 +95,7 @@ def compare(
         heads=(plain(["coef", *columns.covariances]),),
         body=(Block("", lines),),
         foot=(
+            *(Line(line.name, (*line.cells, *blanks)) for line in effect_lines([results], rename)),
             Line("N", (Cell(f"{round(results.nobs):,}"), *blanks)),
             Line(measure, (Cell(shown(value), decimal=True), *blanks)),
         ),

@@ -14,7 +14,7 @@ from betahat.errors import shown as in_words
 from betahat.inference.distribution import check_alpha
 from betahat.lazy import lazily
 from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
-from betahat.tables.columns import CovTypes, Results, read_columns
+from betahat.tables.columns import CovTypes, Results, effect_lines, read_columns
 from betahat.tables.estimates import (
     DEFAULT,
     Coefficients,
@@ -160,7 +160,7 @@ def regtable(
         body=_body(numbers_of, rows, chosen, alpha, shown, marks),
         foot=(
             *_extra({} if extra is None else extra, len(columns), shown),
-            *_effect_lines(columns, rename),
+            *effect_lines(columns, rename),
             *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
         ),
         notes=(*_note(chosen, columns, alpha), *unidentified_note(columns), *_sentences(notes)),
@@ -319,16 +319,6 @@ def _heads(
 
 def _texts(row: object) -> bool:
     return isinstance(row, Sequence) and not isinstance(row, str) and all(isinstance(text, str) for text in row)
-
-
-def _effect_lines(columns: Sequence[Estimates], rename: Rename | None) -> list[Line]:
-    """Return a row for each effect that some model absorbs."""
-    absorbed = [() if column.fit.absorbed is None else column.fit.absorbed.names for column in columns]
-    names = dict.fromkeys(name for own in absorbed for name in own)
-    return [
-        Line(f"{renamed(name, rename)} effects", tuple(Cell("yes" if name in own else "") for own in absorbed))
-        for name in names
-    ]
 
 
 def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float], str]) -> list[Line]:

@@ -1,5 +1,6 @@
 """GMM: how moments may be called, the closed models written as moments, naive loops, weights, bootstraps and what is refused."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -10,6 +11,7 @@ from support.closeness import same_covariance
 
 import betahat as bh
 from betahat.calculus.rows import Point
+from betahat.fits import moments as of_fits
 
 # The same sums of products in another order; solutions to 1e-12 standard errors.
 ROUNDING = 1e-9
@@ -556,6 +558,32 @@ def test_refused_in_a_sentence(name):
     call, words = UNSOLVED[name]
     with pytest.raises(bh.BetahatError, match=words):
         call()
+
+
+def test_weights_that_do_not_settle(monkeypatch):
+    monkeypatch.setattr(of_fits, "_WEIGHTS", 1)
+    with pytest.raises(bh.EstimationError, match="The weights do not settle: after 1 of them"):
+        _gmm(_curved, {"x": X, "y": COUNTS, "z": Z}, weights="iterated").fit()
+
+
+def test_data_of_a_loader():
+    rows = [{"x": x, "y": y} for x, y in zip(X, Y, strict=True)]
+    res = bh.GMM(_least_squares, START, torch.utils.data.DataLoader(rows, batch_size=16)).fit()
+    torch.testing.assert_close(res.params, bh.OLS(Y, X).fit().params, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_data_that_changed_afterwards():
+    y = Y.clone()
+    res = _gmm(_least_squares, {"x": X, "y": y}).fit()
+    before = res.with_cov("HC1").bse
+    y += 1.0
+    with pytest.raises(bh.DataError) if _is_sealed(res) else contextlib.nullcontext():
+        assert torch.equal(res.with_cov("HC1").bse, before)
+
+
+def _is_sealed(res):
+    """Whether the data are the user's own memory, since they are large."""
+    return bool(res.fit.sample.user_data.seals)
 
 
 def test_a_row_has_no_loss():

@@ -206,7 +206,7 @@ def test_naive_sandwich_and_tests():
             same_covariance(res.with_cov("nonrobust").cov_params(), bread, ROUNDING)
         assert res.j_test().statistic == pytest.approx(float(expected), rel=1e-8)
         assert res.j_test().df == 2
-        assert tuple(res.j_test())[1] == res.j_test().pvalue
+        assert 0.0 < res.j_test().pvalue < 1.0
         assert res.objective == pytest.approx(float(summed @ weight @ summed), rel=1e-10)
 
 

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import torch
 
 from betahat.calculus.moments import Equations
 from betahat.data.source import refuse_rows
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.inference.distribution import chi2_tail
+from betahat.inference.hypothesis import HypothesisTest, chi2_test
 
 
-@dataclass(frozen=True)
-class JTest:
-    """A test of overidentifying restrictions; it unpacks as statsmodels' three values.
-
-    Attributes
-    ----------
-    statistic, pvalue : float
-        Chi-squared, and its upper tail.
-    df : int
-        Moments less parameters.
-    """
-
-    statistic: float
-    pvalue: float
-    df: int
-
-    def __iter__(self) -> Iterator[float]:
-        """Yield the statistic, the p-value and the degrees of freedom."""
-        return iter((self.statistic, self.pvalue, self.df))
-
-
-def j_test(fit: Fit, count: int, statistic: float | None) -> JTest:
+def j_test(fit: Fit, count: int, statistic: float | None) -> HypothesisTest:
     """Test that `count` moments have the expectation zero: by F'W F, the `statistic` where W is efficient, or by a quadratic form in the rest of F."""
     df = count - fit.rank
     if df == 0:
@@ -43,7 +19,7 @@ def j_test(fit: Fit, count: int, statistic: float | None) -> JTest:
             f"There are as many moments as parameters, {count}, so that their sum is zero whatever the data are, and there is nothing to test; add moments."
         )
     found = fit.fact("overidentification", lambda: _of_any_weight(fit, df)) if statistic is None else statistic
-    return JTest(found, chi2_tail(found, df), df)
+    return chi2_test("Hansen's J", "all moments have the expectation zero.", found, df)
 
 
 def _of_any_weight(fit: Fit, df: int) -> float:

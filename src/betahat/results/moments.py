@@ -13,7 +13,8 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.errors import EstimationError
 from betahat.inference.cases import Cases, no_cases
-from betahat.inference.hansen import JTest, j_test
+from betahat.inference.hansen import j_test
+from betahat.inference.hypothesis import HypothesisTest
 from betahat.inference.margins import Response
 from betahat.lazy import lazily
 from betahat.results.core import UnstoredModel
@@ -104,7 +105,7 @@ class GMMResults(Results):
             for name, (begin, shape) in self.view.tensors.items()
         }
 
-    def j_test(self) -> JTest:
+    def j_test(self) -> HypothesisTest:
         """Test whether all moments are zero in expectation, where there are more than parameters.
 
         With an efficient weight it is Hansen's J = F'W F, of centred moments if the model has ``center=True``. With another weight W it is
@@ -112,7 +113,7 @@ class GMMResults(Results):
 
         Returns
         -------
-        JTest
+        HypothesisTest
             `statistic`, `pvalue` by chi-squared, and `df`, moments less parameters.
 
         Raises
@@ -153,7 +154,7 @@ class GMMResults(Results):
             {
                 "statistic": [nothing if found is None else found.statistic],
                 "p.value": [nothing if found is None else found.pvalue],
-                "df": [0 if found is None else found.df],
+                "df": [0 if found is None else int(found.df)],
                 "moments": [self.view.count],
                 "df.residual": [self.df_resid],
                 "nobs": [int(self.nobs)],
@@ -171,7 +172,7 @@ class GMMResults(Results):
     _learned = ("df_resid", "_tested")
 
     @property
-    def _tested(self) -> JTest | None:
+    def _tested(self) -> HypothesisTest | None:
         """The test, where there is one."""
         return j_test_or_none(self)
 
@@ -180,6 +181,6 @@ class GMMResults(Results):
         return {"model": UnstoredModel(self._kind)}
 
 
-def j_test_or_none(results: GMMResults) -> JTest | None:
+def j_test_or_none(results: GMMResults) -> HypothesisTest | None:
     """Return the test of overidentifying restrictions; None where there are none."""
     return results.j_test() if results.view.count > results.fit.rank else None

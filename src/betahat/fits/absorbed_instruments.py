@@ -30,7 +30,7 @@ def fit_absorbed_instruments(design: Design, how: Estimating, also: tuple[RowSum
     check_free(design, len(found.kept), found.absorbed)
     raw, left = design.column(INSTRUMENTS), found.design.column(INSTRUMENTS)
     varies = torch.linalg.vector_norm(left, dim=0) > EXPLAINED * torch.linalg.vector_norm(raw.to(left), dim=0)
-    used = found.design.replaced({INSTRUMENTS: torch.where(varies, left, 0.0)})
+    used = found.design if bool(varies.all()) else found.design.replaced({INSTRUMENTS: torch.where(varies, left, 0.0)})
     free = Counts(float(design.nobs), 0, absorbed=found.absorbed.sizes).free
     fit = fit_instruments(used, how, also, free)
     return replace(fit, given=design, kept=tuple(found.kept[i] for i in fit.kept), absorbed=found.absorbed)

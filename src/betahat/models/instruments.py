@@ -86,7 +86,7 @@ class IV2SLS(InstrumentModel):
     >>> x = z + u
     >>> res = bh.IV2SLS(1.0 + 2.0 * x + u, np.ones(12), x, z).fit("HC1")
     >>> res.params.round(4), res.bse.round(4)
-    (array([1.0023, 1.9821]), array([0.402 , 0.1644]))
+    (array([0.7823, 2.1412]), array([0.2367, 0.1092]))
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class IVLIML(InstrumentModel):
     >>> z, u = np.stack([i % 5, i % 3], 1), np.sin(i)
     >>> x = z.sum(1) + u
     >>> bh.IVLIML(1.0 + 2.0 * x + u, np.ones(12), x, z, fuller=1).fit().params.round(4)
-    array([0.9561, 2.0057])
+    array([0.6755, 2.1288])
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class IVGMM(InstrumentModel):
     >>> z, u = np.stack([i % 5, i % 3], 1), np.sin(i)
     >>> x = z.sum(1) + u
     >>> bh.IVGMM(1.0 + 2.0 * x + u, np.ones(12), x, z).fit().params.round(4)
-    array([0.9561, 2.0057])
+    array([0.7922, 2.1094])
     """
 
     def __init__(

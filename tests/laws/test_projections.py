@@ -94,6 +94,7 @@ def route(request, monkeypatch):
             monkeypatch.setattr(module, "on_cpu", lambda x: False)
     if "direct" not in request.param:
         monkeypatch.setattr(projections, "_DENSE", -1)
+        monkeypatch.setattr(projections, "_DENSE_LATER", -1)
     if request.param == "within":
         monkeypatch.setattr(projections, "_CAP_BEFORE", 0)
     if request.param == "incomplete factors":
@@ -164,6 +165,7 @@ def test_singletons_are_dropped_one_after_the_other():
 def _hard(monkeypatch):
     """Effects whose levels form a chain, beside the direct route."""
     monkeypatch.setattr(projections, "_DENSE", -1)
+    monkeypatch.setattr(projections, "_DENSE_LATER", -1)
     chain = np.arange(N) // 2
     return [_effect(chain // 2), _effect((chain + 1) // 2)], torch.from_numpy(
         np.random.default_rng(0).normal(size=(N, 2))
@@ -216,6 +218,15 @@ def test_levels_that_hardly_mix_have_factors(monkeypatch):
     assert projection.iterations < 10 < 20 < slow.iterations
     projection.residuals(columns)  # which starts with the factors
     assert projection.iterations < 10
+
+
+def test_slow_problems_of_few_levels_are_factored(monkeypatch):
+    effects, columns = _hard(monkeypatch)
+    monkeypatch.setattr(projections, "_DENSE_LATER", 1000)
+    monkeypatch.setattr(projections, "_CAP_BEFORE", 3)
+    projection = projection_on(effects, None)
+    np.testing.assert_allclose(projection.residuals(columns).numpy(), dense_residuals(effects, columns), atol=1e-9)
+    assert projection.route == "elimination"
 
 
 def test_parts_without_factors_take_their_diagonal(monkeypatch):
@@ -291,6 +302,19 @@ def test_weights_are_repeated_rows(route):
         long = projection_on(repeated, None).residuals(columns[rows])
         short = projection_on(CASES[name], torch.from_numpy(times)).residuals(columns)
         np.testing.assert_allclose(long.numpy(), short[rows].numpy(), atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_units_do_not_matter(unit, route):
+    rng = np.random.default_rng(7)
+    columns, weights = torch.from_numpy(rng.normal(size=(N, 2))), torch.from_numpy(rng.random(N))
+    plain, other = projection_on(CASES["two"], weights), projection_on(CASES["two"], weights * unit)
+    units = torch.tensor([1.0, unit], dtype=torch.float64)
+    np.testing.assert_allclose(
+        (other.residuals(columns * units) / units).numpy(), plain.residuals(columns).numpy(), atol=1e-9
+    )
+    for one, found in zip(plain.coefficients(columns), other.coefficients(columns * units), strict=True):
+        np.testing.assert_allclose((found / units).numpy(), one.numpy(), atol=1e-9)
 
 
 def test_no_columns_have_no_residuals():

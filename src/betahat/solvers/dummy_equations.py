@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.data.quiet import quiet
 from betahat.data.threads import in_order, remembered
 from betahat.errors import EstimationError
 from betahat.lazy import lazily
@@ -35,8 +36,8 @@ else:
     lapack = lazily("scipy.linalg.lapack")
     within = lazily("within")
 
-# Pivots below 1e-11 of the largest diagonal of S are null directions' rounding errors.
-_NULL = 1e-11
+# Pivots of S below 1e-13, squares of distances between columns of unit length, are null directions' rounding errors.
+_NULL = 1e-13
 _WITHIN = 1000
 # The tolerance of a first solution, which is less where the sums are already within so many times their goal.
 _TIGHT, _NEAR = 1e-12, 100.0
@@ -208,9 +209,9 @@ class Within(Equations):
             tolerance = _TIGHT * min(
                 1.0, float(beyond[some].amax()) / _NEAR
             )  # it is relative to the rows, as cosines are
-            batch = self.solver.solve_batch(
-                np.asfortranarray(rows[:, some].numpy()), within.LsmrOptions(tol=tolerance, maxiter=_WITHIN)
-            )
+            given = np.asfortranarray(rows[:, some].to(torch.float64).numpy())
+            with quiet():  # of a preconditioner that may need more iterations
+                batch = self.solver.solve_batch(given, within.LsmrOptions(tol=tolerance, maxiter=_WITHIN))
             if not all(batch.converged):
                 raise EstimationError(
                     f"The projection on the absorbed effects did not converge within {_WITHIN:,} iterations, as their levels hardly mix; use fewer effects."

@@ -29,8 +29,12 @@ _ORTHOGONAL, _AIM = 1e-10, 1e-11
 # Residuals shorter than 1e-4 of the column are measured as if they were so long: rounding errors of the column are in them.
 _SHORT = 1e-4
 _REPEATS = 5
+# Columns whose squares would underflow or overflow are measured in units of their own.
+_SMALLEST, _LARGEST = 1e-240, 1e240
 # S of so many levels is factored: 1,500^3 / 3 multiplications take a twentieth of a second.
 _DENSE = 1500
+# That of so many takes a second or two, and is made where conjugate gradients are slow.
+_DENSE_LATER = 3000
 _WORK = 10**7
 # Most effects that are not within another show it in so many rows.
 _FEW = 4096
@@ -69,7 +73,7 @@ class Projection:
     def __init__(self, effects: Sequence[Effect], weights: Tensor | None, patterns: Patterns | None = None) -> None:
         """Take effects and (n,) weights, and what projections on these effects under other weights have left in `patterns`."""
         self._effects = tuple(effects)
-        self._weights = None if weights is None else weights.to(torch.float64)
+        self._weights = None if weights is None else _ordinary(weights.to(torch.float64))
         self._terms = terms_of(self._effects, self._weights)
         self._columns = tuple(column for term in self._terms for column in term.columns)
         self._equations = _equations(self._terms, self._weights, patterns)
@@ -118,6 +122,11 @@ class Projection:
             empty = columns.new_zeros(columns.shape, dtype=torch.float64)
             return empty, [empty.new_zeros(column.count, 0) for column in columns_of_all]
         squares = row_squares(columns, weights)
+        if bool(((squares < _SMALLEST) | ~(squares < _LARGEST)).any()):
+            scale = _units(columns)
+            if not bool((scale == 1.0).all()):
+                _, found = self._project(columns / scale, out)
+                return out.mul_(scale), [u * scale for u in found]
         least = _SHORT**2 * squares
         sums = level_sums(columns_of_all, columns, weights)
         for own in sums[: len(self._terms[0].columns)]:
@@ -146,6 +155,19 @@ def projection_on(effects: Sequence[Effect], weights: Tensor | None, patterns: P
     Projections on the same effects under one weight after another share `patterns`, an empty dict at first.
     """
     return Projection(effects, weights, patterns)
+
+
+def _ordinary(weights: Tensor) -> Tensor:
+    """Return (n,) weights, of which the largest is one where squares are not made for it."""
+    peak = float(weights.max()) if len(weights) else 1.0
+    return weights / peak if 0.0 < peak < _SMALLEST**0.25 or peak > _LARGEST**0.25 else weights
+
+
+def _units(columns: Tensor) -> Tensor:
+    """Return (m,) the largest magnitudes of columns that squares are not made for, and 1 of the others."""
+    peaks = columns.abs().amax(0).to(torch.float64)
+    apart = (peaks > 0) & ((peaks < _SMALLEST**0.25) | (peaks > _LARGEST**0.25))
+    return torch.where(apart, peaks, 1.0)
 
 
 def _largest(sums: Tensor) -> Tensor:
@@ -220,7 +242,10 @@ def _equations(terms: tuple[Term, ...], weights: Tensor | None, patterns: Patter
         tuple(len(term.columns) for term in terms),
     )
     crossed = Crossed(columns, sizes, weights, patterns)
-    if sum(column.count for column in columns[sizes[0] :]) <= _DENSE and crossed.work <= _WORK:
+    others = sum(column.count for column in columns[sizes[0] :])
+    if others <= _DENSE and crossed.work <= _WORK:
         return Elimination(crossed)
+    if others <= _DENSE_LATER:
+        return ConjugateGradients(crossed, min(_CAP, _CAP_BEFORE), Elimination(crossed))
     later = Within(columns, sizes, weights) if on_cpu(columns[0].codes) and find_spec("within") is not None else None
     return ConjugateGradients(crossed, _CAP if later is None else min(_CAP, _CAP_BEFORE), later)

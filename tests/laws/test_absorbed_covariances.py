@@ -32,6 +32,7 @@ CLUSTERS = ("firm", "region", "year", "state")
 ALL_COVARIANCES = {
     **{kind: kind for kind in ("nonrobust", "HC0", "HC1", "HC2", "HC3", "HC4", "HC4m", "HC5", "jackknife")},
     "fixed scale": bh.FixedScale(2.0),
+    "OPG": bh.OPG(),
     **{
         f"{kind} of {way}s": bh.Cluster(way, kind)
         for way in CLUSTERS
@@ -109,8 +110,3 @@ def test_the_jackknife_without_a_firm_leaves_its_dummy_out(fits):
     found, _ = fits("firm + year", False)
     whole = found.with_cov(bh.Jackknife("firm", center="estimate", correction=False)).cov_params()
     same_covariance(whole, found.with_cov(bh.Cluster("firm", "CR3")).cov_params(), PROJECTED)
-
-
-def test_opg_needs_the_scores_of_the_dummies(fits):
-    with pytest.raises(bh.EstimationError, match="those of the absorbed dummies included"):
-        fits("firm", False)[0].with_cov("OPG")

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from betahat.calculus.index import index_rows
+from betahat.calculus.rows import times
 from betahat.covariance.base import Covariance, Estimator
 from betahat.covariance.checks import check_likelihood, check_one_variance, check_unpenalised
 from betahat.covariance.hc import Meat
 from betahat.covariance.sandwich import of_core, sum_core
+from betahat.data.products import gram
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.solvers.least_squares import RowSum
+from betahat.solvers.least_squares import RowSum, row_residuals
+from betahat.solvers.projections import projection_on
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,7 @@ class OPG(Estimator):
     Raises
     ------
     EstimationError
-        The scores are collinear: fewer rows than parameters, or a parameter that one row alone fixes. Effects are absorbed, whose scores would
-        be part of the sum.
+        The scores are collinear: fewer rows than parameters, or a parameter that one row alone fixes.
 
     Examples
     --------
@@ -49,12 +53,7 @@ class OPG(Estimator):
             )
         check_unpenalised(fit, "OPG")
         check_one_variance(fit, "OPG")
-        if fit.absorbed is not None:
-            raise EstimationError(
-                "OPG inverts the products of all scores, those of the absorbed dummies included, which are not there; use 'nonrobust' or 'HC0', or write the "
-                "dummies as C(...) among the regressors."
-            )
-        core = sum_core(fit, Meat(0))
+        core = sum_core(fit, Meat(0)) if fit.absorbed is None else _beside_dummies(fit)
         scale = core.diagonal().sqrt()
         lower, failed = torch.linalg.cholesky_ex(core / scale / scale[:, None])
         if bool(failed) or bool(lower.diagonal().min() < 1e-7):
@@ -71,3 +70,12 @@ class OPG(Estimator):
     def row_sums(self) -> tuple[RowSum, ...]:
         """The meat of HC0."""
         return (Meat(0),)
+
+
+def _beside_dummies(fit: Fit) -> Tensor:
+    """Return (r, r) the products of the scores, in Z's coordinates, that those of absorbed dummies leave: of x less its projection weighted by squared residuals."""
+    residuals = fit.map_rows(row_residuals)
+    weights = times(residuals.square(), fit.sample.counts)
+    turned = fit.map_rows(lambda rows: index_rows(rows).rotated)
+    left = projection_on(fit.raw.effects, weights).residuals(turned)
+    return gram(left, weights.sqrt())

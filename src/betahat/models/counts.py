@@ -35,9 +35,15 @@ class Poisson(DiscreteModel):
     DataError, OptionError
         As in `Logit`; negative values, or zeros in every row.
 
+    Notes
+    -----
+    With absorbed effects rows whose mean goes to zero at the maximum of the likelihood, separated by effects and regressors, are left out, and a warning
+    says how many; without effects that is an error which names the regressors.
+
     References
     ----------
-    ``statsmodels.discrete.discrete_model.Poisson``. R: ``glm(family = poisson)``.
+    ``statsmodels.discrete.discrete_model.Poisson``. R: ``glm(family = poisson)``, ``fixest::fepois``. Correia, Guimarães and Zylkin (2019), Verifying
+    the existence of maximum likelihood estimates for generalized linear models, arXiv 1903.01633.
 
     Examples
     --------

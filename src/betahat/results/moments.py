@@ -84,7 +84,9 @@ class GMMResults(Results):
 
     @property
     def goodness(self) -> tuple[str, float]:
-        """Hansen's J, or the minimum where the weight is not efficient, under its name in a table."""
+        """Hansen's J, the minimum where the weight is not efficient, or of as many moments as parameters their number, under its name in a table."""
+        if self.view.count == self.fit.rank:
+            return "Moments", float(self.view.count)
         return "Objective" if self.view.statistic is None else "J", self.objective
 
     @property

@@ -38,6 +38,7 @@ else:
 
 # Pivots of S below 1e-13, squares of distances between columns of unit length, are null directions' rounding errors.
 _NULL = 1e-13
+# Its preconditioner leaves some forty iterations of difficult problems.
 _WITHIN = 1000
 # The tolerance of a first solution, which is less where the sums are already within so many times their goal.
 _TIGHT, _NEAR = 1e-12, 100.0

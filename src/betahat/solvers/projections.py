@@ -2,8 +2,9 @@
 
 Effects with the same levels are one effect, and dummies of levels that consist of another effect's levels add nothing to it. One effect is a matter of
 sums. Of several, the largest is eliminated by sums, and what is left of the normal equations is solved by a dense factor where it is small, else by
-within-py on a CPU, where it is installed, and by conjugate gradients. Residuals are checked against every column, and projected
-again until they are orthogonal.
+conjugate gradients on the products of levels, which are far fewer than the rows: measured with a million rows and six columns, in a half to a fifth of
+the CPU time of within-py. Where they do not converge in time, a larger dense factor or within-py, if it is installed, solves for the rest. Residuals
+are checked against every column, and projected again until they are orthogonal.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from betahat.solvers.normalised import normalised
 _ORTHOGONAL, _AIM = 1e-10, 1e-11
 # Residuals shorter than 1e-4 of the column are measured as if they were so long: rounding errors of the column are in them.
 _SHORT = 1e-4
+# One repetition is usual where the effects explain most of a column, and one more where another way takes over.
 _REPEATS = 5
 # Columns whose squares would underflow or overflow are measured in units of their own.
 _SMALLEST, _LARGEST = 1e-240, 1e240
@@ -35,9 +37,11 @@ _SMALLEST, _LARGEST = 1e-240, 1e240
 _DENSE = 1500
 # That of so many takes a second or two, and is made where conjugate gradients are slow.
 _DENSE_LATER = 3000
+# To make S takes so many sparse multiplications at most, as long as a few iterations.
 _WORK = 10**7
 # Most effects that are not within another show it in so many rows.
 _FEW = 4096
+# Iterations at most, and where there is another way to go on.
 _CAP, _CAP_BEFORE = 5000, 500
 _TINY = torch.finfo(torch.float64).tiny
 

@@ -30,6 +30,7 @@ MISTAKES = {
     "no endogenous variable": (lambda: fitted("y ~ x | firm | ~ z"), FormulaError, ("no endogenous variable",)),
     "a regressor that is an effect": (lambda: fitted("y ~ x + year | year"), FormulaError, ("'year'", "both sides")),
     "an outcome that is an effect": (lambda: fitted("y ~ x | y"), FormulaError, ("'y'", "both sides")),
+    "an outcome that is endogenous": (lambda: fitted("y ~ x | y ~ z"), FormulaError, ("'y'", "two sides")),
     "a number as an effect": (lambda: fitted("y ~ x | number"), DataError, ("'number'", "160 rows", "before the |")),
     "a level for each row": (lambda: fitted("y ~ x | own"), DataError, ("'own'", "coarser")),
     "no degrees of freedom": (lambda: fitted("y ~ x | pair[z]"), EstimationError, ("160 rows", "coarser")),

@@ -67,7 +67,7 @@ def joined(
         endogenous, instruments = map(without_constant, other)
         terms |= _behind(endogenous, "", right.values.shape[1])
         right = side_by_side(right, endogenous, "")
-        _check_instruments(right, instruments, len(endogenous.names), text)
+        _check_instruments(left, right, instruments, len(endogenous.names), text)
         return Sides(left, right, terms, instruments, len(endogenous.names))
     if second is not None:
         _check_prefix(right, second)
@@ -108,11 +108,13 @@ def _behind(side: Table, prefix: str, width: int) -> dict[str, list[int]]:
     return {f"{prefix}{name}": [width + place for place in places] for name, places in _terms(side.spec).items()}
 
 
-def _check_instruments(right: Table, instruments: Table, endogenous: int, text: str) -> None:
+def _check_instruments(left: Table, right: Table, instruments: Table, endogenous: int, text: str) -> None:
     """Refuse a variable on two sides of a bar."""
     own = right.names[len(right.names) - endogenous :]
     beside = right.names[: len(right.names) - endogenous]
-    twice = [name for name in own if name in beside] or [name for name in instruments.names if name in (*own, *beside)]
+    twice = [name for name in own if name in (*beside, *left.names)] or [
+        name for name in instruments.names if name in (*own, *beside, *left.names)
+    ]
     if twice:
         raise FormulaError(
             f"{listed(twice)} {'stands' if len(twice) == 1 else 'stand'} on two sides of a bar or a tilde in {shown(text)}; a variable is an exogenous regressor, an endogenous one or an instrument: "

@@ -269,7 +269,12 @@ def touched(*_):
 @pytest.mark.parametrize(
     "formula",
     [
-        *("y ~ touched()(x) + nobody", "touched()(y) ~ nobody", "y ~ touched().sum() + x +", "y ~ touched()(x) | x"),
+        *(
+            "y ~ touched()(x) + nobody",
+            "touched()(y) ~ nobody",
+            "y ~ touched().sum() + x +",
+            "y ~ touched()(x) | nobody",
+        ),
         *(
             "y ~ center(touched()(x)).nothing() + nobody",
             "y ~ touched()(x) z",

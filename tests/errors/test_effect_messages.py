@@ -21,7 +21,13 @@ def fitted(formula="y ~ x + z | firm + year", **options):
 
 
 MISTAKES = {
-    "no such effect": (lambda: fitted("y ~ x | frm"), (OptionError, FormulaError), ("'frm'", "'firm'")),
+    "no such effect": (lambda: fitted("y ~ x | frm"), FormulaError, ("'frm'", "did you mean 'firm'?")),
+    "no such slope": (lambda: fitted("y ~ x | firm[q]"), FormulaError, ("'firm[q]'", "'q'")),
+    "no such names": (
+        lambda: bh.OLS(FRAME.y, FRAME[["x", "firm"]], absorb="frm"),
+        OptionError,
+        ("absorb='frm'", "'firm'"),
+    ),
     "an expression": (lambda: fitted("y ~ x | C(firm)"), FormulaError, ("C(firm)", "firm + year")),
     "brackets that do not match": (lambda: fitted("y ~ x | firm[[z]"), FormulaError, ("firm[[z]",)),
     "nothing after a bar": (lambda: fitted("y ~ x | "), FormulaError, ("nothing between bars",)),
@@ -100,7 +106,7 @@ def test_one_sentence_with_a_remedy(name):
         mistake()
     sentence = str(caught.value)
     assert len(sentence) <= LONGEST
-    assert sentence.endswith(".")
+    assert sentence.endswith((".", "?"))
     for word in says:
         assert word in sentence
 

@@ -216,7 +216,6 @@ DATA = [
     Case("endog too small, many rows", lambda d: bh.OLS(np.tile(d.y, 4000) * 1e-200, np.tile(d.x, (4000, 1))).fit(), bh.EstimationError, ("'y'", "unit")),
     Case("dates for numbers", lambda d: bh.ols("y ~ when", d.frame), bh.FormulaError, ("'when'", "dates", "days")),
     Case("dates on the left", lambda d: bh.ols("when ~ educ", d.frame), bh.FormulaError, ("'when'", "dates")),
-    Case("fixed effects by |", lambda d: bh.ols("y ~ educ | town", d.frame), bh.FormulaError, ("|", "C(group)")),
     Case("all other columns", lambda d: bh.ols("y ~ .", d.frame), bh.FormulaError, ("`.`", "'y ~ x1 + C(group)'")),
     Case("numbers for classes", lambda d: bh.MNLogit(d.y, d.x), bh.DataError, ("24 classes in 24 rows", "OLS")),
 ]  # fmt: skip

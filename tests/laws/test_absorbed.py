@@ -277,3 +277,27 @@ def test_effects_without_regressors():
         assert "firm effects" in str(other.summary())
     table = bh.regtable([bh.ols("y ~ x | firm + year", DATA).fit("HC1"), res.with_cov("HC1")])
     assert table.to_text().count("yes") == 4
+
+
+@pytest.mark.parametrize(
+    ("effects", "dummies"),
+    [
+        ("firm + year + region^year", "C(firm) + C(region):C(year)"),
+        ("firm[year] + year", "C(firm) * year + C(year)"),
+        ("firm[[year]] + year", "C(firm):year + C(year)"),
+        ("year[z] + state[z]", "C(year) * z + C(state) * z"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::betahat.errors.BetahatWarning")
+def test_coefficients_are_counted_once_in_any_order(effects, dummies):
+    frame = panel(n=320)
+    wanted = bh.ols(f"y ~ x + {dummies}", frame).fit(rank="drop")
+    for order in (effects, " + ".join(reversed(effects.split(" + ")))):
+        res = bh.ols(f"y ~ x | {order}", frame).fit()
+        assert (res.nobs, res.df_resid) == (320, wanted.df_resid)
+        np.testing.assert_allclose(res.bse["x"], wanted.bse["x"], rtol=1e-10)
+    ways = [
+        bh.ols(f"y ~ x | {order}", frame).fit(bh.Cluster("firm")).bse["x"]
+        for order in ("year + firm^year", "firm^year + year")
+    ]
+    np.testing.assert_allclose(*ways, rtol=1e-12)

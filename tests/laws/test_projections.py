@@ -9,8 +9,8 @@ import torch
 from betahat.data.absorbed import not_alone
 from betahat.data.effects import Effect
 from betahat.errors import EstimationError
-from betahat.solvers import crossed_levels, dummies_leverage, dummy_equations, level_columns, projections
-from betahat.solvers.connected import redundant
+from betahat.solvers import connected, crossed_levels, dummies_leverage, dummy_equations, level_columns, projections
+from betahat.solvers.connected import sizes_of
 from betahat.solvers.dummies_leverage import effects_leverage
 from betahat.solvers.normalised import normalised
 from betahat.solvers.projections import projection_on
@@ -142,15 +142,23 @@ def test_coefficients_give_the_fitted_values(name, route):
     np.testing.assert_allclose(again, fitted.numpy(), atol=1e-8)
 
 
-# What slopes of all levels together have in common with another effect is not counted.
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"slopes alone", "slopes of years"}))
-def test_redundant_coefficients_of_two_effects_are_those_of_the_rank(name):
-    effects = CASES[name][:2]
-    numbers = redundant(effects)
-    total = sum(len(e.codes.unique()) * e.width for e in effects)
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("name", CASES)
+def test_coefficients_are_counted_by_the_rank(name, order):
+    effects = CASES[name][::order]
+    sizes = sizes_of(effects, None)
     d = np.concatenate([dummies(effect) for effect in effects], 1)
     rank = np.linalg.matrix_rank(d / np.abs(d).max(0).clip(1e-300), tol=1e-8)
-    assert total - sum(numbers) + any(e.constant for e in effects) == rank
+    assert sum(size.levels - size.redundant for size in sizes) + any(e.constant for e in effects) == rank
+
+
+def test_few_effects_are_counted_by_connected_parts(monkeypatch):
+    monkeypatch.setattr(connected, "_RANKED", 0)
+    nested = [_effect([0, 0, 1, 1]), _effect([0, 1, 2, 3]), _effect([0, 0, 0, 1])]
+    assert [size.redundant for size in sizes_of(nested, None)] == [2, 1, 2]  # the second has the constant
+    weights = torch.tensor([1.0, 1.0, 1.0, 0.0]).double()
+    assert [size.levels for size in sizes_of(nested, weights)] == [2, 3, 1]
+    assert [size.redundant for size in sizes_of(nested[:2], None, first=[0])] == [1, 2]
 
 
 def test_singletons_are_dropped_one_after_the_other():

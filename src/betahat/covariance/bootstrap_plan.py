@@ -20,7 +20,7 @@ from betahat.data.groups import Groups
 from betahat.errors import EstimationError, OptionError, shown
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
-from betahat.fits.nested import beside_dummies, nested_effects
+from betahat.fits.nested import beside_dummies, counts_among, nested_effects
 from betahat.resampling.block_length import block_lengths
 from betahat.resampling.resamplers import Resampler, Weighted, unit_scores
 from betahat.resampling.weights import AllSigns, Multinomial, Multipliers, RowWeights, Scheme
@@ -169,7 +169,7 @@ class Plan:
         fit, options = self.fit, self.options
         jackknifed, crv3 = options.variant[0] == "3", options.variant[1] == "3"
         nested = nested_effects(fit, (self.groups,))
-        scale = factor(fit.counts, KINDS["jackknife" if crv3 else "CR1S"], self.units, nested)
+        scale = factor(counts_among(fit, (self.groups,)), KINDS["jackknife" if crv3 else "CR1S"], self.units, nested)
         wide = beside_dummies(fit, self.groups, every=False)
         hats, sums = hat_grams(wide, self.groups), influence_sums(wide, self.groups)
         sample = WildClusters(hats, sums, jackknifed, crv3, options.null, scale)

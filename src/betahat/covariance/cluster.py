@@ -22,7 +22,7 @@ from betahat.data.products import gram
 from betahat.errors import OptionError, is_one_of, listed, shown
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
-from betahat.fits.nested import nested_effects
+from betahat.fits.nested import counts_among, nested_effects
 from betahat.solvers.least_squares import RowSum, row_residuals
 
 
@@ -114,7 +114,8 @@ class Cluster(Estimator):
         ways = groups_of(fit, self.groups, "groups")
         kind, convention = self._convention(fit)
         warn_of_clusters(ways, kind)
-        counts, smallest, nested = fit.counts, min(way.count for way in ways), nested_effects(fit, ways)
+        counts, nested = counts_among(fit, ways), nested_effects(fit, ways)
+        smallest = min(way.count for way in ways)
         core, adjusted = torch.zeros(fit.rank, fit.rank).to(fit.root), None
         if len(ways) > 1:
             sum_finest(fit, ways)

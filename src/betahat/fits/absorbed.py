@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +18,7 @@ from betahat.errors import EstimationError, counted, listed
 from betahat.fits.fit import Fit
 from betahat.fits.linear import fit_least_squares
 from betahat.objectives.gaussian import Gaussian
-from betahat.solvers.connected import redundant
+from betahat.solvers.connected import sizes_of
 from betahat.solvers.least_squares import RowSum
 from betahat.solvers.projections import Projection, projection_on
 
@@ -97,16 +97,9 @@ def absorbed_by(design: Design, projection: Projection, weights: Tensor | None =
     """Return what a fit knows of effects that a projection took off; without `weights` they are those of the design."""
     effects = design.effects
     constant = any(effect.constant for effect in effects)
-    apart = [
-        0 if constant or i else 1 for i in range(len(effects))
-    ]  # the constant is counted with the effects, if it is not a regressor
-    sizes = tuple(
-        Effect(_levels_in_use(design, i) * effect.width, lost + apart[i])
-        for i, (effect, lost) in enumerate(zip(effects, redundant(effects), strict=True))
-    )
     return Absorbed(
         tuple(effect.name for effect in effects),
-        sizes,
+        sizes_among(design),
         projection.route,
         projection.iterations,
         projection.orthogonality,
@@ -158,7 +151,10 @@ def _of_effects_alone(design: Design) -> Fit:
     )
 
 
-def _levels_in_use(design: Design, place: int) -> int:
-    """Return how many levels of an effect have rows."""
-    effect = design.effects[place]
-    return int((torch.bincount(effect.codes, minlength=effect.count) > 0).sum())
+def sizes_among(design: Design, nested: Collection[int] = ()) -> tuple[Effect, ...]:
+    """Return the coefficients of a design's effects, those `nested` in clusters counted first."""
+    effects = design.effects
+    sizes = sizes_of(effects, total_weights(design), nested)
+    # the constant is counted with the effects, also where it is a regressor
+    apart = [0 if i or any(effect.constant for effect in effects) else 1 for i in range(len(effects))]
+    return tuple(Effect(size.levels, size.redundant + more) for size, more in zip(sizes, apart, strict=True))

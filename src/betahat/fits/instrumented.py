@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betahat.errors import EstimationError
 from betahat.solvers.instruments import Estimated, InstrumentTriangle, k_class, liml_excess
 
 
@@ -134,13 +133,3 @@ class Instruments:
     kept: tuple[int, ...]
     excess: float = 0.0
     half: Tensor | None = None
-
-
-def check_estimated(found: Estimated) -> Estimated:
-    """Refuse what is no estimate."""
-    if not bool(found.found):
-        raise EstimationError(
-            "kappa is so large that X'(I - kappa M)X is not positive definite, M the part that the instruments leave, so there is no estimate; pass "
-            "a smaller kappa, 1 for two-stage least squares, or none for LIML."
-        )
-    return found

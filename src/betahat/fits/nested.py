@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from betahat.calculus.counts import Counts
 from betahat.data.container import Tensors
 from betahat.data.design import Design
 from betahat.data.effects import Effect
 from betahat.data.groups import Groups
 from betahat.data.schema import Schema
 from betahat.data.source import Held
+from betahat.fits.absorbed import sizes_among
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
 from betahat.solvers.least_squares import least_squares
@@ -36,6 +38,15 @@ def nested_effects(fit: Fit, ways: tuple[Groups, ...]) -> frozenset[int]:
     if fit.absorbed is None or not isinstance(fit.given, Design):
         return frozenset()
     return frozenset(i for i, effect in enumerate(fit.given.effects) if any(_nested(effect, way) for way in ways))
+
+
+@of_fit
+def counts_among(fit: Fit, ways: tuple[Groups, ...]) -> Counts:
+    """Return the numbers of rows and coefficients where rows are clustered: effects that are nested in clusters are counted before the others."""
+    nested = nested_effects(fit, ways)
+    if not nested or len(fit.raw.effects) < 2:
+        return fit.counts
+    return replace(fit.counts, absorbed=sizes_among(fit.raw, nested))
 
 
 def all_nested(fit: Fit, groups: Groups) -> bool:

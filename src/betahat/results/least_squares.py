@@ -286,7 +286,7 @@ class LeastSquaresResults(Results, ABC):
     @property
     def eigenvals(self) -> Any:
         """(k,) eigenvalues of X'WX, largest first."""
-        return self._container.plain(self._spectrum[: self.fit.rank])
+        return self._container.plain(self._spectrum if self.fit.rank else self._spectrum[:0])
 
     @property
     def condition_number(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from betahat.data.effects import Effect
 from betahat.lazy import lazily
-from betahat.solvers.level_columns import columns_of, level_mass
+from betahat.solvers.level_columns import Column, columns_of, level_mass
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -21,23 +22,98 @@ else:
     csgraph = lazily("scipy.sparse.csgraph")
 
 
-def redundant(effects: Sequence[Effect]) -> tuple[int, ...]:
-    """Return how many of each effect's coefficients are collinear with the constant and the effects before it, of those of levels that have rows.
+# Ranks are computed of so many levels beside the largest effect's, of so many codes, and of so many products with the largest.
+_RANKED, _ROWS, _TABLE = 400, 2**21, 2**24
+# Squared distances of columns of unit length from others that they depend on are rounding errors of sums.
+_DEPENDENT = 1e-11
 
-    Dummies: those of the first effect have one, the constant's; those of another one for each connected part that it forms with an effect before it,
-    of which the largest number counts: exact for two effects, a lower bound for more, as reghdfe takes it. Slopes: one for each level in
-    which the variable depends on the dummy, if there is one, and the variables before it.
+
+@dataclass(frozen=True)
+class Size:
+    """The coefficients of an effect.
+
+    Attributes
+    ----------
+    levels : int
+        How many there are, of the levels that have a row with weight.
+    redundant : int
+        How many of them are collinear with the constant and the effects counted before it.
     """
-    found: list[int] = []
-    with_dummies: list[Effect] = []
-    for effect in effects:
-        used = level_mass(effect.codes, effect.count, None) > 0
-        number = sum(int((used & (column.root == 0)).sum()) for column in columns_of(effect, None))
+
+    levels: int
+    redundant: int
+
+
+def sizes_of(effects: Sequence[Effect], weights: Tensor | None, first: Collection[int] = ()) -> tuple[Size, ...]:
+    """Return how many coefficients effects have, and how many of them are redundant, whatever order the effects come in.
+
+    Those at the places `first` are counted before the others, and of each the larger ones. Where there are slopes, or three effects, and few levels beside the
+    largest effect, ranks are computed. Otherwise dummies lose one for each connected part that they form with an effect before them, of
+    which the largest number counts: exact for two effects, a lower bound for more, as reghdfe takes it; and slopes one for each level in which the
+    variable depends on the dummy, if there is one, and the variables before it. The first effect with dummies loses one, the constant's.
+    """
+    used = [level_mass(effect.codes, effect.count, weights) > 0 for effect in effects]
+    totals = [int(there.sum()) * effect.width for there, effect in zip(used, effects, strict=True)]
+    order = sorted(range(len(effects)), key=lambda i: (i not in first, -totals[i], effects[i].name))
+    ordered = [effects[i] for i in order]
+    several = len(effects) > 2 or (len(effects) > 1 and any(effect.variables is not None for effect in effects))
+    ranks = _rank_steps(ordered, weights) if several else None
+    lost = (
+        _by_parts(ordered, [used[i] for i in order])
+        if ranks is None
+        else [totals[i] - r for i, r in zip(order, ranks, strict=True)]
+    )
+    with_constant = next((i for i, effect in enumerate(ordered) if effect.constant), None)
+    if with_constant is not None:
+        lost[with_constant] += 1
+    return tuple(Size(totals[i], lost[order.index(i)]) for i in range(len(effects)))
+
+
+def _by_parts(effects: Sequence[Effect], used: Sequence[Tensor]) -> list[int]:
+    """Return how many coefficients of each effect depend on effects before it, level by level and by connected parts."""
+    lost: list[int] = []
+    before: list[Effect] = []
+    for effect, there in zip(effects, used, strict=True):
+        number = sum(int((there & (column.root == 0)).sum()) for column in columns_of(effect, None))
         if effect.constant:
-            number += max((_parts(effect, other) for other in with_dummies), default=1)
-            with_dummies.append(effect)
-        found.append(number)
-    return tuple(found)
+            number += max((components(effect, other)[0] for other in before), default=0)
+            before.append(effect)
+        lost.append(number)
+    return lost
+
+
+def _rank_steps(effects: Sequence[Effect], weights: Tensor | None) -> list[int] | None:
+    """Return by how much each effect raises the rank, from the products of all columns that the first effect leaves; None where they are many."""
+    columns = [columns_of(effect, weights) for effect in effects]
+    eliminated, others = columns[0], [column for own in columns[1:] for column in own]
+    width = sum(column.count for column in others)
+    if (
+        width > _RANKED
+        or len(effects[0].codes) * len(effects) > _ROWS
+        or sum(c.count for c in eliminated) * width > _TABLE
+    ):
+        return None
+    across = torch.cat([torch.cat([_products(one, other, weights) for other in others], 1) for one in eliminated])
+    among = torch.cat([torch.cat([_products(one, other, weights) for other in others], 1) for one in others])
+    left = among - across.mT @ across
+    steps, last, stop = [sum(int((column.root > 0).sum()) for column in eliminated)], 0, 0
+    for own in columns[1:]:
+        stop += sum(column.count for column in own)
+        rank = int((torch.linalg.eigvalsh(left[:stop, :stop]) > _DEPENDENT).sum())
+        steps.append(rank - last)
+        last = rank
+    return steps
+
+
+def _products(one: Column, other: Column, weights: Tensor | None) -> Tensor:
+    """Return (G, H) the weighted products of two effects' columns of unit length."""
+    codes, others = one.codes.long(), other.codes.long()
+    values = one.root[codes] * other.root[others]
+    for factor in (one.values, other.values, weights):
+        values = values if factor is None else values * factor
+    return torch.bincount(codes * other.count + others, values, minlength=one.count * other.count).reshape(
+        one.count, other.count
+    )
 
 
 def components(one: Effect, other: Effect) -> tuple[int, Tensor, Tensor]:
@@ -60,7 +136,3 @@ def components(one: Effect, other: Effect) -> tuple[int, Tensor, Tensor]:
         numbers[used] = torch.unique(part[used], return_inverse=True)[1]
     numbers = numbers.to(one.codes.device)
     return int(numbers.max()) + 1 if len(numbers) else 0, numbers[: one.count], numbers[one.count :]
-
-
-def _parts(one: Effect, other: Effect) -> int:
-    return components(one, other)[0]

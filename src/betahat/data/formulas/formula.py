@@ -28,7 +28,7 @@ from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Arrays, Frames
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
-from betahat.data.effects import Levels
+from betahat.data.effects import EffectTerm, Levels
 from betahat.data.formulas.expressions import ReasonError, bare, names_in
 from betahat.data.formulas.levels import UnseenError
 from betahat.data.formulas.matrix import Materializer, OtherKindError, Table
@@ -150,6 +150,7 @@ def read_formula(
     both = text if second is None else f"{text}, {second.regressors}"
     frame = to_pandas(data, " ".join([both, *columns.values()]))
     _check_variables(factors, frame, context, both, data)
+    _check_effects(parts.effects, _columns(data, frame))
     for option, expression in columns.items():
         check_vector(expression, _columns(data, frame), context, option)
     labels = frame.index
@@ -239,6 +240,18 @@ def _check_variables(
     raise FormulaError(
         f"The formula {shown(text)} refers to {listed(sorted(absent))}, found neither in the data nor among the caller's variables; {hint}"
     )
+
+
+def _check_effects(effects: Sequence[EffectTerm], columns: Sequence[str]) -> None:
+    """Refuse absorbed effects that are no columns, before anything is evaluated."""
+    for effect in effects:
+        for name in (*effect.columns, *effect.variables):
+            if name not in columns:
+                close = difflib.get_close_matches(name, columns, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"the columns are {listed(columns, limit=12)}."
+                raise FormulaError(
+                    f"The absorbed effect {shown(effect.name)} needs {name!r}, which is not a column of the data; {hint}"
+                )
 
 
 def _root(name: str) -> str:

@@ -21,14 +21,49 @@ def fitted(formula="y ~ x + z | firm + year", **options):
 
 
 MISTAKES = {
-    "no such effect": (lambda: fitted("y ~ x | frm"), FormulaError, ("'frm'", "did you mean 'firm'?")),
+    "no such effect": (
+        lambda: fitted("y ~ x | frm"),
+        FormulaError,
+        ("The absorbed effect 'frm' is not a column of the data; did you mean 'firm'?",),
+    ),
     "no such slope": (lambda: fitted("y ~ x | firm[q]"), FormulaError, ("'firm[q]'", "'q'")),
     "no such names": (
         lambda: bh.OLS(FRAME.y, FRAME[["x", "firm"]], absorb="frm"),
         OptionError,
         ("absorb='frm'", "'firm'"),
     ),
-    "an expression": (lambda: fitted("y ~ x | C(firm)"), FormulaError, ("C(firm)", "firm + year")),
+    "an expression": (lambda: fitted("y ~ x | log(firm)"), FormulaError, ("log(firm)", "firm + year")),
+    "a category": (lambda: fitted("y ~ x | year + C(firm)"), FormulaError, ("'C(firm)'", "write firm, without C()")),
+    "fixest's category": (lambda: fitted("y ~ x | i(firm)"), FormulaError, ("'i(firm)'", "write firm, without i()")),
+    "fixest's and pyfixest's option": (
+        lambda: bh.ols("y ~ x | firm", FRAME).fit(vcov="hetero"),
+        OptionError,
+        ("does not take 'vcov'", "cov_type='HC1'"),
+    ),
+    "no coefficient to draw": (
+        lambda: bh.coefplot(bh.ols("y ~ 1 | firm", FRAME).fit()),
+        OptionError,
+        ("no coefficient to draw", "fixed_effects()"),
+    ),
+    "groups of no coefficients": (
+        lambda: bh.regtable(bh.ols("y ~ 1 | firm", FRAME).fit(), groups={"A": "x"}),
+        OptionError,
+        ("groups has 'x', which matches no coefficient",),
+    ),
+    "text for numbers": (
+        lambda: fitted().predict(FRAME.head(2).assign(firm=["3", None])),
+        DataError,
+        ("firm has numbers in the fit and text in the new data",),
+    ),
+    "numbers for text, in a combination": (
+        lambda: (
+            bh.ols("y ~ x | year^town", FRAME.assign(town=[f"town {i % 3}" for i in FRAME.firm]))
+            .fit()
+            .predict(FRAME.head(2).assign(town=pd.Categorical([1, 2])))
+        ),
+        DataError,
+        ("town has text in the fit and numbers in the new data",),
+    ),
     "brackets that do not match": (lambda: fitted("y ~ x | firm[[z]"), FormulaError, ("firm[[z]",)),
     "nothing after a bar": (lambda: fitted("y ~ x | "), FormulaError, ("nothing between bars",)),
     "three parts of effects": (lambda: fitted("y ~ x | firm | year"), FormulaError, ("cannot be told apart",)),

@@ -49,7 +49,8 @@ def moments(d, *args, **options):
 
 
 def loaded(d, folder):
-    return bh.load(bh.IVGMM(d.y, d.x, d.p, d.z).fit().save(folder / "moments"))
+    of_labels = bh.Cluster(d.firm, kind="CR0")
+    return bh.load(bh.IVGMM(d.y, d.x, d.p, d.z, weight_type=of_labels).fit().save(folder / "moments"))
 
 
 Option, Estimation, Data = bh.OptionError, bh.EstimationError, bh.DataError
@@ -77,6 +78,10 @@ CASES = [
     Case("weights of none", lambda d: moments(d, None), Option, ("weights is None", "matrix")),
     Case("a matrix of another size", lambda d: moments(d, np.eye(3)), Option, ("shape (3, 3)", "5 moments")),
     Case("a matrix that is no weight", lambda d: moments(d, -np.eye(5)), Option, ("not positive definite", "'two-step'")),
+    Case("an asymmetric matrix", lambda d: moments(d, np.eye(5) + np.eye(5, k=1)), Option, ("weights is not symmetric", "'two-step'")),
+    Case("a matrix with NaN", lambda d: moments(d, np.diag([1.0, 1.0, np.nan, 1.0, 1.0])), Option, ("weights has missing or infinite values",)),
+    Case("linearmodels' brackets", lambda d: bh.ols("y ~ 1 + x + [price ~ z1]", d.frame), bh.FormulaError, ("(invalid syntax);", "after a bar", "'y ~ x | price ~ z1 + z2'")),
+    Case("as many instruments as regressors", lambda d: two_stages(d, instruments=d.z[:, 0]).sargan(), Estimation, ("1 instrument for 1 endogenous regressor", "a test takes more instruments")),
     Case("weight_type", lambda d: moments(d, weight_type="clustered"), Option, ("'clustered'", "bh.Cluster")),
     Case("adjusted clusters as weights", lambda d: moments(d, weight_type=bh.Cluster(d.firm, kind="CR2")), Option, ("CR0",)),
     Case("center", lambda d: moments(d, center=True, weight_type="unadjusted"), Option, ("center=True", "'robust'")),
@@ -145,7 +150,7 @@ def test_a_criterion_without_a_minimum(monkeypatch):
 
 def test_weights_of_a_file(tmp_path):
     again = loaded(given(), tmp_path)
-    with pytest.raises(bh.EstimationError, match="holds no estimators"):
+    with pytest.raises(bh.EstimationError, match="does not hold the estimator of the moments"):
         again.with_cov("jackknife")
-    with pytest.raises(bh.EstimationError, match="holds no estimators"):
+    with pytest.raises(bh.EstimationError, match="does not hold the estimator of the moments"):
         again.model.fit()

@@ -167,3 +167,41 @@ def test_the_model_counts_the_effects(pair):
     assert (model.df_resid, model.df_model, model.k_constant, model.rank) == (absorbed.df_resid, 2.0, 1, 2)
     np.testing.assert_allclose(model.loglike(absorbed.params), dummies.llf, **SAME)
     np.testing.assert_allclose(model.score(absorbed.params), 0.0, atol=1e-8)
+
+
+def test_a_level_without_weight_has_no_effect():
+    weights = np.where(FRAME.firm == 3, 0.0, 1.0 + FRAME.year % 2)
+    res = bh.wls("y ~ x | firm[z] + year", FRAME, weights=weights).fit()
+    others = bh.wls("y ~ x | firm[z] + year", FRAME[weights > 0], weights=weights[weights > 0]).fit()
+    firms = res.fixed_effects()["firm[z]"]
+    assert firms.loc[3].isna().all()
+    np.testing.assert_allclose(firms.drop(index=3), others.fixed_effects()["firm[z]"], **SAME)
+    expected = others.predict(FRAME[weights > 0]).reindex(FRAME.index)
+    np.testing.assert_allclose(res.predict(FRAME), expected, **SAME)
+
+
+def test_a_missing_label_predicts_nan():
+    named = FRAME.assign(town=[f"town {i % 3}" for i in FRAME.firm])
+    for formula, data in (("y ~ x | firm + year", FRAME), ("y ~ x | town^year", named), ("y ~ x | town[z]", named)):
+        res = bh.ols(formula, data).fit()
+        expected = res.predict(data.head(4))
+        expected.iloc[[1, 2]] = np.nan
+        for missing in (None, np.nan):
+            column = "firm" if "firm" in formula else "town"
+            labels = data[column].astype(object).head(4).to_list()
+            new = data.head(4).assign(**{column: [labels[0], missing, labels[2], labels[3]]})
+            new["x"] = new["x"].where(np.arange(4) != 2)
+            np.testing.assert_array_equal(res.predict(new), expected)
+
+
+def test_a_table_of_effects_alone_has_its_statistics():
+    res = bh.ols("y ~ 1 | firm", FRAME).fit()
+    table = bh.regtable(res)
+    lines = [line.split() for line in str(table).splitlines()]
+    assert ["firm", "effects", "yes"] in lines
+    assert ["N", "160"] in lines
+    assert sum(set(map(str.strip, line)) == {"-" * len(line[0])} for line in lines if line) <= 1
+    assert table.to_frame().empty
+    for made in (table.to_latex(), table.to_html(), table.to_markdown(), str(bh.regtable(res, below="ci"))):
+        assert "firm effects" in made
+        assert "Standard errors in" not in made

@@ -385,3 +385,20 @@ def test_rows_from_files_and_large_columns(tmp_path):
     same(read.params, held.params)
     same(read.cov_params(), held.cov_params())
     same(read.with_cov(bh.Cluster(np.arange(n) % 50)).bse, held.with_cov(bh.Cluster(np.arange(n) % 50)).bse)
+
+
+def test_files_keep_estimators_of_numbers_and_words(tmp_path):
+    frame = pd.DataFrame(Z, columns=["z1", "z2", "z3"]).assign(y=Y, x=X[:, 1], price=P[:, 0], firm=FIRM)
+    for cov_type in ("nonrobust", "HC0", "HC1", bh.HC3(), bh.HAC(np.int64(2)), bh.Cluster("firm")):
+        res = bh.ols("y ~ x | price ~ z1 + z2", frame).fit(cov_type)
+        again = bh.load(res.save(tmp_path / "results"))
+        assert str(again.anderson_rubin()) == str(res.anderson_rubin())
+        assert str(again.first_stage) == str(res.first_stage)
+    moments = bh.ivgmm("y ~ x | price ~ z1 + z2", frame).fit()
+    again = bh.load(moments.save(tmp_path / "results"))
+    assert str(again.hansen_j()) == str(moments.hansen_j())
+    same(again.with_cov("jackknife").bse, moments.with_cov("jackknife").bse)
+    of_labels = bh.load(moments.with_cov(bh.Cluster(FIRM)).save(tmp_path / "results"))
+    assert of_labels.cov.estimator is None
+    with pytest.raises(bh.EstimationError, match="from a file without its labels"):
+        of_labels.anderson_rubin()

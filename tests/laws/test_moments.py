@@ -451,7 +451,7 @@ def _gmm(moments, data=None, params=None, **options):
 
 REFUSED = {
     "no function": (lambda: _gmm(3), "moments is 3"),
-    "too few": (lambda: _gmm(lambda beta, x, y: x[:, :2] * (y - x @ beta)[:, None]), "2 moments for 3 parameters"),
+    "too few": (lambda: _gmm(lambda beta, x, y: x[:, :2] * (y - x @ beta)[:, None]), "2 moments cannot determine 3 parameters; add 1 moment, or"),
     "averages": (lambda: _gmm(lambda beta, x, y: (x * (y - x @ beta)[:, None]).mean(0)), "averaged or summed"),
     "sums by a product": (lambda: _gmm(lambda beta, x, y: x.mT @ (y - x @ beta)), "averaged or summed"),
     "averages, of rows too": (
@@ -477,6 +477,9 @@ REFUSED = {
     "changes parameters": (lambda: _gmm(lambda beta, x, y: x * (y - x @ beta.mul_(2.0))[:, None]), "changes the parameters"),
     "raises": (lambda: _gmm(lambda beta, x, y: x @ y), "moments fails"),
     "unknown arguments": (lambda: _gmm(lambda beta, x, w: x), "moments takes 'w'"),
+    "an unknown one of two": (lambda: _gmm(lambda beta, q: q), "moments takes 'q', found neither"),
+    "an unknown one of two, computed with": (lambda: _gmm(lambda beta, q: q[:, None] - beta), "moments takes 'q', found neither"),
+    "a dict of two": (lambda: _gmm(lambda p, d: d), "moments returned a dict"),
     "detached": (lambda: _gmm(lambda beta, x, y: x * (y - x @ beta.detach())[:, None]), "do not depend on 'beta"),
     "one that is not used": (
         lambda: _gmm(lambda a, b, y: torch.stack([y - a, y**2 - a], 1), {"y": Y}, {"a": 0.0, "b": 1.0}),
@@ -488,7 +491,7 @@ REFUSED = {
     "weights of rows": (lambda: _gmm(_least_squares, weights=np.ones(N)), "Weights of rows are factors"),
     "an asymmetric weight": (lambda: _gmm(_least_squares, weights=np.triu(np.ones((3, 3)))), "not symmetric"),
     "an indefinite weight": (lambda: _gmm(_least_squares, weights=np.diag([1.0, -1.0, 1.0])), "not positive definite"),
-    "NaN in the weight": (lambda: _gmm(_least_squares, weights=np.diag([1.0, np.nan, 1.0])), "not symmetric"),
+    "NaN in the weight": (lambda: _gmm(_least_squares, weights=np.diag([1.0, np.nan, 1.0])), "missing or infinite"),
     "names": (lambda: _gmm(_least_squares, names=["a"]), "names has 1 name"),
     "center": (lambda: _gmm(_least_squares, center="yes"), "center is 'yes'"),
     "missing data": (lambda: _gmm(_least_squares, {"x": X, "y": Y.clone().index_fill_(0, torch.tensor([2]), torch.nan)}), "missing"),

@@ -323,6 +323,12 @@ def test_torch_models_have_time():
     assert np.isfinite(np.asarray(holed.bse)).all()
 
 
+def test_a_panel_with_several_rows_in_a_cell():
+    data = _series()
+    with pytest.raises(bh.DataError, match=r"have several rows in 20 cells, such as \("):
+        bh.ols("y ~ x", data).fit(bh.PanelNeweyWest(np.arange(60) % 10, np.arange(60) // 30, 1))
+
+
 def test_times_that_hac_refuses():
     data = _series()
     res = bh.ols("y ~ x", data).fit()

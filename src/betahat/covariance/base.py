@@ -14,6 +14,7 @@ from betahat.data.groups import Groups
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.kept import keep_labels
 from betahat.fits.fit import Fit
+from betahat.saving.records import plain_record
 from betahat.solvers.least_squares import RowSum
 
 
@@ -59,7 +60,8 @@ class Covariance:
     options : tuple of (str, str)
         The estimator's options in words, for tables that have several covariances of one name.
     estimator : Estimator or None
-        What estimated it, which other regressions of the same rows are given to; None if it is no `Estimator`, and in files.
+        What estimated it, which other regressions of the same rows are given to; None if it is no `Estimator`, and in files
+        if its options are more than numbers and words.
     """
 
     matrix: Tensor
@@ -79,7 +81,7 @@ class Covariance:
     own_df: float | Tensor | None = None
     own_small_sample: SmallSample | None = None
     options: OptionWords = ()
-    estimator: Estimator | None = field(default=None, repr=False, metadata={"stored": False})
+    estimator: Estimator | None = field(default=None, repr=False, metadata={"stored": plain_record})
 
 
 @dataclass(frozen=True)

@@ -166,13 +166,18 @@ _ALIASES = {
     "nw-panel": "hac-panel",
     "nw-groupsum": "hac-groupsum",
 }
-# What Stata, fixest, pyfixest, modelsummary and estimatr call some of them, and what a sentence proposes instead.
+# What Stata, fixest, pyfixest, linearmodels, modelsummary and estimatr call some of them, and what a sentence proposes instead.
 _ELSEWHERE = {
     "robust": "'HC1' (Stata) or 'HC3' (modelsummary)",
     "hetero": "'HC1'",
     "stata": "'HC1'",
     "white": "'HC0'",
+    "heteroskedastic": "'HC0' (linearmodels' own) or 'HC1'",
     "iid": "'nonrobust'",
+    "unadjusted": "'nonrobust'",
+    "homoskedastic": "'nonrobust'",
+    "clustered": "bh.Cluster('firm')",
+    "twoway": "bh.Cluster(['firm', 'year'])",
     "crv1": "bh.Cluster('firm')",
     "cr2": "bh.Cluster('firm', kind='CR2')",
     "crv3": "bh.Cluster('firm', kind='CR3')",
@@ -277,7 +282,7 @@ def covariance_of(fit: Fit, choice: Choice) -> Covariance:
         )
     if not len(fit.params):  # absorbed effects alone: there is no variance to estimate
         return with_distribution(Classical()(fit), fit, choice.use_t)
-    ours = isinstance(choice.estimator, _OURS)
+    ours = isinstance(choice.estimator, OURS)
     covariance = choice.estimator(fit) if ours else outside(choice.estimator, fit)
     if not isinstance(covariance, Covariance):
         raise EstimationError(
@@ -352,8 +357,8 @@ def _has_defaults(factory: Factory) -> bool:
     return all(option.default is not option.empty for option in options)
 
 
-# Estimators that say themselves which variances there are not.
-_OURS = (
+# Betahat's own estimators, which say themselves which variances there are not; files may name them.
+OURS = (
     *(Bootstrap, Classical, Cluster, Conley, DriscollKraay, FixedScale, HAC, HC0, HC1, HC2, HC3, HC4, HC4m, HC5),
     *(H1, H2, H3, Jackknife, OPG, PanelCorrected, PanelNeweyWest),
     *(IidErrors, KernelErrors, NidErrors, PowellErrors),

@@ -61,7 +61,7 @@ def cells_of(fit: Fit, units: Groups, time: Any) -> tuple[Tensor, int]:
         cell = double[0][double[1] > 1][0]
         unit, period = units.labels[int(cell) // times.count], times.labels[int(cell) % times.count]
         raise DataError(
-            f"{counted(int((double[1] > 1).sum()), 'cell')} of {units.name} and {times.name} has several rows, such as ({unit}, {period}); "
+            f"{units.name} and {times.name} have several rows in {counted(int((double[1] > 1).sum()), 'cell')}, such as ({unit}, {period}); "
             "a panel has one row for each unit and period: add them up, or cluster."
         )
     return times.codes, times.count

@@ -20,6 +20,15 @@ else:
 
 _NAME = r"(?:`[^`]+`|[^\W\d][\w.]*)"
 _TERM = re.compile(rf"({_NAME}(?:\s*\^\s*{_NAME})*)\s*(?:(\[\[|\[)\s*({_NAME}(?:\s*,\s*{_NAME})*)\s*(\]\]|\]))?")
+_CATEGORY = re.compile(rf"(C|i|factor|as\.factor)\(\s*({_NAME})\s*\)")
+# pandas' words for what labels are, and ours.
+_KINDS = {
+    **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal"), "numbers"),
+    **dict.fromkeys(("datetime64", "datetime", "date"), "dates"),
+    "string": "text",
+    "boolean": "truth values",
+    "period": "periods",
+}
 CODES, SLOPES = "effects", "slopes"
 
 
@@ -127,6 +136,11 @@ def effect_terms(text: str) -> tuple[EffectTerm, ...]:
     found: dict[tuple[str, ...], EffectTerm] = {}
     for written in re.split(r"\+(?![^\[]*\])", text):
         match = _TERM.fullmatch(written.strip())
+        category = _CATEGORY.fullmatch(written.strip())
+        if category is not None:
+            raise FormulaError(
+                f"Absorbed effects are columns, whose values are the levels, and {shown(written.strip())} is none; write {category[2]}, without {category[1]}()."
+            )
         if match is None or (match[2] is not None and len(match[2]) != len(match[4])):
             raise FormulaError(
                 f"The absorbed effects {shown(text.strip())} cannot be read at {shown(written.strip())}; write columns, such as 'firm + year', "
@@ -144,22 +158,40 @@ def effect_terms(text: str) -> tuple[EffectTerm, ...]:
 
 
 def new_codes(levels: Levels, columns: Sequence[Any]) -> Tensor:
-    """Return (m,) the levels of new rows from the labels in each of the effect's columns; refuse levels that the fit has not seen."""
+    """Return (m,) the levels of new rows from the labels in each of the effect's columns, -1 where one is missing; refuse levels that the fit has not seen."""
     labels = [pd.Index(column) for column in columns]
     sizes = [len(known) for known in levels.labels]
-    pairs = zip(levels.labels, labels, strict=True)
+    pairs = list(zip(levels.labels, labels, strict=True))
     places = torch.stack([torch.from_numpy(known.get_indexer(asked)) for known, asked in pairs], 1)
+    missing = torch.stack([torch.as_tensor(asked.isna()) for asked in labels], 1).any(1)
     own = _joint(levels.members.cpu(), sizes)
     order = own.argsort()
     wanted = _joint(places, sizes)
     codes: Tensor = order[torch.searchsorted(own[order], wanted).clamp_max(len(own) - 1)]
-    unseen = (own[codes] != wanted) | (places < 0).any(1)
+    unseen = ((own[codes] != wanted) | (places < 0).any(1)) & ~missing
     if bool(unseen.any()):
+        _check_kinds(levels, pairs)
         told = dict.fromkeys("^".join(str(part[row]) for part in labels) for row in unseen.nonzero().flatten().tolist())
         raise DataError(
             f"The new data have levels of {levels.name} that the fit has not seen: {listed(list(told), limit=8)}; leave those rows out, or fit with data that have them."
         )
-    return codes
+    return codes.masked_fill(missing, -1)
+
+
+def _check_kinds(levels: Levels, pairs: Sequence[tuple[pd.Index, pd.Index]]) -> None:
+    """Refuse labels of another kind than the fit's, such as text for numbers."""
+    for name, (known, asked) in zip(levels.columns, pairs, strict=True):
+        fitted, new = _kind(known), _kind(asked)
+        if fitted and new and fitted != new:
+            raise DataError(
+                f"{name or levels.name} has {fitted} in the fit and {new} in the new data; convert one of the two, so that the labels are the same."
+            )
+
+
+def _kind(labels: pd.Index) -> str | None:
+    """Return what labels are, in a word; None where they are several things."""
+    some = labels.dtype.categories if isinstance(labels.dtype, pd.CategoricalDtype) else labels
+    return _KINDS.get(pd.api.types.infer_dtype(some, skipna=True))
 
 
 def _joint(places: Tensor, sizes: Sequence[int]) -> Tensor:

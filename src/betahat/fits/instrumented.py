@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from betahat.saving.records import plain_record
 from betahat.solvers.instruments import Estimated, InstrumentTriangle, k_class, liml_excess
 
 
@@ -94,7 +95,7 @@ class Weighting(Estimating):
     """
 
     weights: str | Tensor
-    spread: Callable[[Any], Any] | None = field(default=None, metadata={"stored": False})
+    spread: Callable[[Any], Any] | None = field(default=None, metadata={"stored": plain_record})
     center: bool = False
     words: str = "robust"
 

@@ -21,6 +21,8 @@ from betahat.solvers.triangles import triangle_of
 # Iterations have converged where a step is within this many standard errors, or within the other and no longer shrinks.
 _CONVERGED, _ROUNDING = 1e-12, 1e-9
 _ITERATIONS, _STEPS = 1000, 200
+# A matrix that is printed and read again is symmetric to the digits that it has.
+_SYMMETRIC = 1e-8
 # A pivot below this share of the largest is a direction in which the moments do not vary.
 _SINGULAR = 1e-6
 # A step that is cut so often leads nowhere.
@@ -62,8 +64,24 @@ def check_estimator(how: Weighting) -> None:
     """Refuse to weigh moments by an estimator that is gone."""
     if how.efficient and how.spread is None and how.words != "unadjusted":
         raise EstimationError(
-            "These results come from a file, which holds no estimators, so their moments cannot be weighed again; fit the model again from its data."
+            "These results come from a file, which does not hold the estimator of the moments' covariance, so the moments cannot be weighed again; fit the model again from its data."
         )
+
+
+def check_weights(matrix: Tensor) -> None:
+    """Refuse a (q, q) matrix that weighs no moments: values that are not finite, asymmetry, no positive definiteness."""
+    sizes = matrix.diagonal().clamp_min(0.0).sqrt()
+    if not bool(torch.isfinite(matrix).all()):
+        flaw = "has missing or infinite values"
+    elif bool(((matrix - matrix.mT).abs() > _SYMMETRIC * torch.outer(sizes, sizes)).any()):
+        flaw = "is not symmetric"
+    elif int(torch.linalg.cholesky_ex(0.5 * (matrix + matrix.mT)).info):
+        flaw = "is not positive definite"
+    else:
+        return
+    raise OptionError(
+        f"The matrix of weights {flaw}; pass a symmetric positive definite one, such as the inverse of a covariance of the moments, or 'two-step'."
+    )
 
 
 def _half_of(weights: Tensor, factor: InstrumentTriangle) -> Tensor:
@@ -73,11 +91,8 @@ def _half_of(weights: Tensor, factor: InstrumentTriangle) -> Tensor:
             f"weights has shape {tuple(weights.shape)}; pass one row and one column for each of the {factor.known} moments, those of the exogenous "
             "regressors and then those of the instruments."
         )
-    lower, failed = torch.linalg.cholesky_ex(0.5 * (weights + weights.mT).to(factor.triangle))
-    if bool(failed):
-        raise OptionError(
-            "weights is not positive definite; pass the inverse of a covariance of the moments, or 'two-step'."
-        )
+    check_weights(weights)
+    lower = torch.linalg.cholesky(0.5 * (weights + weights.mT).to(factor.triangle))
     half: Tensor = lower.mT @ factor.of_instruments.mT
     return half
 

@@ -35,10 +35,18 @@ def effects_part(fit: Fit) -> Tensor:
 
 @of_fit
 def recovered(fit: Fit) -> tuple[Tensor, ...]:
-    """Return of each effect (count, width) the coefficients of its levels: the dummies' first, then each slope's; see `Projection.coefficients`."""
+    """Return of each effect (count, width) the coefficients of its levels: the dummies' first, then each slope's; see `Projection.coefficients`.
+
+    They are NaN where all rows of a level have a weight of zero, so that nothing is known of it.
+    """
     assert fit.absorbed is not None
-    projection = projection_on(fit.raw.effects, fit.absorbed.weights)
-    return tuple(part[:, :, 0] for part in projection.coefficients(effects_part(fit)[:, None]))
+    effects, weights = fit.raw.effects, fit.absorbed.weights
+    found = projection_on(effects, weights).coefficients(effects_part(fit)[:, None])
+    parts = [part[:, :, 0] for part in found]
+    if weights is None or bool((weights > 0).all()):
+        return tuple(parts)
+    used = [torch.bincount(effect.codes[weights > 0], minlength=effect.count) > 0 for effect in effects]
+    return tuple(part.where(there[:, None], torch.nan) for part, there in zip(parts, used, strict=True))
 
 
 def added_effects(fit: Fit, given: Sequence[Any], slopes: Sequence[Any]) -> Tensor:
@@ -46,7 +54,7 @@ def added_effects(fit: Fit, given: Sequence[Any], slopes: Sequence[Any]) -> Tens
     total, labels, variables = fit.params.new_zeros(()), list(given), list(slopes)
     for levels, values in zip(fit.raw.schema.effects, recovered(fit), strict=True):
         codes = new_codes(levels, [labels.pop(0) for _ in levels.columns]).to(values.device)
-        own = values[codes]
+        own = values[codes.clamp_min(0)].masked_fill((codes < 0)[:, None], torch.nan)
         if levels.constant:
             total = total + own[:, 0]
         for place, _ in enumerate(levels.variables, levels.constant):

@@ -58,7 +58,7 @@ class Strength:
         found = self.cov.estimator
         if found is None or type(found) in OF_ONE_FIT:
             raise EstimationError(
-                f"The covariance {self.cov.label!r} is that of these coefficients alone, or came from a file, so the first stage has none; pick an estimator "
+                f"The covariance {self.cov.label!r} is that of these coefficients alone, or came from a file without its labels, so the first stage has none; pick an estimator "
                 "with with_cov, such as 'HC1' or bh.Cluster('firm')."
             )
         return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import summed_route, working_route
@@ -20,6 +19,7 @@ from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.user_data import UserData
 from betahat.errors import OptionError, check_flag, counted, is_one_of, listed, shown
+from betahat.fits.moment_weights import check_weights
 from betahat.fits.moments import fit_moments
 from betahat.models.loaders import is_loader, read_named
 from betahat.models.module import parameter_names
@@ -33,8 +33,6 @@ from betahat.results.moments import GMMResults, MomentView
 from betahat.solvers.memory import check_memory
 
 WeightName = Literal["identity", "two-step", "iterated", "continuously-updated"]
-# A matrix that is printed and read again is symmetric to the digits that it has.
-_SYMMETRIC = 1e-8
 
 
 @in_ordinary_mode
@@ -200,8 +198,8 @@ class GMM:
         rows, self._count = moments_of(moments, self._start, self._tensors, self._columns, keys)
         if self._count < len(self._start):
             raise OptionError(
-                f"There are {counted(self._count, 'moment')} for {counted(len(self._start), 'parameter')}, which do not determine them; add "
-                f"{len(self._start) - self._count} moments, or leave parameters out."
+                f"{counted(self._count, 'moment')} cannot determine {counted(len(self._start), 'parameter')}; add "
+                f"{counted(len(self._start) - self._count, 'moment')}, or leave parameters out."
             )
         check_all_moments(rows, self._start, self._columns, self._count, self._rows, self.names)
         self._weighting = _read_weights(weights, self._count, center, self._start)
@@ -236,13 +234,5 @@ def _read_weights(weights: Any, count: int, center: bool, like: Tensor) -> Weigh
             f"weights has shape {tuple(matrix.shape)}; pass a ({count}, {count}) matrix, a row and a column for each moment, or a name. Weights of rows are "
             "factors of their moments, or freq_weights."
         )
-    sizes = matrix.diagonal().clamp_min(0.0).sqrt()
-    even = bool(torch.isfinite(matrix).all()) and bool(
-        ((matrix - matrix.mT).abs() <= _SYMMETRIC * torch.outer(sizes, sizes)).all()
-    )
-    if not even or int(torch.linalg.cholesky_ex(matrix).info):
-        raise OptionError(
-            f"weights is a matrix that is not {'positive definite' if even else 'symmetric'}; pass a symmetric positive definite one, such as the inverse of a "
-            "covariance of the moments."
-        )
+    check_weights(matrix)
     return Weighting(Steps.GIVEN, 0.5 * (matrix + matrix.mT), center)

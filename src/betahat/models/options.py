@@ -73,6 +73,10 @@ def check_general_options(bread: Bread, rank: str | None, dispersion: Dispersion
 
 def refuse_options(options: Mapping[str, Any], how: str) -> None:
     """Refuse statsmodels' choices of a solver, where a model is solved in one way."""
+    if "vcov" in options:
+        raise OptionError(
+            "fit does not take 'vcov', which is cov_type here; pass a name or an estimator, such as cov_type='HC1'."
+        )
     if options:
         raise OptionError(
             f"fit does not take {listed(options)}: betahat solves {how}, or says why not; leave such options out."

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from betahat.data.engine import OneAtATime, fold, numbered
 from betahat.data.quiet import quiet
-from betahat.errors import DataError, OptionError, described, listed
+from betahat.errors import DataError, OptionError, described, listed, shown
 from betahat.lazy import lazily
 from betahat.models.options import (
     PLAIN,
@@ -130,6 +130,24 @@ def calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...
     return RowLosses(row_loss, tensors, keys, (), False)
 
 
+def check_arguments(called: RowLosses, gave: Any, what: str) -> None:
+    """Refuse two arguments that got dicts, and could not do with them, where one is the name of a parameter or a column: the other is a mistake."""
+    unusable = not isinstance(gave, Tensor | Exception) or isinstance(gave, TypeError) or "'dict'" in str(gave)
+    if called.names or called.params_first or not unusable:
+        return
+    try:
+        names = list(inspect.signature(called.function).parameters)
+    except (TypeError, ValueError):
+        return
+    known = [*called.tensors, *called.keys]
+    absent = [name for name in names if name not in known]
+    if len(absent) == 1 and len(names) == 2:
+        raise OptionError(
+            f"{what} takes {shown(absent[0])}, found neither in params nor in data; name its arguments as they do, {listed(known)}, or take two dicts, "
+            f"{what}(params, data)."
+        )
+
+
 def as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> RowLosses:
     """Find out whether the function takes a batch or a single row; an error if neither, or if the loss of a row depends on others."""
     few = few_rows(columns)
@@ -138,6 +156,7 @@ def as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> R
     copies, moving = tuple(column.clone() for column in few), near.clone()
     with kept_generators() as moved:
         whole = tried(losses, moving, copies)
+        check_arguments(losses, whole, "row_loss")
         if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
             kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
             raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense, real and floating-point.")

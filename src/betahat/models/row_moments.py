@@ -15,7 +15,7 @@ from betahat.data.quiet import quiet
 from betahat.errors import DataError, OptionError, described, listed
 from betahat.models.options import Manners, has_changed, kept_generators, user_code
 from betahat.models.probes import apart, draws, few_rows, same_rows
-from betahat.models.row_losses import RowLosses, calling, shaken, tried
+from betahat.models.row_losses import RowLosses, calling, check_arguments, shaken, tried
 from betahat.objectives.base import Route
 
 _REMEDY = (
@@ -62,6 +62,7 @@ def moments_of(
     at, rows = moving.clone(), len(few[0])
     with kept_generators() as moved:
         whole = tried(called, moving, copies)
+        check_arguments(called, whole, "moments")
         if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
             kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
             raise DataError(f"moments returned a {kind} tensor; {_REMEDY}, dense, real and floating-point.")

@@ -14,6 +14,7 @@ from betahat.calculus.counts import Effect
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.base import Clustering, Covariance
+from betahat.covariance.names import OURS
 from betahat.covariance.replicates import Resampled, RowsGone, WildTest
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.container import Arrays, Frames, Tensors
@@ -110,6 +111,7 @@ RECORDS: tuple[type, ...] = (
     *(Instruments, InstrumentTriangle, TwoStages, LimitedInformation, Weighting, Scored),
     *(TwoStageVariance, KClassVariance, BestWeights, OtherWeights),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
+    *OURS,
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),

@@ -234,7 +234,12 @@ def _estimated(result: Estimates, label: str, levels: Sequence[float], method: M
 
 
 def _chosen(models: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[str]:
-    names = choose(list(dict.fromkeys(name for model in models for name in model.names)), keep, drop, order)
+    known = list(dict.fromkeys(name for model in models for name in model.names))
+    if not known:
+        raise OptionError(
+            "There is no coefficient to draw, since the models have none; absorbed effects are in fixed_effects()."
+        )
+    names = choose(known, keep, drop, order)
     if not 0 < len(names) <= _MOST:
         raise OptionError(
             f"There are {counted(len(names), 'coefficient')} to draw, but a figure shows 1 to {_MOST}; choose them with keep and drop."

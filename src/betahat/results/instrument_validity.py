@@ -206,7 +206,7 @@ class InstrumentValidity(LeastSquaresResults, ABC):
         if part.excluded == part.endogenous:
             raise EstimationError(
                 f"With {counted(part.excluded, 'instrument')} for {counted(part.endogenous, 'endogenous regressor')} the moments are zero at the estimates, so nothing is "
-                "left to test; it takes more instruments than endogenous regressors."
+                "left to test; a test takes more instruments than endogenous regressors."
             )
         return part.excluded - part.endogenous
 

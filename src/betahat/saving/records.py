@@ -6,13 +6,17 @@ import re
 from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from types import NoneType
 from typing import Any, ClassVar
+
+import numpy as np
 
 # The kinds of nodes that other nodes may refer to, by their number in order of completion.
 SHARED = frozenset({"record", "tensor", "array", "object", "labels", "range", "levels", "series", "frame"})
 # How time zones and frequencies are written; a zone may be looked up by name, but never as a path to a file.
 ZONE = re.compile(r"(?!dateutil)[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}|UTC[+-]\d\d:\d\d")
 FREQUENCY = re.compile(r"[A-Za-z0-9-]{1,20}")
+_PLAIN = (str, bool, int, float, np.integer, np.floating, NoneType)
 
 
 class Stored(ABC):
@@ -29,6 +33,24 @@ class Older:
     records: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = field(default_factory=dict)
     # An enumeration's old name -> a function from the name of a member to what replaces it.
     members: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+
+
+def plain_record(value: Any) -> Any:
+    """Return a record of betahat's own whose fields are numbers and words, which a file can hold; None in place of anything else."""
+    own = is_dataclass(value) and type(value).__module__.partition(".")[0] == "betahat"
+    return (
+        value
+        if own and all(isinstance(getattr(value, name), _PLAIN) for name in fields_of(type(value)) or ())
+        else None
+    )
+
+
+def stored_values(record: Any) -> dict[str, Any]:
+    """Return what a file holds of each field: its value, or what the function under "stored" in its metadata makes of it."""
+    cls = type(record)
+    values = {name: getattr(record, name) for name in fields_of(cls) or ()}
+    functions = [] if issubclass(cls, Stored) else [(entry.name, entry.metadata.get("stored")) for entry in fields(cls)]
+    return values | {name: function(values[name]) for name, function in functions if callable(function)}
 
 
 def fields_of(cls: type) -> tuple[str, ...] | None:

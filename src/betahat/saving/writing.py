@@ -21,7 +21,7 @@ from betahat.data.formulas.formula import Formula
 from betahat.data.formulas.stored import stored_formula
 from betahat.data.frame import is_frame, is_series, to_pandas
 from betahat.errors import BetahatWarning, DataError, listed, user_level
-from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of
+from betahat.saving.records import FREQUENCY, SHARED, ZONE, fields_of, stored_values
 
 _KINDS = "biufmM"
 # Longer lists of strings and numbers are stored outside the tree.
@@ -125,7 +125,10 @@ def tree(value: Any, writer: Writer) -> Any:
     cls = type(value)
     names = fields_of(cls)
     if names is not None and cls.__module__.partition(".")[0] == "betahat":
-        return {"record": cls.__name__, "fields": {name: writer.node(getattr(value, name)) for name in names}}
+        return {
+            "record": cls.__name__,
+            "fields": {name: writer.node(part) for name, part in stored_values(value).items()},
+        }
     if is_frame(value):
         return tree(to_pandas(value, None), writer)
     if is_series(value):

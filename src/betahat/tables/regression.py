@@ -154,17 +154,18 @@ def regtable(
     if not isinstance(title, str):
         raise OptionError(f"title is {in_words(title)}; pass a string, '' for none.")
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
+    foot = (
+        *_extra({} if extra is None else extra, len(columns), shown),
+        *effect_lines(columns, rename),
+        *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
+    )
     layout = Layout(
         title,
         heads=_heads(columns, names, heads, rename, dependent, labels if numbers else ()),
-        body=_body(numbers_of, rows, chosen, alpha, shown, marks),
-        foot=(
-            *_extra({} if extra is None else extra, len(columns), shown),
-            *effect_lines(columns, rename),
-            *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
-        ),
-        notes=(*_note(chosen, columns, alpha), *unidentified_note(columns), *_sentences(notes)),
-        marks_note=marks.note,
+        body=_body(numbers_of, rows, chosen, alpha, shown, marks) if rows else (Block("", foot),),
+        foot=foot if rows else (),
+        notes=(*(_note(chosen, columns, alpha) if rows else ()), *unidentified_note(columns), *_sentences(notes)),
+        marks_note=marks.note if rows else "",
     )
     return Table(_frame(numbers_of, rows, chosen, alpha, labels), layout)
 
@@ -195,7 +196,7 @@ def _terms(columns: Sequence[Coefficients], keep: Terms | None, drop: Terms | No
     """Return the coefficients of all models that are shown, by equation."""
     keys = list(dict.fromkeys(key for column in columns for key in column.equation_terms))
     chosen = choose(list(dict.fromkeys(name for _, name in keys)), keep, drop, order)
-    if not chosen:
+    if keys and not chosen:
         raise OptionError("keep and drop leave no coefficients; omit one of them.")
     equations = dict.fromkeys(equation for equation, _ in keys)
     return [(equation, name) for equation in equations for name in chosen if (equation, name) in keys]
@@ -281,7 +282,7 @@ def _grouped(
     if not isinstance(groups, Mapping):
         raise OptionError(f"groups needs a mapping of titles to coefficients, not {described(groups)}.")
     names = [name for equation, name in keys if not equation]
-    if not names:
+    if keys and not names:
         raise OptionError("The equations already are groups; omit groups.")
     found = [(whole(str(title)), set(matched("groups", terms, names))) for title, terms in groups.items()]
     members = [name for _, chosen in found for name in chosen]
@@ -374,12 +375,14 @@ def _frame(
         places = [0, *(place for part in below for place in ([4, 5] if part == "ci" else [_PLACES[part]]))]
         tables.append(_by_term(column, table[:, places]))
     gap = np.full(len(parts), np.nan)
+    none = np.empty(0)
     values = {
-        label: np.concatenate([gap if (own := row.of(table)) is None else own for row in rows])
+        label: np.concatenate([none, *(gap if (own := row.of(table)) is None else own for row in rows)])
         for label, table in zip(labels, tables, strict=True)
     }
     names = [full_name((row.title if row.keys[0][0] else "", row.label)) for row in rows]
-    index = pd.MultiIndex.from_tuples([(name, part) for name in names for part in parts], names=["term", "statistic"])
+    terms, statistics = [name for name in names for _ in parts], parts * len(names)
+    index = pd.MultiIndex.from_arrays([terms, statistics], names=["term", "statistic"])
     return pd.DataFrame(values, index=index)
 
 

@@ -110,7 +110,7 @@ def parsed(plain: str) -> ast.Expression:
     try:
         return ast.parse(plain, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = str(error).partition(" (<")[0]
+        reason = str(error).partition(" (<")[0].partition(". ")[0]
         raise ReasonError(f"{plain[:200]!r} is not a Python expression ({reason})") from error
 
 

@@ -249,8 +249,9 @@ def _check_effects(effects: Sequence[EffectTerm], columns: Sequence[str]) -> Non
             if name not in columns:
                 close = difflib.get_close_matches(name, columns, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"the columns are {listed(columns, limit=12)}."
+                needs = "" if name == effect.name else f"needs {shown(name)}, which "
                 raise FormulaError(
-                    f"The absorbed effect {shown(effect.name)} needs {name!r}, which is not a column of the data; {hint}"
+                    f"The absorbed effect {shown(effect.name)} {needs}is not a column of the data; {hint}"
                 )
 
 

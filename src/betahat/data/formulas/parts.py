@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,8 @@ from betahat.data.effects import EffectTerm, effect_terms
 from betahat.data.formulas.expressions import ReasonError
 from betahat.data.formulas.grammar import Parser, pieces
 from betahat.errors import FormulaError, described, shown
+
+_IN_BRACKETS = re.compile(r"\[[^\[\]~]*~[^\[\]~]*\]")
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,10 @@ def parsed(text: str, trials: bool) -> Any:
         found = formulaic.Formula(text, _parser=parser, _ordering="degree" if power else "none")
     except (FormulaicError, ReasonError, RecursionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
-        raise FormulaError(
-            f"The formula {shown(text)} cannot be read: {reason}; write it like 'y ~ x1 + C(group)'."
-        ) from error
+        remedy = "write it like 'y ~ x1 + C(group)'"
+        if _IN_BRACKETS.search(text):  # as linearmodels has them
+            remedy = "write endogenous regressors and their instruments after a bar, such as 'y ~ x | price ~ z1 + z2'"
+        raise FormulaError(f"The formula {shown(text)} cannot be read: {reason}; {remedy}.") from error
     if getattr(found, "lhs", None) is None:
         raise FormulaError(f"The formula {shown(text)} has no left-hand side; write 'y ~ ...'.")
     _check_left(tokens, text, trials)

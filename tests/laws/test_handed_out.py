@@ -196,6 +196,7 @@ def _quiet():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["pandas", "numpy", "torch"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_handed_out_may_be_overwritten(kind, container):

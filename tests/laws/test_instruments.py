@@ -174,6 +174,7 @@ def test_frequency_weights_are_repeated_rows(model):
         same_covariance(counted.with_cov(cov).cov_params(), repeated.with_cov(cov).cov_params(), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["2sls", "fuller", "two-step"])
 @pytest.mark.parametrize("absorbed", [False, True])
 def test_the_jackknife_estimates_both_stages_again(name, absorbed):

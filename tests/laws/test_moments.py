@@ -103,6 +103,7 @@ COVARIANCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::betahat.BetahatWarning")
 @pytest.mark.parametrize("name", MODELS)
 def test_closed_models_as_moments(name):
@@ -257,6 +258,7 @@ def test_a_narrow_way_is_gone_by_way_of_moments_of_size_one():
     assert res.diagnostics.decrement < 1e-16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["identity", "two-step", "iterated", "continuously-updated", "matrix"])
 @pytest.mark.parametrize("moments", [_curved])
 def test_replicates_are_refits_of_centred_moments(weights, moments):

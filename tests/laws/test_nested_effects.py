@@ -35,6 +35,7 @@ def _panel(firms=18, rows=6):
     return frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effects", EFFECTS)
 @pytest.mark.parametrize("model", MODELS)
 def test_clusters_are_those_of_the_dummies(model, effects):

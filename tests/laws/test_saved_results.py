@@ -31,6 +31,7 @@ def _quietly():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_file_gives_the_same_results(name, tmp_path):
     robust = "HC0" if name in GENERAL else "HC1"

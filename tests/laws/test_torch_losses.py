@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_gives_one_covariance_whatever_its_reduction(name):
     """HC0 from autograd of the loss without reduction: a factor of the loss cancels in a sandwich."""

@@ -73,6 +73,7 @@ MAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nonrobust", *HC])
 @pytest.mark.parametrize("loss", ["mse", "logit", "huber"])
 @pytest.mark.parametrize("name", MAPS)

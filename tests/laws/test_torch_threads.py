@@ -74,6 +74,7 @@ def _linear():
     return nn.Linear(K, 1, bias=False).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANSWERS)
 def test_bits_do_not_depend_on_the_number_of_threads(name, threads_of):
     found = []

@@ -204,6 +204,7 @@ def _linear(name, seed=0, counts=None, n=N, wide=False):
     return function("y ~ a + b", frame, freq_weights="often", **beside), function("y ~ a + b", repeated, **beside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("kind", LINEAR_COVARIANCES)
 def test_covariances_of_counted_least_squares(name, kind):

@@ -194,6 +194,7 @@ def test_what_models_say_at_parameters(both):
     np.testing.assert_allclose(ours.hessian(at), theirs.hessian(at), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "link"),
     [("Gamma", "InversePower"), ("Gamma", "Log"), ("InverseGaussian", "InverseSquared"), ("InverseGaussian", "Log")],

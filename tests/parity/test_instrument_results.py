@@ -54,6 +54,7 @@ def _same(ours, theirs, label=""):
     assert ours.df == theirs.df
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unadjusted", "robust", "clustered", "kernel"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_against_linearmodels(data, kind, weighted):

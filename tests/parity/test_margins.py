@@ -81,6 +81,7 @@ def _same_tables(mine, theirs, model, close, quiet, alpha=0.05):
     pd.testing.assert_frame_equal(frame, expected, rtol=100 * STEPS[model], atol=STEPS[model])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cov_type", COVARIANCES)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("at", AT)
@@ -252,6 +253,7 @@ DELTAS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "offset"])
 @pytest.mark.parametrize(("at", "method", "dummy", "count"), DELTAS)
 @pytest.mark.parametrize("model", MODELS)

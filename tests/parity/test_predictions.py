@@ -51,6 +51,7 @@ FORMULAS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize(("cov_type", "use_t"), FITS)
 def test_prediction_through_a_formula(cov_type, use_t, formula, pair, close):

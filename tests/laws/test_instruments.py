@@ -399,6 +399,8 @@ def test_files_keep_estimators_of_numbers_and_words(tmp_path):
     again = bh.load(moments.save(tmp_path / "results"))
     assert str(again.hansen_j()) == str(moments.hansen_j())
     same(again.with_cov("jackknife").bse, moments.with_cov("jackknife").bse)
+    odd = bh.load(moments.with_cov(bh.Cluster("firm", df_correction=1)).save(tmp_path / "results"))
+    assert odd.cov.estimator is None  # a file says True
     of_labels = bh.load(moments.with_cov(bh.Cluster(FIRM)).save(tmp_path / "results"))
     assert of_labels.cov.estimator is None
     with pytest.raises(bh.EstimationError, match="from a file without its labels"):

@@ -7,16 +7,23 @@ from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from types import NoneType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 import numpy as np
+
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    from betahat.saving import reading
+else:
+    reading = lazily("betahat.saving.reading")
 
 # The kinds of nodes that other nodes may refer to, by their number in order of completion.
 SHARED = frozenset({"record", "tensor", "array", "object", "labels", "range", "levels", "series", "frame"})
 # How time zones and frequencies are written; a zone may be looked up by name, but never as a path to a file.
 ZONE = re.compile(r"(?!dateutil)[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}|UTC[+-]\d\d:\d\d")
 FREQUENCY = re.compile(r"[A-Za-z0-9-]{1,20}")
-_PLAIN = (str, bool, int, float, np.integer, np.floating, NoneType)
+_PLAIN = (str, bool, int, float, NoneType)
 
 
 class Stored(ABC):
@@ -36,13 +43,15 @@ class Older:
 
 
 def plain_record(value: Any) -> Any:
-    """Return a record of betahat's own whose fields are numbers and words, which a file can hold; None in place of anything else."""
-    own = is_dataclass(value) and type(value).__module__.partition(".")[0] == "betahat"
-    return (
-        value
-        if own and all(isinstance(getattr(value, name), _PLAIN) for name in fields_of(type(value)) or ())
-        else None
-    )
+    """Return a record of betahat's own whose fields are numbers and words of the annotated types, which a file can hold; None in place of others."""
+    cls = type(value)
+    if not is_dataclass(value) or cls.__module__.partition(".")[0] != "betahat":
+        return None
+    hints = get_type_hints(cls)
+    parts = {name: getattr(value, name) for name in fields_of(cls) or ()}
+    numbers = {name: part.item() if isinstance(part, np.generic) else part for name, part in parts.items()}
+    plain = (isinstance(part, _PLAIN) and reading.fits(part, hints.get(name, Any)) for name, part in numbers.items())
+    return value if all(plain) else None
 
 
 def stored_values(record: Any) -> dict[str, Any]:

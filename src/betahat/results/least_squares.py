@@ -111,6 +111,7 @@ class LeastSquaresResults(Results, ABC):
 
         They are what is left of the fitted values once x'b is taken off. Of several effects only sums are identified: in each part in which the levels of
         a further effect and those of one before it are connected by rows, the first level of the further effect is zero.
+        A level whose rows all have a weight of zero is NaN.
 
         Returns
         -------

@@ -66,6 +66,7 @@ def refit_absorbed(fit: Fit, design: Design) -> Tensor:
 
 def projected(design: Design) -> Projected:
     """Take the effects off the regressors, the dependent variable and the instruments, by least squares with the rows' weights."""
+    sizes = sizes_among(design)  # whose tables are gone before the columns are there
     projection = projection_on(design.effects, total_weights(design))
     columns = {name: design.column(name) for name in ("exog", "endog", "instruments") if name in design.source.shapes}
     parts = {name: column.reshape(design.rows, -1) for name, column in columns.items()}
@@ -76,7 +77,7 @@ def projected(design: Design) -> Projected:
     plain = {name: part.reshape(columns[name].shape) for name, part in made.items()}
     if len(kept) < design.width:
         plain["exog"] = made["exog"][:, list(kept)]
-    return Projected(without_effects(design, plain, kept), kept, absorbed_by(design, projection))
+    return Projected(without_effects(design, plain, kept), kept, absorbed_by(design, projection, sizes))
 
 
 def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[int, ...]) -> Design:
@@ -93,13 +94,15 @@ def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[i
     return Design(schema, Held({**columns, **others}, design.user_data), design.engine)
 
 
-def absorbed_by(design: Design, projection: Projection, weights: Tensor | None = None) -> Absorbed:
+def absorbed_by(
+    design: Design, projection: Projection, sizes: tuple[Effect, ...], weights: Tensor | None = None
+) -> Absorbed:
     """Return what a fit knows of effects that a projection took off; without `weights` they are those of the design."""
     effects = design.effects
     constant = any(effect.constant for effect in effects)
     return Absorbed(
         tuple(effect.name for effect in effects),
-        sizes_among(design),
+        sizes,
         projection.route,
         projection.iterations,
         projection.orthogonality,

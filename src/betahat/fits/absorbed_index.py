@@ -22,7 +22,7 @@ from betahat.data.design import Design
 from betahat.data.products import cross, weighted_gram
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, counted, listed
-from betahat.fits.absorbed import absorbed_by, check_free, total_weights, varying, without_effects
+from betahat.fits.absorbed import absorbed_by, check_free, sizes_among, total_weights, varying, without_effects
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
 from betahat.fits.separated import falling_sides, separated
@@ -384,7 +384,7 @@ def _fit_of(objective: LinearIndex, design: Design, bread: Bread, found: _Place)
         )
     projection = projection_on(design.effects, weights)
     left = projection.residuals(found.left) if found.kept else found.left
-    absorbed = absorbed_by(design, projection, weights)
+    absorbed = absorbed_by(design, projection, sizes_among(design), weights)
     if objective.dispersion.estimated:
         check_free(design, len(found.kept), absorbed)
     sample = without_effects(

@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
+import betahat as bh
 from betahat.data.effects import Effect
-from betahat.errors import EstimationError
+from betahat.errors import BetahatWarning, EstimationError
 from betahat.solvers import separation
 from betahat.solvers.separation import separated_rows, uniform_levels
 
@@ -138,8 +139,120 @@ def test_slopes_separate_too():
     assert found.tolist() == [False] * 3 + [True] * 3 + [False] * 3
 
 
-def test_what_is_not_decided_is_said(monkeypatch):
+def _skewed(seed, power, n=300):
+    """Return data whose s is only there where nothing happens."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame({"firm": rng.integers(15, size=n), "year": rng.integers(6, size=n), "x": rng.normal(size=n)})
+    data["count"], data["one"] = rng.poisson(1, n), 1
+    data["yes"] = (data["count"] > 0) * 1
+    data["s"] = np.where((data["count"] == 0) & (data["x"] > 0), data["x"].abs() ** power, 0.0)
+    return data
+
+
+@pytest.mark.parametrize("effects", ["one", "firm", "firm + year"])
+@pytest.mark.parametrize("power", [2, 4, 8])
+def test_a_skewed_regressor_leaves_the_fit_of_the_rest(power, effects):
+    for seed in (1, 2):
+        data = _skewed(seed, power)
+        with (
+            pytest.warns(BetahatWarning, match="separated by regressors"),
+            pytest.warns(BetahatWarning, match="'s' depends"),
+        ):
+            found = bh.poisson(f"count ~ x + s | {effects}", data).fit()
+        rest = bh.poisson(f"count ~ x | {effects}", data[data["s"] == 0]).fit()
+        assert found.nobs == rest.nobs
+        np.testing.assert_allclose(found.params["x"], rest.params["x"], rtol=1e-10)
+
+
+@pytest.mark.parametrize(("power", "n"), [(1, 300), (2, 300), (4, 300), (8, 300), (3, 20_000)])
+def test_without_effects_a_skewed_regressor_is_refused(power, n):
+    for seed in (1, 2) if n == 300 else (1,):
+        data = _skewed(seed, power, n)
+        for model in (
+            bh.poisson("count ~ x + s", data),
+            bh.logit("yes ~ x + s", data),
+            bh.probit("yes ~ x + s", data),
+            bh.glm("count ~ x + s", data, "poisson"),
+        ):
+            with pytest.raises(EstimationError, match=r"The loss falls forever along 's'.* no finite estimate"):
+                model.fit()
+
+
+def test_what_separates_without_effects_is_counted_among_the_rows_in_use():
+    data = _skewed(1, 4)
+    used = (data["year"] > 0) * 1.0
+    count = int(((data["s"] > 0) & (used > 0)).sum())
+    with pytest.raises(EstimationError, match=f"along 's' in {count} rows of 300, so there is no finite estimate"):
+        bh.poisson("count ~ x + s", data, weights=used).fit()
+
+
+def test_rows_far_from_the_others_are_not_separated():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 2))
+    for size in (10.0, 100.0):
+        yes = (size * x[:, 0] + rng.logistic(size=5000) > 0) * 1
+        assert bh.Logit(yes, np.column_stack([np.ones(5000), x])).fit().params[1] > 0.8 * size
+    index = np.where(x[:, 0] > 0, 0.0, -60.0)
+    found = bh.Poisson(rng.poisson(np.exp(index)), np.column_stack([np.ones(5000), x]), offset=index).fit()
+    assert np.abs(found.params).max() < 0.2
+
+
+def _blended(seed):
+    """Return rows that a regressor separates together with others and the effects, over many orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    n = 120
+    y, firm, year = rng.poisson(0.8, n), rng.integers(0, 6, n), rng.integers(0, 4, n)
+    x = rng.normal(size=(n, 2))
+    s = np.where((y == 0) & (x[:, 0] > 0), np.abs(x[:, 0]) ** rng.choice([2, 4, 8]), 0.0)
+    if rng.random() < 0.3:
+        s[(y == 0).nonzero()[0][0]] = -1.0
+    mixed = s + x @ rng.normal(size=2) + rng.normal(size=6)[firm] + rng.normal(size=4)[year]
+    return y, s, torch.tensor(np.column_stack([x, mixed])), effects_of(firm, year)
+
+
+def _check_blended(seeds):
+    separated = 0
+    for seed in seeds:
+        y, s, exog, effects = _blended(seed)
+        found = separated_rows(-torch.tensor(y == 0).double(), exog, effects).numpy()
+        floor = 1e-7  # a billionth of the terms of the mixture, which are up to a hundred, may be rounding
+        wanted = (s > floor) if (s >= 0).all() else np.zeros(len(s), bool)
+        plain = torch.cat([exog[:, :2], torch.tensor(s)[:, None]], 1)
+        by_program = by_linear_programming(torch.tensor(y == 0), plain, effects)
+        assert (found[by_program | wanted] | (s[by_program | wanted] < floor)).all(), f"seed {seed}"
+        assert not (found & ~by_program & (s <= 0)).any(), f"seed {seed}"
+        alone = separated_rows(-torch.tensor(y == 0).double(), plain, effects).numpy()
+        np.testing.assert_array_equal(alone, by_program | ((s > 0) & (s >= 0).all()), f"seed {seed}")
+        separated += found.any()
+    assert separated
+
+
+def test_a_skewed_direction_of_several_columns_is_found():
+    _check_blended(range(15))
+
+
+@pytest.mark.slow
+def test_more_skewed_directions_of_several_columns_are_found():
+    _check_blended(range(100, 140))
+
+
+def test_linear_programming_alone_says_the_same(monkeypatch):
+    monkeypatch.setattr(separation, "_PATIENCE", 1)
+    for seed in range(200, 240):
+        zero, exog, effects = _random(seed)
+        wanted = by_linear_programming(zero, exog, effects)
+        np.testing.assert_array_equal(separated_rows(-zero.double(), exog, effects).numpy(), wanted, f"seed {seed}")
+
+
+@pytest.mark.parametrize(
+    ("most", "said"), [(0, "which is for 0 rows at most, and these are"), (10**6, "by linear programming; scale")]
+)
+def test_what_is_not_decided_is_said(monkeypatch, most, said):
     zero, exog, effects = _random(0)
     monkeypatch.setattr(separation, "_STEPS", 1)
-    with pytest.raises(EstimationError, match="could not be decided within 1 steps of the iterative rectifier"):
+    monkeypatch.setattr(separation, "MOST_ROWS", most)
+    with pytest.raises(
+        EstimationError,
+        match=f"could not be decided within 1 steps of the iterative rectifier, nor {'by linear programming, ' if not most else ''}{said}",
+    ):
         separated_rows(-zero.double(), exog, effects)

@@ -23,6 +23,7 @@ from betahat.errors import EstimationError, OptionError, check_flag, shown
 from betahat.fits.absorbed import Projected, projected
 from betahat.fits.fit import Fit
 from betahat.fits.index import fit_index
+from betahat.fits.separated import check_separated
 from betahat.inference.at_params import hessian_at, log_likelihood_at, score_at
 from betahat.lazy import lazily
 from betahat.models.cautions import warn_collinear
@@ -338,6 +339,7 @@ def fit_likelihood(
         rank, fit = "drop", fit_with_effects(design, objective, kind, start)
     else:
         fit = fit_index(objective, design, kind, rank, start)
+        check_separated(fit)
     tell_of_fit(fit, rank, disp)
     return fit
 

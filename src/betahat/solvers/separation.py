@@ -11,13 +11,15 @@ fitted again. Here it carries momentum, and its answers have certificates, which
 - No row is separated if multipliers m with X'm = 0 and D'm = 0 have the right sign in all such rows: then z'm = 0 leaves no direction (Gordan's theorem).
 Residuals of a weighted fit times their weights are such multipliers, whatever was fitted.
 
+A certificate that spans many orders of magnitude, as a skewed regressor that is only there where nothing happens, is looked for before, and what the rectifier
+does not decide soon, linear programming does (`betahat.solvers.separating`).
+
 `signs` are 1 in rows whose loss falls towards plus infinity, -1 towards minus infinity, and 0 in others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ from torch import Tensor
 from betahat.data.effects import Effect
 from betahat.errors import EstimationError, counted
 from betahat.solvers.projections import projection_on
+from betahat.solvers.separating import MOST_ROWS, Separating, taken
 
 # A row tied to zero weighs a million rows: it moves by a millionth of what they would have it, and the fit keeps ten digits.
 _TIED = 1e6
@@ -34,8 +37,8 @@ _ROUNDING = 1e-9
 _POSITIVE = 1e-6
 # Rows tied to zero are there when they are below this share of the largest.
 _ZERO = 1e-9
-# Of thousands of random problems nine in ten took one step, and the slowest a thousand.
-_STEPS = 10_000
+# Of thousands of random problems nine in ten took one step. What takes more than a few is sooner decided by linear programming, if it is affordable.
+_STEPS, _PATIENCE = 10_000, 4
 _REPEATS = 5
 
 
@@ -72,17 +75,18 @@ def separated_rows(signs: Tensor, exog: Tensor, effects: Sequence[Effect]) -> Te
         out[left[found]] = True
 
 
-def taken(effect: Effect, rows: Tensor) -> Effect:
-    """Return an effect of the rows at (m,) places."""
-    variables = None if effect.variables is None else effect.variables[rows]
-    return replace(effect, codes=effect.codes[rows], variables=variables)
-
-
 def _separated_once(signs: Tensor, exog: Tensor, effects: Sequence[Effect]) -> Tensor | None:
     """Return (n,) rows that one direction separates; None where there is none."""
     free = signs != 0
     if not bool(free.any()):
         return None
+    exact = Separating(exog, effects, signs)
+    if exact.none:
+        return None
+    found = exact.by_a_regressor()
+    if found is not None:
+        return found
+    exog = exact.directions  # all that is left of the regressors in such a direction
     fit = _Tied(exog, effects, signs, ~free)
     ones = free.to(torch.float64)
     # The rectifier fits ones plus what keeps the fit from being negative, `push`, with momentum as of Beck and Teboulle (2009).
@@ -93,6 +97,10 @@ def _separated_once(signs: Tensor, exog: Tensor, effects: Sequence[Effect]) -> T
         multipliers = 1.0 + push[free] - fitted[free]
         if float(multipliers.min()) > _POSITIVE * float(1.0 + push[free].max()):
             return None
+        if step == _PATIENCE and exact.rows <= MOST_ROWS:
+            decided, found = exact.by_linear_programming()
+            if decided:
+                return found
         if step == following:
             following *= 2
             found = _certified(exog, effects, signs, fitted)
@@ -108,9 +116,11 @@ def _separated_once(signs: Tensor, exog: Tensor, effects: Sequence[Effect]) -> T
         aimed = push + share * move
         ahead = torch.where(free, aimed.clamp_min(0.0), aimed)
         of_ahead = fitted + share * moved if torch.equal(ahead, aimed) else fit(ones + ahead)
+    several, small = int(free.sum()) != 1, exact.rows <= MOST_ROWS
     raise EstimationError(
-        f"Whether {counted(int(free.sum()), 'row')} that may be separated {'is' if int(free.sum()) == 1 else 'are'} so could not be "
-        f"decided within {_STEPS:,} steps of the iterative rectifier; scale the regressors to similar sizes, or leave out effects with few rows in a level."
+        f"Whether {counted(int(free.sum()), 'row')} that may be separated {'are' if several else 'is'} so could not be decided within {_STEPS:,} steps of the iterative "
+        f"rectifier, nor by linear programming{'' if small else f', which is for {MOST_ROWS:,} rows at most, and these are {exact.rows:,}'}; scale the regressors to "
+        "similar sizes, or leave out effects with few rows in a level."
     )
 
 

@@ -23,6 +23,8 @@ from betahat.solvers.separation import separated_rows
 
 # Multipliers are above zero by ten times what may be rounding; curvature in a direction is lost below a hundred-millionth of the usual.
 _MARGIN, _CURVED = 10.0, 1e-8
+# A row in which y next to does not vary has this share of the mean variance, far more than an optimum leaves one that is separated.
+_LITTLE = 1e-4
 # Newton's method takes this squared distance in standard errors for none.
 _ZERO = 1e-24
 
@@ -63,7 +65,7 @@ def separated(design: Design, signs: Tensor) -> Tensor | None:
 def check_separated(fit: Fit) -> None:
     """Refuse a converged fit without effects whose regressors separate rows, where steps came to a gradient of zero on the way to infinity."""
     objective, design = fit.objective.one_index, fit.given
-    if objective is None or not isinstance(design, Design):
+    if objective is None or not isinstance(design, Design) or (design.small and _varies_everywhere(objective, fit)):
         return
     signs = falling_sides(objective, design)
     if signs is None:
@@ -94,6 +96,20 @@ def check_separated(fit: Fit) -> None:
             f"The loss falls forever along {listed(_without_row(design, out))} in {counted(len(out), 'row')} of {design.rows:,}, so there is no finite estimate: "
             f"{objective.separation}"
         )
+
+
+def _varies_everywhere(objective: LinearIndex, fit: Fit) -> bool:
+    """Tell whether y may vary in every row.
+
+    Along a direction that separates, z = Xc, a decrement below d leaves of the residuals r, all of one sign, sum r z < (d sum r z z)^(1/2), so that the row
+    of the largest z has a residual below d, and y next to no variance.
+    """
+    if not objective.support.bounds:
+        return True
+    design = fit.design
+    index = design.exog.to(torch.float64) @ fit.params
+    variance = objective.variance(index if design.offset is None else index + design.offset)
+    return variance is None or bool(variance.min() > _LITTLE * variance.mean())
 
 
 def _residuals_and_curvatures(rows: Rows) -> Tensor:

@@ -33,6 +33,7 @@ def imported_by(script):
     return HEAVY & set(of_fresh_process(f"{script}\nprint(json.dumps([*sys.modules]))"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

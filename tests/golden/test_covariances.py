@@ -190,6 +190,7 @@ def test_coefficients(name):
 DEFINED = [(name, e) for name, e in MATCHED if _indefinite(e) != "negative variance"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "e"), MATCHED, ids=_label)
 def test_covariance(name, e):
     estimator, factor = _estimator(RECORDS[name], e)

@@ -141,6 +141,7 @@ def test_data_are_copied_right(name):
 
 
 # Lanczos1's residuals are the rounding of its data.
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:The parameters are .* standard errors from the optimum, as near as rounding lets them come"
 )

@@ -26,6 +26,7 @@ Z = 4.5
 pytestmark = pytest.mark.filterwarnings("ignore::betahat.ClusterWarning")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WEIGHTED)
 @pytest.mark.parametrize("name", MODELS)
 def test_replicates_are_refits_with_the_same_weights(name, kind):

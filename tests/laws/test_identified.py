@@ -77,6 +77,7 @@ def test_any_empty_cell(empty):
         np.testing.assert_allclose([row.statistic, row.pvalue, row.df_constraint], nested, **SAME)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cov", COVARIANCES)
 @pytest.mark.parametrize("name", MODELS)
 def test_terms_are_those_of_the_fit_that_leaves_columns_out(name, cov, cells):

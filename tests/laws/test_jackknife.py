@@ -29,6 +29,7 @@ def _refits(model, labels):
     return np.stack([np.asarray(model(ORDER[labels != g]).fit("HC0").params).ravel("F") for g in np.unique(labels)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [UNIT, ORDER], ids=["clusters", "rows"])
 @pytest.mark.parametrize("name", ["OLS", "WLS", "Logit", "Poisson", "MNLogit", "MEstimator"])
 def test_jackknife_is_refits(name, labels, clustered):

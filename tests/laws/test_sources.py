@@ -93,6 +93,7 @@ class Largest(TorchDispatchMode):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COVARIANCES)
 @pytest.mark.parametrize("objective", ["OLS", "WLS", "Logit"])
 def test_rows_from_files_give_the_bits_of_memory(objective, name, tmp_path):

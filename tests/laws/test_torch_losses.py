@@ -49,6 +49,7 @@ LIKELIHOODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_a_likelihood_has_its_inverse_hessian(name):
     losses = loss_case(name)

@@ -65,6 +65,7 @@ def test_update_module_writes_back():
         assert value.dtype == torch.float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "linear logit", "mlp", "embedding", "holds its data, curved", "branches"])
 def test_float32_gives_what_float64_gives(name):
     case = next(c for c in ZOO if c.name == name)

@@ -77,6 +77,7 @@ def _check_set(pencil, critical, found):
         close(pencil.statistic(end), critical, CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["robust", "cluster", "lags", "classical"])
 @pytest.mark.parametrize("excluded", [1, 2, 3, 5])
 @pytest.mark.parametrize("strength", STRENGTHS)

@@ -86,6 +86,7 @@ def _pair(design, cov_type, use_t, quiet):
         return case.fit(bh, **fit_options(cov_type, use_t)), theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cov_type", COVARIANCES)
 @pytest.mark.parametrize("design", DESIGNS)
 def test_attributes(design, cov_type, close, quiet):

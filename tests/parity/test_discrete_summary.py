@@ -207,6 +207,7 @@ def towns():
     return frame.assign(**{model: _draw(model, x, 12) for model in MODELS})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cov_type", COVARIANCES)
 @pytest.mark.parametrize("right", FORMULAS)
 @pytest.mark.parametrize("model", MODELS)

@@ -62,6 +62,7 @@ def _steepness(statistic, df):
     return 1 + (square if df is None else np.minimum(square, df))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cov_type", "use_t"), FITS)
 @pytest.mark.parametrize("restriction", RESTRICTIONS)
 def test_t_test(restriction, cov_type, use_t, pair, close, quiet):

@@ -88,6 +88,7 @@ def test_only_a_constant(formula, cov_type, people, quiet):
     assert mine == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True], ids=["OLS", "WLS"])
 @pytest.mark.parametrize("use_t", [None, "other"])
 @pytest.mark.parametrize(("cov_type", "cov_kwds"), COVARIANCES)

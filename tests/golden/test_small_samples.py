@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import betahat as bh
-from betahat.calculus.counts import Counts, Effect, Levels
+from betahat.calculus.counts import Counts, EffectSize, Levels
 from betahat.covariance.small_samples import (
     FULL,
     KINDS,
@@ -119,11 +119,11 @@ def _k(counts, levels, nested=()):
 
 def test_fixest_counts():
     """The example of help(ssc): y ~ x | fe1 + fe2 of 3 and 5 levels, clustered by fe1; fe2 has 5 levels, two of which are redundant."""
-    counts = Counts(10, 1, absorbed=(Effect(3), Effect(5)))
+    counts = Counts(10, 1, absorbed=(EffectSize(3), EffectSize(5)))
     assert _k(counts, Levels.NOT_NESTED, {0}) == 1 + 5
     assert _k(counts, Levels.NONE, {0}) == 1
     assert _k(counts, Levels.ALL, {0}) == 1 + 3 + 5 - 1
-    exact = Counts(10, 1, absorbed=(Effect(3), Effect(5, redundant=2)))
+    exact = Counts(10, 1, absorbed=(EffectSize(3), EffectSize(5, redundant=2)))
     assert _k(exact, Levels.ALL, {0}) == 1 + 3 + 5 - 2
     # all effects nested: one for the intercept; rows that stand alone nest none
     assert _k(counts, Levels.NOT_NESTED, {0, 1}) == 1 + 1
@@ -143,10 +143,10 @@ PACKAGES_CONVENTION = {name: _convention(name) for name in PACKAGES}
 def test_stata_counts():
     """`reghdfe y x1 x2, absorb(firm) vce(cluster firm)` and `xtreg, fe` have (N - 1) / (N - k - 1) G / (G - 1); a second effect its levels."""
     n, firms, years = 1000.0, 50, 8
-    one = Counts(n, 2, absorbed=(Effect(firms),))
+    one = Counts(n, 2, absorbed=(EffectSize(firms),))
     expected = (n - 1) / (n - 2 - 1) * firms / (firms - 1)
     assert factor(one, PACKAGES_CONVENTION["stata"], firms, {0}) == pytest.approx(expected, rel=ROUNDING)
-    two = Counts(n, 2, absorbed=(Effect(firms), Effect(years)))
+    two = Counts(n, 2, absorbed=(EffectSize(firms), EffectSize(years)))
     expected = (n - 1) / (n - 2 - years) * firms / (firms - 1)
     assert factor(two, PACKAGES_CONVENTION["stata"], firms, {0}) == pytest.approx(expected, rel=ROUNDING)
     # areg, and any model with dummies, counts them all
@@ -161,7 +161,7 @@ def test_stata_counts():
 def test_plm_and_xtscc_count():
     """plm's within model has n - N - k degrees of freedom; its "sss" leaves the effects out, and `xtscc, fe` T/(T-1) (n-1)/(n-N-k) has them."""
     n, units, k, periods = 816.0, 48, 4, 17
-    counts = Counts(n, k, absorbed=(Effect(units),))
+    counts = Counts(n, k, absorbed=(EffectSize(units),))
     assert counts.free == n - units - k
     none = Convention(levels=Levels.NONE)
     assert factor(counts, none, units) == pytest.approx(units / (units - 1) * (n - 1) / (n - k), rel=ROUNDING)
@@ -177,7 +177,7 @@ def test_dummies_cost_what_absorbed_effects_do():
     dummies = np.column_stack([*(firm == g for g in range(6)), *(year == t for t in range(1, 5))]).astype(float)
     x = rng.normal(size=(30, 2))
     res = bh.OLS(rng.normal(size=30), np.column_stack([x, dummies])).fit()
-    absorbing = Counts(30, 2, absorbed=(Effect(6), Effect(5)))
+    absorbing = Counts(30, 2, absorbed=(EffectSize(6), EffectSize(5)))
     assert res.fit.counts.free == absorbing.free == res.df_resid
     assert mean_leverage(res.fit.counts) == mean_leverage(absorbing)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from betahat.calculus.counts import Effect
+from betahat.calculus.counts import EffectSize
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Absorbed:
     ----------
     names : tuple of str
         What they are called.
-    sizes : tuple of Effect
+    sizes : tuple of EffectSize
         Their coefficients, and how many of them are redundant.
     route : str
         How the projection was computed: "sums", "elimination", "within" or "conjugate gradients".
@@ -32,7 +32,7 @@ class Absorbed:
     """
 
     names: tuple[str, ...]
-    sizes: tuple[Effect, ...]
+    sizes: tuple[EffectSize, ...]
     route: str
     iterations: int
     orthogonality: float

@@ -16,15 +16,15 @@ class Levels(Enum):
 
 
 @dataclass(frozen=True)
-class Effect:
-    """An absorbed effect.
+class EffectSize:
+    """The coefficients of an absorbed effect.
 
     Attributes
     ----------
     levels : int
-        How many levels it has.
+        How many there are: the levels that have a row with weight, times the dummy and the slopes of each.
     redundant : int
-        How many of them are collinear with the constant and the effects before it: one, or more where two effects fall into unconnected parts.
+        How many of them are collinear with the constant and the effects counted before it: one, or more where two effects fall into unconnected parts.
     """
 
     levels: int
@@ -43,14 +43,14 @@ class Counts:
         r, the independent coefficients, without absorbed ones.
     outputs : float
         m, the equations among which they are divided.
-    absorbed : tuple of Effect
+    absorbed : tuple of EffectSize
         The absorbed effects.
     """
 
     nobs: float
     rank: int
     outputs: float = 1.0
-    absorbed: tuple[Effect, ...] = ()
+    absorbed: tuple[EffectSize, ...] = ()
 
     def coefficients(self, levels: Levels = Levels.ALL, nested: Collection[int] = (), exact: bool = True) -> float:
         """Return k, the coefficients of one equation; `nested` are the positions of the effects that are nested in a cluster.

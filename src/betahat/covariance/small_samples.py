@@ -113,8 +113,8 @@ def factor(
 
     Examples
     --------
-    >>> from betahat.calculus.counts import Counts, Effect
-    >>> counts = Counts(nobs=10, rank=1, absorbed=(Effect(3), Effect(5)))
+    >>> from betahat.calculus.counts import Counts, EffectSize
+    >>> counts = Counts(nobs=10, rank=1, absorbed=(EffectSize(3), EffectSize(5)))
     >>> factor(counts, FULL) == 10 / (10 - (1 + 3 + 5 - 1))
     True
     >>> factor(counts, FULL, clusters=3, nested={0}) == 3 / 2 * 9 / (10 - (1 + 5))

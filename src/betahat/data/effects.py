@@ -29,6 +29,8 @@ _KINDS = {
     "boolean": "truth values",
     "period": "periods",
 }
+# Of so many rows it is cheap to ask whether they differ within a level.
+_FEW = 4096
 CODES, SLOPES = "effects", "slopes"
 
 
@@ -60,6 +62,16 @@ class Effect:
     def width(self) -> int:
         """How many coefficients each level has."""
         return self.constant + (0 if self.variables is None else self.variables.shape[1])
+
+    def same_in_each(self, values: Tensor) -> bool:
+        """Tell whether (n,) values are the same in each level; a few rows mostly tell that they are not."""
+        for rows in (slice(_FEW), slice(None)):
+            codes, own = self.codes[rows], values[rows]
+            of_level = own.new_zeros(self.count)
+            of_level[codes] = own
+            if not torch.equal(of_level[codes], own):
+                return False
+        return True
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.absorbed import Absorbed
-from betahat.calculus.counts import Counts, Effect
+from betahat.calculus.counts import Counts, EffectSize
 from betahat.calculus.problem import Problem
 from betahat.data.design import Design
 from betahat.data.effects import CODES, SLOPES
@@ -95,7 +95,7 @@ def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[i
 
 
 def absorbed_by(
-    design: Design, projection: Projection, sizes: tuple[Effect, ...], weights: Tensor | None = None
+    design: Design, projection: Projection, sizes: tuple[EffectSize, ...], weights: Tensor | None = None
 ) -> Absorbed:
     """Return what a fit knows of effects that a projection took off; without `weights` they are those of the design."""
     effects = design.effects
@@ -154,10 +154,10 @@ def _of_effects_alone(design: Design) -> Fit:
     )
 
 
-def sizes_among(design: Design, nested: Collection[int] = ()) -> tuple[Effect, ...]:
+def sizes_among(design: Design, nested: Collection[int] = ()) -> tuple[EffectSize, ...]:
     """Return the coefficients of a design's effects, those `nested` in clusters counted first."""
     effects = design.effects
     sizes = sizes_of(effects, total_weights(design), nested)
     # the constant is counted with the effects, also where it is a regressor
     apart = [0 if i or any(effect.constant for effect in effects) else 1 for i in range(len(effects))]
-    return tuple(Effect(size.levels, size.redundant + more) for size, more in zip(sizes, apart, strict=True))
+    return tuple(EffectSize(size.levels, size.redundant + more) for size, more in zip(sizes, apart, strict=True))

@@ -37,7 +37,9 @@ def nested_effects(fit: Fit, ways: tuple[Groups, ...]) -> frozenset[int]:
     """Return the positions of the absorbed effects each of whose levels lies in one group, of one of several ways of grouping."""
     if fit.absorbed is None or not isinstance(fit.given, Design):
         return frozenset()
-    return frozenset(i for i, effect in enumerate(fit.given.effects) if any(_nested(effect, way) for way in ways))
+    return frozenset(
+        i for i, effect in enumerate(fit.given.effects) if any(effect.same_in_each(way.codes) for way in ways)
+    )
 
 
 @of_fit
@@ -52,13 +54,6 @@ def counts_among(fit: Fit, ways: tuple[Groups, ...]) -> Counts:
 def all_nested(fit: Fit, groups: Groups) -> bool:
     """Tell whether all absorbed effects are nested in groups, so that no weights of groups move what their dummies explain."""
     return fit.absorbed is None or len(nested_effects(fit, (groups,))) == len(fit.raw.effects)
-
-
-def _nested(effect: Effect, groups: Groups) -> bool:
-    """Tell whether each level lies in one group."""
-    group = torch.empty(effect.count, dtype=torch.int64, device=effect.codes.device)
-    group[effect.codes] = groups.codes
-    return bool(torch.equal(group[effect.codes], groups.codes))
 
 
 @of_fit
@@ -99,22 +94,16 @@ def beside_own_dummies(fit: Fit, groups: Groups) -> BesideOwn:
     """
     nested = sorted(nested_effects(fit, (groups,)))
     effects = fit.raw.effects
-    finest = next((i for i in nested if all(_within(effects[i], effects[j]) for j in nested)), None)
+    dummies = all(effects[i].variables is None for i in nested)
+    finest = next(
+        (i for i in nested if dummies and all(effects[i].same_in_each(effects[j].codes) for j in nested)), None
+    )
     if finest is None:
         return BesideOwn(beside_dummies(fit, groups, every=True), 0)
     assert fit.absorbed is not None
     own = _own_dummies(effects[finest], groups, fit.absorbed.weights)
     others = beside_dummies(fit, groups, every=False)
     return BesideOwn(_beside(others, own, fit.absorbed.weights), own.shape[1])
-
-
-def _within(fine: Effect, coarse: Effect) -> bool:
-    """Tell whether dummies alone are all there is, and each level of one lies in one level of the other."""
-    if fine.variables is not None or coarse.variables is not None:
-        return False
-    level = torch.empty(fine.count, dtype=torch.int64, device=fine.codes.device)
-    level[fine.codes] = coarse.codes
-    return bool(torch.equal(level[fine.codes], coarse.codes))
 
 
 def _own_dummies(effect: Effect, groups: Groups, weights: Tensor | None) -> Tensor:

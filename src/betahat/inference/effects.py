@@ -68,7 +68,7 @@ def refuse_effects(fit: Fit, what: str, remedy: str) -> None:
         raise EstimationError(f"{what} the variances of absorbed effects, which are not estimated; {remedy}.")
 
 
-def name_effects(levels: Sequence[Levels]) -> NoReturn:
+def refuse_unlabelled(levels: Sequence[Levels]) -> NoReturn:
     """Say that new data lack the labels of absorbed effects."""
     names = ", ".join(effect.name for effect in levels)
     raise DataError(

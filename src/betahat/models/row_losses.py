@@ -153,24 +153,7 @@ def as_batch(losses: RowLosses, start: Tensor, columns: tuple[Tensor, ...]) -> R
     few = few_rows(columns)
     rows, near = len(few[0]), shaken(start)
     remedy = "it must return a loss for each row, by torch operations on p['name'] and d['name']"
-    copies, moving = tuple(column.clone() for column in few), near.clone()
-    with kept_generators() as moved:
-        whole = tried(losses, moving, copies)
-        check_arguments(losses, whole, "row_loss")
-        if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
-            kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
-            raise DataError(f"row_loss returned a {kind} tensor; {remedy}, dense, real and floating-point.")
-        losses = replace(losses, manners=Manners(has_changed(copies, few), moved()))
-        again = tried(losses, near.clone(), few) if losses.manners.draws else None
-        if isinstance(whole, Tensor) and isinstance(again, Tensor) and not torch.equal(whole, again):
-            raise DataError(
-                "row_loss is random: two calls with the same data differ; remove the random numbers from it."
-            )
-    if has_changed((moving,), (near,)):
-        raise DataError(
-            "row_loss changes the parameters, which would move the estimates; hold them in their range by a function of a free "
-            "parameter, such as exp()."
-        )
+    losses, whole = watched(losses, near, few, "row_loss", remedy)
     if isinstance(whole, Tensor) and whole.shape in ((rows,), (rows, 1)) and rows > 1:
         if _same_alone(losses, near, few, whole.reshape(-1)):
             return losses
@@ -304,6 +287,31 @@ def _same_alone(losses: RowLosses, params: Tensor, few: tuple[Tensor, ...], toge
     if not all(isinstance(one, Tensor) and one.numel() == 1 for one in alone):
         return False
     return same_rows(torch.cat([one.reshape(1) for one in alone]), together)
+
+
+def watched(
+    called: RowLosses, params: Tensor, few: tuple[Tensor, ...], what: str, remedy: str
+) -> tuple[RowLosses, Any]:
+    """Call a user's function with copies of its data; return it with its manners, and what it gave or raised, unless that is no loss or moments at all."""
+    copies, moving = tuple(column.clone() for column in few), params.clone()
+    with kept_generators() as moved:
+        whole = tried(called, moving, copies)
+        check_arguments(called, whole, what)
+        if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
+            kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
+            raise DataError(f"{what} returned a {kind} tensor; {remedy}, dense, real and floating-point.")
+        called = replace(called, manners=Manners(has_changed(copies, few), moved()))
+        again = tried(called, params.clone(), few) if called.manners.draws else None
+        if isinstance(whole, Tensor) and isinstance(again, Tensor) and not torch.equal(whole, again):
+            raise DataError(
+                f"{what} is random: two calls with the same data differ; remove the random numbers from it."
+            )
+    if has_changed((moving,), (params,)):
+        raise DataError(
+            f"{what} changes the parameters, which would move the estimates; hold them in their range by a function of a free "
+            "parameter, such as exp()."
+        )
+    return called, whole
 
 
 def tried(losses: Callable[..., Any], params: Tensor, columns: tuple[Tensor, ...]) -> Any:

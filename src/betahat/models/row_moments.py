@@ -13,9 +13,9 @@ from betahat.calculus.autodiff import summed_jacobian
 from betahat.data.engine import Block, OneAtATime, fold, numbered
 from betahat.data.quiet import quiet
 from betahat.errors import DataError, OptionError, described, listed
-from betahat.models.options import Manners, has_changed, kept_generators, user_code
+from betahat.models.options import user_code
 from betahat.models.probes import apart, draws, few_rows, same_rows
-from betahat.models.row_losses import RowLosses, calling, check_arguments, shaken, tried
+from betahat.models.row_losses import RowLosses, calling, shaken, tried, watched
 from betahat.objectives.base import Route
 
 _REMEDY = (
@@ -58,24 +58,8 @@ def moments_of(
 ) -> tuple[RowMoments, int]:
     """Find out how moments want to be called, and return them with q; an error if they are none, or those of a row depend on others."""
     called, few = calling(function, tensors, keys, "moments"), few_rows(columns)
-    moving, copies = shaken(start), tuple(column.clone() for column in few)
-    at, rows = moving.clone(), len(few[0])
-    with kept_generators() as moved:
-        whole = tried(called, moving, copies)
-        check_arguments(called, whole, "moments")
-        if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
-            kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
-            raise DataError(f"moments returned a {kind} tensor; {_REMEDY}, dense, real and floating-point.")
-        called = replace(called, manners=Manners(has_changed(copies, few), moved()))
-        again = tried(called, at.clone(), few) if called.manners.draws else None
-        if isinstance(whole, Tensor) and isinstance(again, Tensor) and not torch.equal(whole, again):
-            raise DataError(
-                "moments is random: two calls with the same data differ; remove the random numbers from it."
-            )
-    if has_changed((moving,), (at,)):
-        raise DataError(
-            "moments changes the parameters, which would move the estimates; hold them in their range by a function of a free parameter, such as exp()."
-        )
+    at, rows = shaken(start), len(few[0])
+    called, whole = watched(called, at, few, "moments", _REMEDY)
     if not isinstance(whole, Tensor | Exception):
         raise DataError(f"moments returned {described(whole)}; {_REMEDY}, such as torch.stack([...], 1).")
     batch = RowMoments(called)

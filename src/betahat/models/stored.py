@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import torch
 
 from betahat.calculus.absorbed import Absorbed
-from betahat.calculus.counts import Effect
+from betahat.calculus.counts import EffectSize
 from betahat.calculus.problem import Local, Problem
 from betahat.calculus.rows import Bread
 from betahat.covariance.base import Clustering, Covariance
@@ -107,7 +107,7 @@ RECORDS: tuple[type, ...] = (
     ),
     *(probability_links.LogLogLink, probability_links.LogCLink),
     *(Fit, Diagnostics, Problem, Local, Optimum, Bread, Route, SumsOfSquares, ResidualDiagnostics, Sizes),
-    *(Levels, Effect, Absorbed),
+    *(Levels, EffectSize, Absorbed),
     *(Instruments, InstrumentTriangle, TwoStages, LimitedInformation, Weighting, Scored),
     *(TwoStageVariance, KClassVariance, BestWeights, OtherWeights),
     *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),

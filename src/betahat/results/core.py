@@ -55,7 +55,7 @@ class UnstoredModel:
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
 class Core(ABC):
-    """A fit under one covariance.; its attributes are those of `Results`, which adds statsmodels' names.
+    """A fit under one covariance; its attributes are those of `Results`, which adds statsmodels' names.
 
     What follows from the two in tensors is its `Pair`'s to say, and how that is handed out its `Layout`'s.
     """

@@ -14,7 +14,7 @@ from betahat.data.container import Frames
 from betahat.data.frame import is_frame, to_pandas
 from betahat.errors import DataError, EstimationError
 from betahat.fits.fit import Fit
-from betahat.inference.effects import added_effects, name_effects, recovered
+from betahat.inference.effects import added_effects, recovered, refuse_unlabelled
 
 
 def presented_effects(fit: Fit) -> dict[str, Any]:
@@ -51,10 +51,10 @@ def effects_at(fit: Fit, exog: Any, absorb: Any) -> Tensor:
         read = [value.tolist() if isinstance(value, torch.Tensor) else value for value in given]
         return added_effects(fit, read[: len(columns)], read[len(columns) :])
     if not (isinstance(exog, Mapping) or is_frame(exog)):
-        name_effects(effects)
+        refuse_unlabelled(effects)
     frame = to_pandas(exog, None)
     if not {*columns, *variables} <= set(frame.columns):
-        name_effects(effects)
+        refuse_unlabelled(effects)
     return added_effects(
         fit, [frame[name] for name in columns], [np.array(frame[name], dtype=float) for name in variables]
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.calculus.counts import EffectSize
 from betahat.data.effects import Effect
 from betahat.lazy import lazily
 from betahat.solvers.level_columns import Column, columns_of, level_mass
@@ -28,23 +28,7 @@ _RANKED, _ROWS, _TABLE = 400, 2**21, 2**24
 _DEPENDENT = 1e-11
 
 
-@dataclass(frozen=True)
-class Size:
-    """The coefficients of an effect.
-
-    Attributes
-    ----------
-    levels : int
-        How many there are, of the levels that have a row with weight.
-    redundant : int
-        How many of them are collinear with the constant and the effects counted before it.
-    """
-
-    levels: int
-    redundant: int
-
-
-def sizes_of(effects: Sequence[Effect], weights: Tensor | None, first: Collection[int] = ()) -> tuple[Size, ...]:
+def sizes_of(effects: Sequence[Effect], weights: Tensor | None, first: Collection[int] = ()) -> tuple[EffectSize, ...]:
     """Return how many coefficients effects have, and how many of them are redundant, whatever order the effects come in.
 
     Those at the places `first` are counted before the others, and of each the larger ones. Where there are slopes, or three effects, and few levels beside the
@@ -66,7 +50,7 @@ def sizes_of(effects: Sequence[Effect], weights: Tensor | None, first: Collectio
     with_constant = next((i for i, effect in enumerate(ordered) if effect.constant), None)
     if with_constant is not None:
         lost[with_constant] += 1
-    return tuple(Size(totals[i], lost[order.index(i)]) for i in range(len(effects)))
+    return tuple(EffectSize(totals[i], lost[order.index(i)]) for i in range(len(effects)))
 
 
 def _by_parts(effects: Sequence[Effect], used: Sequence[Tensor]) -> list[int]:

@@ -39,8 +39,6 @@ _DENSE = 1500
 _DENSE_LATER = 3000
 # To make S takes so many sparse multiplications at most, as long as a few iterations.
 _WORK = 10**7
-# Most effects that are not within another show it in so many rows.
-_FEW = 4096
 # Iterations at most, and where there is another way to go on.
 _CAP, _CAP_BEFORE = 5000, 500
 _TINY = torch.finfo(torch.float64).tiny
@@ -195,7 +193,7 @@ def terms_of(effects: Sequence[Effect], weights: Tensor | None) -> tuple[Term, .
         one = effects[group[0]]
         if group[0] in alone and one.variables is None:
             owners.remove(group[0])  # of two that are within each other one stays
-            if any(_within(one, effects[owner]) for owner in owners):
+            if any(effects[owner].same_in_each(one.codes) for owner in owners):
                 continue
             owners.append(group[0])
         made.append(_term([effects[i] for i in group], group, weights))
@@ -223,18 +221,6 @@ def _term(effects: Sequence[Effect], positions: Sequence[int], weights: Tensor |
 
 def _same(one: Effect, other: Effect) -> bool:
     return one.count == other.count and torch.equal(one.codes, other.codes)
-
-
-def _within(coarse: Effect, fine: Effect) -> bool:
-    """Tell whether each level of one effect consists of levels of another."""
-    return all(_constant(coarse.codes[rows], fine.codes[rows], fine.count) for rows in (slice(_FEW), slice(None)))
-
-
-def _constant(values: Tensor, codes: Tensor, count: int) -> bool:
-    """Tell whether (n,) values are the same in each level."""
-    of_level = values.new_zeros(count)
-    of_level[codes] = values
-    return torch.equal(of_level[codes], values)
 
 
 def _equations(terms: tuple[Term, ...], weights: Tensor | None, patterns: Patterns | None) -> Equations:

@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from betahat.data.progress import progress
-from betahat.data.source import Held, Source
+from betahat.data.source import Held, Source, Span
 from betahat.data.threads import in_order, with_all_threads, with_one_thread
 
 T = TypeVar("T")
+Sums = tuple[Tensor, ...]
 
 # Measured (2 cores, k = 20): 8 to 32 thousand rows are equally fast, 1,024 is the best chunk of a
 # batched product, and from 128 to 4,096 nothing changes by more than a tenth.
@@ -75,7 +77,16 @@ class Engine(ABC):
 
     @abstractmethod
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
-        """Yield `function(block)` of one block of `step` rows after the other; it may not change what other blocks read."""
+        """Yield `function(block)` of one block of at most `step` rows after the other; it may not change what other blocks read."""
+
+    def sums(self, function: Callable[[Block], Sums], source: Source, step: int) -> Iterator[Sums]:
+        """Yield the sum of `function(block)` over the blocks of one span after the other, of those that have rows."""
+        values, spans = self.each(function, source, step), _spans(source)
+        if len(spans) == 1:
+            yield summed(values)
+            return
+        for span in spans:
+            yield summed(islice(values, -(-(span.stop - span.start) // step)))
 
 
 @dataclass(frozen=True)
@@ -97,10 +108,20 @@ class Threads(Engine):
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order."""
-        starts = range(0, max(source.rows, 1), step)
-        if len(starts) < _SHARED or source.device.type != "cpu":
-            return (function(_block(source, start, step)) for start in progress(starts, "rows"))
-        return in_order(lambda start: function(_block(source, start, step)), progress(starts, "rows"))
+        bounds = _bounds(source, step)
+        if len(bounds) < _SHARED or source.device.type != "cpu":
+            return (function(_block(source, *rows)) for rows in progress(bounds, "rows"))
+        if source.in_turn:  # by the calling thread, while others compute
+            return in_order(function, (_block(source, *rows) for rows in progress(bounds, "rows")))
+        return in_order(lambda rows: function(_block(source, *rows)), progress(bounds, "rows"))
+
+    def sums(self, function: Callable[[Block], Sums], source: Source, step: int) -> Iterator[Sums]:
+        """Yield the sums over spans, each of which one thread reads."""
+        spans = _spans(source)
+        if len(spans) < 2 or source.device.type != "cpu":
+            yield from Engine.sums(self, function, source, step)
+        else:
+            yield from in_order(partial(_sum_of_span, function, source, step), progress(spans, "partitions"))
 
 
 @dataclass(frozen=True)
@@ -128,8 +149,8 @@ class OneAtATime(Engine):
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order."""
         few = source.rows < step
-        for start in progress(range(0, max(source.rows, 1), step), "rows"):
-            block = _block(source, start, step)
+        for rows in progress(_bounds(source, step), "rows"):
+            block = _block(source, *rows)
             yield function(block) if few else with_all_threads(function, block)
 
 
@@ -147,7 +168,11 @@ class AllAtOnce(Engine):
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` of the only block."""
-        yield function(_block(source, 0, step))
+        yield function(_block(source, 0, source.rows))
+
+    def sums(self, function: Callable[[Block], Sums], source: Source, step: int) -> Iterator[Sums]:
+        """Yield the same."""
+        return self.each(function, source, step)
 
 
 @dataclass(frozen=True)
@@ -177,11 +202,11 @@ class Workers(Engine):
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order, whichever worker is first."""
-        starts = range(0, max(source.rows, 1), step)
-        size = -(-len(starts) // self.tasks)
+        bounds = _bounds(source, step)
+        size = -(-len(bounds) // self.tasks)
         work = pickle.dumps((function, source))
-        parts = [starts[first : first + size] for first in range(0, len(starts), size)]
-        futures: list[Future[bytes]] = [self.executor.submit(_in_worker, work, part, step) for part in parts]
+        parts = [bounds[first : first + size] for first in range(0, len(bounds), size)]
+        futures: list[Future[bytes]] = [self.executor.submit(_in_worker, work, part) for part in parts]
         try:
             for future in futures:
                 yield from pickle.loads(future.result())
@@ -205,7 +230,7 @@ def fold(
     >>> fold(Held({"x": torch.ones(5000, 2)}), lambda block: (block["x"].sum(0),))
     (tensor([5000., 5000.], dtype=torch.float64),)
     """
-    return summed(scan(source, function, engine))
+    return summed(engine.sums(function, source, max(engine.block_rows(source), 1)))
 
 
 def scan(source: Source, function: Callable[[Block], T], engine: Engine = THREADS, fewest: int = 1) -> Iterator[T]:
@@ -269,9 +294,28 @@ def numbered(columns: Sequence[Tensor]) -> Held:
     return Held({str(i): column for i, column in enumerate(columns)})
 
 
-def _block(source: Source, start: int, step: int) -> Block:
+def _spans(source: Source) -> list[Span]:
+    """Return the spans that have rows, or an empty one where none has."""
+    return [span for span in source.spans if span.start < span.stop] or [Span(0, 0)]
+
+
+def _bounds(source: Source, step: int) -> list[tuple[int, int]]:
+    """Return the first row of each block and one past its last: spans are cut into blocks of `step` rows."""
+    return [
+        (start, min(start + step, span.stop))
+        for span in _spans(source)
+        for start in range(span.start, max(span.stop, 1), step)
+    ]
+
+
+def _sum_of_span(function: Callable[[Block], Sums], source: Source, step: int, span: Span) -> Sums:
+    starts = range(span.start, max(span.stop, 1), step)
+    return summed(function(_block(source, start, min(start + step, span.stop))) for start in starts)
+
+
+def _block(source: Source, start: int, stop: int) -> Block:
     names = tuple(source.shapes)
-    parts = source.read(names, start, min(start + step, source.rows))
+    parts = source.read(names, start, stop)
     return Block(start, {name: _float64(part) for name, part in zip(names, parts, strict=True)})
 
 
@@ -279,10 +323,10 @@ def _column(name: str, block: Block) -> Tensor:
     return block[name]
 
 
-def _in_worker(work: bytes, starts: Iterable[int], step: int) -> bytes:
+def _in_worker(work: bytes, bounds: Iterable[tuple[int, int]]) -> bytes:
     """Return, pickled, what a pickled function gives of a pickled source's blocks."""
     function, source = pickle.loads(work)
-    found: list[Any] = with_one_thread(lambda: [function(_block(source, start, step)) for start in starts])
+    found: list[Any] = with_one_thread(lambda: [function(_block(source, *rows)) for rows in bounds])
     return pickle.dumps(found)
 
 

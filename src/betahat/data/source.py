@@ -16,6 +16,23 @@ from betahat.data.user_data import UserData
 from betahat.errors import DataError
 
 
+@dataclass(frozen=True)
+class Span:
+    """Consecutive rows that are read by one worker.
+
+    Attributes
+    ----------
+    start, stop : int
+        The first, and one past the last.
+    name : str
+        What they are called in a sentence, of a partition; nothing where there is only one span.
+    """
+
+    start: int
+    stop: int
+    name: str = ""
+
+
 class Source(ABC):
     """Rows as named columns of one length on one device, read a block at a time and as often as they are asked for.
 
@@ -36,6 +53,16 @@ class Source(ABC):
     @abstractmethod
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Each column's sizes beyond n: () of n numbers, (k,) of n rows of k."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The rows that are read together, in row order: all of them, or those of each partition."""
+        return (Span(0, self.rows),)
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether the rows of a span are best read one after the other, by one thread."""
+        return False
 
     @abstractmethod
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
@@ -161,6 +188,16 @@ class Derived(Source):
     def device(self) -> torch.device:
         """Where what is read lies."""
         return self.base.device
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The rows that are read together."""
+        return self.base.spans
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether they are best read one after the other."""
+        return self.base.in_turn
 
     @property
     def user_data(self) -> UserData:

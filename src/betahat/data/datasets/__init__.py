@@ -1,0 +1,1 @@
+"""Rows that are no tensors: files, lazy frames, and rows on other machines."""

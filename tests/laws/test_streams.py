@@ -1,5 +1,7 @@
 """Rows in partitions: fits and covariances are those of memory, whatever the partitions and chunks are."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from support.streams import streamed
@@ -8,7 +10,7 @@ import betahat as bh
 from betahat.calculus.rows import Bread
 from betahat.data.container import Tensors
 from betahat.data.design import Design
-from betahat.data.engine import THREADS
+from betahat.data.engine import THREADS, Workers
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.errors import DataError
@@ -97,3 +99,14 @@ def test_rows_that_went_or_came_are_noticed():
     for changed in (more, fewer):
         with pytest.raises(DataError, match=r"part \d has \d,?\d* complete rows, where it had"):
             changed.read(("x",), 0, changed.rows)
+
+
+def test_partitions_are_shared_among_workers():
+    dataset = streamed({"x": torch.arange(5_000.0)}, (3_000, 0, 2_000)).dataset
+    with ThreadPoolExecutor(2) as pool:
+        for engine in (THREADS, Workers(pool, 2)):
+            assert list(engine.over(_sums, dataset)) == [4_498_500.0, 0.0, 7_999_000.0]
+
+
+def _sums(partition):
+    return sum(float(chunk["x"].sum()) for chunk in partition.chunks(("x",)))

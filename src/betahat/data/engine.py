@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.progress import progress
 from betahat.data.source import Held, Source, Span
 from betahat.data.threads import in_order, with_all_threads, with_one_thread
@@ -87,6 +88,10 @@ class Engine(ABC):
             return
         for span in spans:
             yield summed(islice(values, -(-(span.stop - span.start) // step)))
+
+    def over(self, function: Callable[[Partition], T], dataset: Dataset) -> Iterator[T]:
+        """Yield `function(partition)` of one partition of a dataset after the other, in order."""
+        return in_order(function, progress(dataset.partitions, "partitions"))
 
 
 @dataclass(frozen=True)
@@ -202,11 +207,18 @@ class Workers(Engine):
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order, whichever worker is first."""
-        bounds = _bounds(source, step)
-        size = -(-len(bounds) // self.tasks)
-        work = pickle.dumps((function, source))
-        parts = [bounds[first : first + size] for first in range(0, len(bounds), size)]
-        futures: list[Future[bytes]] = [self.executor.submit(_in_worker, work, part) for part in parts]
+        yield from self._shared(_in_worker, (function, source), _bounds(source, step))
+
+    def over(self, function: Callable[[Partition], T], dataset: Dataset) -> Iterator[T]:
+        """Yield `function(partition)` in order, whichever worker is first."""
+        yield from self._shared(_over_in_worker, (function, dataset), range(len(dataset.partitions)))
+
+    def _shared(self, task: Callable[..., bytes], work: Any, pieces: Sequence[Any]) -> Iterator[Any]:
+        """Yield what the workers give of one piece of some work after the other."""
+        size = max(-(-len(pieces) // self.tasks), 1)
+        pickled = pickle.dumps(work)
+        parts = [pieces[first : first + size] for first in range(0, len(pieces), size)]
+        futures: list[Future[bytes]] = [self.executor.submit(task, pickled, part) for part in parts]
         try:
             for future in futures:
                 yield from pickle.loads(future.result())
@@ -327,6 +339,13 @@ def _in_worker(work: bytes, bounds: Iterable[tuple[int, int]]) -> bytes:
     """Return, pickled, what a pickled function gives of a pickled source's blocks."""
     function, source = pickle.loads(work)
     found: list[Any] = with_one_thread(lambda: [function(_block(source, *rows)) for rows in bounds])
+    return pickle.dumps(found)
+
+
+def _over_in_worker(work: bytes, places: Iterable[int]) -> bytes:
+    """Return, pickled, what a pickled function gives of some of a pickled dataset's partitions."""
+    function, dataset = pickle.loads(work)
+    found: list[Any] = with_one_thread(lambda: [function(dataset.partitions[i]) for i in places])
     return pickle.dumps(found)
 
 

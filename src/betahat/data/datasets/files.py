@@ -1,0 +1,204 @@
+"""Files: which ones a path, a glob or a list stands for, on any filesystem, and whether they are still what they were."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from types import ModuleType
+from typing import Any
+
+from betahat.errors import DataError, optional_module, shown
+
+_WILD = frozenset("*?[")
+_FORMATS = {
+    "Parquet": (".parquet", ".parq", ".pq"),
+    "Arrow": (".arrow", ".feather", ".ipc"),
+    "CSV": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
+}
+_ENDINGS = sum(_FORMATS.values(), ())
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it was when the dataset was made.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in a sentence: the path as the user would write it.
+    path : str
+        Where it lies on its filesystem.
+    filesystem : pyarrow.fs.FileSystem
+    stamp : object
+        Differs where its size or its time does.
+    """
+
+    name: str
+    path: str
+    filesystem: Any
+    stamp: Any = None
+
+    @property
+    def kind(self) -> str:
+        """Parquet, Arrow or CSV, by its name."""
+        for kind, endings in _FORMATS.items():
+            if self.name.lower().endswith(endings):
+                return kind
+        raise DataError(
+            f"What {self.name} holds cannot be told from its name, which should end in one of {', '.join(_ENDINGS)}; rename it, or pass pyarrow.dataset.dataset(path, format=...)."
+        )
+
+    def stamped(self) -> File:
+        """Return the file with the stamp that it has now."""
+        return replace(self, stamp=_stamp(self))
+
+    def open(self) -> Any:
+        """Open it for reading, and refuse another one than it was."""
+        self.check()
+        return self.filesystem.open_input_file(self.path)
+
+    def check(self) -> None:
+        """Refuse a file that is gone, or whose size or time differs."""
+        now = _stamp(self)
+        if self.stamp is not None and now != self.stamp:
+            raise DataError(
+                f"{self.name} has changed since the model was made (its size or time is another), so its rows may be others; make the model again, "
+                "and leave the files as they are until the results have been used."
+            )
+
+    @contextmanager
+    def being_read(self, kind: str) -> Iterator[None]:
+        """Say which file it was that could not be read."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise self._gone() from error
+        except (arrow().ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise DataError(
+                f"{self.name} cannot be read as {kind} ({reason}); write it again, or leave it out."
+            ) from error
+
+    def _gone(self) -> DataError:
+        return DataError(
+            f"{self.name} is not there; put it back, or make the model again without it, if it was deleted."
+        )
+
+
+def arrow() -> ModuleType:
+    """Return pyarrow."""
+    return optional_module("pyarrow", "Rows in files need pyarrow", "files")
+
+
+def found_files(paths: Sequence[Any]) -> tuple[File, ...]:
+    """Return the files that paths stand for, in their order; those of a glob or a directory are sorted by name."""
+    found: dict[tuple[str, int], File] = {}
+    for path in paths:
+        for file in _files_of(os.fspath(path)):
+            found.setdefault((file.path, id(file.filesystem) if "://" in file.name else 0), file.stamped())
+    return tuple(found.values())
+
+
+def _files_of(text: str) -> list[File]:
+    """Return the files of one path, which may be a glob, a directory or a URL."""
+    found = _remote(text) if "://" in text else _local(text)
+    if not found:
+        raise DataError(
+            f"No file matches {shown(text)}; pass a path, a list of paths, or a pattern such as 'rows/*.parquet', from the working directory or from /."
+        )
+    return found
+
+
+def _local(text: str) -> list[File]:
+    filesystem = optional_module("pyarrow.fs", "Rows in files need pyarrow", "files").LocalFileSystem()
+    text = os.path.expanduser(text)
+    names = [text] if os.path.exists(text) or not _WILD & set(text) else sorted(glob.glob(text, recursive=True))
+    whole = [name for name in names if not os.path.isdir(name)] if len(names) > 1 else names
+    if len(whole) == 1 and os.path.isdir(whole[0]):
+        whole = [
+            os.path.join(folder, name)
+            for folder, _, inside in sorted(os.walk(whole[0]))
+            if not _hidden(os.path.relpath(folder, whole[0]))
+            for name in sorted(inside)
+            if not _hidden(name) and name.lower().endswith(_ENDINGS)
+        ]
+    return [File(name, os.path.abspath(name), filesystem) for name in whole if os.path.exists(name)]
+
+
+def _hidden(path: str) -> bool:
+    """Tell whether some part of a relative path is hidden, or metadata of a directory's."""
+    return any(part.startswith((".", "_")) and part != "." for part in path.split(os.sep))
+
+
+def _remote(url: str) -> list[File]:
+    """Return the files of a URL, through pyarrow where it knows the scheme, else through fsspec."""
+    filesystem, path = _filesystem(url)
+    fs = optional_module("pyarrow.fs", "Rows in files need pyarrow", "files")
+    prefix = url[: url.rindex(path.lstrip("/"))] if path.lstrip("/") in url else ""
+    info = filesystem.get_file_info(path)
+    if info.type == fs.FileType.File:
+        return [File(url, path, filesystem)]
+    parts = path.split("/")
+    fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), len(parts))
+    base = "/".join(parts[:fixed])
+    pattern = parts[fixed:]
+    deep = not pattern or len(pattern) > 1
+    found = filesystem.get_file_info(fs.FileSelector(base, allow_not_found=True, recursive=deep))
+    names = []
+    for entry in found:
+        inside = entry.path.removeprefix("/").removeprefix(base.strip("/")).strip("/").split("/")
+        if entry.type == fs.FileType.File and (_matches(inside, pattern) if pattern else _data(inside)):
+            names.append(entry.path)
+    return [File(prefix + name.lstrip("/"), name, filesystem) for name in sorted(names)]
+
+
+def _data(inside: Sequence[str]) -> bool:
+    return not any(part.startswith((".", "_")) for part in inside) and inside[-1].lower().endswith(_ENDINGS)
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Tell whether the parts of a path match those of a pattern, of which ** is any number of parts."""
+    if not pattern or not names:
+        return not names and all(part == "**" for part in pattern)
+    if pattern[0] == "**":
+        return _matches(names, pattern[1:]) or _matches(names[1:], pattern)
+    return fnmatchcase(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """Return the filesystem of a URL, and the path on it."""
+    fs = optional_module("pyarrow.fs", "Rows in files need pyarrow", "files")
+    try:
+        own, path = fs.FileSystem.from_uri(url)
+        return own, path
+    except arrow().ArrowInvalid:
+        pass  # a scheme that only fsspec knows, or a pattern, which is no URI
+    core = optional_module("fsspec.core", f"{shown(url)} needs fsspec", "files")
+    try:
+        own, path = core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"{shown(url)} cannot be opened ({reason}); pass a path, or a URL of a scheme that pyarrow or fsspec knows, with its package installed."
+        ) from error
+    return fs.PyFileSystem(fs.FSSpecHandler(own)), path
+
+
+def _stamp(file: File) -> Any:
+    """Return what tells a file from another one under its name."""
+    fs = optional_module("pyarrow.fs", "Rows in files need pyarrow", "files")
+    if isinstance(file.filesystem, fs.PyFileSystem):
+        own = file.filesystem.handler.fs
+        own.invalidate_cache()
+        try:
+            return own.ukey(file.path)
+        except FileNotFoundError as error:
+            raise file._gone() from error
+    info = file.filesystem.get_file_info(file.path)
+    if info.type == fs.FileType.NotFound:
+        raise file._gone()
+    return info.size, info.mtime_ns

@@ -1,0 +1,102 @@
+"""`Layout`: the columns that several files share, and what keeps one of them from being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from betahat.data.datasets.files import arrow
+from betahat.errors import DataError, listed, shown
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is known of all files' columns.
+
+    Attributes
+    ----------
+    types : dict of str to pyarrow.DataType
+        In which type each column is handed out, whichever file it comes from.
+    faults : dict of str to str
+        Why a column cannot be read, a sentence.
+    """
+
+    types: dict[str, Any]
+    faults: dict[str, str]
+
+    @classmethod
+    def of(cls, schemas: Iterable[tuple[str, Any]]) -> Layout:
+        """Find the types of columns in schemas, each with the name of its file."""
+        types: dict[str, Any] = {}
+        origin: dict[str, str] = {}
+        faults: dict[str, str] = {}
+        before: list[str] = []
+        last = None
+        for file, schema in schemas:
+            if last is not None and schema.equals(last):
+                continue
+            last, here = schema, list(schema.names)
+            for name in dict.fromkeys(here):
+                if here.count(name) > 1:
+                    faults.setdefault(name, f"{file} has {here.count(name)} columns called {shown(name)}; rename them.")
+                if name not in types:
+                    types[name], origin[name] = schema.field(here.index(name)).type, file
+                    if before:
+                        faults.setdefault(name, _absent(before[0], name, file))
+                    continue
+                found = schema.field(here.index(name)).type
+                joined = types[name] if types[name] == found else _joined(types[name], found)
+                if joined is None:
+                    faults.setdefault(
+                        name,
+                        f"Column {shown(name)} is {types[name]} in {origin[name]}, but {found} in {file}; write the files with one type, or pass "
+                        "them one type at a time.",
+                    )
+                else:
+                    types[name] = joined
+            for name in types.keys() - set(here):
+                faults.setdefault(name, _absent(file, name, origin[name]))
+            before.append(file)
+        return cls(types, faults)
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Refuse columns that are not there, or cannot be read of each file."""
+        for name in columns:
+            if name not in self.types:
+                raise DataError(f"There is no column {shown(name)}; there are {listed(self.types)}.")
+            if name in self.faults:
+                raise DataError(self.faults[name])
+
+    def table(self, rows: Any, columns: Sequence[str]) -> Any:
+        """Return a record batch or table as a table of some columns, in the types that all files share."""
+        parts = []
+        for name in columns:
+            part = rows.column(name)
+            parts.append(part if part.type == self.types[name] else _cast(part, self.types[name]))
+        return arrow().Table.from_arrays(parts, names=list(columns))
+
+
+def _absent(file: str, name: str, other: str) -> str:
+    return f"{file} has no column {shown(name)}, which {other} has; leave the file out, or write the column into it, with missing values if need be."
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """Return the type that holds the values of both; None where there is none."""
+    pa = arrow()
+    kinds = pa.types
+    if kinds.is_dictionary(one) != kinds.is_dictionary(other):  # categories in some files, text in others: text
+        one = one.value_type if kinds.is_dictionary(one) else one
+        other = other.value_type if kinds.is_dictionary(other) else other
+    if one == other:
+        return one
+    try:
+        both = [pa.schema([("x", kind)]) for kind in (one, other)]
+        return pa.unify_schemas(both, promote_options="permissive").field("x").type
+    except pa.ArrowException:
+        return None
+
+
+def _cast(part: Any, kind: Any) -> Any:
+    """Return a column in another type; whole numbers beyond 2^53 are rounded, as they are where files are read together."""
+    return part.cast(kind, safe=not arrow().types.is_floating(kind))

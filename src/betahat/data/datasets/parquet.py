@@ -1,0 +1,96 @@
+"""Parquet files as partitions of whole row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from betahat.data.datasets.base import Partition
+from betahat.data.datasets.files import File
+from betahat.data.datasets.layout import Layout
+from betahat.errors import optional_module
+
+# A partition has so many rows, or a row group more; a chunk has so many.
+PARTITION_ROWS = 1_000_000
+CHUNK_ROWS = 2**16
+# Column chunks are read by so many bytes, and not whole, which for a million rows of ten columns are 80 MB.
+_BUFFER = 2**20
+
+
+@dataclass(frozen=True)
+class RowGroups(Partition):
+    """Consecutive row groups of a Parquet file.
+
+    Attributes
+    ----------
+    file : File
+    first, last : int
+        The first row group, and one past the last.
+    layout : Layout
+    whole : bool
+        Whether these are all row groups of the file.
+    """
+
+    file: File
+    first: int
+    last: int
+    layout: Layout
+    whole: bool
+
+    @property
+    def name(self) -> str:
+        """The file's, and which row groups."""
+        if self.whole:
+            return self.file.name
+        groups = f"s {self.first} to {self.last - 1}" if self.last - self.first > 1 else f" {self.first}"
+        return f"{self.file.name} (row group{groups})"
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[Any]:
+        """Yield tables of 65,536 rows, without holding a row group."""
+        self.layout.check(columns)
+        groups = list(range(self.first, self.last))
+        with self.file.being_read("Parquet"), self.file.open() as opened, _parquet_file(opened) as reading:
+            for rows in reading.iter_batches(CHUNK_ROWS, row_groups=groups, columns=list(columns), use_threads=False):
+                yield self.layout.table(rows, columns)
+        self.file.check()
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a Parquet file says of itself.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+    groups : list of int
+        The rows of each row group.
+    """
+
+    schema: Any
+    groups: list[int]
+
+    @classmethod
+    def of(cls, file: File) -> Footer:
+        """Read it."""
+        with file.being_read("Parquet"), file.open() as opened, _parquet_file(opened) as reading:
+            metadata = reading.metadata
+            return cls(reading.schema_arrow, [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)])
+
+    def partitions(self, file: File, layout: Layout) -> list[RowGroups]:
+        """Cut the file into partitions of about a million rows, of which the last may have half as many more."""
+        firsts, rows, left = [0], 0, sum(self.groups)
+        for i, size in enumerate(self.groups):
+            if rows >= PARTITION_ROWS and left >= PARTITION_ROWS // 2:
+                firsts.append(i)
+                rows = 0
+            rows += size
+            left -= size
+        lasts = [*firsts[1:], len(self.groups)]
+        whole = len(firsts) == 1
+        return [RowGroups(file, first, last, layout, whole) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def _parquet_file(opened: Any) -> Any:
+    parquet = optional_module("pyarrow.parquet", "Parquet files need pyarrow", "files")
+    return parquet.ParquetFile(opened, buffer_size=_BUFFER, pre_buffer=False)

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from betahat.data.container import Frames
 from betahat.data.effects import CODES, SLOPES, Effect
-from betahat.data.engine import Block, fold
+from betahat.data.engine import Block, fold, scan
 from betahat.data.kept import SMALL
 from betahat.data.products import gram
-from betahat.data.sample import Sample
+from betahat.data.sample import COUNTS, Sample
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held, Source
 from betahat.data.threads import remembered
-from betahat.data.turned import EXOG, every, selected, turned
+from betahat.data.turned import EXOG, every, selected, turned, with_ones
 
 # Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
 _SMALL = SMALL
@@ -110,7 +110,10 @@ class Design(Sample):
     @remembered
     def _first(self) -> Tensor:
         """(k,) the first row of the regressors that counts."""
-        place = 0 if self.counts is None else int((self.counts > 0).nonzero()[0])
+        place = 0
+        if COUNTS in self.source.shapes:
+            counted = scan(self.source.only(COUNTS), _first_counted, self.engine)
+            place = next(found for found in counted if found is not None)
         return self.source.read((EXOG,), place, place + 1)[0][0]
 
     @remembered
@@ -161,10 +164,8 @@ class Design(Sample):
     @remembered
     def mean_of_endog(self) -> Tensor:
         """() the mean of the dependent variable, each row as often as its weight and its count say."""
-        scale = torch.ones(1, dtype=torch.float64, device=self.device).expand(self.rows)
-        for often in (self.weights, self.counts):
-            scale = scale if often is None else scale * often
-        return (scale * self.endog).sum() / scale.sum()
+        total, weight = fold(self.source.only("endog", "weights", "counts"), _endog_and_weight, self.engine)
+        return total / weight
 
     def select(self, columns: Sequence[int]) -> Design:
         """Keep some of the regressors.
@@ -198,6 +199,17 @@ class Design(Sample):
             Whose regressors are made as they are read, where they are many.
         """
         return replace(self, schema=replace(self.schema, given_names=names), source=turned(self.source, matrix))
+
+    def with_constant_alone(self) -> Design:
+        """Take a constant for the regressors.
+
+        Returns
+        -------
+        Design
+            With the same dependent variable and what stands beside it.
+        """
+        schema = replace(self.schema, given_names=("const",), terms=None, hasconst=None)
+        return replace(self, schema=schema, source=with_ones(self.source))
 
     def with_regressors(self, exog: Tensor, names: tuple[str, ...]) -> Design:
         """Take other regressors.
@@ -286,6 +298,20 @@ def _joint_products(block: Block) -> tuple[Tensor]:
     if instruments is not None:
         beside = torch.cat([instruments if scale is None else instruments * scale[:, None], beside[:, None]], 1)
     return (gram(x, scale, beside),)
+
+
+def _first_counted(block: Block) -> int | None:
+    """Return the position of the first row that counts; None where a block has none."""
+    places = (block[COUNTS] > 0).nonzero()
+    return block.start + int(places[0]) if len(places) else None
+
+
+def _endog_and_weight(block: Block) -> tuple[Tensor, Tensor]:
+    y = block["endog"]
+    scale = torch.ones_like(y, dtype=torch.float64)
+    for often in (block.get("weights"), block.get("counts")):
+        scale = scale if often is None else scale * often
+    return (scale * y).sum(), scale.sum()
 
 
 def _squares(block: Block) -> tuple[Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import Container
-from betahat.data.engine import THREADS, Block, Engine, column_of_rows
+from betahat.data.engine import THREADS, Block, Engine, column_of_rows, fold
 from betahat.data.schema import Schema
 from betahat.data.source import Gone, Source, refuse_rows
 from betahat.data.threads import remembered
@@ -109,7 +109,8 @@ class Sample(ABC):
 
     @remembered
     def _counted(self) -> int | float:
-        total = float(self.column(COUNTS).sum(dtype=torch.float64))
+        (summed,) = fold(self.source.only(COUNTS), _sum_of_counts, self.engine)
+        total = float(summed)
         return int(total) if total.is_integer() else total
 
     @property
@@ -235,6 +236,10 @@ class Batch(Sample):
 def in_order_of_call(block: Block) -> tuple[Tensor, ...]:
     """Return (b, ...) the columns of a `Batch`, as a module or a loss is called with them."""
     return tuple(part for name, part in block.columns.items() if name not in _BESIDE)
+
+
+def _sum_of_counts(block: Block) -> tuple[Tensor]:
+    return (block[COUNTS].sum(dtype=torch.float64),)
 
 
 @dataclass(frozen=True, eq=False)

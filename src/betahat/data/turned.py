@@ -52,6 +52,37 @@ class Turned(Derived):
 
 
 @dataclass(frozen=True, eq=False)
+class WithOnes(Derived):
+    """A source with a column of ones in the place of its regressors, which are not read."""
+
+    @remembered
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return {**self.base.shapes, EXOG: (1,)}
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Read the other columns of the base."""
+        others = [name for name in names if name != EXOG]
+        return self._with_ones(names, others, self.base.read(others, start, stop) if others else (), stop - start)
+
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take the other columns of the base."""
+        others = [name for name in names if name != EXOG]
+        return self._with_ones(names, others, self.base.take(others, places) if others else (), len(places))
+
+    def _with_ones(
+        self, names: Sequence[str], others: Sequence[str], parts: tuple[Tensor, ...], rows: int
+    ) -> tuple[Tensor, ...]:
+        found = dict(zip(others, parts, strict=True))
+        ones = torch.ones(rows, 1, dtype=torch.float64, device=self.device)
+        return tuple(ones if name == EXOG else found[name] for name in names)
+
+    def held(self, name: str) -> Tensor | None:
+        """Return the base's tensor, of any other column."""
+        return None if name == EXOG else self.base.held(name)
+
+
+@dataclass(frozen=True, eq=False)
 class Selected(Derived):
     """A source with some of its regressors.
 
@@ -181,6 +212,13 @@ class Taken(Source):
 def turned(source: Source, matrix: Tensor) -> Source:
     """Return a source whose regressors are X M, for a (k, r) matrix; what is small and held is multiplied at once."""
     return _made(Turned(source, matrix))
+
+
+def with_ones(source: Source) -> Source:
+    """Return a source with a column of ones for its regressors, in memory where the others are."""
+    if source.held(EXOG) is None:
+        return WithOnes(source)
+    return source.replaced({EXOG: torch.ones(source.rows, 1, dtype=torch.float64, device=source.device)})
 
 
 def selected(source: Source, columns: Sequence[int]) -> Source:

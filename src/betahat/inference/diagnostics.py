@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.calculus.rows import Rows
 from betahat.data.container import to_numpy, to_tensor
 from betahat.data.quiet import quiet
 from betahat.fits.fit import Fit
+from betahat.inference.residuals import whitened, whitened_residuals
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:
@@ -40,11 +42,17 @@ class ResidualDiagnostics:
     jarque_bera_pvalue: float
 
 
-def residual_diagnostics(wresid: Tensor, counts: Tensor | None) -> ResidualDiagnostics:
-    """Return the statistics of (n,) whitened residuals, each of which occurs as often as (n,) counts say, one copy after the other."""
+def residual_diagnostics(fit: Fit) -> ResidualDiagnostics:
+    """Return the statistics of the whitened residuals, each of which occurs as often as its count says, one copy after the other.
+
+    Residuals of rows that are read are not held: their moments are taken of one block after the other.
+    """
+    if fit.sample.source.in_turn:
+        return _of_moments(_moments_by_blocks(fit))
+    counts = fit.sample.counts
     if counts is not None:
-        return _of_moments(wresid, counts.to(wresid))
-    resid = to_numpy(wresid)
+        return _of_moments(_moments(whitened_residuals(fit), counts))
+    resid = to_numpy(whitened_residuals(fit))
     with np.errstate(all="ignore"), quiet():  # scipy warns if all residuals are the same
         omnibus, omnibus_pvalue = stats.normaltest(resid) if len(resid) >= 8 else (np.nan, np.nan)
         bera, bera_pvalue, skew, kurtosis = stattools.jarque_bera(resid)
@@ -52,17 +60,67 @@ def residual_diagnostics(wresid: Tensor, counts: Tensor | None) -> ResidualDiagn
     return ResidualDiagnostics(*map(float, (omnibus, omnibus_pvalue, skew, kurtosis, watson, bera, bera_pvalue)))
 
 
-def _of_moments(resid: Tensor, counts: Tensor) -> ResidualDiagnostics:
-    """Return the statistics from sums over (n,) residuals times (n,) counts: copies differ from each other by nothing."""
-    resid, counts = resid[counts > 0], counts[counts > 0]
+@dataclass(frozen=True)
+class _Moments:
+    """Moments of residuals e, copies included: n, the mean powers of e less its mean, sum e^2, and the sum of the squared steps from one row to the next."""
+
+    n: float
+    second: float
+    third: float
+    fourth: float
+    squares: float
+    steps: float
+
+
+def _moments(resid: Tensor, counts: Tensor) -> _Moments:
+    """Return the moments of (n,) residuals with (n,) counts: copies differ from each other by nothing."""
+    resid, counts = resid[counts > 0], counts[counts > 0].to(resid)
     n = float(counts.sum())
     errors = resid - (counts @ resid) / n
     second, third, fourth = (float(counts @ errors**power) / n for power in (2, 3, 4))
+    return _Moments(n, second, third, fourth, float(counts @ resid**2), float(resid.diff().square().sum()))
+
+
+def _moments_by_blocks(fit: Fit) -> _Moments:
+    """Return the moments of all rows from those of each block, in one pass.
+
+    With d the distance of a block's mean from that of all, its sum of e^3 about the latter is M3 + 3 d M2 + n d^3, and that of e^4 is
+    M4 + 4 d M3 + 6 d^2 M2 + n d^4: Pebay (2008), Sandia report SAND2008-6212. From the last row of a block to the first of the next is a step, too.
+    """
+    blocks = [part for part in fit.each(_block_moments) if float(part[0]) > 0]
+    n, mean, second, third, fourth, squares, steps, first, last = torch.stack(blocks).unbind(1)
+    d = mean - (n @ mean) / n.sum()
+    total = float(n.sum())
+    return _Moments(
+        n=total,
+        second=float((second + n * d**2).sum()) / total,
+        third=float((third + 3 * d * second + n * d**3).sum()) / total,
+        fourth=float((fourth + 4 * d * third + 6 * d**2 * second + n * d**4).sum()) / total,
+        squares=float(squares.sum()),
+        steps=float(steps.sum() + (first[1:] - last[:-1]).square().sum()),
+    )
+
+
+def _block_moments(rows: Rows) -> Tensor:
+    """Return (9,) of a block's residuals: n, their mean, sums of powers about it, of squares and of squared steps, the first and the last."""
+    resid, counts = whitened(rows), rows.counts
+    counts = torch.ones_like(resid) if counts is None else counts.to(resid)
+    resid, counts = resid[counts > 0], counts[counts > 0]
+    n = counts.sum()
+    mean = (counts @ resid) / n
+    errors = resid - mean
+    powers = [counts @ errors**power for power in (2, 3, 4)]
+    ends = resid[[0, -1]] if len(resid) else resid.new_zeros(2)
+    return torch.stack([n, mean, *powers, counts @ resid**2, resid.diff().square().sum(), *ends])
+
+
+def _of_moments(found: _Moments) -> ResidualDiagnostics:
+    n = found.n
     with np.errstate(all="ignore"), quiet():
-        skew, kurtosis = np.divide(third, second**1.5), np.divide(fourth, second**2)
+        skew, kurtosis = np.divide(found.third, found.second**1.5), np.divide(found.fourth, found.second**2)
         bera = n / 6.0 * (skew**2 + 0.25 * (kurtosis - 3.0) ** 2)
         omnibus = _skew_score(skew, n) ** 2 + _kurtosis_score(kurtosis, n) ** 2 if n >= 8 else np.nan
-        watson = np.divide(float(resid.diff().square().sum()), float(counts @ resid**2))
+        watson = np.divide(found.steps, found.squares)
         pvalues = stats.chi2.sf([omnibus, bera], 2)
     return ResidualDiagnostics(*map(float, (omnibus, pvalues[0], skew, kurtosis, watson, bera, pvalues[1])))
 
@@ -89,13 +147,14 @@ def eigenvalues(fit: Fit) -> Tensor:
     """Return (k,) the eigenvalues of X'WX, largest first.
 
     They are the squared singular values of R. If the design is singular, the smallest is rounding error, and a summary can only agree with
-    statsmodels' by the same route, LAPACK's gesdd on all rows.
+    statsmodels' by the same route, LAPACK's gesdd on all rows, where these are in memory.
     """
     if not fit.rank:  # effects alone
         return fit.loss.new_full((1,), torch.nan)
     columns = fit.triangle if fit.instruments is None else fit.instruments.factor.columns
     values = torch.linalg.svdvals(columns)
-    if float(values[0]) > _TRUSTED_CONDITION * float(values[-1]) and fit.design.width > 1:
+    singular = float(values[0]) > _TRUSTED_CONDITION * float(values[-1])
+    if singular and fit.design.width > 1 and not fit.sample.source.in_turn:
         x = to_numpy(fit.design.exog).astype(float)
         for often in (fit.design.weights, fit.design.counts):
             x = x if often is None else np.sqrt(to_numpy(often))[:, None] * x

@@ -12,6 +12,8 @@ from torch import Tensor
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Rows, times
 from betahat.covariance.classical import error_products
+from betahat.data.engine import Block, fold
+from betahat.data.sample import COUNTS, WEIGHTS
 from betahat.errors import OptionError, is_one_of, shown
 from betahat.fits.fit import Fit
 from betahat.objectives.dispersion import no_likelihood
@@ -50,11 +52,16 @@ def log_likelihood_of(problem: Problem, loss: Tensor, phi: Tensor, sum_rows: Cal
 
 def _log_weights(problem: Problem, loss: Tensor) -> Tensor:
     """Return () the sum of the logarithms of the analytic weights."""
-    weights, counts = problem.sample.weights, problem.sample.counts
-    if weights is None:
+    sample = problem.sample
+    if not sample.weighted:
         return loss.new_zeros(())
-    logarithms = torch.log(weights.to(torch.float64))
-    return (logarithms if counts is None else logarithms[counts > 0] * counts[counts > 0]).sum()
+    (total,) = fold(sample.source.only(WEIGHTS, COUNTS), _block_log_weights, problem.engine)
+    return total
+
+
+def _block_log_weights(block: Block) -> tuple[Tensor]:
+    logarithms, counts = torch.log(block[WEIGHTS].to(torch.float64)), block.get(COUNTS)
+    return ((logarithms if counts is None else logarithms[counts > 0] * counts[counts > 0]).sum(),)
 
 
 def _of_several_outputs(products: Tensor, nobs: float) -> float:

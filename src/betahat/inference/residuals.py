@@ -14,7 +14,7 @@ from betahat.fits.remembered import of_fit
 @of_fit
 def whitened_residuals(fit: Fit) -> Tensor:
     """Return (n,) sqrt(w) (y - x'b)."""
-    return fit.map_rows(_whitened)
+    return fit.map_rows(whitened)
 
 
 @of_fit
@@ -24,13 +24,13 @@ def plain_residuals(fit: Fit) -> Tensor:
 
 
 @of_fit
-@of_fit
 def fitted_values(fit: Fit) -> Tensor:
     """Return (n,) x'b."""
     return fit.map_rows(lambda rows: index_rows(rows).index)
 
 
-def _whitened(rows: Rows) -> Tensor:
+def whitened(rows: Rows) -> Tensor:
+    """Return (b,) sqrt(w) (y - x'b) of a block."""
     index = index_rows(rows)
     error = index.y - index.index
     return error if index.weights is None else error * torch.sqrt(index.weights)

@@ -12,7 +12,7 @@ from torch import Tensor
 from betahat.calculus.index import IndexRows, excess_loss, index_rows
 from betahat.calculus.rows import Rows, times
 from betahat.data.container import Container, to_numpy
-from betahat.data.engine import gather
+from betahat.data.engine import Block, fold, gather
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.source import Held
 from betahat.errors import EstimationError, check_flag
@@ -72,14 +72,19 @@ def mean_slope(rows: IndexRows) -> Tensor:
 
 def is_exact(fit: Fit) -> bool:
     """Tell whether the dispersion of a linear index is the rounding error of the means, so that y follows from the regressors without an error."""
-    loss, target = fit.objective.one_index, fit.design.endog.to(torch.float64)
+    loss, design = fit.objective.one_index, fit.design
     assert loss is not None
-    mean = fit.design.mean_of_endog
+    mean = design.mean_of_endog
     typical = variance(loss, loss.start(mean, mean)[None])[0]
     size = float(fit.dispersion)
-    if size > _NEARLY * float(target.square().mean() / typical):  # which spares a pass over the rows
+    (squares,) = fold(design.source.only("endog"), _squared_endog, design.engine)
+    if size > _NEARLY * float(squares / design.rows / typical):  # which spares a pass over the regressors
         return False
     return size * fit.df_resid <= _ROUNDING**2 * float(fit.sum_rows(_squared_means))
+
+
+def _squared_endog(block: Block) -> tuple[Tensor]:
+    return (block["endog"].to(torch.float64).square().sum(),)
 
 
 def _squared_means(rows: Rows) -> Tensor:
@@ -130,11 +135,9 @@ def null_deviance(fit: Fit) -> float:
 
 def null_fit(fit: Fit) -> Fit:
     """Return the fit of a constant alone, with the same offset and weights."""
-    design = fit.raw
-    ones = torch.ones(design.rows, 1, dtype=torch.float64, device=design.device)
     objective = fit.objective.one_index or fit.objective.indices
     assert objective is not None
-    null = design.with_regressors(ones, ("const",))
+    null = fit.raw.with_constant_alone()
     several = objective.indices
     if several is None or several.uniform:
         return fit_index(objective, null, fit.bread_kind, "pinv")

@@ -326,10 +326,7 @@ class LeastSquaresResults(Results, ABC):
 
     @cached_property
     def _residual_diagnostics(self) -> ResidualDiagnostics:
-        def diagnosed() -> ResidualDiagnostics:
-            return residual_diagnostics(whitened_residuals(self.fit), self.fit.sample.counts)
-
-        return self.fit.fact("residual diagnostics", diagnosed)
+        return self.fit.fact("residual diagnostics", lambda: residual_diagnostics(self.fit))
 
     def _without_rows(self, rows: WithoutRows) -> Mapping[str, Any]:
         return {"model": self.model.without_rows(rows)}

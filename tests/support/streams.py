@@ -69,11 +69,12 @@ class Plain(Builder):
         return Built({name: chunk[name] for name in self.sizes})
 
 
-def streamed(columns: dict[str, Tensor], sizes, chunk=500) -> Streamed:
-    """Return (n, ...) tensors as a stream in partitions of so many rows, which may be empty."""
+def streamed(columns: dict[str, Tensor], sizes, chunk=500, beside=None) -> Streamed:
+    """Return (n, ...) tensors as a stream in partitions of so many rows, which may be empty; further columns of the dataset are vectors of any kind."""
     places = torch.tensor([0, *sizes]).cumsum(0).tolist()
+    every = {**columns, **(beside or {})}
     parts = tuple(
-        TensorPartition(f"part {i}", {name: values[a:b] for name, values in columns.items()}, chunk)
+        TensorPartition(f"part {i}", {name: values[a:b] for name, values in every.items()}, chunk)
         for i, (a, b) in enumerate(itertools.pairwise(places))
     )
     shapes = {name: tuple(values.shape[1:]) for name, values in columns.items()}

@@ -15,6 +15,8 @@ from betahat.calculus.counts import Counts
 from betahat.calculus.index import deviance, pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.engine import AllAtOnce, Block, Engine, fold, gather, scan
+from betahat.data.group_sums import sums_by_group
+from betahat.data.row_codes import RowCodes
 from betahat.data.sample import Batch, Sample, in_order_of_call
 from betahat.objectives.base import Objective
 from betahat.objectives.dispersion import Misfit
@@ -166,6 +168,27 @@ class Problem:
             (n, ...).
         """
         return gather(self.sample.source, OfRows(function, self.objective, at), self.engine)
+
+    def sum_groups(self, codes: RowCodes, count: int, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
+        """Sum a function of rows over groups that are numbered as rows are read.
+
+        Parameters
+        ----------
+        codes : RowCodes
+            Each row's group.
+        count : int
+            How many groups there are.
+        function : callable
+            Maps `Rows` of b rows to a (b, ...) tensor.
+        at : Point
+            Where rows are looked at.
+
+        Returns
+        -------
+        Tensor
+            (count, ...).
+        """
+        return sums_by_group(self.sample.source, codes, count, OfRows(function, self.objective, at), self.engine)
 
     def evaluate(self, params: Tensor, bread: Bread) -> Local:
         """Take loss, gradient and information in one pass over the rows.

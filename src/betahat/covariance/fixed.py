@@ -74,14 +74,16 @@ def fixed_coefficients(fit: Fit, groups: Groups) -> list[str]:
 
 def _of_one_cluster(fit: Fit, groups: Groups, still: Tensor) -> Tensor:
     """Return (r, c) the directions within (r, m) `still` that have scores in one cluster only."""
-    every = -(-len(groups.codes) // _LOOKED_AT)
-    places = torch.arange(0, len(groups.codes), every, device=groups.codes.device)
-    places = places[torch.argsort(groups.codes[places], stable=True)]
+    rows = fit.sample.rows
+    every = -(-rows // _LOOKED_AT)
+    places = torch.arange(0, rows, every, device=fit.params.device)
+    codes, order = torch.sort(groups.of_rows.at(places), stable=True)
+    places = places[order]
     scores = torch.cat([part @ still for part in fit.each_in(places, counted_influence)])
     spectrum, vectors = torch.linalg.eigh(scores.mT @ scores)
     seen = spectrum > _OUTSIDE * spectrum[-1]
     white: Tensor = vectors[:, seen] * spectrum[seen].rsqrt()  # in which the products of all rows are the identity
-    lone = _whole(scores @ white, groups.codes[places], groups.count)
+    lone = _whole(scores @ white, codes, groups.count)
     found: Tensor = still @ torch.cat([white @ lone, vectors[:, ~seen]], 1)
     found = found / torch.linalg.vector_norm(found, dim=0)
     if every == 1 or found.shape[1] == 0:
@@ -90,7 +92,7 @@ def _of_one_cluster(fit: Fit, groups: Groups, still: Tensor) -> Tensor:
     def squares(rows: Rows) -> Tensor:
         return (counted_influence(rows) @ found).square()
 
-    spread = fit.sum_groups(groups.codes, groups.count, squares)
+    spread = fit.sum_groups(groups.of_rows, groups.count, squares)
     return found[:, spread.sum(0) - spread.amax(0) <= _OUTSIDE * every * spectrum[-1]]
 
 

@@ -14,6 +14,7 @@ from betahat.covariance.panel_rows import cells_of
 from betahat.covariance.partitions import group_of
 from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import refuse_counts
+from betahat.data.row_codes import HeldCodes
 from betahat.errors import EstimationError, check_flag
 from betahat.fits.fit import Fit
 from betahat.solvers.memory import check_numbers_fit
@@ -68,7 +69,9 @@ class PanelCorrected(Estimator):
         check_numbers_fit(cells * (width + 1) + units.count**2, "The panel's cells", fit.params.device)
         codes = units.codes * periods + places
         joint = fit.sum_groups(
-            codes, cells, lambda rows: torch.cat([index_rows(rows).rotated, index_rows(rows).residual[:, None]], 1)
+            HeldCodes(codes),
+            cells,
+            lambda rows: torch.cat([index_rows(rows).rotated, index_rows(rows).residual[:, None]], 1),
         ).view(units.count, periods, width + 1)
         there = (
             torch.zeros(cells, dtype=torch.float64, device=codes.device).index_fill_(0, codes, 1.0).view(-1, periods)

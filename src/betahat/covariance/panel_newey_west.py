@@ -16,6 +16,7 @@ from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import refuse_counts
 from betahat.covariance.small_samples import between
 from betahat.data.groups import Groups
+from betahat.data.row_codes import HeldCodes
 from betahat.errors import EstimationError, check_flag
 from betahat.fits.fit import Fit
 from betahat.lazy import lazily
@@ -90,7 +91,7 @@ class PanelNeweyWest(Estimator):
         room = (last - first + len(lags.weights)).cumsum(0)
         begin = torch.nn.functional.pad(room, (1, 0))[:-1] - first
         check_numbers_fit(int(room[-1]) * fit.rank, "The units' padded series", fit.params.device)
-        series = fit.sum_groups(begin[units.codes] + places, int(room[-1]), lambda rows: rows.influence())
+        series = fit.sum_groups(HeldCodes(begin[units.codes] + places), int(room[-1]), lambda rows: rows.influence())
         core = factor_of(self.correction, units.count, fit) * lagged_products([series], lags.weights)
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){named_kernel(self.kernel, lags.words)}"
         df = between([units.count]) if self.df_correction else None
@@ -108,4 +109,4 @@ class PanelNeweyWest(Estimator):
                 f"{times.name} never decreases from one row to the next, so there is only one unit; pass the units too, or use HAC with time= "
                 "for one series."
             )
-        return Groups(codes, count, "panel, told by time,", "", pd.RangeIndex(count))
+        return Groups(HeldCodes(codes), count, "panel, told by time,", "", pd.RangeIndex(count))

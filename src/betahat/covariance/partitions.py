@@ -9,8 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from betahat.data.groups import Groups, intersection, read_groups
+from betahat.data.group_sums import Joint, coarser, that_count, together
+from betahat.data.groups import Groups, read_groups
+from betahat.data.row_codes import ReadCodes
+from betahat.data.sample import COUNTS
 from betahat.data.times import check_order
 from betahat.errors import ClusterWarning, EstimationError, OptionError, user_level
 from betahat.fits.fit import Fit
@@ -49,14 +53,29 @@ def time_of(fit: Fit, given: Any) -> Groups:
 
 def _counting(fit: Fit, groups: Groups) -> Groups:
     """Drop groups all of whose rows have frequency weight zero; their rows join the first group that is left, where they change nothing."""
-    counts = fit.sample.counts
-    if counts is None or bool(counts.all()):
+    if COUNTS not in fit.sample.source.shapes:
         return groups
-    there = torch.zeros(groups.count, dtype=torch.bool, device=counts.device).index_fill_(
-        0, groups.codes[counts > 0], True
+    if groups.of_rows.held is None:
+        there = that_count(fit.sample, groups)
+        if bool(there.all()):
+            return groups
+    else:
+        counts = fit.sample.column(COUNTS)
+        if bool(counts.all()):
+            return groups
+        there = torch.zeros(groups.count, dtype=torch.bool, device=counts.device).index_fill_(
+            0, groups.codes[counts > 0], True
+        )
+    table = (there.cumsum(0) - 1).clamp_min(0)
+    learnt = groups.learnt_sizes
+    sizes = None if learnt is None else learnt.new_zeros(int(there.sum())).index_add_(0, table, learnt)
+    return replace(
+        groups,
+        of_rows=groups.of_rows.mapped(table),
+        count=int(there.sum()),
+        labels=groups.labels[there.cpu().numpy()],
+        learnt_sizes=sizes,
     )
-    codes = (there.cumsum(0) - 1).clamp_min(0)[groups.codes]
-    return replace(groups, codes=codes, count=int(there.sum()), labels=groups.labels[there.cpu().numpy()])
 
 
 def _first_met(fit: Fit, groups: Groups) -> Groups:
@@ -64,7 +83,7 @@ def _first_met(fit: Fit, groups: Groups) -> Groups:
     met = _met(fit)
     for other in met:
         same = other.count == groups.count and other.name == groups.name and other.labels.equals(groups.labels)
-        if same and torch.equal(other.codes, groups.codes):
+        if same and other.of_rows.same(groups.of_rows):
             return other
     met.append(groups)
     return groups
@@ -79,21 +98,34 @@ def _met(fit: Fit) -> list[Groups]:
 @of_fit
 def joint(fit: Fit, chosen: tuple[Groups, ...]) -> Groups:
     """Return the intersection of some ways, of the rows that count."""
-    return chosen[0] if len(chosen) == 1 else _counting(fit, intersection(chosen))
+    return chosen[0] if len(chosen) == 1 else _counting(fit, together(fit.sample, chosen))
 
 
 def sum_finest(fit: Fit, ways: tuple[Groups, ...]) -> None:
     """Take the sums over several ways and some of their intersections from those over the finest one."""
     finest = joint(fit, ways)
-    sums, counts = influence_sums(fit, finest), fit.sample.counts
-    there = slice(None) if counts is None else counts > 0
+    sums = influence_sums(fit, finest)
+    made = finest.of_rows.made if isinstance(finest.of_rows, ReadCodes) else None
     for size in range(1, len(ways)):
-        for chosen in itertools.combinations(ways, size):
-            groups = joint(fit, chosen)
-            codes = torch.empty(finest.count, dtype=torch.int64, device=finest.codes.device)
-            codes[finest.codes[there]] = groups.codes[there]
-            coarser = sums.new_zeros(groups.count, sums.shape[1]).index_add_(0, codes, sums)
-            influence_sums.learn(coarser, fit, groups)
+        for some in itertools.combinations(range(len(ways)), size):
+            chosen = tuple(ways[i] for i in some)
+            if isinstance(made, Joint):
+                groups, codes = coarser(finest, made, ways, some)
+                joint.learn(groups, fit, chosen)
+            else:
+                groups = joint(fit, chosen)
+                codes = _coarser(fit, finest, groups)
+            added = sums.new_zeros(groups.count, sums.shape[1]).index_add_(0, codes, sums)
+            influence_sums.learn(added, fit, groups)
+
+
+def _coarser(fit: Fit, finest: Groups, groups: Groups) -> Tensor:
+    """Return (m,) the group that each of the finest lies in, of the rows that count."""
+    counts = fit.sample.counts
+    there = slice(None) if counts is None else counts > 0
+    codes = torch.empty(finest.count, dtype=torch.int64, device=finest.codes.device)
+    codes[finest.codes[there]] = groups.codes[there]
+    return codes
 
 
 def warn_of_clusters(ways: Sequence[Groups], kind: str) -> None:

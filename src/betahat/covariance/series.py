@@ -13,6 +13,7 @@ from torch import Tensor
 from betahat.calculus.rows import Rows
 from betahat.covariance.partitions import time_of
 from betahat.data.design import Design
+from betahat.data.row_codes import HeldCodes
 from betahat.data.times import calendar
 from betahat.errors import ClusterWarning, DataError, EstimationError, counted, user_level
 from betahat.fits.fit import Fit
@@ -64,7 +65,7 @@ class Series:
         if self.places is not None:
             there = torch.zeros(self.periods, 1, dtype=torch.float64, device=self.places.device)
             check_numbers_fit(self.periods * fit.rank, "The periods, those without a row included,", there.device)
-            yield fit.sum_groups(self.places, self.periods, function), there.index_fill_(0, self.places, 1.0)
+            yield fit.sum_groups(HeldCodes(self.places), self.periods, function), there.index_fill_(0, self.places, 1.0)
             return
         for values in fit.each(function) if self.order is None else fit.each_in(self.order, function):
             yield values, torch.ones_like(values[:, :1])

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.container import check_real, real_array, to_numpy
+from betahat.data.container import check_real, real_array
 from betahat.data.frame import column_of, columns_of, is_column, is_frame
-from betahat.data.labels import LabelList, complex_labels, labels_of, text_codes, unordered, whole
+from betahat.data.labels import LabelList, complex_labels, labels_of, numbered, sorted_labels, text_codes, whole
+from betahat.data.learnt_labels import LearntLabels, learn_labels
 from betahat.data.modes import check_held
+from betahat.data.row_codes import HeldCodes, ReadCodes, RowCodes
 from betahat.data.sample import Sample
+from betahat.data.streamed import Streamed
 from betahat.data.threads import remembered
 from betahat.errors import DataError, OptionError, counted, listed, shown
 from betahat.lazy import lazily
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 else:
     pd = lazily("pandas")
 
-# Whole numbers in a range of up to so many times the rows are numbered by a table.
-_TABLE = 4
 # What is no vector; of other types each is asked.
 _SINGLE = (str, bytes, int, float, complex, type(None), np.generic, datetime.date, datetime.timedelta)
 
@@ -38,8 +39,8 @@ class Groups:
 
     Attributes
     ----------
-    codes : Tensor
-        (n,) int64, from 0 to `count` - 1, in the sorted order of the labels.
+    of_rows : RowCodes
+        Each row's group, from 0 to `count` - 1, in the sorted order of the labels.
     count : int
         How many groups there are; unused levels of a category are none.
     name : str
@@ -50,19 +51,28 @@ class Groups:
         (count,) the labels, sorted.
     declared : pandas.Index or None
         (count,) the labels in the order of an unordered category's levels.
+    learnt_sizes : Tensor or None
+        (count,) the rows in each, where they were counted as labels were read.
     """
 
-    codes: Tensor
+    of_rows: RowCodes
     count: int
     name: str
     column: str
     labels: pd.Index
     declared: pd.Index | None = None
+    learnt_sizes: Tensor | None = None
+
+    @property
+    def codes(self) -> Tensor:
+        """(n,) int64 each row's group, in memory; passes over rows go by `of_rows`."""
+        return self.of_rows.whole
 
     @remembered
     def sizes(self) -> Tensor:
         """(count,) the rows in each."""
-        return torch.bincount(self.codes, minlength=self.count)
+        learnt = self.learnt_sizes
+        return torch.bincount(self.codes, minlength=self.count) if learnt is None else learnt
 
 
 def read_groups(sample: Sample, given: Any, option: str) -> tuple[Groups, ...]:
@@ -99,6 +109,10 @@ def _numbers(sample: Sample, given: Any, option: str) -> tuple[Tensor, str]:
     if len(columns) != 1:
         raise OptionError(f"{option} has {len(columns)} columns; pass one.")
     values, name, _ = columns[0]
+    if isinstance(values, _ReadColumn):
+        raise OptionError(
+            f"{name} is a number of each row, which is needed in memory; pass a vector of the {sample.rows} rows in use."
+        )
     values = whole(values)
     try:
         what = f"{name}: a vector"
@@ -116,9 +130,14 @@ def intersection(groups: Sequence[Groups]) -> Groups:
     """Return the partition into the groups' intersections."""
     joint = groups[0].codes
     for other in groups[1:]:
-        joint, labels = _numbered(joint * other.count + other.codes)
+        joint, labels = numbered(joint * other.count + other.codes)
     count = len(labels)
-    return Groups(joint, count, " and ".join(group.name for group in groups), "", pd.RangeIndex(count))
+    return Groups(HeldCodes(joint), count, names_together(groups), "", pd.RangeIndex(count))
+
+
+def names_together(groups: Sequence[Groups]) -> str:
+    """Return what to call the intersection of groups in a sentence."""
+    return " and ".join(group.name for group in groups)
 
 
 def _columns(sample: Sample, given: Any, option: str) -> list[tuple[Any, str, str]]:
@@ -187,7 +206,9 @@ def _is_vector(entry: Any) -> bool:
 
 
 def _names(sample: Sample) -> list[str]:
-    data = sample.user_data.data
+    data, stream = sample.user_data.data, sample.source.stream
+    if stream is not None:
+        return list(stream.dataset.columns)
     if data is None:
         return []
     return list(data if isinstance(data, Mapping) else columns_of(data))
@@ -206,6 +227,8 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
         raise OptionError(
             f"{option}={shown(name)} is not a column of the model's data; {hint}; a vector with an entry for each row will do, too."
         )
+    if sample.source.stream is not None:
+        return _ReadColumn(sample.source.stream, name)
     sample.user_data.check_column(name)
     return data[name] if isinstance(data, Mapping) else column_of(data, name)
 
@@ -213,6 +236,9 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
 def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
     """Give numbers to the labels of the rows in use, none of which may be missing."""
     found = _with_gaps(sample, values, name, column)
+    if isinstance(values, _ReadColumn):
+        _check_learnt(learn_labels(values.stream, values.column, name, sample.engine), name)
+        return found
     if int(found.codes.min()) < 0:
         missing = (found.codes < 0).nonzero().flatten().tolist()
         raise DataError(
@@ -225,6 +251,8 @@ def _groups(sample: Sample, values: Any, name: str, column: str) -> Groups:
 def _with_gaps(sample: Sample, values: Any, name: str, column: str) -> Groups:
     """Give numbers to the labels of the rows in use, -1 to missing ones."""
     device, declared = sample.device, None
+    if isinstance(values, _ReadColumn):
+        return _read(values, name, sample)
     if isinstance(values, Tensor):
         check_held(values, name)
         if values.is_complex():
@@ -233,61 +261,40 @@ def _with_gaps(sample: Sample, values: Any, name: str, column: str) -> Groups:
         _check_labels(sample, values, name)
     read = labels_of(values, name)
     if isinstance(read, Tensor):
-        codes, labels = _numbered(_in_use(sample, read.to(device).reshape(-1), name))
+        codes, labels = numbered(_in_use(sample, read.to(device).reshape(-1), name))
     else:
         rows = _in_use(sample, torch.arange(len(read.codes)), name).cpu().numpy()
         places, some = read.of_rows(rows)
-        found, labels = _sorted(some, name)
+        found, labels = sorted_labels(some, name)
         if isinstance(some.dtype, pd.CategoricalDtype) and not some.dtype.ordered:
             declared = some.dtype.categories[np.unique(some.cat.codes[found >= 0])]
         codes = torch.as_tensor(found[places], dtype=torch.int64, device=device)
-    return Groups(codes, len(labels), name, column, pd.Index(labels), declared)
+    return Groups(HeldCodes(codes), len(labels), name, column, pd.Index(labels), declared)
 
 
-def _numbered(values: Tensor) -> tuple[Tensor, np.ndarray]:
-    """Return (n,) codes in the order of the labels, -1 for NaN, and the labels."""
-    hashed = values.device.type == "cpu"
-    if values.is_floating_point():
-        values = (
-            values if values.element_size() > 2 else values.to(torch.float32)
-        )  # pandas has no index of half precision
-        if hashed:
-            return _by_table_of_hashes(values)
-        there = ~torch.isnan(values)
-        labels, inverse = torch.unique(values[there], return_inverse=True)
-        return torch.full_like(values, -1, dtype=torch.int64).masked_scatter_(there, inverse), labels.cpu().numpy()
-    low, high = (int(end) for end in torch.aminmax(values.long()))
-    if high - low >= _TABLE * len(values):
-        if hashed:
-            return _by_table_of_hashes(values)
-        labels, codes = torch.unique(values, return_inverse=True)
-        return codes, labels.cpu().numpy()
-    shifted = values.long() - low  # numbers as dense as these need no sorting, only a table
-    there = torch.zeros(high - low + 1, dtype=torch.bool, device=values.device).index_fill_(0, shifted, True)
-    if bool(there.all()):
-        return shifted, np.arange(low, high + 1)
-    return (there.cumsum(0) - 1)[shifted], (there.nonzero().flatten() + low).cpu().numpy()
+@dataclass(frozen=True, eq=False)
+class _ReadColumn:
+    """A column of a dataset."""
+
+    stream: Streamed
+    column: str
 
 
-def _by_table_of_hashes(values: Tensor) -> tuple[Tensor, np.ndarray]:
-    """Sort the labels alone, which takes a third of the time of sorting rows."""
-    codes, labels = pd.factorize(to_numpy(values), sort=True)
-    return torch.from_numpy(codes), labels
+def _read(given: _ReadColumn, name: str, sample: Sample) -> Groups:
+    """Return groups whose labels are learnt in one pass, and numbered as rows are read."""
+    learnt = learn_labels(given.stream, given.column, name, sample.engine)
+    labels, codes = learnt.codes.labels, ReadCodes(given.stream, learnt.codes)
+    return Groups(codes, len(labels), name, given.column, labels, learnt.declared, learnt.sizes.to(sample.device))
 
 
-def _sorted(some: pd.Series, name: str) -> tuple[np.ndarray, Any]:
-    """Return (m,) codes in the order of the labels, a category's own where it has one, -1 for missing ones, and the labels."""
-    there = np.ones(len(some), dtype=bool)
-    if isinstance(some.dtype, pd.CategoricalDtype) and not some.dtype.ordered:
-        codes = some.cat.codes.to_numpy()
-        there = codes >= 0
-        some = pd.Series(some.cat.categories.take(codes[there]))
-    found = np.full(len(there), -1)
-    try:
-        found[there], labels = pd.factorize(some, sort=True)
-    except TypeError as error:
-        raise unordered(name) from error
-    return found, labels
+def _check_learnt(learnt: LearntLabels, name: str) -> None:
+    """Refuse missing labels."""
+    missing = learnt.missing
+    if missing:
+        rows, where = sum(missing.values()), next(iter(missing))
+        raise DataError(
+            f"{name} is missing in {counted(rows, 'row')} ({missing[where]} of {where}); fill the labels in, or leave those rows out of the data."
+        )
 
 
 def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.data.container import to_numpy
 from betahat.data.frame import column_codes, column_rows, is_column
 from betahat.errors import DataError
 from betahat.lazy import lazily
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 else:
     pd = lazily("pandas")
 
+# Whole numbers in a range of up to so many times the rows are numbered by a table.
+_TABLE = 4
 # Text of fixed width is read in blocks that fit into a cache.
 _ROWS = 8192
 # An odd number whose bits have no pattern, 2**64 over the golden ratio, spreads words over all 64 bits.
@@ -48,11 +51,11 @@ class Labels:
 
     def of_rows(self, rows: np.ndarray) -> tuple[np.ndarray, pd.Series]:
         """Return (m,) codes of the rows at these places, and the first label of each; their type is that of all."""
-        places = _firsts(self.codes)
+        places = first_places(self.codes)
         if len(rows) == len(self.codes):
             return self.codes, self.take(places)
         codes = _in_order(self.codes[rows])
-        firsts = rows[_firsts(codes)]
+        firsts = rows[first_places(codes)]
         return codes, self.take(np.concatenate([places, firsts])).iloc[len(places) :]
 
 
@@ -117,14 +120,14 @@ def _of_list(values: Sequence[Any]) -> Any:
     """Return the labels in a list beside others, or an array of them, whose type is what NumPy takes them for."""
     codes = text_codes(values)
     if codes is not None:
-        some = [values[i] for i in _firsts(codes).tolist()]
+        some = [values[i] for i in first_places(codes).tolist()]
         if all(isinstance(label, str) for label in some):  # NumPy would make text of others
             return Labels(codes, lambda places: pd.Series(np.asarray([values[i] for i in places.tolist()])))
     plain = _plain(values, frozenset(map(type, values)))
     return np.asarray(values) if plain is None else plain
 
 
-def _firsts(codes: np.ndarray) -> np.ndarray:
+def first_places(codes: np.ndarray) -> np.ndarray:
     """Return (m,) the first place of each code."""
     places = np.empty(int(codes.max(initial=-1)) + 1, dtype=np.int64)
     places[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
@@ -177,6 +180,52 @@ def _factorized(values: Any, name: str) -> np.ndarray:
     except TypeError as error:
         raise unordered(name) from error
     return codes
+
+
+def numbered(values: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Return (n,) codes in the order of the labels, -1 for NaN, and the labels."""
+    hashed = values.device.type == "cpu"
+    if values.is_floating_point():
+        values = (
+            values if values.element_size() > 2 else values.to(torch.float32)
+        )  # pandas has no index of half precision
+        if hashed:
+            return _by_table_of_hashes(values)
+        there = ~torch.isnan(values)
+        labels, inverse = torch.unique(values[there], return_inverse=True)
+        return torch.full_like(values, -1, dtype=torch.int64).masked_scatter_(there, inverse), labels.cpu().numpy()
+    low, high = (int(end) for end in torch.aminmax(values.long()))
+    if high - low >= _TABLE * len(values):
+        if hashed:
+            return _by_table_of_hashes(values)
+        labels, codes = torch.unique(values, return_inverse=True)
+        return codes, labels.cpu().numpy()
+    shifted = values.long() - low  # numbers as dense as these need no sorting, only a table
+    there = torch.zeros(high - low + 1, dtype=torch.bool, device=values.device).index_fill_(0, shifted, True)
+    if bool(there.all()):
+        return shifted, np.arange(low, high + 1)
+    return (there.cumsum(0) - 1)[shifted], (there.nonzero().flatten() + low).cpu().numpy()
+
+
+def _by_table_of_hashes(values: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Sort the labels alone, which takes a third of the time of sorting rows."""
+    codes, labels = pd.factorize(to_numpy(values), sort=True)
+    return torch.from_numpy(codes), labels
+
+
+def sorted_labels(some: pd.Series, name: str) -> tuple[np.ndarray, Any]:
+    """Return (m,) codes in the order of the labels, a category's own where it has one, -1 for missing ones, and the labels."""
+    there = np.ones(len(some), dtype=bool)
+    if isinstance(some.dtype, pd.CategoricalDtype) and not some.dtype.ordered:
+        codes = some.cat.codes.to_numpy()
+        there = codes >= 0
+        some = pd.Series(some.cat.categories.take(codes[there]))
+    found = np.full(len(there), -1)
+    try:
+        found[there], labels = pd.factorize(some, sort=True)
+    except TypeError as error:
+        raise unordered(name) from error
+    return found, labels
 
 
 def unordered(name: str) -> DataError:
@@ -232,7 +281,7 @@ def _fixed_width_codes(values: np.ndarray) -> np.ndarray | None:
             into += words[:, i]
             into *= _ODD
     codes: np.ndarray = pd.factorize(mixed)[0]
-    some = whole[_firsts(codes)]
+    some = whole[first_places(codes)]
     for start in range(0, rows, _ROWS):
         stop = start + _ROWS
         if whole[start:stop].tobytes() != some[codes[start:stop]].tobytes():

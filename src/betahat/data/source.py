@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from torch import Tensor
 from betahat.data.threads import remembered
 from betahat.data.user_data import UserData
 from betahat.errors import DataError
+
+if TYPE_CHECKING:
+    from betahat.data.streamed import Beside, Streamed
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,15 @@ class Source(ABC):
     def user_data(self) -> UserData:
         """Where the rows come from; here they are all there is."""
         return UserData(None, self.rows)
+
+    @property
+    def stream(self) -> Streamed | None:
+        """The rows of the dataset beneath; None where there is none."""
+        return None
+
+    def with_columns(self, columns: Mapping[str, Beside]) -> Source:
+        """Return the source with columns beside its own that are made of the dataset's beneath; itself where there is none."""
+        return self
 
     @property
     def width(self) -> int:
@@ -204,6 +216,15 @@ class Derived(Source):
         """Where the rows come from."""
         return self.base.user_data
 
+    @property
+    def stream(self) -> Streamed | None:
+        """The rows of the dataset beneath."""
+        return self.base.stream
+
+    def with_columns(self, columns: Mapping[str, Beside]) -> Source:
+        """Let the base have them."""
+        return replace(self, base=self.base.with_columns(columns))
+
     def check(self, *, whole: bool) -> None:
         """Check the base."""
         self.base.check(whole=whole)
@@ -246,6 +267,10 @@ class Replaced(Derived):
     ) -> tuple[Tensor, ...]:
         found = dict(zip(below, parts, strict=True))
         return tuple(found[name] if name in found else self.columns[name][rows] for name in names)
+
+    def with_columns(self, columns: Mapping[str, Beside]) -> Source:
+        """Let the base have them, and read them."""
+        return Replaced(self.base.with_columns(columns), self.columns, (*self.names, *columns))
 
     def held(self, name: str) -> Tensor | None:
         """Return (n, ...) a column that is a tensor."""

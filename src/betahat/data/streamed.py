@@ -139,6 +139,11 @@ class Streamed(Source):
         """The dataset, in which groups and times are looked up by name."""
         return UserData(self.dataset, self.rows)
 
+    @property
+    def stream(self) -> Streamed:
+        """These rows."""
+        return self
+
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Read on in the partitions that the rows lie in."""
         parts = []

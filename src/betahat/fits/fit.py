@@ -16,6 +16,7 @@ from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, LeverageBeside, Point, Rows
 from betahat.data.design import Constant, Design
 from betahat.data.handed_out import computed, hands_out_copies
+from betahat.data.row_codes import RowCodes
 from betahat.data.sample import Sample, WithoutRows, without_rows
 from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
@@ -389,13 +390,13 @@ class Fit:
                 function, replace(self.point, beside=beside)
             )
 
-    def sum_groups(self, codes: Tensor, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
+    def sum_groups(self, codes: RowCodes, count: int, function: Callable[[Rows], Tensor]) -> Tensor:
         """Return (count, ...) the sums of `function(rows)`, (b, ...), over groups of rows.
 
         Parameters
         ----------
-        codes : Tensor
-            (n,) each row's group, from 0 to `count` - 1.
+        codes : RowCodes
+            Each row's group, from 0 to `count` - 1.
         count : int
             How many groups there are.
         function : callable
@@ -406,10 +407,14 @@ class Fit:
         Tensor
             (count, ...).
         """
+        held = codes.held
+        if held is None:
+            self.check_data()
+            return self.problem.sum_groups(codes, count, function, self.point)
         start, sums = 0, None
         for values in self.each(function):
             sums = values.new_zeros(count, *values.shape[1:]) if sums is None else sums
-            sums.index_add_(0, codes[start : start + len(values)], values)
+            sums.index_add_(0, held[start : start + len(values)], values)
             start += len(values)
         assert sums is not None
         return sums

@@ -28,8 +28,8 @@ def _summands(fit: Fit, groups: Groups) -> Tensor:
     plain = fit.well_conditioned and fit.objective.one_index is not None
     columns = "scored" if "scored" in sample.source.shapes else "exog"
     exog = sample.source.held(columns) if plain else None
-    if exog is None or not sums_at_once(exog):
-        return fit.sum_groups(groups.codes, groups.count, _counted_summands)
+    if exog is None or groups.of_rows.held is None or not sums_at_once(exog):
+        return fit.sum_groups(groups.of_rows, groups.count, _counted_summands)
     if known is None:
         known = fit.map_rows(row_residuals)
     else:  # the regressors are read once more

@@ -14,6 +14,7 @@ from betahat.calculus.rows import Rows
 from betahat.data.groups import Groups
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.progress import progress
+from betahat.data.row_codes import HeldCodes
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
@@ -220,7 +221,7 @@ def _nested(fit: Fit, weights: RowWeights) -> bool:
     if weights.codes is None:
         return False
     count = weights.scheme.units
-    return all_nested(fit, Groups(weights.codes, count, "clusters", "", pd.RangeIndex(count)))
+    return all_nested(fit, Groups(HeldCodes(weights.codes), count, "clusters", "", pd.RangeIndex(count)))
 
 
 def _with_effects(fit: Fit, drawn: Resample) -> Replicates:

@@ -13,6 +13,7 @@ from torch import Tensor
 from betahat.calculus.problem import Penalty, Problem
 from betahat.calculus.rows import Bread, Point, Rows, counted_influence
 from betahat.data.progress import progress
+from betahat.data.row_codes import HeldCodes
 from betahat.data.sample import Sample
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
@@ -261,6 +262,6 @@ def unit_scores(fit: Fit, weights: RowWeights) -> Tensor:
     """Return (units, r) the sums of scores by unit, in Z's coordinates."""
     codes, owners = weights.codes, weights.owners
     if codes is not None:
-        return fit.sum_groups(codes, weights.scheme.units, counted_influence)
+        return fit.sum_groups(HeldCodes(codes), weights.scheme.units, counted_influence)
     scores = fit.map_rows(lambda rows: rows.influence())
     return scores if owners is None else scores[owners]

@@ -179,7 +179,8 @@ def plain_sizes(scale: Tensor) -> bool:
 def _second_pass(design: Design, at: Point, also: tuple[RowSum, ...]) -> tuple[Tensor, Tensor, dict[RowSum, Tensor]]:
     """Return RSS / 2, (), X'We, (k,), and the other sums, at a point."""
     terms = tuple(term for term in also if term is not row_residuals)
-    kept = {row_residuals: at.params.new_empty(design.rows)} if row_residuals in also else {}
+    keeps = row_residuals in also and design.source.stream is None
+    kept = {row_residuals: at.params.new_empty(design.rows)} if keeps else {}
 
     def sums() -> Iterator[tuple[Tensor, ...]]:
         for start, residual, found in scan(design.source, _SecondPass(at, terms, bool(kept)), design.engine):

@@ -7,18 +7,13 @@ dependency of statsmodels, spells expressions and reads linear restrictions. Out
 from __future__ import annotations
 
 import builtins
-import difflib
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
-from inspect import ismodule
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from formulaic.errors import FormulaicError
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 from torch import Tensor
@@ -28,27 +23,29 @@ from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Arrays, Frames
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
-from betahat.data.effects import EffectTerm, Levels
-from betahat.data.formulas.expressions import ReasonError, bare, names_in
-from betahat.data.formulas.levels import UnseenError
-from betahat.data.formulas.matrix import Materializer, OtherKindError, Table
+from betahat.data.effects import Levels
+from betahat.data.formulas.context import with_modules, without_modules
+from betahat.data.formulas.evaluation import (
+    beside_columns,
+    check_effects,
+    check_variables,
+    evaluate,
+    names_of,
+    refuse_incomplete,
+    refuse_missing,
+    words_of_columns,
+)
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.sides import joined, terms_of_sides
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
-from betahat.data.formulas.words_of_r import remedy_of_r
-from betahat.data.frame import check_index, to_pandas, word_of
+from betahat.data.frame import check_index, to_pandas
 from betahat.data.schema import Schema
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
-from betahat.errors import BetahatError, DataError, FormulaError, counted, listed, shown
-
-
-@dataclass(frozen=True)
-class _Module:
-    name: str
+from betahat.errors import DataError, counted, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +58,11 @@ class Formula:
 
     def __getstate__(self) -> dict[str, Any]:
         """Store modules by name, as pickle cannot hold them."""
-        context = {name: _Module(value.__name__) if ismodule(value) else value for name, value in self.context.items()}
-        return {"text": self.text, "spec": self.spec, "context": context}
+        return {"text": self.text, "spec": self.spec, "context": without_modules(self.context)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Import the modules again."""
-        context = {
-            name: import_module(value.name) if isinstance(value, _Module) else value
-            for name, value in state["context"].items()
-        }
-        self.__dict__.update(state, context=context)
+        self.__dict__.update(state, context=with_modules(state["context"]))
 
     @property
     def variables(self) -> list[str]:
@@ -103,8 +95,8 @@ class Formula:
 def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame) -> pd.DataFrame:
     """Return the (m, k) regressors of new data; a row with a missing value is NaN throughout."""
     frame = data.reset_index(drop=True)
-    _check_variables(spec.factors, frame, context, text)
-    (built,) = _evaluate([spec], frame, context, text)
+    check_variables(spec.factors, frame, context, text)
+    (built,) = evaluate([spec], frame, context, text)
     if built.used is None:
         return pd.DataFrame(built.values, data.index, built.names, copy=False)
     whole = np.full((len(frame), len(built.names)), np.nan, order="F")
@@ -115,7 +107,7 @@ def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame
 def new_vector(text: str, data: Any, context: Mapping[str, Any], option: str) -> Any:
     """Return (m,) the column of new data of this name, or the value of an expression of columns."""
     frame = to_pandas(data, text)
-    check_vector(text, _columns(data, frame), context, option)
+    check_vector(text, words_of_columns(data, frame), context, option)
     return vector_of(text, frame.reset_index(drop=True), context, option)
 
 
@@ -141,6 +133,23 @@ def read_formula(
     models whose other parameters take its place, after categories were coded beside it. `bars` are the parts that may follow the regressors:
     "effects", "instruments".
     """
+    dataset = dataset_of(data)
+    if dataset is not None:
+        design, spec = read_stream(
+            text,
+            dataset,
+            beside,
+            context=context,
+            second=second,
+            hasconst=hasconst,
+            missing=missing,
+            device=device,
+            dtype=dtype,
+            trials=trials,
+            constant=constant,
+            bars=bars,
+        )
+        return design, Formula(text, spec, context)
     check_options(missing, device, dtype, hasconst)
     parts = read_parts(text, None if second is None else second.option, bars)
     sides = terms_of_sides(text, parts, second, trials)
@@ -149,16 +158,16 @@ def read_formula(
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     both = text if second is None else f"{text}, {second.regressors}"
     frame = to_pandas(data, " ".join([both, *columns.values()]))
-    _check_variables(factors, frame, context, both, data)
-    _check_effects(parts.effects, _columns(data, frame))
+    check_variables(factors, frame, context, both, data)
+    check_effects(parts.effects, words_of_columns(data, frame))
     for option, expression in columns.items():
-        check_vector(expression, _columns(data, frame), context, option)
+        check_vector(expression, words_of_columns(data, frame), context, option)
     labels = frame.index
-    context = _beside_columns(context, frame)
+    context = beside_columns(context, frame)
     frame = frame.reset_index(drop=True)
     if not len(frame):
         raise DataError("The data are empty; pass at least one row.")
-    tables = _evaluate([ModelSpec(side) for side in sides], frame, context, both)
+    tables = evaluate([ModelSpec(side) for side in sides], frame, context, both)
     counts = trials and len(tables[0].names) == len(sides[0]) == 2
     made = joined(tables, text, parts, second, counts=counts, constant=constant)
     left, right = made.left, made.right
@@ -207,133 +216,12 @@ def read_formula(
     return design, Formula(text, right.spec, context)
 
 
-def names_of(factors: Iterable[Factor]) -> set[str]:
-    """Return the names that factors look up, of columns or others."""
-    names: set[str] = set()
-    for factor in factors:
-        if factor.eval_method is Factor.EvalMethod.PYTHON:
-            names |= names_in(factor.expr)
-        elif factor.eval_method is Factor.EvalMethod.LOOKUP:
-            names.add(bare(factor.expr))
-    return names
-
-
-def _check_variables(
-    factors: Iterable[Factor],
-    frame: pd.DataFrame,
-    context: Mapping[str, Any],
-    text: str,
-    data: Any = None,
-) -> None:
-    """Refuse unknown names before anything is evaluated."""
-    looked_up = {bare(factor.expr) for factor in factors if factor.eval_method is Factor.EvalMethod.LOOKUP}
-    known = {*map(str, frame.columns), *context}
-    absent = {name for name in looked_up if name not in known and _root(name) not in known}
-    absent |= names_of(factors) - looked_up - known - KNOWN.keys() - vars(builtins).keys()
-    if not absent:
-        return
-    columns = _columns(data, frame)
-    close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
-    hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."
-    remedy = remedy_of_r(text, absent)
-    hint = hint if remedy is None else f"{remedy}."
-    raise FormulaError(
-        f"The formula {shown(text)} refers to {listed(sorted(absent))}, found neither in the data nor among the caller's variables; {hint}"
-    )
-
-
-def _check_effects(effects: Sequence[EffectTerm], columns: Sequence[str]) -> None:
-    """Refuse absorbed effects that are no columns, before anything is evaluated."""
-    for effect in effects:
-        for name in (*effect.columns, *effect.variables):
-            if name not in columns:
-                close = difflib.get_close_matches(name, columns, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"the columns are {listed(columns, limit=12)}."
-                needs = "" if name == effect.name else f"needs {shown(name)}, which "
-                raise FormulaError(
-                    f"The absorbed effect {shown(effect.name)} {needs}is not a column of the data; {hint}"
-                )
-
-
-def _root(name: str) -> str:
-    """Return what precedes the first dot of a name, such as day in day.dt.month."""
-    return name.partition(".")[0]
-
-
-def _beside_columns(context: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the caller's variables that a formula may refer to; one with the name of a column must be a module or callable."""
-    columns = set(map(str, frame.columns))
-    visible = {
-        name: value for name, value in context.items() if name not in columns or callable(value) or ismodule(value)
-    }
-    for name, value in visible.items():
-        if isinstance(value, pd.Series | pd.DataFrame) and len(value) == len(frame):
-            check_index(name, value.index, frame.index, "data")
-            visible[name] = value.reset_index(drop=True)
-    return visible
-
-
-def _columns(data: Any, frame: pd.DataFrame) -> list[str]:
-    if isinstance(data, Mapping):
-        return [str(name) for name in data]
-    columns: Any = getattr(data, "column_names", None) or getattr(data, "columns", frame.columns)
-    return [word_of(name) for name in columns]
-
-
-def _evaluate(specs: Sequence[ModelSpec], frame: pd.DataFrame, context: Mapping[str, Any], text: str) -> list[Table]:
-    try:
-        return Materializer(frame, context).tables(specs)
-    except UnseenError as error:
-        unknown = (
-            f"did not occur in the fit of {text!r}" if specs[0].structure else f"are not among the levels in {text!r}"
-        )
-        raise DataError(
-            f"The data have categories that {unknown}: {_values(error.args[0])}; leave those rows out, or fit with data that have them."
-        ) from error
-    except OtherKindError as error:
-        raise DataError(
-            f"{error.args[0]!r} is of another type in the new data than in the fit, such as strings instead of numbers; convert it."
-        ) from error
-    except FormulaicError as error:
-        cause = error.__cause__
-        reason = _plain(cause if isinstance(cause, BetahatError | ReasonError) else error)
-        raise FormulaError(
-            f"The formula {shown(text)} cannot be evaluated: {reason}; check its names and functions against the data."
-        ) from error
-    except BetahatError:
-        raise
-    except (ReasonError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise FormulaError(
-            f"The formula {shown(text)} cannot be evaluated: {_plain(error)}; use real numbers, such as days, or categories, C(...)."
-        ) from error
-
-
-def _values(values: Sequence[Any]) -> str:
-    """Return values for a sentence, strings in quotation marks."""
-    shown = ", ".join(repr(value.item() if isinstance(value, np.generic) else value) for value in values[:8])
-    return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} more"
-
-
 def _check_rows(frame: pd.DataFrame, kept: int, factors: Iterable[Factor], text: str, missing: Missing) -> None:
     if kept < len(frame) and missing != "drop":
-        _refuse_missing(frame, len(frame) - kept, names_of(factors))
+        counts = {name: int(frame[name].isna().sum()) for name in sorted(names_of(factors)) if name in frame}
+        refuse_missing(counts, len(frame) - kept, len(frame))
     if not kept:
-        raise DataError(
-            f"No rows are left: each has a missing value in a variable of {shown(text)}; fill some in, or leave a variable out."
-        )
-
-
-def _refuse_missing(frame: pd.DataFrame, rows: int, variables: Any) -> None:
-    counts = {str(name): int(frame[str(name)].isna().sum()) for name in sorted(variables) if str(name) in frame}
-    columns = ", ".join(f"{name} ({count})" for name, count in counts.items() if count)
-    where = (
-        f", by column: {columns}"
-        if columns
-        else ", produced by the formula itself, such as the logarithm of a negative number"
-    )
-    raise DataError(
-        f"Missing values in {rows} of {len(frame)} rows{where}; pass missing='drop' to leave those rows out, or fill them in."
-    )
+        refuse_incomplete(text)
 
 
 def _read_beside(values: Any, label: str, labels: pd.Index, device: torch.device) -> Tensor | None:
@@ -351,8 +239,3 @@ def _read_beside(values: Any, label: str, labels: pd.Index, device: torch.device
 
 def _to_device(values: np.ndarray, device: torch.device, dtype: torch.dtype | None) -> Tensor:
     return torch.from_numpy(values).to(device, dtype or torch.float64)
-
-
-def _plain(error: Exception) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error))
-    return " ".join(text.split()).rstrip(".")

@@ -55,19 +55,26 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
 
     def tables(self, specs: Sequence[ModelSpec]) -> list[Table]:
         """Build the matrices of the sides of a formula, from all rows if none of them has a missing value."""
-        self._known = {expression: kind for spec in specs for expression, (kind, _) in spec.encoder_state.items()}
-        self._missing = np.zeros(self.nrows, dtype=bool)
         specs = [
             spec.update(materializer=self.REGISTER_NAME, materializer_params={}, output="pandas") for spec in specs
         ]
         learnt = {call: state for spec in specs for call, state in spec.transform_state.items()}
-        shared = ModelSpec(formula=formulaic.Formula([]), output="pandas", transform_state=learnt)
-        for factor in dict.fromkeys(factor for spec in specs for term in spec.formula for factor in term.factors):
-            self._evaluate_factor(factor, shared, set())
+        factors = dict.fromkeys(factor for spec in specs for term in spec.formula for factor in term.factors)
+        known = {expression: kind for spec in specs for expression, (kind, _) in spec.encoder_state.items()}
+        self.values(list(factors), learnt, known)
         dropped = np.flatnonzero(self._missing).tolist()
         for spec in specs:
             spec.transform_state.update(learnt)
         return [self._table(spec, dropped) for spec in specs]
+
+    def values(
+        self, factors: Sequence[Factor], state: dict[str, Any], known: Mapping[str, Factor.Kind]
+    ) -> tuple[dict[str, FactorValues[Any]], np.ndarray]:
+        """Return factors' values by expression, and (n,) which rows have missing ones; calls learn into `state`, the `known` kinds stay."""
+        self._known, self._missing = dict(known), np.zeros(self.nrows, dtype=bool)
+        spec = ModelSpec(formula=formulaic.Formula([]), output="pandas", transform_state=state)
+        found = {factor.expr: self._evaluate_factor(factor, spec, set()).values for factor in factors}
+        return found, self._missing
 
     @override
     def _check_for_nulls(self, name: str, values: Any, na_action: Any, drop_rows: set[int]) -> None:
@@ -300,47 +307,6 @@ class Table:
     names: list[str]  # (k,)
     used: np.ndarray | None  # (n,) which rows of the data these are; None is all of them
     spec: ModelSpec  # the side of the formula, with what it has learnt
-
-
-def side_by_side(left: Table, right: Table, prefix: str) -> Table:
-    """Put the columns of a second equation behind those of the first, `prefix` before their names; one specification builds both again."""
-    names = iter(distinct([(name, name) for name in [*left.names, *right.names]]))
-    structure = [
-        EncodedTermStructure(part.term, part.scoped_terms, [next(names) for _ in part.columns])
-        for part in (*left.spec.structure, *right.spec.structure)
-    ]
-    spec = left.spec.update(
-        formula=formulaic.Formula([*left.spec.formula, *right.spec.formula], _ordering="none"),
-        structure=structure,
-        transform_state={**left.spec.transform_state, **right.spec.transform_state},
-        encoder_state={**left.spec.encoder_state, **right.spec.encoder_state},
-    )
-    values = np.asfortranarray(np.hstack([left.values, right.values]))
-    return Table(values, [*left.names, *(f"{prefix}{name}" for name in right.names)], left.used, spec)
-
-
-def without_constant(table: Table) -> Table:
-    """Leave the constant out of the columns, and out of what builds them again; categories stay coded beside it."""
-    kept: list[EncodedTermStructure] = []
-    places: list[int] = []
-    place = 0
-    for part in table.spec.structure:
-        width = len(part.columns)
-        if part.term.factors and str(part.term) != "1":
-            kept.append(part)
-            places += range(place, place + width)
-        place += width
-    if len(places) == len(table.names):
-        return table
-    terms = [term for term in table.spec.formula if str(term) != "1"]
-    spec = table.spec.update(formula=formulaic.Formula(terms, _ordering="none"), structure=kept)
-    if places == list(
-        range(len(table.names) - len(places), len(table.names))
-    ):  # a view, where the constant comes first
-        values = table.values[:, len(table.names) - len(places) :]
-    else:
-        values = np.asfortranarray(np.take(table.values, places, axis=1))
-    return Table(values, [table.names[i] for i in places], table.used, spec)
 
 
 def _is_foreign(value: Any) -> bool:

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import formulaic
+import numpy as np
+from formulaic.model_spec import EncodedTermStructure
+
 from betahat.data.door import SecondEquation
-from betahat.data.formulas.matrix import Table, side_by_side, without_constant
-from betahat.data.formulas.naming import term_names
+from betahat.data.formulas.matrix import Table
+from betahat.data.formulas.naming import distinct, term_names
 from betahat.data.formulas.parts import Parts, parsed
 from betahat.errors import DataError, FormulaError, described, listed, shown
 
@@ -54,7 +58,7 @@ def joined(
     """Put the columns of the sides together: without the constant, where it is not wanted or effects take its place, and check their names."""
     left, right, *other = tables
     if not constant or parts.constant:
-        right = without_constant(right)
+        right = _without_constant(right)
         if not right.names and not parts.effects:
             raise FormulaError(
                 f"The right-hand side {shown(text.split('~', 1)[1].strip())} has no regressors beside the constant, which this model does not have; add a "
@@ -64,9 +68,9 @@ def joined(
     _check_sides(left, right, text, counts, bare=bool(parts.effects or parts.instruments))
     _check_effects(parts, right, left, text)
     if parts.instruments:
-        endogenous, instruments = map(without_constant, other)
+        endogenous, instruments = map(_without_constant, other)
         terms |= _behind(endogenous, "", right.values.shape[1])
-        right = side_by_side(right, endogenous, "")
+        right = _side_by_side(right, endogenous, "")
         _check_instruments(left, right, instruments, len(endogenous.names), text)
         return Sides(left, right, terms, instruments, len(endogenous.names))
     if second is not None:
@@ -76,8 +80,49 @@ def joined(
                 f"{second.option}={shown(second.regressors)} has no regressors; omit the 0 for a constant, or add a regressor."
             )
         terms |= _behind(other[0], second.prefix, right.values.shape[1])
-        right = side_by_side(right, other[0], second.prefix)
+        right = _side_by_side(right, other[0], second.prefix)
     return Sides(left, right, terms)
+
+
+def _side_by_side(left: Table, right: Table, prefix: str) -> Table:
+    """Put the columns of a second equation behind those of the first, `prefix` before their names; one specification builds both again."""
+    names = iter(distinct([(name, name) for name in [*left.names, *right.names]]))
+    structure = [
+        EncodedTermStructure(part.term, part.scoped_terms, [next(names) for _ in part.columns])
+        for part in (*left.spec.structure, *right.spec.structure)
+    ]
+    spec = left.spec.update(
+        formula=formulaic.Formula([*left.spec.formula, *right.spec.formula], _ordering="none"),
+        structure=structure,
+        transform_state={**left.spec.transform_state, **right.spec.transform_state},
+        encoder_state={**left.spec.encoder_state, **right.spec.encoder_state},
+    )
+    values = np.asfortranarray(np.hstack([left.values, right.values]))
+    return Table(values, [*left.names, *(f"{prefix}{name}" for name in right.names)], left.used, spec)
+
+
+def _without_constant(table: Table) -> Table:
+    """Leave the constant out of the columns, and out of what builds them again; categories stay coded beside it."""
+    kept: list[EncodedTermStructure] = []
+    places: list[int] = []
+    place = 0
+    for part in table.spec.structure:
+        width = len(part.columns)
+        if part.term.factors and str(part.term) != "1":
+            kept.append(part)
+            places += range(place, place + width)
+        place += width
+    if len(places) == len(table.names):
+        return table
+    terms = [term for term in table.spec.formula if str(term) != "1"]
+    spec = table.spec.update(formula=formulaic.Formula(terms, _ordering="none"), structure=kept)
+    if places == list(
+        range(len(table.names) - len(places), len(table.names))
+    ):  # a view, where the constant comes first
+        values = table.values[:, len(table.names) - len(places) :]
+    else:
+        values = np.asfortranarray(np.take(table.values, places, axis=1))
+    return Table(values, [table.names[i] for i in places], table.used, spec)
 
 
 def _parse_second(text: str, second: SecondEquation) -> Any:

@@ -1,0 +1,162 @@
+"""A chunk of a dataset becomes the columns of a design, by a formula that has learnt all it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from formulaic.model_spec import ModelSpec
+from torch import Tensor
+
+from betahat.data.arrays import read_weights
+from betahat.data.formulas.context import with_modules, without_modules
+from betahat.data.formulas.evaluation import evaluate
+from betahat.data.formulas.vectors import vector_of
+from betahat.data.frame import to_pandas
+from betahat.data.scored import INSTRUMENTS
+from betahat.data.streamed import Builder, Built
+from betahat.data.trials import read_trials
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """What stands beside the regressors.
+
+    Attributes
+    ----------
+    given : dict of str to object
+        Columns' names, expressions, or numbers, by option.
+    """
+
+    given: dict[str, Any]
+
+    def read(self, frame: pd.DataFrame, context: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return (n,) float64 each."""
+        like = torch.empty(len(frame), 0, dtype=torch.float64)
+        found = {}
+        for name, value in self.given.items():
+            named = isinstance(value, str)
+            values = vector_of(value, frame, context, name) if named else value
+            read = read_weights(values, like, None, None, f"{name} column {value!r}" if named else name)
+            assert read is not None
+            found[name] = read.values.to(torch.float64).numpy()
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class FormulaBuilder(Builder):
+    """Builds a design's columns of chunks.
+
+    Attributes
+    ----------
+    text : str
+        The formula.
+    specs : tuple of ModelSpec
+        Of the left, of the regressors, and of the instruments where there are some; with all that they have learnt.
+    vectors : Vectors
+        What stands beside them.
+    columns : tuple of str
+        Those of the dataset that are needed.
+    context : mapping of str to object
+        The variables of the caller.
+    drop : bool
+        Whether rows go that have missing values in what stands beside the regressors.
+    counts : bool
+        Whether the left has successes and failures.
+    dtype : torch.dtype
+        Of the columns that the formula makes.
+    """
+
+    text: str
+    specs: tuple[ModelSpec, ...]
+    vectors: Vectors
+    columns: tuple[str, ...]
+    context: Mapping[str, Any]
+    drop: bool
+    counts: bool
+    dtype: torch.dtype
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Store modules by name."""
+        return {**self.__dict__, "context": without_modules(self.context)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Import the modules again."""
+        self.__dict__.update(state, context=with_modules(state["context"]))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns of the dataset that are needed."""
+        return self.columns
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        given = self.vectors.given
+        shapes: dict[str, tuple[int, ...]] = {"exog": (len(self.specs[1].column_names),), "endog": ()}
+        if len(self.specs) > 2:
+            shapes[INSTRUMENTS] = (len(self.specs[2].column_names),)
+        if self.counts or "weights" in given or "var_weights" in given:
+            shapes["weights"] = ()
+        if "offset" in given or "exposure" in given:
+            shapes["offset"] = ()
+        if "freq_weights" in given:
+            shapes["counts"] = ()
+        return shapes | {name: () for name in ("status", "entry") if name in given}
+
+    def build(self, chunk: Any) -> Built:
+        """Return the columns of a chunk."""
+        frame = frame_of(chunk)
+        left, right, *instruments = evaluate(list(self.specs), frame, self.context, self.text)
+        vectors = self.vectors.read(frame, self.context)
+        used = right.used
+        if used is not None:
+            vectors = {name: vector[used] for name, vector in vectors.items()}
+        columns = {"exog": self._tensor(right.values)}
+        if self.counts:
+            trials = read_trials(self._tensor(left.values), None, weighted=False)
+            columns |= {"endog": trials.shares, "weights": trials.trials}
+        else:
+            columns["endog"] = self._tensor(left.values[:, 0])
+        if instruments:
+            columns[INSTRUMENTS] = self._tensor(instruments[0].values)
+        columns |= _beside(vectors)
+        whole = None if used is None else torch.from_numpy(used)
+        if not self.drop or not vectors:
+            return Built(columns, whole)
+        kept = ~torch.from_numpy(np.isnan(np.stack(list(vectors.values()))).any(0))
+        if bool(kept.all()):
+            return Built(columns, whole)
+        columns = {name: column[kept] for name, column in columns.items()}
+        if whole is None:
+            return Built(columns, kept)
+        both = whole.clone()
+        both[whole] = kept
+        return Built(columns, both)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.dtype)
+
+
+def frame_of(chunk: Any) -> pd.DataFrame:
+    """Return a chunk, a dataframe of any library, as one of pandas whose rows have no labels."""
+    return to_pandas(chunk, None).reset_index(drop=True)
+
+
+def _beside(vectors: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return vectors under the names that a design has for them."""
+    given = {name: torch.from_numpy(vector) for name, vector in vectors.items()}
+    found: dict[str, Tensor] = {}
+    for name, label in (("weights", "weights"), ("var_weights", "weights"), ("freq_weights", "counts")):
+        if name in given:
+            found[label] = given[name]
+    offset, exposure = given.get("offset"), given.get("exposure")
+    if exposure is not None:
+        found["offset"] = exposure.log() if offset is None else offset + exposure.log()
+    elif offset is not None:
+        found["offset"] = offset
+    return found | {name: given[name] for name in ("status", "entry") if name in given}

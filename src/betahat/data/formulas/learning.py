@@ -1,0 +1,256 @@
+"""What a formula learns of a dataset, in a pass over its partitions: the rows in use, and the levels of categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic.materializers.types import FactorValues
+from formulaic.parser.types import Factor
+
+from betahat.data.datasets.base import Dataset, Partition
+from betahat.data.engine import Engine
+from betahat.data.formulas.chunks import Vectors, frame_of
+from betahat.data.formulas.context import with_modules, without_modules
+from betahat.data.formulas.evaluation import telling
+from betahat.data.formulas.matrix import Materializer
+from betahat.errors import DataError, shown
+
+Kind = Factor.Kind
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is wrong with a vector beside the regressors, over the rows in use.
+
+    Attributes
+    ----------
+    negative, broken, not_finite, not_positive : int
+        How many values are below zero, are no whole numbers, are missing or infinite, are zero or less.
+    any : bool
+        Whether some value is not zero.
+    """
+
+    negative: int = 0
+    broken: int = 0
+    not_finite: int = 0
+    not_positive: int = 0
+    any: bool = False
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Tally:
+        """Look at (m,) values."""
+        with np.errstate(invalid="ignore"):
+            return cls(
+                int((values < 0).sum()),
+                int((values != values.round()).sum()),
+                int((~np.isfinite(values)).sum()),
+                int((values <= 0).sum()),
+                bool(values.any()),
+            )
+
+    def __add__(self, other: Tally) -> Tally:
+        """Return what is wrong with the rows of both."""
+        return Tally(
+            self.negative + other.negative,
+            self.broken + other.broken,
+            self.not_finite + other.not_finite,
+            self.not_positive + other.not_positive,
+            self.any or other.any,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a formula learns of rows.
+
+    Attributes
+    ----------
+    rows : int
+        How many there are.
+    complete : int
+        How many have no missing value in the formula.
+    kept : tuple of int
+        How many rows of each partition are in use.
+    head : DataFrame or None
+        The first rows, for what depends on their types alone.
+    kinds : dict of str to Kind
+        Of factors, by expression: numbers or categories.
+    levels : dict of str to Series
+        The values of categories in complete rows, each once, in order of appearance.
+    missing : dict of str to int
+        How many values are missing in columns, of those that have any.
+    infinite : bool
+        Whether some number in complete rows is infinite.
+    vectors : dict of str to Tally
+        What stands beside the regressors, and the numbers on the left, under their expressions.
+    """
+
+    rows: int = 0
+    complete: int = 0
+    kept: tuple[int, ...] = ()
+    head: pd.DataFrame | None = None
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    levels: dict[str, pd.Series] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    infinite: bool = False
+    vectors: dict[str, Tally] = field(default_factory=dict)
+
+    def beside(self, other: Learnt) -> Learnt:
+        """Return what both partitions teach, the rows of the second behind those of the first."""
+        return replace(_both(self, other), kept=self.kept + other.kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What is asked of each chunk; it is pickled for workers.
+
+    Attributes
+    ----------
+    text : str
+        The formula, for sentences.
+    factors : tuple of Factor
+        Of all sides.
+    vectors : Vectors
+        What stands beside the regressors.
+    columns : tuple of str
+        Those of the dataset that are needed.
+    context : mapping of str to object
+        The variables of the caller.
+    drop : bool
+        Whether rows with missing values go.
+    state : dict of str to dict
+        What calls have learnt.
+    """
+
+    text: str
+    factors: tuple[Factor, ...]
+    vectors: Vectors
+    columns: tuple[str, ...]
+    context: Mapping[str, Any]
+    drop: bool
+    state: dict[str, dict[str, Any]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Store modules by name."""
+        return {**self.__dict__, "context": without_modules(self.context)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Import the modules again."""
+        self.__dict__.update(state, context=with_modules(state["context"]))
+
+    def __call__(self, partition: Partition) -> Learnt:
+        """Learn of the chunks of a partition."""
+        found = Learnt()
+        for chunk in partition.chunks(self.columns):
+            found = _both(found, self._of_chunk(chunk), partition.name)
+        return replace(found, kept=(sum(found.kept),))
+
+    def _of_chunk(self, chunk: Any) -> Learnt:
+        frame = frame_of(chunk)
+        if not len(frame):
+            return Learnt()
+        materializer = Materializer(frame, self.context)
+        with telling(self.text, fitted=False):
+            values, missing = materializer.values(self.factors, self.state, {})
+        used = ~missing
+        kinds = {expression: value.__formulaic_metadata__.kind for expression, value in values.items()}
+        plain = {expression: value.__wrapped__ for expression, value in values.items()}
+        levels = {
+            expression: _once(plain[expression], used) for expression, kind in kinds.items() if kind is Kind.CATEGORICAL
+        }
+        numbers = [plain[expression] for expression, kind in kinds.items() if kind is Kind.NUMERICAL]
+        lost = (
+            {name: count for name in self.columns if (count := int(frame[name].isna().sum()))} if missing.any() else {}
+        )
+        beside = self.vectors.read(frame, self.context)
+        kept = used.copy()
+        if self.drop:
+            for vector in beside.values():
+                kept &= ~np.isnan(vector)
+        return Learnt(
+            len(frame),
+            int(used.sum()),
+            (int(kept.sum()),),
+            frame.head(_HEAD),
+            kinds,
+            levels,
+            lost,
+            not all(_is_finite(part, used) for part in numbers),
+            {name: Tally.of(vector[kept]) for name, vector in beside.items()},
+        )
+
+
+# Rows that are kept for what depends on types alone.
+_HEAD = 64
+
+
+def learn(lesson: Lesson, dataset: Dataset, engine: Engine) -> Learnt:
+    """Learn of all partitions, in their order."""
+    return reduce(Learnt.beside, engine.over(lesson, dataset), Learnt())
+
+
+def _both(first: Learnt, second: Learnt, name: str = "") -> Learnt:
+    """Return what rows teach together; `name` is the partition's."""
+    if not second.rows:
+        return replace(first, kept=first.kept + second.kept)
+    kinds = dict(first.kinds)
+    for expression, kind in second.kinds.items():
+        if kinds.setdefault(expression, kind) is not kind:
+            raise DataError(
+                f"{shown(expression)} is a number in some of the data and a category in others{f', such as {name}' if name else ''}; convert it to one type."
+            )
+    return Learnt(
+        first.rows + second.rows,
+        first.complete + second.complete,
+        first.kept + second.kept,
+        second.head if first.head is None else first.head,
+        kinds,
+        _merged(first.levels, second.levels, _together),
+        _merged(first.missing, second.missing, int.__add__),
+        first.infinite or second.infinite,
+        _merged(first.vectors, second.vectors, Tally.__add__),
+    )
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any], add: Any) -> dict[str, Any]:
+    """Return what two mappings have, added where both have it."""
+    common = {name: add(first[name], second[name]) for name in first if name in second}
+    return {**first, **second, **common}
+
+
+def _once(values: Any, used: np.ndarray) -> pd.Series:
+    """Return the values of the rows in use, each once, in order of appearance."""
+    series = pd.Series(values)
+    return (series if used.all() else series[used]).drop_duplicates().reset_index(drop=True)
+
+
+def _together(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Return the values of both, each once; categories keep their order, those of the second behind those of the first."""
+    kinds = (first.dtype, second.dtype)
+    if kinds[0] == kinds[1]:
+        new = second[~second.isin(first)]
+        return first if new.empty else pd.concat([first, new], ignore_index=True)
+    if all(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
+        categories = dict.fromkeys([*first.cat.categories, *second.cat.categories])
+        values = dict.fromkeys([*first, *second])
+        return pd.Series(pd.Categorical(list(values), categories=list(categories)))
+    return pd.concat([first, second], ignore_index=True).drop_duplicates().reset_index(drop=True)
+
+
+def _is_finite(values: Any, used: np.ndarray) -> bool:
+    """Tell whether the numbers of the rows in use are finite."""
+    if isinstance(values, Mapping):
+        return all(_is_finite(part, used) for name, part in values.items() if not str(name).startswith("__"))
+    if isinstance(values, FactorValues):
+        values = values.__wrapped__
+    numbers = values.to_numpy(dtype=float, na_value=np.nan) if isinstance(values, pd.Series) else np.asarray(values)
+    if np.ndim(numbers) and len(numbers) == len(used) and not used.all():
+        numbers = numbers[used]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(numbers.sum())) or bool(np.isfinite(numbers).all())
+

@@ -1,0 +1,172 @@
+"""A formula and a dataset become a `Design` whose rows are made of chunks as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from formulaic.materializers.types import FactorValues
+from formulaic.model_spec import ModelSpec
+from formulaic.parser.types import Factor
+
+from betahat.data.arrays import Device
+from betahat.data.container import Frames
+from betahat.data.datasets.base import Dataset
+from betahat.data.design import Design
+from betahat.data.door import Missing, RowVectors, SecondEquation, check_options, check_streamed
+from betahat.data.engine import THREADS, Engine
+from betahat.data.formulas.chunks import FormulaBuilder, Vectors
+from betahat.data.formulas.evaluation import (
+    beside_columns,
+    check_effects,
+    check_variables,
+    evaluate,
+    names_of,
+    refuse_incomplete,
+    refuse_missing,
+    telling,
+)
+from betahat.data.formulas.expressions import names_in
+from betahat.data.formulas.learning import Learnt, Lesson, learn
+from betahat.data.formulas.levels import coded
+from betahat.data.formulas.matrix import Materializer
+from betahat.data.formulas.parts import read_parts
+from betahat.data.formulas.sides import Sides, joined, terms_of_sides
+from betahat.data.formulas.vectors import check_vector
+from betahat.data.schema import Schema
+from betahat.data.streamed import Streamed
+from betahat.data.trials import refuse_weights
+from betahat.errors import DataError, shown
+
+Kind = Factor.Kind
+
+
+def read_stream(
+    text: str,
+    dataset: Dataset,
+    beside: RowVectors | None = None,
+    *,
+    context: Mapping[str, Any],
+    second: SecondEquation | None = None,
+    hasconst: bool | None = None,
+    missing: Missing = "drop",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+    trials: bool = False,
+    constant: bool = True,
+    bars: Collection[str] = (),
+    engine: Engine = THREADS,
+) -> tuple[Design, ModelSpec]:
+    """Learn what a formula needs of a dataset, and return a design that is read from it, and the specification of its regressors.
+
+    The options are those of `read_formula`.
+    """
+    check_options(missing, device, dtype, hasconst)
+    parts = read_parts(text, None if second is None else second.option, bars)
+    sides = terms_of_sides(text, parts, second, trials)
+    factors = tuple(dict.fromkeys(factor for side in sides for term in side for factor in term.factors))
+    both = text if second is None else f"{text}, {second.regressors}"
+    columns = pd.DataFrame(columns=list(dataset.columns))
+    check_variables(factors, columns, context, both)
+    check_effects(parts.effects, dataset.columns)
+    vectors = _vectors(beside or RowVectors(), dataset, context)
+    lesson = Lesson(
+        both,
+        factors,
+        vectors,
+        _needed(dataset, factors, vectors),
+        beside_columns(context, columns),
+        missing == "drop",
+        {},
+    )
+    learnt = learn(lesson, dataset, engine)
+    if learnt.head is None:
+        raise DataError(f"The data are empty: {dataset.name} has no rows; pass at least one row.")
+    if learnt.complete < learnt.rows and missing != "drop":
+        counts = {name: learnt.missing[name] for name in sorted(names_of(factors)) if name in learnt.missing}
+        refuse_missing(counts, learnt.rows - learnt.complete, learnt.rows)
+    if not learnt.complete:
+        refuse_incomplete(both)
+    tables = evaluate(_specifications(sides, lesson, learnt), learnt.head, lesson.context, both)
+    counts_there = trials and len(tables[0].names) == len(sides[0]) == 2
+    made = joined(tables, text, parts, second, counts=counts_there, constant=constant)
+    if counts_there:
+        refuse_weights("var_weights" in vectors.given)
+    builder = _builder(made, lesson, counts_there, dtype)
+    place = torch.get_default_device() if device is None else torch.device(device)
+    schema = Schema(
+        Frames(pd.RangeIndex(sum(learnt.kept))),
+        str(list(made.left.names)) if counts_there else made.left.names[0],
+        tuple(made.right.names),
+        hasconst,
+        made.terms,
+        instruments=() if made.instruments is None else tuple(made.instruments.names),
+        endogenous=made.endogenous,
+    )
+    design = Design(schema, Streamed(dataset, builder, learnt.kept, place), engine)
+    check_streamed(design, learnt.vectors, finite=not learnt.infinite)
+    return design, made.right.spec
+
+
+def _vectors(beside: RowVectors, dataset: Dataset, context: Mapping[str, Any]) -> Vectors:
+    """Return what stands beside the regressors: columns by name, expressions, or a number for all rows."""
+    given = {name: value for name, value in beside.items() if value is not None}
+    for name, value in given.items():
+        if isinstance(value, str):
+            check_vector(value, dataset.columns, context, name)
+        elif np.ndim(value):
+            raise DataError(
+                f"{name} has a value for each row, but the rows lie in {dataset.name}; pass the name of one of its columns, {name}='...'."
+            )
+    return Vectors(given)
+
+
+def _needed(dataset: Dataset, factors: Collection[Factor], vectors: Vectors) -> tuple[str, ...]:
+    """Return the columns of a dataset that are looked up, in its order."""
+    names = names_of(factors)
+    for value in vectors.given.values():
+        if isinstance(value, str):
+            names |= {value} if value in dataset.columns else names_in(value)
+    names |= {name.partition(".")[0] for name in names}
+    return tuple(name for name in dataset.columns if name in names)
+
+
+def _specifications(sides: list[Any], lesson: Lesson, learnt: Learnt) -> list[ModelSpec]:
+    """Return the sides with the kinds of their factors, and the levels of those that are categories."""
+    assert learnt.head is not None
+    specs = [ModelSpec(side, transform_state=lesson.state) for side in sides]
+    with telling(lesson.text, fitted=False):
+        heads, _ = Materializer(learnt.head, lesson.context).values(lesson.factors, lesson.state, {})
+        for spec in specs:
+            for factor in dict.fromkeys(factor for term in spec.formula for factor in term.factors):
+                kind = learnt.kinds[factor.expr]
+                state: dict[str, Any] = {}
+                if kind is Kind.CATEGORICAL:
+                    known = heads[factor.expr].__formulaic_metadata__
+                    values = FactorValues(learnt.levels[factor.expr], metadata=known)
+                    if known.encoder is None:
+                        coded(values, None, [], state)
+                    else:
+                        known.encoder(
+                            values, reduced_rank=False, drop_rows=[], encoder_state=state, model_spec=spec
+                        )
+                spec.encoder_state[factor.expr] = (kind, state)
+    return specs
+
+
+def _builder(made: Sides, lesson: Lesson, counts: bool, dtype: torch.dtype | None) -> FormulaBuilder:
+    sides = (made.left, made.right, *([] if made.instruments is None else [made.instruments]))
+    return FormulaBuilder(
+        lesson.text,
+        tuple(side.spec for side in sides),
+        lesson.vectors,
+        lesson.columns,
+        lesson.context,
+        lesson.drop,
+        counts,
+        dtype or torch.float64,
+    )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -49,6 +52,54 @@ class TensorDataset(Dataset):
     @property
     def partitions(self):
         return self.parts
+
+
+@dataclass(frozen=True, eq=False)
+class FramePartition(Partition):
+    """A dataframe, handed out in chunks of so many rows, as what `made` makes of them."""
+
+    label: str
+    frame: pd.DataFrame
+    chunk: int
+    made: Callable[[pd.DataFrame], Any]
+
+    @property
+    def name(self):
+        return self.label
+
+    def chunks(self, columns):
+        for start in range(0, len(self.frame), self.chunk):
+            yield self.made(self.frame.iloc[start : start + self.chunk][list(columns)])
+
+
+@dataclass(frozen=True, eq=False)
+class FrameDataset(Dataset):
+    """Partitions of dataframes."""
+
+    parts: tuple[FramePartition, ...]
+
+    @property
+    def name(self):
+        return "frames"
+
+    @property
+    def columns(self):
+        return tuple(self.parts[0].frame.columns)
+
+    @property
+    def partitions(self):
+        return self.parts
+
+
+def in_partitions(frame: pd.DataFrame, sizes, chunk=300, made=lambda frame: frame) -> FrameDataset:
+    """Return a dataframe in partitions of so many rows, which may be empty, in chunks that are dataframes of any library."""
+    places = [0, *itertools.accumulate(sizes)]
+    return FrameDataset(
+        tuple(
+            FramePartition(f"part {i}", frame.iloc[a:b], chunk, made)
+            for i, (a, b) in enumerate(itertools.pairwise(places))
+        )
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,26 +45,84 @@ def check_size(nobs: float, width: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Tally:
+    """What may be wrong with numbers beside the regressors.
+
+    Attributes
+    ----------
+    negative, not_whole, not_finite, not_positive : int
+        How many are below zero, are no whole numbers, are missing or infinite, are zero or less.
+    any : bool
+        Whether some number is not zero.
+    """
+
+    negative: int = 0
+    not_whole: int = 0
+    not_finite: int = 0
+    not_positive: int = 0
+    any: bool = False
+
+    @classmethod
+    def of(cls, values: Tensor) -> Tally:
+        """Count (n,) numbers."""
+        sums = (values < 0, values != values.round(), ~torch.isfinite(values), values <= 0)
+        negative, not_whole, not_finite, not_positive = (int(wrong.sum()) for wrong in sums)
+        return cls(negative, not_whole, not_finite, not_positive, bool(values.any()))
+
+    def __add__(self, other: Tally) -> Tally:
+        """Return what is wrong with the numbers of both."""
+        return Tally(
+            self.negative + other.negative,
+            self.not_whole + other.not_whole,
+            self.not_finite + other.not_finite,
+            self.not_positive + other.not_positive,
+            self.any or other.any,
+        )
+
+
 def check_weights(weights: Tensor | None, name: str = "weights") -> None:
     """Refuse weights that are negative, or all zero."""
-    if weights is None:
-        return
-    negative = int((weights < 0).sum())
+    if weights is not None:
+        refuse_weights(int((weights < 0).sum()), bool(weights.any()), name)
+
+
+def refuse_weights(negative: int, some: bool, name: str) -> None:
+    """Refuse weights of which so many are negative, or none is positive."""
     if negative:
         raise DataError(
             f"{name} has {counted(negative, 'negative value')}; weights are inverse variances: pass numbers of zero or more."
         )
-    if not bool(weights.any()):
+    if not some:
         raise DataError(f"{name} are all zero, so no row counts; pass a positive weight for the rows to use.")
 
 
 def check_numbers(label: str, values: Tensor) -> None:
     """Refuse missing and infinite values of one column."""
-    bad = int((~torch.isfinite(values)).sum())
+    refuse_not_finite(label, int((~torch.isfinite(values)).sum()))
+
+
+def refuse_not_finite(label: str, bad: int) -> None:
+    """Refuse a column of which so many values are missing or infinite."""
     if bad:
         raise DataError(
             f"{label} has {counted(bad, 'missing or infinite value')}; pass missing='drop' to leave out rows with missing ones, or "
             "fill them in."
+        )
+
+
+def check_exposure(exposure: Tensor) -> None:
+    """Refuse exposures that have no logarithm."""
+    check_numbers("exposure", exposure)
+    refuse_exposure(int((exposure <= 0).sum()))
+
+
+def refuse_exposure(bad: int) -> None:
+    """Refuse exposures of which so many have no logarithm."""
+    if bad:
+        raise DataError(
+            f"exposure has {counted(bad, 'value')} of zero or less, but its logarithm is taken; pass positive numbers, or "
+            "the logarithms themselves as offset."
         )
 
 
@@ -72,13 +131,17 @@ def check_counts(counts: Tensor | None) -> None:
     if counts is None:
         return
     check_numbers("freq_weights", counts)
-    bad = int(((counts < 0) | (counts != counts.round())).sum())
+    refuse_counts(int(((counts < 0) | (counts != counts.round())).sum()), bool(counts.any()))
+
+
+def refuse_counts(bad: int, some: bool) -> None:
+    """Refuse frequency weights of which so many do not count, or none is positive."""
     if bad:
         raise DataError(
             f"freq_weights has {counted(bad, 'value')} that are not counts; pass whole numbers of zero or more, or weights= "
             "for analytic weights."
         )
-    if not bool(counts.any()):
+    if not some:
         raise DataError("freq_weights are all zero, so no row counts; pass a positive number for the rows to use.")
 
 
@@ -93,8 +156,13 @@ def check_finite(design: Design) -> None:
     ]
     sums = [float(found) for found in column_sums(beside)] if beside else []
     sums += [] if design.small else [float(design.products.sum())]
-    if all(map(math.isfinite, sums)):
-        return
+    if not all(map(math.isfinite, sums)):
+        refuse_infinite(design)
+
+
+def refuse_infinite(design: Design) -> None:
+    """Look at every number of a design, and say which columns have missing and infinite ones, if any."""
+    source = design.source
     found, rows, missing, infinite = fold(source, _not_finite, design.engine)
     if not bool(rows):
         return

@@ -12,13 +12,19 @@ from torch import Tensor
 from betahat.data.absorbed import read_effects, with_levels
 from betahat.data.arrays import Columns, Device, read_columns, read_weights, single
 from betahat.data.checks import (
+    Tally,
     check_counts,
+    check_exposure,
     check_finite,
-    check_numbers,
     check_shapes,
     check_size,
     check_weights,
     column_sums,
+    refuse_counts,
+    refuse_exposure,
+    refuse_infinite,
+    refuse_not_finite,
+    refuse_weights,
 )
 from betahat.data.container import Arrays, Container, Frames, Tensors
 from betahat.data.design import Design
@@ -36,6 +42,7 @@ from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, listed, shown
 
 Missing = Literal["none", "drop", "raise"]
+_NO_ROWS = "No rows are left after missing='drop': each has a missing value; fill some in, or leave a column out."
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,9 +210,7 @@ def assemble(
         whole = _complete_rows(endog, exog, *vectors.values())
         if whole is not None:
             if not len(whole):
-                raise DataError(
-                    "No rows are left after missing='drop': each has a missing value; fill some in, or leave a column out."
-                )
+                raise DataError(_NO_ROWS)
             design = design.in_use(whole)
     name = "var_weights" if "var_weights" in vectors else "weights"
     columns = {label: design.column(label) for label in design.source.shapes}
@@ -220,6 +225,27 @@ def assemble(
         design = with_levels(design)
     check_size(design.nobs, design.width)
     return design
+
+
+def check_streamed(design: Design, vectors: Mapping[str, Tally], *, finite: bool) -> None:
+    """Check a design that is read as it is needed, by what the first pass counted of its vectors, by option.
+
+    `finite` is whether its other numbers are known to be.
+    """
+    if not design.rows:
+        raise DataError(_NO_ROWS)
+    for name, tally in vectors.items():
+        if name in ("exposure", "freq_weights"):
+            refuse_not_finite(name, tally.not_finite)
+        if name == "exposure":
+            refuse_exposure(tally.not_positive)
+        elif name in ("weights", "var_weights"):
+            refuse_weights(tally.negative, tally.any, name)
+        elif name == "freq_weights":
+            refuse_counts(tally.negative + tally.not_whole, tally.any)
+    if not finite or any(tally.not_finite for tally in vectors.values()):
+        refuse_infinite(design)
+    check_size(design.nobs, design.width)
 
 
 def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasconst: bool | None) -> None:
@@ -324,13 +350,7 @@ def _offset(offset: Tensor | None, exposure: Tensor | None) -> Tensor | None:
     """Return offset + log(exposure)."""
     if exposure is None:
         return offset
-    check_numbers("exposure", exposure)
-    bad = int((exposure <= 0).sum())
-    if bad:
-        raise DataError(
-            f"exposure has {counted(bad, 'value')} of zero or less, but its logarithm is taken; pass positive numbers, or "
-            "the logarithms themselves as offset."
-        )
+    check_exposure(exposure)
     logarithm = exposure.to(torch.float64).log()
     return logarithm if offset is None else offset + logarithm
 

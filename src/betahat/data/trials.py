@@ -31,17 +31,21 @@ class Trials:
 
 def read_trials(values: Tensor, names: tuple[str, ...] | None, weighted: bool) -> Trials:
     """Read (n, 2) successes and failures; `weighted` is whether there are analytic weights beside them, which are refused."""
+    check_trials(int((values < 0).sum()), weighted)
+    successes, failures = values.to(torch.float64).unbind(1)
+    trials = successes + failures
+    shares = torch.where(trials == 0, 0.0, successes / trials)
+    return Trials(shares, trials, str(["y1", "y2"] if names is None else list(names)))
+
+
+def check_trials(negative: int, weighted: bool) -> None:
+    """Refuse negative counts of successes and failures, and analytic weights beside them."""
     if weighted:
         raise DataError(
             "endog has two columns, successes and failures, whose numbers of trials are the weights, and var_weights come beside them; pass one "
             "column of shares, and var_weights times the numbers of trials."
         )
-    negative = int((values < 0).sum())
     if negative:
         raise DataError(
             f"endog has {counted(negative, 'negative count')} of successes or failures; pass how many there were, zero or more."
         )
-    successes, failures = values.to(torch.float64).unbind(1)
-    trials = successes + failures
-    shares = torch.where(trials == 0, 0.0, successes / trials)
-    return Trials(shares, trials, str(["y1", "y2"] if names is None else list(names)))

@@ -21,6 +21,7 @@ from torch import Tensor
 from betahat.data.absorbed import read_effects
 from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Arrays, Frames
+from betahat.data.datasets.open import dataset_of
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
 from betahat.data.effects import Levels
@@ -37,6 +38,7 @@ from betahat.data.formulas.evaluation import (
 )
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.sides import joined, terms_of_sides
+from betahat.data.formulas.streams import read_stream
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import check_vector, vector_of
 from betahat.data.frame import check_index, to_pandas
@@ -45,7 +47,7 @@ from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
-from betahat.errors import DataError, counted, shown
+from betahat.errors import DataError, counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,7 @@ def read_formula(
     models whose other parameters take its place, after categories were coded beside it. `bars` are the parts that may follow the regressors:
     "effects", "instruments".
     """
-    dataset = dataset_of(data)
+    dataset = dataset_of(data) if isinstance(text, str) else None
     if dataset is not None:
         design, spec = read_stream(
             text,
@@ -188,8 +190,7 @@ def read_formula(
     if parts.effects:
         held = Held({"exog": torch.empty(len(frame), 0)}, UserData.of(frame, len(frame)))
         absorbed = read_effects(Design(Schema(Arrays()), held), parts.effects)
-        found = {name: vector.to(target) for name, vector in absorbed.vectors.items()}
-        vectors |= found if positions is None else {name: vector[positions] for name, vector in found.items()}
+        vectors |= _in_use(absorbed.vectors, positions, target)
         levels = absorbed.levels
     if made.instruments is not None:
         vectors[INSTRUMENTS] = _to_device(made.instruments.values, target, dtype)
@@ -214,6 +215,12 @@ def read_formula(
         endogenous=made.endogenous,
     )
     return design, Formula(text, right.spec, context)
+
+
+def _in_use(vectors: Mapping[str, Tensor], positions: Tensor | None, device: torch.device) -> dict[str, Tensor]:
+    """Return the rows at positions, or all, on a device."""
+    found = {name: vector.to(device) for name, vector in vectors.items()}
+    return found if positions is None else {name: vector[positions] for name, vector in found.items()}
 
 
 def _check_rows(frame: pd.DataFrame, kept: int, factors: Iterable[Factor], text: str, missing: Missing) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from formulaic.materializers.types import FactorValues
 from formulaic.parser.types import Factor
 
+from betahat.data.checks import Tally
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.engine import Engine
 from betahat.data.formulas.chunks import Vectors, frame_of
@@ -19,49 +20,6 @@ from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import telling
 from betahat.data.formulas.matrix import Materializer
 from betahat.errors import DataError, shown
-
-Kind = Factor.Kind
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What is wrong with a vector beside the regressors, over the rows in use.
-
-    Attributes
-    ----------
-    negative, broken, not_finite, not_positive : int
-        How many values are below zero, are no whole numbers, are missing or infinite, are zero or less.
-    any : bool
-        Whether some value is not zero.
-    """
-
-    negative: int = 0
-    broken: int = 0
-    not_finite: int = 0
-    not_positive: int = 0
-    any: bool = False
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Tally:
-        """Look at (m,) values."""
-        with np.errstate(invalid="ignore"):
-            return cls(
-                int((values < 0).sum()),
-                int((values != values.round()).sum()),
-                int((~np.isfinite(values)).sum()),
-                int((values <= 0).sum()),
-                bool(values.any()),
-            )
-
-    def __add__(self, other: Tally) -> Tally:
-        """Return what is wrong with the rows of both."""
-        return Tally(
-            self.negative + other.negative,
-            self.broken + other.broken,
-            self.not_finite + other.not_finite,
-            self.not_positive + other.not_positive,
-            self.any or other.any,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,22 +45,21 @@ class Learnt:
     infinite : bool
         Whether some number in complete rows is infinite.
     vectors : dict of str to Tally
-        What stands beside the regressors, and the numbers on the left, under their expressions.
+        What stands beside the regressors, over the rows in use.
+    negative : int
+        How many numbers of successes and failures are below zero.
     """
 
     rows: int = 0
     complete: int = 0
     kept: tuple[int, ...] = ()
     head: pd.DataFrame | None = None
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, Factor.Kind] = field(default_factory=dict)
     levels: dict[str, pd.Series] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
     infinite: bool = False
     vectors: dict[str, Tally] = field(default_factory=dict)
-
-    def beside(self, other: Learnt) -> Learnt:
-        """Return what both partitions teach, the rows of the second behind those of the first."""
-        return replace(_both(self, other), kept=self.kept + other.kept)
+    negative: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +80,8 @@ class Lesson:
         The variables of the caller.
     drop : bool
         Whether rows with missing values go.
+    trials : tuple of str
+        The expressions of successes and failures.
     state : dict of str to dict
         What calls have learnt.
     """
@@ -133,6 +92,7 @@ class Lesson:
     columns: tuple[str, ...]
     context: Mapping[str, Any]
     drop: bool
+    trials: tuple[str, ...]
     state: dict[str, dict[str, Any]]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -161,9 +121,11 @@ class Lesson:
         kinds = {expression: value.__formulaic_metadata__.kind for expression, value in values.items()}
         plain = {expression: value.__wrapped__ for expression, value in values.items()}
         levels = {
-            expression: _once(plain[expression], used) for expression, kind in kinds.items() if kind is Kind.CATEGORICAL
+            expression: _once(plain[expression], used)
+            for expression, kind in kinds.items()
+            if kind is Factor.Kind.CATEGORICAL
         }
-        numbers = [plain[expression] for expression, kind in kinds.items() if kind is Kind.NUMERICAL]
+        numbers = [plain[expression] for expression, kind in kinds.items() if kind is Factor.Kind.NUMERICAL]
         lost = (
             {name: count for name in self.columns if (count := int(frame[name].isna().sum()))} if missing.any() else {}
         )
@@ -181,7 +143,8 @@ class Lesson:
             levels,
             lost,
             not all(_is_finite(part, used) for part in numbers),
-            {name: Tally.of(vector[kept]) for name, vector in beside.items()},
+            {name: Tally.of(torch.from_numpy(vector[kept])) for name, vector in beside.items()},
+            sum(int((plain[expression][used] < 0).sum()) for expression in self.trials),
         )
 
 
@@ -191,10 +154,13 @@ _HEAD = 64
 
 def learn(lesson: Lesson, dataset: Dataset, engine: Engine) -> Learnt:
     """Learn of all partitions, in their order."""
-    return reduce(Learnt.beside, engine.over(lesson, dataset), Learnt())
+    found = Learnt()
+    for learnt, partition in zip(engine.over(lesson, dataset), dataset.partitions, strict=True):
+        found = _both(found, learnt, partition.name)
+    return found
 
 
-def _both(first: Learnt, second: Learnt, name: str = "") -> Learnt:
+def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
     """Return what rows teach together; `name` is the partition's."""
     if not second.rows:
         return replace(first, kept=first.kept + second.kept)
@@ -202,7 +168,7 @@ def _both(first: Learnt, second: Learnt, name: str = "") -> Learnt:
     for expression, kind in second.kinds.items():
         if kinds.setdefault(expression, kind) is not kind:
             raise DataError(
-                f"{shown(expression)} is a number in some of the data and a category in others{f', such as {name}' if name else ''}; convert it to one type."
+                f"{shown(expression)} is a number in some of the data and a category in others, such as {name}; convert it to one type."
             )
     return Learnt(
         first.rows + second.rows,
@@ -214,6 +180,7 @@ def _both(first: Learnt, second: Learnt, name: str = "") -> Learnt:
         _merged(first.missing, second.missing, int.__add__),
         first.infinite or second.infinite,
         _merged(first.vectors, second.vectors, Tally.__add__),
+        first.negative + second.negative,
     )
 
 
@@ -253,4 +220,3 @@ def _is_finite(values: Any, used: np.ndarray) -> bool:
         numbers = numbers[used]
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(numbers.sum())) or bool(np.isfinite(numbers).all())
-

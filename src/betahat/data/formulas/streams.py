@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +38,8 @@ from betahat.data.formulas.sides import Sides, joined, terms_of_sides
 from betahat.data.formulas.vectors import check_vector
 from betahat.data.schema import Schema
 from betahat.data.streamed import Streamed
-from betahat.data.trials import refuse_weights
-from betahat.errors import DataError, shown
+from betahat.data.trials import check_trials
+from betahat.errors import DataError, FormulaError, shown
 
 Kind = Factor.Kind
 
@@ -73,6 +72,10 @@ def read_stream(
     columns = pd.DataFrame(columns=list(dataset.columns))
     check_variables(factors, columns, context, both)
     check_effects(parts.effects, dataset.columns)
+    if parts.effects:
+        raise FormulaError(
+            f"The formula {shown(text)} absorbs effects, which betahat does for rows in memory, and not for those of {dataset.name}; write them as C(group)."
+        )
     vectors = _vectors(beside or RowVectors(), dataset, context)
     lesson = Lesson(
         both,
@@ -81,6 +84,7 @@ def read_stream(
         _needed(dataset, factors, vectors),
         beside_columns(context, columns),
         missing == "drop",
+        tuple(term.factors[0].expr for term in sides[0]) if trials and len(sides[0]) == 2 else (),
         {},
     )
     learnt = learn(lesson, dataset, engine)
@@ -95,7 +99,7 @@ def read_stream(
     counts_there = trials and len(tables[0].names) == len(sides[0]) == 2
     made = joined(tables, text, parts, second, counts=counts_there, constant=constant)
     if counts_there:
-        refuse_weights("var_weights" in vectors.given)
+        check_trials(learnt.negative, "var_weights" in vectors.given)
     builder = _builder(made, lesson, counts_there, dtype)
     place = torch.get_default_device() if device is None else torch.device(device)
     schema = Schema(
@@ -151,9 +155,7 @@ def _specifications(sides: list[Any], lesson: Lesson, learnt: Learnt) -> list[Mo
                     if known.encoder is None:
                         coded(values, None, [], state)
                     else:
-                        known.encoder(
-                            values, reduced_rank=False, drop_rows=[], encoder_state=state, model_spec=spec
-                        )
+                        known.encoder(values, reduced_rank=False, drop_rows=[], encoder_state=state, model_spec=spec)
                 spec.encoder_state[factor.expr] = (kind, state)
     return specs
 

@@ -1,0 +1,167 @@
+"""Formulas on datasets: what a formula learns of partitions and chunks is what it learns of all rows in memory."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from support.streams import in_partitions
+
+import betahat as bh
+from betahat.errors import BetahatError, DataError
+
+N = 1_000
+SIZES = (300, 0, 1, 299, 400)
+# Sums over partitions are added in another order than those over all rows.
+RTOL = 1e-12
+KINDS = {
+    "pandas": lambda frame: frame,
+    "polars": pl.from_pandas,
+    "pyarrow": lambda frame: pa.Table.from_pandas(frame, preserve_index=False),
+}
+
+
+def _frame():
+    rng = np.random.default_rng(17)
+    frame = pd.DataFrame(
+        {
+            "y": rng.normal(size=N),
+            "x": rng.normal(size=N) + 3,
+            "two words": rng.normal(size=N),
+            "n": rng.integers(0, 9, N),
+            "g": rng.integers(0, 4, N),
+            "t": rng.choice(["b", "a", "Ä"], N),
+            "k": pd.Categorical(rng.choice(["low", "high"], N), ["low", "high"]),
+            "b": rng.random(N) > 0.5,
+            "d": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 3, N), "D"),
+            "w": rng.random(N) + 0.5,
+            "f": rng.integers(1, 4, N),
+        }
+    )
+    frame.loc[rng.random(N) < 0.05, "x"] = np.nan
+    frame.loc[rng.random(N) < 0.05, "t"] = None
+    frame.loc[rng.random(N) < 0.05, "w"] = np.nan
+    frame.loc[frame.index == N - 1, "t"] = "z, the last"
+    frame["y"] += frame["x"].fillna(0)
+    return frame
+
+
+FRAME = _frame()
+FORMULAS = (
+    "y ~ x + n",
+    "y ~ x * n + C(g)",
+    "y ~ x + t",
+    "y ~ t:x + k + b",
+    "np.log(x ** 2) ~ C(d) + C(t, Sum) + Q('two words')",
+    "y ~ x + C(g, Treatment(2)) - 1",
+    "y ~ C(g, levels=[3, 2, 1, 0]) + `two words`",
+    "y ~ hashed(t, levels=2) + np.where(x > 3, x, 3) - 1",
+    "y ~ 1",
+)
+
+
+def _same(streamed, held):
+    assert list(streamed.params.index) == list(held.params.index)
+    np.testing.assert_allclose(streamed.params, held.params, rtol=RTOL, atol=1e-13)
+    np.testing.assert_allclose(streamed.bse, held.bse, rtol=RTOL, atol=1e-13)
+    assert streamed.nobs == held.nobs
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_formulas_give_the_numbers_of_memory(formula, kind):
+    if kind != "pandas" and "k" in formula:
+        pytest.skip("a chunk of these knows the categories that it has")
+    dataset = in_partitions(FRAME, SIZES, made=KINDS[kind])
+    streamed, held = bh.ols(formula, dataset).fit("HC1"), bh.ols(formula, FRAME).fit("HC1")
+    _same(streamed, held)
+    np.testing.assert_allclose(streamed.predict(FRAME[:50]), held.predict(FRAME[:50]), rtol=RTOL)
+
+
+@pytest.mark.parametrize("weights", ["w", "w ** 2", 2.0])
+def test_weights_by_name(weights):
+    streamed = bh.wls("y ~ x + t", in_partitions(FRAME, SIZES), weights=weights).fit("HC1")
+    _same(streamed, bh.wls("y ~ x + t", FRAME, weights=weights).fit("HC1"))
+
+
+def test_counts_offsets_and_exposures():
+    options = {"offset": "0.1 * x", "exposure": "w", "freq_weights": "f"}
+    streamed = bh.poisson("n ~ x + t", in_partitions(FRAME, SIZES), **options).fit("HC0")
+    _same(streamed, bh.poisson("n ~ x + t", FRAME, **options).fit("HC0"))
+
+
+def test_successes_and_failures():
+    streamed = bh.glm("n + g ~ x", in_partitions(FRAME, SIZES), family="binomial").fit("HC0")
+    _same(streamed, bh.glm("n + g ~ x", FRAME, family="binomial").fit("HC0"))
+
+
+def test_instruments_and_second_equations():
+    dataset = in_partitions(FRAME, SIZES)
+    formula = "y ~ n | x ~ I(x + w) + C(g)"
+    _same(bh.ols(formula, dataset).fit("HC1"), bh.ols(formula, FRAME).fit("HC1"))
+    streamed = bh.zeroinflatedpoisson("n ~ x", dataset, exog_infl="~ w").fit()
+    _same(streamed, bh.zeroinflatedpoisson("n ~ x", FRAME, exog_infl="~ w").fit())
+
+
+def test_what_builds_chunks_is_pickled():
+    source = bh.ols("np.log(x + 10) ~ C(t)", in_partitions(FRAME, SIZES)).design.source
+    again = pickle.loads(pickle.dumps(source.builder))
+    chunk = FRAME[["x", "t"]][:50]
+    assert torch.equal(again.build(chunk).columns["exog"], source.builder.build(chunk).columns["exog"])
+
+
+def _tell(call):
+    with pytest.raises(BetahatError) as told:
+        call()
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda data: bh.ols("y ~ x + t", data, missing="raise"),
+        lambda data: bh.ols("y ~ np.log(x - 3)", data, missing="raise"),
+        lambda data: bh.wls("y ~ n", data, weights="w", missing="raise"),
+        lambda data: bh.wls("y ~ n", data, weights="w - 1"),
+        lambda data: bh.wls("y ~ n", data, weights="0 * f"),
+        lambda data: bh.poisson("n ~ x", data, exposure="f - 2"),
+        lambda data: bh.poisson("n ~ g", data, exposure="w", missing="raise"),
+        lambda data: bh.poisson("n ~ x", data, freq_weights="w"),
+        lambda data: bh.poisson("n ~ x", data, freq_weights="0 * f"),
+        lambda data: bh.poisson("n ~ x", data, freq_weights="w", missing="raise"),
+        lambda data: bh.ols("y ~ np.log(n) + x", data),
+        lambda data: bh.ols("y ~ nought", data),
+        lambda data: bh.ols("t ~ x", data),
+        lambda data: bh.ols("y ~ d", data),
+        lambda data: bh.ols("y ~ C(g, levels=[1, 2])", data),
+        lambda data: bh.ols("y ~ np.sqrt(-1 - n)", data),
+        lambda data: bh.wls("y ~ x", data, weights="w * np.nan"),
+        lambda data: bh.glm("n + I(g - 1) ~ x", data, family="binomial"),
+        lambda data: bh.glm("n + g ~ x", data, family="binomial", var_weights="f"),
+    ],
+)
+def test_what_cannot_be_is_told_as_in_memory(made):
+    assert _tell(lambda: made(in_partitions(FRAME, SIZES))) == _tell(lambda: made(FRAME))
+
+
+def test_what_only_datasets_are_told():
+    dataset = in_partitions(FRAME, SIZES)
+    with pytest.raises(DataError, match="weights has a value for each row, but the rows lie in frames; pass the name"):
+        bh.wls("y ~ x", dataset, weights=np.ones(N))
+    with pytest.raises(DataError, match="The data are empty: frames has no rows"):
+        bh.ols("y ~ x", in_partitions(FRAME[:0], (0,)))
+    with pytest.raises(BetahatError, match="absorbs effects"):
+        bh.ols("y ~ x | g", dataset)
+
+
+def test_a_column_that_is_text_in_one_part_is_refused_by_name():
+    mixed = FRAME.assign(x=FRAME["x"].astype(object).where(FRAME.index < 600, "many"))
+    parts = [frame.infer_objects() for frame in (mixed[:600], mixed[600:])]
+    dataset = in_partitions(FRAME, (600, 400))
+    for part, frame in zip(dataset.parts, parts, strict=True):
+        object.__setattr__(part, "frame", frame)
+    with pytest.raises(DataError, match="'x' is a number in some of the data and a category in others, such as part 1"):
+        bh.ols("y ~ x", dataset)

@@ -199,7 +199,7 @@ def test_within_has_a_cap(monkeypatch):
 
 
 def test_residuals_that_do_not_become_orthogonal_are_refused(monkeypatch):
-    monkeypatch.setattr(projections, "_ORTHOGONAL", -1.0)
+    monkeypatch.setattr(projections, "ORTHOGONAL", -1.0)
     with pytest.raises(EstimationError, match="not orthogonal to them"):
         projection_on(CASES["one"], None).residuals(torch.ones(N, 1))
 

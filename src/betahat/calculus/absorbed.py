@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from betahat.calculus.counts import EffectSize
+from betahat.data.streamed_effects import Explained
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Absorbed:
         Whether some effect has a dummy for each level, so that the constant is absorbed with it.
     weights : Tensor or None
         (n,) what the projection was weighted by, frequency weights included; None is one.
+    explained : Explained or None
+        What was taken off rows that are read.
     """
 
     names: tuple[str, ...]
@@ -38,3 +41,4 @@ class Absorbed:
     orthogonality: float
     constant: bool
     weights: Tensor | None = None
+    explained: Explained | None = field(default=None, metadata={"stored": False})

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.rows import Bread, Point, Rows, no_hat_rows, root_of_counts, rows_of, that_count, times
+from betahat.data.effects import CODES
 from betahat.data.engine import Block
 from betahat.data.products import cross, gram, product, products, weighted_gram
 from betahat.data.threads import remembered
@@ -33,6 +34,8 @@ class IndexRows(Rows):
         (b,).
     scored : Tensor or None
         (b, k) X̂, what a score is its residual times; None is x itself.
+    levels : Tensor or None
+        (b, E) levels of absorbed effects, of rows that are read.
     """
 
     objective: LinearIndex
@@ -44,6 +47,7 @@ class IndexRows(Rows):
     offset: Tensor | None
     counts: Tensor | None
     scored: Tensor | None = None
+    levels: Tensor | None = None
 
     def __len__(self) -> int:
         """Return b."""
@@ -107,7 +111,7 @@ class IndexRows(Rows):
             squares = (rotated * product(self.x, self.at.root)).sum(1)
         own = squares if self.curvature is None else self.curvature * squares
         if self.at.beside is not None:
-            own = own + self.at.beside.of_rows[self.start : self.start + len(self)]
+            own = own + self.at.beside.of_block(self.start, self.levels, self.curvature, len(self))
         return that_count(own, self.counts)
 
     @property
@@ -208,8 +212,8 @@ class IndexRows(Rows):
 @rows_of.register
 def _(objective: LinearIndex, block: Block, at: Point) -> Rows:
     weights, offset, counts = block.get("weights"), block.get("offset"), block.get("counts")
-    scored = block.get("scored")
-    return IndexRows(objective, block.start, at, block["exog"], block["endog"], weights, offset, counts, scored)
+    scored, levels = block.get("scored"), block.get(CODES)
+    return IndexRows(objective, block.start, at, block["exog"], block["endog"], weights, offset, counts, scored, levels)
 
 
 def pearson(rows: Rows) -> Tensor:

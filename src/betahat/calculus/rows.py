@@ -46,10 +46,9 @@ def read_bread(bread: str) -> Bread:
 class LeverageBeside(ABC):
     """The leverage of columns that were projected away: a row's whole leverage is that of the projected columns and of these."""
 
-    @property
     @abstractmethod
-    def of_rows(self) -> Tensor:
-        """(n,) computed when it is first asked for."""
+    def of_block(self, start: int, levels: Tensor | None, weights: Tensor | None, rows: int) -> Tensor:
+        """Return (b,) that of rows from `start` on, of which (b, E) levels are known where they are read, and (b,) weights, None for ones."""
 
     @abstractmethod
     def taken(self, places: Tensor) -> LeverageBeside:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.design import Design
-from betahat.data.effects import CODES, SLOPES, EffectTerm, Levels, effect_terms
+from betahat.data.effects import CODES, SLOPES, EffectTerm, Levels, effect_terms, joint_codes
 from betahat.data.groups import numbers_with_gaps, partitions_with_gaps
 from betahat.data.sample import Sample
 from betahat.errors import DataError, counted, listed, shown
@@ -106,10 +106,8 @@ def numbered(levels: Sequence[Levels], labels: Tensor) -> Numbered:
     for effect in levels:
         places = labels[:, first : first + len(effect.labels)].to(torch.int64)
         first += len(effect.labels)
-        joint = places[:, 0]
-        for i, known in enumerate(effect.labels[1:], 1):
-            joint = joint * len(known) + places[:, i]
-        own, inverse = _dense(joint, math.prod(map(len, effect.labels)))
+        sizes = [len(known) for known in effect.labels]
+        own, inverse = _dense(joint_codes(places.unbind(1), sizes), math.prod(sizes))
         members = []
         for known in reversed(effect.labels[1:]):
             members.append(own % len(known))
@@ -151,7 +149,7 @@ def not_alone(codes: Tensor, counts: Tensor | None) -> Tensor:
 
 def with_levels(design: Design) -> Design:
     """Give numbers to the levels of absorbed effects, once missing rows are gone, and leave out the rows that are alone in one."""
-    _check_effects(design.schema.effects, design.rows)
+    check_effects(design.schema.effects, design.rows)
     return _numbered_again(design, design.column(CODES))
 
 
@@ -177,10 +175,7 @@ def _numbered_again(design: Design, labels: Tensor) -> Design:
         codes = found.codes
     else:
         if not bool(held.any()):
-            raise DataError(
-                f"Each row is the only one in its level of {listed([effect.name for effect in levels])}, once those that are have been left out, so the effects "
-                "explain everything; absorb coarser effects."
-            )
+            raise none_left(levels)
         alone = int((~held).sum()) if counts is None else int((~held & (counts > 0)).sum())
         design = design.in_use(held.nonzero().flatten())
         found = numbered(levels, labels[held])
@@ -190,7 +185,15 @@ def _numbered_again(design: Design, labels: Tensor) -> Design:
     return replace(design, schema=schema, source=design.source.replaced({CODES: codes}))
 
 
-def _check_effects(levels: Sequence[Levels], rows: int) -> None:
+def none_left(levels: Sequence[Levels]) -> DataError:
+    """Say that each row is alone in a level."""
+    return DataError(
+        f"Each row is the only one in its level of {listed([effect.name for effect in levels])}, once those that are have been left out, so the effects "
+        "explain everything; absorb coarser effects."
+    )
+
+
+def check_effects(levels: Sequence[Levels], rows: int) -> None:
     """Refuse effects with a level for each row."""
     for effect in levels:
         known = effect.labels[0]

@@ -18,6 +18,7 @@ from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held, Source
 from betahat.data.threads import remembered
 from betahat.data.turned import EXOG, every, selected, turned, with_ones
+from betahat.errors import EstimationError, listed
 
 # Up to a quarter of a million numbers, TSQR takes one or two blocks, and no longer than the Gram route.
 _SMALL = SMALL
@@ -78,6 +79,11 @@ class Design(Sample):
         """The absorbed effects."""
         if not self.schema.effects:
             return ()
+        if self.source.in_turn:
+            raise EstimationError(
+                f"This needs the levels of {listed([levels.name for levels in self.schema.effects])} of all rows at once, and the rows are read from files or frames; take "
+                "HC0 to HC3 or Cluster(kind='CR1S'), or fit rows in memory."
+            )
         codes, made, first = self.column(CODES), [], 0
         slopes = self.column(SLOPES).to(torch.float64) if SLOPES in self.source.shapes else codes
         for i, levels in enumerate(self.schema.effects):

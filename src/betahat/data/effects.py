@@ -176,9 +176,9 @@ def new_codes(levels: Levels, columns: Sequence[Any]) -> Tensor:
     pairs = list(zip(levels.labels, labels, strict=True))
     places = torch.stack([torch.from_numpy(known.get_indexer(asked)) for known, asked in pairs], 1)
     missing = torch.stack([torch.as_tensor(asked.isna()) for asked in labels], 1).any(1)
-    own = _joint(levels.members.cpu(), sizes)
+    own = joint_codes(levels.members.cpu().unbind(1), sizes)
     order = own.argsort()
-    wanted = _joint(places, sizes)
+    wanted = joint_codes(places.unbind(1), sizes)
     codes: Tensor = order[torch.searchsorted(own[order], wanted).clamp_max(len(own) - 1)]
     unseen = ((own[codes] != wanted) | (places < 0).any(1)) & ~missing
     if bool(unseen.any()):
@@ -206,9 +206,9 @@ def _kind(labels: pd.Index) -> str | None:
     return _KINDS.get(pd.api.types.infer_dtype(some, skipna=True))
 
 
-def _joint(places: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Return (m,) one number for each combination of places."""
-    joint = places[:, 0]
-    for i, size in enumerate(sizes[1:], 1):
-        joint = joint * size + places[:, i]
+def joint_codes(codes: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """Return (m,) one number for each combination of (m,) codes below `sizes`, in lexical order."""
+    joint = codes[0]
+    for own, size in zip(codes[1:], sizes[1:], strict=True):
+        joint = joint * size + own
     return joint

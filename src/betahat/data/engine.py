@@ -231,9 +231,11 @@ THREADS = Threads()
 
 
 def fold(
-    source: Source, function: Callable[[Block], tuple[Tensor, ...]], engine: Engine = THREADS
+    source: Source, function: Callable[[Block], tuple[Tensor, ...]], engine: Engine = THREADS, fewest: int = 1
 ) -> tuple[Tensor, ...]:
     """Sum `function(block)`, tensors whose shapes do not depend on the block, over the row blocks, in row order.
+
+    Blocks that an engine cuts by width have at least `fewest` rows.
 
     Examples
     --------
@@ -242,7 +244,7 @@ def fold(
     >>> fold(Held({"x": torch.ones(5000, 2)}), lambda block: (block["x"].sum(0),))
     (tensor([5000., 5000.], dtype=torch.float64),)
     """
-    return summed(engine.sums(function, source, max(engine.block_rows(source), 1)))
+    return summed(engine.sums(function, source, max(engine.block_rows(source), fewest)))
 
 
 def scan(source: Source, function: Callable[[Block], T], engine: Engine = THREADS, fewest: int = 1) -> Iterator[T]:

@@ -121,15 +121,28 @@ def group_sums(x: Tensor, factor: Tensor, codes: Tensor, count: int) -> Tensor:
 
     def piece(start: int) -> Tensor:
         rows = slice(start, start + step)
-        numbers, rank = factor[rows].numpy(), codes[rows].to(torch.int32 if count < 2**31 else torch.int64).numpy()
-        added = sparse.csc_array((numbers, rank, np.arange(len(rank) + 1, dtype=rank.dtype)), shape=(count, len(rank)))
-        return torch.from_numpy(added @ x[rows].numpy())
+        return torch.from_numpy(_adding(factor[rows], codes[rows], count) @ x[rows].numpy())
 
     step = max(_ADDED, 4 * count)  # so that all sums of pieces are at most a quarter of x
     first, *others = in_order(piece, range(0, len(x), step))
     for other in others:
         first += other
     return first
+
+
+def level_sums_of_block(x: Tensor, factor: Tensor, codes: Tensor, count: int) -> Tensor:
+    """Return (G, m) each level's sum of (b, m) x times its (b,) factor."""
+    if x.device.type != "cpu":
+        return x.new_zeros(count, x.shape[1]).index_add_(0, codes, x * factor[:, None])
+    return torch.from_numpy(_adding(factor, codes, count) @ x.numpy())
+
+
+def _adding(factor: Tensor, codes: Tensor, count: int) -> sparse.csc_array:
+    """Return the (G, b) sparse matrix that adds rows times their factors to their groups."""
+    rank = codes.to(torch.int32 if count < 2**31 else torch.int64).numpy()
+    return sparse.csc_array(
+        (factor.numpy(), rank, np.arange(len(rank) + 1, dtype=rank.dtype)), shape=(count, len(rank))
+    )
 
 
 def side_by_side(x: Tensor, z: Tensor) -> Tensor:

@@ -233,13 +233,13 @@ class Batch(Sample):
         return math.prod(self.source.shapes[self.data[-1]])
 
 
+def _sum_of_counts(block: Block) -> tuple[Tensor]:
+    return (block[COUNTS].sum(dtype=torch.float64),)
+
+
 def in_order_of_call(block: Block) -> tuple[Tensor, ...]:
     """Return (b, ...) the columns of a `Batch`, as a module or a loss is called with them."""
     return tuple(part for name, part in block.columns.items() if name not in _BESIDE)
-
-
-def _sum_of_counts(block: Block) -> tuple[Tensor]:
-    return (block[COUNTS].sum(dtype=torch.float64),)
 
 
 @dataclass(frozen=True, eq=False)

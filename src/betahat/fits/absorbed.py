@@ -11,10 +11,16 @@ from torch import Tensor
 from betahat.calculus.absorbed import Absorbed
 from betahat.calculus.counts import Counts, EffectSize
 from betahat.calculus.problem import Problem
+from betahat.calculus.rows import times
 from betahat.data.design import Design
 from betahat.data.effects import CODES, SLOPES
+from betahat.data.engine import Block, fold
+from betahat.data.schema import Schema
 from betahat.data.source import Held
+from betahat.data.streamed_effects import Cells
+from betahat.data.turned import selected
 from betahat.errors import EstimationError, counted, listed
+from betahat.fits.absorbed_streams import take_off
 from betahat.fits.fit import Fit
 from betahat.fits.linear import fit_least_squares
 from betahat.objectives.gaussian import Gaussian
@@ -66,6 +72,8 @@ def refit_absorbed(fit: Fit, design: Design) -> Tensor:
 
 def projected(design: Design) -> Projected:
     """Take the effects off the regressors, the dependent variable and the instruments, by least squares with the rows' weights."""
+    if design.source.in_turn:
+        return _projected_as_read(design)
     sizes = sizes_among(design)  # whose tables are gone before the columns are there
     projection = projection_on(design.effects, total_weights(design))
     columns = {name: design.column(name) for name in ("exog", "endog", "instruments") if name in design.source.shapes}
@@ -80,10 +88,33 @@ def projected(design: Design) -> Projected:
     return Projected(without_effects(design, plain, kept), kept, absorbed_by(design, projection, sizes))
 
 
+def _projected_as_read(design: Design) -> Projected:
+    """Take the effects off a stream's columns, as they are read."""
+    off, effects = take_off(design), design.schema.effects
+    kept = tuple((off.lengths > EXPLAINED * design.lengths).nonzero().flatten().tolist())
+    source = off.source if len(kept) == design.width else selected(off.source, kept)
+    absorbed = Absorbed(
+        tuple(effect.name for effect in effects),
+        sizes_among(design, (), off.explained.cells),
+        off.route,
+        off.iterations,
+        off.orthogonality,
+        True,
+        explained=off.explained,
+    )
+    return Projected(Design(_schema_without(design, kept), source, design.engine), kept, absorbed)
+
+
 def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[int, ...]) -> Design:
     """Return a design with other columns, of which the regressors are those at the places `kept`, and without its effects."""
     others = {name: design.column(name) for name in design.source.shapes if name not in (*columns, CODES, SLOPES)}
-    schema = replace(
+    source = Held({**columns, **others}, design.user_data)
+    return Design(_schema_without(design, kept), source, design.engine)
+
+
+def _schema_without(design: Design, kept: tuple[int, ...]) -> Schema:
+    """Return the schema of a design's regressors at the places `kept`, without its effects."""
+    return replace(
         design.schema,
         given_names=tuple(design.names[i] for i in kept),
         hasconst=False,
@@ -91,7 +122,6 @@ def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[i
         endogenous=sum(i >= design.width - design.schema.endogenous for i in kept),
         effects=(),
     )
-    return Design(schema, Held({**columns, **others}, design.user_data), design.engine)
 
 
 def absorbed_by(
@@ -136,17 +166,14 @@ def check_free(design: Design, width: int, absorbed: Absorbed) -> None:
 
 def _of_effects_alone(design: Design) -> Fit:
     """Return the fit of effects without regressors."""
-    y, weights, counts = design.endog, design.weights, design.counts
-    squares = y.square()
-    for factor in (weights, counts):
-        squares = squares if factor is None else squares * factor
-    empty = y.new_zeros(0, 0)
+    (squares,) = fold(design.source.only("endog", "weights", "counts"), _squares, design.engine)
+    empty = squares.new_zeros(0, 0)
     return Fit(
         problem=Problem(Gaussian(), design),
-        params=y.new_zeros(0),
+        params=squares.new_zeros(0),
         root=empty,
         triangle=empty,
-        loss=0.5 * squares.sum(),
+        loss=0.5 * squares,
         route="effects alone",
         well_conditioned=True,
         given=design,
@@ -154,10 +181,15 @@ def _of_effects_alone(design: Design) -> Fit:
     )
 
 
-def sizes_among(design: Design, nested: Collection[int] = ()) -> tuple[EffectSize, ...]:
-    """Return the coefficients of a design's effects, those `nested` in clusters counted first."""
-    effects = design.effects
-    sizes = sizes_of(effects, total_weights(design), nested)
+def _squares(block: Block) -> tuple[Tensor]:
+    """Return () the weighted sum of squares of the dependent variable of a block."""
+    return (times(block["endog"].square(), block.get("weights"), block.get("counts")).sum(),)
+
+
+def sizes_among(design: Design, nested: Collection[int] = (), cells: Cells | None = None) -> tuple[EffectSize, ...]:
+    """Return the coefficients of a design's effects, those `nested` in clusters counted first; of a stream from the combinations of levels."""
+    effects, weights = (design.effects, total_weights(design)) if cells is None else (cells.effects, cells.weights)
+    sizes = sizes_of(effects, weights, nested)
     # the constant is counted with the effects, also where it is a regressor
     apart = [0 if i or any(effect.constant for effect in effects) else 1 for i in range(len(effects))]
     return tuple(EffectSize(size.levels, size.redundant + more) for size, more in zip(sizes, apart, strict=True))

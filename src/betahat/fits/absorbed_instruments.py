@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from betahat.calculus.counts import Counts
 from betahat.data.design import Design
+from betahat.data.engine import Block, fold
 from betahat.data.scored import INSTRUMENTS
 from betahat.errors import EstimationError, listed
 from betahat.fits.absorbed import EXPLAINED, check_free, projected
@@ -28,9 +30,20 @@ def fit_absorbed_instruments(design: Design, how: Estimating, also: tuple[RowSum
             "coarser effects."
         )
     check_free(design, len(found.kept), found.absorbed)
-    raw, left = design.column(INSTRUMENTS), found.design.column(INSTRUMENTS)
-    varies = torch.linalg.vector_norm(left, dim=0) > EXPLAINED * torch.linalg.vector_norm(raw.to(left), dim=0)
-    used = found.design if bool(varies.all()) else found.design.replaced({INSTRUMENTS: torch.where(varies, left, 0.0)})
+    varies = _lengths(found.design) > EXPLAINED * _lengths(design)
+    used = found.design
+    if not bool(varies.all()):
+        used = used.replaced({INSTRUMENTS: torch.where(varies, found.design.column(INSTRUMENTS), 0.0)})
     free = Counts(float(design.nobs), 0, absorbed=found.absorbed.sizes).free
     fit = fit_instruments(used, how, also, free)
     return replace(fit, given=design, kept=tuple(found.kept[i] for i in fit.kept), absorbed=found.absorbed)
+
+
+def _lengths(design: Design) -> Tensor:
+    """Return (q,) the lengths of the instruments."""
+    (squares,) = fold(design.source.only(INSTRUMENTS), _squares, design.engine)
+    return squares.sqrt()
+
+
+def _squares(block: Block) -> tuple[Tensor]:
+    return (block[INSTRUMENTS].square().sum(0),)

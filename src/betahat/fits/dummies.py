@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from betahat.calculus.rows import LeverageBeside
+from betahat.calculus.rows import LeverageBeside, times
 from betahat.data.effects import Effect
+from betahat.data.streamed_effects import Cells
 from betahat.data.threads import remembered
 from betahat.solvers.dummies_leverage import effects_leverage
 
@@ -35,9 +37,41 @@ class LeverageOfDummies(LeverageBeside):
         found = effects_leverage(self.effects, self.weights)
         return found if self.counts is None else found / self.counts
 
+    def of_block(self, start: int, levels: Tensor | None, weights: Tensor | None, rows: int) -> Tensor:
+        """Return (b,) that of rows from `start` on."""
+        return self.of_rows[start : start + rows]
+
     def taken(self, places: Tensor) -> LeverageBeside:
         """Return that of the rows at (m,) places."""
         return LeverageTaken(self, places)
+
+
+@dataclass(frozen=True, eq=False)
+class LeverageOfLevels(LeverageBeside):
+    """The same of rows that are read: it depends on their levels and weights alone.
+
+    Attributes
+    ----------
+    cells : Cells
+        The combinations of levels that rows have.
+    """
+
+    cells: Cells
+
+    @remembered
+    def of_cells(self) -> Tensor:
+        """(C,) d'(D'WD)^-1 d."""
+        weights = self.cells.weights
+        return torch.where(weights > 0, effects_leverage(self.cells.effects, weights) / weights, 0.0)
+
+    def of_block(self, start: int, levels: Tensor | None, weights: Tensor | None, rows: int) -> Tensor:
+        """Return (b,) that of rows with (b, E) levels."""
+        assert levels is not None
+        return times(self.of_cells[self.cells.of_rows(levels)], weights)
+
+    def taken(self, places: Tensor) -> LeverageBeside:
+        """Return that of other rows, which is the same function of their levels."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +80,17 @@ class LeverageTaken(LeverageBeside):
 
     Attributes
     ----------
-    base : LeverageBeside
+    base : LeverageOfDummies
     places : Tensor
         (m,) their positions.
     """
 
-    base: LeverageBeside
+    base: LeverageOfDummies
     places: Tensor
 
-    @property
-    def of_rows(self) -> Tensor:
-        """(m,)."""
-        return self.base.of_rows[self.places]
+    def of_block(self, start: int, levels: Tensor | None, weights: Tensor | None, rows: int) -> Tensor:
+        """Return (b,) that of rows from `start` on."""
+        return self.base.of_rows[self.places[start : start + rows]]
 
     def taken(self, places: Tensor) -> LeverageBeside:
         """Return that of the rows at (m,) places."""

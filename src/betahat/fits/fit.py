@@ -23,7 +23,7 @@ from betahat.data.threads import remembered
 from betahat.errors import EstimationError
 from betahat.fits.diagnostics import Diagnostics, condition_of
 from betahat.fits.directions import by_equation, complement
-from betahat.fits.dummies import LeverageOfDummies
+from betahat.fits.dummies import LeverageOfDummies, LeverageOfLevels
 from betahat.fits.instrumented import Instruments
 from betahat.objectives.base import Objective
 from betahat.objectives.dispersion import Misfit
@@ -254,6 +254,8 @@ class Fit:
         """The leverage of absorbed effects."""
         if self.absorbed is None or not isinstance(self.given, Design):
             return None
+        if self.absorbed.explained is not None:
+            return LeverageOfLevels(self.absorbed.explained.cells)
         return LeverageOfDummies(self.given.effects, self.absorbed.weights, self.given.counts)
 
     @property
@@ -345,7 +347,10 @@ class Fit:
         own = not problem.objective.closed_form
         objective = Unstored(problem.objective.dispersion) if own else problem.objective
         penalty = None if problem.penalty is None else UnstoredPenalty()
-        bare, absorbed = Problem(objective, sample, penalty), self.absorbed and replace(self.absorbed, weights=None)
+        bare, absorbed = (
+            Problem(objective, sample, penalty),
+            self.absorbed and replace(self.absorbed, weights=None, explained=None),
+        )
         return replace(self, problem=bare, given=given, sums={}, facts=dict(self.facts), absorbed=absorbed)
 
     def each(self, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:

@@ -16,8 +16,10 @@ from torch import Tensor
 from betahat.calculus.counts import Counts
 from betahat.data.container import Tensors
 from betahat.data.design import Design
-from betahat.data.effects import Effect
+from betahat.data.effects import CODES, Effect
+from betahat.data.engine import Block, scan
 from betahat.data.groups import Groups
+from betahat.data.row_codes import GROUP
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.fits.absorbed import sizes_among
@@ -37,23 +39,49 @@ def nested_effects(fit: Fit, ways: tuple[Groups, ...]) -> frozenset[int]:
     """Return the positions of the absorbed effects each of whose levels lies in one group, of one of several ways of grouping."""
     if fit.absorbed is None or not isinstance(fit.given, Design):
         return frozenset()
+    if fit.absorbed.explained is not None:
+        return _nested_as_read(fit, ways)
     return frozenset(
         i for i, effect in enumerate(fit.given.effects) if any(effect.same_in_each(way.codes) for way in ways)
     )
+
+
+def _nested_as_read(fit: Fit, ways: tuple[Groups, ...]) -> frozenset[int]:
+    """Return the same of rows that are read: a level's first group is kept, until another one is met."""
+    levels, source = fit.raw.schema.effects, fit.raw.source.only(CODES)
+    names = tuple(f"{GROUP} {i}" for i in range(len(ways)))
+    for name, way in zip(names, ways, strict=True):
+        source = way.of_rows.beside(source, name)
+    known = {(i, name): torch.full((of.count,), -1) for i, of in enumerate(levels) for name in names}
+    for block in scan(source, _columns, fit.raw.engine):
+        for i, name in list(known):
+            own, groups, first = block[CODES][:, i].cpu(), block[name].cpu(), known[i, name]
+            new = first[own] < 0
+            first[own[new]] = groups[new]
+            if not torch.equal(first[own], groups):
+                del known[i, name]
+        if not known:
+            break
+    return frozenset(i for i, _ in known)
+
+
+def _columns(block: Block) -> dict[str, Tensor]:
+    return block.columns
 
 
 @of_fit
 def counts_among(fit: Fit, ways: tuple[Groups, ...]) -> Counts:
     """Return the numbers of rows and coefficients where rows are clustered: effects that are nested in clusters are counted before the others."""
     nested = nested_effects(fit, ways)
-    if not nested or len(fit.raw.effects) < 2:
+    if fit.absorbed is None or not nested or len(fit.absorbed.sizes) < 2:
         return fit.counts
-    return replace(fit.counts, absorbed=sizes_among(fit.raw, nested))
+    explained = fit.absorbed.explained
+    return replace(fit.counts, absorbed=sizes_among(fit.raw, nested, None if explained is None else explained.cells))
 
 
 def all_nested(fit: Fit, groups: Groups) -> bool:
     """Tell whether all absorbed effects are nested in groups, so that no weights of groups move what their dummies explain."""
-    return fit.absorbed is None or len(nested_effects(fit, (groups,))) == len(fit.raw.effects)
+    return fit.absorbed is None or len(nested_effects(fit, (groups,))) == len(fit.absorbed.sizes)
 
 
 @of_fit
@@ -62,10 +90,10 @@ def beside_dummies(fit: Fit, groups: Groups, every: bool) -> Fit:
     if fit.absorbed is None or not isinstance(fit.given, Design):
         return fit
     nested = frozenset[int]() if every else nested_effects(fit, (groups,))
+    if len(nested) == len(fit.absorbed.sizes):
+        return fit
     effects = fit.given.effects
     others = [effect for i, effect in enumerate(effects) if i not in nested]
-    if not others:
-        return fit
     columns = orthonormal_dummies(others, [effects[i] for i in nested], fit.absorbed.weights, fit.sample.rows)
     return _beside(fit, columns) if columns.shape[1] else fit
 

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.data.effects import Levels, new_codes
+from betahat.data.streamed_effects import Explained
 from betahat.errors import DataError, EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
 from betahat.inference.residuals import plain_residuals
+from betahat.solvers.level_columns import level_mass
+from betahat.solvers.normalised import normalised
 from betahat.solvers.projections import projection_on
 
 
@@ -40,6 +43,8 @@ def recovered(fit: Fit) -> tuple[Tensor, ...]:
     They are NaN where all rows of a level have a weight of zero, so that nothing is known of it.
     """
     assert fit.absorbed is not None
+    if fit.absorbed.explained is not None:
+        return _recovered_as_read(fit, fit.absorbed.explained)
     effects, weights = fit.raw.effects, fit.absorbed.weights
     found = projection_on(effects, weights).coefficients(effects_part(fit)[:, None])
     parts = [part[:, :, 0] for part in found]
@@ -47,6 +52,18 @@ def recovered(fit: Fit) -> tuple[Tensor, ...]:
         return tuple(parts)
     used = [torch.bincount(effect.codes[weights > 0], minlength=effect.count) > 0 for effect in effects]
     return tuple(part.where(there[:, None], torch.nan) for part, there in zip(parts, used, strict=True))
+
+
+def _recovered_as_read(fit: Fit, explained: Explained) -> tuple[Tensor, ...]:
+    """Return the same of rows that are read, from the coefficients of the columns on the dummies: those of y less those of X times b."""
+    cells = explained.cells
+    found = [fit.params.new_zeros(effect.count, 1, 1) for effect in cells.effects]
+    pairs = zip(explained.fitted["endog"], explained.fitted["exog"], strict=True)
+    for place, (y, x) in zip(explained.places, pairs, strict=True):
+        found[place][:, 0, 0] = y - x[:, list(fit.kept)] @ fit.params
+    parts = [part[:, :, 0] for part in normalised(cells.effects, found)]
+    masses = [level_mass(effect.codes, effect.count, cells.weights) for effect in cells.effects]
+    return tuple(part.where((mass > 0)[:, None], torch.nan) for part, mass in zip(parts, masses, strict=True))
 
 
 def added_effects(fit: Fit, given: Sequence[Any], slopes: Sequence[Any]) -> Tensor:

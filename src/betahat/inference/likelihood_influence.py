@@ -190,7 +190,7 @@ def _leverage(rows: Rows) -> Tensor:
     unit = unit if read.weights is None else unit * read.weights
     squares = read.rotated.square().sum(1)
     if read.at.beside is not None and read.curvature is not None:
-        own = read.at.beside.of_rows[read.start : read.start + len(read)]
+        own = read.at.beside.of_block(read.start, read.levels, read.curvature, len(read))
         squares = squares + torch.where(read.curvature > 0, own / read.curvature, 0.0)
     return mean_slope(read) * unit * squares
 

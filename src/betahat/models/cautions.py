@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 
 import torch
+from torch import Tensor
 
 from betahat.data.design import Design
+from betahat.data.engine import Block, fold
 from betahat.errors import BetahatWarning, CollinearityWarning, counted, listed, user_level
 from betahat.fits.fit import Fit
 from betahat.solvers.least_squares import Rank
@@ -69,9 +71,14 @@ _ROUNDING = 16 * torch.finfo(torch.float64).eps
 def fitted_length(fit: Fit) -> float:
     """Return the length of the largest of a linear model's terms x_j b_j, or of their sum; with absorbed effects that of endog."""
     if fit.absorbed is not None:
-        return float(torch.linalg.vector_norm(fit.raw.endog.to(torch.float64)))
+        (squares,) = fold(fit.raw.source.only("endog"), _squares, fit.raw.engine)
+        return float(squares.sqrt())
     triangle, params = fit.triangle, fit.params
     if not len(params):
         return 0.0
     terms = torch.linalg.vector_norm(triangle, dim=0) * params.abs()
     return max(float(terms.max()), float(torch.linalg.vector_norm(triangle @ params)))
+
+
+def _squares(block: Block) -> tuple[Tensor]:
+    return (block["endog"].square().sum(),)

@@ -35,7 +35,7 @@ def fit_with_effects(design: Design, objective: LinearIndex, bread: Bread, start
     assert isinstance(used, Design)
     warn_alone(used)
     left_out = found.uniform + found.separated
-    names = listed([effect.name for effect in design.effects])
+    names = listed([effect.name for effect in design.schema.effects])
     if left_out:
         binary = objective.support.binary
         bound = "0, or 1," if binary else "0"
@@ -60,7 +60,7 @@ def _warn_incidental(design: Design) -> None:
     """Say that levels with few rows bias the coefficients (Neyman and Scott 1948, Econometrica 16(1))."""
     few = [
         f"{effect.name} has {float(design.nobs) / effect.count:.3g} rows per level"
-        for effect in design.effects
+        for effect in design.schema.effects
         if effect.constant and design.nobs < _FEW * effect.count
     ]
     if few:

@@ -147,7 +147,7 @@ class InstrumentModel(RegressorModel, ABC):
     @property
     def df_model(self) -> float:
         """The degrees of freedom of the model: r, less one if there is a constant among the regressors."""
-        return float(self.rank - (0 if self.design.effects else self.k_constant))
+        return float(self.rank - (0 if self.design.schema.effects else self.k_constant))
 
     @property
     def df_resid(self) -> float:
@@ -163,7 +163,7 @@ class InstrumentModel(RegressorModel, ABC):
     @cached_property
     def _projected(self) -> Projected | None:
         """The design without its effects; None where there are none."""
-        return projected(self.design) if self.design.effects else None
+        return projected(self.design) if self.design.schema.effects else None
 
     def first_stage_model(self, design: Design) -> RegressorModel:
         """Return the model of least squares that a first stage is.
@@ -245,7 +245,7 @@ class InstrumentModel(RegressorModel, ABC):
         weighting = isinstance(self.how, Weighting) and not self.how.efficient
         choice = resolve("HC0" if cov_type is None and weighting else cov_type, cov_kwds, use_t)
         design, also = self.design, row_sums(choice.estimator)
-        if design.effects:
+        if design.schema.effects:
             warn_alone(design)
             fit = fit_absorbed_instruments(design, self.how, also)
         else:

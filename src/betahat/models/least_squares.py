@@ -34,7 +34,9 @@ class LinearModel(RegressorModel, ABC):
     @property
     def df_model(self) -> float:
         """The degrees of freedom of the model: r, less one if there is a constant among the regressors."""
-        return float(self.rank - (0 if any(effect.constant for effect in self.design.effects) else self.k_constant))
+        return float(
+            self.rank - (0 if any(effect.constant for effect in self.design.schema.effects) else self.k_constant)
+        )
 
     @property
     def df_resid(self) -> float:
@@ -55,7 +57,7 @@ class LinearModel(RegressorModel, ABC):
     @cached_property
     def _projected(self) -> Projected | None:
         """The design without its effects; None where there are none."""
-        return projected(self.design) if self.design.effects else None
+        return projected(self.design) if self.design.schema.effects else None
 
     def loglike(self, params: Any, scale: float | None = None) -> float:
         """Return the normal log-likelihood.
@@ -193,7 +195,7 @@ class LinearModel(RegressorModel, ABC):
         check_rank_option(rank)
         choice = resolve(cov_type, cov_kwds, use_t)
         design, also = self.design, row_sums(choice.estimator)
-        if design.effects:
+        if design.schema.effects:
             warn_alone(design)
             rank, fit = "drop", fit_absorbed(design, also)
         else:

@@ -156,7 +156,7 @@ class IndexModel(LikelihoodModel, ABC):
     @property
     def df_model(self) -> float:
         """The degrees of freedom of the model, r - 1: one column counts as the constant, as in statsmodels; absorbed effects are not counted."""
-        return float(self.rank - (0 if any(effect.constant for effect in self.design.effects) else 1))
+        return float(self.rank - (0 if any(effect.constant for effect in self.design.schema.effects) else 1))
 
     @property
     def df_resid(self) -> float:
@@ -172,12 +172,12 @@ class IndexModel(LikelihoodModel, ABC):
     @cached_property
     def _projected(self) -> Projected | None:
         """The design without its effects; None where there are none."""
-        return projected(self.design) if self.design.effects else None
+        return projected(self.design) if self.design.schema.effects else None
 
     @property
     def problem(self) -> Problem:
         """The loss of a row on the data, which `fit_at` takes with parameters of one's own."""
-        if self.design.effects:
+        if self.design.schema.effects:
             raise EstimationError(
                 "The loss at parameters of one's own needs the absorbed effects there, which are known at the estimates alone; write the effects as C(...), or "
                 "use the results, such as res.fit.problem."
@@ -334,7 +334,7 @@ def fit_likelihood(
 ) -> Fit:
     """Check the options of a fit by maximum likelihood, and make it."""
     kind, start = read_fit_options(design, objective, bread, rank, start_params, disp, options)
-    if design.effects:
+    if design.schema.effects:
         assert isinstance(objective, LinearIndex)
         rank, fit = "drop", fit_with_effects(design, objective, kind, start)
     else:

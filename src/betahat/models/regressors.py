@@ -243,7 +243,7 @@ class RegressorModel(Stored, ABC):
     @property
     def k_constant(self) -> int:
         """1 if a column, or a combination of columns, is constant."""
-        if any(effect.constant for effect in self.design.effects):
+        if any(effect.constant for effect in self.design.schema.effects):
             return 1
         count = self.design.constant.count
         return int(has_implicit_constant(self.design)) if count is None else count
@@ -299,7 +299,7 @@ class RegressorModel(Stored, ABC):
 
     def _means(self, params: Any, exog: Any, offset: Tensor | None, linear: bool = False) -> Any:
         """Predict at parameters: of the data, with their offset, or of (m, k) new regressors."""
-        if self.design.effects:
+        if self.design.schema.effects:
             raise EstimationError(
                 "Predictions at parameters of one's own need the absorbed effects, which are known at the estimates alone; use predict of the results."
             )

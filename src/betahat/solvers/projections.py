@@ -26,11 +26,11 @@ from betahat.solvers.level_columns import Column, columns_of, in_variables, less
 from betahat.solvers.normalised import normalised
 
 # Residuals are orthogonal to 1e-10 of the lengths; solvers aim at less, and a projection of the residuals takes the rest off.
-_ORTHOGONAL, _AIM = 1e-10, 1e-11
+ORTHOGONAL, AIM = 1e-10, 1e-11
 # Residuals shorter than 1e-4 of the column are measured as if they were so long: rounding errors of the column are in them.
-_SHORT = 1e-4
+SHORT = 1e-4
 # One repetition is usual where the effects explain most of a column, and one more where another way takes over.
-_REPEATS = 5
+REPEATS = 5
 # Columns whose squares would underflow or overflow are measured in units of their own.
 _SMALLEST, _LARGEST = 1e-240, 1e240
 # S of so many levels is factored: 1,500^3 / 3 multiplications take a twentieth of a second.
@@ -78,7 +78,7 @@ class Projection:
         self._weights = None if weights is None else _ordinary(weights.to(torch.float64))
         self._terms = terms_of(self._effects, self._weights)
         self._columns = tuple(column for term in self._terms for column in term.columns)
-        self._equations = _equations(self._terms, self._weights, patterns)
+        self._equations = equations_of(self._terms, self._weights, patterns)
         self.orthogonality = 0.0
 
     @property
@@ -129,20 +129,20 @@ class Projection:
             if not bool((scale == 1.0).all()):
                 _, found = self._project(columns / scale, out)
                 return out.mul_(scale), [u * scale for u in found]
-        least = _SHORT**2 * squares
+        least = SHORT**2 * squares
         sums = level_sums(columns_of_all, columns, weights)
         for own in sums[: len(self._terms[0].columns)]:
             squares = squares - own.square().sum(0)
-        found = self._equations.solve(sums, columns, _AIM * torch.maximum(squares, least).sqrt())
+        found = self._equations.solve(sums, columns, AIM * torch.maximum(squares, least).sqrt())
         squares = less_fitted(columns_of_all, found, columns, weights, out)
-        for _ in range(_REPEATS):
+        for _ in range(REPEATS):
             sums = level_sums(columns_of_all, out, weights)
             against = torch.maximum(squares, least).sqrt().clamp_min(_TINY)
             cosine = float((torch.stack([_largest(part) for part in sums]).amax(0) / against).amax())
-            if cosine <= _ORTHOGONAL:
+            if cosine <= ORTHOGONAL:
                 self.orthogonality = max(self.orthogonality, cosine)
                 return out, found
-            step = self._equations.solve(sums, out, _AIM * against)
+            step = self._equations.solve(sums, out, AIM * against)
             squares = less_fitted(columns_of_all, step, out, weights, out)
             found = [u + more for u, more in zip(found, step, strict=True)]
         raise EstimationError(
@@ -223,8 +223,10 @@ def _same(one: Effect, other: Effect) -> bool:
     return one.count == other.count and torch.equal(one.codes, other.codes)
 
 
-def _equations(terms: tuple[Term, ...], weights: Tensor | None, patterns: Patterns | None) -> Equations:
-    """Return how the terms' normal equations are to be solved."""
+def equations_of(
+    terms: tuple[Term, ...], weights: Tensor | None, patterns: Patterns | None = None, by_rows: bool = True
+) -> Equations:
+    """Return how the terms' normal equations are to be solved, by ways that need the rows or without them."""
     if len(terms) == 1:
         return Sums()
     columns, sizes = (
@@ -237,5 +239,9 @@ def _equations(terms: tuple[Term, ...], weights: Tensor | None, patterns: Patter
         return Elimination(crossed)
     if others <= _DENSE_LATER:
         return ConjugateGradients(crossed, min(_CAP, _CAP_BEFORE), Elimination(crossed))
-    later = Within(columns, sizes, weights) if on_cpu(columns[0].codes) and find_spec("within") is not None else None
+    later = (
+        Within(columns, sizes, weights)
+        if by_rows and on_cpu(columns[0].codes) and find_spec("within") is not None
+        else None
+    )
     return ConjugateGradients(crossed, _CAP if later is None else min(_CAP, _CAP_BEFORE), later)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from betahat.data.datasets import parquet
+from betahat.data.datasets import sizes
 from betahat.data.datasets.open import dataset_of
 from betahat.errors import DataError
 
@@ -59,7 +59,7 @@ def test_only_the_columns_that_are_asked_for_are_read(folder):
 
 @pytest.mark.parametrize("size", [1, 3, 10, 40, 100])
 def test_large_files_are_cut_by_row_groups_and_small_ones_are_joined(folder, monkeypatch, size):
-    monkeypatch.setattr(parquet, "PARTITION_ROWS", 25)
+    monkeypatch.setattr(sizes, "PARTITION_ROWS", 25)
     _write(folder / "a.parquet", size, x=np.arange(100))
     dataset = pickle.loads(pickle.dumps(dataset_of("rows/a.parquet")))
     counts = [sum(map(len, part.chunks(["x"]))) for part in dataset.partitions]
@@ -71,8 +71,8 @@ def test_large_files_are_cut_by_row_groups_and_small_ones_are_joined(folder, mon
 
 
 def test_a_partition_is_read_in_chunks(folder):
-    _write(folder / "a.parquet", x=np.arange(2 * parquet.CHUNK_ROWS + 5))
-    assert [len(chunk) for chunk in dataset_of("rows").partitions[0].chunks(["x"])] == [parquet.CHUNK_ROWS] * 2 + [5]
+    _write(folder / "a.parquet", x=np.arange(2 * sizes.CHUNK_ROWS + 5))
+    assert [len(chunk) for chunk in dataset_of("rows").partitions[0].chunks(["x"])] == [sizes.CHUNK_ROWS] * 2 + [5]
 
 
 def test_files_and_row_groups_may_be_empty(folder):
@@ -188,9 +188,6 @@ def test_what_no_file_matches_is_said(folder):
     (folder / "a.sas7bdat").write_bytes(b"")
     with pytest.raises(DataError, match=r"What rows/a.sas7bdat holds cannot be told from its name"):
         dataset_of("rows/*")
-    (folder / "a.csv").write_bytes(b"")
-    with pytest.raises(DataError, match=r"a.csv is CSV, and rows are read from Parquet"):
-        dataset_of("rows/a.csv")
     for url in ("zzz://rows/a.parquet", "zzz://rows/*.parquet"):
         with pytest.raises(DataError, match=r"cannot be opened \(Protocol not known: zzz\)"):
             dataset_of(url)

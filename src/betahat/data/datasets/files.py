@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from betahat.errors import DataError, optional_module, shown
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 _WILD = frozenset("*?[")
 _FORMATS = {
@@ -19,6 +24,9 @@ _FORMATS = {
     "Arrow": (".arrow", ".feather", ".ipc"),
     "CSV": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
 }
+# What Hive calls a missing value, and how many threads wait for files.
+_NONE = "__HIVE_DEFAULT_PARTITION__"
+_THREADS = 16
 _ENDINGS = sum(_FORMATS.values(), ())
 
 
@@ -35,12 +43,15 @@ class File:
     filesystem : pyarrow.fs.FileSystem
     stamp : object
         Differs where its size or its time does.
+    keys : dict of str to object
+        Columns that have one value in the whole file, which its folders' names tell, such as "year=2024".
     """
 
     name: str
     path: str
     filesystem: Any
     stamp: Any = None
+    keys: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -57,9 +68,14 @@ class File:
         return replace(self, stamp=_stamp(self))
 
     def open(self) -> Any:
-        """Open it for reading, and refuse another one than it was."""
+        """Open it for reading in any order, and refuse another one than it was."""
         self.check()
         return self.filesystem.open_input_file(self.path)
+
+    def open_text(self) -> Any:
+        """Open it for reading from its beginning, decompressed, and refuse another one than it was."""
+        self.check()
+        return self.filesystem.open_input_stream(self.path)
 
     def check(self) -> None:
         """Refuse a file that is gone, or whose size or time differs."""
@@ -96,11 +112,35 @@ def arrow() -> ModuleType:
 
 def found_files(paths: Sequence[Any]) -> tuple[File, ...]:
     """Return the files that paths stand for, in their order; those of a glob or a directory are sorted by name."""
-    found: dict[tuple[str, int], File] = {}
+    found: dict[str, File] = {}
     for path in paths:
         for file in _files_of(os.fspath(path)):
-            found.setdefault((file.path, id(file.filesystem) if "://" in file.name else 0), file.stamped())
-    return tuple(found.values())
+            found.setdefault(file.path if "://" not in file.name else file.name, file)
+    keys = _keys([file.path for file in found.values()])
+    return tuple(replace(file, keys=own) for file, own in zip(at_once(File.stamped, found.values()), keys, strict=True))
+
+
+def at_once(function: Callable[[T], S], values: Iterable[T]) -> list[S]:
+    """Return what a function that waits for files gives of each value, by several threads."""
+    given = list(values)
+    if len(given) < 2:
+        return [function(value) for value in given]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(function, given))
+
+
+def _keys(paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the columns that the folders of each file name, as in "year=2024": whole numbers where all are."""
+    found = [
+        {name: unquote(text) for name, is_key, text in (part.partition("=") for part in path.split("/")[:-1]) if is_key}
+        for path in paths
+    ]
+    given = {name: {keys.get(name) for keys in found} for name in {name for keys in found for name in keys}}
+    numbers = {name for name, texts in given.items() if all(text and text.isdecimal() for text in texts - {_NONE})}
+    return [
+        {name: None if text == _NONE else int(text) if name in numbers else text for name, text in keys.items()}
+        for keys in found
+    ]
 
 
 def _files_of(text: str) -> list[File]:

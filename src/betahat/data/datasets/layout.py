@@ -1,12 +1,14 @@
-"""`Layout`: the columns that several files share, and what keeps one of them from being read."""
+"""`Layout`: the columns that several files share, and what keeps one of them from being read; `Contents`: what one file has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from betahat.data.datasets.files import arrow
+from betahat.data.datasets.base import Partition
+from betahat.data.datasets.files import File, arrow
 from betahat.errors import DataError, listed, shown
 
 
@@ -58,7 +60,7 @@ class Layout:
             for name in types.keys() - set(here):
                 faults.setdefault(name, _absent(file, name, origin[name]))
             before.append(file)
-        return cls(types, faults)
+        return cls({name: handed_out_as(kind) for name, kind in types.items()}, faults)
 
     def check(self, columns: Sequence[str]) -> None:
         """Refuse columns that are not there, or cannot be read of each file."""
@@ -68,13 +70,32 @@ class Layout:
             if name in self.faults:
                 raise DataError(self.faults[name])
 
-    def table(self, rows: Any, columns: Sequence[str]) -> Any:
-        """Return a record batch or table as a table of some columns, in the types that all files share."""
-        parts = []
+    def table(self, rows: Any, columns: Sequence[str], keys: Mapping[str, Any]) -> Any:
+        """Return a record batch or table as a table of some columns, in the types that all files share; keys are the same in each row."""
+        pa, parts = arrow(), []
         for name in columns:
-            part = rows.column(name)
+            constant = name in keys
+            part = pa.repeat(pa.scalar(keys[name]), rows.num_rows) if constant else rows.column(name)
             parts.append(part if part.type == self.types[name] else _cast(part, self.types[name]))
-        return arrow().Table.from_arrays(parts, names=list(columns))
+        return pa.Table.from_arrays(parts, names=list(columns))
+
+
+class Contents(ABC):
+    """What a file says of itself before its rows are read."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> Any:
+        """Its columns and their types."""
+
+    @abstractmethod
+    def partitions(self, file: File, layout: Layout) -> Sequence[Partition]:
+        """Cut its rows into partitions, in order."""
+
+
+def handed_out_as(kind: Any) -> Any:
+    """Return the type in which a column of some type is read: decimals, and columns without values, are floats."""
+    return arrow().float64() if arrow().types.is_decimal(kind) or arrow().types.is_null(kind) else kind
 
 
 def _absent(file: str, name: str, other: str) -> str:

@@ -8,12 +8,10 @@ from typing import Any
 
 from betahat.data.datasets.base import Partition
 from betahat.data.datasets.files import File
-from betahat.data.datasets.layout import Layout
+from betahat.data.datasets.layout import Contents, Layout
+from betahat.data.datasets.sizes import CHUNK_ROWS, cuts
 from betahat.errors import optional_module
 
-# A partition has so many rows, or a row group more; a chunk has so many.
-PARTITION_ROWS = 1_000_000
-CHUNK_ROWS = 2**16
 # Column chunks are read by so many bytes, and not whole, which for a million rows of ten columns are 80 MB.
 _BUFFER = 2**20
 
@@ -49,25 +47,26 @@ class RowGroups(Partition):
     def chunks(self, columns: Sequence[str]) -> Iterator[Any]:
         """Yield tables of 65,536 rows, without holding a row group."""
         self.layout.check(columns)
-        groups = list(range(self.first, self.last))
+        groups, keys = list(range(self.first, self.last)), self.file.keys
+        own = [name for name in columns if name not in keys]
         with self.file.being_read("Parquet"), self.file.open() as opened, _parquet_file(opened) as reading:
-            for rows in reading.iter_batches(CHUNK_ROWS, row_groups=groups, columns=list(columns), use_threads=False):
-                yield self.layout.table(rows, columns)
+            for rows in reading.iter_batches(CHUNK_ROWS, row_groups=groups, columns=own, use_threads=False):
+                yield self.layout.table(rows, columns, keys)
         self.file.check()
 
 
 @dataclass(frozen=True)
-class Footer:
+class Footer(Contents):
     """What a Parquet file says of itself.
 
     Attributes
     ----------
-    schema : pyarrow.Schema
+    columns : pyarrow.Schema
     groups : list of int
         The rows of each row group.
     """
 
-    schema: Any
+    columns: Any
     groups: list[int]
 
     @classmethod
@@ -77,18 +76,15 @@ class Footer:
             metadata = reading.metadata
             return cls(reading.schema_arrow, [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)])
 
+    @property
+    def schema(self) -> Any:
+        """Its columns and their types."""
+        return self.columns
+
     def partitions(self, file: File, layout: Layout) -> list[RowGroups]:
-        """Cut the file into partitions of about a million rows, of which the last may have half as many more."""
-        firsts, rows, left = [0], 0, sum(self.groups)
-        for i, size in enumerate(self.groups):
-            if rows >= PARTITION_ROWS and left >= PARTITION_ROWS // 2:
-                firsts.append(i)
-                rows = 0
-            rows += size
-            left -= size
-        lasts = [*firsts[1:], len(self.groups)]
-        whole = len(firsts) == 1
-        return [RowGroups(file, first, last, layout, whole) for first, last in zip(firsts, lasts, strict=True)]
+        """Cut the file into partitions of about a million rows."""
+        bounds = cuts(self.groups)
+        return [RowGroups(file, first, last, layout, len(bounds) == 1) for first, last in bounds]
 
 
 def _parquet_file(opened: Any) -> Any:

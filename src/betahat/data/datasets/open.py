@@ -82,9 +82,9 @@ def _with_keys(file: File, schema: Any) -> Any:
 
 
 def _is_a(data: Any, module: str, name: str) -> bool:
-    """Tell whether an object is of a type of a module, without importing it."""
-    loaded = sys.modules.get(module)
-    return loaded is not None and isinstance(data, getattr(loaded, name))
+    """Tell whether an object is of a type of a module, without importing it; one that another thread is importing has none yet."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(data, kind)
 
 
 def _refuse_what_is_read_once(data: Any) -> None:

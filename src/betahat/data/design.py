@@ -173,6 +173,11 @@ class Design(Sample):
         total, weight = fold(self.source.only("endog", "weights", "counts"), _endog_and_weight, self.engine)
         return total / weight
 
+    @remembered
+    def largest_of_endog(self) -> float:
+        """The largest value of the dependent variable."""
+        return max(scan(self.source.only("endog"), _largest_endog, self.engine))
+
     def select(self, columns: Sequence[int]) -> Design:
         """Keep some of the regressors.
 
@@ -310,6 +315,10 @@ def _first_counted(block: Block) -> int | None:
     """Return the position of the first row that counts; None where a block has none."""
     places = (block[COUNTS] > 0).nonzero()
     return block.start + int(places[0]) if len(places) else None
+
+
+def _largest_endog(block: Block) -> float:
+    return float(block["endog"].max()) if len(block) else -torch.inf
 
 
 def _endog_and_weight(block: Block) -> tuple[Tensor, Tensor]:

@@ -53,6 +53,13 @@ def is_frame(data: Any) -> bool:
     )
 
 
+def rows_of_frame(data: Any) -> int:
+    """Return how many rows a dataframe has, or a dict of columns."""
+    if isinstance(data, Mapping):
+        return len(next(iter(data.values())))
+    return len(nw.from_native(data, eager_only=True))
+
+
 def is_series(data: Any) -> bool:
     """Tell whether an object is one column of a dataframe that can be read."""
     read = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import singledispatch
 from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.datasets.base import Dataset, Partition
-from betahat.data.source import Replaced, Source, Span
+from betahat.data.source import Derived, Replaced, Source, Span
 from betahat.data.threads import remembered
 from betahat.data.user_data import UserData
 from betahat.errors import DataError, counted
@@ -206,6 +207,22 @@ class Streamed(Source):
     def _chunks(self, names: tuple[str, ...]) -> _Chunks:
         beside = {name: self.beside[name] for name in names if name in self.beside}
         return _Chunks(self.builder, beside, names, self.place)
+
+
+@singledispatch
+def stream_below(source: Source) -> Streamed | None:
+    """Return the stream that a source is made of as it is read; None where its rows are in memory."""
+    return None
+
+
+@stream_below.register
+def _(source: Derived) -> Streamed | None:
+    return stream_below(source.base)
+
+
+@stream_below.register
+def _(source: Streamed) -> Streamed | None:
+    return source
 
 
 _TAKEN = 2**16

@@ -238,7 +238,7 @@ class ExcessZerosModel(EquationsModel, ABC):
         regressors = self.design.exog if joined is None else self.new_regressors(joined, transform=False)[0]
         shift = self.design.offset if exog is None and shift is None else shift
         index = indices_of(self.objective, regressors, read, shift)
-        return self._plain(predicted(self.objective, index, which, lambda: read_counts(self.design.endog, y_values)))
+        return self._plain(predicted(self.objective, index, which, lambda: read_counts(self.design, y_values)))
 
     def _take(self, options: dict[str, Any]) -> None:
         """Take the link of the zeros' equation."""

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import to_numpy, to_tensor
+from betahat.data.design import Design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, EstimationError, is_one_of, shown
 from betahat.inference.at_params import indices_of
 from betahat.objectives.excess_zeros import ExcessZeros
 from betahat.objectives.negative_binomial import CountIndices
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.equations import EquationsResults, Prediction
 from betahat.results.new_data import data_at
 
@@ -80,13 +82,16 @@ class CountResults(CountedResults):
         offset: Any = None,
         exposure: Any = None,
         y_values: Any = None,
+        *,
+        path: Any = None,
     ) -> Any:
         """Predict the mean, the index, the variance or probabilities.
 
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            do, too.
         transform : bool
             Whether new data go through the formula.
         which : {"mean", "linear", "var", "prob"}, optional
@@ -95,6 +100,9 @@ class CountResults(CountedResults):
             (m,) of the new data.
         y_values : array_like, optional
             (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. What is returned is the folder.
 
         Returns
         -------
@@ -106,15 +114,16 @@ class CountResults(CountedResults):
         OptionError, DataError, FormulaError
             Another `which`, offsets of another length, new data that do not fit.
         """
+        if in_parts(exog, path):
+            beside = {"offset": offset, "exposure": exposure}
+            return predict_in_parts(self, exog, path, transform, beside, which=which, y_values=y_values)
         function = None if is_one_of(which, ("prob",)) else self._function(which, ("prob",))
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
         index = indices_of(self._loss, regressors, self.fit.params, shift)
         if function is not None:
             found = function(index)
             return container.present_rows(found if known is None else torch.where(known, found, torch.nan))
-        masses = self._loss.distribution(index[:, None]).pmf(
-            to_numpy(read_counts(self.fit.design.endog, y_values))[None]
-        )
+        masses = self._loss.distribution(index[:, None]).pmf(to_numpy(read_counts(self.fit.design, y_values))[None])
         return container.present_rows(torch.as_tensor(masses).to(index))
 
     def get_distribution(
@@ -148,10 +157,10 @@ class CountResults(CountedResults):
         return cast("CountIndices", self.fit.objective)
 
 
-def read_counts(endog: Tensor, y_values: Any) -> Tensor:
-    """(J,) the counts whose probabilities are asked for; None takes 0, 1, ... up to the largest of (n,) values of y."""
+def read_counts(design: Design, y_values: Any) -> Tensor:
+    """(J,) the counts whose probabilities are asked for; None takes 0, 1, ... up to the largest of the data."""
     if y_values is None:
-        return torch.arange(int(endog.max()) + 1, dtype=torch.float64)
+        return torch.arange(int(design.largest_of_endog) + 1, dtype=torch.float64)
     read = to_tensor(y_values, torch.zeros(()).double()).reshape(-1)
     if bool(((read < 0) | (read != read.round())).any()):
         raise DataError(f"y_values is {shown(y_values)}; pass counts, such as [0, 1, 2].")

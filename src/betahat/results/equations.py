@@ -23,6 +23,7 @@ from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
 from betahat.objectives.indices import LinearIndices
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.new_data import data_at, prediction_labels
@@ -81,13 +82,16 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         which: str | None = None,
         offset: Any = None,
         exposure: Any = None,
+        *,
+        path: Any = None,
     ) -> Any:
         """Predict the mean, or another function of the indices.
 
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            do, too.
         transform : bool
             Whether new data go through the formula.
         which : str, optional
@@ -95,6 +99,9 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         offset, exposure : str or array_like, optional
             (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
             the fit they are those of the fit.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. What is returned is the folder.
 
         Returns
         -------
@@ -106,6 +113,9 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
             Another `which`, offsets of another length, new data that do not fit.
         """
         function = self._function(which)
+        if in_parts(exog, path):
+            beside = {"offset": offset, "exposure": exposure}
+            return predict_in_parts(self, exog, path, transform, beside, which=which)
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
         found = function(indices_of(self._loss, regressors, self.fit.params, shift))
         return container.present_rows(found if known is None else torch.where(known, found, torch.nan))

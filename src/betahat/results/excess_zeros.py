@@ -17,6 +17,7 @@ from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction
 from betahat.objectives.excess_zeros import ExcessZeros
 from betahat.results.counts import CountedResults, read_counts
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.equations import EquationsResults, Prediction, index_at
 from betahat.results.new_data import Model, data_at
 
@@ -75,7 +76,7 @@ class ExcessZerosResults(CountedResults, ABC):
         regressors, shift, container, _ = data_at(self, exog, transform, offset, exposure)
         index = indices_of(self._loss, regressors, self.fit.params, shift)
         return container.present_rows(
-            predicted(self._loss, index, which, lambda: read_counts(self.fit.design.endog, y_values))
+            predicted(self._loss, index, which, lambda: read_counts(self.fit.design, y_values))
         )
 
     @property
@@ -112,6 +113,8 @@ class ZeroInflatedResults(ExcessZerosResults):
         exposure: Any = None,
         exog_infl: Any = None,
         y_values: Any = None,
+        *,
+        path: Any = None,
     ) -> Any:
         """Predict the mean, probabilities, or another function of the two indices.
 
@@ -129,6 +132,9 @@ class ZeroInflatedResults(ExcessZerosResults):
             (m, q) regressors of the inflation, beside `exog`.
         y_values : array_like, optional
             (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. What is returned is the folder.
 
         Returns
         -------
@@ -140,6 +146,9 @@ class ZeroInflatedResults(ExcessZerosResults):
         OptionError, DataError, FormulaError
             Another `which`, one equation's regressors without the other's, new data that do not fit.
         """
+        if in_parts(exog, path):
+            beside = {"offset": offset, "exposure": exposure, "exog_infl": exog_infl}
+            return predict_in_parts(self, exog, path, transform, beside, which=which, y_values=y_values)
         return self._predicted(exog, exog_infl, transform, which, offset, exposure, y_values)
 
     def get_prediction(
@@ -198,6 +207,8 @@ class HurdleResults(ExcessZerosResults):
         exposure: Any = None,
         exog_zero: Any = None,
         y_values: Any = None,
+        *,
+        path: Any = None,
     ) -> Any:
         """Predict the mean, probabilities, or another function of the two indices.
 
@@ -216,6 +227,9 @@ class HurdleResults(ExcessZerosResults):
             (m, q) regressors of P(y > 0), beside `exog`.
         y_values : array_like, optional
             (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. What is returned is the folder.
 
         Returns
         -------
@@ -227,6 +241,9 @@ class HurdleResults(ExcessZerosResults):
         OptionError, DataError, FormulaError
             Another `which`, one equation's regressors without the other's, new data that do not fit.
         """
+        if in_parts(exog, path):
+            beside = {"offset": offset, "exposure": exposure, "exog_zero": exog_zero}
+            return predict_in_parts(self, exog, path, transform, beside, which=which, y_values=y_values)
         return self._predicted(exog, exog_zero, transform, which, offset, exposure, y_values)
 
     def get_prediction(

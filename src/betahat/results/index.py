@@ -30,6 +30,7 @@ from betahat.inference.response import (
 from betahat.lazy import lazily
 from betahat.objectives.base import LinearIndex
 from betahat.results.effects import effects_at, presented_effects
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.layout import Vector
 from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.new_data import data_at, prediction_labels
@@ -115,13 +116,16 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         offset: Any = None,
         exposure: Any = None,
         absorb: Any = None,
+        *,
+        path: Any = None,
     ) -> Any:
         """Predict the mean, the index or the variance, with absorbed effects.
 
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            do, too.
         transform : bool
             Whether new data go through the formula.
         which : {"mean", "linear", "var"}
@@ -131,6 +135,9 @@ class IndexResults(MaximumLikelihoodResults, ABC):
             the fit they are those of the fit.
         absorb : list of vectors, optional
             The labels of absorbed effects in the new rows, (m,) for each of their columns; None takes those of the columns of `exog`.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. Of the data of the fit there are residuals beside them, "resid". What is returned is the folder.
 
         Returns
         -------
@@ -143,6 +150,9 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         """
         if not is_one_of(which, _WHICH):
             raise OptionError(f"which is {shown(which)}; use 'mean', 'linear' or 'var'.")
+        if in_parts(exog, path):
+            beside = {"offset": offset, "exposure": exposure, "absorb": absorb}
+            return predict_in_parts(self, exog, path, transform, beside, which == "mean", which=which)
         regressors, shift, container, known = data_at(self, exog, transform, offset, exposure)
         if exog is not None and self.fit.absorbed is not None:
             added = effects_at(self.fit, exog, absorb)

@@ -32,6 +32,7 @@ from betahat.inference.prediction import Prediction, predict, predict_mean
 from betahat.inference.residuals import plain_residuals, whitened_residuals
 from betahat.inference.wald import WaldTest, identity_rows
 from betahat.results.effects import effects_at, presented_effects
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.layout import Vector
 from betahat.results.new_data import Model, check_beside, new_regressors, prediction_labels
 from betahat.results.statsmodels_names import Results
@@ -79,17 +80,21 @@ class LeastSquaresResults(Results, ABC):
 
     # predictions
 
-    def predict(self, exog: Any = None, transform: bool = True, absorb: Any = None) -> Any:
+    def predict(self, exog: Any = None, transform: bool = True, absorb: Any = None, *, path: Any = None) -> Any:
         """Predict the mean, with absorbed effects.
 
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            do, too.
         transform : bool
             Whether new data go through the formula.
         absorb : list of vectors, optional
             The labels of absorbed effects in the new rows, (m,) for each of their columns; None takes those of the columns of `exog`.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. Of the data of the fit there are residuals beside them, "resid". What is returned is the folder.
 
         Returns
         -------
@@ -100,6 +105,8 @@ class LeastSquaresResults(Results, ABC):
         DataError, FormulaError
             New data of another width, without a variable, or with a category or a level that the fit did not see.
         """
+        if in_parts(exog, path):
+            return predict_in_parts(self, exog, path, transform, {"absorb": absorb}, residuals=True)
         if exog is None:
             return self.fittedvalues
         regressors, container, _ = new_regressors(self, exog, transform)

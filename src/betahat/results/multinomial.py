@@ -15,6 +15,7 @@ from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.margins import Response
 from betahat.lazy import lazily
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.layout import Grid
 from betahat.results.likelihood import MaximumLikelihoodResults
 from betahat.results.new_data import Model, new_regressors
@@ -73,7 +74,7 @@ class MultinomialResults(MaximumLikelihoodResults):
             "MNLogit has one for each class and row; draw the columns of resid_response, or a Logit of one class"
         )
 
-    def predict(self, exog: Any = None, transform: bool = True, which: str = "mean") -> Any:
+    def predict(self, exog: Any = None, transform: bool = True, which: str = "mean", *, path: Any = None) -> Any:
         """Predict (m, J) probabilities, or with which="linear" the indices, zeros for the first class.
 
         Parameters
@@ -82,6 +83,9 @@ class MultinomialResults(MaximumLikelihoodResults):
             As in `DiscreteResults.predict`.
         which : {"mean", "linear"}
             Probabilities or indices.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. What is returned is the folder.
 
         Returns
         -------
@@ -95,6 +99,8 @@ class MultinomialResults(MaximumLikelihoodResults):
         """
         if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
+        if in_parts(exog, path):
+            return predict_in_parts(self, exog, path, transform, which=which)
         if exog is None:
             regressors, container = self.fit.design.exog, self._container
         else:

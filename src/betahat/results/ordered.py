@@ -28,6 +28,7 @@ from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
 from betahat.objectives.ordered import Ordered
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.equations import EquationsResults, Prediction, index_at, index_jacobian
 from betahat.results.new_data import Model, data_at, prediction_labels
 from betahat.results.summaries import ordered_content
@@ -205,20 +206,24 @@ class OrderedResults(EquationsResults):
         return {"linpred": self._loss.shown}
 
     def predict(  # type: ignore[override]
-        self, exog: Any = None, transform: bool = True, which: str = "prob", offset: Any = None
+        self, exog: Any = None, transform: bool = True, which: str = "prob", offset: Any = None, *, path: Any = None
     ) -> Any:
         """Predict probabilities of categories, or the index.
 
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            do, too.
         transform : bool
             Whether new data go through the formula.
         which : {"prob", "linpred", "cumprob"}
             (m, J) probabilities, (m,) x'b + offset, or (m, J) probabilities of a category or one below.
         offset : str or array_like, optional
             (m,) of the new data; without it there is none. Of the data of the fit it is that of the fit.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. What is returned is the folder.
 
         Returns
         -------
@@ -231,6 +236,8 @@ class OrderedResults(EquationsResults):
             Another `which`, an offset of another length, new data that do not fit.
         """
         check_which(which)
+        if in_parts(exog, path):
+            return predict_in_parts(self, exog, path, transform, {"offset": offset}, which=which)
         regressors, shift, container, known = data_at(self, exog, transform, offset, None)
         index = indices_of(self._loss, regressors, self.fit.params, shift)
         if which == "linpred":

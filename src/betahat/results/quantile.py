@@ -22,6 +22,7 @@ from betahat.inference.diagnostics import condition_number, eigenvalues
 from betahat.inference.margins import Response
 from betahat.inference.response import ResponsePrediction, predict_response
 from betahat.lazy import lazily
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.layout import Grid, Layout, Vector
 from betahat.results.new_data import Model, new_regressors, prediction_labels
 from betahat.results.second_summary import equations_summary, second_summary
@@ -122,15 +123,19 @@ class QuantRegResults(Results):
             "a quantile regression says nothing of leverage and variance; draw resid against fittedvalues, or plot()"
         )
 
-    def predict(self, exog: Any = None, transform: bool = True) -> Any:
+    def predict(self, exog: Any = None, transform: bool = True, *, path: Any = None) -> Any:
         """Predict the quantile.
 
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            do, too.
         transform : bool
             Whether new data go through the formula.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. What is returned is the folder.
 
         Returns
         -------
@@ -142,6 +147,8 @@ class QuantRegResults(Results):
         DataError, FormulaError
             New data of another width, without a variable, or with a category that the fit did not see.
         """
+        if in_parts(exog, path):
+            return predict_in_parts(self, exog, path, transform)
         if exog is None:
             return self.fittedvalues
         regressors, container, _ = new_regressors(self, exog, transform)

@@ -21,6 +21,7 @@ from betahat.inference.prediction import predict_mean
 from betahat.inference.residuals import fitted_values, plain_residuals
 from betahat.inference.response import ResponsePrediction, predict_response
 from betahat.lazy import lazily
+from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.layout import Vector
 from betahat.results.new_data import Model, new_regressors, prediction_labels
 from betahat.results.second_summary import second_summary
@@ -127,15 +128,19 @@ class RLMResults(Results):
 
     # predictions
 
-    def predict(self, exog: Any = None, transform: bool = True) -> Any:
+    def predict(self, exog: Any = None, transform: bool = True, *, path: Any = None) -> Any:
         """Predict x'b, the centre of the dependent variable.
 
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit.
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            do, too.
         transform : bool
             Whether new data go through the formula.
+        path : str or path, optional
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
+            that have missing values. Of the data of the fit there are residuals beside them, "resid". What is returned is the folder.
 
         Returns
         -------
@@ -146,6 +151,8 @@ class RLMResults(Results):
         DataError, FormulaError
             New data of another width, without a variable, or with a category that the fit did not see.
         """
+        if in_parts(exog, path):
+            return predict_in_parts(self, exog, path, transform, residuals=True)
         if exog is None:
             return self.fittedvalues
         regressors, container, _ = new_regressors(self, exog, transform)

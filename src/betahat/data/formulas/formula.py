@@ -86,7 +86,7 @@ class Formula:
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data from the stored state; a row with a missing value is NaN throughout."""
-        frame = to_pandas(data, self.text)
+        frame = to_pandas(data, " ".join([self.text, *self.variables]))  # those of a second equation as well
         return rebuilt(self.text, self.spec, self.context, frame)
 
     def vector(self, text: str, data: Any, option: str) -> Any:

@@ -78,7 +78,7 @@ class StoredFormula:
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data, as `Formula.regressors` does, unless the formula calls anything but betahat and NumPy."""
-        frame = to_pandas(data, self.text)
+        frame = to_pandas(data, " ".join([self.text, *self.variables]))  # those of a second equation as well
         self._check(allowed_names(frame, self.context, self.functions, self.lost))
         try:
             spec = self._spec()

@@ -274,3 +274,29 @@ def test_labels_travel():
     again = pickle.loads(pickle.dumps(groups.of_rows.made))
     chunk = {"unit": NAMES[UNIT]}
     assert torch.equal(again.values(chunk), groups.of_rows.made.values(chunk))
+
+
+WEIGHTS = torch.tensor(rng.uniform(0.2, 3.0, N) * 100.0)
+
+
+@pytest.mark.parametrize("kind", ["CR2", "CR3", "jackknife"])
+@pytest.mark.parametrize(("objective", "weighted"), [("OLS", False), ("OLS", True), ("Logit", False)])
+def test_adjusted_clusters(objective, weighted, kind):
+    """CR2, CR3 and the jackknife, with Satterthwaite's degrees of freedom, from sums over clusters."""
+    columns = _columns(objective) | ({"weights": WEIGHTS} if weighted else {})
+    fit, true = _read(objective, columns=columns), _fit(Held(columns), objective)
+    found, wanted = bh.Cluster("unit", kind=kind)(fit), bh.Cluster(UNIT, kind=kind)(true)
+    _same(found, wanted)
+    if wanted.df is not None:
+        torch.testing.assert_close(found.df, wanted.df, rtol=1e-9, atol=0.0)
+        joint = torch.eye(K, dtype=torch.float64)[1:]
+        assert found.small_sample.f_df(joint) == pytest.approx(wanted.small_sample.f_df(joint), rel=1e-9)
+    several = bh.Cluster(["unit", "other"], kind=kind)(fit)
+    _same(several, bh.Cluster([UNIT, OTHER], kind=kind)(true))
+
+
+@pytest.mark.parametrize("objective", ["OLS", "Logit"])
+def test_the_jackknife_by_clusters(objective, held):
+    for center in ("mean", "estimate"):
+        found = bh.Jackknife("unit", center=center)(_read(objective))
+        _same(found, bh.Jackknife(UNIT, center=center)(held[objective]))

@@ -47,25 +47,22 @@ class Adjustment(NamedTuple):
     fixed: Tensor
 
 
-def half_adjusted(hats: Tensor, sums: Tensor) -> Adjustment:
-    """Return CR2 of (b, m, r) U and (b, r) U'e, whose whitened errors e have one variance: K = U L, L = (I - U'U)^(-1/2)."""
-    grams = hats.mT @ hats
+def half_adjusted(grams: Tensor, sums: Tensor) -> Adjustment:
+    """Return CR2 of (b, r, r) U'U and (b, r) U'e, whose whitened errors e have one variance: K = U L, L = (I - U'U)^(-1/2)."""
     spectrum, vectors = torch.linalg.eigh(grams)
     held = spectrum < 1.0 - FIXED
     inverse_root = torch.where(held, 1.0 - spectrum, torch.inf).rsqrt()
     return _mapped(grams, sums, (vectors * inverse_root[:, None]) @ vectors.mT, ~held.all(1))
 
 
-def fully_adjusted(hats: Tensor, sums: Tensor) -> Adjustment:
-    """Return CR3 of (b, m, r) U and (b, r) U'e: K = U L, L = (I - U'U)^-1, whose scores are the steps to the fits without each cluster."""
-    grams = hats.mT @ hats
+def fully_adjusted(grams: Tensor, sums: Tensor) -> Adjustment:
+    """Return CR3 of (b, r, r) U'U and (b, r) U'e: K = U L, L = (I - U'U)^-1, whose scores are the steps to the fits without each cluster."""
     inverse, fixed = _inverse(grams)
     return _mapped(grams, sums, inverse, fixed)
 
 
-def steps_without(hats: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+def steps_without(grams: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (b, r) scores of CR3 alone, and (b,) whether the cluster fixes a direction; see `fully_adjusted`."""
-    grams = hats.mT @ hats
     lower, failed = torch.linalg.cholesky_ex(torch.eye(grams.shape[1]).to(grams) - grams)
     scores = torch.cholesky_solve(sums[:, :, None], lower)[:, :, 0]
     fixed = torch.zeros_like(failed, dtype=torch.bool)
@@ -94,10 +91,34 @@ def half_of_pairs(pairs: Tensor, middle: Tensor) -> Adjustment:
     return Adjustment((weights.mT @ errors)[:, :, 0], weights.mT @ weights, right.mT @ weights, ~held.all(1))
 
 
-def full_of_pairs(pairs: Tensor) -> Adjustment:
-    """Return CR3 of (b, m, 2 r + 1) [P, e], as `half_of_pairs`: K = W U (I - U'W U)^-1."""
-    width = pairs.shape[2] // 2
-    products = pairs.mT @ pairs
+def half_of_pair_products(products: Tensor, middle: Tensor) -> Adjustment:
+    """Return `half_of_pairs` from the (b, 2 r + 1, 2 r + 1) products of [P, e].
+
+    With M = P'P = R'R and S the (2 r, r) columns of the identity for which P S = W U, the root is I + P C R'g(R C R')R^-T..., so that K = P L,
+    L = S + C R' g(R C R') R S, and g(x) = ((1 + x)^(-1/2) - 1) / x has no pole at zero: what rounding M does to R moves L by as little. P's columns are
+    scaled to length one first.
+    """
+    width = len(middle) // 2
+    scale = products.diagonal(dim1=1, dim2=2)[:, :-1].sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)
+    whole = products[:, :-1, :-1] / scale[:, :, None] / scale[:, None]
+    sums = products[:, :-1, -1:] / scale[:, :, None]
+    inside = scale[:, :, None] * middle * scale[:, None]
+    sizes, turn = torch.linalg.eigh(whole)
+    right = sizes.clamp_min(0.0).sqrt()[:, :, None] * turn.mT
+    spectrum, vectors = torch.linalg.eigh(right @ inside @ right.mT)
+    held = spectrum > FIXED - 1.0
+    root = torch.where(held, 1.0 + spectrum, torch.inf).sqrt()
+    slopes = torch.where(held, -(root * (1.0 + root)).reciprocal(), -spectrum.reciprocal())
+    chosen = torch.diag_embed(scale)[:, :, width:]
+    weights = chosen + inside @ (right.mT @ ((vectors * slopes[:, None]) @ (vectors.mT @ (right @ chosen))))
+    reach = whole @ weights
+    return Adjustment((weights.mT @ sums)[:, :, 0], weights.mT @ reach, scale[:, :, None] * reach, ~held.all(1))
+
+
+def full_of_pairs(products: Tensor) -> Adjustment:
+    """Return CR3 of the (b, 2 r + 1, 2 r + 1) products of [P, e], as `half_of_pairs`: K = W U (I - U'W U)^-1."""
+    width = products.shape[2] // 2
     inverse, fixed = _inverse(products[:, :width, width:-1])
     reach = products[:, :-1, width:-1] @ inverse
     scores = (inverse.mT @ products[:, width:-1, -1:])[:, :, 0]

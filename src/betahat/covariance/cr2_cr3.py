@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from betahat.covariance.adjustments import (
     full_of_pairs,
     fully_adjusted,
     half_adjusted,
+    half_of_pair_products,
     half_of_pairs,
     half_of_rows,
     steps_without,
@@ -24,6 +26,7 @@ from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.batches import batches
 from betahat.data.groups import Groups
 from betahat.data.products import gram
+from betahat.data.progress import progress
 from betahat.data.threads import in_order
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
@@ -54,11 +57,13 @@ def cr2(fit: Fit, groups: Groups, target: str) -> Adjusted:
         return _narrowed(cr2(wide, groups, target), fit)
     if _has_one_variance(fit, target):
         middle = _middle(fit.sum_rows(_squares))
+        if fit.sample.source.stream is not None:
+            return _adjusted_by_products(fit, groups, _pairs, lambda p, _: half_of_pair_products(p, middle), middle)
         return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
     if varies or _weighted(fit):
         return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
     sums = influence_sums(fit, groups)
-    return _adjusted(fit, groups, _hats, lambda rows, some: half_adjusted(rows, sums[some]))
+    return _adjusted_by_products(fit, groups, _hats, lambda grams, some: half_adjusted(grams, sums[some]))
 
 
 @of_fit
@@ -68,9 +73,10 @@ def cr3(fit: Fit, groups: Groups, target: str) -> Adjusted:
     if wide is not fit:
         return _narrowed(cr3(wide, groups, target), fit)
     if _has_one_variance(fit, target):
-        return _adjusted(fit, groups, _pairs, lambda rows, _: full_of_pairs(rows), _middle(fit.sum_rows(_squares)))
+        middle = _middle(fit.sum_rows(_squares))
+        return _adjusted_by_products(fit, groups, _pairs, lambda products, _: full_of_pairs(products), middle)
     sums = influence_sums(fit, groups)
-    return _adjusted(fit, groups, _hats, lambda rows, some: fully_adjusted(rows, sums[some]))
+    return _adjusted_by_products(fit, groups, _hats, lambda grams, some: fully_adjusted(grams, sums[some]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +105,7 @@ def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
             found.steps[:, -fit.rank :], found.fixed and _fixes_regressors(hat_grams(wide, groups), fit.rank)
         )
     sums = influence_sums(fit, groups)
-    steps, fixed = _by_cluster(fit, groups, _hats, lambda rows, some: steps_without(rows, sums[some]))
+    steps, fixed = _by_products(fit, groups, _hats, lambda grams, some: steps_without(grams, sums[some]))
     return StepsWithout(steps, bool(fixed.any()))
 
 
@@ -107,7 +113,7 @@ def steps_to_fits_without(fit: Fit, groups: Groups) -> StepsWithout:
 def hat_grams(fit: Fit, groups: Groups) -> Tensor:
     """Return (G, r, r) the clusters' shares of the information, in the coordinates of Z."""
     check_numbers_fit(2 * groups.count * fit.rank**2, f"The leverages of {groups.count} clusters", fit.params.device)
-    return _by_cluster(fit, groups, _hats, lambda rows, _: (rows.mT @ rows,))[0]
+    return _by_products(fit, groups, _hats, lambda grams, _: (grams,))[0]
 
 
 def _narrowed(adjusted: Adjusted, fit: Fit, own: int = 0) -> Adjusted:
@@ -192,11 +198,69 @@ def _adjusted(
     middle: Tensor | None = None,
 ) -> Adjusted:
     """Return the adjustment of all clusters, from `adjust` of the (b, m, w) rows of some of them and their (b,) numbers."""
+    middle = _checked(fit, groups, middle)
+    scores, own, reach, fixed = _by_cluster(fit, groups, function, adjust)
+    return Adjusted(scores, own, reach, middle, fit.root, int(fixed.sum()))
+
+
+def _adjusted_by_products(
+    fit: Fit,
+    groups: Groups,
+    function: Callable[[Rows], Tensor],
+    adjust: Callable[[Tensor, Tensor], Adjustment],
+    middle: Tensor | None = None,
+) -> Adjusted:
+    """Return the adjustment of all clusters, from `adjust` of the (b, w, w) products of rows of some of them and their (b,) numbers."""
+    middle = _checked(fit, groups, middle)
+    scores, own, reach, fixed = _by_products(fit, groups, function, adjust)
+    return Adjusted(scores, own, reach, middle, fit.root, int(fixed.sum()))
+
+
+def _checked(fit: Fit, groups: Groups, middle: Tensor | None) -> Tensor:
+    """Return C, and refuse adjustments that do not fit into memory."""
     middle = -torch.eye(fit.rank).to(fit.root) if middle is None else middle
     count, width = groups.count, fit.rank * (fit.rank + len(middle))
     check_numbers_fit(count * width, f"The adjustments of {count} clusters", fit.params.device)
-    scores, own, reach, fixed = _by_cluster(fit, groups, function, adjust)
-    return Adjusted(scores, own, reach, middle, fit.root, int(fixed.sum()))
+    return middle
+
+
+def _by_products(
+    fit: Fit,
+    groups: Groups,
+    function: Callable[[Rows], Tensor],
+    adjust: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+) -> tuple[Tensor, ...]:
+    """Return (G, ...) what `adjust` makes of the products of the `function` of rows, cluster by cluster.
+
+    Rows in memory are brought together, cluster by cluster; of rows that are read in turn the products themselves are summed.
+    """
+    if fit.sample.source.stream is None:
+        return _by_cluster(fit, groups, function, lambda rows, some: adjust(rows.mT @ rows, some))
+    sums = fit.sum_groups(groups.of_rows, groups.count, _Products(function))
+    width = (math.isqrt(8 * sums.shape[1] + 1) - 1) // 2
+    row, column = torch.triu_indices(width, width, device=sums.device)
+
+    def of_some(some: Tensor) -> tuple[Tensor, ...]:
+        products = sums.new_empty(len(some), width, width)
+        products[:, row, column] = products[:, column, row] = sums[some]
+        return adjust(products, some)
+
+    numbers = torch.arange(groups.count, device=sums.device)
+    parts = in_order(of_some, progress(torch.split(numbers, max(_NUMBERS // width**2, 1)), "clusters"))
+    return tuple(map(torch.cat, zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Products:
+    """The products of the numbers of a row, (b, w (w + 1) / 2), of a function's (b, w), or of (b, m, w) added up."""
+
+    function: Callable[[Rows], Tensor]
+
+    def __call__(self, rows: Rows) -> Tensor:
+        made = self.function(rows)
+        row, column = torch.triu_indices(made.shape[-1], made.shape[-1], device=made.device)
+        found = made[..., row] * made[..., column]
+        return found if found.ndim == 2 else found.sum(1)
 
 
 def _by_cluster(

@@ -37,6 +37,8 @@ from betahat.data.products import side_by_side
 from betahat.data.schema import Schema
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held
+from betahat.data.streamed import Streamed
+from betahat.data.streamed_effects import with_streamed_levels
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
 from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, listed, shown
@@ -227,8 +229,8 @@ def assemble(
     return design
 
 
-def check_streamed(design: Design, vectors: Mapping[str, Tally], *, finite: bool) -> None:
-    """Check a design that is read as it is needed, by what the first pass counted of its vectors, by option.
+def check_streamed(design: Design, source: Streamed, vectors: Mapping[str, Tally], *, finite: bool) -> Design:
+    """Check a design whose rows are read, by what the first pass counted of its vectors, by option, and give numbers to its absorbed effects.
 
     `finite` is whether its other numbers are known to be.
     """
@@ -245,7 +247,10 @@ def check_streamed(design: Design, vectors: Mapping[str, Tally], *, finite: bool
             refuse_counts(tally.negative + tally.not_whole, tally.any)
     if not finite or any(tally.not_finite for tally in vectors.values()):
         refuse_infinite(design)
+    if design.schema.effects:
+        design = with_streamed_levels(design, source)
     check_size(design.nobs, design.width)
+    return design
 
 
 def check_options(missing: str, device: Device, dtype: torch.dtype | None, hasconst: bool | None) -> None:

@@ -87,17 +87,36 @@ class LabelCodes(Beside):
 
     def values(self, chunk: Any) -> Tensor:
         """Look each of a chunk's labels up once."""
-        codes, own, _ = _of_chunk(chunk, self.column, self.name)
-        found = pd.Index(own)
+        read = read_labels(chunk, self.column, self.name)
+        found = pd.Index(read.labels)
         if found.dtype != self.labels.dtype and pd.api.types.is_numeric_dtype(self.labels.dtype):
             found = found.astype(self.labels.dtype)
         table = np.append(self.labels.get_indexer(found), -1)
-        return torch.from_numpy(table[codes])
+        return torch.from_numpy(table[read.codes])
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """Labels that rows have, how many rows have each, how many none, and the levels of an unordered category."""
+class ChunkLabels:
+    """The labels of a chunk.
+
+    Attributes
+    ----------
+    codes : ndarray
+        (n,) int64 each row's place among the labels, -1 where it is missing.
+    labels : Series
+        Each once.
+    levels : tuple of object
+        An unordered category's.
+    """
+
+    codes: np.ndarray
+    labels: pd.Series
+    levels: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FoundLabels:
+    """Labels that rows have, how many rows have each, how many none, how many rows there are, and the levels of an unordered category."""
 
     labels: pd.Series
     sizes: np.ndarray
@@ -130,6 +149,11 @@ def _learnt(stream: Streamed, column: str, name: str, engine: Engine) -> LearntL
         )
         if rows == list(stream.kept):
             break
+    return sorted_codes(found, column, name, missing)
+
+
+def sorted_codes(found: FoundLabels, column: str, name: str, missing: dict[str, int]) -> LearntLabels:
+    """Sort labels, and return what numbers them; `missing` is how many rows in use have none, by the partition's name."""
     order, labels = sorted_labels(found.labels, name)
     sizes = np.empty_like(found.sizes)
     sizes[order] = found.sizes
@@ -137,7 +161,9 @@ def _learnt(stream: Streamed, column: str, name: str, engine: Engine) -> LearntL
     return LearntLabels(LabelCodes(column, pd.Index(labels), name), torch.from_numpy(sizes), missing, declared)
 
 
-def _noted(parts: Iterable[_Found], stream: Streamed, rows: list[int], missing: dict[str, int]) -> Iterator[_Found]:
+def _noted(
+    parts: Iterable[FoundLabels], stream: Streamed, rows: list[int], missing: dict[str, int]
+) -> Iterator[FoundLabels]:
     """Yield what partitions have, and note their rows and which of them lack labels."""
     for part, partition in zip(parts, stream.dataset.partitions, strict=True):
         rows.append(part.rows)
@@ -146,41 +172,47 @@ def _noted(parts: Iterable[_Found], stream: Streamed, rows: list[int], missing: 
         yield part
 
 
-def _of_partition(column: str, name: str, builder: Builder | None, partition: Partition) -> _Found:
+def _of_partition(column: str, name: str, builder: Builder | None, partition: Partition) -> FoundLabels:
     """Return the labels of a partition's rows, of those that a builder uses or of all."""
     needs = () if builder is None else builder.needs
     chunks = partition.chunks(tuple(dict.fromkeys((*needs, column))))
     return _joined((_of_used(chunk, column, name, builder) for chunk in chunks), name)
 
 
-def _of_used(chunk: Any, column: str, name: str, builder: Builder | None) -> _Found:
-    codes, labels, levels = _of_chunk(chunk, column, name)
+def _of_used(chunk: Any, column: str, name: str, builder: Builder | None) -> FoundLabels:
     used = None if builder is None else builder.build(chunk).used
-    codes = codes if used is None else codes[used.cpu().numpy()]
+    return found_labels(read_labels(chunk, column, name), None if used is None else used.cpu().numpy())
+
+
+def found_labels(read: ChunkLabels, used: np.ndarray | None = None) -> FoundLabels:
+    """Return the labels of a chunk's rows, or of the (n,) rows in use."""
+    codes = read.codes if used is None else read.codes[used]
     there = codes[codes >= 0]
-    sizes = np.bincount(there, minlength=len(labels)).astype(np.int64)
-    return _Found(labels[sizes > 0], sizes[sizes > 0], len(codes) - len(there), len(codes), levels)
+    sizes = np.bincount(there, minlength=len(read.labels)).astype(np.int64)
+    own = sizes > 0
+    return FoundLabels(read.labels[own], sizes[own], len(codes) - len(there), len(codes), read.levels)
 
 
-def _joined(parts: Iterable[_Found], name: str) -> _Found:
+def _joined(parts: Iterable[FoundLabels], name: str) -> FoundLabels:
     """Put labels together, in the order in which they appear, a few parts at a time."""
-    found = _Found(pd.Series(dtype=object), np.zeros(0, dtype=np.int64), 0, 0)
-    pending: list[_Found] = []
+    found = FoundLabels(pd.Series(dtype=object), np.zeros(0, dtype=np.int64), 0, 0)
+    pending: list[FoundLabels] = []
     waiting = 0
     for part in parts:
         pending.append(part)
         waiting += len(part.labels)
         if waiting > max(_PENDING, len(found.labels)):
-            found, pending, waiting = _together([found, *pending], name), [], 0
-    return _together([found, *pending], name)
+            found, pending, waiting = together([found, *pending], name), [], 0
+    return together([found, *pending], name)
 
 
-def _together(parts: Sequence[_Found], name: str) -> _Found:
+def together(parts: Sequence[FoundLabels], name: str) -> FoundLabels:
+    """Put the labels of rows together, in the order in which they appear."""
     some = [part for part in parts if len(part.labels)]
     levels = tuple(dict.fromkeys(chain.from_iterable(part.levels for part in parts)))
     missing, rows = sum(part.missing for part in parts), sum(part.rows for part in parts)
     if not some:
-        return _Found(parts[0].labels, parts[0].sizes, missing, rows, levels)
+        return FoundLabels(parts[0].labels, parts[0].sizes, missing, rows, levels)
     kinds = {part.labels.dtype for part in some}
     if len(kinds) > 1 and any(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
         raise DataError(
@@ -190,15 +222,15 @@ def _together(parts: Sequence[_Found], name: str) -> _Found:
     codes, labels = pd.factorize(pd.concat([part.labels for part in some], ignore_index=True))
     sizes = np.zeros(len(labels), dtype=np.int64)
     np.add.at(sizes, codes, np.concatenate([part.sizes for part in some]))
-    return _Found(pd.Series(labels), sizes, missing, rows, levels)
+    return FoundLabels(pd.Series(labels), sizes, missing, rows, levels)
 
 
-def _of_chunk(chunk: Any, column: str, name: str) -> tuple[np.ndarray, pd.Series, tuple[Any, ...]]:
-    """Return (n,) int64 numbers of a chunk's rows, -1 where a label is missing, the labels, and an unordered category's levels."""
+def read_labels(chunk: Any, column: str, name: str) -> ChunkLabels:
+    """Return the labels in a column of a chunk, with numbers."""
     read = labels_of(chunk[column] if isinstance(chunk, Mapping) else column_of(chunk, column), name)
     if isinstance(read, Tensor):
         numbers, own = numbered(read.reshape(-1)) if read.numel() else (read.reshape(-1).long(), read.numpy())
-        return numbers.numpy(), pd.Series(own), ()
+        return ChunkLabels(numbers.numpy(), pd.Series(own))
     some, levels = read.take(first_places(read.codes)), ()
     there = some.notna().to_numpy()
     if isinstance(some.dtype, pd.CategoricalDtype) and not some.dtype.ordered:
@@ -207,4 +239,4 @@ def _of_chunk(chunk: Any, column: str, name: str) -> tuple[np.ndarray, pd.Series
     else:
         some = some[there]
     number = np.where(there, there.cumsum() - 1, -1)
-    return number[read.codes], some, levels
+    return ChunkLabels(number[read.codes], some, levels)

@@ -13,10 +13,12 @@ from formulaic.model_spec import ModelSpec
 from torch import Tensor
 
 from betahat.data.arrays import read_weights
+from betahat.data.effects import CODES
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import evaluate
 from betahat.data.formulas.vectors import vector_of
 from betahat.data.frame import to_pandas
+from betahat.data.learnt_labels import LabelCodes
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.streamed import Builder, Built
 from betahat.data.trials import read_trials
@@ -69,6 +71,8 @@ class FormulaBuilder(Builder):
         Whether the left has successes and failures.
     dtype : torch.dtype
         Of the columns that the formula makes.
+    effects : tuple of LabelCodes
+        What numbers the labels of absorbed effects, column after column.
     """
 
     text: str
@@ -79,6 +83,7 @@ class FormulaBuilder(Builder):
     drop: bool
     counts: bool
     dtype: torch.dtype
+    effects: tuple[LabelCodes, ...]
 
     def __getstate__(self) -> dict[str, Any]:
         """Store modules by name."""
@@ -106,6 +111,8 @@ class FormulaBuilder(Builder):
             shapes["offset"] = ()
         if "freq_weights" in given:
             shapes["counts"] = ()
+        if self.effects:
+            shapes[CODES] = (len(self.effects),)
         return shapes | {name: () for name in ("status", "entry") if name in given}
 
     def build(self, chunk: Any) -> Built:
@@ -126,10 +133,17 @@ class FormulaBuilder(Builder):
             columns[INSTRUMENTS] = self._tensor(instruments[0].values)
         columns |= _beside(vectors)
         whole = None if used is None else torch.from_numpy(used)
-        if not self.drop or not vectors:
-            return Built(columns, whole)
-        kept = ~torch.from_numpy(np.isnan(np.stack(list(vectors.values()))).any(0))
-        if bool(kept.all()):
+        missing = [torch.from_numpy(np.isnan(vector)) for vector in vectors.values()] if self.drop else []
+        if self.effects:
+            codes = torch.stack([effect.values(chunk) for effect in self.effects]).mT
+            codes = codes if whole is None else codes[whole]
+            if self.drop:
+                missing.append((codes < 0).any(1))
+                columns[CODES] = codes
+            else:  # what is missing is told of as other numbers are
+                columns[CODES] = codes.to(torch.float64).masked_fill_(codes < 0, torch.nan)
+        kept = ~torch.stack(missing).any(0) if missing else None
+        if kept is None or bool(kept.all()):
             return Built(columns, whole)
         columns = {name: column[kept] for name, column in columns.items()}
         if whole is None:
@@ -140,6 +154,11 @@ class FormulaBuilder(Builder):
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.dtype)
+
+
+def effect_name(column: str) -> str:
+    """Return what the labels in a column are called in a sentence."""
+    return f"absorb column {column!r}"
 
 
 def frame_of(chunk: Any) -> pd.DataFrame:

@@ -15,10 +15,11 @@ from formulaic.parser.types import Factor
 from betahat.data.checks import Tally
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.engine import Engine
-from betahat.data.formulas.chunks import Vectors, frame_of
+from betahat.data.formulas.chunks import Vectors, effect_name, frame_of
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import telling
 from betahat.data.formulas.matrix import Materializer
+from betahat.data.learnt_labels import FoundLabels, found_labels, read_labels, together
 from betahat.errors import DataError, shown
 
 
@@ -48,6 +49,8 @@ class Learnt:
         What stands beside the regressors, over the rows in use.
     negative : int
         How many numbers of successes and failures are below zero.
+    labels : dict of str to FoundLabels
+        Those in the columns of absorbed effects.
     """
 
     rows: int = 0
@@ -60,6 +63,7 @@ class Learnt:
     infinite: bool = False
     vectors: dict[str, Tally] = field(default_factory=dict)
     negative: int = 0
+    labels: dict[str, FoundLabels] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,8 @@ class Lesson:
         Whether rows with missing values go.
     trials : tuple of str
         The expressions of successes and failures.
+    effects : tuple of str
+        The columns of absorbed effects.
     state : dict of str to dict
         What calls have learnt.
     """
@@ -93,6 +99,7 @@ class Lesson:
     context: Mapping[str, Any]
     drop: bool
     trials: tuple[str, ...]
+    effects: tuple[str, ...]
     state: dict[str, dict[str, Any]]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,8 +137,11 @@ class Lesson:
             {name: count for name in self.columns if (count := int(frame[name].isna().sum()))} if missing.any() else {}
         )
         beside = self.vectors.read(frame, self.context)
+        labels = {name: read_labels(chunk, name, effect_name(name)) for name in self.effects}
         kept = used.copy()
         if self.drop:
+            for read in labels.values():
+                kept &= read.codes >= 0
             for vector in beside.values():
                 kept &= ~np.isnan(vector)
         return Learnt(
@@ -145,6 +155,7 @@ class Lesson:
             not all(_is_finite(part, used) for part in numbers),
             {name: Tally.of(torch.from_numpy(vector[kept])) for name, vector in beside.items()},
             sum(int((plain[expression][used] < 0).sum()) for expression in self.trials),
+            {name: found_labels(read, used) for name, read in labels.items()},
         )
 
 
@@ -181,6 +192,10 @@ def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
         first.infinite or second.infinite,
         _merged(first.vectors, second.vectors, Tally.__add__),
         first.negative + second.negative,
+        {
+            name: together([first.labels[name], labels], effect_name(name)) if name in first.labels else labels
+            for name, labels in second.labels.items()
+        },
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from betahat.data.container import Frames
 from betahat.data.datasets.base import Dataset
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, SecondEquation, check_options, check_streamed
+from betahat.data.effects import EffectTerm, Levels
 from betahat.data.engine import THREADS, Engine
-from betahat.data.formulas.chunks import FormulaBuilder, Vectors
+from betahat.data.formulas.chunks import FormulaBuilder, Vectors, effect_name
 from betahat.data.formulas.evaluation import (
     beside_columns,
     check_effects,
@@ -36,10 +37,11 @@ from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.sides import Sides, joined, terms_of_sides
 from betahat.data.formulas.vectors import check_vector
+from betahat.data.learnt_labels import LabelCodes, sorted_codes
 from betahat.data.schema import Schema
 from betahat.data.streamed import Streamed
 from betahat.data.trials import check_trials
-from betahat.errors import DataError, FormulaError, shown
+from betahat.errors import DataError
 
 Kind = Factor.Kind
 
@@ -72,19 +74,17 @@ def read_stream(
     columns = pd.DataFrame(columns=list(dataset.columns))
     check_variables(factors, columns, context, both)
     check_effects(parts.effects, dataset.columns)
-    if parts.effects:
-        raise FormulaError(
-            f"The formula {shown(text)} absorbs effects, which betahat does for rows in memory, and not for those of {dataset.name}; write them as C(group)."
-        )
     vectors = _vectors(beside or RowVectors(), dataset, context)
+    labelled = tuple(dict.fromkeys(column for effect in parts.effects for column in effect.columns))
     lesson = Lesson(
         both,
         factors,
         vectors,
-        _needed(dataset, factors, vectors),
+        _needed(dataset, factors, vectors, labelled),
         beside_columns(context, columns),
         missing == "drop",
         tuple(term.factors[0].expr for term in sides[0]) if trials and len(sides[0]) == 2 else (),
+        labelled,
         {},
     )
     learnt = learn(lesson, dataset, engine)
@@ -100,7 +100,10 @@ def read_stream(
     made = joined(tables, text, parts, second, counts=counts_there, constant=constant)
     if counts_there:
         check_trials(learnt.negative, "var_weights" in vectors.given)
-    builder = _builder(made, lesson, counts_there, dtype)
+    coded = {
+        column: sorted_codes(labels, column, effect_name(column), {}).codes for column, labels in learnt.labels.items()
+    }
+    builder = _builder(made, lesson, counts_there, dtype, parts.effects, coded)
     place = torch.get_default_device() if device is None else torch.device(device)
     schema = Schema(
         Frames(pd.RangeIndex(sum(learnt.kept))),
@@ -108,11 +111,15 @@ def read_stream(
         tuple(made.right.names),
         hasconst,
         made.terms,
+        effects=tuple(_levels(effect, coded) for effect in parts.effects),
         instruments=() if made.instruments is None else tuple(made.instruments.names),
         endogenous=made.endogenous,
     )
-    design = Design(schema, Streamed(dataset, builder, learnt.kept, place), engine)
-    check_streamed(design, learnt.vectors, finite=not learnt.infinite)
+    source = Streamed(dataset, builder, learnt.kept, place)
+    unlabelled = missing != "drop" and any(labels.missing for labels in learnt.labels.values())
+    design = check_streamed(
+        Design(schema, source, engine), source, learnt.vectors, finite=not (learnt.infinite or unlabelled)
+    )
     return design, made.right.spec
 
 
@@ -129,9 +136,11 @@ def _vectors(beside: RowVectors, dataset: Dataset, context: Mapping[str, Any]) -
     return Vectors(given)
 
 
-def _needed(dataset: Dataset, factors: Collection[Factor], vectors: Vectors) -> tuple[str, ...]:
+def _needed(
+    dataset: Dataset, factors: Collection[Factor], vectors: Vectors, effects: Collection[str]
+) -> tuple[str, ...]:
     """Return the columns of a dataset that are looked up, in its order."""
-    names = names_of(factors)
+    names = names_of(factors) | {*effects}
     for value in vectors.given.values():
         if isinstance(value, str):
             names |= {value} if value in dataset.columns else names_in(value)
@@ -160,7 +169,21 @@ def _specifications(sides: list[Any], lesson: Lesson, learnt: Learnt) -> list[Mo
     return specs
 
 
-def _builder(made: Sides, lesson: Lesson, counts: bool, dtype: torch.dtype | None) -> FormulaBuilder:
+def _levels(effect: EffectTerm, coded: Mapping[str, LabelCodes]) -> Levels:
+    """Return an effect whose levels have no numbers as yet."""
+    labels = tuple(coded[column].labels for column in effect.columns)
+    members = torch.zeros(0, len(labels), dtype=torch.int64)
+    return Levels(effect.name, labels, members, effect.columns, effect.variables, effect.constant)
+
+
+def _builder(
+    made: Sides,
+    lesson: Lesson,
+    counts: bool,
+    dtype: torch.dtype | None,
+    effects: Sequence[EffectTerm],
+    coded: Mapping[str, LabelCodes],
+) -> FormulaBuilder:
     sides = (made.left, made.right, *([] if made.instruments is None else [made.instruments]))
     return FormulaBuilder(
         lesson.text,
@@ -171,4 +194,5 @@ def _builder(made: Sides, lesson: Lesson, counts: bool, dtype: torch.dtype | Non
         lesson.drop,
         counts,
         dtype or torch.float64,
+        tuple(coded[column] for effect in effects for column in effect.columns),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +13,7 @@ from betahat.data.effects import CODES, SLOPES, Effect
 from betahat.data.engine import Block, fold, scan
 from betahat.data.kept import SMALL
 from betahat.data.products import gram
-from betahat.data.sample import COUNTS, Sample
+from betahat.data.sample import COUNTS, WEIGHTS, Sample
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held, Source
 from betahat.data.threads import remembered
@@ -63,6 +63,11 @@ class Design(Sample):
     def endog(self) -> Tensor:
         """(n,) the dependent variable."""
         return self.column("endog")
+
+    @property
+    def explained(self) -> str:
+        """The dependent variable."""
+        return "endog"
 
     @property
     def target(self) -> Tensor:
@@ -178,6 +183,22 @@ class Design(Sample):
         """The largest value of the dependent variable."""
         return max(scan(self.source.only("endog"), _largest_endog, self.engine))
 
+    def tally(self, term: Callable[[Tensor], tuple[Tensor, ...]]) -> list[int]:
+        """Count what the dependent variable is, in rows that have a weight.
+
+        Parameters
+        ----------
+        term : callable
+            Maps (b,) values to () counts, of which those of several blocks add up.
+
+        Returns
+        -------
+        list of int
+            Their sums.
+        """
+        found = fold(self.source.only("endog", WEIGHTS, COUNTS), InUse(term), self.engine)
+        return [int(count) for count in found]
+
     def select(self, columns: Sequence[int]) -> Design:
         """Keep some of the regressors.
 
@@ -290,6 +311,27 @@ class Differs:
         """Count a block."""
         differs, counts = torch.ne(block[EXOG], self.values), block.get("counts")
         return ((differs if counts is None else differs & (counts > 0)[:, None]).sum(0),)
+
+
+@dataclass(frozen=True, eq=False)
+class InUse:
+    """A term of the dependent variable, in the rows of a block whose weights are not zero."""
+
+    term: Callable[[Tensor], tuple[Tensor, ...]]
+
+    def __call__(self, block: Block) -> tuple[Tensor, ...]:
+        """Take the term."""
+        y = block["endog"]
+        weighted = WEIGHTS in block.columns or COUNTS in block.columns
+        return self.term(y[has_weight(block)] if weighted else y)
+
+
+def has_weight(block: Block) -> Tensor:
+    """Return (b,) whether no weight of a row is zero."""
+    used = torch.ones(len(block), dtype=torch.bool, device=block["endog"].device)
+    for often in (block.get(WEIGHTS), block.get(COUNTS)):
+        used = used if often is None else used & (often != 0)
+    return used
 
 
 def whitened(block: Block) -> tuple[Tensor, Tensor]:

@@ -58,6 +58,33 @@ class Sample(ABC):
         """(n, ...) what is explained."""
 
     @property
+    @abstractmethod
+    def explained(self) -> str:
+        """The column of what is explained."""
+
+    @remembered
+    def _squares(self) -> dict[str, float]:
+        return {}
+
+    def squares(self, name: str) -> float:
+        """Return the sum of the squares of a column, once.
+
+        Parameters
+        ----------
+        name : str
+            "endog", "offset", or the number of a column.
+
+        Returns
+        -------
+        float
+            Of all rows, whatever their weights.
+        """
+        if name not in self._squares:
+            (found,) = fold(self.source.only(name), _squares_of_column, self.engine)
+            self._squares[name] = float(found)
+        return self._squares[name]
+
+    @property
     def data(self) -> tuple[str, ...]:
         """What the columns are called that are neither counts nor weights."""
         return tuple(name for name in self.source.shapes if name not in _BESIDE)
@@ -223,14 +250,24 @@ class Batch(Sample):
         return len(self.names)
 
     @property
+    def explained(self) -> str:
+        """The column of what is explained."""
+        return self.data[-1]
+
+    @property
     def target(self) -> Tensor:
         """(n, ...) what is explained."""
-        return self.column(self.data[-1])
+        return self.column(self.explained)
 
     @property
     def outputs(self) -> int:
         """The numbers of a row of the target."""
         return math.prod(self.source.shapes[self.data[-1]])
+
+
+def _squares_of_column(block: Block) -> tuple[Tensor]:
+    (values,) = block.columns.values()
+    return (values.to(torch.float64).square().sum(),)
 
 
 def _sum_of_counts(block: Block) -> tuple[Tensor]:
@@ -258,6 +295,11 @@ class WithoutRows(Sample):
     def width(self) -> int:
         """Their number."""
         return len(self.names)
+
+    @property
+    def explained(self) -> str:
+        """Refuse."""
+        refuse_rows()
 
     @property
     def target(self) -> Tensor:

@@ -168,6 +168,56 @@ class Projected(Derived):
 
 
 @dataclass(frozen=True, eq=False)
+class Computed(Derived):
+    """A source with a column that is made of others, row by row, in the place of one of its name or beside them.
+
+    Attributes
+    ----------
+    base : Source
+    name : str
+        What the column is called.
+    of : tuple of str
+        The columns that it is made of.
+    function : callable
+        Maps (b, ...) rows of these to (b, ...) of the column.
+    shape : tuple of int
+        Its sizes beyond n.
+    """
+
+    name: str
+    of: tuple[str, ...]
+    function: Callable[..., Tensor]
+    shape: tuple[int, ...]
+
+    @remembered
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return {**self.base.shapes, self.name: self.shape}
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Read the base, and compute."""
+        return self._computed(names, lambda needed: self.base.read(needed, start, stop))
+
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take rows of the base, and compute."""
+        return self._computed(names, lambda needed: self.base.take(needed, places))
+
+    def _computed(
+        self, names: Sequence[str], read: Callable[[tuple[str, ...]], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        if self.name not in names:
+            return read(tuple(names))
+        needed = tuple(dict.fromkeys([*self.of, *(name for name in names if name != self.name)]))
+        found = dict(zip(needed, read(needed), strict=True))
+        value = self.function(*(found[name] for name in self.of))
+        return tuple(value if name == self.name else found[name] for name in names)
+
+    def held(self, name: str) -> Tensor | None:
+        """Return the base's tensor, of any other column."""
+        return None if name == self.name else self.base.held(name)
+
+
+@dataclass(frozen=True, eq=False)
 class Taken(Source):
     """Some rows of a source, taken block by block.
 
@@ -224,6 +274,16 @@ def with_ones(source: Source) -> Source:
 def selected(source: Source, columns: Sequence[int]) -> Source:
     """Return a source with some of its regressors; of what is small and held, a copy of them."""
     return _made(Selected(source, tuple(columns)))
+
+
+def computed(
+    source: Source, name: str, of: tuple[str, ...], function: Callable[..., Tensor], shape: tuple[int, ...] = ()
+) -> Source:
+    """Return a source with a column that a function makes of others: a tensor where these are tensors, else as it is read."""
+    held = [source.held(own) for own in of]
+    if all(column is not None for column in held):
+        return source.replaced({name: function(*held)})
+    return Computed(source, name, of, function, shape)
 
 
 def taken(source: Source, places: Tensor) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
+from betahat.data.engine import Block, fold
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.turned import computed
 from betahat.errors import DataError, OptionError, counted, is_one_of, listed, shown
 from betahat.models.censored import LOG_SCALE, CensoredModel
-from betahat.models.likelihood import in_use
 from betahat.models.regressors import RegressorModel
 from betahat.models.survival import check_status
 from betahat.objectives.censored import Duration
@@ -111,25 +113,20 @@ class AFT(CensoredModel):
         """Refuse what is no time or no status, and give the times that had not ended a minus sign, as the loss reads them."""
         self._check_names()
         design = self.design
-        time, status = design.endog, self._column("status")
-        check_status(status)
-        bad = int((time <= 0).sum())
+        check_status(design)
+        bad = int(fold(design.source.only("endog"), _not_positive, design.engine)[0])
         if bad:
             raise DataError(
                 f"time has {counted(bad, 'value')} of zero or less, and its logarithm is taken; leave such rows out, or measure from an earlier "
                 "moment."
             )
-        if status is not None:
-            self.sample = design.replaced({"endog": torch.where(status.to(torch.bool), time, -time)})
-        if not bool((in_use(self.design) > 0).any()):
+        if "status" in design.source.shapes:
+            self.sample = replace(design, source=computed(design.source, "endog", ("endog", "status"), _signed))
+        if not self.design.tally(_events)[0]:
             raise DataError(
                 "No row has an event: status is 0, or the weight is, in every row, so no time is known; pass 1 for the times that end with an event."
             )
         self._check_scale()
-
-    def _column(self, name: str) -> Tensor | None:
-        design = self.design
-        return design.column(name) if name in design.source.shapes else None
 
     @property
     def endog(self) -> Any:
@@ -149,3 +146,17 @@ class AFT(CensoredModel):
 
 
 aft = AFT.from_formula
+
+
+def _not_positive(block: Block) -> tuple[Tensor]:
+    return ((block["endog"] <= 0).sum(),)
+
+
+def _signed(time: Tensor, status: Tensor) -> Tensor:
+    """Return (b,) times, with a minus sign where they had not ended."""
+    return torch.where(status.to(torch.bool), time, -time)
+
+
+def _events(y: Tensor) -> tuple[Tensor]:
+    """Count times that ended."""
+    return ((y > 0).sum(),)

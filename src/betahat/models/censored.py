@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from betahat.data.container import to_tensor
-from betahat.data.design import Design
+from betahat.data.design import Design, has_weight
+from betahat.data.engine import Block, Engine, fold, scan
+from betahat.data.kept import SMALL
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.source import Source
 from betahat.errors import DataError, OptionError, is_one_of, listed, shown
 from betahat.inference.at_params import indices_of
 from betahat.inference.prediction import check_width
@@ -86,19 +90,47 @@ _ROUNDING, _AT_BOUND = 16, 1e-9
 
 def _is_fitted_exactly(loss: CensoredLocationScale, design: Design) -> bool:
     """Tell whether some x'b is the value in each row that is not censored, and within the bound in each that is; a few rows rule most data out."""
-    known, used = loss.known(design.endog.to(torch.float64)), torch.ones_like(design.endog, dtype=torch.bool)
-    for often in (design.weights, design.counts):
-        used = used if often is None else used & (often != 0)
-    exact = (known.exact & used).nonzero()[:, 0]
-    for rows in (exact[: 2 * design.width + 2], exact):
-        values = known.value[rows]
-        coefficients, residual = _least_squares(design.exog[rows].to(torch.float64), values)
-        step = max(torch.finfo(column.dtype).eps for column in (design.endog, design.exog))
+    rows = design.source.only("exog", "endog", "weights", "counts")
+    first = design.source.read(("exog", "endog"), 0, 1)
+    step = max(torch.finfo(column.dtype).eps for column in first)
+    for most in (2 * design.width + 2, max(SMALL // design.width, 2 * design.width + 2)):
+        x, values = _exact_rows(loss, rows, design.engine, most)
+        coefficients, residual = _least_squares(x, values)
         if not bool(residual.norm() <= _ROUNDING * step * values.norm()):
             return False
-    over = design.exog.to(torch.float64) @ coefficients - known.value
-    beyond = torch.where(known.below, over, torch.where(known.above, -over, 0.0))
-    return not bool((beyond[used] > _AT_BOUND * known.value.abs().max()).any())
+    largest = max(float(found) for found in scan(rows, partial(_largest, loss), design.engine))
+    (beyond,) = fold(rows, partial(_beyond, loss, coefficients, _AT_BOUND * largest), design.engine)
+    return not int(beyond)
+
+
+def _exact_rows(loss: CensoredLocationScale, rows: Source, engine: Engine, most: int) -> tuple[Tensor, Tensor]:
+    """Return the regressors and the values of the first rows, at most so many, that have a weight and are not censored."""
+    parts, count = [], 0
+    for x, values in scan(rows, partial(_exact, loss), engine):
+        parts.append((x[: most - count], values[: most - count]))
+        count += len(parts[-1][1])
+        if count == most:
+            break
+    columns, numbers = zip(*parts, strict=True)
+    return torch.cat(columns), torch.cat(numbers)
+
+
+def _exact(loss: CensoredLocationScale, block: Block) -> tuple[Tensor, Tensor]:
+    known = loss.known(block["endog"])
+    there = known.exact & has_weight(block)
+    return block["exog"][there], known.value[there]
+
+
+def _largest(loss: CensoredLocationScale, block: Block) -> Tensor:
+    return loss.known(block["endog"]).value.abs().amax()
+
+
+def _beyond(loss: CensoredLocationScale, coefficients: Tensor, size: float, block: Block) -> tuple[Tensor]:
+    """Count the rows that have a weight in which x'b is further than so much from the value, or beyond the bound."""
+    known = loss.known(block["endog"])
+    over = block["exog"] @ coefficients - known.value
+    beyond = torch.where(known.below, over, torch.where(known.above, -over, over.abs()))
+    return ((beyond[has_weight(block)] > size).sum(),)
 
 
 def _least_squares(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

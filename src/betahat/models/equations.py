@@ -12,7 +12,7 @@ from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.container import to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, listed
-from betahat.models.likelihood import LikelihoodModel, check_which, fit_likelihood, in_use
+from betahat.models.likelihood import LikelihoodModel, check_which, fit_likelihood
 from betahat.models.recipe import check_endog
 from betahat.models.regressors import caller, design_of_formula
 from betahat.objectives.indices import LinearIndices
@@ -79,7 +79,7 @@ class EquationsModel(LikelihoodModel, ABC):
         self._check_names()
         support = self.objective.support
         assert support is not None
-        check_endog(support, self.advice, in_use(self.design), type(self).__name__)
+        check_endog(support, self.advice, self.design, type(self).__name__)
 
     def _check_names(self) -> None:
         """Refuse a regressor with the name of another parameter, as tests, tables and functions of the parameters go by names."""

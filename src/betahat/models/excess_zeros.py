@@ -17,7 +17,6 @@ from betahat.errors import DataError, OptionError, is_one_of, listed, shown
 from betahat.inference.at_params import indices_of
 from betahat.lazy import lazily
 from betahat.models.equations import EquationsModel
-from betahat.models.likelihood import in_use
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
@@ -147,7 +146,7 @@ class ExcessZerosModel(EquationsModel, ABC):
     def _check(self) -> None:
         """Refuse what is no count, and counts without a zero."""
         EquationsModel._check(self)
-        if bool((in_use(self.design) > 0).all()):
+        if not self.design.tally(_zeros)[0]:
             raise DataError(
                 f"endog has no zeros, and {type(self).__name__} has an equation for them; use Poisson or NegativeBinomial."
             )
@@ -249,3 +248,8 @@ class ExcessZerosModel(EquationsModel, ABC):
     def _named(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the columns as they are to be shown."""
         return columns
+
+
+def _zeros(y: torch.Tensor) -> tuple[torch.Tensor]:
+    """Count values that are not positive."""
+    return ((y <= 0).sum(),)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from betahat.data.design import Design
 from betahat.errors import OptionError, is_number, listed, shown
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.bernoulli import Logistic, Normit
@@ -144,17 +145,17 @@ class FamilyChoice:
     record: Family | None
     link_record: Link
 
-    def loss(self, endog: Tensor, trials: bool) -> LinearIndex:
+    def loss(self, design: Design, trials: bool) -> LinearIndex:
         """Return the loss of a row; closed forms where there are some, which Logit, Probit and Poisson have too.
 
-        `endog` are (n,) values of y, and `trials` is whether they are shares of successes in numbers of trials.
+        `design` has the values of y, and `trials` is whether they are shares of successes in numbers of trials.
         """
         link = self.link_record
         if self.record is None:
             if trials:
                 return BinomialCounts(link)
-            closed = {LogitLink(): Logistic(), ProbitLink(): Normit()} if _binary(endog) else {}
-            return closed.get(link, BinomialShares(link))
+            closed = {LogitLink(): Logistic(), ProbitLink(): Normit()}
+            return closed[link] if link in closed and not design.tally(_neither)[0] else BinomialShares(link)
         if self.record == GaussianFamily() and link == PowerLink(1.0):
             return Gaussian(GaussianVariance(PearsonVariance()))
         if self.family == "Poisson" and link == LogLink():
@@ -261,5 +262,6 @@ def _known() -> str:
     return f"use one of {listed(names, limit=30)}, or a family object of statsmodels, sm.families.Tweedie(var_power=1.5) say"
 
 
-def _binary(endog: Tensor) -> bool:
-    return not bool(((endog != 0) & (endog != 1)).any())
+def _neither(y: Tensor) -> tuple[Tensor]:
+    """Count values other than 0 and 1."""
+    return (((y != 0) & (y != 1)).sum(),)

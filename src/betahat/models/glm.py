@@ -7,19 +7,21 @@ from dataclasses import replace
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.sample import COUNTS
 from betahat.errors import DataError, OptionError, counted, shown
 from betahat.fits.at_optimum import is_told_of
 from betahat.inference.response import is_exact
 from betahat.models.cautions import tell_of_perfect_fit
 from betahat.models.effects import in_use_by
 from betahat.models.families import KINDS, FamilyChoice, read_family, scaled
-from betahat.models.likelihood import IndexModel, fit_likelihood, in_use
+from betahat.models.likelihood import IndexModel, fit_likelihood
 from betahat.models.recipe import Recipe
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.base import LinearIndex
@@ -221,18 +223,22 @@ class GLM(IndexModel):
     def _take(self, choice: FamilyChoice, weighted: bool) -> None:
         """Take a family for the data that were read; `weighted` is whether there are analytic weights, or the weights are numbers of trials."""
         design = self.design
-        trials = choice.family == "Binomial" and design.weights is not None and not weighted
+        trials = choice.family == "Binomial" and design.weighted and not weighted
         self.family, self.link = choice.family, choice.link
-        endog = in_use(design)
-        self.loss = choice.loss(endog, trials)
-        self.recipe.check_endog(endog, f"the {self.family} family")
-        if choice.family == "Binomial" and not trials and design.counts is not None:
-            shares = int(((endog > 0) & (endog < 1)).sum())
+        self.loss = choice.loss(design, trials)
+        self.recipe.check_endog(design, f"the {self.family} family")
+        if choice.family == "Binomial" and not trials and COUNTS in design.source.shapes:
+            (shares,) = design.tally(_shares)
             if shares:
                 raise DataError(
                     f"endog has {counted(shares, 'share')} between 0 and 1 beside freq_weights, which say how often a whole row occurs, and not of how "
                     "many trials it is a share; pass two columns, successes and failures, or the numbers of trials as var_weights."
                 )
+
+
+def _shares(y: Tensor) -> tuple[Tensor]:
+    """Count values between 0 and 1."""
+    return (((y > 0) & (y < 1)).sum(),)
 
 
 def _check_exposure(choice: FamilyChoice, exposure: Any) -> None:

@@ -150,7 +150,7 @@ class IndexModel(LikelihoodModel, ABC):
         model.sample, model.source = design_of_formula(
             formula, data, options, _VECTORS, names, cls.__name__, bars=("effects",)
         )
-        model.recipe.check_endog(in_use(model.design), cls.__name__)
+        model.recipe.check_endog(model.design, cls.__name__)
         return model
 
     @property
@@ -265,7 +265,7 @@ class DiscreteModel(IndexModel, ABC):
             endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, absorb=absorb
         )
         self.source = None
-        self.recipe.check_endog(in_use(self.design), type(self).__name__)
+        self.recipe.check_endog(self.design, type(self).__name__)
 
     def fit(
         self,
@@ -383,12 +383,3 @@ def check_which(which: str) -> None:
     """Refuse an unknown kind of prediction."""
     if which not in ("mean", "linear"):
         raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
-
-
-def in_use(design: Design) -> Tensor:
-    """Return the dependent variable of the rows that count."""
-    endog = design.endog
-    for weights in (design.weights, design.counts):
-        if weights is not None and not bool(weights.all()):
-            return endog[(weights != 0) & (True if design.counts is None else design.counts != 0)]
-    return endog

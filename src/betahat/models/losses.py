@@ -123,8 +123,10 @@ def _check_moves(user: UserLoss, output: Tensor, target: Tensor) -> None:
 def _check_range(objective: OutputLoss, target: Tensor) -> None:
     """Refuse targets that the distribution gives no probability."""
     support = objective.support
-    outside = None if support is None else support.outside(target)
-    if support is not None and outside is not None:
+    if support is None:
+        return
+    outside = support.outside([int(count) for count in support.tally(target)])
+    if outside is not None:
         raise DataError(f"The target has {outside}; pass {support.needed}.")
 
 

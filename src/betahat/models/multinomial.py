@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+from torch import Tensor
 
 from betahat.calculus.counts import Counts
 from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
 from betahat.data.classes import class_formula, class_name, read_classes, told_of_classes
-from betahat.data.design import Design
+from betahat.data.design import Design, InUse
 from betahat.data.door import Missing, RowVectors, read_design
+from betahat.data.engine import fold
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.turned import computed
 from betahat.errors import DataError, listed
 from betahat.lazy import lazily
 from betahat.models.likelihood import LikelihoodModel, check_which, fit_likelihood
@@ -215,10 +219,27 @@ mnlogit = MNLogit.from_formula
 
 def classes_in_use(design: Design, levels: tuple[Any, ...]) -> tuple[Design, tuple[Any, ...]]:
     """Leave out classes of rows that were dropped; a category's levels are the user's own, and stay."""
-    used, codes = torch.unique(design.endog, return_inverse=True)
-    if len(used) == len(levels):
+    there = torch.tensor(rows_by_class(design, len(levels)), device=design.device) > 0
+    if bool(there.all()):
         return design, levels
-    return design.replaced({"endog": codes.to(torch.float64)}), tuple(levels[int(code)] for code in used.tolist())
+    source = computed(design.source, "endog", ("endog",), partial(_recoded, there.cumsum(0) - 1))
+    return replace(design, source=source), tuple(levels[code] for code in there.nonzero().flatten().tolist())
+
+
+def rows_by_class(design: Design, count: int) -> list[int]:
+    """Return (J,) how many rows are of each class, whatever their weights."""
+    found = fold(design.source.only("endog"), InUse(partial(rows_of_classes, count)), design.engine)
+    return [int(rows) for rows in found]
+
+
+def rows_of_classes(count: int, y: Tensor) -> tuple[Tensor, ...]:
+    """Return J counts of (b,) classes."""
+    return torch.bincount(y.long(), minlength=count).unbind()
+
+
+def _recoded(codes: Tensor, y: Tensor) -> Tensor:
+    """Return (b,) the codes that take the places of others."""
+    return codes[y.long()].to(torch.float64)
 
 
 def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
@@ -229,7 +250,7 @@ def _check_classes(design: Design, levels: tuple[Any, ...]) -> None:
         )
     if len(levels) < 2:
         raise DataError(f"endog has one class, {listed(levels)}; a multinomial model needs two or more.")
-    counts = torch.bincount(design.endog.long(), minlength=len(levels)).tolist()
+    counts = rows_by_class(design, len(levels))
     empty = [level for level, count in zip(levels, counts, strict=True) if not count]
     if empty:
         raise DataError(

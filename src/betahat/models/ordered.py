@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -18,8 +19,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.errors import BetahatWarning, DataError, OptionError, is_one_of, listed, shown, user_level
 from betahat.lazy import lazily
 from betahat.models.equations import EquationsModel
-from betahat.models.likelihood import in_use
-from betahat.models.multinomial import classes_in_use
+from betahat.models.multinomial import classes_in_use, rows_by_class, rows_of_classes
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.equation import Equation
 from betahat.objectives.latent import Latent, LatentCauchy, LatentLargest, LatentLogistic, LatentNormal, LatentSmallest
@@ -262,9 +262,9 @@ def _check_counts(design: Design, levels: tuple[Any, ...]) -> None:
             f"endog has {len(levels)} categories in {design.rows} rows; an ordered model needs several rows of each: join categories, with "
             "pd.cut say, or use OLS for numbers."
         )
-    counts = torch.bincount(in_use(design).long(), minlength=len(levels)).tolist()
+    counts = design.tally(partial(rows_of_classes, len(levels)))
     empty = [level for level, count in zip(levels, counts, strict=True) if not count]
-    there = torch.bincount(design.endog.long(), minlength=len(levels)).tolist()
+    there = rows_by_class(design, len(levels)) if empty else counts
     weightless = [level for level, count, rows in zip(levels, counts, there, strict=True) if rows and not count]
     if weightless:
         raise DataError(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
+from betahat.data.design import Design
 from betahat.errors import DataError
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.support import Support
@@ -26,16 +25,17 @@ class Recipe:
     objective: LinearIndex
     advice: str
 
-    def check_endog(self, endog: Tensor, model: str) -> None:
-        """Refuse (n,) values of the dependent variable that the model gives no probability, or that explain nothing."""
-        check_endog(self.objective.support, self.advice, endog, model)
+    def check_endog(self, design: Design, model: str) -> None:
+        """Refuse values of the dependent variable that the model gives no probability, or that explain nothing."""
+        check_endog(self.objective.support, self.advice, design, model)
 
 
-def check_endog(support: Support, advice: str, endog: Tensor, model: str) -> None:
-    """Refuse (n,) values of the dependent variable outside a support, or that explain nothing."""
-    outside = support.outside(endog)
+def check_endog(support: Support, advice: str, design: Design, model: str) -> None:
+    """Refuse values of the dependent variable outside a support, or that explain nothing, in rows that have a weight."""
+    tally = design.tally(support.tally)
+    outside = support.outside(tally)
     if outside is not None:
         raise DataError(f"endog has {outside}, and {model} needs {support.needed}; {advice}.")
-    degenerate = support.degenerate(endog)
+    degenerate = support.degenerate(tally)
     if degenerate is not None:
         raise DataError(f"endog is {degenerate}.")

@@ -14,10 +14,11 @@ from betahat.calculus.counts import Counts
 from betahat.calculus.rows import BreadName
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.arrays import Device
-from betahat.data.checks import check_numbers
+from betahat.data.checks import refuse_not_finite
 from betahat.data.container import to_numpy
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
+from betahat.data.engine import Block, fold
 from betahat.data.frame import is_frame, to_pandas
 from betahat.data.groups import Groups, read_groups
 from betahat.data.modes import check_dense, check_held, in_ordinary_mode
@@ -272,8 +273,8 @@ def _at_risk(design: Design, strata: Any) -> tuple[Design, tuple[Any, ...] | Non
     """Check times, and add to the design what sorts its rows; return it with the labels of the strata."""
     source = design.source
     time = design.endog
-    status, entry = (design.column(name) if name in source.shapes else None for name in ("status", "entry"))
-    check_status(status)
+    entry = design.column("entry") if "entry" in source.shapes else None
+    check_status(design)
     _check_times("endog", time)
     if entry is not None:
         _check_times("entry", entry)
@@ -303,17 +304,23 @@ def _at_risk(design: Design, strata: Any) -> tuple[Design, tuple[Any, ...] | Non
     return found, None if groups is None else tuple(groups.labels.tolist())
 
 
-def check_status(status: Tensor | None) -> None:
-    """Refuse (n,) values other than 0 and 1, and none, of an indicator of events."""
-    if status is None:
+def check_status(design: Design) -> None:
+    """Refuse values other than 0 and 1, and none, of an indicator of events."""
+    if "status" not in design.source.shapes:
         return
-    check_numbers("status", status)
-    bad = int(((status != 0) & (status != 1)).sum())
+    infinite, bad = (int(count) for count in fold(design.source.only("status"), _strange_status, design.engine))
+    refuse_not_finite("status", infinite)
     if bad:
         raise DataError(
             f"status has {counted(bad, 'value')} other than 0 and 1, and it must be 1 for an event and 0 for a censored time; recode it, "
             "(status == 2) * 1 say."
         )
+
+
+def _strange_status(block: Block) -> tuple[Tensor, Tensor]:
+    """Count what is no number, and what is neither 0 nor 1."""
+    status = block["status"]
+    return (~torch.isfinite(status)).sum(), ((status != 0) & (status != 1)).sum()
 
 
 def _check_times(label: str, times: Tensor) -> None:

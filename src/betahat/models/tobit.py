@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor
 
 from betahat.data.arrays import Device
+from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import DataError, OptionError, counted, is_number, shown
 from betahat.models.censored import LOG_SCALE, CensoredModel
-from betahat.models.likelihood import in_use
 from betahat.models.regressors import RegressorModel
 from betahat.objectives.censored import Limited
 from betahat.objectives.equation import Equation
@@ -112,20 +113,17 @@ class Tobit(CensoredModel):
     def _check(self) -> None:
         """Refuse names of two parameters, values beyond the limits, and data without a value between them."""
         self._check_names()
-        y = in_use(self.design).to(torch.float64)
-        self.left, self.right = _as_in_data(self.left, y.min()), _as_in_data(self.right, y.max())
-        inside = torch.ones_like(y, dtype=torch.bool)
-        for name, limit, sign in (("left", self.left, 1.0), ("right", self.right, -1.0)):
-            if limit is None:
-                continue
-            beyond = int((sign * (y - limit) < 0).sum())
+        self.left, self.right = (
+            _as_in_data(limit, self.design, sign) for limit, sign in ((self.left, 1.0), (self.right, -1.0))
+        )
+        below, above, inside = self.design.tally(partial(_places, self.left, self.right))
+        for name, limit, sign, beyond in (("left", self.left, 1.0, below), ("right", self.right, -1.0, above)):
             if beyond:
                 raise DataError(
                     f"endog has {counted(beyond, 'value')} {'below' if sign > 0 else 'above'} the {name} limit {limit:g}, and at a limit values are "
                     f"seen as the limit; correct the limit, or clip them, np.clip(y, {self.left}, {self.right}) say."
                 )
-            inside &= y != limit
-        if not bool(inside.any()):
+        if not inside:
             raise DataError(
                 "Every value of endog is at a limit, so nothing is known of their size; use Probit for two limits."
             )
@@ -143,9 +141,24 @@ tobit = Tobit.from_formula
 _PRECISIONS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
-def _as_in_data(limit: float | None, outmost: Tensor) -> float | None:
-    """Return the limit as the data have it: rounded to their precision, in which the () outmost value of theirs is the limit; else as given."""
+def _as_in_data(limit: float | None, design: Design, sign: float) -> float | None:
+    """Return the limit as the data have it: rounded to their precision, in which the outmost value of theirs is the limit; else as given."""
     if limit is None:
         return None
     rounded = [float(torch.tensor(limit, dtype=precision)) for precision in _PRECISIONS]
-    return next((number for number in rounded if number == float(outmost)), limit)
+    counts = design.tally(partial(_beyond_and_at, tuple(rounded), sign))
+    pairs = zip(rounded, counts[::2], counts[1::2], strict=True)
+    return next((number for number, beyond, at in pairs if at and not beyond), limit)
+
+
+def _beyond_and_at(limits: tuple[float, ...], sign: float, y: Tensor) -> tuple[Tensor, ...]:
+    """Count, for each limit, values beyond it and at it."""
+    return tuple(count for limit in limits for count in ((sign * (y - limit) < 0).sum(), (y == limit).sum()))
+
+
+def _places(left: float | None, right: float | None, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count values below the left limit, above the right one, and at neither."""
+    none, inside = y.new_zeros(()), torch.ones_like(y, dtype=torch.bool)
+    for limit in (left, right):
+        inside = inside if limit is None else inside & (y != limit)
+    return none if left is None else (y < left).sum(), none if right is None else (y > right).sum(), inside.sum()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from betahat.data.design import Design
 from betahat.data.engine import Block, fold
+from betahat.data.turned import computed
 from betahat.errors import EstimationError, OptionError
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.dispersion import Unity
@@ -65,14 +66,17 @@ class CensoredLocationScale(LinearIndices, ABC):
 
     def first(self, design: Design, fit: Callable[[LinearIndex | LinearIndices, Design], Tensor]) -> Tensor:
         """Return (k,) least squares of the values, or of bounds in their place, and the logarithm of its residuals' size."""
-        values = self.known(design.endog.to(torch.float64)).value
-        plain = design.replaced({"endog": values})
+        plain = replace(design, source=computed(design.source, "endog", ("endog",), self._values))
         slopes = fit(Gaussian(), plain)
         if len(self.equations) == 1:
             return slopes
         squares, rows = fold(plain.source, _Squares(slopes), plain.engine)
         scale = (squares / rows).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
         return torch.cat([slopes, torch.log(scale)[None]])
+
+    def _values(self, y: Tensor) -> Tensor:
+        """Return (b,) values, or bounds in their place."""
+        return self.known(y.to(torch.float64)).value
 
     def losses(self, output: Tensor, target: Tensor) -> Tensor:
         """Return (...,) the losses."""

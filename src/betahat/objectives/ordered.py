@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.design import Design
+from betahat.data.engine import Block, fold
 from betahat.objectives.base import LinearIndex
 from betahat.objectives.dispersion import Unity
 from betahat.objectives.indices import LinearIndices
@@ -44,14 +45,10 @@ class Ordered(LinearIndices):
 
     def first(self, design: Design, fit: Callable[[LinearIndex | LinearIndices, Design], Tensor]) -> Tensor:
         """Return (k + J - 1,) zeros and the cut points of the shares of classes, moved by the mean of the offset."""
-        scale = torch.ones(design.rows, dtype=torch.float64, device=design.device)
-        for often in (design.weights, design.counts):
-            scale = scale if often is None else scale * often
-        sums = scale.new_zeros(len(self.equations)).index_add_(0, design.endog.long(), scale)
+        rows = design.source.only("endog", "offset", "weights", "counts")
+        sums, shift = fold(rows, _Shares(len(self.equations)), design.engine)
         cuts = self.latent.quantile((sums.cumsum(0) / sums.sum())[:-1])
-        if design.offset is not None:
-            cuts = cuts + (scale * design.offset).sum() / scale.sum()
-        return torch.cat([scale.new_zeros(design.width), self.constants_of(cuts)])
+        return torch.cat([sums.new_zeros(design.width), self.constants_of(cuts + shift / sums.sum())])
 
     def along(self, params: Tensor, step: Tensor, length: float) -> Tensor:
         """Return (k + J - 1,) parameters on a line of coefficients and cut points; NaN where these no longer increase."""
@@ -105,3 +102,18 @@ class Ordered(LinearIndices):
         for point in points.unbind(1):
             drawn += z > point
         return drawn
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """The weights of (J,) classes, and the weighted sum of the offset, of a block."""
+
+    classes: int
+
+    def __call__(self, block: Block) -> tuple[Tensor, Tensor]:
+        y, offset = block["endog"], block.get("offset")
+        scale = torch.ones_like(y)
+        for often in (block.get("weights"), block.get("counts")):
+            scale = scale if often is None else scale * often
+        sums = scale.new_zeros(self.classes).index_add_(0, y.long(), scale)
+        return sums, scale.new_zeros(()) if offset is None else (scale * offset).sum()

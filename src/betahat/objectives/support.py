@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,13 +36,16 @@ class Support(ABC):
     place: ClassVar[str] = ""
     needed: ClassVar[str]
 
-    def outside(self, y: Tensor) -> str | None:
-        """Count the values outside: "3 values outside [0, 1]"; None if there are none."""
-        count = int(self.excludes(y).sum())
-        return f"{counted(count, self.outsider)}{self.place}" if count else None
+    def tally(self, y: Tensor) -> tuple[Tensor, ...]:
+        """Return () counts of (n, ...) values: of those outside first. The counts of several blocks of rows add up."""
+        return (self.excludes(y).sum(),)
 
-    def degenerate(self, y: Tensor) -> str | None:
-        """Say what is wrong with (n,) values that are all the same and leave nothing to estimate; None if they do not."""
+    def outside(self, tally: Sequence[int]) -> str | None:
+        """Say how many values are outside: "3 values outside [0, 1]"; None if there are none."""
+        return f"{counted(tally[0], self.outsider)}{self.place}" if tally[0] else None
+
+    def degenerate(self, tally: Sequence[int]) -> str | None:
+        """Say what is wrong with values that are all the same and leave nothing to estimate; None if they do not."""
         return None
 
     @abstractmethod
@@ -73,9 +77,13 @@ class NonNegative(Support):
         """Return whether each is negative."""
         return y < 0
 
-    def degenerate(self, y: Tensor) -> str | None:
+    def tally(self, y: Tensor) -> tuple[Tensor, ...]:
+        """Count the negative values, and those that are not zero."""
+        return self.excludes(y).sum(), y.count_nonzero()
+
+    def degenerate(self, tally: Sequence[int]) -> str | None:
         """Refuse zeros in every row."""
-        return None if bool(y.any()) else "0 in every row, so that no mean is positive; pass counts of which some are"
+        return None if tally[1] else "0 in every row, so that no mean is positive; pass counts of which some are"
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,14 @@ class Counts(Support):
     place = " that is no count"
     needed = "counts"
 
-    def outside(self, y: Tensor) -> str | None:
-        """Count negative values and fractions: "1 negative value and 2 fractions"."""
-        negative = int((y < 0).sum())
-        fractions = int(self.excludes(y).sum()) - negative
+    def tally(self, y: Tensor) -> tuple[Tensor, ...]:
+        """Count the values outside, those that are not zero, and the negative ones."""
+        return self.excludes(y).sum(), y.count_nonzero(), (y < 0).sum()
+
+    def outside(self, tally: Sequence[int]) -> str | None:
+        """Say how many negative values and fractions there are: "1 negative value and 2 fractions"."""
+        negative = tally[2]
+        fractions = tally[0] - negative
         found = [counted(negative, "negative value")] if negative else []
         return " and ".join([*found, *([counted(fractions, "fraction")] if fractions else [])]) or None
 
@@ -97,9 +109,9 @@ class Counts(Support):
         """Return whether each is negative, or no whole number."""
         return (y < 0) | (y != y.round())
 
-    def degenerate(self, y: Tensor) -> str | None:
+    def degenerate(self, tally: Sequence[int]) -> str | None:
         """Refuse zeros in every row."""
-        return NonNegative().degenerate(y)
+        return NonNegative().degenerate(tally)
 
 
 @dataclass(frozen=True)
@@ -127,9 +139,13 @@ class UnitInterval(Support):
         """Return whether each is below 0 or above 1."""
         return (y < 0) | (y > 1)
 
-    def degenerate(self, y: Tensor) -> str | None:
+    def tally(self, y: Tensor) -> tuple[Tensor, ...]:
+        """Count the values outside, those that are no 0, and those that are no 1."""
+        return self.excludes(y).sum(), y.count_nonzero(), (y != 1).sum()
+
+    def degenerate(self, tally: Sequence[int]) -> str | None:
         """Refuse a yes or a no in every row."""
-        return _one_answer(y)
+        return _one_answer(tally)
 
 
 @dataclass(frozen=True)
@@ -145,13 +161,17 @@ class ZeroOrOne(Support):
         """Return whether each is anything else."""
         return (y != 0) & (y != 1)
 
-    def degenerate(self, y: Tensor) -> str | None:
+    def tally(self, y: Tensor) -> tuple[Tensor, ...]:
+        """Count the values outside, those that are no 0, and those that are no 1."""
+        return self.excludes(y).sum(), y.count_nonzero(), (y != 1).sum()
+
+    def degenerate(self, tally: Sequence[int]) -> str | None:
         """Refuse a yes or a no in every row."""
-        return _one_answer(y)
+        return _one_answer(tally)
 
 
-def _one_answer(y: Tensor) -> str | None:
-    first = float(y[0])
-    if first not in (0.0, 1.0) or not bool((y == first).all()):
+def _one_answer(tally: Sequence[int]) -> str | None:
+    _, not_zero, not_one = tally
+    if not_zero and not_one:
         return None
-    return f"{first:.0f} in every row, so that nothing is to be explained; pass rows of both kinds"
+    return f"{1 if not_zero else 0} in every row, so that nothing is to be explained; pass rows of both kinds"

@@ -179,17 +179,18 @@ def plain_sizes(scale: Tensor) -> bool:
 def _second_pass(design: Design, at: Point, also: tuple[RowSum, ...]) -> tuple[Tensor, Tensor, dict[RowSum, Tensor]]:
     """Return RSS / 2, (), X'We, (k,), and the other sums, at a point."""
     terms = tuple(term for term in also if term is not row_residuals)
-    keeps = row_residuals in also and design.source.stream is None
-    kept = {row_residuals: at.params.new_empty(design.rows)} if keeps else {}
+    if row_residuals not in also or design.source.stream is not None:
+        loss, gradient, *others = fold(design.source, _SecondPass(at, terms), design.engine)
+        return loss, gradient, dict(zip(terms, others, strict=True))
+    kept = at.params.new_empty(design.rows)
 
     def sums() -> Iterator[tuple[Tensor, ...]]:
-        for start, residual, found in scan(design.source, _SecondPass(at, terms, bool(kept)), design.engine):
-            if residual is not None:
-                kept[row_residuals][start : start + len(residual)] = residual
+        for start, residual, found in scan(design.source, _SecondPass(at, terms).with_residuals, design.engine):
+            kept[start : start + len(residual)] = residual
             yield found
 
     loss, gradient, *others = summed(sums())
-    return loss, gradient, dict(zip(terms, others, strict=True)) | kept
+    return loss, gradient, dict(zip(terms, others, strict=True)) | {row_residuals: kept}
 
 
 def _by_tsqr(design: Design, rank: Rank, inflation: float, also: tuple[RowSum, ...]) -> Solution:
@@ -322,18 +323,21 @@ def _tsqr(columns: Callable[[Tensor, Tensor], Tensor], source: Source, design: D
 
 @dataclass(frozen=True, eq=False)
 class _SecondPass:
-    """Half the squares of the residuals at a point, X'We, and other sums; with where the block starts, and (b,) residuals if they are kept."""
+    """Half the squares of the residuals at a point, X'We, and other sums."""
 
     at: Point
     terms: tuple[RowSum, ...]
-    keeps: bool
 
-    def __call__(self, block: Block) -> tuple[int, Tensor | None, tuple[Tensor, ...]]:
+    def __call__(self, block: Block) -> tuple[Tensor, ...]:
+        return self.with_residuals(block)[2]
+
+    def with_residuals(self, block: Block) -> tuple[int, Tensor, tuple[Tensor, ...]]:
+        """Return where the block starts, (b,) residuals, and the sums."""
         rows = index_rows(rows_of(_GAUSSIAN, block, self.at))
         error = rows.residual if rows.weights is None else rows.y - rows.index
         residual = times(rows.residual, rows.counts)
         sums = (0.5 * (residual @ error), cross(rows.x, residual), *(term(rows) for term in self.terms))
-        return block.start, rows.residual if self.keeps else None, sums
+        return block.start, rows.residual, sums
 
 
 @dataclass(frozen=True, eq=False)

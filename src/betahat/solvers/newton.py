@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from betahat.calculus.problem import Local, Problem
-from betahat.calculus.rows import Bread, Point, times
+from betahat.calculus.problem import Local, OfRows, Problem
+from betahat.calculus.rows import Bread, Point, Rows, times
 from betahat.data.design import Design
+from betahat.data.engine import Block, fold
 from betahat.data.progress import progress
 from betahat.errors import EstimationError, counted, listed
 from betahat.solvers.triangles import inverse_triangle
@@ -115,8 +116,8 @@ def _index_size(problem: Problem, local: Local) -> float:
     if not total > 0.0:
         return 1.0
     size = float((local.params.abs() * local.information.diagonal().abs().sqrt()).sum()) / math.sqrt(total)
-    if sample.offset is not None:
-        size += math.sqrt(float(sample.offset.square().mean()))
+    if "offset" in sample.source.shapes:
+        size += math.sqrt(sample.squares("offset") / sample.rows)
     return max(min(size, 1.0), 1e-3 * size)
 
 
@@ -194,7 +195,8 @@ def rounding(problem: Problem, local: Local) -> float:
     """Return the decrement that rounding of the residuals alone leaves when the fit is exact to the last digits."""
     if not problem.objective.dispersion.squares:
         return 0.0
-    size = float(_target(problem).square().mean())
+    sample = problem.sample
+    size = sample.squares(sample.explained) / (sample.rows * math.prod(sample.source.shapes[sample.explained]))
     return 100.0 * len(local.params) * torch.finfo(torch.float64).eps ** 2 * size / problem.noise(local)
 
 
@@ -235,28 +237,64 @@ def _without_mean(problem: Problem, params: Tensor) -> int:
     loss = problem.objective.one_index
     if loss is None or loss.domain is None:
         return 0
-    losses = problem.gather(lambda rows: rows.losses, Point(params, params.new_empty(0)))
-    return int((~torch.isfinite(losses)).sum())
+    (without,) = problem.total(_not_finite, Point(params, params.new_empty(0)))
+    return int(without)
 
 
 def check_recession(problem: Problem, params: Tensor, step: Tensor) -> None:
     """Refuse a loss that falls forever along a step in some rows and rises in none: separation (Albert and Anderson 1984, Biometrika 71(1))."""
-
-    def losses(theta: Tensor) -> Tensor:
-        return problem.gather(lambda rows: times(rows.losses, rows.counts), Point(theta, theta.new_empty(0)))
-
     length, unit = torch.linalg.vector_norm, _units(problem, len(params))
     if problem.penalty is not None or bool(length(step * unit) < _GROWTH * length(params * unit)):
         return
-    here = losses(params)
+    here = params
     for steps in (100.0, 200.0):  # the loss falls for a hundred steps before a row with a count of 1e-9 can stop it
-        there, size = losses(problem.objective.along(params, step, steps)), here.abs()
-        if not bool(torch.isfinite(there).all()) or bool((there > here + 1e-6 * (size.mean() + size)).any()):
+        there = problem.objective.along(params, step, steps)
+        if _rises(problem, here, there):
             return
         here = there
     names = parameters_along(problem, step[:, None])
     meaning = problem.objective.separation if isinstance(problem.sample, Design) else _SEPARATION_OF_MODULES
     raise EstimationError(f"The loss falls forever along {names}, so there is no finite estimate: {meaning}")
+
+
+def _rises(problem: Problem, params: Tensor, others: Tensor) -> bool:
+    """Tell whether the loss of some row is higher at other (k,) parameters, or not finite."""
+    sample, nothing = problem.sample, params.new_empty(0)
+    here, there = (OfRows(_counted_losses, problem.objective, Point(place, nothing)) for place in (params, others))
+    (total,) = fold(sample.source, _Sizes(here), problem.engine)
+    (higher,) = fold(sample.source, _Higher(here, there, float(total) / sample.rows), problem.engine)
+    return bool(higher)
+
+
+def _not_finite(rows: Rows) -> tuple[Tensor]:
+    return ((~torch.isfinite(rows.losses)).sum(),)
+
+
+def _counted_losses(rows: Rows) -> Tensor:
+    return times(rows.losses, rows.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sizes:
+    """The sum of the absolute losses of a block."""
+
+    losses: OfRows[Tensor]
+
+    def __call__(self, block: Block) -> tuple[Tensor]:
+        return (self.losses(block).abs().sum(),)
+
+
+@dataclass(frozen=True, eq=False)
+class _Higher:
+    """How many rows of a block have a higher loss elsewhere, or one that is not finite, beyond a millionth of their own and of the mean."""
+
+    here: OfRows[Tensor]
+    there: OfRows[Tensor]
+    mean: float
+
+    def __call__(self, block: Block) -> tuple[Tensor]:
+        here, there = self.here(block), self.there(block)
+        return ((~(there <= here + 1e-6 * (self.mean + here.abs())) | ~torch.isfinite(there)).sum(),)
 
 
 def parameters_along(problem: Problem, directions: Tensor, scale: Tensor | None = None) -> str:
@@ -336,9 +374,5 @@ def _rounding_of_squares(problem: Problem, here: Local) -> float:
     """Return what rounding of the outputs leaves of half a sum of squares: eps |y| |residuals|, with a margin."""
     if not problem.objective.dispersion.squares:
         return 0.0
-    size = float(torch.linalg.vector_norm(_target(problem))) * math.sqrt(2.0 * max(float(here.loss), 0.0))
+    size = math.sqrt(problem.sample.squares(problem.sample.explained)) * math.sqrt(2.0 * max(float(here.loss), 0.0))
     return 30.0 * torch.finfo(torch.float64).eps * size
-
-
-def _target(problem: Problem) -> Tensor:
-    return problem.sample.target.to(torch.float64)

@@ -15,6 +15,7 @@ from betahat.data.products import weighted_gram
 from betahat.errors import EstimationError, counted, listed
 from betahat.fits.absorbed import total_weights, varying, without_effects
 from betahat.fits.fit import Fit
+from betahat.fits.separated_as_read import check_separated_as_read, sides_of
 from betahat.objectives.base import LinearIndex
 from betahat.solvers.least_squares import column_rank
 from betahat.solvers.projections import projection_on
@@ -31,15 +32,9 @@ _ZERO = 1e-24
 
 def falling_sides(objective: LinearIndex, design: Design) -> Tensor | None:
     """Return (n,) towards which side the loss of a row falls forever, 0 where to none; None where to none in any row."""
-    bounds = objective.support.bounds
-    if not bounds or objective.domain is not None:
+    if not objective.support.bounds or objective.domain is not None:
         return None
-    y = design.endog.to(torch.float64)
-    signs = torch.zeros_like(y)
-    for bound in bounds:
-        at = y.new_full((1,), bound)
-        side = float(objective.residual(torch.zeros_like(at), at).sign())
-        signs = torch.where(y == bound, side, signs)
+    signs = sides_of(objective, design.endog.to(torch.float64))
     return signs if bool(signs.any()) else None
 
 
@@ -67,11 +62,14 @@ def check_separated(fit: Fit) -> None:
     objective, design = fit.objective.one_index, fit.given
     if objective is None or not isinstance(design, Design) or (design.small and _varies_everywhere(objective, fit)):
         return
+    usual = _CURVED * _usual_curvature(objective, design)
+    if not objective.support.bounds or (not design.small and _least_curvature(fit, design) > usual):
+        return  # large data have their products of columns at hand
+    if objective.domain is None and not design.small and design.source.held("exog") is None:
+        check_separated_as_read(fit, usual)
+        return
     signs = falling_sides(objective, design)
     if signs is None:
-        return
-    usual = _CURVED * _usual_curvature(objective, design)
-    if not design.small and _least_curvature(fit, design) > usual:  # large data have their products of columns at hand
         return
     weights = total_weights(design)
     found = fit.problem.gather(_residuals_and_curvatures, Point(fit.params, fit.params[:0]))

@@ -65,7 +65,7 @@ def check_separated(fit: Fit) -> None:
     usual = _CURVED * _usual_curvature(objective, design)
     if not objective.support.bounds or (not design.small and _least_curvature(fit, design) > usual):
         return  # large data have their products of columns at hand
-    if objective.domain is None and not design.small and design.source.held("exog") is None:
+    if objective.domain is None and not design.small and design.source.stream is not None:
         check_separated_as_read(fit, usual)
         return
     signs = falling_sides(objective, design)

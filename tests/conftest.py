@@ -18,10 +18,12 @@ import betahat as bh
 
 pytest.register_assert_rewrite("support")
 
+from support.clusters import processes, threads, workers  # noqa: E402, F401  # fixtures of the whole session
+
 SOURCE = Path(bh.__file__).parent
 TESTS = Path(__file__).parent
 LAST = ("test_every_site_is_provoked", "test_every_sentence_ends")
-OURS = ("DataError", "FormulaError", "OptionError", "EstimationError", "MissingPackageError")
+OURS = ("DataError", "FormulaError", "OptionError", "EstimationError", "MissingPackageError", "WorkerError")
 _said: dict[tuple[str, int], str] = {}
 _kept = {}
 

@@ -20,6 +20,7 @@ from betahat.covariance.panel_corrected import PanelCorrected
 from betahat.covariance.panel_newey_west import PanelNeweyWest
 from betahat.covariance.sandwich import sandwich
 from betahat.data.constant import add_constant
+from betahat.data.workers import engine
 from betahat.errors import (
     BetahatError,
     BetahatWarning,
@@ -34,6 +35,7 @@ from betahat.errors import (
     OptionError,
     RobustTestWarning,
     WeakInstrumentWarning,
+    WorkerError,
 )
 from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
@@ -121,6 +123,7 @@ __all__ = [
     "ivliml",
     "ivgmm",
     "add_constant",
+    "engine",
     "fit_at",
     # covariances
     "Classical",
@@ -174,6 +177,7 @@ __all__ = [
     "EstimationError",
     "FormulaError",
     "MissingPackageError",
+    "WorkerError",
     "OptionError",
     "BetahatWarning",
     "BootstrapWarning",

@@ -38,6 +38,10 @@ class EstimationError(BetahatError):
     """The estimate or its covariance is not defined for these data."""
 
 
+class WorkerError(BetahatError):
+    """Workers of an engine died, have other versions, or cannot be sent what they are to compute."""
+
+
 class MissingPackageError(BetahatError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 

@@ -1,6 +1,7 @@
 """Formulas on datasets: what a formula learns of partitions and chunks is what it learns of all rows in memory."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,9 @@ def _tell(call):
     ],
 )
 def test_what_cannot_be_is_told_as_in_memory(made):
-    assert _tell(lambda: made(in_partitions(FRAME, SIZES))) == _tell(lambda: made(FRAME))
+    """But for the name of the first partition that has it, where a value is meant."""
+    told = _tell(lambda: made(in_partitions(FRAME, SIZES)))
+    assert re.sub(r"^part \d: ", "", told) == _tell(lambda: made(FRAME))
 
 
 def test_what_only_datasets_are_told():

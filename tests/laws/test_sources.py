@@ -1,7 +1,6 @@
 """Rows from a source: what reads blocks from files gives the bits of memory, and no array of n by k is made on the way."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,10 +12,11 @@ import betahat as bh
 from betahat.calculus.rows import Bread
 from betahat.data.container import Tensors
 from betahat.data.design import Design
-from betahat.data.engine import THREADS, Workers, column_of_rows, fold, gather, scan
+from betahat.data.engine import THREADS, column_of_rows, fold, gather, scan
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.turned import Projected, Taken, Turned, every, selected, taken
+from betahat.data.workers import read_engine
 from betahat.fits.index import fit_index
 from betahat.fits.linear import fit_least_squares
 from betahat.fits.refits import refit_on
@@ -149,36 +149,29 @@ def test_dependent_columns_are_selected_as_they_are_read(objective, tmp_path):
 # who computes
 
 
-@pytest.fixture(scope="module")
-def processes():
-    """Two processes that find the tests' modules."""
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        yield pool
-
-
 def test_processes_give_the_bits_of_one(processes, tmp_path):
     """All of a fit and its covariances, over a file that each process opens; sums are added in row order."""
     columns = _columns("OLS")
     source, held = RowsFromFile.written(tmp_path, columns, 3 * BLOCK), _fit(Held(columns), "OLS")
     alone = _fit(source, "OLS")
     shared = replace(
-        alone, problem=replace(alone.problem, sample=replace(alone.sample, engine=Workers(processes, 5))), sums={}
+        alone, problem=replace(alone.problem, sample=replace(alone.sample, engine=read_engine(processes))), sums={}
     )
     source.asked.clear()
     assert torch.equal(bh.HC3()(shared).matrix, bh.HC3()(held).matrix)
     assert source.asked == []  # here nothing is read
-    assert torch.equal(_fit(source, "OLS", engine=Workers(processes, 3)).params, held.params)
+    assert torch.equal(_fit(source, "OLS", engine=read_engine(processes)).params, held.params)
 
 
 def test_threads_of_an_executor_give_the_bits_of_one(tmp_path):
     columns = _columns("Logit")
     source, held = RowsFromFile.written(tmp_path, columns, 3 * BLOCK), _fit(Held(columns), "Logit")
     with ThreadPoolExecutor(2) as pool:
-        found = _fit(source, "Logit", engine=Workers(pool))
+        found = _fit(source, "Logit", engine=read_engine(pool))
         assert torch.equal(found.params, held.params)
         assert torch.equal(bh.HC0()(found).matrix, bh.HC0()(held).matrix)
         with pytest.raises(ZeroDivisionError):
-            fold(source, _fails, Workers(pool))
+            fold(source, _fails, read_engine(pool))
 
 
 def _fails(block):

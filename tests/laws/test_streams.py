@@ -10,9 +10,10 @@ import betahat as bh
 from betahat.calculus.rows import Bread
 from betahat.data.container import Tensors
 from betahat.data.design import Design
-from betahat.data.engine import THREADS, Workers
+from betahat.data.engine import THREADS
 from betahat.data.schema import Schema
 from betahat.data.source import Held
+from betahat.data.workers import read_engine
 from betahat.errors import DataError
 from betahat.fits.index import fit_index
 from betahat.fits.linear import fit_least_squares
@@ -104,7 +105,7 @@ def test_rows_that_went_or_came_are_noticed():
 def test_partitions_are_shared_among_workers():
     dataset = streamed({"x": torch.arange(5_000.0)}, (3_000, 0, 2_000)).dataset
     with ThreadPoolExecutor(2) as pool:
-        for engine in (THREADS, Workers(pool, 2)):
+        for engine in (THREADS, read_engine(pool)):
             assert list(engine.over(_sums, dataset)) == [4_498_500.0, 0.0, 7_999_000.0]
 
 

@@ -34,6 +34,7 @@ from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import check_held
 from betahat.data.products import side_by_side
+from betahat.data.sample import by_engine
 from betahat.data.schema import Schema
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.source import Held
@@ -41,6 +42,7 @@ from betahat.data.streamed import Streamed
 from betahat.data.streamed_effects import with_streamed_levels
 from betahat.data.trials import read_trials
 from betahat.data.user_data import UserData
+from betahat.data.workers import read_engine
 from betahat.errors import DataError, OptionError, check_flag, counted, is_one_of, listed, shown
 
 Missing = Literal["none", "drop", "raise"]
@@ -129,6 +131,7 @@ def read_design(
     dtype: torch.dtype | None = None,
     trials: bool = False,
     absorb: Any = None,
+    engine: Any = None,
 ) -> Design:
     """Read endog, (n,), exog, (n, k), and what stands beside them, of any kind; missing rows are dropped or refused, and all is checked.
 
@@ -136,6 +139,7 @@ def read_design(
     may be (n, 2) successes and failures: shares, whose weights are the numbers of trials.
     """
     check_options(missing, device, dtype, hasconst)
+    workers = read_engine(engine)
     x = as_matrix(read_columns(by.endog if by is not None and exog is None else exog, "exog", device, dtype))
     frame = exog if x.names else None
     instruments = None
@@ -171,7 +175,7 @@ def read_design(
     if absorb is not None:
         read_absorbed = read_effects(Design(Schema(_container(y, x)), Held({"exog": x.values}, frame_data)), absorb)
         kept, effects = kept | read_absorbed.vectors, read_absorbed.levels
-    return assemble(
+    design = assemble(
         endog_kept,
         exog_kept,
         kept,
@@ -185,6 +189,7 @@ def read_design(
         instruments=() if instruments is None else instruments.names or (),
         endogenous=0 if instruments is None else endogenous,
     )
+    return by_engine(design, workers)
 
 
 def assemble(

@@ -3,19 +3,19 @@
 Three verbs do it: `fold` sums what a function gives of each block, `scan` yields it block after block for what carries a state along,
 and `gather` concatenates it. A block is small enough for a CPU's cache and large on a GPU. Blocks depend on the data's shape alone, each is
 computed by one thread, and their sums are added in row order, so a result is the same bit for bit on every run, with any number of
-threads or processes.
+threads or processes. `workers.py` has the engines of executors, dask and ray.
 """
 
 from __future__ import annotations
 
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ from torch import Tensor
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.progress import progress
 from betahat.data.source import Held, Source, Span
-from betahat.data.threads import in_order, with_all_threads, with_one_thread
+from betahat.data.threads import in_order, with_all_threads
+from betahat.errors import BetahatError
 
 T = TypeVar("T")
 Sums = tuple[Tensor, ...]
@@ -82,16 +83,21 @@ class Engine(ABC):
 
     def sums(self, function: Callable[[Block], Sums], source: Source, step: int) -> Iterator[Sums]:
         """Yield the sum of `function(block)` over the blocks of one span after the other, of those that have rows."""
-        values, spans = self.each(function, source, step), _spans(source)
+        values, spans = self.each(function, source, step), spans_of(source)
         if len(spans) == 1:
             yield summed(values)
             return
         for span in spans:
             yield summed(islice(values, -(-(span.stop - span.start) // step)))
 
-    def over(self, function: Callable[[Partition], T], dataset: Dataset) -> Iterator[T]:
-        """Yield `function(partition)` of one partition of a dataset after the other, in order."""
-        return in_order(function, progress(dataset.partitions, "partitions"))
+    def over(
+        self, function: Callable[[Partition], T], dataset: Dataset, columns: Sequence[str] | None = None
+    ) -> Iterator[T]:
+        """Yield `function(partition)` of one partition of a dataset after the other; it reads some of the columns, or any."""
+        chosen = in_force(self)
+        if chosen is not self:
+            return chosen.over(function, dataset, columns)
+        return in_order(partial(named, function), progress(dataset.partitions, "partitions"))
 
 
 @dataclass(frozen=True)
@@ -113,20 +119,24 @@ class Threads(Engine):
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order."""
-        bounds = _bounds(source, step)
+        bounds = bounds_of(source, step)
         if len(bounds) < _SHARED or source.device.type != "cpu":
-            return (function(_block(source, *rows)) for rows in progress(bounds, "rows"))
+            return (function(block_of(source, *rows)) for rows in progress(bounds, "rows"))
         if source.in_turn:  # by the calling thread, while others compute
-            return in_order(function, (_block(source, *rows) for rows in progress(bounds, "rows")))
-        return in_order(lambda rows: function(_block(source, *rows)), progress(bounds, "rows"))
+            return in_order(function, (block_of(source, *rows) for rows in progress(bounds, "rows")))
+        return in_order(lambda rows: function(block_of(source, *rows)), progress(bounds, "rows"))
 
     def sums(self, function: Callable[[Block], Sums], source: Source, step: int) -> Iterator[Sums]:
         """Yield the sums over spans, each of which one thread reads."""
-        spans = _spans(source)
+        spans = spans_of(source)
         if len(spans) < 2 or source.device.type != "cpu":
             yield from Engine.sums(self, function, source, step)
         else:
-            yield from in_order(partial(_sum_of_span, function, source, step), progress(spans, "partitions"))
+            yield from in_order(partial(sum_of_span, function, source, step), progress(spans, "partitions"))
+
+    def __reduce__(self) -> str:
+        """Pickle, and copy, as the one that there is."""
+        return "THREADS"
 
 
 @dataclass(frozen=True)
@@ -154,8 +164,8 @@ class OneAtATime(Engine):
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order."""
         few = source.rows < step
-        for rows in progress(_bounds(source, step), "rows"):
-            block = _block(source, *rows)
+        for rows in progress(bounds_of(source, step), "rows"):
+            block = block_of(source, *rows)
             yield function(block) if few else with_all_threads(function, block)
 
 
@@ -173,61 +183,31 @@ class AllAtOnce(Engine):
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` of the only block."""
-        yield function(_block(source, 0, source.rows))
+        yield function(block_of(source, 0, source.rows))
 
     def sums(self, function: Callable[[Block], Sums], source: Source, step: int) -> Iterator[Sums]:
         """Yield the same."""
         return self.each(function, source, step)
 
 
-@dataclass(frozen=True)
-class Workers(Engine):
-    """The blocks of `Threads`, computed by an executor's workers, such as those of a process pool, in a few large tasks.
-
-    What the blocks give is added here, block after block in row order, so that the bits are those of one thread. Function and source are
-    pickled once a pass.
-
-    Attributes
-    ----------
-    executor : concurrent.futures.Executor
-    tasks : int
-        How many tasks a pass is; about four for each worker.
-    """
-
-    executor: Executor
-    tasks: int = 8
-
-    def block_rows(self, source: Source) -> int:
-        """Return the rows of a quarter of a million numbers, a multiple of 1,024."""
-        return THREADS.block_rows(source)
-
-    def pieces(self, block: Block, rows: int) -> Iterable[Block]:
-        """Cut a block into smaller ones."""
-        return THREADS.pieces(block, rows)
-
-    def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
-        """Yield `function(block)` in row order, whichever worker is first."""
-        yield from self._shared(_in_worker, (function, source), _bounds(source, step))
-
-    def over(self, function: Callable[[Partition], T], dataset: Dataset) -> Iterator[T]:
-        """Yield `function(partition)` in order, whichever worker is first."""
-        yield from self._shared(_over_in_worker, (function, dataset), range(len(dataset.partitions)))
-
-    def _shared(self, task: Callable[..., bytes], work: Any, pieces: Sequence[Any]) -> Iterator[Any]:
-        """Yield what the workers give of one piece of some work after the other."""
-        size = max(-(-len(pieces) // self.tasks), 1)
-        pickled = pickle.dumps(work)
-        parts = [pieces[first : first + size] for first in range(0, len(pieces), size)]
-        futures: list[Future[bytes]] = [self.executor.submit(task, pickled, part) for part in parts]
-        try:
-            for future in futures:
-                yield from pickle.loads(future.result())
-        finally:  # after an error, or where nobody asks for the rest
-            for future in futures:
-                future.cancel()
-
-
 THREADS = Threads()
+
+_IN_FORCE: ContextVar[Engine] = ContextVar("_IN_FORCE", default=THREADS)
+
+
+@contextmanager
+def using(engine: Engine) -> Iterator[None]:
+    """Let an engine take all passes that no engine was chosen for, in this thread, while the block lasts."""
+    token = _IN_FORCE.set(engine)
+    try:
+        yield
+    finally:
+        _IN_FORCE.reset(token)
+
+
+def in_force(engine: Engine) -> Engine:
+    """Return the engine itself, or where nobody chose it, the one of the block that the caller is in."""
+    return _IN_FORCE.get() if engine is THREADS else engine
 
 
 def fold(
@@ -244,6 +224,7 @@ def fold(
     >>> fold(Held({"x": torch.ones(5000, 2)}), lambda block: (block["x"].sum(0),))
     (tensor([5000., 5000.], dtype=torch.float64),)
     """
+    engine = in_force(engine)
     return summed(engine.sums(function, source, max(engine.block_rows(source), fewest)))
 
 
@@ -252,6 +233,7 @@ def scan(source: Source, function: Callable[[Block], T], engine: Engine = THREAD
 
     Who takes what it yields may carry a state from block to block, as the last rows of a block are for lags.
     """
+    engine = in_force(engine)
     return engine.each(function, source, max(engine.block_rows(source), fewest))
 
 
@@ -308,26 +290,51 @@ def numbered(columns: Sequence[Tensor]) -> Held:
     return Held({str(i): column for i, column in enumerate(columns)})
 
 
-def _spans(source: Source) -> list[Span]:
+def spans_of(source: Source) -> list[Span]:
     """Return the spans that have rows, or an empty one where none has."""
     return [span for span in source.spans if span.start < span.stop] or [Span(0, 0)]
 
 
-def _bounds(source: Source, step: int) -> list[tuple[int, int]]:
-    """Return the first row of each block and one past its last: spans are cut into blocks of `step` rows."""
+def bounds_of(source: Source, step: int, *spans: Span) -> list[tuple[int, int]]:
+    """Return the first row of each block and one past its last: spans, all or some, are cut into blocks of `step` rows."""
     return [
         (start, min(start + step, span.stop))
-        for span in _spans(source)
+        for span in spans or spans_of(source)
         for start in range(span.start, max(span.stop, 1), step)
     ]
 
 
-def _sum_of_span(function: Callable[[Block], Sums], source: Source, step: int, span: Span) -> Sums:
+def sum_of_span(function: Callable[[Block], Sums], source: Source, step: int, span: Span) -> Sums:
+    """Sum a function over the blocks of one span; an error names the span."""
     starts = range(span.start, max(span.stop, 1), step)
-    return summed(function(_block(source, start, min(start + step, span.stop))) for start in starts)
+    try:
+        return summed(function(block_of(source, start, min(start + step, span.stop))) for start in starts)
+    except Exception as error:
+        tell_where(error, span.name)
+        raise
 
 
-def _block(source: Source, start: int, stop: int) -> Block:
+def named(function: Callable[[Partition], T], partition: Partition) -> T:
+    """Take a function of a partition; an error names it."""
+    try:
+        return function(partition)
+    except Exception as error:
+        tell_where(error, partition.name)
+        raise
+
+
+def tell_where(error: Exception, name: str) -> None:
+    """Say in an error which partition it comes from, unless it does already: in the sentence of ours, in a note to others."""
+    if not name or name in str(error):
+        return
+    if isinstance(error, BetahatError):
+        error.args = (f"{name}: {error}",)
+    else:
+        error.add_note(f"It came up in {name}.")
+
+
+def block_of(source: Source, start: int, stop: int) -> Block:
+    """Read a block of all columns."""
     names = tuple(source.shapes)
     parts = source.read(names, start, stop)
     return Block(start, {name: _float64(part) for name, part in zip(names, parts, strict=True)})
@@ -335,20 +342,6 @@ def _block(source: Source, start: int, stop: int) -> Block:
 
 def _column(name: str, block: Block) -> Tensor:
     return block[name]
-
-
-def _in_worker(work: bytes, bounds: Iterable[tuple[int, int]]) -> bytes:
-    """Return, pickled, what a pickled function gives of a pickled source's blocks."""
-    function, source = pickle.loads(work)
-    found: list[Any] = with_one_thread(lambda: [function(_block(source, *rows)) for rows in bounds])
-    return pickle.dumps(found)
-
-
-def _over_in_worker(work: bytes, places: Iterable[int]) -> bytes:
-    """Return, pickled, what a pickled function gives of some of a pickled dataset's partitions."""
-    function, dataset = pickle.loads(work)
-    found: list[Any] = with_one_thread(lambda: [function(dataset.partitions[i]) for i in places])
-    return pickle.dumps(found)
 
 
 def _float64(part: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -234,6 +234,9 @@ class Sample(ABC):
         return listed(positions if used is None else used[list(positions)].tolist())
 
 
+S = TypeVar("S", bound=Sample)
+
+
 @dataclass(frozen=True, eq=False)
 class Batch(Sample):
     """The inputs and the target of a torch model, or the data of a loss of its own: columns called by their numbers, the target last."""
@@ -272,6 +275,11 @@ def _squares_of_column(block: Block) -> tuple[Tensor]:
 
 def _sum_of_counts(block: Block) -> tuple[Tensor]:
     return (block[COUNTS].sum(dtype=torch.float64),)
+
+
+def by_engine(sample: S, engine: Engine) -> S:
+    """Return a sample whose passes an engine takes."""
+    return sample if engine is sample.engine else replace(sample, engine=engine)
 
 
 def in_order_of_call(block: Block) -> tuple[Tensor, ...]:

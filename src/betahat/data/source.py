@@ -29,11 +29,14 @@ class Span:
         The first, and one past the last.
     name : str
         What they are called in a sentence, of a partition; nothing where there is only one span.
+    apart : bool
+        Whether they lie with a worker, so that they are read there, alone.
     """
 
     start: int
     stop: int
     name: str = ""
+    apart: bool = False
 
 
 class Source(ABC):
@@ -74,6 +77,10 @@ class Source(ABC):
     @abstractmethod
     def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
         """Return (m, ...) some columns of the rows at (m,) positions, in the order of these."""
+
+    def within(self, start: int, stop: int) -> Source:
+        """Return what reads rows `start` to `stop` from their positions, and no others: what is sent to a worker has only these of what is in memory."""
+        return self
 
     def held(self, name: str) -> Tensor | None:
         """Return (n, ...) a column that is a tensor in memory; None where it is read from elsewhere, or made as it is read."""
@@ -161,6 +168,10 @@ class Held(Source):
         """Return copies."""
         return tuple(self.columns[name][places] for name in names)
 
+    def within(self, start: int, stop: int) -> Source:
+        """Return copies of some rows."""
+        return Excerpt(Held({name: part[start:stop].clone() for name, part in self.columns.items()}), start, self.rows)
+
     def held(self, name: str) -> Tensor | None:
         """Return (n, ...) the tensor itself."""
         return self.columns[name]
@@ -177,6 +188,57 @@ class Held(Source):
         """Compare the tensors with their seals."""
         if self.of_user is not None:
             self.of_user.check(whole=whole)
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt(Source):
+    """Some consecutive rows of a source, at their positions in it.
+
+    Attributes
+    ----------
+    base : Source
+        (m rows) these alone.
+    first : int
+        The position of the first.
+    of : int
+        N, the rows of the whole.
+    """
+
+    base: Source
+    first: int
+    of: int
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return self.of
+
+    @property
+    def device(self) -> torch.device:
+        """Where what is read lies."""
+        return self.base.device
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return self.base.shapes
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether they are best read one after the other."""
+        return self.base.in_turn
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Read rows by their positions in the whole."""
+        return self.base.read(names, start - self.first, stop - self.first)
+
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take rows by their positions in the whole."""
+        return self.base.take(names, places - self.first)
+
+    def check(self, *, whole: bool) -> None:
+        """Check the base."""
+        self.base.check(whole=whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +287,10 @@ class Derived(Source):
         """Let the base have them."""
         return replace(self, base=self.base.with_columns(columns))
 
+    def within(self, start: int, stop: int) -> Source:
+        """Make the rows of those of the base; sources with tensors of n rows cut these, too."""
+        return replace(self, base=self.base.within(start, stop))
+
     def check(self, *, whole: bool) -> None:
         """Check the base."""
         self.base.check(whole=whole)
@@ -238,13 +304,16 @@ class Replaced(Derived):
     ----------
     base : Source
     columns : dict of str to Tensor
-        (n, ...) each.
+        (n, ...) each, or those of some rows.
     names : tuple of str
         The columns of the base that are read.
+    first : int
+        The position of the tensors' first row.
     """
 
     columns: dict[str, Tensor]
     names: tuple[str, ...]
+    first: int = 0
 
     @remembered
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -255,12 +324,19 @@ class Replaced(Derived):
     def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
         """Return rows of the base and views of the tensors."""
         below = [name for name in names if name not in self.columns]
-        return self._joined(names, below, self.base.read(below, start, stop) if below else (), slice(start, stop))
+        rows = slice(start - self.first, stop - self.first)
+        return self._joined(names, below, self.base.read(below, start, stop) if below else (), rows)
 
     def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
         """Return rows of the base and of the tensors."""
         below = [name for name in names if name not in self.columns]
-        return self._joined(names, below, self.base.take(below, places) if below else (), places)
+        return self._joined(names, below, self.base.take(below, places) if below else (), places - self.first)
+
+    def within(self, start: int, stop: int) -> Source:
+        """Cut the base and the tensors."""
+        rows = slice(start - self.first, stop - self.first)
+        columns = {name: part[rows].clone() for name, part in self.columns.items()}
+        return Replaced(self.base.within(start, stop), columns, self.names, start)
 
     def _joined(
         self, names: Sequence[str], below: Sequence[str], parts: tuple[Tensor, ...], rows: slice | Tensor

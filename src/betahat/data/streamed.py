@@ -8,15 +8,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from betahat.data.datasets.base import Dataset, Partition
-from betahat.data.source import Derived, Replaced, Source, Span
+from betahat.data.datasets.base import Dataset, Excerpted, Partition
+from betahat.data.source import Derived, Excerpt, Replaced, Source, Span
 from betahat.data.threads import remembered
 from betahat.data.user_data import UserData
 from betahat.errors import DataError, counted
@@ -124,7 +124,7 @@ class Streamed(Source):
         """The rows of each partition."""
         stops = list(accumulate(self.kept))
         pairs = zip([0, *stops], stops, self.dataset.partitions, strict=False)
-        return tuple(Span(start, stop, partition.name) for start, stop, partition in pairs)
+        return tuple(Span(start, stop, partition.name, partition.apart) for start, stop, partition in pairs)
 
     @remembered
     def _starts(self) -> list[int]:
@@ -176,6 +176,13 @@ class Streamed(Source):
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)
         return tuple(torch.cat(columns)[back.to(self.place)] for columns in zip(*parts, strict=True))
+
+    def within(self, start: int, stop: int) -> Source:
+        """Keep the partitions that the rows lie in."""
+        first, last = max(bisect_right(self._starts, start) - 1, 0), bisect_left(self._starts, stop)
+        parts = Excerpted.of(self.dataset, first, last, self._chunks(tuple(self.shapes)).needs)
+        begin = self.spans[first].start if parts.parts else 0
+        return Excerpt(replace(self, dataset=parts, kept=self.kept[first:last]), begin, self.rows)
 
     def only(self, *names: str) -> Source:
         """Return the source with some of the columns."""
@@ -251,12 +258,14 @@ class _Chunks:
     names: tuple[str, ...]
     place: torch.device
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns of the dataset that are read."""
+        return tuple(dict.fromkeys(chain(self.builder.needs, *(column.needs for column in self.beside.values()))))
+
     def of(self, partition: Partition) -> Iterator[tuple[Tensor, ...]]:
         """Yield the columns of one chunk after the other, of the rows in use."""
-        needed = dict.fromkeys(self.builder.needs)
-        for column in self.beside.values():
-            needed |= dict.fromkeys(column.needs)
-        for chunk in partition.chunks(tuple(needed)):
+        for chunk in partition.chunks(self.needs):
             built = self.builder.build(chunk)
             values = {name: column.values(chunk) for name, column in self.beside.items()}
             if built.used is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.data.engine import Block, gather, scan
 from betahat.data.kept import SMALL
-from betahat.data.source import Derived, Held, Source
+from betahat.data.source import Derived, Excerpt, Held, Source
 from betahat.data.threads import remembered
 
 EXOG = "exog"
@@ -161,6 +161,10 @@ class Projected(Derived):
         """Return the base's tensor, of a column that is not projected."""
         return None if name in self.coefficients else self.base.held(name)
 
+    def within(self, start: int, stop: int) -> Source:
+        """Cut both."""
+        return Projected(self.base.within(start, stop), self.on.within(start, stop), self.coefficients)
+
     def check(self, *, whole: bool) -> None:
         """Check both."""
         self.base.check(whole=whole)
@@ -253,6 +257,12 @@ class Taken(Source):
     def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
         """Take rows of the base."""
         return self.base.take(names, self.places[places])
+
+    def within(self, start: int, stop: int) -> Source:
+        """Take the rows at once."""
+        names = tuple(self.shapes)
+        columns = self.base.take(names, self.places[start:stop])
+        return Excerpt(Held(dict(zip(names, columns, strict=True))), start, self.rows)
 
     def check(self, *, whole: bool) -> None:
         """Check the base."""

@@ -45,7 +45,7 @@ class AFT(CensoredModel):
     dist : {"weibull", "exponential", "lognormal", "loglogistic"}
         The distribution of the time: z has the distribution of the logarithm of an exponential time, of it with sigma = 1, the normal or the
         logistic distribution.
-    weights, freq_weights, hasconst, missing, device, dtype
+    weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -94,11 +94,15 @@ class AFT(CensoredModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self._take({"dist": dist})
         beside = RowVectors(weights=weights, freq_weights=freq_weights, status=status)
-        self.sample = read_design(time, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            time, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, engine=engine
+        )
         self.source = None
         self._check()
 

@@ -30,7 +30,7 @@ class Logit(DiscreteModel):
         (n,) analytic weights: they scale a row's loss, and enter a sandwich's meat squared, as R's `weights`.
     freq_weights : array_like, optional
         (n,) whole numbers, how often a row occurs: the fit is that of the repeated rows.
-    hasconst, missing, device, dtype, absorb
+    hasconst, missing, device, dtype, absorb, engine
         As in `OLS`.
 
     Raises
@@ -60,7 +60,7 @@ class Probit(DiscreteModel):
     ----------
     endog : array_like, Tensor or series
         (n,) 0 and 1.
-    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype, absorb
+    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype, absorb, engine
         As in `Logit`.
 
     Raises

@@ -27,7 +27,7 @@ class Poisson(DiscreteModel):
     ----------
     endog : array_like, Tensor or series
         (n,) counts; any numbers of zero or more (quasi maximum likelihood).
-    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype, absorb
+    exog, offset, exposure, weights, freq_weights, hasconst, missing, device, dtype, absorb, engine
         As in `Logit`.
 
     Raises
@@ -80,7 +80,7 @@ class NegativeBinomial(EquationsModel):
     loglike_method : {"nb2", "nb1", "geometric"}
         Var(y) is mu + alpha mu^2, (1 + alpha) mu, or mu + mu^2. The last parameter is alpha, which is estimated with the others; the geometric
         distribution has none.
-    offset, exposure, weights, freq_weights, hasconst, missing, device, dtype
+    offset, exposure, weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -132,11 +132,15 @@ class NegativeBinomial(EquationsModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self._take({"loglike_method": loglike_method})
         beside = RowVectors(weights, offset, exposure, freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, engine=engine
+        )
         self.source = None
         self._check()
 

@@ -48,7 +48,7 @@ class GLM(IndexModel):
         (n,) whole numbers, how often a row occurs.
     var_weights : array_like, optional
         (n,) analytic weights w: the dispersion of a row is divided by its weight.
-    hasconst, missing, device, dtype, absorb
+    hasconst, missing, device, dtype, absorb, engine
         As in `OLS`.
 
     Attributes
@@ -96,6 +96,7 @@ class GLM(IndexModel):
         dtype: torch.dtype | None = None,
         *,
         absorb: Any = None,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         choice = read_family(family)
@@ -111,6 +112,7 @@ class GLM(IndexModel):
             missing=missing,
             device=device,
             dtype=dtype,
+            engine=engine,
             trials=trials,
             absorb=absorb,
         )
@@ -128,7 +130,7 @@ class GLM(IndexModel):
             As in `GLM`.
         **options
             offset, exposure, freq_weights and var_weights: a column's name, an expression, or as many numbers as `data` has rows;
-            hasconst, missing ("drop" by default), device and dtype as in `ols`.
+            hasconst, missing ("drop" by default), device, dtype and engine as in `ols`.
 
         Returns
         -------

@@ -112,11 +112,23 @@ class HurdleModel(ExcessZerosModel, ABC):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self._take({"link": link})
         beside = RowVectors(weights, offset, exposure, freq_weights)
-        self._read_data(endog, exog, exog_zero, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self._read_data(
+            endog,
+            exog,
+            exog_zero,
+            beside,
+            hasconst=hasconst,
+            missing=missing,
+            device=device,
+            dtype=dtype,
+            engine=engine,
+        )
 
 
 @in_ordinary_mode
@@ -135,7 +147,7 @@ class HurdlePoisson(HurdleModel):
         (n,) what is added to x'b, as it is or by its logarithm; not in the equation of P(y > 0).
     link : {"logit", "probit"}
         What P(y > 0) is a function of z'g by.
-    weights, freq_weights, hasconst, missing, device, dtype
+    weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -177,7 +189,7 @@ class HurdleNegativeBinomial(HurdleModel):
 
     Parameters
     ----------
-    endog, exog, exog_zero, offset, exposure, link, weights, freq_weights, hasconst, missing, device, dtype
+    endog, exog, exog_zero, offset, exposure, link, weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `HurdlePoisson`.
 
     Attributes

@@ -59,7 +59,7 @@ class IV2SLS(InstrumentModel):
         Fixed effects that are projected away, from the instruments as well; as in `OLS`.
     freq_weights : array_like or Tensor, optional
         (n,) how often each row occurs.
-    hasconst, missing, device, dtype
+    hasconst, missing, device, dtype, engine
         As in `OLS`.
 
     Raises
@@ -103,10 +103,18 @@ class IV2SLS(InstrumentModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self.how = TwoStages()
-        options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "absorb": absorb}
+        options = {
+            "hasconst": hasconst,
+            "missing": missing,
+            "device": device,
+            "dtype": dtype,
+            "absorb": absorb,
+            "engine": engine,
+        }
         beside = RowVectors(weights=weights, freq_weights=freq_weights)
         self._read_data(dependent, exog, endog, instruments, beside, options)
 
@@ -122,7 +130,7 @@ class IVLIML(InstrumentModel):
 
     Parameters
     ----------
-    dependent, exog, endog, instruments, weights, absorb, freq_weights, hasconst, missing, device, dtype
+    dependent, exog, endog, instruments, weights, absorb, freq_weights, hasconst, missing, device, dtype, engine
         As in `IV2SLS`.
     fuller : float
         Fuller's alpha: kappa is that of LIML less alpha / (n - L), L the number of instruments and exogenous regressors. 1 is nearly unbiased.
@@ -170,10 +178,18 @@ class IVLIML(InstrumentModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self.how = _limited(fuller, kappa)
-        options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "absorb": absorb}
+        options = {
+            "hasconst": hasconst,
+            "missing": missing,
+            "device": device,
+            "dtype": dtype,
+            "absorb": absorb,
+            "engine": engine,
+        }
         beside = RowVectors(weights=weights, freq_weights=freq_weights)
         self._read_data(dependent, exog, endog, instruments, beside, options)
 
@@ -189,7 +205,7 @@ class IVGMM(InstrumentModel):
 
     Parameters
     ----------
-    dependent, exog, endog, instruments, absorb, freq_weights, hasconst, missing, device, dtype
+    dependent, exog, endog, instruments, absorb, freq_weights, hasconst, missing, device, dtype, engine
         As in `IV2SLS`.
     weights : {"two-step", "iterated", "continuously-updated", "identity"} or array_like
         W: the inverse of the moments' covariance at the two-stage least squares estimate, at the estimate itself by iteration, or as a function
@@ -246,10 +262,18 @@ class IVGMM(InstrumentModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self.how = _weighting(weights, center, weight_type)
-        options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "absorb": absorb}
+        options = {
+            "hasconst": hasconst,
+            "missing": missing,
+            "device": device,
+            "dtype": dtype,
+            "absorb": absorb,
+            "engine": engine,
+        }
         beside = RowVectors(weights=row_weights, freq_weights=freq_weights)
         self._read_data(dependent, exog, endog, instruments, beside, options)
 

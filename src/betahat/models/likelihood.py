@@ -125,7 +125,7 @@ class IndexModel(LikelihoodModel, ABC):
         **options
             offset, exposure, weights and freq_weights as in `Logit`: a column's name, an expression such as ``np.log(e)``, or
             as many numbers as `data` has rows;
-            hasconst, missing ("drop" by default), device and dtype as in `ols`.
+            hasconst, missing ("drop" by default), device, dtype and engine as in `ols`.
 
         Returns
         -------
@@ -258,11 +258,20 @@ class DiscreteModel(IndexModel, ABC):
         dtype: torch.dtype | None = None,
         *,
         absorb: Any = None,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         beside = RowVectors(weights, offset, exposure, freq_weights)
         self.sample = read_design(
-            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, absorb=absorb
+            endog,
+            exog,
+            beside,
+            hasconst=hasconst,
+            missing=missing,
+            device=device,
+            dtype=dtype,
+            absorb=absorb,
+            engine=engine,
         )
         self.source = None
         self.recipe.check_endog(self.design, type(self).__name__)

@@ -40,6 +40,9 @@ class OLS(LinearModel):
     absorb : vectors, names or dataframe, optional
         Fixed effects that are projected away: a vector of labels for each, [firm, year]; where `exog` is a dataframe, names of its columns, also as
         "origin^year", "firm[t]" or "firm[[t]]"; an (n, E) array or dataframe. Rows that are alone in a level are dropped.
+    engine : Executor, dask Client or the module ray, optional
+        Who takes passes over the rows, for the fit and all that is asked of it later: an executor of ``concurrent.futures`` (threads, processes, loky, ...), a dask
+        ``Client``, or the module ``ray``. None is threads of betahat's own, as many as torch has. Every number is the same, to the last bit; see `engine`.
 
     Raises
     ------
@@ -74,11 +77,20 @@ class OLS(LinearModel):
         *,
         freq_weights: Any = None,
         absorb: Any = None,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         beside = RowVectors(freq_weights=freq_weights)
         self.sample = read_design(
-            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, absorb=absorb
+            endog,
+            exog,
+            beside,
+            hasconst=hasconst,
+            missing=missing,
+            device=device,
+            dtype=dtype,
+            absorb=absorb,
+            engine=engine,
         )
         self.source = None
 
@@ -91,7 +103,7 @@ class OLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            freq_weights, hasconst, missing, device and dtype, as in `ols`.
+            freq_weights, hasconst, missing, device, dtype and engine, as in `ols`.
 
         Returns
         -------
@@ -111,7 +123,7 @@ class WLS(LinearModel):
 
     Parameters
     ----------
-    endog, exog, hasconst, missing, device, dtype, freq_weights, absorb
+    endog, exog, hasconst, missing, device, dtype, freq_weights, absorb, engine
         As in `OLS`.
     weights : array_like, Tensor or float
         (n,) analytic weights, proportional to the inverse variance of each row. They enter a sandwich's meat
@@ -146,6 +158,7 @@ class WLS(LinearModel):
         *,
         freq_weights: Any = None,
         absorb: Any = None,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self.sample = read_design(
@@ -156,6 +169,7 @@ class WLS(LinearModel):
             missing=missing,
             device=device,
             dtype=dtype,
+            engine=engine,
             absorb=absorb,
         )
         self.source = None
@@ -169,7 +183,7 @@ class WLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            weights, freq_weights, hasconst, missing, device and dtype, as in `wls`.
+            weights, freq_weights, hasconst, missing, device, dtype and engine, as in `wls`.
 
         Returns
         -------
@@ -193,6 +207,7 @@ def ols(
     device: Device = None,
     dtype: torch.dtype | None = None,
     freq_weights: Any = None,
+    engine: Any = None,
 ) -> OLS | IV2SLS:
     """Make an OLS model from a formula and a dataframe.
 
@@ -205,7 +220,7 @@ def ols(
         that you would not run.
     data : dataframe or mapping
         pandas, polars, pyarrow or a dict of columns.
-    hasconst, device, dtype
+    hasconst, device, dtype, engine
         As in `OLS`.
     missing : {"drop", "none", "raise"}
         Rows with a missing value in a variable of the formula are left out, as in statsmodels; otherwise
@@ -232,7 +247,8 @@ def ols(
     x            1.4
     dtype: float64
     """
-    options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "freq_weights": freq_weights}
+    options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "engine": engine}
+    options["freq_weights"] = freq_weights
     return _with_instruments(_from_formula(OLS, formula, data, options, caller(2), _PARTS))
 
 
@@ -246,12 +262,13 @@ def wls(
     device: Device = None,
     dtype: torch.dtype | None = None,
     freq_weights: Any = None,
+    engine: Any = None,
 ) -> WLS | IV2SLS:
     """Make a WLS model from a formula and a dataframe.
 
     Parameters
     ----------
-    formula, data, hasconst, missing, device, dtype, freq_weights
+    formula, data, hasconst, missing, device, dtype, freq_weights, engine
         As in `ols`; the formula is code.
     weights : str, array_like or float
         A column's name, an expression such as ``1 / variance``, or as many weights as `data` has rows.
@@ -265,7 +282,14 @@ def wls(
     FormulaError, DataError, OptionError
         In one sentence, before any work starts.
     """
-    options = {"weights": weights, "hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype}
+    options = {
+        "weights": weights,
+        "hasconst": hasconst,
+        "missing": missing,
+        "device": device,
+        "dtype": dtype,
+        "engine": engine,
+    }
     options["freq_weights"] = freq_weights
     return _with_instruments(_from_formula(WLS, formula, data, options, caller(2), _PARTS))
 

@@ -49,7 +49,7 @@ class MNLogit(LikelihoodModel):
         (n,) classes: numbers or strings, in sorted order; a pandas category keeps its own.
     exog : array_like, Tensor or dataframe
         (n, k) the regressors.
-    weights, freq_weights, hasconst, missing, device, dtype
+    weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -88,11 +88,15 @@ class MNLogit(LikelihoodModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         codes, self.levels = read_classes(endog)
         beside = RowVectors(weights=weights, freq_weights=freq_weights)
-        self.sample = read_design(codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            codes, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, engine=engine
+        )
         self.source = None
         if not isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype):
             self.sample, self.levels = classes_in_use(self.design, self.levels)
@@ -107,7 +111,7 @@ class MNLogit(LikelihoodModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            weights and freq_weights, hasconst, missing, device and dtype, as in `logit`.
+            weights and freq_weights, hasconst, missing, device, dtype and engine, as in `logit`.
 
         Returns
         -------

@@ -60,7 +60,7 @@ class OrderedModel(EquationsModel):
     distr : {"logit", "probit", "cloglog", "loglog", "cauchit"}
         F: 1 / (1 + e^-z), the normal distribution, 1 - exp(-e^z), exp(-e^-z), or the Cauchy distribution, as in R's ``polr(method=)``; or the same
         distribution of ``scipy.stats``, as in statsmodels.
-    weights, freq_weights, missing, device, dtype
+    weights, freq_weights, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -121,12 +121,14 @@ class OrderedModel(EquationsModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self._take({"distr": distr})
         codes, self.levels = read_classes(endog)
         beside = RowVectors(weights=weights, offset=offset, freq_weights=freq_weights)
-        self.sample = read_design(codes, exog, beside, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(codes, exog, beside, missing=missing, device=device, dtype=dtype, engine=engine)
         self.source = None
         self._check_categories(getattr(endog, "dtype", None))
 
@@ -140,7 +142,7 @@ class OrderedModel(EquationsModel):
             As in `ols`; the left-hand side is a column of categories. The formula is code.
         **options
             offset, weights and freq_weights: a column's name, an expression, or as many numbers as `data` has rows; distr, missing ("drop" by
-            default), device and dtype.
+            default), device, dtype and engine.
 
         Returns
         -------

@@ -40,7 +40,7 @@ class QuantReg(RegressorModel):
         (n,) analytic weights of the losses, R's ``rq(weights=)``; they enter a sandwich's meat squared.
     freq_weights : array_like, optional
         (n,) whole numbers, how often a row occurs.
-    hasconst, missing, device, dtype
+    hasconst, missing, device, dtype, engine
         As in `OLS`.
 
     Raises
@@ -71,10 +71,14 @@ class QuantReg(RegressorModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         beside = RowVectors(weights=weights, freq_weights=freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, engine=engine
+        )
         self.source = None
 
     @classmethod
@@ -87,7 +91,7 @@ class QuantReg(RegressorModel):
             As in `ols`; the formula is code.
         **options
             weights and freq_weights: a column's name, an expression, or as many numbers as `data` has rows; hasconst, missing ("drop" by
-            default), device and dtype as in `ols`.
+            default), device, dtype and engine as in `ols`.
 
         Returns
         -------

@@ -22,10 +22,12 @@ from betahat.data.arrays import read_columns, refuse_name
 from betahat.data.container import Container, Frames, to_tensor
 from betahat.data.design import Design
 from betahat.data.door import RowVectors, SecondEquation
+from betahat.data.engine import in_force, using
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
-from betahat.data.sample import WithoutRows
+from betahat.data.sample import WithoutRows, by_engine
 from betahat.data.source import refuse_rows
+from betahat.data.workers import read_engine
 from betahat.errors import (
     DataError,
     EstimationError,
@@ -336,7 +338,7 @@ def design_of_formula(
     With `trials` two terms on the left are successes and failures; the regressors of a `second` equation stand behind the formula's own; a model
     without a `constant` leaves out that of the formula. `bars` are the parts that it takes after the regressors: "effects", "instruments".
     """
-    common = ("hasconst", "missing", "device", "dtype")
+    common = ("hasconst", "missing", "device", "dtype", "engine")
     unknown = [name for name in options if name not in (*common, *known)]
     if unknown:
         raise OptionError(
@@ -350,17 +352,20 @@ def design_of_formula(
     }
     context = {word: names[word] for word in words if word in names}
     beside = RowVectors(**{name: value for name, value in options.items() if name not in common})
-    return formulas.read_formula(
-        formula,
-        data,
-        beside,
-        context=context,
-        trials=trials,
-        second=second,
-        constant=constant,
-        bars=bars,
-        **{k: v for k, v in options.items() if k in common},
-    )
+    engine = read_engine(options.get("engine"))
+    with using(in_force(engine)):
+        design, source = formulas.read_formula(
+            formula,
+            data,
+            beside,
+            context=context,
+            trials=trials,
+            second=second,
+            constant=constant,
+            bars=bars,
+            **{k: v for k, v in options.items() if k in common and k != "engine"},
+        )
+    return by_engine(design, engine), source
 
 
 def caller(depth: int) -> Mapping[str, Any]:

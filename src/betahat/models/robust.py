@@ -41,7 +41,7 @@ class RLM(RegressorModel):
         "TukeyBiweight" ("bisquare"), "Hampel", "AndrewWave", "TrimmedMean", "RamsayE", "LeastSquares", "StudentT" or "TukeyQuartic".
     freq_weights : array_like, optional
         (n,) whole numbers, how often a row occurs: the fit is that of the repeated rows.
-    hasconst, missing, device, dtype
+    hasconst, missing, device, dtype, engine
         As in `OLS`.
 
     Raises
@@ -81,11 +81,15 @@ class RLM(RegressorModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self.norm = read_norm(M)
         beside = RowVectors(freq_weights=freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, engine=engine
+        )
         self.source = None
 
     @classmethod
@@ -100,7 +104,7 @@ class RLM(RegressorModel):
             As in `RLM`.
         **options
             freq_weights: a column's name, an expression, or as many numbers as `data` has rows; hasconst, missing ("drop" by default),
-            device and dtype as in `ols`.
+            device, dtype and engine as in `ols`.
 
         Returns
         -------

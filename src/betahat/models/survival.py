@@ -62,7 +62,7 @@ class PHReg(LikelihoodModel):
         (n,) case weights, R's ``coxph(weights=)``: factors of the terms of the log-likelihood. Only the sandwiches have the right errors then.
     freq_weights : array_like, optional
         (n,) whole numbers, how often a row occurs; by Efron copies are ties.
-    missing, device, dtype
+    missing, device, dtype, engine
         As in `OLS`.
 
     Attributes
@@ -116,11 +116,13 @@ class PHReg(LikelihoodModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         beside = RowVectors(weights, offset, freq_weights=freq_weights, status=status, entry=entry)
         self.ties, self.source = read_ties(ties), None
-        design = read_design(endog, exog, beside, missing=missing, device=device, dtype=dtype)
+        design = read_design(endog, exog, beside, missing=missing, device=device, dtype=dtype, engine=engine)
         self.sample, self.strata_levels = _at_risk(design, strata)
 
     @classmethod
@@ -133,7 +135,7 @@ class PHReg(LikelihoodModel):
             As in `ols`; the left-hand side is the time. The formula is code.
         **options
             status, entry, offset, weights and freq_weights: a column's name, an expression, such as ``"state == 2"``, or as many numbers as `data` has
-            rows; strata, a column's name or labels; ties, missing ("drop" by default), device and dtype.
+            rows; strata, a column's name or labels; ties, missing ("drop" by default), device, dtype and engine.
 
         Returns
         -------

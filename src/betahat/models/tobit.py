@@ -35,7 +35,7 @@ class Tobit(CensoredModel):
         (n, k) the regressors. No constant is added; see `add_constant`.
     left, right : float, optional
         The limits; None is none.
-    weights, freq_weights, hasconst, missing, device, dtype
+    weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -85,11 +85,15 @@ class Tobit(CensoredModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self._take({"left": left, "right": right})
         beside = RowVectors(weights=weights, freq_weights=freq_weights)
-        self.sample = read_design(endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self.sample = read_design(
+            endog, exog, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype, engine=engine
+        )
         self.source = None
         self._check()
 

@@ -116,7 +116,7 @@ class ZeroInflatedPoisson(ZeroInflatedModel):
         (n,) what is added to x'b, as it is or by its logarithm.
     inflation : {"logit", "probit"}
         What p is a function of z'g by.
-    weights, freq_weights, hasconst, missing, device, dtype
+    weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -165,11 +165,23 @@ class ZeroInflatedPoisson(ZeroInflatedModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self._take({"inflation": inflation})
         beside = RowVectors(weights, offset, exposure, freq_weights)
-        self._read_data(endog, exog, exog_infl, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self._read_data(
+            endog,
+            exog,
+            exog_infl,
+            beside,
+            hasconst=hasconst,
+            missing=missing,
+            device=device,
+            dtype=dtype,
+            engine=engine,
+        )
 
 
 @in_ordinary_mode
@@ -182,7 +194,7 @@ class ZeroInflatedNegativeBinomialP(ZeroInflatedModel):
         As in `ZeroInflatedPoisson`.
     p : {1, 2}
         The power of the mean in the variance.
-    weights, freq_weights, hasconst, missing, device, dtype
+    weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
     Attributes
@@ -237,11 +249,23 @@ class ZeroInflatedNegativeBinomialP(ZeroInflatedModel):
         missing: Missing = "none",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        engine: Any = None,
     ) -> None:
         """Read and check the data."""
         self._take({"inflation": inflation, "p": p})
         beside = RowVectors(weights, offset, exposure, freq_weights)
-        self._read_data(endog, exog, exog_infl, beside, hasconst=hasconst, missing=missing, device=device, dtype=dtype)
+        self._read_data(
+            endog,
+            exog,
+            exog_infl,
+            beside,
+            hasconst=hasconst,
+            missing=missing,
+            device=device,
+            dtype=dtype,
+            engine=engine,
+        )
 
     @property
     def counts(self) -> CountLoss:  # type: ignore[override]

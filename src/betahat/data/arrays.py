@@ -130,11 +130,32 @@ def _array(values: Any, label: str, device: Device, dtype: torch.dtype | None) -
         )
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
-    if not array.dtype.isnative or any(stride < 0 for stride in array.strides) or not array.flags.writeable:
+    if not array.dtype.isnative or any(stride < 0 for stride in array.strides):
         array = np.array(array, dtype=array.dtype.newbyteorder("="))
+    elif not array.flags.writeable:
+        array = np.asarray(_Unwarned(array)) if _is_mapped(array) else array.copy()
     tensor = torch.from_numpy(array)
     target = torch.get_default_device() if device is None else device
     return tensor.to(device=target, dtype=dtype or tensor.dtype)
+
+
+class _Unwarned:
+    """An array that cannot be written to as NumPy sees one that can, so that torch, which nobody here writes with, does not warn of it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # whose memory lives as long
+        described = array.__array_interface__
+        self.__array_interface__ = {**described, "data": (described["data"][0], False)}
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    """Tell whether an array's memory is a file's, which is larger than memory perhaps."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return False
 
 
 def _read_frame(

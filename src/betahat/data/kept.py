@@ -186,7 +186,14 @@ def _sums(values: Tensor) -> Tensor:
         return torch.cat([_sums(part.contiguous()) for part in torch.split(values, step)])
     flat = _words(dense.reshape(-1))
     whole = len(flat) - len(flat) % _PIECE
-    parts = [
-        part.view(-1, _PIECE).sum(1) for part in torch.split(flat[:whole], SMALL)
-    ]  # in 64 bits, of narrow words a copy
-    return torch.cat([*parts, flat[whole:].sum().reshape(1)])
+    found = torch.empty(whole // _PIECE + 1, dtype=torch.int64, device=flat.device)
+    pieces = zip(torch.split(flat[:whole], SMALL), torch.split(found[:-1], SMALL // _PIECE), strict=True)
+    for (
+        part,
+        sums,
+    ) in (
+        pieces
+    ):  # in 64 bits, of narrow words a copy, between which small results would keep memory from being used again
+        torch.sum(part.view(-1, _PIECE), 1, out=sums)
+    found[-1] = flat[whole:].sum()
+    return found

@@ -15,7 +15,7 @@ from betahat.calculus.counts import Counts
 from betahat.calculus.index import deviance, pearson
 from betahat.calculus.rows import Bread, Point, Rows, rows_of, times
 from betahat.data.engine import AllAtOnce, Block, Engine, fold, gather, scan
-from betahat.data.group_sums import sums_by_group
+from betahat.data.group_sums import WithGroups, sums_by_group
 from betahat.data.row_codes import RowCodes
 from betahat.data.sample import Batch, Sample, in_order_of_call
 from betahat.objectives.base import Objective
@@ -151,6 +151,27 @@ class Problem:
             What it returns of the next block.
         """
         return scan(self.sample.source, OfRows(function, self.objective, at), self.engine)
+
+    def each_beside(
+        self, codes: RowCodes, function: Callable[[Rows], Tensor], at: Point
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield a function of one row block after the other, and the numbers of its rows.
+
+        Parameters
+        ----------
+        codes : RowCodes
+            A number for each row.
+        function : callable
+            Maps `Rows` of b rows to a (b, ...) tensor.
+        at : Point
+            Where rows are looked at.
+
+        Yields
+        ------
+        tuple of Tensor
+            (b, ...) and (b,).
+        """
+        return scan(codes.beside(self.sample.source), WithGroups(OfRows(function, self.objective, at)), self.engine)
 
     def gather(self, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
         """Concatenate a function of the row blocks.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import value_and_gradient
+from betahat.calculus.rows import Rows
 from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.kernels import KernelName, andrews, kernel_name, lagged_products, newey_west, prewhitened
 from betahat.covariance.lags import Lags, check_lags, default_lags, lags_of, with_lags
@@ -100,12 +101,13 @@ class HAC(Estimator):
         series = series_in_time(fit, self.time)
         if not rule and not self.prewhiten:
             lags = self._lags(series, None, fit)
+            last, read = len(lags.weights) - 1, fit.sample.source.stream is not None
             if fit.problem.penalty is None:
-                each = series.each(fit, lambda rows: rows.summands())
-                core = fit.point.core(lagged_products((part for part, _ in each), lags.weights))
+                each = series.each(fit, _summands, last)
+                core = fit.point.core(lagged_products((part for part, _ in each), lags.weights, read=read))
             else:
-                each, mean = series.each(fit, lambda rows: rows.influence()), _mean_influence(fit)
-                core = lagged_products((part - mean * there for part, there in each), lags.weights)
+                each, mean = series.each(fit, _influence, last), _mean_influence(fit)
+                core = lagged_products((part - mean * there for part, there in each), lags.weights, read=read)
         else:
             series.check_whole()
             scores = _influences(fit) - _mean_influence(fit)
@@ -144,10 +146,18 @@ class HAC(Estimator):
         return lags_of(self.kernel, None, found, count)
 
 
+def _summands(rows: Rows) -> Tensor:
+    return rows.summands()
+
+
+def _influence(rows: Rows) -> Tensor:
+    return rows.influence()
+
+
 @of_fit
 def _influences(fit: Fit) -> Tensor:
     """Return (n, r) Zᵀs."""
-    return fit.map_rows(lambda rows: rows.influence())
+    return fit.map_rows(_influence)
 
 
 def _constant_free(fit: Fit) -> Tensor:

@@ -97,14 +97,14 @@ def weights_of_bandwidth(kernel: KernelName, bandwidth: float, count: int) -> Te
     return weights[: int(held[-1]) + 1]
 
 
-def lagged_products(blocks: Iterable[Tensor], weights: Tensor) -> Tensor:
+def lagged_products(blocks: Iterable[Tensor], weights: Tensor, *, read: bool = False) -> Tensor:
     """Return w_0 Gamma_0 + sum of w_j (Gamma_j + Gamma_j'), Gamma_j the sum of s_t s_(t-j)', for (b, k) blocks of s in the order of time.
 
     `weights` are (L + 1,), for lags 0 to L. The weighted lags of a block are one product with a banded Toeplitz matrix, and only the last L rows
-    are carried over.
+    are carried over. Many lags take a Fourier transform of all rows, unless these are `read` in turn and not to be held.
     """
     lags = len(weights) - 1
-    if lags > _BANDED:
+    if lags > _BANDED and not read:
         return _by_fourier(torch.cat(list(blocks)), weights)
     half = weights.clone()
     half[0] *= 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from torch import Tensor
 from betahat.calculus.rows import Rows
 from betahat.covariance.partitions import time_of
 from betahat.data.design import Design
-from betahat.data.row_codes import HeldCodes
+from betahat.data.row_codes import HeldCodes, ReadCodes, RowCodes
+from betahat.data.streamed import Streamed
+from betahat.data.ticks import Ticks, course_of
 from betahat.data.times import calendar
 from betahat.errors import ClusterWarning, DataError, EstimationError, counted, user_level
 from betahat.fits.fit import Fit
@@ -28,6 +30,8 @@ else:
 
 # A calendar may have so many periods for each that has a row.
 _SPARSE = 1000
+# The times of more rows than this are not listed.
+_LABELS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,8 @@ class Series:
         (n,) the rows' positions in the order of time, where it is another than theirs.
     places : Tensor or None
         (n,) each row's period, from 0, where some have no row.
+    read_places : RowCodes or None
+        The same of rows that are read in turn, in the order of time.
     """
 
     rows: int
@@ -53,6 +59,7 @@ class Series:
     name: str = "time"
     order: Tensor | None = None
     places: Tensor | None = None
+    read_places: RowCodes | None = None
 
     @property
     def note(self) -> str:
@@ -60,8 +67,14 @@ class Series:
         missing = self.periods - self.rows
         return f", with {counted(missing, 'period')} of time without a row" if missing else ""
 
-    def each(self, fit: Fit, function: Callable[[Rows], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield `function(rows)` of blocks in the order of time, zero in periods without a row, and (b, 1) which periods have one."""
+    def each(self, fit: Fit, function: Callable[[Rows], Tensor], lags: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `function(rows)` of blocks in the order of time, zero in periods without a row, and (b, 1) which periods have one.
+
+        Of rows that are read in turn, only so many periods without a row are there as there are `lags`; more would change nothing.
+        """
+        if self.read_places is not None:
+            yield from _spread(fit.each_beside(self.read_places, function), lags)
+            return
         if self.places is not None:
             there = torch.zeros(self.periods, 1, dtype=torch.float64, device=self.places.device)
             check_numbers_fit(self.periods * fit.rank, "The periods, those without a row included,", there.device)
@@ -72,7 +85,7 @@ class Series:
 
     def check_whole(self) -> None:
         """Refuse gaps where every period is needed."""
-        if self.places is not None:
+        if self.places is not None or self.read_places is not None:
             raise EstimationError(
                 f"{self.name} skips periods, and a bandwidth by a rule, or prewhitening, needs every one; pass maxlags= or bandwidth= as a "
                 "number, or omit time to use the order of the rows."
@@ -85,6 +98,9 @@ def series_in_time(fit: Fit, given: Any) -> Series:
     if given is None:
         warn_of_order(fit, "HAC")
         return Series(rows, rows)
+    stream = fit.sample.source.stream
+    if stream is not None and isinstance(given, str) and rows > _LABELS:
+        return _series_by_ticks(fit, stream, given)
     times = time_of(fit, given)
     if times.count < rows:
         first = times.labels[int(times.sizes.argmax())]
@@ -92,7 +108,11 @@ def series_in_time(fit: Fit, given: Any) -> Series:
             f"{times.name} has several rows in one period, {first} for one, and HAC is of one series; use DriscollKraay, which adds up the rows "
             "of a period, or PanelNeweyWest for the series of several units."
         )
-    order = None if bool((times.codes.diff() == 1).all()) else torch.argsort(times.codes)
+    if stream is not None:
+        course_of(fit.sample, times.of_rows, times.name)
+        order = None
+    else:
+        order = None if bool((times.codes.diff() == 1).all()) else torch.argsort(times.codes)
     found = calendar(times.labels)
     if found is None:
         return Series(rows, rows, times.name, order)
@@ -100,12 +120,43 @@ def series_in_time(fit: Fit, given: Any) -> Series:
     periods = int(places[-1]) + 1
     if periods == rows:
         return Series(rows, rows, times.name, order)
+    _check_adjacent(times.name, periods, rows)
+    table = torch.as_tensor(places).to(fit.params.device)
+    if stream is not None:
+        return Series(rows, periods, times.name, None, None, times.of_rows.mapped(table))
+    return Series(rows, periods, times.name, None, table[times.codes])
+
+
+def _check_adjacent(name: str, periods: int, rows: int) -> None:
+    """Refuse a calendar on which nearly all periods have no row."""
     if periods > _SPARSE * rows:
         raise DataError(
-            f"{times.name} has {rows} periods on a calendar of {periods}, so hardly any are adjacent; pass periods of regular length, "
+            f"{name} has {rows} periods on a calendar of {periods}, so hardly any are adjacent; pass periods of regular length, "
             "such as days, or omit time to use the order of the rows."
         )
-    return Series(rows, periods, times.name, None, torch.as_tensor(places).to(times.codes.device)[times.codes])
+
+
+def _series_by_ticks(fit: Fit, stream: Streamed, column: str) -> Series:
+    """Return so many rows that their times are no list of labels: whole numbers, or dates at what they are all multiples of."""
+    rows, name = fit.sample.rows, f"time {column!r}"
+    plain = ReadCodes(stream, Ticks(column, name))
+    course = course_of(fit.sample, plain, name)
+    periods = (course.last - course.first) // course.step + 1
+    if periods == rows:
+        return Series(rows, rows, name)
+    _check_adjacent(name, periods, rows)
+    return Series(rows, periods, name, None, None, ReadCodes(stream, Ticks(column, name, course.first, course.step)))
+
+
+def _spread(blocks: Iterable[tuple[Tensor, Tensor]], lags: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (b, r) blocks with rows of zeros between those whose (b,) periods are not adjacent, at most as many as there are lags."""
+    before: Tensor | None = None
+    for values, periods in blocks:
+        ahead = torch.cat([periods[:1] - 1 if before is None else before, periods]).diff()
+        places = ahead.clamp_max(lags + 1).cumsum(0) - 1
+        joint = values.new_zeros(int(places[-1]) + 1, values.shape[1])
+        yield joint.index_copy_(0, places, values), joint.new_zeros(len(joint), 1).index_fill_(0, places, 1.0)
+        before = periods[-1:]
 
 
 def warn_of_order(fit: Fit, what: str, units: Tensor | None = None) -> None:

@@ -270,3 +270,22 @@ def _categories(series: Any, text: Any) -> list[str]:
         whole = arrow.__arrow_array__() if isinstance(native, pd.Series) else arrow
         return list(whole.unify_dictionaries().chunk(0).dictionary.to_pylist())
     return list(text.drop_nulls().unique(maintain_order=True).to_list())
+
+
+def ticks_of(values: Any) -> np.ndarray | None:
+    """Return (n,) int64 whole numbers, or dates in microseconds; None of anything else, and where some are missing."""
+    if isinstance(values, Tensor):
+        values = values.cpu().numpy()
+    if isinstance(values, np.ndarray):
+        read = values
+    else:
+        series = _series(values)
+        if series.is_null().any():
+            return None
+        zoned = isinstance(series.dtype, nw.Datetime) and series.dtype.time_zone is not None
+        read = (series.dt.replace_time_zone(None) if zoned else series).to_numpy()
+    if read.dtype.kind == "M":
+        return None if np.isnat(read).any() else read.astype("datetime64[us]").astype(np.int64)
+    if read.dtype.kind == "f" and bool((read == np.floor(read)).all()):
+        return read.astype(np.int64)
+    return read.astype(np.int64) if read.dtype.kind in "iu" else None

@@ -72,6 +72,17 @@ class _OwnGroups:
         return groups, values.new_zeros(len(groups), *values.shape[1:]).index_add_(0, places, values)
 
 
+@dataclass(frozen=True, eq=False)
+class WithGroups:
+    """What a function gives of a block, and the groups of its rows."""
+
+    function: Callable[[Block], Tensor]
+
+    def __call__(self, block: Block) -> tuple[Tensor, Tensor]:
+        """Return both."""
+        return self.function(_bare(block)), block[GROUP]
+
+
 def _bare(block: Block) -> Block:
     """Return a block without the groups, for a module that is called with all columns."""
     return Block(block.start, {name: part for name, part in block.columns.items() if name != GROUP})

@@ -369,6 +369,24 @@ class Fit:
         self.check_data()
         return self.problem.each(function, self.point)
 
+    def each_beside(self, codes: RowCodes, function: Callable[[Rows], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `function(rows)` of one row block after the other, and the numbers of its rows.
+
+        Parameters
+        ----------
+        codes : RowCodes
+            A number for each row.
+        function : callable
+            Maps `Rows` of b rows to a (b, ...) tensor.
+
+        Yields
+        ------
+        tuple of Tensor
+            (b, ...) and (b,).
+        """
+        self.check_data()
+        return self.problem.each_beside(codes, function, self.point)
+
     def each_in(self, order: Tensor, function: Callable[[Rows], Tensor]) -> Iterator[Tensor]:
         """Yield `function(rows)` of blocks of the rows in another order, (n,) positions.
 

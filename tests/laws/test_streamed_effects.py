@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,10 +14,10 @@ from betahat.data.absorbed import with_levels
 from betahat.data.container import Tensors
 from betahat.data.design import Design
 from betahat.data.effects import Levels
-from betahat.data.engine import Workers
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.streamed_effects import with_streamed_levels
+from betahat.data.workers import read_engine
 from betahat.errors import DataError, EstimationError
 from betahat.fits.absorbed import fit_absorbed
 from betahat.fits.absorbed_instruments import fit_absorbed_instruments
@@ -157,8 +158,54 @@ def test_pairs_are_drawn_as_in_memory():
 def test_bits_are_those_of_any_worker():
     _, read = _designs(("firm", "year"), ["counts"])
     with ThreadPoolExecutor(2) as pool:
-        shared = fit_absorbed(replace(read, engine=Workers(pool)))
+        shared = fit_absorbed(replace(read, engine=read_engine(pool)))
     assert torch.equal(shared.params, fit_absorbed(read).params)
+
+
+@pytest.fixture(scope="module")
+def taxi(tmp_path_factory):
+    """Return a frame with missing labels and lone rows, and the files that have it."""
+    rng = np.random.default_rng(2)
+    n = 1_500
+    frame = pd.DataFrame({"x": rng.normal(size=n), "z": rng.normal(size=n), "often": rng.integers(0, 4, n)})
+    frame["driver"] = pd.Categorical([f"d{i}" for i in rng.integers(0, 60, n)])
+    frame["zone"] = rng.integers(1, 9, n)
+    frame["y"] = frame.x + frame.driver.cat.codes / 30 + frame.zone + rng.normal(size=n)
+    frame.loc[3:7, "x"] = np.nan
+    frame.loc[20:24, "driver"] = None
+    frame["driver"] = frame.driver.cat.add_categories(["alone"])
+    frame.loc[1_400, ["driver", "often"]] = ["alone", 1]
+    folder = tmp_path_factory.mktemp("taxi")
+    for i, (start, stop) in enumerate([(0, 700), (700, 701), (701, n)]):
+        frame.iloc[start:stop].to_parquet(folder / f"{i}.parquet")
+    return frame, str(folder / "*.parquet")
+
+
+@pytest.mark.filterwarnings("ignore:.*alone in a level")
+@pytest.mark.parametrize("options", [{}, {"freq_weights": "often"}], ids=["once", "often"])
+@pytest.mark.parametrize("effects", ["driver", "driver + zone", "driver^zone"])
+def test_formulas_absorb_columns_of_files(taxi, effects, options):
+    frame, files = taxi
+    held, read = (bh.ols(f"y ~ x + z | {effects}", data=data, **options).fit("HC3") for data in (frame, files))
+    np.testing.assert_allclose(read.params, held.params, rtol=RTOL)
+    np.testing.assert_allclose(read.bse, held.bse, rtol=RTOL)
+    assert str(read.summary()) == str(held.summary())
+    new = frame.dropna().query("driver == 'd1' and often > 1").head(3)
+    np.testing.assert_allclose(read.predict(new), held.predict(new), rtol=1e-10)
+    clustered = read.with_cov(bh.Cluster("driver"))
+    np.testing.assert_allclose(clustered.bse, held.with_cov(bh.Cluster("driver")).bse, rtol=RTOL)
+
+
+def test_missing_labels_are_told_of(taxi):
+    with pytest.raises(
+        DataError, match=r"Missing values in 5 of 1500 rows, by column: driver \(5\); pass missing='drop'"
+    ):
+        bh.ols("y ~ z | driver", data=taxi[1], missing="raise")
+
+
+def test_likelihoods_say_what_absorbs_effects(taxi):
+    with pytest.raises(EstimationError, match=r"least squares alone absorbs effects \('driver'\); write them as C\(\)"):
+        bh.poisson("often ~ z | driver", data=taxi[1]).fit()
 
 
 def test_what_needs_all_rows_says_so():

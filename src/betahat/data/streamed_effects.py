@@ -13,7 +13,7 @@ from torch import Tensor
 from betahat.data.absorbed import check_effects, none_left, not_alone, numbered
 from betahat.data.design import Design
 from betahat.data.effects import CODES, Effect, Levels, joint_codes
-from betahat.data.engine import Block, Engine, scan
+from betahat.data.engine import Block, Engine, in_force, scan
 from betahat.data.sample import COUNTS
 from betahat.data.source import Derived, Source
 from betahat.data.streamed import Builder, Built, Streamed
@@ -155,7 +155,9 @@ class Numbering(Builder):
     @remembered
     def _known(self) -> tuple[Tensor, ...]:
         """For each effect (G,) its levels as single numbers, in order."""
-        return tuple(joint_codes(levels.members.mT.contiguous().unbind(0), _sizes(levels)) for levels in self.levels)
+        return tuple(
+            joint_codes(levels.members.cpu().mT.contiguous().unbind(0), _sizes(levels)) for levels in self.levels
+        )
 
     def build(self, chunk: Any) -> Built:
         """Return the columns of a chunk, of the rows whose levels are all in use."""
@@ -299,12 +301,13 @@ class _Staying:
     numbering: Numbering
 
     def __call__(self, block: Block) -> tuple[Tensor]:
-        used = self.numbering.build(block.columns).used
+        used = self.numbering.build({name: part.cpu() for name, part in block.columns.items()}).used
         return (torch.tensor(len(block) if used is None else int(used.sum())),)
 
 
 def _each_span(source: Source, function: Any, engine: Engine) -> tuple[int, ...]:
     """Return the sum of a count over each span, those without rows included."""
+    engine = in_force(engine)
     found = iter(engine.sums(function, source, max(engine.block_rows(source), 1)))
     return tuple(int(next(found)[0]) if span.start < span.stop else 0 for span in source.spans)
 

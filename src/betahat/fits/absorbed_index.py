@@ -167,6 +167,11 @@ def fit_absorbed_index(objective: LinearIndex, design: Design, bread: Bread) -> 
 
     Rows whose fitted mean is at the bound of its range are left out before: those of levels that have no other, and those that are separated.
     """
+    if design.source.in_turn:
+        raise EstimationError(
+            f"Of rows that are read from files or frames least squares alone absorbs effects ({listed([levels.name for levels in design.schema.effects])}); write them as C() where they "
+            "have few levels, use bh.ols, or fit rows in memory."
+        )
     design, uniform = _without_uniform_levels(objective, design)
     separated, start, again = 0, None, 0
     while True:

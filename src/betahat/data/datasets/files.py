@@ -89,11 +89,12 @@ class File:
     @contextmanager
     def being_read(self, kind: str) -> Iterator[None]:
         """Say which file it was that could not be read."""
+        unread = (arrow().ArrowException, OSError)
         try:
             yield
         except FileNotFoundError as error:
             raise self._gone() from error
-        except (arrow().ArrowException, OSError) as error:
+        except unread as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise DataError(
                 f"{self.name} cannot be read as {kind} ({reason}); write it again, or leave it out."

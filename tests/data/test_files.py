@@ -155,6 +155,14 @@ def test_folders_tell_columns(folder):
         assert _rows(dataset, ["year"])["year"].to_pylist() == found["year"]
 
 
+def test_a_column_of_the_file_itself_is_the_one_that_is_read(folder):
+    os.makedirs("rows/x=7")
+    pq.write_table(pa.table({"x": [1, 2]}), "rows/x=7/a.parquet")
+    dataset = dataset_of("rows")
+    assert dataset.columns == ("x",)
+    assert _rows(dataset, ["x"])["x"].to_pylist() == [1, 2]
+
+
 def _pyarrow_dataset(folder, write_to=4):
     for i in range(write_to):
         os.makedirs(f"rows/year={2020 + i}")

@@ -62,7 +62,7 @@ def test_only_the_columns_that_are_needed_are_computed(path):
 def test_lazy_frames_that_cannot_be_computed_are_told_of(path):
     frame = pl.scan_parquet(path)
     dataset = dataset_of(frame.with_columns(z=pl.col("s").cast(pl.Int64)))
-    with pytest.raises(DataError, match=r"The LazyFrame cannot be computed \(.*\); try frame.collect"):
+    with pytest.raises(DataError, match=r"The LazyFrame cannot be computed \(.*\); see what frame.collect"):
         _whole(dataset, ["z"])
     with pytest.raises(DataError, match=r"The LazyFrame cannot be computed"):
         dataset_of(frame.select("nothing"))
@@ -83,6 +83,25 @@ def test_rows_in_another_order_are_noticed(path):
     _whole(dataset, ["x"])
     with pytest.raises(DataError, match=r"The rows of the LazyFrame are other ones .*; sort the frame, ask its joins"):
         _whole(dataset, ["x"])
+
+
+@pytest.mark.parametrize("column", ["x", "i", "s"])
+def test_a_file_that_changed_under_a_lazy_frame_is_noticed(path, column):
+    rows = TABLE.to_pandas()
+    rows.to_csv(path.with_suffix(".csv"), index=False)
+    frames = [pl.scan_parquet(path), pl.scan_csv(path.with_suffix(".csv"))]
+    datasets = [dataset_of(frame) for frame in frames]
+    for dataset in datasets:
+        _whole(dataset, [column])
+    rows.loc[70, column] = None if column == "s" else 777
+    rows.to_csv(path.with_suffix(".csv"), index=False)
+    rows.to_parquet(path)
+    # polars keeps what a Parquet file's footer said
+    for dataset, sentence in zip(
+        datasets, ("The LazyFrame cannot be computed", "rows of the LazyFrame are other ones"), strict=True
+    ):
+        with pytest.raises(DataError, match=sentence):
+            _whole(dataset, [column])
 
 
 @pytest.fixture

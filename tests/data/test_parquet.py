@@ -41,6 +41,18 @@ def test_paths_globs_lists_and_directories_are_files_in_order(folder):
     }
     for path, values in expected.items():
         assert _rows(dataset_of(path), ["x"])["x"].to_pylist() == values
+    (folder / "_SUCCESS").write_bytes(b"")
+    os.mkdir(folder / "c=1")
+    _write(folder / "c=1" / "d.parquet", x=[3])
+    for path, values in {
+        "rows/[abc].*": [1, 1, 0, 0, 2, 2],
+        "rows/*=*": [3],
+        "rows/**": [1, 1, 0, 0, 2, 2, 3],
+        f"file://{folder}/*.parquet": [1, 1, 0, 0, 2, 2],
+        f"file://{folder}/c=1": [3],
+    }.items():
+        found = dataset_of(path)
+        assert _rows(found, ["x"])["x"].to_pylist()[-len(values) :] == values
     listed = dataset_of([folder / "c.parquet", "rows/a.parquet", "rows/a.parquet"])
     assert _rows(listed, ["x"])["x"].to_pylist() == [2, 2, 1, 1]
     assert dataset_of(["rows/a.parquet"]).name == "'rows/a.parquet'"
@@ -188,6 +200,8 @@ def test_what_no_file_matches_is_said(folder):
     (folder / "a.sas7bdat").write_bytes(b"")
     with pytest.raises(DataError, match=r"What rows/a.sas7bdat holds cannot be told from its name"):
         dataset_of("rows/*")
+    with pytest.raises(DataError, match=r"cannot be opened \(.*\); pass a path, or a URL of a scheme"):
+        dataset_of("abfs://rows/*.parquet")
     for url in ("zzz://rows/a.parquet", "zzz://rows/*.parquet"):
         with pytest.raises(DataError, match=r"cannot be opened \(Protocol not known: zzz\)"):
             dataset_of(url)

@@ -67,6 +67,10 @@ class File:
         """Return the file with the stamp that it has now."""
         return replace(self, stamp=_stamp(self))
 
+    def without_keys(self, names: Iterable[str]) -> File:
+        """Return the file without keys of some names, which are columns of its own."""
+        return replace(self, keys={name: value for name, value in self.keys.items() if name not in set(names)})
+
     def open(self) -> Any:
         """Open it for reading in any order, and refuse another one than it was."""
         self.check()
@@ -157,48 +161,60 @@ def _files_of(text: str) -> list[File]:
 def _local(text: str) -> list[File]:
     filesystem = optional_module("pyarrow.fs", "Rows in files need pyarrow", "files").LocalFileSystem()
     text = os.path.expanduser(text)
-    names = [text] if os.path.exists(text) or not _WILD & set(text) else sorted(glob.glob(text, recursive=True))
-    whole = [name for name in names if not os.path.isdir(name)] if len(names) > 1 else names
-    if len(whole) == 1 and os.path.isdir(whole[0]):
-        whole = [
+    is_pattern = not os.path.exists(text) and bool(_WILD & set(text))
+    found = sorted(glob.glob(text, recursive=True)) if is_pattern else [text] if os.path.exists(text) else []
+    folders = [name for name in found if os.path.isdir(name)]
+    if len(folders) < len(found):  # ** matches the folders of files, too
+        names = [name for name in found if not os.path.isdir(name) and not (is_pattern and _is_note(name))]
+    else:
+        names = [
             os.path.join(folder, name)
-            for folder, _, inside in sorted(os.walk(whole[0]))
-            if not _hidden(os.path.relpath(folder, whole[0]))
+            for top in folders
+            for folder, _, inside in sorted(os.walk(top))
             for name in sorted(inside)
-            if not _hidden(name) and name.lower().endswith(_ENDINGS)
+            if _holds_rows(os.path.relpath(os.path.join(folder, name), top).split(os.sep))
         ]
-    return [File(name, os.path.abspath(name), filesystem) for name in whole if os.path.exists(name)]
+    return [File(name, os.path.abspath(name), filesystem) for name in names]
 
 
-def _hidden(path: str) -> bool:
-    """Tell whether some part of a relative path is hidden, or metadata of a directory's."""
-    return any(part.startswith((".", "_")) and part != "." for part in path.split(os.sep))
+def _is_note(path: str) -> bool:
+    """Tell whether a file is one that writers leave beside rows, such as "_SUCCESS"."""
+    return os.path.basename(path).startswith(("_", ".")) and not path.lower().endswith(_ENDINGS)
+
+
+def _holds_rows(inside: Sequence[str]) -> bool:
+    """Tell whether a file somewhere in a folder, by the parts of its path, is neither hidden nor of another kind."""
+    return not any(part.startswith((".", "_")) for part in inside) and inside[-1].lower().endswith(_ENDINGS)
 
 
 def _remote(url: str) -> list[File]:
     """Return the files of a URL, through pyarrow where it knows the scheme, else through fsspec."""
-    filesystem, path = _filesystem(url)
-    fs = optional_module("pyarrow.fs", "Rows in files need pyarrow", "files")
+    try:
+        filesystem, path = _filesystem(url)
+        names = _remote_paths(filesystem, path)
+    except (arrow().ArrowException, OSError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"{shown(url)} cannot be opened ({reason}); pass a path, or a URL of a scheme that pyarrow or fsspec knows, with its package installed."
+        ) from error
     prefix = url[: url.rindex(path.lstrip("/"))] if path.lstrip("/") in url else ""
-    info = filesystem.get_file_info(path)
-    if info.type == fs.FileType.File:
-        return [File(url, path, filesystem)]
+    return [File(prefix + name.lstrip("/"), name, filesystem) for name in names]
+
+
+def _remote_paths(filesystem: Any, path: str) -> list[str]:
+    fs = optional_module("pyarrow.fs", "Rows in files need pyarrow", "files")
+    if filesystem.get_file_info(path).type == fs.FileType.File:
+        return [path]
     parts = path.split("/")
     fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), len(parts))
-    base = "/".join(parts[:fixed])
-    pattern = parts[fixed:]
-    deep = not pattern or len(pattern) > 1
-    found = filesystem.get_file_info(fs.FileSelector(base, allow_not_found=True, recursive=deep))
+    base, pattern = "/".join(parts[:fixed]), parts[fixed:]
+    selector = fs.FileSelector(base, allow_not_found=True, recursive=len(pattern) != 1 or pattern == ["**"])
     names = []
-    for entry in found:
+    for entry in filesystem.get_file_info(selector):
         inside = entry.path.removeprefix("/").removeprefix(base.strip("/")).strip("/").split("/")
-        if entry.type == fs.FileType.File and (_matches(inside, pattern) if pattern else _data(inside)):
+        if entry.type == fs.FileType.File and (_matches(inside, pattern) if pattern else _holds_rows(inside)):
             names.append(entry.path)
-    return [File(prefix + name.lstrip("/"), name, filesystem) for name in sorted(names)]
-
-
-def _data(inside: Sequence[str]) -> bool:
-    return not any(part.startswith((".", "_")) for part in inside) and inside[-1].lower().endswith(_ENDINGS)
+    return sorted(name for name in names if not pattern or not _is_note(name))
 
 
 def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -216,17 +232,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         own, path = fs.FileSystem.from_uri(url)
         return own, path
-    except arrow().ArrowInvalid:
-        pass  # a scheme that only fsspec knows, or a pattern, which is no URI
-    core = optional_module("fsspec.core", f"{shown(url)} needs fsspec", "files")
-    try:
+    except arrow().ArrowInvalid:  # a scheme that pyarrow does not know
+        core = optional_module("fsspec.core", f"{shown(url)} needs fsspec", "files")
         own, path = core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise DataError(
-            f"{shown(url)} cannot be opened ({reason}); pass a path, or a URL of a scheme that pyarrow or fsspec knows, with its package installed."
-        ) from error
-    return fs.PyFileSystem(fs.FSSpecHandler(own)), path
+        return fs.PyFileSystem(fs.FSSpecHandler(own)), path
 
 
 def _stamp(file: File) -> Any:

@@ -62,7 +62,9 @@ def lazy_frame(frame: Any) -> Dataset:
 
 def _unreadable(error: Exception) -> DataError:
     reason = str(error).strip().splitlines()[0].rstrip(".")
-    return DataError(f"The LazyFrame cannot be computed ({reason}); try frame.collect(), which polars explains better.")
+    return DataError(
+        f"The LazyFrame cannot be computed ({reason}); see what frame.collect() says, and make frame and model again if its files have changed."
+    )
 
 
 def _polars() -> Any:

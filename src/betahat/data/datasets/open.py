@@ -61,8 +61,9 @@ def dataset_of(data: Any) -> Dataset | None:
 
 def _of_files(paths: Sequence[Any]) -> Dataset:
     """Return the files that paths stand for as one dataset."""
-    files = found_files(paths)
-    contents = at_once(_contents, files)
+    given = found_files(paths)
+    contents = at_once(_contents, given)
+    files = [file.without_keys(found.schema.names) for file, found in zip(given, contents, strict=True)]
     layout = Layout.of((file.name, _with_keys(file, found.schema)) for file, found in zip(files, contents, strict=True))
     parts = [part for file, found in zip(files, contents, strict=True) for part in found.partitions(file, layout)]
     first = shown(os.fspath(paths[0]))

@@ -4,7 +4,6 @@ import errno
 import os
 import resource
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ import betahat as bh
 from betahat.data.container import Tensors
 from betahat.data.datasets import parquet
 from betahat.data.design import Design
-from betahat.data.engine import Workers
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.errors import DataError, EstimationError, OptionError
@@ -152,10 +150,8 @@ def test_the_rows_of_the_fit_are_written_beside_their_partitions(kind, tmp_path)
 def test_workers_write_the_same_files(executor, files, tmp_path):
     res = bh.ols("y ~ x + C(g)", FRAME).fit()
     res.predict(files / "*.parquet", path=tmp_path / "serial")
-    with executor(2) as workers:
-        sample = replace(res.fit.given, engine=Workers(workers, 3))
-        shared = replace(res, fit=replace(res.fit, given=sample))
-        shared.predict(files / "*.parquet", path=tmp_path / "shared")
+    with executor(2) as workers, bh.engine(workers):
+        res.predict(files / "*.parquet", path=tmp_path / "shared")
     for path in sorted((tmp_path / "serial").iterdir()):
         assert path.read_bytes() == (tmp_path / "shared" / path.name).read_bytes()
 

@@ -1,5 +1,9 @@
 """Results of rows in partitions: what they say is what those of memory say, and no table of a number for each row is made on the way."""
 
+import pickle
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from support.streams import streamed
@@ -10,6 +14,7 @@ from betahat.data.container import Tensors
 from betahat.data.design import Design
 from betahat.data.schema import Schema
 from betahat.data.source import Held
+from betahat.errors import DataError
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 
@@ -29,7 +34,8 @@ def _data():
     counts = torch.randint(0, 3, (N,), generator=generator).double()
     counts[[0, 2_999, 3_000, 3_001, N - 1]] = 0.0  # the rows at the edges are left out
     weights = torch.rand(N, dtype=torch.float64, generator=generator) + 0.5
-    return {"exog": x, "endog": y, "weights": weights, "counts": counts}
+    offset = 0.3 * torch.randn(N, dtype=torch.float64, generator=generator)
+    return {"exog": x, "endog": y, "weights": weights, "counts": counts, "offset": offset}
 
 
 COLUMNS = _data()
@@ -105,3 +111,94 @@ def test_summaries_are_those_of_memory(kind, beside):
             ]
             for key, value in numbers[1].items():
                 assert value is None or numbers[0][key] == pytest.approx(value, rel=RTOL, nan_ok=True), (name, key)
+
+
+MARGINS = {
+    "overall": {},
+    "differences": {"dummy": True, "count": True},
+    "mean": {"at": "mean"},
+    "zero": {"at": "zero"},
+    "elasticity": {"method": "eyex"},
+    "somewhere": {"atexog": {"x1": 0.5}},
+}
+
+
+@pytest.mark.parametrize("name", [*MARGINS, "median", "all"])
+@pytest.mark.parametrize("beside", [(), ("counts", "offset")])
+def test_margins_are_taken_by_passes(beside, name):
+    options = MARGINS.get(name, {"at": name})
+    columns = columns_of(bh.Poisson, *beside)
+    true = model_on(bh.Poisson, Held(columns)).fit().get_margeff(**options)
+    res = model_on(bh.Poisson, streamed(columns, SIZES)).fit()
+    with Longest() as longest:
+        found = res.get_margeff(**options)
+    torch.testing.assert_close(found.margeff, true.margeff, rtol=RTOL, atol=0)
+    if name != "all":
+        torch.testing.assert_close(found.margeff_se, true.margeff_se, rtol=RTOL, atol=0)
+    assert (longest.found == []) == (name in MARGINS)  # medians hold one column, and effects of all rows are that many
+
+
+def test_medians_are_numpys():
+    x = torch.cat([torch.ones(9, 1), torch.randn(9, 2, generator=torch.Generator().manual_seed(1))], 1).double()
+    for rows in (8, 9):
+        y = (torch.arange(rows) % 3 == 0).double()
+        res = bh.Poisson(y, x[:rows]).fit()
+        middle = torch.tensor(np.median(x[:rows].numpy(), 0))
+        torch.testing.assert_close(
+            res.get_margeff("median").margeff, res.params[1:] * (middle @ res.params).exp(), rtol=RTOL, atol=0
+        )
+
+
+def test_variables_of_both_equations_are_found_by_passes():
+    """A variable that is in both equations moves in both."""
+    frame = {
+        "y": COLUMNS["endog"].abs().round().numpy(),
+        "a": COLUMNS["exog"][:, 1].numpy(),
+        "b": COLUMNS["exog"][:, 2].numpy(),
+    }
+    res = bh.hurdlepoisson("y ~ a + b", frame, exog_zero="~ a").fit()
+    assert res.get_margeff().names == ("a", "b")
+
+
+def _written(folder):
+    """Write the rows as files, with missing values."""
+    folder.mkdir()
+    x, y = COLUMNS["exog"][:900].numpy(), COLUMNS["endog"][:900].numpy()
+    frame = pd.DataFrame({"y": y, "z": (y > 0.5).astype(float), "a": x[:, 1], "b": x[:, 2], "g": np.arange(900) % 60})
+    frame.loc[[3, 500], "a"] = np.nan
+    for i, start in enumerate(range(0, 900, 300)):
+        frame[start : start + 300].to_parquet(folder / f"{i}.parquet", index=False)
+    return frame, str(folder / "*.parquet")
+
+
+@pytest.mark.parametrize("name", ["ols", "logit"])
+def test_results_are_saved_without_their_rows(name, tmp_path):
+    frame, files = _written(tmp_path / "rows")
+    formula = "y ~ a + b" if name == "ols" else "z ~ a + b"
+    res = getattr(bh, name)(formula, files).fit(bh.Cluster("g"))
+    text = _untimed(res.summary())
+    again = bh.load(res.save(tmp_path / "results"))
+    assert _untimed(again.summary()) == text
+    assert (tmp_path / "results").stat().st_size < 60_000
+    pd.testing.assert_series_equal(again.predict(frame), res.predict(frame))
+    pd.testing.assert_series_equal(again.predict(files), res.predict(files))
+    folder = again.predict(files, path=tmp_path / "out")
+    assert len(list(folder.iterdir())) == 3
+    for question in (lambda: again.with_cov("HC3"), lambda: again.predict(path=tmp_path / "other")):
+        with pytest.raises(DataError, match="a fit of rows that lie elsewhere"):
+            question()
+    copy = pickle.loads(pickle.dumps(res))
+    assert _untimed(copy.summary()) == text
+    np.testing.assert_array_equal(copy.with_cov("HC3").bse, res.with_cov("HC3").bse)
+
+
+def test_tables_take_streams(tmp_path):
+    frame, files = _written(tmp_path / "rows")
+    res, true = (bh.logit("z ~ a + b", data).fit("HC1") for data in (files, frame))
+    assert str(bh.regtable([res, true])).splitlines()[3:] != []
+    columns = [
+        line.split()[-2:] for line in str(bh.regtable([res, true])).splitlines() if line.startswith(("a ", "b "))
+    ]
+    assert all(first == second for first, second in columns)
+    assert str(bh.compare(res, ["HC0", "HC3"])) == str(bh.compare(true, ["HC0", "HC3"]))
+    pd.testing.assert_frame_equal(res.glance(), true.glance(), rtol=RTOL)

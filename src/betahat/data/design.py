@@ -104,6 +104,11 @@ class Design(Sample):
         return self.source.only(EXOG)
 
     @property
+    def index_columns(self) -> Source:
+        """The rows of what a linear index is made of, and how often each counts."""
+        return self.source.only(EXOG, "offset", COUNTS)
+
+    @property
     def whitened(self) -> Source:
         """The rows of the least squares problem: regressors, dependent variable and weights of both kinds."""
         return self.source.only(EXOG, "endog", "weights", "counts")

@@ -52,6 +52,48 @@ class Turned(Derived):
 
 
 @dataclass(frozen=True, eq=False)
+class WithColumnsAt(Derived):
+    """A source some of whose regressors have other values.
+
+    Attributes
+    ----------
+    base : Source
+    columns : dict of int to Tensor
+        () or (n,) the values of those at these positions.
+    """
+
+    columns: dict[int, Tensor]
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return self.base.shapes
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Read the base, and put the values in."""
+        return self._with_values(names, self.base.read(names, start, stop), slice(start, stop))
+
+    def take(self, names: Sequence[str], places: Tensor) -> tuple[Tensor, ...]:
+        """Take rows of the base, and put the values in."""
+        return self._with_values(names, self.base.take(names, places), places)
+
+    def _with_values(self, names: Sequence[str], parts: tuple[Tensor, ...], rows: slice | Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            self._put_in(part, rows) if name == EXOG else part for name, part in zip(names, parts, strict=True)
+        )
+
+    def _put_in(self, part: Tensor, rows: slice | Tensor) -> Tensor:
+        made = part.to(torch.float64, copy=True)
+        for place, values in self.columns.items():
+            made[:, place] = values[rows] if values.ndim else values
+        return made
+
+    def held(self, name: str) -> Tensor | None:
+        """Return the base's tensor, of any other column."""
+        return None if name == EXOG else self.base.held(name)
+
+
+@dataclass(frozen=True, eq=False)
 class WithOnes(Derived):
     """A source with a column of ones in the place of its regressors, which are not read."""
 
@@ -272,6 +314,11 @@ class Taken(Source):
 def turned(source: Source, matrix: Tensor) -> Source:
     """Return a source whose regressors are X M, for a (k, r) matrix; what is small and held is multiplied at once."""
     return _made(Turned(source, matrix))
+
+
+def with_columns_at(source: Source, columns: Mapping[int, Tensor]) -> Source:
+    """Return a source whose regressors at some positions have () or (n,) other values."""
+    return _made(WithColumnsAt(source, dict(columns)))
 
 
 def with_ones(source: Source) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ def log_likelihood_of(problem: Problem, loss: Tensor, phi: Tensor, sum_rows: Cal
     sample = problem.sample
 
     def constant() -> Tensor:
-        return sum_rows(lambda rows: _constant(rows, phi))
+        return sum_rows(_Constant(float(phi)))
 
     return problem.objective.dispersion.log_likelihood(
         loss, phi, float(sample.nobs), constant, lambda: _log_weights(problem, loss)
@@ -69,10 +69,17 @@ def _of_several_outputs(products: Tensor, nobs: float) -> float:
     return -0.5 * nobs * (len(products) * (math.log(2.0 * math.pi) + 1.0) + float(torch.logdet(products / nobs)))
 
 
-def _constant(rows: Rows, phi: Tensor) -> Tensor:
-    """Return () the terms of minus the log-likelihood of a block other than the loss over phi."""
-    constant = rows.constant(phi)
-    return rows.at.params.new_zeros(()) if constant is None else times(constant, rows.counts).sum()
+@dataclass(frozen=True)
+class _Constant:
+    """Sums the terms of minus the log-likelihood of a block other than the loss over phi."""
+
+    phi: float
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """Return () the sum of a block."""
+        params = rows.at.params
+        constant = rows.constant(params.new_tensor(self.phi))
+        return params.new_zeros(()) if constant is None else times(constant, rows.counts).sum()
 
 
 def information_criterion(criterion: str, llf: float, nobs: float, count: float) -> float:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import Container, to_numpy, to_tensor
-from betahat.data.engine import Block, fold
+from betahat.data.engine import THREADS, Block, Engine, column_of_rows, fold, gather
 from betahat.data.handed_out import hands_out_copies
-from betahat.data.source import Held
+from betahat.data.source import Held, Source
+from betahat.data.turned import with_columns_at
 from betahat.errors import (
     CollinearityWarning,
     DataError,
@@ -52,28 +53,35 @@ class Response:
     ----------
     mean : callable
         ((k,) parameters, (b, p) regressors, (b,) offset or None) -> (b, J) means, differentiable by torch.
-    exog : Tensor
-        (n, p) the regressors.
-    offset : Tensor or None
-        (n,).
-    counts : Tensor or None
-        (n,) frequency weights.
+    rows : Source
+        `exog`, (n, p) the regressors, and where there are some `offset`, (n,), and `counts`, frequency weights.
     names : tuple of str
         (p,) the names of the regressors.
     model, endog_name : str
         For the summary.
     outcomes : tuple of str
         (J,) the names of the means: one, or one for each class.
+    engine : Engine
+        Who takes passes over the rows.
     """
 
     mean: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    exog: Tensor
-    offset: Tensor | None
-    counts: Tensor | None
+    rows: Source
     names: tuple[str, ...]
     model: str
     endog_name: str
     outcomes: tuple[str, ...]
+    engine: Engine = THREADS
+
+    @property
+    def exog(self) -> Tensor:
+        """(n, p) the regressors in memory."""
+        return column_of_rows(self.rows, "exog")
+
+    @property
+    def offset(self) -> Tensor | None:
+        """(n,) the offset in memory, or None."""
+        return column_of_rows(self.rows, "offset") if "offset" in self.rows.shapes else None
 
 
 @hands_out_copies
@@ -258,10 +266,8 @@ def marginal_effects(
         raise OptionError(f"method {shown(method)} is not defined for discrete changes; use 'dydx' or 'eydx'.")
     if (dummy or count) and at in ("median", "zero"):
         raise OptionError(f"at={shown(at)} cannot be combined with dummy or count; use 'overall' or 'mean'.")
-    exog = response.exog.to(torch.float64)
-    varies = (exog != exog[0]).any(0)
-    steps = _steps(exog, varies, dummy, count)
-    points, offset, counts = _points(response, exog, varies, at, atexog)
+    varies, steps = _moving(response, dummy, count)
+    points = _points(response, varies, at, atexog)
     chosen = varies.nonzero().flatten()
     names = tuple(response.names[i] for i in chosen.tolist())
     if not names:
@@ -273,10 +279,14 @@ def marginal_effects(
         return _effects(response.mean, theta, x, shift, method, steps)[:, chosen]
 
     if at == "all":
-        with torch.enable_grad():
-            found = effects(params, points, offset).detach()
+
+        def each(block: Block) -> Tensor:
+            with torch.enable_grad():
+                return effects(params, block["exog"], block.get("offset")).detach()
+
+        found = gather(points.only("exog", "offset"), each, response.engine)
         return Margins(found, None, None, names, response.outcomes, {"at": at, "method": method}, response, container)
-    average, jacobian = _averaged(effects, params, points, offset, counts)
+    average, jacobian = _averaged(effects, params, points, response.engine)
     rows = jacobian.movedim(1, 0).reshape(-1, len(params))  # outcome by outcome
     known = identified(idle, rows)
     if not bool(known.all()):
@@ -328,25 +338,22 @@ def _effects(
 def _averaged(
     effects: Callable[[Tensor, Tensor, Tensor | None], Tensor],
     params: Tensor,
-    points: Tensor,
-    offset: Tensor | None,
-    counts: Tensor | None,
+    points: Source,
+    engine: Engine,
 ) -> tuple[Tensor, Tensor]:
     """Return (p, J) averages over the rows and (p, J, k) their derivatives."""
-    columns = {"x": points, "offset": offset, "counts": counts}
-    source = Held({name: column for name, column in columns.items() if column is not None})
 
-    def term(block: Block) -> tuple[Tensor, Tensor]:
-        x, shift, weights = block["x"], block.get("offset"), block.get("counts")
+    def term(block: Block) -> tuple[Tensor, Tensor, Tensor]:
+        x, shift, weights = block["exog"], block.get("offset"), block.get("counts")
         with torch.enable_grad():
             theta = params.detach().requires_grad_(True)
             each = effects(theta, x, shift)
             block_sum = (each if weights is None else each * weights[:, None, None]).sum(0)
             rows = [_gradient(entry, theta) for entry in block_sum.flatten().unbind()]
-        return block_sum.detach(), torch.stack(rows).reshape(*block_sum.shape, len(params))
+        size = x.new_tensor(float(len(x))) if weights is None else weights.sum(dtype=torch.float64)
+        return block_sum.detach(), torch.stack(rows).reshape(*block_sum.shape, len(params)), size
 
-    summed, slope = fold(source, term)
-    rows = float(len(points)) if counts is None else float(counts.sum())
+    summed, slope, rows = fold(points, term, engine)
     return summed / rows, slope / rows
 
 
@@ -355,50 +362,67 @@ def _gradient(entry: Tensor, theta: Tensor) -> Tensor:
     return torch.zeros_like(theta) if row is None else row
 
 
-def _steps(exog: Tensor, varies: Tensor, dummy: bool, count: bool) -> dict[int, tuple[float | None, float | None]]:
-    """Return the columns that take differences: from 0 to 1 for dummies, from x - 1 to x + 1 for counts."""
-    if not (dummy or count):
-        return {}
-    whole = (exog == exog.round()).all(0)
-    binary = whole & (exog.amin(0) == 0) & (exog.amax(0) == 1)
-    counted = whole & varies & (exog >= 0).all(0) & ~binary
+def _moving(
+    response: Response, dummy: bool, count: bool
+) -> tuple[Tensor, dict[int, tuple[float | None, float | None]]]:
+    """Return (p,) which columns vary, and which take differences: from 0 to 1 for dummies, from x - 1 to x + 1 for counts."""
+    rows = response.rows.only("exog")
+    first = rows.read(("exog",), 0, 1)[0][0].to(torch.float64)
+
+    def kinds(block: Block) -> tuple[Tensor]:
+        x = block["exog"]
+        return (torch.stack([(found).sum(0) for found in (x != first, x != x.round(), x < 0, x == 0, x == 1, x > 1)]),)
+
+    (counts,) = fold(rows, kinds, response.engine)
+    others, broken, below, zeros, ones, above = counts.unbind(0)
+    varies, whole = others > 0, (broken == 0) & (below == 0)
+    binary = whole & (zeros > 0) & (ones > 0) & (above == 0)
     steps: dict[int, tuple[float | None, float | None]] = {}
     if count:
-        steps |= dict.fromkeys(counted.nonzero().flatten().tolist(), (None, None))
+        steps |= dict.fromkeys((whole & varies & ~binary).nonzero().flatten().tolist(), (None, None))
     if dummy:
         steps |= dict.fromkeys(binary.nonzero().flatten().tolist(), (0.0, 1.0))
-    return steps
+    return varies, steps
 
 
-def _points(
-    response: Response, exog: Tensor, varies: Tensor, at: str, atexog: Any
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _points(response: Response, varies: Tensor, at: str, atexog: Any) -> Source:
     """Return the rows at which effects are computed, with their offset and counts."""
-    exog = _replaced(exog, response.names, atexog)
-    offset, counts = response.offset, response.counts
-    if len(exog) != len(response.exog) and (offset is not None or counts is not None):
-        raise DataError(
-            f"atexog has {len(exog)} rows, but the offset or freq_weights belong to the {len(response.exog)} rows of the data; pass "
-            "as many rows, or a dict of columns."
-        )
+    points = _replaced(response.rows, response.names, atexog)
     if at in ("overall", "all"):
-        return exog, offset, counts
-    exog, offset = _repeated_rows(exog, offset, counts)
-    shift = None if offset is None else offset.to(torch.float64)
+        return points
+    shifted = "offset" in points.shapes
+    if at == "zero":
+        return _point((~varies).to(torch.float64), varies.new_zeros(1, dtype=torch.float64) if shifted else None)
     if at == "mean":
-        return exog.mean(0)[None], None if shift is None else shift.mean()[None], None
-    if at == "median":
-        middle = torch.quantile(exog, 0.5, dim=0)[None]
-        return middle, None if shift is None else torch.quantile(shift, 0.5)[None], None
-    return (~varies).to(exog)[None], None if shift is None else torch.zeros_like(shift[:1]), None
+        size, *sums = fold(points, _sums_of_points, response.engine)
+        return _point(*(total / size for total in sums))
+    counts = column_of_rows(points, "counts").long() if "counts" in points.shapes else None
+    middle = [_median(points, "exog", i, counts) for i in range(len(varies))]
+    return _point(torch.stack(middle), _median(points, "offset", None, counts)[None] if shifted else None)
 
 
-def _repeated_rows(exog: Tensor, offset: Tensor | None, counts: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Repeat rows as often as they occur, as their mean and median require."""
-    if counts is None:
-        return exog, offset
-    often = counts.long()
-    return exog.repeat_interleave(often, 0), None if offset is None else offset.repeat_interleave(often)
+def _point(exog: Tensor, offset: Tensor | None = None) -> Held:
+    """Return one row, of (p,) regressors and (1,) offset."""
+    return Held({"exog": exog[None], **({} if offset is None else {"offset": offset})})
+
+
+def _sums_of_points(block: Block) -> tuple[Tensor, ...]:
+    """Return the number of rows, copies included, (p,) the sums of the regressors, and (1,) that of the offset where there is one."""
+    x, shift, counts = block["exog"], block.get("offset"), block.get("counts")
+    often = torch.ones_like(x[:, 0]) if counts is None else counts.to(x)
+    return often.sum(), often @ x, *([] if shift is None else [(often @ shift.to(x))[None]])
+
+
+def _median(points: Source, name: str, place: int | None, counts: Tensor | None) -> Tensor:
+    """Return () the median of a column of all rows, each as often as it occurs."""
+
+    def own(block: Block) -> Tensor:
+        return (block[name] if place is None else block[name][:, place]).to(torch.float64)
+
+    values = gather(points.only(name), own)
+    ordered = (values if counts is None else values.repeat_interleave(counts)).sort().values
+    size = len(ordered)
+    return (ordered[(size - 1) // 2] + ordered[size // 2]) / 2.0
 
 
 def _check_numbers(values: Tensor) -> None:
@@ -406,32 +430,42 @@ def _check_numbers(values: Tensor) -> None:
         raise DataError("atexog has missing or infinite values; pass a number for each.")
 
 
-def _replaced(exog: Tensor, names: Sequence[str], atexog: Any) -> Tensor:
+def _replaced(rows: Source, names: Sequence[str], atexog: Any) -> Source:
+    """Return the rows with regressors that the user passed: some columns, or rows of their own."""
     if atexog is None:
-        return exog
+        return rows
+    like = torch.zeros((), dtype=torch.float64, device=rows.device)
     if isinstance(atexog, Mapping):
-        exog = exog.clone()
+        columns = {}
         for key, value in atexog.items():
             if key not in names and not (isinstance(key, Integral) and 0 <= int(key) < len(names)):
                 raise OptionError(
                     f"atexog has the column {shown(key)}, which does not exist; the columns are {listed(names)}."
                 )
-            column = to_tensor(value, exog)
-            if column.ndim > 0 and column.shape != exog.shape[:1]:
+            column = to_tensor(value, like)
+            if column.ndim > 0 and column.shape != (rows.rows,):
                 raise DataError(
-                    f"atexog[{shown(key)}] has shape {tuple(column.shape)}; pass one value, or one for each of {len(exog)} rows."
+                    f"atexog[{shown(key)}] has shape {tuple(column.shape)}; pass one value, or one for each of {rows.rows} rows."
                 )
-            exog[:, names.index(key) if key in names else int(key)] = column
-        _check_numbers(exog)
-        return exog
-    rows = to_tensor(atexog, exog)
-    _check_numbers(rows)
-    rows = rows[None] if rows.ndim == 1 else rows
-    if rows.ndim != 2 or not len(rows):
-        raise DataError(f"atexog has shape {tuple(rows.shape)}; pass one row of regressors, or several.")
-    if rows.shape[1] != exog.shape[1]:
-        raise DataError(f"atexog has {rows.shape[1]} columns, but the model has {exog.shape[1]}; pass as many.")
-    return rows
+            _check_numbers(column)
+            columns[names.index(key) if key in names else int(key)] = column
+        return with_columns_at(rows, columns)
+    points = to_tensor(atexog, like)
+    _check_numbers(points)
+    points = points[None] if points.ndim == 1 else points
+    if points.ndim != 2 or not len(points):
+        raise DataError(f"atexog has shape {tuple(points.shape)}; pass one row of regressors, or several.")
+    if points.shape[1] != len(names):
+        raise DataError(f"atexog has {points.shape[1]} columns, but the model has {len(names)}; pass as many.")
+    beside = [name for name in rows.shapes if name != "exog"]
+    if len(points) == rows.rows:
+        return rows.replaced({"exog": points})
+    if beside:
+        raise DataError(
+            f"atexog has {len(points)} rows, but the offset or freq_weights belong to the {rows.rows} rows of the data; pass "
+            "as many rows, or a dict of columns."
+        )
+    return Held({"exog": points})
 
 
 def _single(values: Tensor) -> Tensor:

@@ -126,8 +126,8 @@ class CensoredResults(EquationsResults, ABC):
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
             return function(index_at(loss, theta, x, offset))[:, None]
 
-        name = self.endog_name
-        return Response(mean, design.exog, design.offset, design.counts, design.names, self._kind, name, (name,))
+        name, rows = self.endog_name, design.index_columns
+        return Response(mean, rows, design.names, self._kind, name, (name,), design.engine)
 
     @property
     def _log_scale(self) -> Tensor:

@@ -19,6 +19,7 @@ from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, to_numpy
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
+from betahat.data.streamed import stream_below
 from betahat.data.threads import remembered
 from betahat.errors import BetahatError, OptionError, check_flag, shown
 from betahat.fits.diagnostics import Diagnostics
@@ -358,7 +359,8 @@ class Core(ABC):
         The file is in the safetensors format. A file that is there is replaced once the new one is whole, and may be read and written
         by whom it was before; a link leads to its file. Of a formula what
         its transformations learnt is kept, and of a dataframe all its columns. Modules, losses, penalties and estimators are code,
-        and are not stored: the results of `TorchModel`, `MEstimator` and `GMM` are written as `remove_data` returns them.
+        and are not stored: the results of `TorchModel`, `MEstimator` and `GMM` are written as `remove_data` returns them, and so are those of rows that lie
+        elsewhere, which stay there.
 
         Parameters
         ----------
@@ -394,7 +396,8 @@ class Core(ABC):
         array([ True,  True])
         """
         check_flag("remove_data", remove_data)
-        kept = self._without_data() if remove_data or not self._storable else self
+        elsewhere = stream_below(self.fit.given.source) is not None
+        kept = self._without_data() if remove_data or elsewhere or not self._storable else self
         return files.write(path, kept)
 
     # private

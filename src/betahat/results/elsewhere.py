@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from betahat.data.container import Container, Frames, to_numpy
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.datasets.open import dataset_of
-from betahat.data.engine import THREADS
+from betahat.data.engine import THREADS, in_force
 from betahat.data.frame import rows_of_frame
 from betahat.data.streamed import Builder, stream_below
 from betahat.errors import OptionError, described
@@ -49,7 +49,7 @@ def predict_in_parts(
     get what y lies above its prediction, too.
     """
     given = {} if beside is None else {name: value for name, value in beside.items() if value is not None}
-    dataset, stream, own = dataset_of(exog), None, _for_workers(results)
+    dataset, stream = dataset_of(exog), None
     of: Callable[[Partition], Iterable[Columns]]
     if dataset is not None:
         for name, value in given.items():
@@ -58,23 +58,23 @@ def predict_in_parts(
                     f"{name} is {described(value)}, and new data that are not in memory are read in parts; pass the name of a column, or an expression."
                 )
         read = _columns_read(results, dataset, given.values())
-        of = _OfNewRows(_Predicted(own, {"transform": transform, **given, **options}), read)
+        of = _OfNewRows(_Predicted(results, {"transform": transform, **given, **options}), read)
     elif exog is None and (stream := stream_below(results.fit.given.source)) is not None:
         if given:
             raise OptionError(
                 f"{' and '.join(given)} of the data of the fit are those of the fit; pass exog as well to predict under others."
             )
-        dataset, labels = stream.dataset, results.fit.absorbed is not None
-        of = _OfTheFit(_Predicted(own, {"transform": labels, **options}), stream.builder, labels, residuals)
+        dataset, read, labels = stream.dataset, stream.builder.needs, results.fit.absorbed is not None
+        of = _OfTheFit(_Predicted(results, {"transform": labels, **options}), stream.builder, labels, residuals)
     else:
-        values = _Predicted(own, {"transform": transform, **given, **options}).columns(exog)
+        values = _Predicted(results, {"transform": transform, **given, **options}).columns(exog)
         if exog is None:
             values = _with_all_rows(results, values, residuals)
-        return write_partitions(path, _InMemory(), _AtHand(values), THREADS)
-    engine = results.fit.given.engine
+        return write_partitions(path, _InMemory(), (), _AtHand(values), THREADS)
+    engine = in_force(results.fit.given.engine)
     if path is not None:
-        return write_partitions(path, dataset, of, engine)
-    return _joined(results, engine.over(_Listed(of), dataset))
+        return write_partitions(path, dataset, read, of, engine)
+    return _joined(results, engine.over(_Listed(of), dataset, read))
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,13 +194,6 @@ class _InMemory(Dataset, Partition):
     def chunks(self, columns: Any) -> Iterator[Any]:
         """Yield nothing."""
         return iter(())
-
-
-def _for_workers(results: Core) -> Core:
-    """Return the results without their engine, which has no work for its own workers."""
-    fit = results.fit
-    given, sample = replace(fit.given, engine=THREADS), replace(fit.sample, engine=THREADS)
-    return replace(results, fit=replace(fit, problem=replace(fit.problem, sample=sample), given=given))
 
 
 def _columns_read(results: Core, dataset: Dataset, texts: Iterable[str]) -> tuple[str, ...]:

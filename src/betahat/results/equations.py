@@ -179,13 +179,12 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
 
         return Response(
             mean,
-            design.exog,
-            design.offset,
-            design.counts,
+            design.index_columns,
             design.names,
             self._kind,
             self.endog_name,
             (self.endog_name,),
+            design.engine,
         )
 
     # tables

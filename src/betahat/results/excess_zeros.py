@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
+from betahat.data.engine import Block, fold
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.turned import selected
 from betahat.errors import OptionError, is_one_of, listed, shown
 from betahat.inference.at_params import indices_of
 from betahat.inference.margins import Response
@@ -57,13 +59,12 @@ class ExcessZerosResults(CountedResults, ABC):
 
         return Response(
             mean,
-            design.exog[:, kept],
-            design.offset,
-            design.counts,
+            selected(design.index_columns, kept),
             names,
             self._kind,
             self.endog_name,
             (self.endog_name,),
+            design.engine,
         )
 
     # private
@@ -296,12 +297,27 @@ def _variables(design: Design, loss: ExcessZeros) -> tuple[list[int], list[int],
     zeros = next(place for equation, place in places if equation.name == loss.second)
     full, prefix = design.names, f"{loss.second}{loss.joint}"
     short = [name.removeprefix(prefix) if i in zeros else name for i, name in enumerate(full)]
+    alike = [(j, i) for i, name in enumerate(short) for j in range(i) if short[j] == name]
+    equal = _equal_columns(design, alike)
     kept: list[int] = []
     back: list[int] = []
-    for i, name in enumerate(short):
-        same = next((j for j in kept if short[j] == name and torch.equal(design.exog[:, j], design.exog[:, i])), None)
+    for i in range(len(short)):
+        same = next((j for j in kept if (j, i) in equal), None)
         if same is None:
             kept.append(i)
         back.append(kept.index(i if same is None else same))
     often = [short[i] for i in kept]
     return kept, back, tuple(short[i] if often.count(short[i]) == 1 else full[i] for i in kept)
+
+
+def _equal_columns(design: Design, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return the pairs of columns that are the same in every row."""
+    if not pairs:
+        return set()
+    first, second = map(list, zip(*pairs, strict=True))
+
+    def differ(block: Block) -> tuple[Tensor]:
+        return ((block["exog"][:, first] != block["exog"][:, second]).sum(0),)
+
+    (rows,) = fold(design.regressors, differ, design.engine)
+    return {pair for pair, count in zip(pairs, rows.tolist(), strict=True) if not count}

@@ -15,7 +15,7 @@ from betahat.data.container import Container, Frames
 from betahat.data.engine import OneAtATime, gather, numbered
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows, in_order_of_call
-from betahat.data.source import refuse_rows
+from betahat.data.source import Held, refuse_rows
 from betahat.errors import EstimationError, OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
@@ -332,7 +332,8 @@ class GeneralResults(Results):
         names = tuple(f"x{i}" for i in range(1, exog.shape[1] + 1)) if view.columns is None else view.columns
         outcomes = (self.endog_name,) if width == 1 else tuple(f"{self.endog_name}={j}" for j in range(width))
         counts = self.fit.sample.counts
-        return Response(mean, exog, None, counts, names, view.title, self.endog_name, outcomes)
+        rows = Held({"exog": exog, **({} if counts is None else {"counts": counts})})
+        return Response(mean, rows, names, view.title, self.endog_name, outcomes)
 
     # tables
 

@@ -319,13 +319,12 @@ class IndexResults(MaximumLikelihoodResults, ABC):
 
         return Response(
             mean,
-            design.exog,
-            design.offset,
-            design.counts,
+            design.index_columns,
             design.names,
             type(self.model).__name__,
             self.endog_name,
             (self.endog_name,),
+            design.engine,
         )
 
     # private

@@ -16,6 +16,7 @@ from torch import Tensor
 from betahat.data.container import to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
+from betahat.data.turned import selected
 from betahat.errors import BetahatWarning, OptionError, user_level
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
@@ -192,17 +193,16 @@ class LeastSquaresResults(Results, ABC):
     @property
     def response(self) -> Response:
         """What marginal effects and predictions are of: E(y) = x'b."""
-        fit = self.fit
-        design, shift = fit.raw, None if fit.absorbed is None else effects_part(fit)
+        fit, design = self.fit, self.fit.raw
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
             index = x.to(theta) @ theta
             return (index if offset is None else index + offset)[:, None]
 
-        model, kept = type(self.model).__name__, list(fit.kept)
-        exog = design.exog if fit.absorbed is None else design.exog[:, kept]
-        names = design.names if fit.absorbed is None else fit.sample.names
-        return Response(mean, exog, shift, design.counts, names, model, self.endog_name, (self.endog_name,))
+        rows, names, model = design.index_columns, design.names, type(self.model).__name__
+        if fit.absorbed is not None:
+            rows, names = selected(rows, fit.kept).replaced({"offset": effects_part(fit)}), fit.sample.names
+        return Response(mean, rows, names, model, self.endog_name, (self.endog_name,), design.engine)
 
     # how well it fits
 

@@ -174,13 +174,12 @@ class MultinomialResults(MaximumLikelihoodResults):
 
         return Response(
             mean,
-            design.exog,
-            None,
-            design.counts,
+            design.index_columns,
             design.names,
             type(self.model).__name__,
             self.endog_name,
             self._named(self.endog_name, self.model.levels),
+            design.engine,
         )
 
     # private

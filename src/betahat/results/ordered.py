@@ -298,9 +298,8 @@ class OrderedResults(EquationsResults):
             return loss.mean(index_at(loss, theta, x, offset))
 
         names = tuple(f"{self.endog_name}={class_name(level)}" for level in self.model.levels)
-        return Response(
-            mean, design.exog, design.offset, design.counts, design.names, self._kind, self.endog_name, names
-        )
+        rows = design.index_columns
+        return Response(mean, rows, design.names, self._kind, self.endog_name, names, design.engine)
 
     # private
 

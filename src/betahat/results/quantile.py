@@ -274,7 +274,8 @@ class QuantRegResults(Results):
             return x.to(theta) @ theta.reshape(-1, x.shape[1]).mT
 
         outcomes = tuple(equation.name for equation in self.fit.equations) or (name,)
-        return Response(mean, design.exog, None, design.counts, design.names, type(self.model).__name__, name, outcomes)
+        rows, model = design.index_columns, type(self.model).__name__
+        return Response(mean, rows, design.names, model, name, outcomes, design.engine)
 
     # private
 

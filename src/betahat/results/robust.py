@@ -243,9 +243,8 @@ class RLMResults(Results):
             return (x.to(theta) @ theta)[:, None]
 
         model = type(self.model).__name__
-        return Response(
-            mean, design.exog, None, design.counts, design.names, model, self.endog_name, (self.endog_name,)
-        )
+        name = self.endog_name
+        return Response(mean, design.index_columns, design.names, model, name, (name,), design.engine)
 
     # private
 

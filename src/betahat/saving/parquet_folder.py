@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -23,16 +23,20 @@ Columns = Mapping[str, np.ndarray]
 
 
 def write_partitions(
-    path: str | PathLike[str], dataset: Dataset, columns: Callable[[Partition], Iterable[Columns]], engine: Engine
+    path: str | PathLike[str],
+    dataset: Dataset,
+    read: Sequence[str],
+    columns: Callable[[Partition], Iterable[Columns]],
+    engine: Engine,
 ) -> Path:
-    """Write what a function gives of each partition's chunks, (m,) columns by name, as part-00000.parquet, ... in a new folder.
+    """Write what a function gives of each partition, of which it reads some columns, as part-00000.parquet, ... in a new folder: (m,) columns by name of each chunk.
 
     Files are written to a hidden folder beside it, which takes its name when all of them are whole; whatever fails leaves nothing.
     """
     target = _target(path)
     optional_module("pyarrow.parquet", "Predictions are written by pyarrow", "files")
     with _made_whole(target) as folder:
-        found = list(engine.over(_Writing(str(folder), str(target), columns), dataset))
+        found = list(engine.over(_Writing(str(folder), str(target), columns), dataset, read))
         names = next((file.names for file in found if file.names), ("predicted",))
         with _sentence(str(target)):
             for i, file in enumerate(found):
@@ -64,7 +68,7 @@ class _Writing:
     def __call__(self, partition: Partition) -> _File:
         """Write it."""
         name = secrets.token_hex(8)
-        with _sentence(self.target):
+        with _sentence(self.target, partition.name):
             names = _write(Path(self.folder, name), self.columns(partition), partition.name)
         return _File(name, partition.name, names)
 
@@ -112,14 +116,15 @@ def _made_whole(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _sentence(target: str) -> Iterator[None]:
-    """Say why something could not be written."""
+def _sentence(target: str, partition: str = "") -> Iterator[None]:
+    """Say why predictions could not be written, perhaps those for a partition."""
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0].rstrip(".")
+        those = f" for {partition}" if partition else ""
         raise DataError(
-            f"The predictions cannot be written to {target!r} ({reason}), and none of them were kept; make room there, or pass a path elsewhere, "
+            f"The predictions{those} cannot be written to {target!r} ({reason}), and none of them were kept; make room there, or pass a path elsewhere, "
             "which every worker can write to."
         ) from error
 

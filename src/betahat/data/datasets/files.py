@@ -96,6 +96,8 @@ class File:
         unread = (arrow().ArrowException, OSError)
         try:
             yield
+        except GeneratorExit:  # nobody asks for the rest, perhaps since the interpreter ends
+            raise
         except FileNotFoundError as error:
             raise self._gone() from error
         except unread as error:

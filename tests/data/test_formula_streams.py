@@ -9,15 +9,17 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from formulaic.transforms import stateful_transform
 from support.streams import in_partitions
 
 import betahat as bh
-from betahat.errors import BetahatError, DataError
+from betahat.errors import BetahatError, DataError, FormulaError
 
 N = 1_000
 SIZES = (300, 0, 1, 299, 400)
 # Sums over partitions are added in another order than those over all rows.
 RTOL = 1e-12
+VECTOR = np.arange(N)
 KINDS = {
     "pandas": lambda frame: frame,
     "polars": pl.from_pandas,
@@ -171,6 +173,45 @@ def test_what_only_datasets_are_told():
         bh.ols("y ~ x", in_partitions(FRAME[:0], (0,)))
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "I(x - x.mean())",
+        "I(x.fillna(x.median()))",
+        "x.rank()",
+        "lag(n)",
+        "np.cumsum(n)",
+        "I(w / w.max())",
+    ],
+)
+def test_what_depends_on_other_rows_is_refused(expression):
+    with pytest.raises(
+        FormulaError, match="depends on other rows than its own, and the rows of frames are read in parts"
+    ):
+        bh.ols(f"y ~ n + {expression}", in_partitions(FRAME, SIZES))
+
+
+def test_weights_that_depend_on_other_rows_are_refused():
+    with pytest.raises(FormulaError, match=r"weights='w / w.sum\(\)' depends on other rows"):
+        bh.wls("y ~ n", in_partitions(FRAME, SIZES), weights="w / w.sum()")
+
+
+@stateful_transform
+def halved(x, _state=None):
+    return x / 2
+
+
+def test_functions_that_learn_and_are_not_known_are_refused():
+    with pytest.raises(FormulaError, match=r"halved\(x\) learns of all rows at once"):
+        bh.ols("y ~ halved(x)", in_partitions(FRAME, SIZES))
+    with pytest.raises(FormulaError, match="'VECTOR' is a vector, and no column of frames"):
+        bh.ols("y ~ VECTOR", in_partitions(FRAME, SIZES))
+    with pytest.raises(FormulaError, match="quantiles of the different values"):
+        bh.ols(
+            "y ~ cr(x, df=4)", in_partitions(pd.concat([FRAME] * 70).assign(x=np.arange(70_000.0)), (70_000,), 40_000)
+        )
+
+
 def test_a_column_that_is_text_in_one_part_is_refused_by_name():
     mixed = FRAME.assign(x=FRAME["x"].astype(object).where(FRAME.index < 600, "many"))
     parts = [frame.infer_objects() for frame in (mixed[:600], mixed[600:])]
@@ -179,3 +220,46 @@ def test_a_column_that_is_text_in_one_part_is_refused_by_name():
         object.__setattr__(part, "frame", frame)
     with pytest.raises(DataError, match="'x' is a number in some of the data and a category in others, such as part 1"):
         bh.ols("y ~ x", dataset)
+
+
+LEARNING = (
+    "y ~ center(x) + scale(n)",
+    "y ~ standardize(x, center=False) + scale(`two words`, center=1.5, ddof=0)",
+    "y ~ np.log(5 + center(x) ** 2) + t",
+    "y ~ scale(center(n)) + bs(standardize(x), df=5)",
+    "y ~ bs(x, df=6, degree=2) + bs(n, df=4, include_intercept=True) - 1",
+    "y ~ bs(x, knots=[2, 3], lower_bound=-5, upper_bound=20)",
+    "y ~ bs(x, df=5, lower_bound=1, upper_bound=5, extrapolation='clip')",
+    "y ~ cr(n, df=4) - 1",
+    "y ~ cc(n, df=3) - 1",
+    "y ~ cr(n, df=4, constraints='center') + poly(x, degree=3)",
+    "y ~ poly(n, 2, raw=True) + poly(`two words`, 2):b",
+    "y ~ C(n > 4) + scale(f):t",
+)
+
+
+@pytest.mark.parametrize("distinct", [2**16, 20])
+@pytest.mark.parametrize("formula", LEARNING)
+def test_calls_learn_of_all_rows(formula, distinct, monkeypatch):
+    """Of few values each is counted; of many, quantiles are found in brackets and polynomials in further passes."""
+    monkeypatch.setattr("betahat.data.formulas.sums.DISTINCT", distinct)
+    dataset = in_partitions(FRAME, SIZES)
+    streamed, held = bh.ols(formula, dataset).fit("HC1"), bh.ols(formula, FRAME).fit("HC1")
+    np.testing.assert_allclose(streamed.model.exog, held.model.exog, rtol=1e-11, atol=1e-11)
+    _same(streamed, held)
+    np.testing.assert_allclose(streamed.predict(FRAME[:50]), held.predict(FRAME[:50]), rtol=RTOL)
+
+
+def test_means_are_those_of_memory_to_the_last_digits():
+    formula = "y ~ scale(x)"
+    states = [
+        bh.ols(formula, data).source.spec.transform_state["scale(x)"] for data in (in_partitions(FRAME, SIZES), FRAME)
+    ]
+    for name in ("center", "scale"):
+        np.testing.assert_allclose(states[0][name], states[1][name], rtol=1e-15)
+
+
+def test_means_and_levels_are_learnt_in_one_pass():
+    dataset = in_partitions(FRAME, SIZES)
+    bh.ols("y ~ center(x) + t", dataset)
+    assert [len(part.opened) for part in dataset.parts] == [1] * len(SIZES)

@@ -62,12 +62,14 @@ class FramePartition(Partition):
     frame: pd.DataFrame
     chunk: int
     made: Callable[[pd.DataFrame], Any]
+    opened: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
     def name(self):
         return self.label
 
     def chunks(self, columns):
+        self.opened.append(tuple(columns))
         for start in range(0, len(self.frame), self.chunk):
             yield self.made(self.frame.iloc[start : start + self.chunk][list(columns)])
 

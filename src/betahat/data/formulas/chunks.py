@@ -36,13 +36,15 @@ class Vectors:
 
     given: dict[str, Any]
 
-    def read(self, frame: pd.DataFrame, context: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Return (n,) float64 each."""
+    def read(
+        self, frame: pd.DataFrame, context: Mapping[str, Any], state: dict[str, Any], instead: Any = None
+    ) -> dict[str, np.ndarray]:
+        """Return (n,) float64 each, by what calls have learnt; `instead` stands in for those that learn."""
         like = torch.empty(len(frame), 0, dtype=torch.float64)
         found = {}
         for name, value in self.given.items():
             named = isinstance(value, str)
-            values = vector_of(value, frame, context, name) if named else value
+            values = vector_of(value, frame, context, name, state, instead) if named else value
             read = read_weights(values, like, None, None, f"{name} column {value!r}" if named else name)
             assert read is not None
             found[name] = read.values.to(torch.float64).numpy()
@@ -73,6 +75,8 @@ class FormulaBuilder(Builder):
         Of the columns that the formula makes.
     effects : tuple of LabelCodes
         What numbers the labels of absorbed effects, column after column.
+    state : dict of str to dict
+        What calls have learnt.
     """
 
     text: str
@@ -84,6 +88,7 @@ class FormulaBuilder(Builder):
     counts: bool
     dtype: torch.dtype
     effects: tuple[LabelCodes, ...]
+    state: dict[str, Any]
 
     def __getstate__(self) -> dict[str, Any]:
         """Store modules by name."""
@@ -119,7 +124,7 @@ class FormulaBuilder(Builder):
         """Return the columns of a chunk."""
         frame = frame_of(chunk)
         left, right, *instruments = evaluate(list(self.specs), frame, self.context, self.text)
-        vectors = self.vectors.read(frame, self.context)
+        vectors = self.vectors.read(frame, self.context, self.state)
         used = right.used
         if used is not None:
             vectors = {name: vector[used] for name, vector in vectors.items()}

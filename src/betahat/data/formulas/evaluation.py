@@ -17,7 +17,7 @@ from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 
 from betahat.data.effects import EffectTerm
-from betahat.data.formulas.expressions import ReasonError, bare, names_in
+from betahat.data.formulas.expressions import Pending, ReasonError, bare, names_in
 from betahat.data.formulas.levels import UnseenError
 from betahat.data.formulas.matrix import Materializer, OtherKindError, Table
 from betahat.data.formulas.transforms import KNOWN
@@ -122,6 +122,8 @@ def telling(text: str, *, fitted: bool) -> Iterator[None]:
         ) from error
     except FormulaicError as error:
         cause = error.__cause__
+        if isinstance(cause, Pending):
+            raise cause from None
         reason = _plain(cause if isinstance(cause, BetahatError | ReasonError) else error)
         raise FormulaError(
             f"The formula {shown(text)} cannot be evaluated: {reason}; check its names and functions against the data."

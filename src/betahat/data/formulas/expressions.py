@@ -33,6 +33,10 @@ class ReasonError(Exception):
     """Why an expression cannot be read or evaluated; the caller, who knows the whole formula, turns it into a sentence."""
 
 
+class Pending(Exception):  # noqa: N818  # it is no error
+    """A value that cannot be known before a call has learnt of all rows."""
+
+
 @dataclass(frozen=True)
 class Scope:
     """Where the names of an expression are looked up."""
@@ -40,6 +44,8 @@ class Scope:
     columns: Mapping[str, Any]  # of the data, by name
     context: Mapping[str, Any]  # variables of the caller
     functions: Mapping[str, Any]  # the transformations that every formula knows
+    # given a call that learns, its function, and whether it is the whole expression, returns what is called instead
+    instead: Callable[[str, Callable[..., Any], bool], Callable[..., Any]] | None = None
 
     def find(self, name: str, use: str) -> Any:
         """Return what a name stands for: a column, a variable of the caller, a transformation, or a Python builtin.
@@ -153,7 +159,11 @@ def value_of(
         node.id = f"_{use}_{node.id}"
         variables[node.id] = read(value)
     for place, (key, call) in enumerate(calls):
-        if getattr(_head(call.func, variables), "__is_stateful_transform__", False):
+        head = _head(call.func, variables)
+        if getattr(head, "__is_stateful_transform__", False):
+            if scope.instead is not None:
+                variables[f"instead_{place}"] = scope.instead(key, head, call is tree.body)
+                call.func = ast.Name(f"instead_{place}", ast.Load())
             options = {"_state": state.setdefault(key, {}), "_context": scope, "_metadata": None, "_spec": spec}
             for option, value in options.items():
                 variables[f"{option}_{place}"] = value

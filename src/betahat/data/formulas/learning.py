@@ -18,7 +18,10 @@ from betahat.data.engine import Engine
 from betahat.data.formulas.chunks import Vectors, effect_name, frame_of
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import telling
+from betahat.data.formulas.expressions import Pending
 from betahat.data.formulas.matrix import Materializer
+from betahat.data.formulas.states import Recorder, Told, is_certain, next_of
+from betahat.data.formulas.sums import Question
 from betahat.data.learnt_labels import FoundLabels, found_labels, read_labels, together
 from betahat.errors import DataError, shown
 
@@ -51,6 +54,10 @@ class Learnt:
         How many numbers of successes and failures are below zero.
     labels : dict of str to FoundLabels
         Those in the columns of absorbed effects.
+    told : dict of str to Told
+        What calls found that have not learnt all they need.
+    whole : bool
+        Whether all the rest is known, whatever these learn.
     """
 
     rows: int = 0
@@ -64,6 +71,8 @@ class Learnt:
     vectors: dict[str, Tally] = field(default_factory=dict)
     negative: int = 0
     labels: dict[str, FoundLabels] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
+    whole: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +99,8 @@ class Lesson:
         The columns of absorbed effects.
     state : dict of str to dict
         What calls have learnt.
+    questions : dict of str to Question
+        What others ask in this pass, where it is not their first question.
     """
 
     text: str
@@ -100,7 +111,8 @@ class Lesson:
     drop: bool
     trials: tuple[str, ...]
     effects: tuple[str, ...]
-    state: dict[str, dict[str, Any]]
+    state: dict[str, dict[str, Any]] = field(default_factory=dict)
+    questions: dict[str, Question] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Store modules by name."""
@@ -121,9 +133,11 @@ class Lesson:
         frame = frame_of(chunk)
         if not len(frame):
             return Learnt()
-        materializer = Materializer(frame, self.context)
-        with telling(self.text, fitted=False):
-            values, missing = materializer.values(self.factors, self.state, {})
+        recorder = Recorder(self.state, self.questions)
+        values, missing = self._values(frame, recorder)
+        beside = self._beside(frame, recorder)
+        if len(values) < len(self.factors) or beside is None:
+            return Learnt(len(frame), kept=(0,), told=recorder.told, whole=False)
         used = ~missing
         kinds = {expression: value.__formulaic_metadata__.kind for expression, value in values.items()}
         plain = {expression: value.__wrapped__ for expression, value in values.items()}
@@ -136,7 +150,6 @@ class Lesson:
         lost = (
             {name: count for name in self.columns if (count := int(frame[name].isna().sum()))} if missing.any() else {}
         )
-        beside = self.vectors.read(frame, self.context)
         labels = {name: read_labels(chunk, name, effect_name(name)) for name in self.effects}
         kept = used.copy()
         if self.drop:
@@ -156,19 +169,50 @@ class Lesson:
             {name: Tally.of(torch.from_numpy(vector[kept])) for name, vector in beside.items()},
             sum(int((plain[expression][used] < 0).sum()) for expression in self.trials),
             {name: found_labels(read, used) for name, read in labels.items()},
+            recorder.told,
         )
+
+    def _values(self, frame: pd.DataFrame, recorder: Recorder) -> tuple[dict[str, FactorValues[Any]], np.ndarray]:
+        """Return the values of the factors that are known, and (n,) which rows have missing ones."""
+        materializer = Materializer(frame, self.context)
+        found: dict[str, FactorValues[Any]] = {}
+        missing = np.zeros(len(frame), dtype=bool)
+        for factor in self.factors:
+            try:
+                with telling(self.text, fitted=False):
+                    values, gaps = materializer.values([factor], {**self.state}, {}, recorder)
+            except Pending:
+                continue
+            found |= values
+            missing |= gaps
+        return found, missing
+
+    def _beside(self, frame: pd.DataFrame, recorder: Recorder) -> dict[str, np.ndarray] | None:
+        """Return what stands beside the regressors; None where it is not known."""
+        try:
+            return self.vectors.read(frame, self.context, {**self.state}, recorder)
+        except Pending:
+            return None
 
 
 # Rows that are kept for what depends on types alone.
 _HEAD = 64
 
 
-def learn(lesson: Lesson, dataset: Dataset, engine: Engine) -> Learnt:
-    """Learn of all partitions, in their order."""
-    found = Learnt()
-    for learnt, partition in zip(engine.over(lesson, dataset), dataset.partitions, strict=True):
-        found = _both(found, learnt, partition.name)
-    return found
+def learn(lesson: Lesson, dataset: Dataset, engine: Engine) -> tuple[Lesson, Learnt]:
+    """Learn of all partitions, in their order, in as many passes as calls need that learn; return the lesson with what they learnt, too."""
+    while True:
+        found = Learnt()
+        for learnt, partition in zip(engine.over(lesson, dataset), dataset.partitions, strict=True):
+            found = _both(found, learnt, partition.name)
+        if not found.told:
+            return lesson, found
+        following = {key: next_of(told, lesson.questions.get(key)) for key, told in found.told.items()}
+        questions = {key: following for key, following in following.items() if isinstance(following, Question)}
+        states = {key: state for key, state in following.items() if not isinstance(state, Question)}
+        lesson = replace(lesson, state={**lesson.state, **states}, questions=questions)
+        if found.whole and not questions and all(is_certain(found.told[key], state) for key, state in states.items()):
+            return lesson, found
 
 
 def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
@@ -196,6 +240,8 @@ def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
             name: together([first.labels[name], labels], effect_name(name)) if name in first.labels else labels
             for name, labels in second.labels.items()
         },
+        _merged(first.told, second.told, Told.plus),
+        first.whole and second.whole,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import ismodule
 from typing import Any
 
@@ -68,9 +68,13 @@ class Materializer(PandasMaterializer):  # type: ignore[misc]
         return [self._table(spec, dropped) for spec in specs]
 
     def values(
-        self, factors: Sequence[Factor], state: dict[str, Any], known: Mapping[str, Factor.Kind]
+        self, factors: Sequence[Factor], state: dict[str, Any], known: Mapping[str, Factor.Kind], instead: Any = None
     ) -> tuple[dict[str, FactorValues[Any]], np.ndarray]:
-        """Return factors' values by expression, and (n,) which rows have missing ones; calls learn into `state`, the `known` kinds stay."""
+        """Return factors' values by expression, and (n,) which rows have missing ones; calls learn into `state`, the `known` kinds stay.
+
+        `instead` stands in for calls that learn, as in `Scope`.
+        """
+        self._scope = replace(self._scope, instead=instead)
         self._known, self._missing = dict(known), np.zeros(self.nrows, dtype=bool)
         spec = ModelSpec(formula=formulaic.Formula([]), output="pandas", transform_state=state)
         found = {factor.expr: self._evaluate_factor(factor, spec, set()).values for factor in factors}

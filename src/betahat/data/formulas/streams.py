@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,18 +31,19 @@ from betahat.data.formulas.evaluation import (
     refuse_missing,
     telling,
 )
-from betahat.data.formulas.expressions import names_in
+from betahat.data.formulas.expressions import bare, names_in
 from betahat.data.formulas.learning import Learnt, Lesson, learn
 from betahat.data.formulas.levels import coded
 from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.parts import read_parts
+from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone
 from betahat.data.formulas.sides import Sides, joined, terms_of_sides
 from betahat.data.formulas.vectors import check_vector
 from betahat.data.learnt_labels import LabelCodes, sorted_codes
 from betahat.data.schema import Schema
 from betahat.data.streamed import Streamed
 from betahat.data.trials import check_trials
-from betahat.errors import DataError
+from betahat.errors import DataError, FormulaError, shown
 
 Kind = Factor.Kind
 
@@ -74,6 +76,7 @@ def read_stream(
     columns = pd.DataFrame(columns=list(dataset.columns))
     check_variables(factors, columns, context, both)
     check_effects(parts.effects, dataset.columns)
+    _check_vectors(factors, dataset, context)
     vectors = _vectors(beside or RowVectors(), dataset, context)
     labelled = tuple(dict.fromkeys(column for effect in parts.effects for column in effect.columns))
     lesson = Lesson(
@@ -87,7 +90,8 @@ def read_stream(
         labelled,
         {},
     )
-    learnt = learn(lesson, dataset, engine)
+    with telling(both, fitted=False):
+        lesson, learnt = learn(lesson, dataset, engine)
     if learnt.head is None:
         raise DataError(f"The data are empty: {dataset.name} has no rows; pass at least one row.")
     if learnt.complete < learnt.rows and missing != "drop":
@@ -95,6 +99,7 @@ def read_stream(
         refuse_missing(counts, learnt.rows - learnt.complete, learnt.rows)
     if not learnt.complete:
         refuse_incomplete(both)
+    _check_rows_alone(lesson, learnt.head, dataset.name)
     tables = evaluate(_specifications(sides, lesson, learnt), learnt.head, lesson.context, both)
     counts_there = trials and len(tables[0].names) == len(sides[0]) == 2
     made = joined(tables, text, parts, second, counts=counts_there, constant=constant)
@@ -121,6 +126,32 @@ def read_stream(
         Design(schema, source, engine), source, learnt.vectors, finite=not (learnt.infinite or unlabelled)
     )
     return design, made.right.spec
+
+
+def _check_vectors(factors: Sequence[Factor], dataset: Dataset, context: Mapping[str, Any]) -> None:
+    """Refuse vectors of the caller's where columns are expected."""
+    for factor in factors:
+        name = bare(factor.expr)
+        looked_up = factor.eval_method is Factor.EvalMethod.LOOKUP and name not in dataset.columns
+        if looked_up and np.ndim(context.get(name, 0)):
+            raise FormulaError(
+                f"{shown(name)} is a vector, and no column of {dataset.name}, whose rows are read in parts; put it among the columns."
+            )
+
+
+def _check_rows_alone(lesson: Lesson, rows: pd.DataFrame, name: str) -> None:
+    """Refuse what depends on other rows than its own, in the formula and beside it."""
+    check_rows_alone(lesson.factors, rows, lesson.context, lesson.state, name)
+    for option, value in lesson.vectors.given.items():
+        if isinstance(value, str) and value not in rows:
+            values = partial(_vector, Vectors({option: value}), lesson)
+            check_row_by_row(values, rows, f"{option}={shown(value)}", name)
+
+
+def _vector(alone: Vectors, lesson: Lesson, rows: pd.DataFrame) -> np.ndarray:
+    """Return what stands beside some rows."""
+    (values,) = alone.read(rows, lesson.context, {**lesson.state}).values()
+    return values
 
 
 def _vectors(beside: RowVectors, dataset: Dataset, context: Mapping[str, Any]) -> Vectors:
@@ -195,4 +226,5 @@ def _builder(
         counts,
         dtype or torch.float64,
         tuple(coded[column] for effect in effects for column in effect.columns),
+        lesson.state,
     )

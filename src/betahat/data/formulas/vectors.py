@@ -10,21 +10,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from betahat.data.formulas.expressions import ReasonError, Scope, names_in
+from betahat.data.formulas.expressions import Pending, ReasonError, Scope, names_in
 from betahat.data.formulas.reading import evaluated, number
 from betahat.data.formulas.transforms import KNOWN
 from betahat.errors import BetahatError, FormulaError, listed, shown
 
 
-def vector_of(text: str, frame: pd.DataFrame, context: Mapping[str, Any], option: str) -> Any:
-    """Return (n,) the column of this name, or the value of an expression such as ``np.log(e)``, which may be a single number."""
+def vector_of(
+    text: str,
+    frame: pd.DataFrame,
+    context: Mapping[str, Any],
+    option: str,
+    state: dict[str, Any] | None = None,
+    instead: Any = None,
+) -> Any:
+    """Return (n,) the column of this name, or the value of an expression such as ``np.log(e)``, which may be a single number.
+
+    `state` is what calls have learnt, and `instead` stands in for those that learn, as in `Scope`.
+    """
     if text in frame.columns:
         return number(frame[text]).to_numpy()
-    scope = Scope({str(name): column for name, column in frame.items()}, context, KNOWN)
+    scope = Scope({str(name): column for name, column in frame.items()}, context, KNOWN, instead)
     try:
-        value, _ = evaluated(text, scope, {}, None, lambda value: False)
+        value, _ = evaluated(text, scope, {} if state is None else state, None, lambda value: False)
         return np.asarray(value)
-    except BetahatError:
+    except (BetahatError, Pending):
         raise
     except Exception as error:  # whatever the user's functions raise
         raise FormulaError(

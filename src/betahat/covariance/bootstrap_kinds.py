@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from betahat.covariance.bootstrap_plan import Plan
+from betahat.data.sample import COUNTS
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
-from betahat.resampling.resamplers import Multiplied, Redrawn, Resampler
+from betahat.resampling.resamplers import Redrawn, Resampler
 from betahat.resampling.targets import parametric_targets, quantile_targets, residual_targets, slack_power
 from betahat.resampling.weights import Blocks, Exponential, Multinomial, PoissonCounts, Subsample
 
@@ -46,9 +47,7 @@ def _wild(plan: Plan) -> Resampler:
     _check_least_squares(fit)
     scores = plan.jackknifed if plan.groups is not None and options.variant[0] == "3" else None
     power = slack_power(options.residuals)
-    return Multiplied(
-        fit, plan.weights(plan.signs), plan.seed, plan.reps, power, scores, residuals=fit.sample.counts is None
-    )
+    return plan.multiplied(power, scores, residuals=COUNTS not in fit.sample.source.shapes)
 
 
 def _wild_of_quantile(plan: Plan) -> Resampler:
@@ -59,6 +58,7 @@ def _wild_of_quantile(plan: Plan) -> Resampler:
             f"The wild bootstrap of a quantile regression has no {what}; use kind='score', whose signs are those of clusters and of all quantiles, or "
             "kind='pairs'."
         )
+    plan.check_held()
     if options.multiplier != "rademacher" or options.residuals != "raw":
         raise EstimationError(
             "The wild bootstrap of a quantile regression draws 2 (1 - q) and -2 q, by which it multiplies the sizes of residuals as they are; omit "
@@ -68,14 +68,20 @@ def _wild_of_quantile(plan: Plan) -> Resampler:
 
 
 def _score(plan: Plan) -> Resampler:
-    return Multiplied(plan.fit, plan.weights(plan.signs), plan.seed, plan.reps)
+    return plan.multiplied()
 
 
 def _blocks(name: Literal["moving", "circular", "stationary"]) -> Callable[[Plan], Resampler]:
     return lambda plan: plan.weighted(Blocks(plan.units, plan.length, name), counts=False)
 
 
+def _parametric(plan: Plan) -> Resampler:
+    plan.check_held()
+    return Redrawn(plan.fit, parametric_targets(plan.fit, plan.seed), plan.reps)
+
+
 def _residual(plan: Plan) -> Resampler:
+    plan.check_held()
     targets = residual_targets(plan.fit, plan.seed, slack_power(plan.options.residuals))
     return Redrawn(plan.fit, targets, plan.reps)
 
@@ -106,7 +112,7 @@ BOOTSTRAP_KINDS: dict[str, BootstrapKind] = {
     "parametric": BootstrapKind(
         "parametric bootstrap",
         "the parametric bootstrap",
-        lambda plan: Redrawn(plan.fit, parametric_targets(plan.fit, plan.seed), plan.reps),
+        _parametric,
     ),
     "wild": BootstrapKind("wild bootstrap", "the wild bootstrap", _wild, _CLUSTERS | {"multiplier"}),
     "score": BootstrapKind("score bootstrap", "the score bootstrap", _score, _CLUSTERS | {"multiplier"}),

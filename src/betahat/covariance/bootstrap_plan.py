@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from betahat.calculus.rows import counted_influence
 from betahat.covariance.cr2_cr3 import hat_grams
 from betahat.covariance.partitions import group_of, time_of
 from betahat.covariance.replicates import WildTest
 from betahat.covariance.series import warn_of_order
 from betahat.covariance.small_samples import KINDS, factor
 from betahat.data.groups import Groups
+from betahat.data.sample import COUNTS
 from betahat.errors import EstimationError, OptionError, shown
 from betahat.fits.fit import Fit
 from betahat.fits.influence_sums import influence_sums
-from betahat.fits.nested import beside_dummies, counts_among, nested_effects
+from betahat.fits.nested import all_nested, beside_dummies, counts_among, nested_effects
 from betahat.resampling.block_length import block_lengths
-from betahat.resampling.resamplers import Resampler, Weighted, unit_scores
-from betahat.resampling.weights import AllSigns, Multinomial, Multipliers, RowWeights, Scheme
+from betahat.resampling.in_turn import ClustersMultiplied, MultipliedInTurn, WeightedInTurn
+from betahat.resampling.moments import exact
+from betahat.resampling.resamplers import Multiplied, Resampler, Weighted, unit_scores
+from betahat.resampling.weights import AllSigns, Independent, Multinomial, Multipliers, RowWeights, Scheme
 from betahat.resampling.wild import WildClusters, jackknifed_scores
 
 if TYPE_CHECKING:
     from betahat.covariance.bootstrap import Bootstrap
+
+# Weights of so many rows that are read in turn are held in memory where they depend on each other.
+_HELD = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +135,11 @@ class Plan:
         if self.units < 10:
             raise EstimationError(f"No block length can be chosen from {self.units} times; pass block_length.")
         # the influence on each coefficient, which does not depend on the order of the columns
-        scores = unit_scores(self.fit, self.weights(Multinomial(self.units, self.units)))
+        if self.read and self.together is not None:
+            scores = self.fit.sum_groups(self.together.of_rows, self.units, counted_influence)
+        else:
+            self.check_held()
+            scores = unit_scores(self.fit, self.weights(Multinomial(self.units, self.units)))
         lengths = block_lengths(scores @ self.fit.root.mT)
         found = lengths.stationary if self.options.kind == "stationary" else lengths.circular
         longest = max(float(found[torch.isfinite(found)].max()), 1.0)
@@ -145,8 +156,48 @@ class Plan:
         return RowWeights(scheme, owners=rows.repeat_interleave(counts.long()))
 
     def weighted(self, scheme: Scheme, *, counts: bool = True) -> Resampler:
-        """Return the resampler by rows' weights."""
-        return Weighted(self.fit, self.weights(scheme), self.seed, self.reps, counts)
+        """Return the resampler by rows' weights, which are drawn as rows are read where that is possible."""
+        if not self.read:
+            return Weighted(self.fit, self.weights(scheme), self.seed, self.reps, counts)
+        groups, fit = self.together, self.fit
+        alone = isinstance(scheme, Independent) and COUNTS not in fit.sample.source.shapes
+        if not self._refitted_in_turn or not (groups is not None or alone):
+            self.check_held()
+            return Weighted(fit, self.weights(scheme), self.seed, self.reps, counts)
+        return WeightedInTurn(fit, scheme, None if groups is None else groups.of_rows, self.seed, self.reps)
+
+    def multiplied(self, power: float = 0.0, scores: Tensor | None = None, *, residuals: bool = False) -> Resampler:
+        """Return the resampler by multipliers of scores, those of the fit or others of the clusters."""
+        fit, groups = self.fit, self.groups
+        if not self.read or (groups is None and COUNTS in fit.sample.source.shapes):
+            self.check_held()
+            return Multiplied(fit, self.weights(self.signs), self.seed, self.reps, power, scores, residuals)
+        if groups is None:
+            return MultipliedInTurn(fit, self.signs, self.seed, self.reps, power)
+        scores = influence_sums(fit, groups) if scores is None else scores
+        return ClustersMultiplied(fit, self.signs, scores, self.seed, self.reps)
+
+    @property
+    def read(self) -> bool:
+        """Whether the rows are read in turn."""
+        return self.fit.sample.source.stream is not None
+
+    @property
+    def _refitted_in_turn(self) -> bool:
+        """Whether refits take sums over rows alone: no quantiles, instruments or moments, nor effects that must be projected away anew."""
+        fit, groups = self.fit, self.groups
+        if fit.objective.checks or fit.instruments is not None or fit.objective.moments is not None:
+            return False
+        return fit.absorbed is None or (exact(fit) and groups is not None and all_nested(fit, groups))
+
+    def check_held(self) -> None:
+        """Refuse numbers of so many rows in memory that are read in turn."""
+        rows = self.fit.sample.rows
+        if self.read and rows > _HELD:
+            raise EstimationError(
+                f"This bootstrap holds a number for each row in memory, and {rows:,} rows that are read are too many; use kind='score' or clusters=, "
+                "or, of a model without instruments and effects, kind='bayesian' or 'poisson', whose weights are drawn as rows are read."
+            )
 
     @property
     def jackknifed(self) -> Tensor:

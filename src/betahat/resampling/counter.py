@@ -38,14 +38,17 @@ def philox(a: Tensor, b: Tensor, c: Tensor, d: Tensor, key: tuple[int, int]) -> 
     return a, b, c, d
 
 
-def random_bits(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
+def random_bits(seed: int, stream: int, replicates: Tensor, places: int, first: int = 0) -> Tensor:
     """Return (R, places) int64 of 64 random bits, each a function of seed (below 2^64), stream, replicate and place alone.
 
-    Each purpose has a stream of its own. Four places share a counter, (place / 4 + 1, replicate, stream, 0).
+    Each purpose has a stream of its own. Four places share a counter, (place / 4 + 1, replicate, stream, 0). The places begin with the `first`.
     """
+    shared = first % 4
+    if shared:
+        return random_bits(seed, stream, replicates, places + shared, first - shared)[:, shared:]
     if _has_numpy(replicates, places):
-        return torch.from_numpy(_by_numpy(seed, stream, replicates, places).view(np.int64))
-    counters = torch.arange(1, -(-places // 4) + 1, device=replicates.device)
+        return torch.from_numpy(_by_numpy(seed, stream, replicates, places, first // 4).view(np.int64))
+    counters = torch.arange(1, -(-places // 4) + 1, device=replicates.device) + first // 4
     shape = (len(replicates), len(counters))
     made = philox(
         counters.expand(shape),
@@ -57,45 +60,48 @@ def random_bits(seed: int, stream: int, replicates: Tensor, places: int) -> Tens
     return torch.stack(made, 2).flatten(1)[:, :places]
 
 
-def words(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
+def words(seed: int, stream: int, replicates: Tensor, places: int, first: int = 0) -> Tensor:
     """Return (R, places) int64 of 32 random bits: the low, then the high halves of `random_bits`."""
+    shared = first % 8
+    if shared:
+        return words(seed, stream, replicates, places + shared, first - shared)[:, shared:]
     pairs = -(-places // 2)
     if _has_numpy(replicates, pairs):
-        halves = _by_numpy(seed, stream, replicates, pairs).astype("<u8", copy=False).view("<u4")
+        halves = _by_numpy(seed, stream, replicates, pairs, first // 8).astype("<u8", copy=False).view("<u4")
         return torch.from_numpy(halves[:, :places].astype(np.int64))
-    bits = random_bits(seed, stream, replicates, pairs)
+    bits = random_bits(seed, stream, replicates, pairs, first // 2)
     return torch.stack([bits & _LOW, (bits >> 32) & _LOW], 2).flatten(1)[:, :places]
 
 
-def uniforms(seed: int, stream: int, replicates: Tensor, places: int) -> Tensor:
+def uniforms(seed: int, stream: int, replicates: Tensor, places: int, first: int = 0) -> Tensor:
     """Return (R, places) uniform numbers in (0, 1), of 52 random bits."""
-    bits = (random_bits(seed, stream, replicates, places) >> 12) & (2**52 - 1)
+    bits = (random_bits(seed, stream, replicates, places, first) >> 12) & (2**52 - 1)
     return bits.to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
-def integers(seed: int, stream: int, replicates: Tensor, places: int, below: int) -> Tensor:
+def integers(seed: int, stream: int, replicates: Tensor, places: int, below: int, first: int = 0) -> Tensor:
     """Return (R, places) whole numbers from 0 to below - 1, all equally probable.
 
     A word times `below`, over 2^32, has probabilities with a relative error of below / 2^32. From 2^20 on, uniforms of 52 bits are used, so
     that no probability is off by more than 1 in 4,096, and the mean not at all.
     """
     if below <= _FEW:
-        return words(seed, stream, replicates, places).mul_(below).bitwise_right_shift_(32)
-    return (uniforms(seed, stream, replicates, places) * below).to(torch.int64).clamp_max_(below - 1)
+        return words(seed, stream, replicates, places, first).mul_(below).bitwise_right_shift_(32)
+    return (uniforms(seed, stream, replicates, places, first) * below).to(torch.int64).clamp_max_(below - 1)
 
 
 def _has_numpy(replicates: Tensor, places: int) -> bool:
     return replicates.device.type == "cpu" and places >= _MANY
 
 
-def _by_numpy(seed: int, stream: int, replicates: Tensor, places: int) -> np.ndarray:
+def _by_numpy(seed: int, stream: int, replicates: Tensor, places: int, counter: int) -> np.ndarray:
     generator = np.random.Philox(0)
     state = generator.state
     numbers = np.empty((len(replicates), places), dtype=np.uint64)
     for row, replicate in zip(numbers, replicates.tolist(), strict=True):
-        # NumPy increments the counter before it draws, so its first counter is 1
+        # NumPy increments the counter before it draws, so that of the first place is 1
         state["state"] = {
-            "counter": np.array([0, replicate, stream, 0], dtype=np.uint64),
+            "counter": np.array([counter, replicate, stream, 0], dtype=np.uint64),
             "key": np.array([seed, 0], dtype=np.uint64),
         }
         generator.state = state

@@ -21,7 +21,7 @@ from betahat.resampling.weights import RowWeights
 # The largest table of products of rows with themselves, in numbers.
 _TABLE = 2**24
 # Up to this many parameters, the products of a row with itself are a table; with more, they are computed for each replicate.
-_WIDE = 64
+WIDE = 64
 # A pivot of I + noise below this is a direction that a replicate has lost.
 _LOST = 1e-6
 # The size of a block of products, in numbers, which fits into the cache of a CPU.
@@ -68,7 +68,7 @@ def point_of(fit: Fit) -> Point:
 
 def packed(fit: Fit) -> bool:
     """Tell whether each replicate has its own information: each row contributes to it, with not too many numbers."""
-    return fit.rank <= _WIDE and (closed(fit) or _has_shares(fit))
+    return fit.rank <= WIDE and (closed(fit) or _has_shares(fit))
 
 
 def closed(fit: Fit) -> bool:
@@ -93,37 +93,59 @@ def _has_shares(fit: Fit) -> bool:
 def _widths(fit: Fit) -> list[int]:
     """Return how many numbers of a row are for the information, the scores, their squares and their products."""
     triangle, own = fit.rank * (fit.rank + 1) // 2, not closed(fit)
-    return [triangle * packed(fit), fit.rank, len(fit.params) * own, triangle * (own and fit.rank <= _WIDE)]
+    return [triangle * packed(fit), fit.rank, len(fit.params) * own, triangle * (own and fit.rank <= WIDE)]
 
 
-def _width(fit: Fit) -> int:
+def width_of_products(fit: Fit) -> int:
+    """Return p, how many numbers of a row are summed."""
     return sum(_widths(fit))
 
 
-def _row_products(fit: Fit, rows: Rows) -> Tensor:
-    """Return (b, p) what is summed over rows, without counts: the upper triangle of the information, the scores, their squares and products."""
-    turned = rows.influence()
-    upper = torch.triu_indices(fit.rank, fit.rank, device=turned.device)
-    parts = [turned]
-    if packed(fit):
-        parts = [rows.shares(upper), turned]
-    if not closed(fit):
-        parts.append(rows.scores().square())
-        if fit.rank <= _WIDE:
-            parts.append(turned[:, upper[0]] * turned[:, upper[1]])
-    return torch.cat(parts, 1)
+@dataclass(frozen=True)
+class RowProducts:
+    """What is summed over rows, (b, p), without counts: the upper triangle of the information, the scores, their squares and products.
+
+    Attributes
+    ----------
+    rank : int
+        r.
+    packed, closed : bool
+        As the functions of the fit say.
+    """
+
+    rank: int
+    packed: bool
+    closed: bool
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """Put them side by side."""
+        turned = rows.influence()
+        upper = torch.triu_indices(self.rank, self.rank, device=turned.device)
+        parts = [turned]
+        if self.packed:
+            parts = [rows.shares(upper), turned]
+        if not self.closed:
+            parts.append(rows.scores().square())
+            if self.rank <= WIDE:
+                parts.append(turned[:, upper[0]] * turned[:, upper[1]])
+        return torch.cat(parts, 1)
+
+
+def row_products(fit: Fit) -> RowProducts:
+    """Return what is summed over the rows of a fit."""
+    return RowProducts(fit.rank, packed(fit), closed(fit))
 
 
 def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
     """Return (units, p) the sums of products for each cluster, or the products of each row, if they fit into memory."""
     codes = weights.codes
     count = fit.sample.rows if codes is None else weights.scheme.units
-    if count * _width(fit) > _TABLE:
+    if count * width_of_products(fit) > _TABLE:
         return None
-    each = fit.problem.each(lambda rows: _row_products(fit, rows), point_of(fit))
+    each = fit.problem.each(row_products(fit), point_of(fit))
     if codes is None:
         return torch.cat(list(each))
-    start, table = 0, fit.params.new_zeros(count, _width(fit))
+    start, table = 0, fit.params.new_zeros(count, width_of_products(fit))
     for values in each:
         stop = start + len(values)
         table.index_add_(0, codes[start:stop], times(values, _slice(weights.counts, start, stop)))
@@ -133,13 +155,13 @@ def unit_table(fit: Fit, weights: RowWeights) -> Tensor | None:
 
 def streamed(fit: Fit, drawn: Tensor) -> Tensor:
     """Return (R, p) the sums of products under (R, n) weights, for rows whose table does not fit into memory."""
-    point, sample = point_of(fit), fit.sample
-    step, engine = max(_PIECE // _width(fit), 1), fit.problem.engine
+    point, sample, made = point_of(fit), fit.sample, row_products(fit)
+    step, engine = max(_PIECE // width_of_products(fit), 1), fit.problem.engine
 
     def products(block: Block) -> tuple[Tensor]:
-        sums = fit.params.new_zeros(len(drawn), _width(fit))
+        sums = fit.params.new_zeros(len(drawn), width_of_products(fit))
         for piece in engine.pieces(block, step):
-            values = _row_products(fit, rows_of(fit.objective, piece, point))
+            values = made(rows_of(fit.objective, piece, point))
             sums.addmm_(drawn[:, piece.start : piece.start + len(values)].to(torch.float64), values)
         return (sums,)
 
@@ -148,7 +170,7 @@ def streamed(fit: Fit, drawn: Tensor) -> Tensor:
 
 
 def unpacked(fit: Fit, sums: Tensor) -> Moments:
-    """Read (R, p) sums of `_row_products`."""
+    """Read (R, p) sums of `RowProducts`."""
     triangle, scores, squares, products = torch.split(sums, _widths(fit), 1)
     return Moments(
         _square(triangle, fit.rank), scores, squares if squares.shape[1] else None, _square(products, fit.rank)
@@ -185,7 +207,7 @@ def _weighted_gram(hats: Tensor, weights: Tensor) -> Tensor:
 
 def score_factor(fit: Fit) -> Tensor | None:
     """Return (r, r) F, which makes the products of the sample's scores sum to the identity, or None if the scores are collinear."""
-    if closed(fit) or fit.rank > _WIDE:
+    if closed(fit) or fit.rank > WIDE:
         return None
     products = fit.sum_rows(_sum_of_products)
     lower, failed = torch.linalg.cholesky_ex(products)

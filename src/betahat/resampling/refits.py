@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from betahat.data.groups import Groups
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.progress import progress
 from betahat.data.row_codes import HeldCodes
+from betahat.data.sample import Sample
 from betahat.data.threads import in_order
 from betahat.errors import EstimationError
 from betahat.fits.fit import Fit
@@ -83,12 +85,50 @@ class Replicates:
     found: Tensor  # (R,) whether there is an estimate: no rank was lost, and the steps converged
 
 
+class Drawing(ABC):
+    """The data of some replicates."""
+
+    @abstractmethod
+    def some(self, which: Tensor) -> Drawing:
+        """Select replicates."""
+
+    @abstractmethod
+    def scores_at(self, fit: Fit, steps: Tensor) -> Tensor:
+        """Return (R, r) the sums of scores at b + Z d, less the slope of a penalty."""
+
+    @abstractmethod
+    def sample(self, fit: Fit, which: int) -> Sample:
+        """Return the data of a single replicate."""
+
+
 @dataclass(frozen=True, eq=False)
-class Resample:
-    """The data of some replicates: other weights, or other values of y."""
+class Resample(Drawing):
+    """Other weights, or other values of y, in memory."""
 
     weights: Tensor | None = None  # (R, n) of any dtype; None is as in the sample
     targets: Tensor | None = None  # (R, n) values in place of y
+
+    def some(self, which: Tensor) -> Resample:
+        """Select rows of the tensors."""
+        rows = self.targets if self.weights is None else self.weights
+        if rows is None or len(which) == len(rows):
+            return self
+        return Resample(*(None if of is None else of[which] for of in (self.weights, self.targets)))
+
+    def scores_at(self, fit: Fit, steps: Tensor) -> Tensor:
+        """Sum over blocks."""
+        return _scores_at(fit, self, steps)
+
+    def sample(self, fit: Fit, which: int) -> Sample:
+        """Put the replicate's weights or targets in the place of the sample's."""
+        base = fit.sample if fit.absorbed is None else fit.raw
+        if self.weights is None:
+            assert self.targets is not None
+            return base.replaced({"endog": self.targets[which]})
+        often = self.weights[which].to(torch.float64)
+        if fit.objective.separable:  # so that a penalty is as large; Efron's ties count copies
+            often = often * (float(fit.nobs) / often.sum())
+        return base.counted(often)
 
 
 def in_batches(
@@ -138,7 +178,7 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             units = weights.scheme(seed, replicates).to(torch.float64)
             moments = unpacked(fit, units @ table)
             if by_units:
-                return _solved(moments, shared_moments).replicates
+                return solved(moments, shared_moments).replicates
             drawn = weights.rows(units, rows)
         else:
             drawn = weights(seed, replicates, rows)
@@ -147,7 +187,7 @@ def weighted_refits(fit: Fit, weights: RowWeights, seed: int, reps: int) -> Repl
             moments = replace(moments, information=information_grams(fit, drawn))
         if shared_moments.rest is not None or shared_moments.penalty is not None:
             moments = replace(moments, often=often_of(fit, drawn))
-        return _refined(fit, Resample(weights=drawn), _solved(moments, shared_moments))
+        return refined(fit, Resample(weights=drawn), solved(moments, shared_moments))
 
     squares = 24 * fit.rank**2 if closed(fit) or packed(fit) else 0
     width = max(weights.bytes(0 if by_units else rows), squares)
@@ -206,7 +246,7 @@ def target_refits(fit: Fit, targets: Callable[[Tensor], Tensor], reps: int) -> R
         drawn = Resample(targets=targets(replicates))
         scores = _scores_at(fit, drawn, fit.params.new_zeros(len(replicates), fit.rank))
         moments = Moments(None, scores, often=torch.ones_like(scores[:, 0]))
-        return _refined(fit, drawn, _solved(moments, shared_moments))
+        return refined(fit, drawn, solved(moments, shared_moments))
 
     return in_batches(reps, 8 * fit.sample.rows, fit.params.device, refit)
 
@@ -267,7 +307,7 @@ class Solved:
         return solved / (self.often if which is None else self.often[which])[:, None]
 
 
-def _solved(moments: Moments, shared_moments: SharedMoments) -> Solved:
+def solved(moments: Moments, shared_moments: SharedMoments) -> Solved:
     """Take the first step, and find the replicates that have lost a direction; a penalty is scaled by the mean weight, as the loss is."""
     scores, often, penalty = moments.scores, moments.often, shared_moments.penalty
     shared = [
@@ -293,8 +333,8 @@ def _solved(moments: Moments, shared_moments: SharedMoments) -> Solved:
         found &= (moments.squares > 0).all(1)
     if len(factors) == len(found) and not bool(found.all()):
         factors = torch.where(found[:, None, None], factors, torch.eye(factors.shape[1]).to(factors))
-    solved = Solved(Replicates(scores, found), factors, often if moments.information is None else None)
-    return replace(solved, replicates=Replicates(solved.step(scores), found))
+    first = Solved(Replicates(scores, found), factors, often if moments.information is None else None)
+    return replace(first, replicates=Replicates(first.step(scores), found))
 
 
 def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
@@ -319,7 +359,7 @@ def _scores_at(fit: Fit, drawn: Resample, steps: Tensor) -> Tensor:
     return sums
 
 
-def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
+def refined(fit: Fit, drawn: Drawing, first: Solved) -> Replicates:
     """Iterate from the first steps until they are as small as rounding, and refit slow replicates one by one."""
     if exact(fit):
         return first.replicates
@@ -328,11 +368,11 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
     active = found.nonzero().flatten()
     slow = [active[:0]]
     last = torch.linalg.vector_norm(steps[active], dim=1) / unit
-    held, part = drawn, _some(drawn, active)
+    held, part = drawn, drawn.some(active)
     for _ in range(_ITERATIONS):
         if not len(active):
             break
-        further = first.step(_scores_at(fit, part, steps[active]), active)
+        further = first.step(part.scores_at(fit, steps[active]), active)
         size = torch.linalg.vector_norm(further, dim=1) / unit
         steps[active] += further
         rate = size / last
@@ -343,7 +383,7 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
         keep = ~(done | fails)
         if not bool(keep.all()):
             active, size = active[keep], size[keep]
-            part = _some(part, keep.nonzero().flatten())
+            part = part.some(keep.nonzero().flatten())
         last = size
     for i in torch.cat([*slow, active]).tolist():
         alone = _alone(fit, held, i)
@@ -353,27 +393,10 @@ def _refined(fit: Fit, drawn: Resample, first: Solved) -> Replicates:
     return Replicates(steps, found)
 
 
-def _some(drawn: Resample, which: Tensor) -> Resample:
-    """Select replicates."""
-    rows = drawn.targets if drawn.weights is None else drawn.weights
-    if rows is None or len(which) == len(rows):
-        return drawn
-    return Resample(*(None if of is None else of[which] for of in (drawn.weights, drawn.targets)))
-
-
-def _alone(fit: Fit, drawn: Resample, which: int) -> Tensor | None:
+def _alone(fit: Fit, drawn: Drawing, which: int) -> Tensor | None:
     """Return (r,) the step of a single replicate, by damped Newton steps, or None if it has no estimate."""
-    base = fit.sample if fit.absorbed is None else fit.raw
-    if drawn.weights is not None:
-        often = drawn.weights[which].to(torch.float64)
-        if fit.objective.separable:  # so that a penalty is as large; Efron's ties count copies
-            often = often * (float(fit.nobs) / often.sum())
-        sample = base.counted(often)
-    else:
-        assert drawn.targets is not None
-        sample = base.replaced({"endog": drawn.targets[which]})
     try:
-        moved = refit_on(fit, sample) - fit.params
+        moved = refit_on(fit, drawn.sample(fit, which)) - fit.params
     except EstimationError:
         return None
     step = inverse_root(fit) @ moved

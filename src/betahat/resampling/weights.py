@@ -46,6 +46,18 @@ class Scheme(ABC):
         """Return the (R, units) weights of a few replicates."""
 
 
+class Independent(Scheme):
+    """A scheme in which the weight of a unit does not depend on those of the others."""
+
+    def draw(self, seed: int, replicates: Tensor) -> Tensor:
+        """Return the weights of all units."""
+        return self.draw_some(seed, replicates, 0, self.units)
+
+    @abstractmethod
+    def draw_some(self, seed: int, replicates: Tensor, first: int, count: int) -> Tensor:
+        """Return the (R, count) weights of the units from the `first` on."""
+
+
 @dataclass(frozen=True)
 class Multinomial(Scheme):
     """Counts of `draws` units drawn with replacement: Efron (1979), Ann. Stat. 7(1)."""
@@ -78,32 +90,32 @@ class Subsample(Scheme):
 
 
 @dataclass(frozen=True)
-class Exponential(Scheme):
+class Exponential(Independent):
     """Standard exponential weights: the Bayesian bootstrap of Rubin (1981), Ann. Stat. 9(1), before scaling."""
 
     units: int
 
-    def draw(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw_some(self, seed: int, replicates: Tensor, first: int, count: int) -> Tensor:
         """Return minus the logarithms of uniform numbers."""
-        return uniforms(seed, _FIRST, replicates, self.units).log_().neg_()
+        return uniforms(seed, _FIRST, replicates, count, first).log_().neg_()
 
 
 @dataclass(frozen=True)
-class PoissonCounts(Scheme):
+class PoissonCounts(Independent):
     """Independent Poisson counts with mean one: Hanley and MacGibbon (2006), Comput. Methods Programs Biomed. 83(1)."""
 
     units: int
     dtype = torch.int16
 
-    def draw(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw_some(self, seed: int, replicates: Tensor, first: int, count: int) -> Tensor:
         """Invert the distribution function."""
         terms = torch.tensor([1.0 / math.factorial(i) for i in range(_LARGEST)], dtype=torch.float64) / math.e
         bounds = terms.cumsum(0).to(replicates.device)
-        return torch.bucketize(uniforms(seed, _FIRST, replicates, self.units), bounds)
+        return torch.bucketize(uniforms(seed, _FIRST, replicates, count, first), bounds)
 
 
 @dataclass(frozen=True)
-class Multipliers(Scheme):
+class Multipliers(Independent):
     """Independent numbers of mean 0 and variance 1, by which residuals or scores are multiplied.
 
     Rademacher's are -1 and 1; Mammen's (1993) two points have a third moment of 1; Webb's (2014) six points are the square roots of 1/2, 1
@@ -113,19 +125,19 @@ class Multipliers(Scheme):
     units: int
     kind: Multiplier
 
-    def draw(self, seed: int, replicates: Tensor) -> Tensor:
+    def draw_some(self, seed: int, replicates: Tensor, first: int, count: int) -> Tensor:
         """Look the numbers up by random words."""
         if self.kind == "normal":
-            normal: Tensor = torch.special.ndtri(uniforms(seed, _FIRST, replicates, self.units))
+            normal: Tensor = torch.special.ndtri(uniforms(seed, _FIRST, replicates, count, first))
             return normal
         if self.kind == "mammen":
             golden = 0.5 * (math.sqrt(5.0) + 1.0)
-            low = uniforms(seed, _FIRST, replicates, self.units) < golden / math.sqrt(5.0)
+            low = uniforms(seed, _FIRST, replicates, count, first) < golden / math.sqrt(5.0)
             return golden - math.sqrt(5.0) * low.to(torch.float64)
         if self.kind == "rademacher":
-            return (words(seed, _FIRST, replicates, self.units) >> 31).to(torch.float64).mul_(2.0).sub_(1.0)
+            return (words(seed, _FIRST, replicates, count, first) >> 31).to(torch.float64).mul_(2.0).sub_(1.0)
         sizes = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64, device=replicates.device).sqrt()
-        return torch.cat([-sizes, sizes])[integers(seed, _FIRST, replicates, self.units, 6)]
+        return torch.cat([-sizes, sizes])[integers(seed, _FIRST, replicates, count, 6, first)]
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ from betahat.tables.comparison import compare
 from betahat.tables.latex import LatexStyle
 from betahat.tables.regression import regtable
 from betahat.tables.table import Table
+from betahat.tables.tex import Tex
 
 if TYPE_CHECKING:
     from betahat.models.aft import AFT, aft
@@ -157,6 +158,7 @@ __all__ = [
     "Results",
     "Table",
     "LatexStyle",
+    "Tex",
     "compare",
     "regtable",
     # files

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import types
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 import betahat as bh
+from betahat.tables.foreign import Foreign
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -110,24 +110,11 @@ def test_standard_errors_are_multiples_of_the_firsts(frame):
 
 
 def test_an_interval_without_an_end_has_an_arrow_to_the_frame():
-    class Endless:
-        names, cov_type, equation_terms = ("a", "b"), "wild", (("", "a"), ("", "b"))
-        cov, fit = types.SimpleNamespace(clusters=(), options=(), asked_t=None), None
-        endog_name = nobs = use_t = goodness = None
-
-        def with_cov(self, cov_type):
-            return self
-
-        def with_use_t(self, use_t):
-            return self
-
-        def coefficient_table(self):
-            return np.array([[1.0, 1.0, 1.0, 0.1], [3.0, 1.0, 3.0, 0.1]])
-
-        def interval_table(self, alpha, method):
-            return np.array([[0.5, np.inf], [-np.inf, np.inf]])
-
-    ax = bh.coefplot(Endless())
+    table = np.array([[1.0, 1.0, 1.0, 0.1], [3.0, 1.0, 3.0, 0.1]])
+    endless = Foreign(
+        "a test", (("", "a"), ("", "b")), table, lambda alpha: np.array([[0.5, np.inf], [-np.inf, np.inf]])
+    )
+    ax = bh.coefplot(endless)
     np.testing.assert_array_equal(bars(ax)[0], [[0.5, 1.0], [3.0, 3.0]])
     arrows = [(text.xy, text.xyann) for text in ax.texts]
     assert arrows == [((1.0, 0.0), (1.0, 0.0)), ((0.0, 1.0), (3.0, 1.0)), ((1.0, 1.0), (3.0, 1.0))]

@@ -9,6 +9,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
+from support.latex import compiled, needs_pdflatex
 
 import betahat as bh
 from betahat.tables.latex import STYLES, escape_latex
@@ -22,26 +23,6 @@ PARTS = [
     *("{[}", "\\begin", "^", "~", "_", "__init__", "a_{b}", "x^{2}", "%d", "&amp;", "<b>", "é_%", "1e-3", "-0.5", "[0.5]"),
 ]  # fmt: skip
 NAMES = list(dict.fromkeys([*PARTS, *(f"{a} {b}" for a, b in itertools.pairwise(PARTS))]))[:150]
-STYLE_FILES = ["siunitx.sty", "threeparttable.sty", "adjustbox.sty", "pdflscape.sty", "booktabs.sty"]
-
-
-def has_latex():
-    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
-        return False
-    found = subprocess.run(["kpsewhich", *STYLE_FILES], capture_output=True, text=True, check=False).stdout
-    return len(found.split()) == len(STYLE_FILES)
-
-
-needs_pdflatex = pytest.mark.skipif(not has_latex(), reason="pdflatex with siunitx and threeparttable is not installed")
-
-
-def compiled(document, folder):
-    """Compile a document, and return how it ended and what it warned of."""
-    (folder / "paper.tex").write_text(document, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
-    return done.stdout
 
 
 def paper(*tables):

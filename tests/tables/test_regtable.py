@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import betahat as bh
-from betahat.tables.cells import number
-from betahat.tables.regression import _under
+from betahat.tables.coefficients import _under
+from betahat.tables.numbers import number
 from betahat.tables.stars import read_stars
 
 
@@ -259,6 +259,56 @@ def test_numbers():
     assert [number(value) for value in (math.inf, -math.inf, math.nan)] == ["inf", "-inf", ""]
 
 
+def test_thousands(data):
+    big = bh.ols("wage ~ educ", data.assign(wage=data.wage * 1e6)).fit()
+    rows = cells(bh.regtable(big, thousands=",", digits=2, stars=False, below=["se", "ci"]))
+    low, high = big.conf_int().loc["educ"]
+    assert rows["educ"] == [f"{big.params['educ']:,.2f}"]
+    assert rows["educ", 1] == [f"({big.bse['educ']:,.2f})"]
+    assert rows["educ", 2] == [f"[{low:,.2f}, {high:,.2f}]"]
+    for separator in (" ", "'", ""):
+        rows = cells(bh.regtable(big, thousands=separator, digits=2, stars=False))
+        assert rows["educ"] == [f"{big.params['educ']:,.2f}".replace(",", separator)]
+    counts = {"One": lambda res: 1234567, "Two": lambda res: -1234.5, "Three": lambda res: 999}
+    shown = {thousands: [row[0] for row in cells(bh.regtable(big, stats=counts, thousands=thousands, keep="educ", below=None)).values()][1:] for thousands in (None, ",", "", "'")}  # fmt: skip
+    assert shown[None] == ["1,234,567", "-1234.500", "999"]
+    assert shown[","] == ["1,234,567", "-1,234.500", "999"]
+    assert shown[""] == ["1234567", "-1234.500", "999"]
+    assert shown["'"] == ["1'234'567", "-1'234.500", "999"]
+    page = bh.regtable(big, thousands=" ", digits=2, stars=False).to_latex()
+    assert f"{big.params['educ']:,.2f}".replace(",", r"\,") in page
+    page = bh.regtable(big, thousands=",", digits=2, stars=False).to_latex(siunitx=True)
+    assert f" & {big.params['educ']:.2f} " in page
+    assert "group-separator={,}" in page
+    assert cells(bh.compare(big, ["HC1"], thousands="", digits=0))["educ"][0] == f"{big.params['educ']:.0f}"
+
+
+def test_a_sign_is_kept_beside_stars(data):
+    """Rounding to zero loses the number, which stars say is not zero; its sign must not be lost as well."""
+    small = bh.ols("wage ~ educ", data.assign(wage=-1e-5 * data.educ + 1e-7 * data.wage)).fit()
+    rows = cells(bh.regtable(small, digits=3, below=["se", "t", "ci"], keep="educ"))
+    assert rows["educ"] == ["-0.000***"]
+    assert rows["educ", 1] == ["(0.000)"]
+    assert rows["educ", 2][0].startswith("(-") or rows["educ", 2][0].startswith("[-")
+    assert rows["educ", 3] == ["[-0.000, -0.000]"]
+    assert cells(bh.regtable(small, digits=3, stars=False, keep="educ"))["educ"] == ["0.000"]
+    assert "$-$0.000" in bh.regtable(small, digits=3).to_latex()
+    assert cells(bh.regtable(small, significant=2, keep="educ"))["educ"] == [f"{small.params['educ']:.1e}***"]
+
+
+def test_rows_that_indicate_coefficients(short, long, data):
+    absorbed = bh.ols("wage ~ educ | region", data).fit()
+    regions = {"Region effects": re.compile("region")}
+    table = bh.regtable(
+        [short, long, absorbed], indicate=regions, rename={"region effects": "Region effects"}, below=None
+    )
+    assert [line.name for line in table.layout.body[0].lines] == ["Intercept", "educ", "exper"]
+    assert cells(table)["Region effects"] == ["", "yes", "yes"]
+    apart = cells(bh.regtable([short, long, absorbed], indicate=regions))
+    assert (apart["Region effects"], apart["region effects"]) == (["", "yes", ""], ["", "", "yes"])
+    assert cells(bh.regtable(absorbed, rename={"region": "Place"}))["Place effects"] == ["yes"]
+
+
 def test_equations_are_groups(data):
     result = bh.mnlogit("choice ~ educ", data).fit()
     table = bh.regtable(result)
@@ -330,6 +380,11 @@ def test_decimal_points_stand_below_each_other(short, long, logit):
         ({"extra": {"FE": ["yes"]}}, "but the table 2 columns; pass a list with a value for each"),
         ({"extra": ["yes", "no"]}, "extra needs a mapping"),
         ({"digits": 3, "significant": 3}, "cannot be combined"),
+        ({"thousands": "."}, "thousands is '.'; pass ',', ' ' or"),
+        ({"thousands": True}, "thousands is True; pass ','"),
+        ({"indicate": ["educ"]}, "indicate needs a mapping of labels to coefficients, not a list"),
+        ({"indicate": {"School": "school"}}, "indicate has 'school', which matches no coefficient"),
+        ({"indicate": {"All": re.compile(".")}}, "keep, drop and indicate leave no coefficients"),
         ({"digits": -1}, "digits is -1; pass a whole number from 0 to 15"),
         ({"significant": 0}, "a whole number from 1 to 15"),
         ({"alpha": 1.5, "below": "ci"}, "alpha"),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.covariance.base import Covariance
 from betahat.data.container import Container, to_numpy, to_tensor
 from betahat.data.engine import THREADS, Block, Engine, column_of_rows, fold, gather
 from betahat.data.handed_out import hands_out_copies
@@ -105,6 +106,8 @@ class Margins:
         The mean.
     container : Container
         How arrays are handed out.
+    cov : Covariance or None
+        The covariance of the parameters.
     """
 
     effects: Tensor
@@ -115,6 +118,7 @@ class Margins:
     options: Mapping[str, str]
     response: Response
     container: Container
+    cov: Covariance | None = None
 
     @property
     def margeff(self) -> Any:
@@ -250,6 +254,7 @@ def marginal_effects(
     atexog: Any,
     dummy: bool,
     count: bool,
+    cov: Covariance,
 ) -> Margins:
     """Return the derivatives of the mean with respect to the regressors that vary; `idle` is (k, d) the directions that are not identified.
 
@@ -301,7 +306,7 @@ def marginal_effects(
     covariance = torch.where(known & known[:, None], variances.covariance(rows), torch.nan)
     errors = torch.where(known, variances.errors(rows), torch.nan).reshape(average.shape[1], -1).mT
     return Margins(
-        average, errors, covariance, names, response.outcomes, {"at": at, "method": method}, response, container
+        average, errors, covariance, names, response.outcomes, {"at": at, "method": method}, response, container, cov
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from betahat.errors import OptionError, check_flag, counted, described, shown
 from betahat.inference.resampled import Method
 from betahat.plots.canvas import DASHED, axes_of, matplotlib, plain_frame, style
 from betahat.tables.columns import Columns, CovTypes, Results, read_columns
-from betahat.tables.estimates import Estimates
+from betahat.tables.estimates import Estimates, about
+from betahat.tables.exponentiated import exponentiated
 from betahat.tables.terms import Rename, Terms, choose, renamed
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def coefplot(
     rename: Rename | None = None,
     alpha: float | Sequence[float] = 0.05,
     method: Method | None = None,
+    exponentiate: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw coefficients with confidence intervals: of one result, of several models, or of one model under several covariances.
@@ -54,7 +56,7 @@ def coefplot(
     Parameters
     ----------
     results : Results, sequence or mapping of them
-        One marker each.
+        One marker each; results of other packages as in `regtable`.
     cov : str, estimator, sequence or mapping of them, optional
         The covariance of each, repeated as in `regtable`; None takes the results as they are.
     use_t : bool, optional
@@ -69,6 +71,9 @@ def coefplot(
         Intervals have coverage 1 - alpha; if there are several, shorter ones are thicker.
     method : str, optional
         The type of bootstrap interval, as in ``Results.conf_int``.
+    exponentiate : bool
+        Whether to draw exp(b) with transformed intervals, on a logarithmic axis with a line at 1: odds ratios, ratios of rates, hazard
+        ratios. Parameters that are no coefficients, such as cut points, are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default on a new figure, which is taller the more coefficients there are.
 
@@ -98,16 +103,23 @@ def coefplot(
     ['const', 'x1']
     """
     columns = read_columns(results, cov, use_t, "coefplot")
+    check_flag("exponentiate", exponentiate)
     models = columns.results
-    names, levels = _chosen(models, keep, drop, order), _levels(alpha)
+    single = {name for model in models for name in about(model).single} if exponentiate else set()
+    names, levels = _chosen(models, keep, drop, order, single), _levels(alpha)
     captions = _captions(_called(columns, cov), labels)
-    series = [_estimated(model, label, levels, method) for model, label in zip(models, captions, strict=True)]
-    axes = _draw_rows(series, names, [renamed(name, rename) for name in names], ax, 0.0)
+    series = [
+        _estimated(model, label, levels, method, exponentiate) for model, label in zip(models, captions, strict=True)
+    ]
+    axes = _draw_rows(series, names, [renamed(name, rename) for name in names], ax, 1.0 if exponentiate else 0.0)
+    if exponentiate:
+        _draw_logarithmic(axes)
+    estimate = "Exponentiated estimate" if exponentiate else "Estimate"
     *shorter, longest = [f"{100.0 * (1.0 - level):.4g}%" for level in reversed(levels)]
     axes.set_xlabel(
-        f"Estimate with {', '.join(shorter)} and {longest} intervals, thick to thin"
+        f"{estimate} with {', '.join(shorter)} and {longest} intervals, thick to thin"
         if shorter
-        else f"Estimate with {longest} interval"
+        else f"{estimate} with {longest} interval"
     )
     return axes
 
@@ -197,7 +209,8 @@ def _called(columns: Columns, cov: CovTypes | None) -> Sequence[str]:
     """Return the names of the series: the keys of a mapping, the covariances of a single model, or numbers."""
     if columns.names and len(set(columns.names)) == len(columns.names):
         return columns.names
-    if cov is not None and len({id(model.fit) for model in columns.results}) == 1:
+    fits = {id(about(model).fit or model) for model in columns.results}
+    if cov is not None and len(fits) == 1:
         return columns.covariances
     return [f"({number})" for number in range(1, len(columns.results) + 1)]
 
@@ -227,14 +240,21 @@ def _levels(alpha: float | Sequence[float]) -> list[float]:
     return levels
 
 
-def _estimated(result: Estimates, label: str, levels: Sequence[float], method: Method | None) -> _Series:
-    values = dict(zip(result.names, result.coefficient_table()[:, 0].tolist(), strict=True))
-    bounds = [dict(zip(result.names, result.interval_table(level, method), strict=True)) for level in levels]
+def _estimated(result: Estimates, label: str, levels: Sequence[float], method: Method | None, ratios: bool) -> _Series:
+    numbers = exponentiated(result, about(result).single) if ratios else result
+    values = dict(zip(result.names, numbers.coefficient_table()[:, 0].tolist(), strict=True))
+    bounds = [dict(zip(result.names, numbers.interval_table(level, method), strict=True)) for level in levels]
     return _Series(label, values, bounds)
 
 
-def _chosen(models: Sequence[Estimates], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[str]:
-    known = list(dict.fromkeys(name for model in models for name in model.names))
+def _chosen(
+    models: Sequence[Estimates],
+    keep: Terms | None,
+    drop: Terms | None,
+    order: Terms | None,
+    single: Collection[str] = (),
+) -> list[str]:
+    known = list(dict.fromkeys(name for model in models for name in model.names if name not in single))
     if not known:
         raise OptionError(
             "There is no coefficient to draw, since the models have none; absorbed effects are in fixed_effects()."

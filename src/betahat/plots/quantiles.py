@@ -10,7 +10,7 @@ from betahat.errors import OptionError, counted, described, listed
 from betahat.inference.distribution import check_alpha
 from betahat.inference.resampled import Method
 from betahat.plots.canvas import COLOURS, DASHED, axes_of, matplotlib, plain_frame
-from betahat.tables.estimates import Estimates
+from betahat.tables.estimates import Estimates, about
 from betahat.tables.terms import Rename, Terms, choose, renamed
 
 # A panel's width and height in inches, and how many stand side by side.
@@ -102,11 +102,12 @@ def _quantiles(result: Any) -> np.ndarray:
         raise OptionError(
             f"plot_quantiles draws the results of QuantReg, not {described(result)}; pass what .fit(q=[...]) returned."
         )
-    if not result.fit.equations or not result.fit.objective.checks:
+    fit = about(result).fit
+    if fit is None or not fit.equations or not fit.objective.checks:
         raise OptionError(
             "plot_quantiles draws coefficients over several quantiles; pass the results of QuantReg(...).fit(q=[0.1, 0.2, ...])."
         )
-    return np.array([check.q for check in result.fit.objective.checks])
+    return np.array([check.q for check in fit.objective.checks])
 
 
 def _level(beside: Any, chosen: list[str], alpha: float) -> dict[str, tuple[float, float, float]]:

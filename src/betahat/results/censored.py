@@ -99,6 +99,7 @@ class CensoredResults(EquationsResults, ABC):
             atexog=atexog,
             dummy=dummy,
             count=count,
+            cov=self.cov,
         )
 
     margins = get_margeff

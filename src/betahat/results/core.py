@@ -35,6 +35,8 @@ from betahat.plots.rows import plot_diagnostics
 from betahat.results.layout import Layout
 from betahat.results.pair import Pair
 from betahat.saving.records import Stored
+from betahat.tables.estimates import about
+from betahat.tables.exponentiated import exponentiated
 from betahat.tables.summary import Summarised
 
 if TYPE_CHECKING:
@@ -273,13 +275,15 @@ class Core(ABC):
         """
         return to_numpy(self._layout.expand(self._pair.bounds(alpha, method)))
 
-    def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
+    def tidy(self, conf_level: float = 0.95, exponentiate: bool = False) -> pd.DataFrame:
         """Return a row for each coefficient, under broom's column names.
 
         Parameters
         ----------
         conf_level : float
             The share that the intervals cover, between 0 and 1.
+        exponentiate : bool
+            Whether coefficients are exp(b), as in `regtable`: standard errors by the delta method, transformed intervals.
 
         Returns
         -------
@@ -289,14 +293,16 @@ class Core(ABC):
         Raises
         ------
         OptionError
-            A level that is not between 0 and 1.
+            A level that is not between 0 and 1, or another value of `exponentiate`.
         """
         if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
             raise OptionError(
                 f"conf_level is {shown(conf_level)}; pass the share that the intervals cover, such as 0.95."
             )
-        table = self.coefficient_table()
-        low, high = self.interval_table(1.0 - conf_level).T
+        check_flag("exponentiate", exponentiate)
+        numbers = exponentiated(self, about(self).single) if exponentiate else self
+        table = numbers.coefficient_table()
+        low, high = numbers.interval_table(1.0 - conf_level).T
         return pd.DataFrame(
             {
                 "term": list(self.names),

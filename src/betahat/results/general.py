@@ -308,6 +308,7 @@ class GeneralResults(Results):
             atexog=atexog,
             dummy=dummy,
             count=count,
+            cov=self.cov,
         )
 
     margins = get_margeff

@@ -118,6 +118,7 @@ class MaximumLikelihoodResults(Results, ABC):
             atexog=atexog,
             dummy=dummy,
             count=count,
+            cov=self.cov,
         )
 
     margins = get_margeff

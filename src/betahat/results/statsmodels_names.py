@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from betahat.covariance.names import CovType
 from betahat.data.modes import in_ordinary_mode
-from betahat.errors import check_number
+from betahat.errors import BetahatError, check_number
 from betahat.inference.likelihood import information_criterion, log_likelihood
 from betahat.inference.resampled import Method
 from betahat.inference.wald import TermTests, TTest, WaldTest
@@ -438,3 +438,10 @@ class Results(Core, ABC):
             Names of another number than the parameters, or `alpha` not between 0 and 1.
         """
         return self._content(alpha).summary(yname, xname, title, alpha)
+
+    def _repr_html_(self) -> str | None:
+        """Show the summary in a notebook; where there is none, its `repr` stands there."""
+        try:
+            return str(self.summary()._repr_html_())
+        except BetahatError:
+            return None

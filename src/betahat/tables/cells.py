@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
-from betahat.data.printable import printable
-from betahat.errors import OptionError, shown
-
-Number = Callable[[float], str]
+from betahat.tables.tex import one_line
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class Cell:
 
     def __post_init__(self) -> None:
         """Make invisible characters visible (see `printable`), here and below."""
-        _show(self, text=printable(self.text), marks=printable(self.marks))
+        _show(self, text=one_line(self.text), marks=one_line(self.marks))
 
     @property
     def printed(self) -> str:
@@ -53,7 +46,7 @@ class Line:
 
     def __post_init__(self) -> None:
         """Make invisible characters visible."""
-        _show(self, name=printable(self.name))
+        _show(self, name=one_line(self.name))
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class Block:
 
     def __post_init__(self) -> None:
         """Make invisible characters visible."""
-        _show(self, title=printable(self.title))
+        _show(self, title=one_line(self.title))
 
 
 @dataclass(frozen=True)
@@ -81,8 +74,8 @@ class Layout:
 
     def __post_init__(self) -> None:
         """Make invisible characters visible."""
-        notes = tuple(map(printable, self.notes))
-        _show(self, title=printable(self.title), notes=notes, marks_note=printable(self.marks_note))
+        notes = tuple(map(one_line, self.notes))
+        _show(self, title=one_line(self.title), notes=notes, marks_note=one_line(self.marks_note))
 
     @property
     def columns(self) -> int:
@@ -120,57 +113,6 @@ def spanning(texts: Sequence[str]) -> tuple[Cell, ...]:
 def plain(texts: Sequence[str]) -> tuple[Cell, ...]:
     """Return one cell for each string."""
     return tuple(map(Cell, texts))
-
-
-def number(value: float, digits: int | None = None, significant: int | None = None) -> str:
-    """Print a number with `digits` decimals or with `significant` digits; digits before the decimal point are never rounded away.
-
-    With neither: four decimals below 10, three below 100,000, none above, and three significant digits below 0.001. NaN is printed as "".
-
-    >>> number(0.08267441), number(1234.5678), number(1.5e-7), number(float("nan"))
-    ('0.0827', '1234.568', '1.50e-07', '')
-    >>> number(0.08267441, digits=2), number(0.08267441, significant=2), number(1234.5678, significant=2)
-    ('0.08', '0.083', '1235')
-    """
-    if not math.isfinite(value):
-        return "" if math.isnan(value) else str(value)
-    if digits is not None:
-        return _unsigned_zero(f"{value:.{digits}f}")
-    value += 0.0  # turns -0.0 into 0.0
-    if significant is not None:
-        return _significant(value, significant)
-    size = abs(value)
-    if size == 0 or 1e-3 <= size < 1e5:
-        return f"{value:.{4 if size < 10 else 3}f}"
-    return f"{value:.0f}" if 1e5 <= size < 1e9 else f"{value:#.3g}"
-
-
-def number_format(digits: int | None, significant: int | None) -> Number:
-    """Return the function that prints numbers, after checking the two options."""
-    if digits is not None and significant is not None:
-        raise OptionError("digits and significant cannot be combined; pass only one of them.")
-    for option, value, least in (("digits", digits, 0), ("significant", significant, 1)):
-        if value is not None and (not is_whole(value) or not least <= value <= 15):
-            raise OptionError(f"{option} is {shown(value)}; pass a whole number from {least} to 15.")
-    return partial(number, digits=digits, significant=significant)
-
-
-def is_whole(value: object) -> bool:
-    """Tell whether a value is a whole number; True and False are not."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-# Below this power of ten, zeros after the decimal point are harder to read than an exponent.
-_TINY = -5
-
-
-def _significant(value: float, digits: int) -> str:
-    power = int(f"{value:.{digits - 1}e}".partition("e")[2])
-    return f"{value:.{digits - 1}e}" if power < _TINY else f"{value:.{max(digits - 1 - power, 0)}f}"
-
-
-def _unsigned_zero(text: str) -> str:
-    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _show(record: object, **texts: Any) -> None:

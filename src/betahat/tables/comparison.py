@@ -10,9 +10,10 @@ import numpy as np
 from betahat.covariance.names import CovType
 from betahat.errors import OptionError, described
 from betahat.lazy import lazily
-from betahat.tables.cells import Block, Cell, Layout, Line, number_format, plain
+from betahat.tables.cells import Block, Cell, Layout, Line, plain
 from betahat.tables.columns import effect_lines, read_columns
 from betahat.tables.estimates import Estimates, full_name, unidentified_note
+from betahat.tables.numbers import number_format
 from betahat.tables.stars import Stars, read_stars
 from betahat.tables.table import Table
 from betahat.tables.terms import Rename, Terms, choose, renamed
@@ -35,6 +36,7 @@ def compare(
     stars: Stars = True,
     digits: int | None = None,
     significant: int | None = None,
+    thousands: str | None = None,
 ) -> Table:
     """Put the standard errors of one model under several covariances side by side.
 
@@ -44,7 +46,7 @@ def compare(
         The model; whatever has been computed for one covariance is reused for the others.
     covariances : sequence or mapping of str or estimator
         Each as in `cov_type`; the keys of a mapping become heads: ``{"robust": "HC1", "by firm": bh.Cluster("firm")}``.
-    use_t, keep, drop, order, rename, stars, digits, significant
+    use_t, keep, drop, order, rename, stars, digits, significant, thousands
         As in `regtable`.
 
     Returns
@@ -76,7 +78,7 @@ def compare(
     terms = [full_name(key) for key in results.equation_terms]
     places = [i for name in choose(terms, keep, drop, order) for i, term in enumerate(terms) if term == name]
     names = [renamed(terms[i], rename) for i in places]
-    marks, shown = read_stars(stars), number_format(digits, significant)
+    marks, shown = read_stars(stars), number_format(digits, significant, thousands)
     numbers = np.column_stack([tables[0][:, 0], *(table[:, 1] for table in tables)])[places]
     lines = tuple(
         Line(
@@ -96,8 +98,8 @@ def compare(
         body=(Block("", lines),),
         foot=(
             *(Line(line.name, (*line.cells, *blanks)) for line in effect_lines([results], rename)),
-            Line("N", (Cell(f"{round(results.nobs):,}"), *blanks)),
-            Line(measure, (Cell(shown(value), decimal=True), *blanks)),
+            *([] if results.nobs is None else [Line("N", (Cell(shown.count(round(results.nobs))), *blanks))]),
+            *([Line(measure, (Cell(shown(value), decimal=True), *blanks))] if measure else []),
         ),
         notes=("Standard errors in parentheses.", *unidentified_note([results])),
         marks_note=marks.note,

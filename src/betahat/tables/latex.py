@@ -7,6 +7,7 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any, Literal
 
 from pylatexenc.latexencode import RULE_DICT, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
@@ -15,6 +16,7 @@ from betahat.data.printable import printable
 from betahat.errors import OptionError, check_flag, is_one_of, listed, shown
 from betahat.lazy import lazily
 from betahat.tables.cells import Block, Cell, Layout, Line
+from betahat.tables.tex import Tex
 
 if TYPE_CHECKING:
     from betahat.inference import printed
@@ -138,6 +140,7 @@ def render_latex(layout: Layout, options: LatexOptions) -> str:
     )
 
 
+@singledispatch
 def escape_latex(text: str) -> str:
     r"""Escape a string so that LaTeX prints it as it is; other scripts are left alone, for XeLaTeX and LuaLaTeX.
 
@@ -152,6 +155,36 @@ def escape_latex(text: str) -> str:
         if i % 3 < 2
     )
     return re.sub(r"-(?=-)", "-{}", escaped)  # two hyphens would become a dash
+
+
+@escape_latex.register
+def _(text: Tex) -> str:
+    """Return what LaTeX reads; at the beginning of a row, a star or a bracket would be read as part of the preceding command."""
+    return "{}" * text.latex.startswith(("*", "[")) + text.latex
+
+
+@singledispatch
+def _wrapped(note: str, width: int) -> list[str]:
+    """Cut a note into lines of a number of letters."""
+    return textwrap.wrap(note, width)
+
+
+@_wrapped.register
+def _(note: Tex, width: int) -> list[str]:
+    return [note]
+
+
+@singledispatch
+def _typeset(text: str) -> str:
+    """Escape a text of a cell, with minus signs, powers of ten and narrow gaps between thousands."""
+    escaped = re.sub(r"(?<![\w.])-(?=\d|inf\b)", "$-$", escape_latex(text))
+    escaped = _POWER.sub(lambda found: rf"$\times10^{{{int(found[1])}}}$", escaped)
+    return _GAP.sub(r"\,", escaped) if _NUMBER.fullmatch(text) else escaped
+
+
+@_typeset.register
+def _(text: Tex) -> str:
+    return escape_latex(text)
 
 
 def _encoded(text: str) -> str:
@@ -254,7 +287,7 @@ def _alone(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
     """Return a tabular whose last rows are the notes, wrapped to the width of the table."""
     lead = f"{style.lead} " if style.lead else ""
     width = max(round(_NOTE_LETTERS * _length(layout)), _NOTE_WIDTH)
-    parts = [part for note in layout.sentences for part in textwrap.wrap(note, width)]
+    parts = [part for note in layout.sentences for part in _wrapped(note, width)]
     notes = [(lead if i == 0 else "") + escape_latex(part) for i, part in enumerate(parts)]
     return "\n".join(_resized(_tabular(layout, options, style, notes), options)) + "\n"
 
@@ -313,13 +346,13 @@ def _row(line: Line, block: Block | None, aligned: bool) -> str:
 
 
 _POWER = re.compile(r"(?<=\d)e([+-]\d+)(?!\w)")
-_NUMBER = re.compile(r"([(\[{<]?)(-?)([\d.]+)(?:e([+-]\d+))?([)\]}>]?)")
+_GAP = re.compile(r"(?<=\d) (?=\d{3})")
+_NUMBER = re.compile(r"([(\[{<]?)(-?)(\d{1,3}(?:[, ']\d{3})+|\d+)(\.\d*)?(?:e([+-]\d+))?([)\]}>]?)")
+_SEPARATOR = re.compile(r"(?<=\d)([, '])(?=\d{3})")
 
 
 def _centred(cell: Cell) -> str:
-    """Typeset minus signs and powers of ten."""
-    text = re.sub(r"(?<![\w.])-(?=\d|inf\b)", "$-$", escape_latex(cell.text))
-    return _POWER.sub(lambda found: rf"$\times10^{{{int(found[1])}}}$", text) + _marks(cell)
+    return _typeset(cell.text) + _marks(cell)
 
 
 def _aligned(cell: Cell) -> str:
@@ -327,9 +360,9 @@ def _aligned(cell: Cell) -> str:
     found = _NUMBER.fullmatch(cell.text) if cell.decimal else None
     if found is None:
         return f"{{{_centred(cell)}}}" if cell.text else ""
-    opening, sign, digits, power, closing = found.groups()
+    opening, sign, digits, decimals, power, closing = found.groups()
     before, after = escape_latex(opening), escape_latex(closing) + _marks(cell)
-    number = sign + digits + (f"e{int(power)}" if power else "")
+    number = sign + _SEPARATOR.sub("", digits) + (decimals or "") + (f"e{int(power)}" if power else "")
     return (f"{{{before}}}" if before else "") + number + (f"{{{after}}}" if after else "")
 
 
@@ -346,19 +379,29 @@ def _number_column(cells: tuple[Cell, ...]) -> str:
     found = [match for match in (_NUMBER.fullmatch(cell.text) for cell in cells if cell.decimal) if match]
     if not found:
         return "c"
-    whole = max(len(match[3].partition(".")[0]) for match in found)
-    decimals = max(len(match[3].partition(".")[2]) for match in found)
+    whole = max(len(_SEPARATOR.sub("", match[3])) for match in found)
+    decimals = max(len((match[4] or ".")[1:]) for match in found)
     sign = "-" if any(match[2] for match in found) else ""
-    power = max((len(str(abs(int(match[4])))) for match in found if match[4]), default=0)
+    power = max((len(str(abs(int(match[5])))) for match in found if match[5]), default=0)
     exponent = f"e-{power}" if power else ""
     before = max((match[1] for match in found), key=len)
-    after = max([_marks(cell) for cell in cells] + [escape_latex(match[5]) for match in found], key=len)
+    after = max([_marks(cell) for cell in cells] + [escape_latex(match[6]) for match in found], key=len)
     space = (f"{{{escape_latex(before)}}}" if before else "", f"{{{after}}}" if after else "")
     close = "table-align-exponent=false," if exponent else ""
+    separators = [gap[1] for match in found if (gap := _SEPARATOR.search(match[3]))]
+    digits = (
+        f"group-digits=integer,group-minimum-digits=4,group-separator={_BETWEEN[separators[0]]}"
+        if separators
+        else "group-digits=none"
+    )
     return (
         f"S[table-format={{{space[0]}{sign}{whole}.{decimals}{exponent}{space[1]}}},{close}"
-        "table-align-text-before=false,table-align-text-after=false,group-digits=none]"
+        f"table-align-text-before=false,table-align-text-after=false,{digits}]"
     )
+
+
+# What stands between thousands, as siunitx takes it.
+_BETWEEN = {",": "{,}", " ": r"{\,}", "'": "{'}"}
 
 
 def _bare_numbers(layout: Layout) -> Layout:

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
 
-import numpy as np
-
-from betahat.data.printable import whole
 from betahat.errors import OptionError, check_flag, counted, described, is_one_of, listed
 from betahat.errors import shown as in_words
 from betahat.inference.distribution import check_alpha
-from betahat.lazy import lazily
-from betahat.tables.cells import Block, Cell, Layout, Line, Number, is_whole, number_format, plain, spanning
-from betahat.tables.columns import CovTypes, Results, effect_lines, read_columns
+from betahat.tables.cells import Block, Cell, Layout, Line, plain, spanning
+from betahat.tables.coefficients import AROUND_NAMES, Below, body_of, chosen_terms, frame_of, rows_of
+from betahat.tables.columns import CovTypes, Results, effect_lines, indicated, read_columns
 from betahat.tables.estimates import (
     DEFAULT,
-    Coefficients,
     Estimates,
     Statistics,
-    full_name,
+    about,
     shown_of,
     statistic_rows,
     unidentified_note,
     value_cell,
 )
-from betahat.tables.stars import Marks, Stars, read_stars
+from betahat.tables.exponentiated import Exponentiate, exponentiated, exponentiated_note, read_exponentiate
+from betahat.tables.numbers import Numbers, is_whole, number_format
+from betahat.tables.stars import Stars, read_stars
 from betahat.tables.table import Table
-from betahat.tables.terms import Rename, Terms, choose, matched, renamed
-
-if TYPE_CHECKING:
-    import pandas as pd
-else:
-    pd = lazily("pandas")
-
-Below = Literal["se", "t", "p", "ci"]
-Key = tuple[str, str]  # the equation, or "", and the name of a coefficient
+from betahat.tables.terms import Rename, Terms, renamed
+from betahat.tables.tex import text_of_label
 
 
 def regtable(
@@ -46,12 +36,14 @@ def regtable(
     use_t: bool | None = None,
     below: Below | Sequence[Below] | None = "se",
     alpha: float = 0.05,
+    exponentiate: Exponentiate = False,
     stars: Stars = True,
     keep: Terms | None = None,
     drop: Terms | None = None,
     order: Terms | None = None,
     rename: Rename | None = None,
     groups: Mapping[str, Terms] | None = None,
+    indicate: Mapping[str, Terms] | None = None,
     heads: Sequence[str] | Sequence[Sequence[str]] | None = None,
     dependent: bool = True,
     numbers: bool = True,
@@ -60,6 +52,7 @@ def regtable(
     notes: str | Sequence[str] = (),
     digits: int | None = None,
     significant: int | None = None,
+    thousands: str | None = None,
     title: str = "Regression results",
 ) -> Table:
     r"""Put models side by side, each with its own standard errors, or one model under several covariances.
@@ -67,7 +60,8 @@ def regtable(
     Parameters
     ----------
     results : Results, iterable or mapping of them
-        One column each, in this order; the keys of a mapping become heads.
+        One column each, in this order; the keys of a mapping become heads. Marginal effects (`get_margeff`) are columns, too, and so are
+        results of statsmodels, linearmodels, pyfixest and marginaleffects, with their own numbers.
     cov : str, estimator, sequence or mapping of them, optional
         The covariance of each column; the keys of a mapping become heads. None, here or in the sequence, keeps the covariance of the
         results. The shorter of models and covariances is repeated: one covariance for all models, or one model under several.
@@ -77,6 +71,10 @@ def regtable(
         What is printed below a coefficient, one row each: standard error, t or z statistic, p-value, confidence interval.
     alpha : float
         Confidence intervals have coverage 1 - alpha.
+    exponentiate : bool or sequence of bool
+        Whether coefficients are printed as exp(b): odds ratios of `Logit`, ratios of rates of `Poisson`, hazard ratios of `PHReg`. A sequence
+        has a value for each column. Standard errors are those of exp(b) by the delta method, intervals are transformed, and tests
+        stay those of b = 0. Parameters that are no coefficients, such as cut points, stay as they are.
     stars : bool, sequence of float, or mapping
         True marks p-values below 0.1, 0.05 and 0.01; a sequence sets other thresholds, a mapping the marks as well:
         ``{"+": 0.1, "*": 0.05}``; False prints none.
@@ -87,6 +85,9 @@ def regtable(
         different models that get the same name share a row. Dependent variables and equations are renamed, too.
     groups : mapping, optional
         From a title to the coefficients under it, as in `keep`; the others follow. The equations of `MNLogit` already are groups.
+    indicate : mapping, optional
+        From a label to coefficients, as in `keep`, that are not shown: a row of this label says "yes" in the columns that have them, as the
+        rows of absorbed effects do: ``{"Region effects": re.compile("region")}``.
     heads : sequence of str, or several of them, optional
         Further rows of heads, one string for each column; equal neighbours are merged.
     dependent, numbers : bool
@@ -100,7 +101,10 @@ def regtable(
     notes : str or sequence of str
         Your own sentences, after the table's notes.
     digits, significant : int, optional
-        Decimals or significant digits of all numbers; by default four decimals below 10, and fewer above.
+        Decimals or significant digits of all numbers; by default four decimals below 10, and fewer above. A number with stars keeps its sign
+        when it is rounded to zero.
+    thousands : {",", " ", "'", ""}, optional
+        What separates thousands in all numbers; by default a comma in counts, and nothing in other numbers.
     title : str
         The heading in text and HTML, and the caption of a LaTeX float without a caption of its own; "" for none.
 
@@ -145,42 +149,40 @@ def regtable(
     check_flag("dependent", dependent)
     check_flag("numbers", numbers)
     read = read_columns(results, cov, use_t, "regtable")
-    columns, names = read.results, read.names
+    columns = read.results
     marks = read_stars(stars)
     chosen = _below(below)
-    shown = number_format(digits, significant)
-    numbers_of = tuple(map(shown_of, columns))
-    rows = _rows(numbers_of, _terms(numbers_of, keep, drop, order), rename, groups)
+    shown = number_format(digits, significant, thousands)
+    ratios = read_exponentiate(exponentiate, len(columns))
+    numbers_of = tuple(
+        exponentiated(shown_of(column), about(column).single) if ratio else shown_of(column)
+        for column, ratio in zip(columns, ratios, strict=True)
+    )
+    aside = indicated(numbers_of, {} if indicate is None else indicate)
+    hidden = {name for names in aside.values() for name in names}
+    rows = rows_of(numbers_of, chosen_terms(numbers_of, keep, drop, order, hidden), rename, groups)
     if not isinstance(title, str):
         raise OptionError(f"title is {in_words(title)}; pass a string, '' for none.")
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     foot = (
         *_extra({} if extra is None else extra, len(columns), shown),
-        *effect_lines(columns, rename),
+        *effect_lines(columns, rename, numbers_of, aside),
         *(Line(label, cells) for label, cells in statistic_rows(columns, read.kinds, stats, shown)),
     )
     layout = Layout(
         title,
-        heads=_heads(columns, names, heads, rename, dependent, labels if numbers else ()),
-        body=_body(numbers_of, rows, chosen, alpha, shown, marks) if rows else (Block("", foot),),
+        heads=_heads(columns, read.names, heads, rename, dependent, labels if numbers else ()),
+        body=body_of(numbers_of, rows, chosen, alpha, shown, marks) if rows else (Block("", foot),),
         foot=foot if rows else (),
-        notes=(*(_note(chosen, columns, alpha) if rows else ()), *unidentified_note(columns), *_sentences(notes)),
+        notes=(
+            *(_note(chosen, columns, alpha) if rows else ()),
+            *(exponentiated_note(columns, ratios, chosen) if rows else ()),
+            *unidentified_note(columns),
+            *_sentences(notes),
+        ),
         marks_note=marks.note if rows else "",
     )
-    return Table(_frame(numbers_of, rows, chosen, alpha, labels), layout)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """The coefficients of different models that share a row: the title of their group (or ""), the printed label, and their keys."""
-
-    title: str
-    label: str
-    keys: tuple[Key, ...]
-
-    def of(self, values: Mapping[Key, np.ndarray]) -> np.ndarray | None:
-        """Return a model's values for this row, or None."""
-        return next((values[key] for key in self.keys if key in values), None)
+    return Table(frame_of(numbers_of, rows, chosen, alpha, labels), layout)
 
 
 def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
@@ -190,108 +192,6 @@ def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:
     if not known or len(set(chosen)) < len(chosen):
         raise OptionError(f"below is {in_words(below)}; use some of {listed(get_args(Below))}, each once, or None.")
     return chosen
-
-
-def _terms(columns: Sequence[Coefficients], keep: Terms | None, drop: Terms | None, order: Terms | None) -> list[Key]:
-    """Return the coefficients of all models that are shown, by equation."""
-    keys = list(dict.fromkeys(key for column in columns for key in column.equation_terms))
-    chosen = choose(list(dict.fromkeys(name for _, name in keys)), keep, drop, order)
-    if keys and not chosen:
-        raise OptionError("keep and drop leave no coefficients; omit one of them.")
-    equations = dict.fromkeys(equation for equation, _ in keys)
-    return [(equation, name) for equation in equations for name in chosen if (equation, name) in keys]
-
-
-def _body(
-    columns: Sequence[Coefficients],
-    rows: Sequence[_Row],
-    below: Sequence[Below],
-    alpha: float,
-    shown: Number,
-    marks: Marks,
-) -> tuple[Block, ...]:
-    """Return the rows of coefficients, in their groups."""
-    tables = [_by_term(column, column.coefficient_table()) for column in columns]
-    bounds = [_by_term(column, column.interval_table(alpha)) if "ci" in below else {} for column in columns]
-
-    def lines(row: _Row) -> list[Line]:
-        top = [_coefficient(row.of(table), shown, marks) for table in tables]
-        rest = [
-            [_under(part, i, row.of(table), row.of(bound), shown) for table, bound in zip(tables, bounds, strict=True)]
-            for i, part in enumerate(below)
-        ]
-        return [Line(row.label, tuple(top)), *(Line("", tuple(cells)) for cells in rest)]
-
-    titles = dict.fromkeys(row.title for row in rows)
-    return tuple(
-        Block(title, tuple(line for row in rows if row.title == title for line in lines(row))) for title in titles
-    )
-
-
-def _by_term(column: Coefficients, table: np.ndarray) -> dict[Key, np.ndarray]:
-    return dict(zip(column.equation_terms, table, strict=True))
-
-
-def _coefficient(values: np.ndarray | None, shown: Number, marks: Marks) -> Cell:
-    return Cell("") if values is None else Cell(shown(values[0]), marks(values[3]), decimal=True)
-
-
-def _under(part: Below, place: int, values: np.ndarray | None, bounds: np.ndarray | None, shown: Number) -> Cell:
-    """Return a cell below a coefficient: in parentheses if it is the first, brackets if the second, braces if the third."""
-    if part == "ci":
-        ends = () if bounds is None else tuple(map(shown, bounds))
-        return Cell(f"[{', '.join(ends)}]" if any(ends) else "")
-    text = "" if values is None else shown(values[_PLACES[part]])
-    opening, closing = _AROUND[place]
-    return Cell(f"{opening}{text}{closing}", decimal=True) if text else Cell("")
-
-
-_PLACES = {"se": 1, "t": 2, "p": 3}
-_AROUND = (("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"))
-_AROUND_NAMES = ("parentheses", "brackets", "braces", "angle brackets")
-
-
-def _rows(
-    columns: Sequence[Coefficients], keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
-) -> list[_Row]:
-    """Return the rows of coefficients; coefficients with the same name under the same title share a row."""
-    shared: dict[tuple[str, str], list[Key]] = {}
-    for title, members in _grouped(keys, rename, groups):
-        for key in members:
-            shared.setdefault((title, renamed(key[1], rename)), []).append(key)
-    for (_, label), members in shared.items():
-        for column in columns:
-            own = [full_name(key) for key in column.equation_terms if key in members]
-            if len(own) > 1:
-                raise OptionError(
-                    f"rename gives {listed(own)} of the same model the name {in_words(label)}; give each its own name."
-                )
-    return [_Row(title, label, tuple(members)) for (title, label), members in shared.items()]
-
-
-def _grouped(
-    keys: Sequence[Key], rename: Rename | None, groups: Mapping[str, Terms] | None
-) -> list[tuple[str, list[Key]]]:
-    """Return titles, each with the coefficients under it."""
-    equations = list(dict.fromkeys(equation for equation, _ in keys))
-    if groups is None:
-        return [
-            (renamed(equation, rename) if equation else "", [key for key in keys if key[0] == equation])
-            for equation in equations
-        ]
-    if not isinstance(groups, Mapping):
-        raise OptionError(f"groups needs a mapping of titles to coefficients, not {described(groups)}.")
-    names = [name for equation, name in keys if not equation]
-    if keys and not names:
-        raise OptionError("The equations already are groups; omit groups.")
-    found = [(whole(str(title)), set(matched("groups", terms, names))) for title, terms in groups.items()]
-    members = [name for _, chosen in found for name in chosen]
-    twice = [name for name in dict.fromkeys(members) if members.count(name) > 1]
-    if twice:
-        raise OptionError(f"groups puts {listed(twice)} under several titles; choose one of them.")
-    found.append(("", set(names).difference(members)))
-    own = [(title, [key for key in keys if key[1] in chosen and not key[0]]) for title, chosen in found]
-    return own + [(renamed(name, rename), [key for key in keys if key[0] == name]) for name in equations if name]
 
 
 def _heads(
@@ -313,7 +213,7 @@ def _heads(
             )
     rows = [spanning([renamed(column.endog_name, rename) for column in columns])] if dependent else []
     rows += [spanning(names)] if names else []
-    rows += [spanning(list(map(str, row))) for row in own]
+    rows += [spanning(list(map(text_of_label, row))) for row in own]
     rows += [plain(labels)] if labels else []
     return tuple(rows) or (plain([""] * len(columns)),)
 
@@ -322,7 +222,7 @@ def _texts(row: object) -> bool:
     return isinstance(row, Sequence) and not isinstance(row, str) and all(isinstance(text, str) for text in row)
 
 
-def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float], str]) -> list[Line]:
+def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Numbers) -> list[Line]:
     if not isinstance(rows, Mapping):
         raise OptionError(f"extra needs a mapping of names to rows, not {described(rows)}.")
     lines = []
@@ -334,7 +234,7 @@ def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Callable[[float
             )
         # Whole numbers are printed without separators: they may be years.
         cells = (Cell(str(value)) if is_whole(value) else value_cell(value, shown) for value in values)
-        lines.append(Line(str(name), tuple(cells)))
+        lines.append(Line(text_of_label(name), tuple(cells)))
     return lines
 
 
@@ -358,34 +258,6 @@ def _note(below: Sequence[Below], columns: Sequence[Estimates], alpha: float) ->
         "ci": f"{100 * (1 - alpha):g}% confidence intervals",
     }
     parts = [
-        f"{names[part]} in {'brackets' if part == 'ci' else _AROUND_NAMES[place]}" for place, part in enumerate(below)
+        f"{names[part]} in {'brackets' if part == 'ci' else AROUND_NAMES[place]}" for place, part in enumerate(below)
     ]
     return [", ".join(parts).replace("standard", "Standard", 1 if below[0] == "se" else 0) + "."]
-
-
-def _frame(
-    columns: Sequence[Coefficients], rows: Sequence[_Row], below: Sequence[Below], alpha: float, labels: Sequence[str]
-) -> pd.DataFrame:
-    """Return the numbers as a dataframe, under statsmodels' names."""
-    parts = ["coef", *(name for part in below for name in _frame_names(part, alpha))]
-    tables = []
-    for column in columns:
-        bounds = column.interval_table(alpha) if "ci" in below else np.empty((len(column.equation_terms), 0))
-        table = np.column_stack([column.coefficient_table(), bounds])
-        places = [0, *(place for part in below for place in ([4, 5] if part == "ci" else [_PLACES[part]]))]
-        tables.append(_by_term(column, table[:, places]))
-    gap = np.full(len(parts), np.nan)
-    none = np.empty(0)
-    values = {
-        label: np.concatenate([none, *(gap if (own := row.of(table)) is None else own for row in rows)])
-        for label, table in zip(labels, tables, strict=True)
-    }
-    names = [full_name((row.title if row.keys[0][0] else "", row.label)) for row in rows]
-    terms, statistics = [name for name in names for _ in parts], parts * len(names)
-    index = pd.MultiIndex.from_arrays([terms, statistics], names=["term", "statistic"])
-    return pd.DataFrame(values, index=index)
-
-
-def _frame_names(part: Below, alpha: float) -> list[str]:
-    bounds = [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
-    return {"se": ["std err"], "t": ["t"], "p": ["P>|t|"], "ci": bounds}[part]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from betahat.data.printable import whole
 from betahat.errors import OptionError, listed, shown
+from betahat.tables.tex import Tex, text_of_label
 
 Term = str | re.Pattern[str]
 Terms = Term | Iterable[Term]
@@ -48,7 +48,8 @@ def matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
 def renamed(name: str, rename: Rename | None) -> str:
     r"""Return what to print for a name: its entry in the mapping, or the result of substituting each compiled pattern in turn.
 
-    Keys that match nothing are ignored, so that one mapping serves all tables and figures of a paper.
+    Keys that match nothing are ignored, so that one mapping serves all tables and figures of a paper. A `Tex` stands for the whole of
+    a name that its pattern is found in.
 
     >>> labels = {"educ": "Education", re.compile(r"^(.*)\[T\.(.*)\]$"): r"\1: \2"}
     >>> renamed("educ", labels), renamed("region[T.south]", labels), renamed("age", labels)
@@ -61,11 +62,14 @@ def renamed(name: str, rename: Rename | None) -> str:
             f"rename needs a mapping of names to names, such as {{'educ': 'Education'}}, not {shown(rename)}."
         )
     if name in rename:
-        return whole(rename[name])
+        return text_of_label(rename[name])
     for key, replacement in rename.items():
         if not isinstance(key, str):
-            name = _substituted(_pattern("rename", key), replacement, name)
-    return whole(name)
+            pattern = _pattern("rename", key)
+            if isinstance(replacement, Tex) and pattern.search(name):
+                return replacement
+            name = _substituted(pattern, replacement, name)
+    return text_of_label(name)
 
 
 def _stands_for(option: str, term: Term, name: str) -> bool:

@@ -9,7 +9,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
-from support.latex import compiled, needs_pdflatex
+from support.latex import compiled, has_latex, needs_pdflatex
 
 import betahat as bh
 from betahat.tables.latex import STYLES, escape_latex

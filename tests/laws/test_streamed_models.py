@@ -1,5 +1,7 @@
 """Models of rows in partitions: what they check, where they start and what they find is as in memory."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 import torch
@@ -7,9 +9,11 @@ from support.streams import streamed
 
 import betahat as bh
 from betahat.calculus.rows import Bread
+from betahat.data.datasets.base import Partition
+from betahat.data.datasets.partitioned import Partitioned
 from betahat.data.design import Design
 from betahat.data.source import Held
-from betahat.errors import DataError, EstimationError
+from betahat.errors import DataError, EstimationError, FormulaError
 from betahat.fits.fit import Fit
 from betahat.fits.separated import check_separated
 
@@ -211,3 +215,76 @@ def test_what_cannot_be_modelled_is_refused(make, sentence, monkeypatch):
     as_read(monkeypatch)
     with pytest.raises(DataError, match=sentence):
         make()
+
+
+CLASS_MODELS = [bh.mnlogit, bh.ordered]
+
+
+def _frame(kind):
+    """Return a dataframe with classes as text, numbers or a category, some of them missing, the last class in the last rows alone."""
+    y = np.where(np.arange(N) < 5_000, CLASSES.numpy().clip(0, 1), CLASSES.numpy())
+    words = np.array(["low", "mid", "top"])[y.astype(int)]
+    column = {
+        "text": pd.Series(words).where(np.arange(N) % 50 > 0),
+        "number": pd.Series(y * 2.5).where(np.arange(N) % 50 > 0),
+        "category": pd.Series(pd.Categorical(words, ["top", "mid", "low", "none"], ordered=True)),
+    }[kind]
+    return pd.DataFrame({"y": column, "x": X[:, 1].numpy(), "z": X[:, 2].numpy()})
+
+
+def _chunks(frame):
+    return lambda: iter([frame.iloc[:2_000], frame.iloc[2_000:2_000], frame.iloc[2_000:4_999], frame.iloc[4_999:]])
+
+
+@pytest.mark.filterwarnings("ignore:endog is text")
+@pytest.mark.parametrize("kind", ["text", "number", "category"])
+@pytest.mark.parametrize("model", CLASS_MODELS)
+def test_classes_of_datasets_are_those_of_memory(model, kind):
+    frame = _frame(kind)
+    if kind == "category":
+        frame["y"] = frame["y"].cat.remove_unused_categories()
+    held, read = model("y ~ x + z", frame), model("y ~ x + z", _chunks(frame))
+    assert read.levels == held.levels
+    assert read.endog_names == held.endog_names == "y"
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(read.fit().params), pd.DataFrame(held.fit().params), rtol=RTOL, atol=ATOL
+    )
+
+
+@pytest.mark.parametrize("model", CLASS_MODELS)
+def test_declared_classes_without_rows_are_refused(model):
+    with pytest.raises(DataError, match=r"No row is of the (class|category) 'none'"):
+        model("y ~ x", _chunks(_frame("category")))
+
+
+def test_categories_in_another_order_elsewhere_are_the_same_classes():
+    frame = _frame("text").dropna()
+    parts = [frame.iloc[:3_000].copy(), frame.iloc[3_000:].copy()]
+    for part, order in zip(parts, (["mid", "low", "top"], ["top", "low", "mid"]), strict=True):
+        part["y"] = pd.Categorical(part["y"], order)
+    read = bh.mnlogit("y ~ x", lambda: iter(parts))
+    held = bh.mnlogit("y ~ x", frame.assign(y=pd.Categorical(frame["y"], ["mid", "low", "top"])))
+    assert read.levels == held.levels == ("mid", "low", "top")
+    pd.testing.assert_frame_equal(read.fit().params, held.fit().params, rtol=RTOL, atol=ATOL)
+
+
+def test_classes_that_are_no_column_or_of_two_types_are_refused():
+    frame = _frame("text")
+    with pytest.raises(FormulaError, match="The left-hand side 'v' is not a column of the data"):
+        bh.mnlogit("v ~ x", _chunks(frame))
+    parts = [frame.iloc[:2_000], frame.iloc[2_000:].assign(y=1)]
+    dataset = Partitioned("two files", ("y", "x"), tuple(_Frame(part) for part in parts))
+    with pytest.raises(DataError, match="Column 'y' is text in some of the data and numbers in others, such as a file"):
+        bh.mnlogit("y ~ x", dataset)
+
+
+class _Frame(Partition):
+    """A dataframe as a partition."""
+
+    name = "a file"
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def chunks(self, columns):
+        yield self.frame[list(columns)]

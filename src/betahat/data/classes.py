@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import check_real, holds_complex, to_numpy
+from betahat.data.engine import THREADS, Engine
 from betahat.data.frame import to_pandas
 from betahat.data.modes import check_held
 from betahat.errors import BetahatError, DataError, FormulaError, listed, shown
@@ -20,8 +22,13 @@ from betahat.lazy import lazily
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from betahat.data import coded_classes as coded
+    from betahat.data.datasets import open as datasets
 else:
     pd = lazily("pandas")
+    coded = lazily("betahat.data.coded_classes")
+    datasets = lazily("betahat.data.datasets.open")
 
 _CODES = "betahat_classes"
 
@@ -51,20 +58,52 @@ def read_classes(endog: Any) -> tuple[Any, tuple[Any, ...]]:
     return pd.Series(codes, index=series.index, name=series.name), levels
 
 
-def class_formula(formula: str, data: Any) -> tuple[str, pd.DataFrame, str, tuple[Any, ...]]:
-    """Replace the classes on the left-hand side of a formula by codes; return the formula, the data with the codes, the column and its classes."""
+@dataclass(frozen=True, eq=False)
+class ClassFormula:
+    """A formula in which codes stand in the place of classes.
+
+    Attributes
+    ----------
+    text : str
+        The formula.
+    data : DataFrame or Dataset
+        The data, with the codes.
+    name : str
+        The column of classes.
+    levels : tuple
+        (J,) the classes.
+    kind : dtype
+        The type of the column, pandas'.
+    """
+
+    text: str
+    data: Any
+    name: str
+    levels: tuple[Any, ...]
+    kind: Any
+
+
+def class_formula(formula: str, data: Any, engine: Engine = THREADS) -> ClassFormula:
+    """Replace the classes on the left-hand side of a formula by codes; those of a dataset are learnt in a pass by an engine."""
     if not isinstance(formula, str) or "~" not in formula:
         raise FormulaError(f"The formula {shown(formula)} has no left-hand side; write 'y ~ x', y a column of classes.")
     left, right = formula.split("~", maxsplit=1)
     name = re.sub(r"^C\((.*)\)$", r"\1", left.strip())
-    frame = to_pandas(data, None)
-    if name not in frame.columns:
+    dataset = datasets.dataset_of(data)
+    frame = pd.DataFrame() if dataset is not None else to_pandas(data, None)
+    columns = frame.columns if dataset is None else dataset.columns
+    if name not in columns:
         raise FormulaError(
             f"The left-hand side {left.strip()!r} is not a column of the data; it must be a column of classes, one of "
-            f"{listed(frame.columns, limit=12)}."
+            f"{listed(columns, limit=12)}."
         )
-    codes, levels = _factorize(frame[name])
-    return f"{_CODES} ~ {right.strip()}", frame.assign(**{_CODES: codes}), name, levels
+    text = f"{_CODES} ~ {right.strip()}"
+    if dataset is None:
+        codes, levels = _factorize(frame[name])
+        return ClassFormula(text, frame.assign(**{_CODES: codes}), name, levels, frame[name].dtype)
+    values = coded.learn_classes(dataset, name, engine)
+    classes, levels = values.astype("category").cat.categories, _factorize(values)[1]
+    return ClassFormula(text, coded.Coded(dataset, name, _CODES, classes), name, levels, values.dtype)
 
 
 @contextmanager

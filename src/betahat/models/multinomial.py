@@ -122,14 +122,15 @@ class MNLogit(LikelihoodModel):
         FormulaError, DataError, OptionError
             In one sentence, before any work starts.
         """
-        coded, frame, name, levels = class_formula(formula, data)
+        coded = class_formula(formula, data)
         model, vectors, names = cls.__new__(cls), ("weights", "freq_weights"), caller(2)
-        with told_of_classes(name):
-            design, source = design_of_formula(coded, frame, options, vectors, names, cls.__name__)
+        with told_of_classes(coded.name):
+            design, source = design_of_formula(coded.text, coded.data, options, vectors, names, cls.__name__)
         model.source = replace(source, text=formula)
-        model.sample, model.levels = replace(design, schema=replace(design.schema, endog_name=name)), levels
-        if not isinstance(frame[name].dtype, pd.CategoricalDtype):
-            model.sample, model.levels = classes_in_use(model.design, levels)
+        model.sample = replace(design, schema=replace(design.schema, endog_name=coded.name))
+        model.levels = coded.levels
+        if not isinstance(coded.kind, pd.CategoricalDtype):
+            model.sample, model.levels = classes_in_use(model.design, coded.levels)
         _check_classes(model.design, model.levels)
         return model
 

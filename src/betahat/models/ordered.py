@@ -163,14 +163,17 @@ class OrderedModel(EquationsModel):
         1/2   -0.061
         dtype: float64
         """
-        coded, frame, name, levels = class_formula(formula, data)
+        coded = class_formula(formula, data)
         model, names = cls.__new__(cls), caller(2)
         model._take(options)
-        with told_of_classes(name):
-            design, source = design_of_formula(coded, frame, options, cls.vectors, names, cls.__name__, constant=False)
+        with told_of_classes(coded.name):
+            design, source = design_of_formula(
+                coded.text, coded.data, options, cls.vectors, names, cls.__name__, constant=False
+            )
         model.source = replace(source, text=formula)
-        model.sample, model.levels = replace(design, schema=replace(design.schema, endog_name=name)), levels
-        model._check_categories(frame[name].dtype)
+        model.sample = replace(design, schema=replace(design.schema, endog_name=coded.name))
+        model.levels = coded.levels
+        model._check_categories(coded.kind)
         return model
 
     def _take(self, options: dict[str, Any]) -> None:

@@ -356,9 +356,25 @@ def every(source: Source, step: int) -> Source:
     held = {name: source.held(name) for name in source.shapes}
     if all(column is not None for column in held.values()):
         return Held({name: column[::step] for name, column in held.items() if column is not None})
-    parts = list(scan(source, lambda b: [part[-b.start % step :: step].clone() for part in b.columns.values()]))
-    columns = (torch.cat([part[i] for part in parts]) for i in range(len(held)))
-    return Held(dict(zip(held, columns, strict=True)))
+    columns: dict[str, Tensor] = {}  # made at once: small ones that stay would keep the memory of blocks from being given back
+    for start, parts in scan(source, _Every(step)):
+        place = -(-start // step)
+        for name, part in parts.items():
+            if name not in columns:
+                columns[name] = part.new_empty(-(-source.rows // step), *part.shape[1:])
+            columns[name][place : place + len(part)] = part
+    return Held(columns)
+
+
+@dataclass(frozen=True)
+class _Every:
+    """Every so many-th row of a block, counted from the first of all, with where the block starts."""
+
+    step: int
+
+    def __call__(self, block: Block) -> tuple[int, dict[str, Tensor]]:
+        first = -block.start % self.step
+        return block.start, {name: part[first :: self.step].clone() for name, part in block.columns.items()}
 
 
 def _made(source: Derived) -> Source:

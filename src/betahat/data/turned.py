@@ -356,7 +356,9 @@ def every(source: Source, step: int) -> Source:
     held = {name: source.held(name) for name in source.shapes}
     if all(column is not None for column in held.values()):
         return Held({name: column[::step] for name, column in held.items() if column is not None})
-    columns: dict[str, Tensor] = {}  # made at once: small ones that stay would keep the memory of blocks from being given back
+    columns: dict[
+        str, Tensor
+    ] = {}  # made at once: small ones that stay would keep the memory of blocks from being given back
     for start, parts in scan(source, _Every(step)):
         place = -(-start // step)
         for name, part in parts.items():

@@ -17,9 +17,10 @@ from betahat.data.arrays import Device
 from betahat.data.classes import class_formula, class_name, read_classes, told_of_classes
 from betahat.data.design import Design, InUse
 from betahat.data.door import Missing, RowVectors, read_design
-from betahat.data.engine import fold
+from betahat.data.engine import fold, in_force
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.turned import computed
+from betahat.data.workers import read_engine
 from betahat.errors import DataError, listed
 from betahat.lazy import lazily
 from betahat.models.likelihood import LikelihoodModel, check_which, fit_likelihood
@@ -122,7 +123,7 @@ class MNLogit(LikelihoodModel):
         FormulaError, DataError, OptionError
             In one sentence, before any work starts.
         """
-        coded = class_formula(formula, data)
+        coded = class_formula(formula, data, in_force(read_engine(options.get("engine"))))
         model, vectors, names = cls.__new__(cls), ("weights", "freq_weights"), caller(2)
         with told_of_classes(coded.name):
             design, source = design_of_formula(coded.text, coded.data, options, vectors, names, cls.__name__)

@@ -15,7 +15,9 @@ from betahat.data.classes import class_formula, read_classes, told_of_classes
 from betahat.data.container import to_tensor
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, read_design
+from betahat.data.engine import in_force
 from betahat.data.modes import in_ordinary_mode
+from betahat.data.workers import read_engine
 from betahat.errors import BetahatWarning, DataError, OptionError, is_one_of, listed, shown, user_level
 from betahat.lazy import lazily
 from betahat.models.equations import EquationsModel
@@ -163,7 +165,7 @@ class OrderedModel(EquationsModel):
         1/2   -0.061
         dtype: float64
         """
-        coded = class_formula(formula, data)
+        coded = class_formula(formula, data, in_force(read_engine(options.get("engine"))))
         model, names = cls.__new__(cls), caller(2)
         model._take(options)
         with told_of_classes(coded.name):

@@ -183,6 +183,26 @@ def numeric(series: Any) -> np.ndarray:
     return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=float)
 
 
+def numbers_of(data: Any, names: Sequence[str]) -> dict[str, np.ndarray] | None:
+    """Return (n,) float64 columns of a dataframe, NaN where a value is missing, which may share memory; None where some hold anything but numbers."""
+    if isinstance(data, Mapping):
+        return None
+    frame = narwhals_of(data, "data")
+    found = {}
+    for name in names:
+        series = frame[name]
+        native: Any = series.to_native()
+        if not (series.dtype.is_integer() or series.dtype.is_float()):
+            return None
+        if series.implementation.is_pyarrow():
+            found[name] = np.asarray(native.to_numpy(), dtype=float)
+        elif series.implementation.is_pandas() and not isinstance(native.dtype, np.dtype):
+            return None
+        else:
+            found[name] = numeric(series)
+    return found
+
+
 def _nameless(data: Any) -> DataError:
     return DataError(
         f"A formula needs its variables by name, not data of type {type(data).__name__}; pass a dataframe or a "

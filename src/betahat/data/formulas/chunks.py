@@ -16,8 +16,9 @@ from betahat.data.arrays import read_weights
 from betahat.data.effects import CODES
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import evaluate
+from betahat.data.formulas.numeric import Product, incomplete, matrix
 from betahat.data.formulas.vectors import vector_of
-from betahat.data.frame import to_pandas
+from betahat.data.frame import numbers_of, to_pandas
 from betahat.data.learnt_labels import LabelCodes
 from betahat.data.scored import INSTRUMENTS
 from betahat.data.streamed import Builder, Built
@@ -36,6 +37,11 @@ class Vectors:
 
     given: dict[str, Any]
 
+    @property
+    def columns(self) -> list[str]:
+        """What is given by name, or as an expression."""
+        return [value for value in self.given.values() if isinstance(value, str)]
+
     def read(
         self, frame: pd.DataFrame, context: Mapping[str, Any], state: dict[str, Any], instead: Any = None
     ) -> dict[str, np.ndarray]:
@@ -49,6 +55,13 @@ class Vectors:
             assert read is not None
             found[name] = read.values.to(torch.float64).numpy()
         return found
+
+    def of(self, numbers: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+        """Return (n,) float64 each, columns of numbers by their names."""
+        return {
+            name: numbers[value].copy() if isinstance(value, str) else np.full(rows, float(value))
+            for name, value in self.given.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +90,8 @@ class FormulaBuilder(Builder):
         What numbers the labels of absorbed effects, column after column.
     state : dict of str to dict
         What calls have learnt.
+    products : tuple of tuple of Product, or None
+        The columns of the sides, where they are made of columns of numbers, and what stands beside them is too.
     """
 
     text: str
@@ -89,6 +104,7 @@ class FormulaBuilder(Builder):
     dtype: torch.dtype
     effects: tuple[LabelCodes, ...]
     state: dict[str, Any]
+    products: tuple[tuple[Product, ...], ...] | None
 
     def __getstate__(self) -> dict[str, Any]:
         """Store modules by name."""
@@ -122,20 +138,19 @@ class FormulaBuilder(Builder):
 
     def build(self, chunk: Any) -> Built:
         """Return the columns of a chunk."""
-        frame = frame_of(chunk)
-        left, right, *instruments = evaluate(list(self.specs), frame, self.context, self.text)
-        vectors = self.vectors.read(frame, self.context, self.state)
-        used = right.used
+        made = self._of_numbers(chunk) or self._of_frame(frame_of(chunk))
+        used, vectors = made.used, made.vectors
+        left, right, *instruments = made.matrices
         if used is not None:
             vectors = {name: vector[used] for name, vector in vectors.items()}
-        columns = {"exog": self._tensor(right.values)}
+        columns = {"exog": self._tensor(right)}
         if self.counts:
-            trials = read_trials(self._tensor(left.values), None, weighted=False)
+            trials = read_trials(self._tensor(left), None, weighted=False)
             columns |= {"endog": trials.shares, "weights": trials.trials}
         else:
-            columns["endog"] = self._tensor(left.values[:, 0])
+            columns["endog"] = self._tensor(left[:, 0])
         if instruments:
-            columns[INSTRUMENTS] = self._tensor(instruments[0].values)
+            columns[INSTRUMENTS] = self._tensor(instruments[0])
         columns |= _beside(vectors)
         whole = None if used is None else torch.from_numpy(used)
         missing = [torch.from_numpy(np.isnan(vector)) for vector in vectors.values()] if self.drop else []
@@ -157,8 +172,35 @@ class FormulaBuilder(Builder):
         both[whole] = kept
         return Built(columns, both)
 
+    def _of_frame(self, frame: pd.DataFrame) -> _Made:
+        tables = evaluate(list(self.specs), frame, self.context, self.text)
+        vectors = self.vectors.read(frame, self.context, self.state)
+        return _Made([table.values for table in tables], tables[0].used, vectors)
+
+    def _of_numbers(self, chunk: Any) -> _Made | None:
+        """Make the matrices of numbers alone; None where the formula or the chunk has others."""
+        if self.products is None:
+            return None
+        own = dict.fromkeys(name for side in self.products for product in side for name in product.columns)
+        numbers = numbers_of(chunk, [*own, *self.vectors.columns])
+        if not numbers:
+            return None
+        missing, _ = incomplete({name: numbers[name] for name in own})
+        used = None if missing is None else ~missing
+        rows = len(next(iter(numbers.values())))
+        return _Made([matrix(side, numbers, used) for side in self.products], used, self.vectors.of(numbers, rows))
+
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """The (m, k) matrices of the sides of a chunk's m rows in use, (n,) which these are, and (n,) what stands beside all."""
+
+    matrices: list[np.ndarray]
+    used: np.ndarray | None
+    vectors: dict[str, np.ndarray]
 
 
 def effect_name(column: str) -> str:

@@ -18,11 +18,14 @@ from betahat.data.engine import Engine
 from betahat.data.formulas.chunks import Vectors, effect_name, frame_of
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import telling
-from betahat.data.formulas.expressions import Pending
+from betahat.data.formulas.expressions import Pending, bare
 from betahat.data.formulas.matrix import Materializer
+from betahat.data.formulas.numeric import incomplete, is_numeric
 from betahat.data.formulas.states import Recorder, Told, is_certain, next_of
 from betahat.data.formulas.sums import Question
+from betahat.data.frame import numbers_of
 from betahat.data.learnt_labels import FoundLabels, found_labels, read_labels, together
+from betahat.data.threads import remembered
 from betahat.errors import DataError, shown
 
 
@@ -129,8 +132,40 @@ class Lesson:
             found = _both(found, self._of_chunk(chunk), partition.name)
         return replace(found, kept=(sum(found.kept),))
 
+    @remembered
+    def numeric(self) -> bool:
+        """Whether the formula, and what stands beside it, needs columns of numbers alone."""
+        return all(name in self.columns for name in self.vectors.columns) and is_numeric(self.factors, self.columns)
+
     def _of_chunk(self, chunk: Any) -> Learnt:
-        frame = frame_of(chunk)
+        if self.numeric:
+            own = {bare(factor.expr) for factor in self.factors} & {*self.columns}
+            numbers = numbers_of(chunk, [*own, *self.vectors.columns])
+            if numbers:
+                return self._of_numbers(chunk, {name: numbers[name] for name in own}, numbers)
+        return self._of_frame(chunk, frame_of(chunk))
+
+    def _of_numbers(self, chunk: Any, own: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> Learnt:
+        """Learn of (n,) columns of numbers: those of the formula, and all that are needed."""
+        rows = len(next(iter(numbers.values())))
+        if not rows:
+            return Learnt()
+        missing, infinite = incomplete(own)
+        used = np.ones(rows, dtype=bool) if missing is None else ~missing
+        kinds = {
+            factor.expr: Factor.Kind.NUMERICAL if bare(factor.expr) in own else Factor.Kind.CONSTANT
+            for factor in self.factors
+        }
+        return replace(
+            self._beside_rows(chunk, used, self.vectors.of(numbers, rows)),
+            head=pd.DataFrame({name: column[:_HEAD].copy() for name, column in numbers.items()}),
+            kinds=kinds,
+            missing={} if missing is None else {name: int(np.isnan(column).sum()) for name, column in own.items()},
+            infinite=infinite,
+            negative=sum(int((own[bare(expression)][used] < 0).sum()) for expression in self.trials),
+        )
+
+    def _of_frame(self, chunk: Any, frame: pd.DataFrame) -> Learnt:
         if not len(frame):
             return Learnt()
         recorder = Recorder(self.state, self.questions)
@@ -141,15 +176,25 @@ class Lesson:
         used = ~missing
         kinds = {expression: value.__formulaic_metadata__.kind for expression, value in values.items()}
         plain = {expression: value.__wrapped__ for expression, value in values.items()}
-        levels = {
-            expression: _once(plain[expression], used)
-            for expression, kind in kinds.items()
-            if kind is Factor.Kind.CATEGORICAL
-        }
         numbers = [plain[expression] for expression, kind in kinds.items() if kind is Factor.Kind.NUMERICAL]
-        lost = (
-            {name: count for name in self.columns if (count := int(frame[name].isna().sum()))} if missing.any() else {}
+        lost = {name: int(frame[name].isna().sum()) for name in self.columns} if missing.any() else {}
+        return replace(
+            self._beside_rows(chunk, used, beside),
+            head=frame.head(_HEAD),
+            kinds=kinds,
+            levels={
+                expression: _once(plain[expression], used)
+                for expression, kind in kinds.items()
+                if kind is Factor.Kind.CATEGORICAL
+            },
+            missing=lost,
+            infinite=not all(_is_finite(part, used) for part in numbers),
+            negative=sum(int((plain[expression][used] < 0).sum()) for expression in self.trials),
+            told=recorder.told,
         )
+
+    def _beside_rows(self, chunk: Any, used: np.ndarray, beside: dict[str, np.ndarray]) -> Learnt:
+        """Learn of the labels of absorbed effects, and what stands beside the regressors, where (n,) rows are complete."""
         labels = {name: read_labels(chunk, name, effect_name(name)) for name in self.effects}
         kept = used.copy()
         if self.drop:
@@ -158,18 +203,11 @@ class Lesson:
             for vector in beside.values():
                 kept &= ~np.isnan(vector)
         return Learnt(
-            len(frame),
+            len(used),
             int(used.sum()),
             (int(kept.sum()),),
-            frame.head(_HEAD),
-            kinds,
-            levels,
-            lost,
-            not all(_is_finite(part, used) for part in numbers),
-            {name: Tally.of(torch.from_numpy(vector[kept])) for name, vector in beside.items()},
-            sum(int((plain[expression][used] < 0).sum()) for expression in self.trials),
-            {name: found_labels(read, used) for name, read in labels.items()},
-            recorder.told,
+            vectors={name: Tally.of(torch.from_numpy(vector[kept])) for name, vector in beside.items()},
+            labels={name: found_labels(read, used) for name, read in labels.items()},
         )
 
     def _values(self, frame: pd.DataFrame, recorder: Recorder) -> tuple[dict[str, FactorValues[Any]], np.ndarray]:

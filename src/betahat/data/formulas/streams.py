@@ -35,6 +35,7 @@ from betahat.data.formulas.expressions import bare, names_in
 from betahat.data.formulas.learning import Learnt, Lesson, learn
 from betahat.data.formulas.levels import coded
 from betahat.data.formulas.matrix import Materializer
+from betahat.data.formulas.numeric import products_of
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone
 from betahat.data.formulas.sides import Sides, joined, terms_of_sides
@@ -227,4 +228,5 @@ def _builder(
         dtype or torch.float64,
         tuple(coded[column] for effect in effects for column in effect.columns),
         lesson.state,
+        tuple(products_of(side.spec) for side in sides) if lesson.numeric else None,
     )

@@ -1,5 +1,6 @@
 """Arrow and CSV files, and pyarrow's datasets of files, are read as Parquet is: right, or one sentence that names the file."""
 
+import itertools
 import os
 import pickle
 
@@ -239,3 +240,14 @@ def test_pyarrow_datasets_whose_files_lack_columns_are_refused(folder):
 def test_decimals_are_floats(folder):
     pq.write_table(pa.table({"x": pa.array([1, 2]).cast(pa.decimal128(22, 2))}), "rows/a.parquet")
     assert _rows(dataset_of("rows"), ["x"])["x"].to_pylist() == [1.0, 2.0]
+
+
+def test_rows_of_any_sizes_are_cut_evenly(monkeypatch):
+    monkeypatch.setattr(sizes, "CHUNK_ROWS", 10)
+    table = pa.table({"x": np.arange(97)})
+    for cut in (0, 1, 3, 10, 37, 97):
+        places = [0, 0, *range(0, 97, cut or 97), 97, 97]
+        chunks = list(sizes.evenly(table.slice(a, b - a) for a, b in itertools.pairwise(places)))
+        assert [len(chunk) for chunk in chunks] == [10] * 9 + [7]
+        assert pa.concat_tables(chunks)["x"].to_pylist() == list(range(97))
+    assert list(sizes.evenly([])) == list(sizes.evenly([table[:0]])) == []

@@ -11,7 +11,7 @@ from betahat.data.datasets.files import File, arrow, at_once
 from betahat.data.datasets.layout import Contents, Layout, handed_out_as
 from betahat.data.datasets.parquet import Footer
 from betahat.data.datasets.partitioned import Partitioned
-from betahat.data.datasets.sizes import CHUNK_ROWS
+from betahat.data.datasets.sizes import CHUNK_ROWS, evenly
 from betahat.errors import DataError, optional_module, shown
 
 
@@ -39,13 +39,15 @@ class Fragment(Partition):
         return self.file.name
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield tables of at most 65,536 rows."""
+        """Yield tables of 65,536 rows."""
+        return evenly(self._tables(columns))
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[Any]:
         self.layout.check(columns)
         self.file.check()
         with self.file.being_read(self.fragment.format.default_extname):
             for rows in self.fragment.to_batches(schema=self.schema, columns=list(columns), **_LEAST):
-                if rows.num_rows:
-                    yield self.layout.table(rows, columns, {})
+                yield self.layout.table(rows, columns, {})
         self.file.check()
 
 
@@ -97,13 +99,15 @@ class Filtered(Partition):
         return "the filtered pyarrow Dataset"
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield tables of at most 65,536 rows."""
+        """Yield tables of 65,536 rows."""
+        return evenly(self._tables(columns))
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[Any]:
         self.layout.check(columns)
         self._check()
         try:
             for rows in self.dataset.to_batches(columns=list(columns), **_LEAST):
-                if rows.num_rows:
-                    yield self.layout.table(rows, columns, {})
+                yield self.layout.table(rows, columns, {})
         except (arrow().ArrowException, OSError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise DataError(f"{self.name} cannot be read ({reason}); try dataset.head(5).") from error

@@ -9,7 +9,7 @@ from typing import Any
 from betahat.data.datasets.base import Partition
 from betahat.data.datasets.files import File
 from betahat.data.datasets.layout import Contents, Layout
-from betahat.data.datasets.sizes import CHUNK_ROWS, cuts
+from betahat.data.datasets.sizes import cuts, evenly
 from betahat.errors import optional_module
 
 
@@ -39,15 +39,16 @@ class RecordBatches(Partition):
         return self.file.name if self.whole else f"{self.file.name} (record batches from {self.first})"
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield tables of at most 65,536 rows."""
+        """Yield tables of 65,536 rows."""
+        return evenly(self._tables(columns))
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[Any]:
         self.layout.check(columns)
         with self.file.being_read("Arrow"), self.file.open() as opened:
             names = _reader(opened).schema.names
             reading = _reader(opened, [names.index(name) for name in columns if name not in self.file.keys])
             for number in range(self.first, self.last):
-                rows = reading.get_batch(number)
-                for start in range(0, rows.num_rows, CHUNK_ROWS):
-                    yield self.layout.table(rows.slice(start, CHUNK_ROWS), columns, self.file.keys)
+                yield self.layout.table(reading.get_batch(number), columns, self.file.keys)
         self.file.check()
 
 

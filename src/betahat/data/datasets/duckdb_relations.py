@@ -58,8 +58,7 @@ class Relation(Partition):
                 if rows is None:
                     return
                 read += rows.num_rows
-                if rows.num_rows:
-                    yield self.layout.table(rows, columns, {})
+                yield self.layout.table(rows, columns, {})
         finally:
             with _LOCK:
                 _close(reader)

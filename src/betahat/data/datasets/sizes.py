@@ -30,12 +30,15 @@ def evenly(frames: Iterable[Any]) -> Iterator[Any]:
     rows = 0
     for frame in frames:
         read = nw.from_native(frame, eager_only=True)
+        if not len(read):
+            continue
         held.append(read)
         rows += len(read)
         if rows >= CHUNK_ROWS:
             joined = nw.concat(held) if len(held) > 1 else read
             for start in range(0, rows - CHUNK_ROWS + 1, CHUNK_ROWS):
                 yield joined[start : start + CHUNK_ROWS].to_native()
-            held, rows = [joined[rows - rows % CHUNK_ROWS :]], rows % CHUNK_ROWS
+            rows %= CHUNK_ROWS
+            held = [joined[len(joined) - rows :]] if rows else []
     if rows:
         yield (nw.concat(held) if len(held) > 1 else held[0]).to_native()

@@ -108,6 +108,8 @@ class Margins:
         How arrays are handed out.
     cov : Covariance or None
         The covariance of the parameters.
+    nobs : float
+        n, the number of rows used.
     """
 
     effects: Tensor
@@ -119,6 +121,7 @@ class Margins:
     response: Response
     container: Container
     cov: Covariance | None = None
+    nobs: float = float("nan")
 
     @property
     def margeff(self) -> Any:
@@ -255,6 +258,7 @@ def marginal_effects(
     dummy: bool,
     count: bool,
     cov: Covariance,
+    nobs: float,
 ) -> Margins:
     """Return the derivatives of the mean with respect to the regressors that vary; `idle` is (k, d) the directions that are not identified.
 
@@ -306,7 +310,16 @@ def marginal_effects(
     covariance = torch.where(known & known[:, None], variances.covariance(rows), torch.nan)
     errors = torch.where(known, variances.errors(rows), torch.nan).reshape(average.shape[1], -1).mT
     return Margins(
-        average, errors, covariance, names, response.outcomes, {"at": at, "method": method}, response, container, cov
+        average,
+        errors,
+        covariance,
+        names,
+        response.outcomes,
+        {"at": at, "method": method},
+        response,
+        container,
+        cov,
+        nobs,
     )
 
 

@@ -100,6 +100,7 @@ class CensoredResults(EquationsResults, ABC):
             dummy=dummy,
             count=count,
             cov=self.cov,
+            nobs=self.nobs,
         )
 
     margins = get_margeff

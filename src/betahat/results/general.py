@@ -309,6 +309,7 @@ class GeneralResults(Results):
             dummy=dummy,
             count=count,
             cov=self.cov,
+            nobs=self.nobs,
         )
 
     margins = get_margeff

@@ -119,6 +119,7 @@ class MaximumLikelihoodResults(Results, ABC):
             dummy=dummy,
             count=count,
             cov=self.cov,
+            nobs=self.nobs,
         )
 
     margins = get_margeff

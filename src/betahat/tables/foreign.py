@@ -131,8 +131,6 @@ def _(result: Margins) -> Sequence[Any]:
     frame = result.summary_frame()
     several = len(result.outcomes) > 1
     keys = [(outcome if several else "", name) for outcome in result.outcomes for name in result.names]
-    response = result.response
-    rows = len(response.exog) if response.counts is None else float(response.counts.sum())
     cov = result.cov
     return (
         Foreign(
@@ -140,9 +138,9 @@ def _(result: Margins) -> Sequence[Any]:
             tuple(keys),
             frame.to_numpy()[:, :4],
             lambda alpha: result.summary_frame(alpha).to_numpy()[:, 4:],
-            endog_name=response.endog_name,
+            endog_name=result.response.endog_name,
             cov_type="" if cov is None else cov.label,
-            nobs=float(rows),
+            nobs=result.nobs,
             known=About(source=result)
             if cov is None
             else About(source=result, clusters=cov.clusters, options=cov.options, asked_t=cov.asked_t),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import Container
+from betahat.data.datasets.compressed import Compression
 from betahat.data.effects import Levels
 
 
@@ -43,6 +44,8 @@ class Schema:
         How many rows were dropped because they are alone in a level of an absorbed effect.
     separated : int
         How many rows were left out because their best mean is a bound of its range, whatever the coefficients are.
+    compression : Compression or None
+        What counting rows that are alike did, where it was asked for.
     """
 
     container: Container
@@ -58,6 +61,7 @@ class Schema:
     endogenous: int = 0
     dropped: int = 0
     separated: int = 0
+    compression: Compression | None = None
 
     @property
     def device(self) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import torch
@@ -103,7 +103,7 @@ class OLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            freq_weights, hasconst, missing, device, dtype and engine, as in `ols`.
+            freq_weights, hasconst, missing, device, dtype, engine and compress, as in `ols`.
 
         Returns
         -------
@@ -208,6 +208,7 @@ def ols(
     dtype: torch.dtype | None = None,
     freq_weights: Any = None,
     engine: Any = None,
+    compress: bool | Sequence[str] = False,
 ) -> OLS | IV2SLS:
     """Make an OLS model from a formula and a dataframe.
 
@@ -227,6 +228,10 @@ def ols(
         they are an error.
     freq_weights : str or array_like, optional
         How often each row occurs: a column's name, an expression, or as many numbers as `data` has rows.
+    compress : bool or list of str
+        Whether rows that are alike in all columns of the formula are counted once, before the fit: by the group-by of polars, DuckDB or dask where the data are
+        theirs. The results are those of all rows. A list names further columns in which rows are to differ, such as those of clusters.
+        `res.compression` says what it did.
 
     Returns
     -------
@@ -248,6 +253,7 @@ def ols(
     dtype: float64
     """
     options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "engine": engine}
+    options["compress"] = compress
     options["freq_weights"] = freq_weights
     return _with_instruments(_from_formula(OLS, formula, data, options, caller(2), _PARTS))
 
@@ -263,12 +269,13 @@ def wls(
     dtype: torch.dtype | None = None,
     freq_weights: Any = None,
     engine: Any = None,
+    compress: bool | Sequence[str] = False,
 ) -> WLS | IV2SLS:
     """Make a WLS model from a formula and a dataframe.
 
     Parameters
     ----------
-    formula, data, hasconst, missing, device, dtype, freq_weights, engine
+    formula, data, hasconst, missing, device, dtype, freq_weights, engine, compress
         As in `ols`; the formula is code.
     weights : str, array_like or float
         A column's name, an expression such as ``1 / variance``, or as many weights as `data` has rows.
@@ -289,6 +296,7 @@ def wls(
         "device": device,
         "dtype": dtype,
         "engine": engine,
+        "compress": compress,
     }
     options["freq_weights"] = freq_weights
     return _with_instruments(_from_formula(WLS, formula, data, options, caller(2), _PARTS))

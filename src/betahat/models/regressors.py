@@ -338,11 +338,16 @@ def design_of_formula(
     With `trials` two terms on the left are successes and failures; the regressors of a `second` equation stand behind the formula's own; a model
     without a `constant` leaves out that of the formula. `bars` are the parts that it takes after the regressors: "effects", "instruments".
     """
-    common = ("hasconst", "missing", "device", "dtype", "engine")
+    common = ("hasconst", "missing", "device", "dtype", "engine", "compress")
     unknown = [name for name in options if name not in (*common, *known)]
     if unknown:
         raise OptionError(
             f"{model}.from_formula does not know {listed(unknown)}; its options are {listed([*common, *known])}."
+        )
+    compressed = options.get("compress", False) is not False
+    if compressed and "freq_weights" not in known:
+        raise OptionError(
+            f"compress counts rows that are alike by frequency weights, which {model} does not take; leave it out."
         )
     words = {
         word
@@ -354,7 +359,7 @@ def design_of_formula(
     beside = RowVectors(**{name: value for name, value in options.items() if name not in common})
     engine = read_engine(options.get("engine"))
     with using(in_force(engine)):
-        design, source = formulas.read_formula(
+        design, source = (formulas.read_compressed if compressed else formulas.read_formula)(
             formula,
             data,
             beside,
@@ -363,7 +368,7 @@ def design_of_formula(
             second=second,
             constant=constant,
             bars=bars,
-            **{k: v for k, v in options.items() if k in common and k != "engine"},
+            **{k: v for k, v in options.items() if k in common and k != "engine" and (compressed or k != "compress")},
         )
     return by_engine(design, engine), source
 

@@ -18,6 +18,7 @@ from betahat.covariance.names import OURS
 from betahat.covariance.replicates import Resampled, RowsGone, WildTest
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.container import Arrays, Frames, Tensors
+from betahat.data.datasets.compressed import Compression
 from betahat.data.design import Constant, Design
 from betahat.data.effects import Levels
 from betahat.data.formulas.stored import StoredFactor, StoredFormula, StoredPart, StoredTerm
@@ -110,7 +111,7 @@ RECORDS: tuple[type, ...] = (
     *(Levels, EffectSize, Absorbed),
     *(Instruments, InstrumentTriangle, TwoStages, LimitedInformation, Weighting, Scored),
     *(TwoStageVariance, KClassVariance, BestWeights, OtherWeights),
-    *(Design, Constant, Schema, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
+    *(Design, Constant, Schema, Compression, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *OURS,
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),

@@ -17,6 +17,7 @@ from betahat.covariance.base import Covariance, with_distribution
 from betahat.covariance.names import NO_NAMES, CovType, Names, check_use_t, covariance_of, resolve
 from betahat.covariance.replicates import without_rows
 from betahat.data.container import Container, to_numpy
+from betahat.data.datasets.compressed import Compression
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.data.streamed import stream_below
@@ -169,6 +170,11 @@ class Core(ABC):
     def nobs(self) -> float:
         """n, the number of rows used."""
         return float(self.fit.nobs)
+
+    @property
+    def compression(self) -> Compression | None:
+        """What counting rows that are alike did (`compress=True` of a formula): rows before and after; None where it was not asked for."""
+        return self.fit.given.schema.compression
 
     @property
     def diagnostics(self) -> Diagnostics:

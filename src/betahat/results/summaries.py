@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from betahat.data.classes import class_name
 from betahat.inference.response import certain_share
 from betahat.results.summary_parts import (
-    absorbed_notes,
     content,
     group_rows,
     likelihood_rows,
     linear_notes,
+    notes_on_rows,
     numbered,
     residual_rows,
     separation_notes,
@@ -104,7 +104,7 @@ def instrument_content(results: InstrumentResults, alpha: float) -> Content:
     notes = [
         results.cov.note,
         f"Instruments: {', '.join(results.instruments)}; endogenous: {', '.join(results.endogenous)}",
-        *absorbed_notes(results.fit),
+        *notes_on_rows(results.fit),
     ]
     if not results.k_constant:
         notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")
@@ -366,4 +366,4 @@ def bread_notes(results: MaximumLikelihoodResults) -> list[str]:
     """Return the sentences on absorbed effects, and on a bread that is not the usual one."""
     kind = results.fit.bread_kind
     own = [] if kind in results._usual_breads else [f"The bread of the covariance is {kind.value!r}."]
-    return [*absorbed_notes(results.fit), *own]
+    return [*notes_on_rows(results.fit), *own]

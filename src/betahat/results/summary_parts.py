@@ -100,7 +100,7 @@ def residual_rows(results: LeastSquaresResults) -> tuple[Rows, Rows]:
 
 def linear_notes(results: LinearResults) -> list[str]:
     """Return the notes of least squares."""
-    notes = [results.cov.note, *absorbed_notes(results.fit)]
+    notes = [results.cov.note, *notes_on_rows(results.fit)]
     smallest = results.diagn["mineigval"]
     if not results.k_constant:
         notes.insert(0, "R² is computed without centering (uncentered) since the model does not contain a constant.")
@@ -143,8 +143,16 @@ def with_effects(results: Results, top: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
     return left, right
 
 
-def absorbed_notes(fit: Fit) -> list[str]:
-    """Return the sentence that says how many effects were absorbed, and how many rows dropped."""
+def notes_on_rows(fit: Fit) -> list[str]:
+    """Return the sentences that say what rows that are alike became, how many effects were absorbed, and how many rows dropped."""
+    done = fit.given.schema.compression
+    if done is None:
+        return _absorbed_notes(fit)
+    counted_once = f"{counted(done.rows, 'row')} were counted as {done.distinct} that differ."
+    return [counted_once if done.columns else "Too few rows are alike to be counted.", *_absorbed_notes(fit)]
+
+
+def _absorbed_notes(fit: Fit) -> list[str]:
     if fit.absorbed is None:
         return []
     total, dropped = fit.size - fit.rank, fit.given.schema.dropped

@@ -21,10 +21,12 @@ from torch import Tensor
 from betahat.data.absorbed import read_effects
 from betahat.data.arrays import Device, read_weights
 from betahat.data.container import Arrays, Frames
+from betahat.data.datasets.compressed import Compression
 from betahat.data.datasets.open import dataset_of
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
 from betahat.data.effects import Levels
+from betahat.data.formulas.compressing import counted_rows, keep_columns
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import (
     beside_columns,
@@ -215,6 +217,29 @@ def read_formula(
         endogenous=made.endogenous,
     )
     return design, Formula(text, right.spec, context)
+
+
+def read_compressed(
+    text: str,
+    data: Any,
+    beside: RowVectors | None = None,
+    *,
+    compress: Any,
+    second: SecondEquation | None = None,
+    trials: bool = False,
+    bars: Collection[str] = (),
+    **options: Any,
+) -> tuple[Design, Formula]:
+    """Count rows that are alike, and evaluate a formula on those that differ; the options are those of `read_formula`, and `compress` is the user's."""
+    keep = keep_columns(compress)
+    parts = read_parts(text, None if second is None else second.option, bars)
+    terms = [term for side in terms_of_sides(text, parts, second, trials) for term in side]
+    words = text if second is None else f"{text}, {second.regressors}"
+    factors = [factor for term in terms for factor in term.factors]
+    found = counted_rows(data, dataset_of(data), beside or RowVectors(), factors, parts.effects, words, keep)
+    design, formula = read_formula(text, found.data, found.beside, second=second, trials=trials, bars=bars, **options)
+    done = found.compression or Compression(design.rows, design.rows, ())
+    return replace(design, schema=replace(design.schema, compression=done)), formula
 
 
 def _in_use(vectors: Mapping[str, Tensor], positions: Tensor | None, device: torch.device) -> dict[str, Tensor]:

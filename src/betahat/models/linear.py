@@ -183,7 +183,7 @@ class WLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            weights, freq_weights, hasconst, missing, device, dtype and engine, as in `wls`.
+            weights, freq_weights, hasconst, missing, device, dtype, engine and compress, as in `wls`.
 
         Returns
         -------

@@ -345,10 +345,6 @@ def design_of_formula(
             f"{model}.from_formula does not know {listed(unknown)}; its options are {listed([*common, *known])}."
         )
     compressed = options.get("compress", False) is not False
-    if compressed and "freq_weights" not in known:
-        raise OptionError(
-            f"compress counts rows that are alike by frequency weights, which {model} does not take; leave it out."
-        )
     words = {
         word
         for text in (formula, *options.values(), *([] if second is None else [second.regressors]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from formulaic.parser.types import Factor
 
 from betahat.data.datasets.base import Dataset
@@ -14,13 +16,16 @@ from betahat.data.datasets.compressed import Compression, counted_dataset, count
 from betahat.data.door import RowVectors
 from betahat.data.effects import EffectTerm
 from betahat.data.engine import THREADS, in_force
-from betahat.data.formulas.evaluation import names_of
+from betahat.data.formulas.evaluation import beside_columns, names_of
 from betahat.data.formulas.expressions import names_in
+from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone
 from betahat.data.formulas.transforms import KNOWN
+from betahat.data.formulas.vectors import vector_of
 from betahat.data.frame import to_pandas
 from betahat.errors import DataError, FormulaError, OptionError, listed, shown
 
-_LEARNING = {name for name, known in KNOWN.items() if getattr(known, "__is_stateful_transform__", False)} - {"Q"}
+# So many of them are tried.
+_HEAD = 64
 _ALIKE = "rows_alike"
 
 
@@ -62,32 +67,34 @@ def counted_rows(
     effects: Sequence[EffectTerm],
     text: str,
     keep: Sequence[str],
+    context: Mapping[str, Any],
 ) -> Counted:
     """Count the rows that are alike in all columns that a formula and what stands beside it need, and in those to `keep`."""
-    _refuse_learning(factors)
     given = dict(beside.items())
     vectors = [name for name, value in given.items() if np.ndim(value) and not isinstance(value, str)]
     if vectors:
         raise DataError(
             f"{listed(vectors)} has a value for each row, and compress counts rows by columns of the data; pass the name of one, {vectors[0]}='...'."
         )
-    words = [value for value in given.values() if isinstance(value, str)]
+    words = {name: value for name, value in given.items() if isinstance(value, str)}
     if dataset is None:
-        data = to_pandas(data, " ".join([text, *words, *keep]))
+        data = to_pandas(data, " ".join([text, *words.values(), *keep]))
     there: tuple[str, ...] = tuple(data.columns) if dataset is None else dataset.columns
     absent = [name for name in keep if name not in there]
     if absent:
         raise OptionError(
             f"compress names {listed(absent)}, found among no columns of the data; they have {listed(list(there), limit=12)}."
         )
-    columns = _needed(there, factors, effects, words, keep)
+    columns = _needed(there, factors, effects, words.values(), keep)
     count = _ALIKE
     while count in there:
         count = f"{count}_"
-    found = _counted(data, dataset, columns, count)
+    found = _counted(data, dataset, columns, count) if columns else None
     if found is None:
         return Counted(data, beside, None)
-    rows = to_pandas(found, count)[count]
+    frame = to_pandas(found, None)
+    _check_rows_alone(frame.head(_HEAD), factors, words, context)
+    rows = frame[count]
     often = _often(given["freq_weights"], count, columns)
     compression = Compression(int(rows.sum()), len(rows), tuple(columns))
     return Counted(found, replace(beside, freq_weights=often), compression)
@@ -105,7 +112,7 @@ def _needed(
     there: Sequence[str],
     factors: Sequence[Factor],
     effects: Sequence[EffectTerm],
-    words: Sequence[str],
+    words: Collection[str],
     keep: Sequence[str],
 ) -> list[str]:
     """Return the columns that are looked up, in the order of the data."""
@@ -124,11 +131,22 @@ def _often(given: Any, count: str, columns: Sequence[str]) -> str:
     return f"Q({given!r}) * {count}" if given in columns else f"({given}) * {count}"
 
 
-def _refuse_learning(factors: Sequence[Factor]) -> None:
-    """Refuse functions that learn of all rows, each once."""
+def _check_rows_alone(
+    rows: pd.DataFrame, factors: Sequence[Factor], words: Mapping[str, str], context: Mapping[str, Any]
+) -> None:
+    """Refuse what depends on other rows, which are there once each, in a formula and beside it."""
+    why = "rows that are alike are counted first; compute it before, and use its column, or leave compress out."
+    context = beside_columns(context, rows)
+    known = {**KNOWN, **context}
     for factor in factors:
-        used = sorted(_LEARNING & names_of([factor])) if factor.eval_method is Factor.EvalMethod.PYTHON else []
-        if used:
-            raise FormulaError(
-                f"{shown(factor.expr)} learns of all rows, which compress counts before; compute the column beforehand, or leave compress out."
-            )
+        used = sorted(names_of([factor]) - {"Q"}) if factor.eval_method is Factor.EvalMethod.PYTHON else []
+        if any(getattr(known.get(name), "__is_stateful_transform__", False) for name in used):
+            raise FormulaError(f"{shown(factor.expr)} learns of all rows, and {why}")
+    check_rows_alone(factors, rows, context, {}, why)
+    for option, word in words.items():
+        if word not in rows:
+            check_row_by_row(partial(_vector, word, context, option), rows, f"{option}={shown(word)}", why)
+
+
+def _vector(word: str, context: Mapping[str, Any], option: str, rows: pd.DataFrame) -> Any:
+    return vector_of(word, rows, context, option)

@@ -236,7 +236,9 @@ def read_compressed(
     terms = [term for side in terms_of_sides(text, parts, second, trials) for term in side]
     words = text if second is None else f"{text}, {second.regressors}"
     factors = [factor for term in terms for factor in term.factors]
-    found = counted_rows(data, dataset_of(data), beside or RowVectors(), factors, parts.effects, words, keep)
+    found = counted_rows(
+        data, dataset_of(data), beside or RowVectors(), factors, parts.effects, words, keep, options["context"]
+    )
     design, formula = read_formula(text, found.data, found.beside, second=second, trials=trials, bars=bars, **options)
     done = found.compression or Compression(design.rows, design.rows, ())
     return replace(design, schema=replace(design.schema, compression=done)), formula

@@ -17,15 +17,15 @@ Values = Callable[[pd.DataFrame], Any]
 
 
 def check_rows_alone(
-    factors: Sequence[Factor], rows: pd.DataFrame, context: Mapping[str, Any], state: dict[str, Any], name: str
+    factors: Sequence[Factor], rows: pd.DataFrame, context: Mapping[str, Any], state: dict[str, Any], why: str
 ) -> None:
-    """Refuse factors with other values where some of the rows are read alone; `name` is the dataset's."""
+    """Refuse factors with other values where some of the rows are read alone; `why` that matters, and what to do, ends the sentence."""
     for factor in factors:
         if factor.eval_method is Factor.EvalMethod.PYTHON:
-            check_row_by_row(_values_of(factor, context, state), rows, shown(factor.expr), name)
+            check_row_by_row(_values_of(factor, context, state), rows, shown(factor.expr), why)
 
 
-def check_row_by_row(values: Values, rows: pd.DataFrame, expression: str, name: str) -> None:
+def check_row_by_row(values: Values, rows: pd.DataFrame, expression: str, why: str) -> None:
     """Refuse an expression whose values differ where every other row is read alone, in another order, or where some are missing."""
     for some in (rows, _with_gaps(rows)):
         whole = _tried(values, some)
@@ -35,10 +35,7 @@ def check_row_by_row(values: Values, rows: pd.DataFrame, expression: str, name: 
             places = np.arange(first, len(some), 2)[::-1]
             own = _tried(values, some.iloc[places].reset_index(drop=True))
             if len(places) and (own is None or not _same(whole, own, places, len(some))):
-                raise FormulaError(
-                    f"{expression} depends on other rows than its own, and the rows of {name} are read in parts; compute it before, and use its column, or "
-                    "let center, scale, standardize, poly or bs learn of all rows."
-                )
+                raise FormulaError(f"{expression} depends on other rows than its own, and {why}")
 
 
 def _values_of(factor: Factor, context: Mapping[str, Any], state: dict[str, Any]) -> Values:

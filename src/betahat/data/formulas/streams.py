@@ -142,11 +142,15 @@ def _check_vectors(factors: Sequence[Factor], dataset: Dataset, context: Mapping
 
 def _check_rows_alone(lesson: Lesson, rows: pd.DataFrame, name: str) -> None:
     """Refuse what depends on other rows than its own, in the formula and beside it."""
-    check_rows_alone(lesson.factors, rows, lesson.context, lesson.state, name)
+    why = (
+        f"the rows of {name} are read in parts; compute it before, and use its column, or let center, scale, standardize, poly or bs learn of all "
+        "rows."
+    )
+    check_rows_alone(lesson.factors, rows, lesson.context, lesson.state, why)
     for option, value in lesson.vectors.given.items():
         if isinstance(value, str) and value not in rows:
             values = partial(_vector, Vectors({option: value}), lesson)
-            check_row_by_row(values, rows, f"{option}={shown(value)}", name)
+            check_row_by_row(values, rows, f"{option}={shown(value)}", why)
 
 
 def _vector(alone: Vectors, lesson: Lesson, rows: pd.DataFrame) -> np.ndarray:

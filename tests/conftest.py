@@ -18,7 +18,7 @@ import betahat as bh
 
 pytest.register_assert_rewrite("support")
 
-from support.clusters import processes, threads, workers  # noqa: E402, F401  # fixtures of the whole session
+from support.clusters import dask, loky, processes, ray, threads, workers  # noqa: E402, F401  # fixtures of the whole session
 
 SOURCE = Path(bh.__file__).parent
 TESTS = Path(__file__).parent

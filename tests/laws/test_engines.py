@@ -1,7 +1,10 @@
 """Engines: the bits of one thread, whoever computes, and sentences for what goes wrong with workers."""
 
 import copy
+import os
 import pickle
+import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -9,7 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from support.block_functions import awkward, dies, fails, last, place, weighted
+from support.block_functions import awkward, dies, dies_once, fails, last, place, slow, weighted
 from support.streams import streamed
 
 import betahat as bh
@@ -167,6 +170,30 @@ def test_a_process_that_dies_is_told_of():
         for _ in range(2):
             with pytest.raises(bh.WorkerError, match=r"^A worker process of the engine died, .* make a new executor"):
                 fold(streamed(COLUMNS, SIZES), dies, read_engine(pool))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("dask", "ray")])
+def test_a_worker_that_dies_loses_nothing(name, request, tmp_path):
+    """dask and ray give its tasks to others."""
+    source, engine = streamed(COLUMNS, SIZES, 700), read_engine(request.getfixturevalue(name))
+    (found,) = fold(source, partial(dies_once, str(tmp_path / "died")), engine)
+    assert (tmp_path / "died").exists()
+    assert torch.equal(found, fold(source, slow)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("dask")
+def test_a_worker_that_is_killed_in_a_pass(dask):
+    """By its pid, from outside."""
+    source = streamed(COLUMNS, SIZES, 700)
+    first = next(iter(dask.run(os.getpid).values()))
+    timer = threading.Timer(0.4, os.kill, (first, signal.SIGKILL))
+    timer.start()
+    (found,) = fold(source, slow, read_engine(dask))
+    timer.join()
+    assert torch.equal(found, fold(source, slow)[0])
+    assert first not in dask.run(os.getpid).values()
 
 
 def test_other_versions_are_refused(processes, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import torch
 
@@ -44,4 +45,19 @@ def dies(block):
     """End the process."""
     if block.start:
         os.kill(os.getpid(), signal.SIGKILL)
+    return (block["endog"].sum(),)
+
+
+def dies_once(path, block):
+    """End the process, unless it did once."""
+    if block.start and not os.path.exists(path):
+        with open(path, "x"):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+    return (block["endog"].sum(),)
+
+
+def slow(block):
+    """Take a while."""
+    time.sleep(0.2)
     return (block["endog"].sum(),)

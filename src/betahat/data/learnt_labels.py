@@ -144,7 +144,16 @@ def _learnt(stream: Streamed, column: str, name: str, engine: Engine) -> LearntL
         rows: list[int] = []
         missing: dict[str, int] = {}
         found = _joined(
-            _noted(engine.over(partial(_of_partition, column, name, builder), stream.dataset), stream, rows, missing),
+            _noted(
+                engine.over(
+                    partial(_of_partition, column, name, builder),
+                    stream.dataset,
+                    (*(builder.needs if builder else ()), column),
+                ),
+                stream,
+                rows,
+                missing,
+            ),
             name,
         )
         if rows == list(stream.kept):

@@ -11,7 +11,6 @@ import traceback
 import uuid
 from collections import ChainMap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betahat.data.datasets.base import Lying
+from betahat.data.datasets.elsewhere import Fetched, Lying
 from betahat.data.streamed import Beside, Builder
 from betahat.data.threads import with_one_thread
 from betahat.errors import BetahatError, MissingPackageError, WorkerError
@@ -28,33 +27,6 @@ from betahat.errors import BetahatError, MissingPackageError, WorkerError
 # A tensor of more numbers that all tasks need is sent once.
 _MANY = 1024
 _SHARED, _HANDED = 0, 1
-
-
-@dataclass(frozen=True, eq=False)
-class Handed(Lying):
-    """Rows that have come to the worker.
-
-    Attributes
-    ----------
-    frame : object
-        The dataframe.
-    """
-
-    frame: Any
-
-    @property
-    def library(self) -> str:
-        """They lie here."""
-        return ""
-
-    @property
-    def remote(self) -> Any:
-        """The dataframe."""
-        return self.frame
-
-    def fetch(self) -> Any:
-        """Return it."""
-        return self.frame
 
 
 class Pickles:
@@ -129,7 +101,7 @@ def _read(key: str, shared: bytes, task: bytes, handed: Sequence[Any]) -> tuple[
 
     def known(part: tuple[int, int]) -> Any:
         kind, place = part
-        return objects[place] if kind == _SHARED else Handed(handed[place])
+        return objects[place] if kind == _SHARED else Fetched(handed[place])
 
     try:
         if _LAST.key != key:

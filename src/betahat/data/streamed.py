@@ -15,7 +15,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from betahat.data.datasets.base import Dataset, Excerpted, Partition
+from betahat.data.datasets.base import Dataset, Partition
+from betahat.data.datasets.partitioned import Partitioned
 from betahat.data.source import Derived, Excerpt, Replaced, Source, Span
 from betahat.data.threads import remembered
 from betahat.data.user_data import UserData
@@ -180,9 +181,10 @@ class Streamed(Source):
     def within(self, start: int, stop: int) -> Source:
         """Keep the partitions that the rows lie in."""
         first, last = max(bisect_right(self._starts, start) - 1, 0), bisect_left(self._starts, stop)
-        parts = Excerpted.of(self.dataset, first, last, self._chunks(tuple(self.shapes)).needs)
-        begin = self.spans[first].start if parts.parts else 0
-        return Excerpt(replace(self, dataset=parts, kept=self.kept[first:last]), begin, self.rows)
+        needs, whole = self._chunks(tuple(self.shapes)).needs, self.dataset
+        parts = tuple(partition.ready(needs) for partition in whole.partitions[first:last])
+        rows = replace(self, dataset=Partitioned(whole.name, whole.columns, parts), kept=self.kept[first:last])
+        return Excerpt(rows, self.spans[first].start if parts else 0, self.rows)
 
     def only(self, *names: str) -> Source:
         """Return the source with some of the columns."""

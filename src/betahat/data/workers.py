@@ -125,8 +125,9 @@ class Workers(Engine):
                     ahead.append(take(item))
                 if not ahead:
                     return
-                yield self.pool.result(ahead[0])
+                found = self.pool.result(ahead[0])
                 ahead.popleft()
+                yield found
         finally:  # after an error or an interrupt, or where nobody asks for the rest
             if ahead:
                 self.pool.cancel(tuple(ahead))

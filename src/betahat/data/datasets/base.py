@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 
@@ -53,59 +52,3 @@ class Dataset(ABC):
     @abstractmethod
     def partitions(self) -> tuple[Partition, ...]:
         """Its rows; the user's order is the rows' order."""
-
-
-@dataclass(frozen=True, eq=False)
-class Excerpted(Dataset):
-    """Some partitions of a dataset.
-
-    Attributes
-    ----------
-    title : str
-        The name of the whole.
-    fields : tuple of str
-        Its columns.
-    parts : tuple of Partition
-    """
-
-    title: str
-    fields: tuple[str, ...]
-    parts: tuple[Partition, ...]
-
-    @classmethod
-    def of(cls, whole: Dataset, first: int, last: int, columns: Sequence[str]) -> Excerpted:
-        """Keep partitions first to last - 1 of a dataset, ready for a worker that reads some columns."""
-        return cls(whole.name, whole.columns, tuple(part.ready(columns) for part in whole.partitions[first:last]))
-
-    @property
-    def name(self) -> str:
-        """The name of the whole."""
-        return self.title
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of all columns of the whole."""
-        return self.fields
-
-    @property
-    def partitions(self) -> tuple[Partition, ...]:
-        """These."""
-        return self.parts
-
-
-class Lying(ABC):
-    """Rows that lie with the workers of an engine, as a dataframe that one of them has or can make."""
-
-    @property
-    @abstractmethod
-    def library(self) -> str:
-        """Whose engine it is, "dask" or "ray"."""
-
-    @property
-    @abstractmethod
-    def remote(self) -> Any:
-        """What the library's tasks take as an argument in the place of the dataframe."""
-
-    @abstractmethod
-    def fetch(self) -> Any:
-        """Return the dataframe, here."""

@@ -13,6 +13,7 @@ from betahat.data.datasets.arrow_datasets import arrow_dataset
 from betahat.data.datasets.arrow_files import Batches
 from betahat.data.datasets.base import Dataset
 from betahat.data.datasets.csv_files import Types
+from betahat.data.datasets.dask_frames import dask_frame
 from betahat.data.datasets.duckdb_relations import relation
 from betahat.data.datasets.files import File, arrow, at_once, found_files
 from betahat.data.datasets.functions import function_of_chunks
@@ -20,6 +21,7 @@ from betahat.data.datasets.layout import Contents, Layout
 from betahat.data.datasets.lazy_frames import lazy_frame
 from betahat.data.datasets.parquet import Footer
 from betahat.data.datasets.partitioned import Partitioned
+from betahat.data.datasets.ray_datasets import ray_dataset
 from betahat.errors import DataError, described, shown
 
 _READ: dict[str, Callable[[File], Contents]] = {"Parquet": Footer.of, "Arrow": Batches.of, "CSV": Types.of}
@@ -28,6 +30,8 @@ _KINDS: tuple[tuple[str, str, Callable[[Any], Dataset]], ...] = (
     ("polars", "LazyFrame", lazy_frame),
     ("duckdb", "DuckDBPyRelation", relation),
     ("pyarrow.dataset", "Dataset", arrow_dataset),
+    ("dask.dataframe", "DataFrame", dask_frame),
+    ("ray.data", "Dataset", ray_dataset),
 )
 # What reads files or tables once, and what to pass instead.
 _ONCE = (

@@ -241,7 +241,7 @@ def learn(lesson: Lesson, dataset: Dataset, engine: Engine) -> tuple[Lesson, Lea
     """Learn of all partitions, in their order, in as many passes as calls need that learn; return the lesson with what they learnt, too."""
     while True:
         found = Learnt()
-        for learnt, partition in zip(engine.over(lesson, dataset), dataset.partitions, strict=True):
+        for learnt, partition in zip(engine.over(lesson, dataset, lesson.columns), dataset.partitions, strict=True):
             found = _both(found, learnt, partition.name)
         if not found.told:
             return lesson, found

@@ -73,6 +73,7 @@ def _same(streamed, held):
     assert streamed.nobs == held.nobs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_formulas_give_the_numbers_of_memory(formula, kind):
@@ -212,12 +213,44 @@ def test_functions_that_learn_and_are_not_known_are_refused():
         )
 
 
+def _parts_of(frames, made=lambda frame: frame):
+    """Return dataframes that differ in their types as partitions."""
+    dataset = in_partitions(FRAME, [len(frame) for frame in frames], made=made)
+    for part, frame in zip(dataset.parts, frames, strict=True):
+        object.__setattr__(part, "frame", frame)
+    return dataset
+
+
+def test_categories_in_another_order_in_another_part():
+    """They keep the order in which they come: those of the first part, and others behind them, as Arrow unifies dictionaries."""
+    levels = [["low", "high"], ["top", "high", "low"]]
+    frames = [
+        pd.DataFrame({"y": np.arange(9.0) ** 2, "k": pd.Categorical(values * 3, order)})
+        for values, order in zip((["low", "high", "low"], ["high", "top", "low"]), levels, strict=True)
+    ]
+    whole = pd.concat([frame.assign(k=frame["k"].astype(str)) for frame in frames], ignore_index=True)
+    held = bh.ols("y ~ C(k, levels=['low', 'high', 'top'])", whole).fit("HC1")
+    for made in (lambda frame: frame, KINDS["pyarrow"]):
+        streamed = bh.ols("y ~ k", _parts_of(frames, made)).fit("HC1")
+        assert list(streamed.params.index) == ["Intercept", "k[T.high]", "k[T.top]"]
+        np.testing.assert_allclose(streamed.params, held.params, rtol=RTOL)
+        np.testing.assert_allclose(streamed.bse, held.bse, rtol=RTOL)
+
+
+def test_numbers_of_other_types_in_other_parts_and_gaps():
+    """Whole numbers, decimals, smaller types, nullable ones, and a part in which nothing is known."""
+    frames = [FRAME[["y", "n"]][:300].astype({"n": "int32"}), FRAME[["y", "n"]][300:600].astype({"n": "float32"})]
+    frames += [FRAME[["y", "n"]][600:700].assign(n=None), FRAME[["y", "n"]][700:].astype({"n": "Int64"})]
+    whole = FRAME[["y", "n"]].drop(range(600, 700))
+    for formula in ("y ~ n", "y ~ C(n)"):
+        held = bh.ols(formula, whole).fit("HC1")
+        np.testing.assert_allclose(bh.ols(formula, _parts_of(frames)).fit("HC1").bse, held.bse, rtol=1e-11)
+
+
 def test_a_column_that_is_text_in_one_part_is_refused_by_name():
     mixed = FRAME.assign(x=FRAME["x"].astype(object).where(FRAME.index < 600, "many"))
     parts = [frame.infer_objects() for frame in (mixed[:600], mixed[600:])]
-    dataset = in_partitions(FRAME, (600, 400))
-    for part, frame in zip(dataset.parts, parts, strict=True):
-        object.__setattr__(part, "frame", frame)
+    dataset = _parts_of(parts)
     with pytest.raises(DataError, match="'x' is a number in some of the data and a category in others, such as part 1"):
         bh.ols("y ~ x", dataset)
 
@@ -238,6 +271,7 @@ LEARNING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distinct", [2**16, 20])
 @pytest.mark.parametrize("formula", LEARNING)
 def test_calls_learn_of_all_rows(formula, distinct, monkeypatch):

@@ -251,9 +251,7 @@ def _series(values: Any) -> Any:
     given = _arrow().chunked_array([values]) if _is_arrow(values) else values
     series: Any = nw.from_native(given, series_only=True)
     native: Any = series.to_native()
-    if series.implementation.is_pyarrow() and _arrow().types.is_string_view(
-        native.type
-    ):  # whose rows Arrow cannot take
+    if series.implementation.is_pyarrow() and _is_view(native):  # whose rows Arrow cannot take
         return nw.from_native(native.cast(_arrow().large_string()), series_only=True)
     return series
 
@@ -277,7 +275,14 @@ def _pandas_column(series: Any) -> Any:
     if kind in (nw.Categorical, nw.Enum):
         text = series.cast(nw.String)
         return pd.Categorical(text.to_list(), categories=_categories(series, text))
+    if kind == nw.String and series.implementation.is_pyarrow() and not _is_view(series.to_native()):
+        return series.to_native().to_pandas()
     return series.to_list()
+
+
+def _is_view(native: Any) -> bool:
+    """Tell whether Arrow's text is a view, which not all of its functions know."""
+    return bool(_arrow().types.is_string_view(native.type))
 
 
 def _categories(series: Any, text: Any) -> list[str]:

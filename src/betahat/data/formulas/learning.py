@@ -174,10 +174,13 @@ class Lesson:
         if len(values) < len(self.factors) or beside is None:
             return Learnt(len(frame), kept=(0,), told=recorder.told, whole=False)
         used = ~missing
+        if not used.any():
+            return Learnt(
+                len(frame), kept=(0,), head=frame.head(_HEAD), missing=self._missing(frame), told=recorder.told
+            )
         kinds = {expression: value.__formulaic_metadata__.kind for expression, value in values.items()}
         plain = {expression: value.__wrapped__ for expression, value in values.items()}
         numbers = [plain[expression] for expression, kind in kinds.items() if kind is Factor.Kind.NUMERICAL]
-        lost = {name: int(frame[name].isna().sum()) for name in self.columns} if missing.any() else {}
         return replace(
             self._beside_rows(chunk, used, beside),
             head=frame.head(_HEAD),
@@ -187,11 +190,15 @@ class Lesson:
                 for expression, kind in kinds.items()
                 if kind is Factor.Kind.CATEGORICAL
             },
-            missing=lost,
+            missing=self._missing(frame) if missing.any() else {},
             infinite=not all(_is_finite(part, used) for part in numbers),
             negative=sum(int((plain[expression][used] < 0).sum()) for expression in self.trials),
             told=recorder.told,
         )
+
+    def _missing(self, frame: pd.DataFrame) -> dict[str, int]:
+        """Return how many values are missing in each column."""
+        return {name: int(frame[name].isna().sum()) for name in self.columns}
 
     def _beside_rows(self, chunk: Any, used: np.ndarray, beside: dict[str, np.ndarray]) -> Learnt:
         """Learn of the labels of absorbed effects, and what stands beside the regressors, where (n,) rows are complete."""

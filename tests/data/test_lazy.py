@@ -104,6 +104,28 @@ def test_a_file_that_changed_under_a_lazy_frame_is_noticed(path, column):
             _whole(dataset, [column])
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.array([1, None, 3], "Int64"),
+        pd.array([1.5, None, 3], "Float64"),
+        pd.array([True, None, False], "boolean"),
+        np.array([1e308, 1e308, 1e308]),
+        np.array([np.inf, -np.inf, 1.0]),
+        np.array([np.nan, np.nan, np.nan]),
+        pd.Categorical(["a", None, "b"]),
+        pd.array(["a", None, "b"], "string[pyarrow]"),
+        pd.to_datetime(["2020-01-31", None, "2021-01-31"]),
+    ],
+)
+def test_values_that_are_hard_to_compare_are_the_same_again(values):
+    frame = pd.DataFrame({"x": values})
+    for function in (lambda: iter([frame]), lambda: iter([pl.from_pandas(frame)]), lambda: [pa.table(frame)]):
+        dataset = dataset_of(function)
+        for _ in range(2):
+            assert len(_whole(dataset, ["x"])[0]) == 3
+
+
 @pytest.fixture
 def connection():
     with duckdb.connect() as connection:

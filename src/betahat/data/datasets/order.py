@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import narwhals as nw
+import numpy as np
 
 from betahat.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trace:
     """What is kept of a column of a chunk.
 
     Attributes
     ----------
-    ends : tuple of str
+    first, last : str
         Its first and last values.
-    missing : int
-        How many values are missing.
     total : float
-        Of a column of numbers, their sum, which may be computed in another order.
-    error : float
-        By how much it may be another one then.
+        The sum of a column of numbers, how many values are missing in another: of the same rows the same, bit for bit.
     """
 
-    ends: tuple[str, str]
-    missing: int
+    first: str
+    last: str
     total: float
-    error: float
 
     @classmethod
     def of(cls, column: nw.Series[Any]) -> Trace:
         """Look at a column."""
-        total, error = 0.0, 0.0
-        if column.dtype.is_numeric() and column.null_count() < len(column):
-            total = float(column.sum())
-            error = 1e-12 * len(column) * max(abs(float(column.min())), abs(float(column.max())))
-        return cls((repr(column.item(0)), repr(column.item(len(column) - 1))), column.null_count(), total, error)
-
-    def differs(self, other: Trace) -> bool:
-        """Tell whether another column was seen; sums that are no number do not tell."""
-        return (self.ends, self.missing) != (other.ends, other.missing) or abs(self.total - other.total) > self.error
+        if column.dtype.is_numeric():
+            values = column.to_numpy()
+            with np.errstate(all="ignore"):
+                total = float(values.sum())
+                total = float(np.nansum(values)) if math.isnan(total) else total
+            total = 0.0 if math.isnan(total) else total  # of infinite values
+        else:
+            total = float(column.null_count())
+        return cls(repr(column.item(0)), repr(column.item(len(column) - 1)), total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ class Order:
             frame = nw.from_native(chunk, eager_only=True)
             for column in frame.iter_columns() if len(frame) else ():
                 trace = Trace.of(column)
-                if self.seen.setdefault((column.name, number), trace).differs(trace):
+                if self.seen.setdefault((column.name, number), trace) != trace:
                     raise DataError(
                         f"The rows of {self.name} are other ones than when they were read before, or come in another order, and a fit reads them "
                         f"several times; {self.remedy}."

@@ -9,9 +9,10 @@ from support.streams import streamed
 import betahat as bh
 from betahat.data.container import Tensors
 from betahat.data.design import Design
+from betahat.data.groups import read_numbers
 from betahat.data.schema import Schema
 from betahat.data.source import Held
-from betahat.errors import DataError
+from betahat.errors import DataError, EstimationError, OptionError
 from betahat.fits.linear import fit_least_squares
 
 N, K = 6_000, 3
@@ -106,3 +107,52 @@ def test_driscoll_and_kraay(options, held):
         pd.date_range("2001-01-01", periods=80)[rng.integers(0, 80, N)],
     ):
         _same(bh.DriscollKraay("when", **options)(_read(when=pd.Series(when))), bh.DriscollKraay(when, **options)(held))
+
+
+def _panel(order):
+    """Return units, periods, and rows of a panel with gaps, sorted by units or by periods."""
+    units, periods = np.divmod(rng.permutation(40 * 200)[:N], 200)
+    places = np.lexsort((periods, units) if order == "units" else (rng.permutation(N), periods))
+    return units[places] * 7, pd.date_range("2001-01-01", periods=200)[periods[places]]
+
+
+@pytest.mark.parametrize(
+    "options", [{"maxlags": 3}, {"maxlags": 0}, {"bandwidth": 4.0, "kernel": "quadratic-spectral"}], ids=len
+)
+@pytest.mark.parametrize("order", ["units", "periods"])
+def test_panels_in_the_order_of_units_or_of_periods(order, options, held, monkeypatch):
+    units, when = _panel(order)
+    for numbers in (2**22, 40 * K * 3):
+        monkeypatch.setattr("betahat.covariance.panel_in_turn._NUMBERS", numbers)
+        read = _read(unit=units, when=pd.Series(when))
+        _same(bh.PanelNeweyWest("unit", "when", **options)(read), bh.PanelNeweyWest(units, when, **options)(held))
+        _same(bh.PanelNeweyWest(units, "when", **options)(read), bh.PanelNeweyWest(units, when, **options)(held))
+    if order == "units":
+        _same(bh.PanelNeweyWest("unit", **options)(read), bh.PanelNeweyWest(units, **options)(held))
+
+
+def test_panels_out_of_order_are_refused():
+    units, when = _panel("units")
+    mixed = rng.permutation(N)
+    with pytest.raises(
+        DataError, match="rows of panel 'unit' are not together, nor are those of time 'when' in order; sort"
+    ):
+        bh.PanelNeweyWest("unit", "when")(_read(unit=units[mixed], when=pd.Series(when[mixed])))
+    with pytest.raises(DataError, match="are not together, and without time= their order is not known"):
+        bh.PanelNeweyWest("unit")(_read(unit=units[mixed]))
+    twice = np.where(np.arange(N) == 3_000, units[2_990], units)
+    for order, given in (("units", units), ("periods", twice)):
+        when_twice = (
+            pd.Series(when).where(np.arange(N) != 10, when[9]) if order == "units" else pd.Series(np.arange(N) // 40)
+        )
+        with pytest.raises(DataError, match=r"have several rows in one cell, \("):
+            bh.PanelNeweyWest("unit", "when")(_read(unit=given, when=when_twice))
+    with pytest.raises(EstimationError, match="pass panel="):
+        bh.PanelNeweyWest(None, "when")(_read(when=pd.Series(when)))
+
+
+def test_rows_near_each_other_must_be_in_memory():
+    with pytest.raises(EstimationError, match="use Cluster with regions"):
+        bh.Conley("lat", "lon", 10.0)(_read(lat=X[:, 1], lon=X[:, 2]))
+    with pytest.raises(OptionError, match="is a number of each row, which is needed in memory"):
+        read_numbers(_read(lat=X[:, 1]).sample, "lat", "latitude")

@@ -13,7 +13,7 @@ from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import refuse_counts
 from betahat.covariance.small_samples import FULL, factor
 from betahat.data.groups import read_numbers
-from betahat.errors import DataError, OptionError, check_flag, counted, is_number, is_one_of, shown
+from betahat.errors import DataError, EstimationError, OptionError, check_flag, counted, is_number, is_one_of, shown
 from betahat.fits.fit import Fit
 
 
@@ -78,6 +78,11 @@ class Conley(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the products of near rows."""
         refuse_counts(fit, "Conley's covariance")
+        if fit.sample.source.stream is not None:
+            raise EstimationError(
+                "Conley's covariance compares each row with all rows near it, wherever these lie, so that all must be in memory, and these are read in "
+                "turn; read them into memory, or use Cluster with regions, or cells of a grid, as groups."
+            )
         latitude = read_numbers(fit.sample, self.latitude, "latitude")
         longitude = read_numbers(fit.sample, self.longitude, "longitude")
         if self.distance == "great-circle":

@@ -108,7 +108,7 @@ def lagged_products(blocks: Iterable[Tensor], weights: Tensor, *, read: bool = F
         return _by_fourier(torch.cat(list(blocks)), weights)
     half = weights.clone()
     half[0] *= 0.5
-    total = sum(in_order(partial(_lagged, half, _toeplitz(half)), _windows(blocks, lags)))
+    total = sum(in_order(partial(_lagged, half, toeplitz(half)), _windows(blocks, lags)))
     assert isinstance(total, Tensor)
     return total + total.mT
 
@@ -125,12 +125,16 @@ def _windows(blocks: Iterable[Tensor], lags: int) -> Iterator[Tensor]:
 
 def _lagged(half: Tensor, band: Tensor, window: Tensor) -> Tensor:
     """Return (k, k) the products of a window's rows with the weighted sums of those up to L before them."""
+    return cross_products(window[len(half) - 1 :], weighted_lags(half, band, window))
+
+
+def weighted_lags(half: Tensor, band: Tensor, window: Tensor) -> Tensor:
+    """Return (b, k) the weighted sums of the rows of an (L + b, k) window up to L before each of the last b; `band` is `toeplitz(half)`."""
     lags = len(half) - 1
-    block = window[lags:]
-    return _cross(block, _banded(window, band.to(window), lags) if lags else half.to(window) * block)
+    return _banded(window, band.to(window), lags) if lags else half.to(window) * window
 
 
-def _toeplitz(half: Tensor) -> Tensor:
+def toeplitz(half: Tensor) -> Tensor:
     """Return (c, c + L) T with (T window)_i = the sum of half_j window_(i + L - j)."""
     lags = len(half) - 1
     places = torch.arange(_CHUNK, device=half.device)[:, None] + lags - torch.arange(lags + 1, device=half.device)
@@ -150,7 +154,7 @@ def _banded(window: Tensor, band: Tensor, lags: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _cross(left: Tensor, right: Tensor) -> Tensor:
+def cross_products(left: Tensor, right: Tensor) -> Tensor:
     """Return left' right by batched products of chunks; see `blocks.gram`."""
     step = 1024
     whole = len(left) - len(left) % step
@@ -168,7 +172,7 @@ def _by_fourier(scores: Tensor, weights: Tensor) -> Tensor:
     half = torch.cat([half[:1] * 0.5, half[1:]])
     spectrum = torch.fft.rfft(scores, size, dim=0) * torch.fft.rfft(half, size)[:, None]
     smooth = torch.fft.irfft(spectrum, size, dim=0)[: len(scores)]
-    total = _cross(scores, smooth)
+    total = cross_products(scores, smooth)
     return total + total.mT
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.kernels import KernelName, kernel_name, lagged_products
-from betahat.covariance.lags import lags_of, with_lags
-from betahat.covariance.panel_rows import Correction, cells_of, check_options, factor_of, named_kernel
+from betahat.covariance.lags import Lags, lags_of, with_lags
+from betahat.covariance.panel_in_turn import panel_in_turn
+from betahat.covariance.panel_rows import Correction, cells_of, check_options, factor_of, named_kernel, periods_of
 from betahat.covariance.partitions import group_of, time_of
 from betahat.covariance.sandwich import of_core, penalised
 from betahat.covariance.series import refuse_counts
@@ -83,6 +85,8 @@ class PanelNeweyWest(Estimator):
     def __call__(self, fit: Fit) -> Covariance:
         """Sum the lagged products of all units, each followed by as many empty periods as there are lags."""
         refuse_counts(fit, "A panel's HAC")
+        if fit.sample.source.stream is not None:
+            return self._in_turn(fit)
         units = self._units(fit)
         places, periods = cells_of(fit, units, self.time)
         lags = lags_of(self.kernel, self.maxlags, self.bandwidth, periods)
@@ -92,7 +96,22 @@ class PanelNeweyWest(Estimator):
         begin = torch.nn.functional.pad(room, (1, 0))[:-1] - first
         check_numbers_fit(int(room[-1]) * fit.rank, "The units' padded series", fit.params.device)
         series = fit.sum_groups(HeldCodes(begin[units.codes] + places), int(room[-1]), lambda rows: rows.influence())
-        core = factor_of(self.correction, units.count, fit) * lagged_products([series], lags.weights)
+        return self._named(fit, lagged_products([series], lags.weights), units, lags)
+
+    def _in_turn(self, fit: Fit) -> Covariance:
+        """Return the same of rows that are read in the order of units or periods."""
+        if self.panel is None:
+            raise EstimationError(
+                "Units are told apart by time where rows are in memory; pass panel=, the column of the units, of rows that are read."
+            )
+        units = group_of(fit, self.panel, "panel")
+        times = None if self.time is None else periods_of(fit, self.time)
+        periods = int(units.sizes.max()) if times is None else times.count
+        lags = lags_of(self.kernel, self.maxlags, self.bandwidth, periods)
+        return self._named(fit, panel_in_turn(fit, units, times).core(fit, lags.weights), units, lags)
+
+    def _named(self, fit: Fit, products: Tensor, units: Groups, lags: Lags) -> Covariance:
+        core = factor_of(self.correction, units.count, fit) * products
         note = f"Standard Errors are robust to cluster correlation (HAC-Panel){named_kernel(self.kernel, lags.words)}"
         df = between([units.count]) if self.df_correction else None
         return with_lags(of_core(fit, core, "hac-panel", note + penalised(fit), df_tests=df), self, lags)

@@ -39,6 +39,10 @@ class RowCodes(ABC):
         """Return table[code] of each row."""
 
     @abstractmethod
+    def paired(self, other: RowCodes, count: int) -> RowCodes:
+        """Return code * count + code of the other, which has `count`."""
+
+    @abstractmethod
     def at(self, places: Tensor) -> Tensor:
         """Return (m,) those of the rows at (m,) positions."""
 
@@ -76,6 +80,10 @@ class HeldCodes(RowCodes):
     def mapped(self, table: Tensor) -> RowCodes:
         """Look the numbers up."""
         return HeldCodes(table[self.numbers])
+
+    def paired(self, other: RowCodes, count: int) -> RowCodes:
+        """Write both as one number."""
+        return HeldCodes(self.numbers * count + other.whole)
 
     def at(self, places: Tensor) -> Tensor:
         """Take them."""
@@ -119,6 +127,12 @@ class ReadCodes(RowCodes):
         """Look the numbers up as they are made."""
         return ReadCodes(self.stream, Mapped(self.made, table.cpu()))
 
+    def paired(self, other: RowCodes, count: int) -> RowCodes:
+        """Write both as one number, as they are made where both are."""
+        if isinstance(other, ReadCodes):
+            return ReadCodes(self.stream, Paired(self.made, other.made, count))
+        return HeldCodes(self.whole * count + other.whole)
+
     def at(self, places: Tensor) -> Tensor:
         """Read the rows."""
         return self.beside(self.stream.only()).take((GROUP,), places)[0]
@@ -156,3 +170,33 @@ class Mapped(Beside):
     def values(self, chunk: object) -> Tensor:
         """Look them up."""
         return self.table[self.base.values(chunk)]
+
+
+@dataclass(frozen=True, eq=False)
+class Paired(Beside):
+    """Two numbers as one.
+
+    Attributes
+    ----------
+    first, second : Beside
+    count : int
+        How many numbers the second may be.
+    """
+
+    first: Beside
+    second: Beside
+    count: int
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Those of both."""
+        return tuple(dict.fromkeys((*self.first.needs, *self.second.needs)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A number for each row."""
+        return ()
+
+    def values(self, chunk: object) -> Tensor:
+        """Write them as one."""
+        return self.first.values(chunk) * self.count + self.second.values(chunk)

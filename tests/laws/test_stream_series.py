@@ -156,3 +156,24 @@ def test_rows_near_each_other_must_be_in_memory():
         bh.Conley("lat", "lon", 10.0)(_read(lat=X[:, 1], lon=X[:, 2]))
     with pytest.raises(OptionError, match="is a number of each row, which is needed in memory"):
         read_numbers(_read(lat=X[:, 1]).sample, "lat", "latitude")
+
+
+@pytest.mark.parametrize("time", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bandwidth": "andrews"},
+        {"bandwidth": "andrews", "kernel": "quadratic-spectral"},
+        {"bandwidth": "newey-west"},
+        {"maxlags": "newey-west", "kernel": "parzen"},
+        {"maxlags": 5, "prewhiten": 2},
+        {"bandwidth": "andrews", "prewhiten": 1, "correction": True},
+        {"bandwidth": "newey-west", "prewhiten": 1},
+    ],
+    ids=str,
+)
+def test_rules_and_prewhitening_pass_over_scores(options, time, held):
+    read = _read(when=np.arange(N) * 2)
+    found, true = bh.HAC(**options, time="when" if time else None)(read), bh.HAC(**options)(held)
+    _same(found, true)
+    assert found.options == true.options

@@ -15,6 +15,7 @@ from betahat.covariance.base import Covariance, Estimator, keep_given
 from betahat.covariance.kernels import KernelName, andrews, kernel_name, lagged_products, newey_west, prewhitened
 from betahat.covariance.lags import Lags, check_lags, default_lags, lags_of, with_lags
 from betahat.covariance.sandwich import of_core, penalised
+from betahat.covariance.scores_in_turn import ScoresInTurn
 from betahat.covariance.series import Series, refuse_counts, series_in_time
 from betahat.covariance.small_samples import FULL, factor
 from betahat.data.design import Design
@@ -68,7 +69,7 @@ class HAC(Estimator):
 
     Notes
     -----
-    A bandwidth by a rule, and prewhitening, hold the (n, k) scores; lags alone pass through them once, in blocks.
+    A bandwidth by a rule, and prewhitening, hold the (n, k) scores of rows in memory; lags alone pass through them once, in blocks.
 
     References
     ----------
@@ -110,6 +111,9 @@ class HAC(Estimator):
                 core = lagged_products((part - mean * there for part, there in each), lags.weights, read=read)
         else:
             series.check_whole()
+            if fit.sample.source.stream is not None:
+                core, lags = self._in_turn(fit, series)
+                return self._named(fit, core, lags, series)
             scores = _influences(fit) - _mean_influence(fit)
             scores = scores if series.order is None else scores[series.order]
             whole, half = (scores, None) if not self.prewhiten else prewhitened(scores, int(self.prewhiten))
@@ -118,6 +122,30 @@ class HAC(Estimator):
             lags = self._lags(series, own, fit)
             core = lagged_products([whole], lags.weights)
             core = core if half is None else half @ core @ half.mT
+        return self._named(fit, core, lags, series)
+
+    def _in_turn(self, fit: Fit, series: Series) -> tuple[Tensor, Lags]:
+        """Return the core and the lags by passes over scores that are not held."""
+        mean, order = _mean_influence(fit), int(self.prewhiten)
+        scores = ScoresInTurn(
+            lambda: (part - mean for part, _ in series.each(fit, _influence, 0)), series.rows, inverse_root(fit)
+        )
+        scores, half = (scores, None) if not order else scores.prewhitened(order)
+        rule = self.bandwidth if isinstance(self.bandwidth, str) else self.maxlags
+        if isinstance(rule, str):
+            weights = _constant_free(fit)
+            found = (
+                scores.andrews(self.kernel, weights)
+                if rule == "andrews"
+                else scores.newey_west(self.kernel, weights, order)
+            )
+            lags = self._lags_of_rule(found, scores.rows)
+        else:
+            lags = self._lags(series, None, fit)
+        core = lagged_products(scores.read(), lags.weights, read=True)
+        return core if half is None else half @ core @ half.mT, lags
+
+    def _named(self, fit: Fit, core: Tensor, lags: Lags, series: Series) -> Covariance:
         if self.correction:
             core = core * factor(fit.counts, FULL)
         how = "with" if self.correction else "without"
@@ -141,6 +169,9 @@ class HAC(Estimator):
             found = andrews(scores, self.kernel, weights)
         else:
             found = newey_west(scores, self.kernel, weights, count + order, order)
+        return self._lags_of_rule(found, count)
+
+    def _lags_of_rule(self, found: float, count: int) -> Lags:
         if isinstance(self.maxlags, str):
             return lags_of(self.kernel, int(found), None, count)
         return lags_of(self.kernel, None, found, count)

@@ -187,17 +187,33 @@ def prewhitened(scores: Tensor, order: int) -> tuple[Tensor, Tensor]:
     Andrews and Monahan (1992), Econometrica 60(4).
     """
     nobs, width = scores.shape
+    check_autoregression(nobs, width, order)
+    past = past_of(scores, order)
+    left, right = torch.linalg.qr(past)
+    slopes = torch.linalg.solve_triangular(right, left.mT @ scores[order:], upper=True)
+    return scores[order:] - past @ slopes, recoloured(slopes)
+
+
+def check_autoregression(nobs: int, width: int, order: int) -> None:
+    """Refuse an autoregression of so few rows that it would fit them."""
     if nobs <= order * (width + 1):
         raise EstimationError(
             f"A vector autoregression of order {order} of {width} scores needs more than {order * (width + 1)} rows, and there are {nobs}; "
             "pass prewhiten=0."
         )
-    past = torch.cat([scores[order - lag : nobs - lag] for lag in range(1, order + 1)], 1)
-    left, right = torch.linalg.qr(past)
-    slopes = torch.linalg.solve_triangular(right, left.mT @ scores[order:], upper=True)
-    residuals = scores[order:] - past @ slopes
-    total = slopes.view(order, width, width).sum(0).mT
-    return residuals, torch.linalg.solve(torch.eye(width).to(total) - total, torch.eye(width).to(total))
+
+
+def past_of(scores: Tensor, order: int) -> Tensor:
+    """Return (n - p, p k) the p rows before each of (n, k) from the p-th on, the nearest first."""
+    return torch.cat([scores[order - lag : len(scores) - lag] for lag in range(1, order + 1)], 1)
+
+
+def recoloured(slopes: Tensor) -> Tensor:
+    """Return (k, k) D = (I - sum A_l)^-1 of (p k, k) the A_l', one below the other."""
+    width = slopes.shape[1]
+    total = slopes.view(-1, width, width).sum(0).mT
+    found: Tensor = torch.linalg.solve(torch.eye(width).to(total) - total, torch.eye(width).to(total))
+    return found
 
 
 # bandwidths
@@ -212,7 +228,11 @@ def andrews(scores: Tensor, kernel: KernelName, weights: Tensor) -> float:
     nobs, (past, now) = len(scores), (centred[:-1], centred[1:])
     past, now = past - past.mean(0), now - now.mean(0)
     rho = (past * now).sum(0) / past.square().sum(0)
-    noise = (now - rho * past).square().sum(0) / (nobs - 1)
+    return andrews_of(rho, (now - rho * past).square().sum(0) / (nobs - 1), nobs, kernel, weights)
+
+
+def andrews_of(rho: Tensor, noise: Tensor, nobs: int, kernel: KernelName, weights: Tensor) -> float:
+    """Return Andrews' bandwidth from (k,) first-order autoregressions of the columns and the variances of what they leave."""
     below = (weights * noise.square() / (1.0 - rho) ** 4).sum()
     if _KERNELS[kernel].order == 1:
         top = (weights * 4.0 * (rho * noise).square() / ((1.0 - rho) ** 6 * (1.0 + rho) ** 2)).sum()
@@ -226,16 +246,26 @@ def newey_west(scores: Tensor, kernel: KernelName, weights: Tensor, nobs: int, o
 
     `nobs` is the number of rows before prewhitening of this `order`. Newey and West (1994), Rev. Econ. Stud. 61(4).
     """
-    chosen = _KERNELS[kernel]
-    if chosen.lag_rate is None:
+    series = scores @ weights
+    last = min(last_autocovariance(kernel, nobs, order), len(series) - 1)
+    sizes = torch.stack([series[lag:] @ series[: len(series) - lag] for lag in range(last + 1)])
+    return newey_west_of(sizes, nobs, kernel)
+
+
+def last_autocovariance(kernel: KernelName, nobs: int, order: int) -> int:
+    """Return how far the autocovariances of Newey and West's rule go."""
+    rate = _KERNELS[kernel].lag_rate
+    if rate is None:
         raise OptionError(
             f"Newey and West give no bandwidth for the {kernel} kernel; use 'bartlett', 'parzen' or 'quadratic-spectral', or "
             "bandwidth='andrews'."
         )
-    last = int((3.0 if order else 4.0) * (nobs / 100.0) ** chosen.lag_rate)
-    series = scores @ weights
-    sizes = torch.stack([series[lag:] @ series[: len(series) - lag] for lag in range(min(last, len(series) - 1) + 1)])
-    steps = torch.arange(len(sizes)).to(series)
+    return int((3.0 if order else 4.0) * (nobs / 100.0) ** rate)
+
+
+def newey_west_of(sizes: Tensor, nobs: int, kernel: KernelName) -> float:
+    """Return Newey and West's bandwidth from autocovariances."""
+    chosen, steps = _KERNELS[kernel], torch.arange(len(sizes)).to(sizes)
     level = sizes[0] + 2.0 * sizes[1:].sum()
     slope = 2.0 * (steps[1:] ** chosen.order * sizes[1:]).sum()
     return _bandwidth(kernel, float((slope / level) ** 2) * nobs)

@@ -1,5 +1,6 @@
 """The command line says what the same lines of Python say, and every mistake is one sentence and the exit code 2."""
 
+import os
 import re
 import subprocess
 import sys
@@ -228,3 +229,75 @@ def test_the_page_names_every_model():
     assert re.findall(r"``(\w+)``", listed) == list(_MODELS)
     for option, (models, _) in (_FAMILY | _COLUMNS).items():
         assert all(re.search(rf"``--{option}``[^:]*: of [^,]*``{model}``", page) for model in models)
+
+
+@pytest.fixture
+def parts(frame, tmp_path):
+    """Return a pattern of three files, of which the last has a level of its own."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    frame["g"] = np.where(np.arange(90) < 70, "a", np.where(np.arange(90) < 80, "b", "c"))
+    for i in range(3):
+        frame[30 * i : 30 * i + 30].to_parquet(folder / f"{i}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "options"), [("ols", ["--cov", "HC3", "--cluster", "state"]), ("logit", ["--cov", "HC1"])]
+)
+def test_many_files_print_what_one_does(frame, parts, model, options, tmp_path, capsys):
+    formula = {"ols": "np.log(wage) ~ x + g", "logit": "union ~ x + g"}[model]
+    frame.to_parquet(tmp_path / "all.parquet")
+    assert main([formula, str(tmp_path / "all.parquet"), "--model", model, *options]) == 0
+    true = capsys.readouterr().out
+    each = [str(path) for path in sorted(parts.iterdir())]
+    ways = [[str(parts / "*.parquet")], each, [str(parts)], [str(parts), "--engine", "threads"]]
+    for way in [*ways, [str(tmp_path / "all.parquet"), "--engine", "threads"]]:
+        assert main([formula, *way, "--model", model, *options]) == 0
+        _same(capsys.readouterr().out, true)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "dask"])
+def test_processes_and_dask_print_the_same(engine, parts, capsys, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    arguments = ["np.log(wage) ~ x + g", str(parts / "*.parquet"), "--cov", "HC1"]
+    assert main(arguments) == 0
+    true = capsys.readouterr().out
+    if engine == "processes":
+        assert main([*arguments, "--engine", engine]) == 0
+    else:
+        distributed = pytest.importorskip("distributed")
+        with distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
+            assert main([*arguments, "--engine", f"dask:{cluster.scheduler_address}"]) == 0
+    _same(capsys.readouterr().out, true)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["wage ~ z", "{}/*.parquet"], "'z'"),
+        (["wage ~ open('x')", "{}"], "on the command line formulas may only contain"),
+        (["wage ~ x", "{}/*.feather"], "No file matches"),
+        (["wage ~ x", "{}/0.parquet", "{}/9.parquet"], "9.parquet"),
+        (
+            ["wage ~ x", "{}", "--model", "phreg", "--status", "nothing"],
+            "--status is 'nothing'; pass a column of the data",
+        ),
+        (["wage ~ x", "{}", "--engine", "thread"], "--engine is 'thread'; use threads, processes, or dask:"),
+        (["wage ~ x", "{}", "--engine", "dask:"], "--engine is 'dask:'; use threads"),
+    ],
+)
+def test_mistakes_of_many_files_are_one_sentence(parts, arguments, says, capsys):
+    assert main([argument.replace("{}", str(parts)) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"betahat: [^\n]*\.\n", printed.err), printed.err
+    assert says in printed.err
+
+
+def test_a_scheduler_that_is_not_there(parts, capsys, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("betahat.__main__._TIMEOUT", 0.2)
+    assert main(["wage ~ x", str(parts), "--engine", "dask:tcp://127.0.0.1:9"]) == 2
+    assert "There is no scheduler of dask at 'tcp://127.0.0.1:9'" in capsys.readouterr().err

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,10 @@ import pandas as pd
 
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.names import CovType
+from betahat.data.datasets.open import dataset_of
 from betahat.data.formulas.plain import check_plain
-from betahat.errors import BetahatError, BetahatWarning, DataError, OptionError, listed
+from betahat.data.frame import rows_of_frame, to_pandas
+from betahat.errors import BetahatError, BetahatWarning, DataError, OptionError, listed, optional_module
 from betahat.models.registry import MODELS
 from betahat.tables.comparison import compare
 
@@ -27,6 +33,9 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".feather": pd.read_feather,
     ".dta": pd.read_stata,
 }
+_WILD = frozenset("*?[")
+# Seconds to wait for a scheduler.
+_TIMEOUT = 10
 # What models take beside the formula: a name, or columns.
 _FAMILY = {"family": (("glm",), "the family, such as gamma, with its default link")}
 _COLUMNS = {
@@ -65,12 +74,17 @@ def _run(options: argparse.Namespace) -> None:
             raise OptionError(
                 f"--{name} belongs to --model {' and '.join(models)}, and the model is {options.model!r}; leave --{name} out, or name another model."
             )
-    data = read_table(Path(options.data))
-    check_plain(options.formula, data)
+    with _workers(options.engine) as workers:
+        _fit_and_print(options, given, workers)
+
+
+def _fit_and_print(options: argparse.Namespace, given: dict[str, Any], workers: Any) -> None:
+    data, head = _data(options.data, streamed=workers is not None)
+    check_plain(options.formula, head)
     for name, value in given.items():
-        if name in _COLUMNS and value not in data:  # elsewhere it may be an expression, which is code
-            raise OptionError(f"--{name} is {value!r}; pass a column of the data, one of {listed(data)}.")
-    model = _MODELS[options.model](options.formula, data, **given)
+        if name in _COLUMNS and value not in head:  # elsewhere it may be an expression, which is code
+            raise OptionError(f"--{name} is {value!r}; pass a column of the data, one of {listed(head)}.")
+    model = _MODELS[options.model](options.formula, data, engine=workers, **given)
     covariances: list[CovType] = list(options.cov)
     if options.cluster:
         covariances.append(Cluster(options.cluster))
@@ -83,6 +97,53 @@ def _run(options: argparse.Namespace) -> None:
     if options.latex:
         table.to_latex(options.latex)
         print(f"\nThe table was written to {options.latex}.")
+
+
+def _data(paths: Sequence[str], *, streamed: bool) -> tuple[Any, pd.DataFrame]:
+    """Return a file's table, or where there are several, or a folder, or they are to be streamed, a dataset; and a table with the columns, and perhaps rows."""
+    files = list(map(Path, paths))
+    alone = len(files) == 1 and not files[0].is_dir() and not (_WILD & set(paths[0]) and not files[0].exists())
+    if (
+        alone
+        and (not streamed or files[0].suffix.lower() == ".dta" or not files[0].is_file())
+        and "://" not in paths[0]
+    ):
+        table = read_table(files[0])
+        return table, table
+    dataset = dataset_of(list(paths))
+    assert dataset is not None
+    chunks = (chunk for part in dataset.partitions for chunk in part.chunks(dataset.columns))
+    heads = (to_pandas(chunk, None) for chunk in chunks if rows_of_frame(chunk))
+    return dataset, next(heads, pd.DataFrame(columns=list(dataset.columns)))
+
+
+@contextmanager
+def _workers(engine: str | None) -> Iterator[Any]:
+    """Start the workers that an option names, and stop them in the end."""
+    kind, _, address = (engine or "").partition(":")
+    if engine is None:
+        yield None
+    elif engine == "threads":
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            yield threads
+    elif engine == "processes":
+        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes:
+            yield processes
+    elif kind == "dask" and address:
+        distributed = optional_module("distributed", "--engine dask:ADDRESS needs dask", "dask")
+        try:
+            client = distributed.Client(address, timeout=_TIMEOUT)
+        except (OSError, ValueError) as error:
+            raise OptionError(
+                f"There is no scheduler of dask at {address!r} ({error or type(error).__name__}); pass the address that it printed, such as "
+                "dask:tcp://127.0.0.1:8786."
+            ) from error
+        with client:
+            yield client
+    else:
+        raise OptionError(
+            f"--engine is {engine!r}; use threads, processes, or dask: and a scheduler's address, as in dask:tcp://127.0.0.1:8786."
+        )
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -111,7 +172,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Fit a model, print its summary, compare standard errors, write a LaTeX table.",
     )
     parser.add_argument("formula", help='such as "np.log(wage) ~ educ + exper + C(region)"')
-    parser.add_argument("data", help="a .csv, .parquet, .feather or .dta file")
+    parser.add_argument(
+        "data",
+        nargs="+",
+        help="a .csv, .parquet, .feather or .dta file; or several, a folder of them or a pattern such as 'rows/*.parquet', which may be larger than memory",
+    )
     parser.add_argument("--model", choices=list(_MODELS), default="ols", help="what to fit (ols)")
     for options, metavar in ((_FAMILY, "NAME"), (_COLUMNS, "COLUMN")):
         for name, (models, words) in options.items():
@@ -125,6 +190,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cluster", nargs="+", metavar="COLUMN", help="cluster-robust standard errors by one or several columns"
+    )
+    parser.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="who computes: threads, processes, or dask:ADDRESS, a scheduler; rows are then read by these",
     )
     parser.add_argument("--latex", metavar="FILE", help="write the comparison to this file as a LaTeX table")
     return parser

@@ -85,7 +85,7 @@ def test_formulas_give_the_numbers_of_memory(formula, kind):
     np.testing.assert_allclose(streamed.predict(FRAME[:50]), held.predict(FRAME[:50]), rtol=RTOL)
 
 
-@pytest.mark.parametrize("weights", ["w", "w ** 2", 2.0])
+@pytest.mark.parametrize("weights", ["w", "w ** 2", "2 + center(w)", 2.0])
 def test_weights_by_name(weights):
     streamed = bh.wls("y ~ x + t", in_partitions(FRAME, SIZES), weights=weights).fit("HC1")
     _same(streamed, bh.wls("y ~ x + t", FRAME, weights=weights).fit("HC1"))
@@ -294,6 +294,12 @@ def test_means_are_those_of_memory_to_the_last_digits():
 
 
 def test_means_and_levels_are_learnt_in_one_pass():
-    dataset = in_partitions(FRAME, SIZES)
-    bh.ols("y ~ center(x) + t", dataset)
-    assert [len(part.opened) for part in dataset.parts] == [1] * len(SIZES)
+    for formula, passes in (("y ~ center(x) + t", 1), ("y ~ np.log(9 + center(x)) + t", 2)):
+        dataset = in_partitions(FRAME, SIZES)
+        bh.ols(formula, dataset)
+        assert [len(part.opened) for part in dataset.parts] == [passes] * len(SIZES)
+
+
+def test_rows_are_named_by_their_parts():
+    with pytest.raises(BetahatError, match=r"labelled 'complete row \d+ of part 4'"):
+        bh.ols("y ~ x + t", in_partitions(FRAME, SIZES)).fit("HC3")

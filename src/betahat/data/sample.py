@@ -14,7 +14,7 @@ from torch import Tensor
 from betahat.data.container import Container
 from betahat.data.engine import THREADS, Block, Engine, column_of_rows, fold
 from betahat.data.schema import Schema
-from betahat.data.source import Gone, Source, refuse_rows
+from betahat.data.source import Gone, Source, Span, refuse_rows
 from betahat.data.threads import remembered
 from betahat.data.turned import taken
 from betahat.data.user_data import UserData
@@ -216,7 +216,7 @@ class Sample(ABC):
         return replace(self, source=self.source.replaced(columns))
 
     def row_names(self, positions: Sequence[int]) -> str:
-        """Name rows in use for a sentence by the user's labels, else by their position in the data.
+        """Name rows in use for a sentence by the user's labels, else by their position in the data, or in the partition that they are read from.
 
         Parameters
         ----------
@@ -228,10 +228,18 @@ class Sample(ABC):
         str
             Joined by commas.
         """
+        if self.source.in_turn:
+            return listed([_in_partition(self.source.spans, position) for position in positions])
         labels, used = self.container.row_labels, self.user_data.in_use
         if labels is not None:
             return listed(labels[list(positions)])
         return listed(positions if used is None else used[list(positions)].tolist())
+
+
+def _in_partition(spans: Sequence[Span], position: int) -> str:
+    """Name a row by its place among those in use of a partition."""
+    span = next(span for span in spans if position < span.stop)
+    return f"complete row {position - span.start + 1} of {span.name}"
 
 
 S = TypeVar("S", bound=Sample)

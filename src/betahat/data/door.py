@@ -234,10 +234,12 @@ def assemble(
     return design
 
 
-def check_streamed(design: Design, source: Streamed, vectors: Mapping[str, Tally], *, finite: bool) -> Design:
+def check_streamed(
+    design: Design, source: Streamed, vectors: Mapping[str, Tally], labels: Streamed | None = None, *, finite: bool
+) -> Design:
     """Check a design whose rows are read, by what the first pass counted of its vectors, by option, and give numbers to its absorbed effects.
 
-    `finite` is whether its other numbers are known to be.
+    `finite` is whether its other numbers are known to be, and `labels` a stream of the labels of effects alone.
     """
     if not design.rows:
         raise DataError(_NO_ROWS)
@@ -253,7 +255,7 @@ def check_streamed(design: Design, source: Streamed, vectors: Mapping[str, Tally
     if not finite or any(tally.not_finite for tally in vectors.values()):
         refuse_infinite(design)
     if design.schema.effects:
-        design = with_streamed_levels(design, source)
+        design = with_streamed_levels(design, source, labels)
     check_size(design.nobs, design.width)
     return design
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from betahat.data.absorbed import check_effects, none_left, not_alone, numbered
 from betahat.data.design import Design
 from betahat.data.effects import CODES, Effect, Levels, joint_codes
 from betahat.data.engine import Block, Engine, in_force, scan
+from betahat.data.learnt_labels import LabelCodes
 from betahat.data.sample import COUNTS
 from betahat.data.source import Derived, Source
 from betahat.data.streamed import Builder, Built, Streamed
@@ -78,11 +80,14 @@ class Explained:
         The positions of the effects that have coefficients; those of others are zero, as they are nested in these.
     fitted : dict of str to tuple of Tensor
         For each column, of each of these effects, (G,) or (G, k) coefficients.
+    lengths : dict of str to Tensor
+        The lengths that columns had, () or (k,).
     """
 
     cells: Cells
     places: tuple[int, ...]
     fitted: dict[str, tuple[Tensor, ...]]
+    lengths: dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +188,43 @@ class Numbering(Builder):
         return Built({name: column[there] for name, column in columns.items()}, used)
 
 
-def with_streamed_levels(design: Design, source: Streamed) -> Design:
+@dataclass(frozen=True, eq=False)
+class LabelsAlone(Builder):
+    """Makes the places of labels of all rows, and no other column.
+
+    Attributes
+    ----------
+    parts : tuple of LabelCodes
+        Number the labels, column by column.
+    """
+
+    parts: tuple[LabelCodes, ...]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns of the dataset that it reads."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.needs))
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Each column's sizes beyond n."""
+        return {CODES: (len(self.parts),)}
+
+    def build(self, chunk: Any) -> Built:
+        """Return the places of a chunk's labels."""
+        return Built({CODES: torch.stack([part.values(chunk) for part in self.parts], 1)})
+
+
+def with_streamed_levels(design: Design, source: Streamed, labels: Streamed | None = None) -> Design:
     """Give numbers to the levels of absorbed effects of a stream of (n, c) places of labels, and leave out the rows that are alone in one, as in memory.
 
-    A row is left out if one of its levels has no other that stays, so that it goes with a whole level.
+    A row is left out if one of its levels has no other that stays, so that it goes with a whole level. `labels` is a stream of the same rows that has
+    their labels alone, where that is known.
     """
     levels = design.schema.effects
     _check_streamed(levels)
     check_effects(levels, source.rows)
-    rows = source.only(CODES, COUNTS)
+    rows = source.only(CODES, COUNTS) if labels is None else labels
     found = combinations(rows, [size for effect in levels for size in _sizes(effect)], _occurrences, design.engine)
     often, there, broken = found.sums.unbind(1)
     whole = not bool(broken.any())
@@ -208,7 +241,10 @@ def with_streamed_levels(design: Design, source: Streamed) -> Design:
         kept = _each_span(rows, counting, design.engine)
     else:
         kept = source.kept
-    return replace(design, schema=schema, source=replace(source, builder=numbering, kept=kept))
+    made = replace(source, builder=numbering, kept=kept)
+    if COUNTS not in source.shapes and "weights" not in source.shapes:
+        _CELLS[made] = _cells(stay.levels, stay.codes, often[held])
+    return replace(design, schema=schema, source=made)
 
 
 def combinations(
@@ -234,12 +270,22 @@ def combinations(
 
 
 def cells_of(design: Design) -> Cells:
-    """Return the combinations of levels of a stream, with the sums of the rows' weights, in a pass."""
-    levels = design.schema.effects
+    """Return the combinations of levels of a stream, with the sums of the rows' weights: in a pass where these are not their numbers."""
+    levels, stream = design.schema.effects, design.source.stream
+    if stream is design.source and stream in _CELLS:
+        return _CELLS[stream]
     rows = design.source.only(CODES, "weights", COUNTS)
     found = combinations(rows, [effect.count for effect in levels], _weights, design.engine)
-    pairs = zip(levels, found.codes.unbind(1), strict=True)
-    return Cells(tuple(Effect(own.name, codes.contiguous(), own.count) for own, codes in pairs), found.sums[:, 0])
+    return _cells(levels, found.codes, found.sums[:, 0])
+
+
+# The combinations that were counted as levels were numbered.
+_CELLS: WeakKeyDictionary[Source, Cells] = WeakKeyDictionary()
+
+
+def _cells(levels: Sequence[Levels], codes: Tensor, weights: Tensor) -> Cells:
+    pairs = zip(levels, codes.unbind(1), strict=True)
+    return Cells(tuple(Effect(own.name, codes.contiguous(), own.count) for own, codes in pairs), weights)
 
 
 def _occurrences(block: Block) -> Tensor:

@@ -116,6 +116,10 @@ class remembered(Generic[T]):  # noqa: N801  # it is written like property
         found = record.__dict__[self.name] = self.function(record)
         return found
 
+    def learn(self, record: object, value: T) -> None:
+        """Keep a value that was found in another way."""
+        record.__dict__[self.name] = value
+
 
 def in_order(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     """Yield `function(item)` of one item after the other, computed by as many threads as the user gave torch."""

@@ -91,7 +91,7 @@ def projected(design: Design) -> Projected:
 def _projected_as_read(design: Design) -> Projected:
     """Take the effects off a stream's columns, as they are read."""
     off, effects = take_off(design), design.schema.effects
-    kept = tuple((off.lengths > EXPLAINED * design.lengths).nonzero().flatten().tolist())
+    kept = tuple((off.lengths > EXPLAINED * off.explained.lengths["exog"]).nonzero().flatten().tolist())
     source = off.source if len(kept) == design.width else selected(off.source, kept)
     absorbed = Absorbed(
         tuple(effect.name for effect in effects),
@@ -102,7 +102,10 @@ def _projected_as_read(design: Design) -> Projected:
         True,
         explained=off.explained,
     )
-    return Projected(Design(_schema_without(design, kept), source, design.engine), kept, absorbed)
+    left = Design(_schema_without(design, kept), source, design.engine)
+    own = [*kept, *range(design.width, len(off.products))]
+    Design.products.learn(left, off.products[own][:, own])
+    return Projected(left, kept, absorbed)
 
 
 def without_effects(design: Design, columns: Mapping[str, Tensor], kept: tuple[int, ...]) -> Design:

@@ -71,6 +71,8 @@ _ROUNDING = 16 * torch.finfo(torch.float64).eps
 def fitted_length(fit: Fit) -> float:
     """Return the length of the largest of a linear model's terms x_j b_j, or of their sum; with absorbed effects that of endog."""
     if fit.absorbed is not None:
+        if fit.absorbed.explained is not None:
+            return float(fit.absorbed.explained.lengths["endog"])
         (squares,) = fold(fit.raw.source.only("endog"), _squares, fit.raw.engine)
         return float(squares.sqrt())
     triangle, params = fit.triangle, fit.params

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,7 @@ from betahat.data.formulas.vectors import check_vector
 from betahat.data.learnt_labels import LabelCodes, sorted_codes
 from betahat.data.schema import Schema
 from betahat.data.streamed import Streamed
+from betahat.data.streamed_effects import LabelsAlone
 from betahat.data.trials import check_trials
 from betahat.errors import DataError, FormulaError, shown
 
@@ -122,9 +124,11 @@ def read_stream(
         endogenous=made.endogenous,
     )
     source = Streamed(dataset, builder, learnt.kept, place)
+    whole = learnt.rows == source.rows and "freq_weights" not in vectors.given
+    labels_alone = replace(source, builder=LabelsAlone(builder.effects)) if whole else None
     unlabelled = missing != "drop" and any(labels.missing for labels in learnt.labels.values())
     design = check_streamed(
-        Design(schema, source, engine), source, learnt.vectors, finite=not (learnt.infinite or unlabelled)
+        Design(schema, source, engine), source, learnt.vectors, labels_alone, finite=not (learnt.infinite or unlabelled)
     )
     return design, made.right.spec
 

@@ -166,8 +166,10 @@ def test_a_column_of_the_file_itself_is_the_one_that_is_read(folder):
 
 def _pyarrow_dataset(folder, write_to=4):
     for i in range(write_to):
-        os.makedirs(f"rows/year={2020 + i}")
-        pq.write_table(pa.table({"x": [1.0 * i, -1.0], "y": [i, 2]}), f"rows/year={2020 + i}/a.parquet")
+        os.makedirs(f"rows/year={2020 + i}", exist_ok=True)
+        pq.write_table(
+            pa.table({"x": [1.0 * i, -1.0], "y": [i, 2]}), f"rows/year={2020 + i}/a.parquet", row_group_size=1
+        )
     return ds.dataset("rows", partitioning="hive")
 
 
@@ -184,19 +186,21 @@ def test_pyarrow_datasets_of_parquet_are_read_by_row_groups(folder):
         _rows(dataset, ["x"])
 
 
-def test_filtered_pyarrow_datasets_are_read_here(folder):
-    given = _pyarrow_dataset(folder).filter((ds.field("x") >= 0) & (ds.field("year") > 2020))
-    dataset = dataset_of(given)
-    (part,) = dataset.partitions
-    assert pa.concat_tables(part.chunks(["y", "year"])).to_pydict() == {"y": [1, 2, 3], "year": [2021, 2022, 2023]}
-    with pytest.raises(DataError, match=r"filtered pyarrow Dataset cannot be sent to other processes"):
-        pickle.dumps(dataset)
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_filters_of_pyarrow_datasets_go_with_each_file(folder, monkeypatch, size):
+    monkeypatch.setattr(sizes, "PARTITION_ROWS", size)
+    condition = (ds.field("x") >= 0) & (ds.field("year") > 2020)
+    given = _pyarrow_dataset(folder).filter(condition)
+    for filtered in (given, ds.dataset([_pyarrow_dataset(folder)]).filter(condition)):
+        dataset = dataset_of(filtered)
+        assert len(dataset.partitions) == (8 if size == 1 else 4)
+        assert _rows(dataset, ["y", "year"]).to_pydict() == {"y": [1, 2, 3], "year": [2021, 2022, 2023]}
     os.utime("rows/year=2021/a.parquet", ns=(0, 0))
     with pytest.raises(DataError, match=r"year=2021/a.parquet has changed"):
-        list(part.chunks(["y"]))
+        _rows(dataset, ["y"])
     broken = dataset_of(ds.dataset(_pyarrow_broken(folder)).filter(ds.field("x") >= 0))
-    with pytest.raises(DataError, match=r"the filtered pyarrow Dataset cannot be read \(.*\); try dataset.head"):
-        list(broken.partitions[0].chunks(["x"]))
+    with pytest.raises(DataError, match=r"broken.parquet cannot be read as parquet \(.*\); write it again"):
+        _rows(broken, ["x"])
 
 
 def _pyarrow_broken(folder):

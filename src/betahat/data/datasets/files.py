@@ -176,7 +176,7 @@ def _local(text: str) -> list[File]:
             for name in sorted(inside)
             if _holds_rows(os.path.relpath(os.path.join(folder, name), top).split(os.sep))
         ]
-    return [File(name, os.path.abspath(name), filesystem) for name in names]
+    return [File(name, os.path.abspath(name).replace(os.sep, "/"), filesystem) for name in names]
 
 
 def _is_note(path: str) -> bool:

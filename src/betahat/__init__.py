@@ -47,7 +47,9 @@ from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_re
 from betahat.results.statsmodels_names import Results
 from betahat.tables.comparison import compare
 from betahat.tables.latex import LatexStyle
+from betahat.tables.panels import panels
 from betahat.tables.regression import regtable
+from betahat.tables.sumtable import sumtable
 from betahat.tables.table import Table
 from betahat.tables.tex import Tex
 
@@ -161,6 +163,8 @@ __all__ = [
     "Tex",
     "compare",
     "regtable",
+    "sumtable",
+    "panels",
     # files
     "load",
     # pictures

@@ -164,7 +164,15 @@ def _good(folder, res):
             "problem": res.model.problem,
             "which": "a",
         },
-        **{"meat": torch.eye(3).double(), "label": "own", "note": "own", "use_t": None, "workers": None, "latex": "x"},
+        **{
+            "meat": torch.eye(3).double(),
+            "label": "own",
+            "note": "own",
+            "use_t": None,
+            "workers": None,
+            "latex": "x",
+            "tables": {"A": bh.regtable(res), "B": bh.regtable(res)},
+        },
     }
 
 

@@ -127,3 +127,20 @@ def test_summaries_escape_names_and_are_statsmodels_own_otherwise(model):
     ).fit()
     for summary in (plain.summary(), plain.summary2()):
         assert summary.as_html() == type(summary).__mro__[1].as_html(summary)
+
+
+def test_results_show_their_summary_in_notebooks(short, logit, data, monkeypatch):
+    formatters = pytest.importorskip("IPython.core.formatters")
+    names = data.rename(columns={"educ": "<script>alert(1)</script>"})
+    hostile = bh.OLS(names["wage"], names[["<script>alert(1)</script>"]]).fit()
+    for result in (short, logit.with_cov("HC1"), hostile):
+        shown, _ = formatters.DisplayFormatter().format(result)
+        assert shown["text/html"] == result.summary()._repr_html_()
+        assert "<script" not in shown["text/html"]
+        assert shown["text/plain"] == repr(result)
+
+    def refuse(result, *given):
+        raise bh.EstimationError("There is no summary.")
+
+    monkeypatch.setattr(type(short), "summary", refuse)
+    assert set(formatters.DisplayFormatter().format(short)[0]) == {"text/plain"}

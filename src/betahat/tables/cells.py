@@ -55,10 +55,17 @@ class Block:
 
     title: str
     lines: tuple[Line, ...]
+    ruled: bool = False  # whether a rule stands above it, as above a panel
+    continues: bool = False  # whether its rows belong under the title before it
 
     def __post_init__(self) -> None:
         """Make invisible characters visible."""
         _show(self, title=one_line(self.title))
+
+    @property
+    def indented(self) -> bool:
+        """Whether its rows stand under a title."""
+        return bool(self.title) or self.continues
 
 
 @dataclass(frozen=True)

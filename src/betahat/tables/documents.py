@@ -39,17 +39,21 @@ def write_docx(layout: Layout, path: Path) -> None:
     places = iter(table.rows)
     for cells in layout.heads:
         _fill(next(places), "", cells)
+    ruled, place = [], len(layout.heads)
     for block in layout.body:
+        ruled += [place] if block.ruled else []
+        place += len(block.lines) + bool(block.title)
         if block.title:
             title = next(places).cells
             title[0].merge(title[-1]).paragraphs[0].add_run(block.title).italic = True
         for line in block.lines:
-            _fill(next(places), (_INDENT if block.title and line.name else "") + line.name, line.cells)
+            _fill(next(places), (_INDENT if block.indented and line.name else "") + line.name, line.cells)
     for line in layout.foot:
         _fill(next(places), line.name, line.cells)
     for row, edge, size in (
         (0, "top", 12),
         (len(layout.heads), "top", 6),
+        *((place, "top", 6) for place in ruled),
         (rows - len(layout.foot), "top", 6),
         (rows - 1, "bottom", 12),
     ):
@@ -156,7 +160,10 @@ def _flat(layout: Layout) -> Layout:
     lines = [
         line
         for block in layout.body
-        for line in ((Line(block.title, gap), *map(_indented, block.lines)) if block.title else block.lines)
+        for line in (
+            *((Line(block.title, gap),) if block.title else ()),
+            *(map(_indented, block.lines) if block.indented else block.lines),
+        )
     ]
     return replace(layout, heads=(heads,), body=(Block("", (*lines, *layout.foot)),), foot=(), title="")
 

@@ -21,6 +21,8 @@ table.betahat.betahat th.member { padding-left: 1.2em }
 table.betahat.betahat thead { border-top: 2px solid; border-bottom: 1px solid }
 table.betahat.betahat th[scope=colgroup] { border-bottom: 1px solid }
 table.betahat.betahat tbody + tbody.apart > tr:first-child > * { padding-top: .5em }
+table.betahat.betahat tbody.ruled { border-top: 1px solid }
+table.betahat.betahat tbody.last { border-bottom: 2px solid }
 table.betahat.betahat tfoot { border-top: 1px solid }
 table.betahat.betahat tfoot tr.last { border-bottom: 2px solid !important }
 table.betahat.betahat td.note { text-align: left; white-space: normal; font-size: .85em; padding-left: .2em }
@@ -33,7 +35,9 @@ table.betahat.betahat td > span + span { text-align: left }
 def render_html(layout: Layout) -> str:
     """Return the table as HTML, including its style sheet."""
     widths = [_widths(cells) for cells in zip(*(line.cells for line in layout.lines), strict=True)]
-    body = "".join(f"<tbody class='apart'>\n{_block(block, layout, widths)}</tbody>\n" for block in layout.body)
+    body = "".join(
+        f"<tbody class='{_classes(block, layout)}'>\n{_block(block, layout, widths)}</tbody>\n" for block in layout.body
+    )
     foot = "".join(_row(line, widths, row=" class='last'" if line is layout.foot[-1] else "") for line in layout.foot)
     notes = "".join(
         f"<tr><td class='note' colspan='{layout.columns + 1}'>{escape(note)}</td></tr>\n" for note in layout.sentences
@@ -49,17 +53,26 @@ def render_for_pandoc(layout: Layout) -> str:
     body = "".join(_bare_block(block, layout) for block in layout.body)
     foot = "".join(_bare_row(line.name, line.cells) for line in layout.foot)
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in layout.sentences)
-    titles = sum(bool(block.title) for block in layout.body)
-    foot_at = len(layout.heads) + len(layout.lines) - len(layout.foot) + titles
+    starts = [len(layout.heads)]
+    for block in layout.body:
+        starts.append(starts[-1] + len(block.lines) + bool(block.title))
+    *places, foot_at = starts
     last = foot_at + len(layout.foot) - 1
+    ruled = [str(place) for place, block in zip(places, layout.body, strict=True) if block.ruled]
     rules = (
-        f"(_, y) => (top: if y == 0 {{ 1.2pt }} else if y in ({len(layout.heads)}, {foot_at}) {{ 0.6pt }} else {{ 0pt }}, "
+        f"(_, y) => (top: if y == 0 {{ 1.2pt }} else if y in ({', '.join([str(len(layout.heads)), *ruled, str(foot_at)])}) {{ 0.6pt }} else {{ 0pt }}, "
         f"bottom: if y == {last} {{ 1.2pt }} else {{ 0pt }})"
     )
     return (
         f"<table data-typst:stroke='{escape(rules)}' data-typst:inset='(x: 6pt, y: 3pt)'>\n"
         f"{_caption(layout)}<thead>\n{_heads(layout)}</thead>\n<tbody>\n{body}</tbody>\n<tfoot>\n{foot}</tfoot>\n</table>\n{notes}"
     )
+
+
+def _classes(block: Block, layout: Layout) -> str:
+    """Return the classes of a block: a rule stands above a panel, and below the last block where no statistics follow."""
+    ends = not layout.foot and block is layout.body[-1]
+    return "apart" + " ruled" * block.ruled + " last" * ends
 
 
 def _caption(layout: Layout) -> str:
@@ -78,19 +91,19 @@ def _head(cell: Cell) -> str:
 
 
 def _block(block: Block, layout: Layout, widths: Widths) -> str:
+    rows = "".join(_row(line, widths, " class='member'" if block.indented else "") for line in block.lines)
     if not block.title:
-        return "".join(_row(line, widths) for line in block.lines)
-    title = f"<th scope='rowgroup' colspan='{layout.columns + 1}'>{escape(block.title)}</th>"
-    return f"<tr>{title}</tr>\n" + "".join(_row(line, widths, " class='member'") for line in block.lines)
+        return rows
+    return f"<tr><th scope='rowgroup' colspan='{layout.columns + 1}'>{escape(block.title)}</th></tr>\n{rows}"
 
 
 def _bare_block(block: Block, layout: Layout) -> str:
     """Return rows for pandoc, which mistakes a row of header cells for the head of a table and ignores indentation."""
+    indent = "\u2003" if block.indented else ""
+    rows = "".join(_bare_row(line.name and f"{indent}{line.name}", line.cells) for line in block.lines)
     if not block.title:
-        return "".join(_bare_row(line.name, line.cells) for line in block.lines)
-    title = f"<td colspan='{layout.columns + 1}' style='text-align: left'><em>{escape(block.title)}</em></td>"
-    members = (_bare_row(line.name and f"\u2003{line.name}", line.cells) for line in block.lines)
-    return f"<tr>{title}</tr>\n{''.join(members)}"
+        return rows
+    return f"<tr><td colspan='{layout.columns + 1}' style='text-align: left'><em>{escape(block.title)}</em></td></tr>\n{rows}"
 
 
 def _bare_row(name: str, cells: tuple[Cell, ...]) -> str:

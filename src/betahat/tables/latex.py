@@ -318,7 +318,8 @@ def _tabular(layout: Layout, options: LatexOptions, style: LatexStyle, notes: Se
         lines += _head(cells, style)
     lines.append(style.middle)
     for i, block in enumerate(layout.body):
-        lines += [r"\addlinespace"] if i and "booktabs" in style.packages else []
+        gap = [r"\addlinespace"] if i and "booktabs" in style.packages else []
+        lines += [style.middle] if block.ruled else gap
         lines += [rf"{title}{{\textit{{{escape_latex(block.title)}}}}} \\"] if block.title else []
         lines += [_row(line, block, options.siunitx) for line in block.lines]
     lines += [style.middle, *(_row(line, None, options.siunitx) for line in layout.foot)] if layout.foot else []
@@ -339,7 +340,7 @@ def _head(cells: tuple[Cell, ...], style: LatexStyle) -> list[str]:
 
 
 def _row(line: Line, block: Block | None, aligned: bool) -> str:
-    indent = r"\quad " if block is not None and block.title and line.name else ""
+    indent = r"\quad " if block is not None and block.indented and line.name else ""
     name = re.sub(r"^\*", "{*}", escape_latex(line.name))  # a star would be read as part of the preceding \\
     cells = [_aligned(cell) if aligned else _centred(cell) for cell in line.cells]
     return " & ".join([indent + name, *cells]) + r" \\"

@@ -44,6 +44,10 @@ class Numbers:
         """Print a count."""
         return _separated(str(value), "," if self.thousands is None else self.thousands)
 
+    def whole(self, value: int) -> str:
+        """Print a whole number that is no count, and may be a year."""
+        return _separated(str(value), self.thousands or "")
+
     def beside(self, mark: str) -> Numbers:
         """Return how numbers are printed beside a mark of significance, which says that their sign is known."""
         return replace(self, signed=True) if mark else self

@@ -161,8 +161,7 @@ def regtable(
     aside = indicated(numbers_of, {} if indicate is None else indicate)
     hidden = {name for names in aside.values() for name in names}
     rows = rows_of(numbers_of, chosen_terms(numbers_of, keep, drop, order, hidden), rename, groups)
-    if not isinstance(title, str):
-        raise OptionError(f"title is {in_words(title)}; pass a string, '' for none.")
+    check_title(title)
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     foot = (
         *_extra({} if extra is None else extra, len(columns), shown),
@@ -178,7 +177,7 @@ def regtable(
             *(_note(chosen, columns, alpha) if rows else ()),
             *(exponentiated_note(columns, ratios, chosen) if rows else ()),
             *unidentified_note(columns),
-            *_sentences(notes),
+            *sentences_of(notes),
         ),
         marks_note=marks.note if rows else "",
     )
@@ -238,7 +237,14 @@ def _extra(rows: Mapping[str, Sequence[Any]], width: int, shown: Numbers) -> lis
     return lines
 
 
-def _sentences(notes: str | Sequence[str]) -> list[str]:
+def check_title(title: object) -> None:
+    """Refuse a title that is no string."""
+    if not isinstance(title, str):
+        raise OptionError(f"title is {in_words(title)}; pass a string, '' for none.")
+
+
+def sentences_of(notes: str | Sequence[str]) -> list[str]:
+    """Return the user's notes."""
     sentences = [notes] if isinstance(notes, str) else notes
     if not isinstance(sentences, Iterable) or not all(isinstance(note, str) for note in sentences):
         raise OptionError(f"notes is {in_words(notes)}; pass a sentence, or a list of sentences.")

@@ -31,15 +31,15 @@ def choose(
     return list(dict.fromkeys([*(name for name in first if name in chosen), *chosen]))
 
 
-def matched(option: str, terms: Terms, names: Sequence[str]) -> list[str]:
-    """Return the names that match, term by term; `option` is what an error message calls the terms."""
+def matched(option: str, terms: Terms, names: Sequence[str], noun: str = "coefficient") -> list[str]:
+    """Return the names that match, term by term; `option` and `noun` are what an error message calls the terms and what they name."""
     found = []
     for term in [terms] if isinstance(terms, str | re.Pattern) or not isinstance(terms, Iterable) else terms:
         matches = [name for name in names if _stands_for(option, term, name)]
         if not matches:
             hint = "; for a pattern, use re.compile" if isinstance(term, str) else ""
             raise OptionError(
-                f"{option} has {shown(term)}, which matches no coefficient; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
+                f"{option} has {shown(term)}, which matches no {noun}; the names are {listed(dict.fromkeys(names), limit=30)}{hint}."
             )
         found += matches
     return found

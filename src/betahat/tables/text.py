@@ -36,8 +36,9 @@ def render_text(layout: Layout) -> str:
         rows += _head(cells, columns, stub)
     rows.append(thin)
     for block in layout.body:
+        rows += [thin] if block.ruled else []
         rows += [block.title] if block.title else []
-        inner = indent if block.title else ""
+        inner = indent if block.indented else ""
         rows += [_row((inner + line.name if line.name else ""), line.cells, columns, stub) for line in block.lines]
     if layout.foot:
         rows += [thin, *(_row(line.name, line.cells, columns, stub) for line in layout.foot)]

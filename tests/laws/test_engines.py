@@ -5,9 +5,10 @@ import os
 import pickle
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from betahat.data import pickled
 from betahat.data.container import Tensors
 from betahat.data.design import Design
 from betahat.data.engine import THREADS, fold, gather, scan
+from betahat.data.pools import OnDask, OnRay
 from betahat.data.schema import Schema
 from betahat.data.workers import read_engine
 from betahat.fits.linear import fit_least_squares
@@ -194,6 +196,43 @@ def test_a_worker_that_is_killed_in_a_pass(dask):
     timer.join()
     assert torch.equal(found, fold(source, slow)[0])
     assert first not in dask.run(os.getpid).values()
+
+
+def test_a_task_that_is_lost_for_good(monkeypatch):
+    """What dask and ray raise when a task has killed several workers, or somebody stopped them."""
+    distributed, ray = pytest.importorskip("distributed"), pytest.importorskip("ray")
+
+    def lost(error):
+        def get(task=None):
+            raise error
+
+        return SimpleNamespace(result=get, get=get)
+
+    sentence = r"^The engine lost a task for good, .* \(.+\); give each worker more memory"
+    for error in (
+        distributed.scheduler.KilledWorker("task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3),
+        CancelledError(),
+    ):
+        with pytest.raises(bh.WorkerError, match=sentence):
+            OnDask(None).result(lost(error))
+    monkeypatch.setattr("betahat.data.pools._ray", lambda: lost(ray.exceptions.WorkerCrashedError()))
+    with pytest.raises(bh.WorkerError, match=sentence):
+        OnRay().result(None)
+    with pytest.raises(ZeroDivisionError):
+        OnDask(None).result(lost(ZeroDivisionError()))
+
+
+def test_a_client_that_does_not_wait():
+    distributed = pytest.importorskip("distributed")
+
+    class Client(distributed.Client):
+        asynchronous = True
+
+        def __init__(self):
+            """Connect with nothing."""
+
+    with pytest.raises(bh.OptionError, match=r"^engine is an asynchronous dask Client"):
+        bh.engine(object.__new__(Client))
 
 
 def test_other_versions_are_refused(processes, monkeypatch):

@@ -6,7 +6,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -263,6 +263,22 @@ def _worded() -> Iterator[None]:
             "A worker process of the engine died, killed or out of memory, and its executor takes no more tasks; make a new executor, with fewer "
             "workers if memory was short, and fit again."
         ) from error
+    except Exception as error:
+        if not isinstance(error, _gone()):
+            raise
+        told = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise WorkerError(
+            f"The engine lost a task for good, since its workers died, ran out of memory or were stopped ({told}); give each worker more memory or the data smaller "
+            "partitions, and fit again."
+        ) from error
+
+
+def _gone() -> tuple[type[Exception], ...]:
+    """Return what dask and ray raise where they have given up a task."""
+    distributed, ray = sys.modules.get("distributed"), sys.modules.get("ray")
+    of_dask = () if distributed is None else (distributed.scheduler.KilledWorker, distributed.comm.CommClosedError)
+    of_ray = () if ray is None else (ray.exceptions.RayError,)
+    return CancelledError, *of_dask, *of_ray
 
 
 @cache

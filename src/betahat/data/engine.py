@@ -24,7 +24,7 @@ from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.progress import progress
 from betahat.data.source import Held, Source, Span
 from betahat.data.threads import in_order, with_all_threads
-from betahat.errors import BetahatError
+from betahat.errors import DataError, FormulaError
 
 T = TypeVar("T")
 Sums = tuple[Tensor, ...]
@@ -324,10 +324,10 @@ def named(function: Callable[[Partition], T], partition: Partition) -> T:
 
 
 def tell_where(error: Exception, name: str) -> None:
-    """Say in an error which partition it comes from, unless it does already: in the sentence of ours, in a note to others."""
+    """Say in an error which partition it comes from, unless it does already: in the sentence where it is of data, else in a note."""
     if not name or name in str(error):
         return
-    if isinstance(error, BetahatError):
+    if isinstance(error, DataError | FormulaError):
         error.args = (f"{name}: {error}",)
     else:
         error.add_note(f"It came up in {name}.")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.container import Container
-from betahat.data.engine import THREADS, Block, Engine, column_of_rows, fold
+from betahat.data.engine import THREADS, Block, Engine, column_of_rows, fold, scan
 from betahat.data.schema import Schema
 from betahat.data.source import Gone, Source, Span, refuse_rows
 from betahat.data.threads import remembered
@@ -83,6 +83,21 @@ class Sample(ABC):
             (found,) = fold(self.source.only(name), _squares_of_column, self.engine)
             self._squares[name] = float(found)
         return self._squares[name]
+
+    def largest(self, names: Sequence[str]) -> float:
+        """Return the largest absolute value of columns of numbers with a point.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Theirs.
+
+        Returns
+        -------
+        float
+            0 where there are none.
+        """
+        return max(scan(self.source.only(*names), _largest_in_block, self.engine))
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -276,6 +291,11 @@ class Batch(Sample):
         return math.prod(self.source.shapes[self.data[-1]])
 
 
+def _largest_in_block(block: Block) -> float:
+    sizes = (float(part.abs().max()) for part in block.columns.values() if part.is_floating_point())
+    return max(sizes, default=0.0)
+
+
 def _squares_of_column(block: Block) -> tuple[Tensor]:
     (values,) = block.columns.values()
     return (values.to(torch.float64).square().sum(),)
@@ -292,7 +312,7 @@ def by_engine(sample: S, engine: Engine) -> S:
 
 def in_order_of_call(block: Block) -> tuple[Tensor, ...]:
     """Return (b, ...) the columns of a `Batch`, as a module or a loss is called with them."""
-    return tuple(part for name, part in block.columns.items() if name not in _BESIDE)
+    return tuple(part for name, part in block.columns.items() if name.isdigit())
 
 
 @dataclass(frozen=True, eq=False)

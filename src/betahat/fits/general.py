@@ -8,6 +8,7 @@ from torch import Tensor
 
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread
+from betahat.data.turned import every
 from betahat.fits.at_optimum import MANY, check_converged, fit_of, taken_at
 from betahat.fits.fit import Fit
 from betahat.fits.index import first_params, nearer_start
@@ -17,12 +18,15 @@ from betahat.solvers.newton import newton
 from betahat.solvers.quasi_newton import quasi_newton
 from betahat.solvers.slopes import check_gradient
 
+# Rows that are enough to compare a gradient with the values of a loss.
+_SOME = 2**12
+
 
 def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, rank: Rank | None = None) -> Fit:
     """Fit any loss from a (k,) start, or, without `polish`, take the start as it is; `rank` "pinv" allows null directions."""
     closed = problem.objective.closed_form
     if not closed or problem.penalty is not None:
-        check_gradient(problem, start)
+        check_gradient(_of_some_rows(problem), start)
     if not polish:
         path, route = taken_at(problem, start, bread), "as given"
     else:
@@ -41,3 +45,11 @@ def fit_general(problem: Problem, start: Tensor, bread: Bread, *, polish: bool, 
         path = replace(path, iterations=path.iterations + steps)
         check_converged(problem, path)
     return fit_of(problem, path, bread, route, problem.sample, tuple(range(len(start))), rank)
+
+
+def _of_some_rows(problem: Problem) -> Problem:
+    """Return the problem of every so many-th row, where rows are read anew on each pass: a function is the same for all of them."""
+    sample = problem.sample
+    if sample.source.stream is None:
+        return problem
+    return replace(problem, sample=replace(sample, source=every(sample.source, max(sample.rows // _SOME, 1))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
 from betahat.data.frame import check_together
 from betahat.data.modes import check_held, settled
-from betahat.errors import DataError, described, listed
+from betahat.errors import DataError, OptionError, counted, described, listed
+from betahat.models.options import check_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,45 @@ def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None 
     if len(lengths) != 1 or 0 in lengths:
         raise DataError(f"The inputs have {listed(sorted(lengths))} rows; pass as many rows in each, and at least one.")
     return found
+
+
+def check_stream(stream: bool, given: Any) -> None:
+    """Refuse to read anything but a Dataset or a DataLoader batch by batch."""
+    if stream and not isinstance(given, DataLoader | Dataset):
+        raise OptionError(
+            f"stream=True reads a torch Dataset or DataLoader batch by batch, and the data are {described(given)}; leave stream out, or pass one of these."
+        )
+
+
+def like_those_of_fit(own: Inputs, read: Inputs) -> Inputs:
+    """Return new inputs in the order and the types of those of the fit; refuse others."""
+    if own.keywords is not None and set(read.keywords or ()) != set(own.keywords):
+        came = "they came without names" if read.keywords is None else f"{listed(read.keywords)} came"
+        raise DataError(f"The module takes the inputs {listed(own.keywords)}, and {came}; pass a dict of the former.")
+    if own.keywords is not None and read.keywords is not None:
+        places = [read.keywords.index(name) for name in own.keywords]
+        read = replace(read, tensors=tuple(read.tensors[i] for i in places), keywords=own.keywords)
+    if len(read.tensors) != len(own.tensors):
+        raise DataError(
+            f"The module takes {counted(len(own.tensors), 'input')}, not {len(read.tensors)}; pass as many."
+        )
+    for i, (new, old) in enumerate(zip(read.tensors, own.tensors, strict=True)):
+        if new.shape[1:] != old.shape[1:]:
+            raise DataError(
+                f"Input {i} has rows of shape {tuple(new.shape[1:])} and that of the fit {tuple(old.shape[1:])}; pass the same "
+                f"columns{'' if own.columns is None else ', ' + listed(own.columns)}."
+            )
+    check_values(labelled_inputs(read.tensors))
+    return replace(read, tensors=tuple(n.to(o.dtype) for n, o in zip(read.tensors, own.tensors, strict=True)))
+
+
+def check_pair(inputs: Any, target: Any) -> None:
+    """Refuse batches but of both, and inputs without a target."""
+    if not (isinstance(inputs, DataLoader | Dataset) and target is None):
+        check_no_loader(inputs, "inputs")
+        if target is None:
+            raise DataError("There is no target; pass what the loss compares the output with as the fourth argument.")
+    check_no_loader(target, "target")
 
 
 def check_no_loader(value: Any, label: str) -> None:

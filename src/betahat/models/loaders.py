@@ -22,6 +22,7 @@ from betahat.models.options import user_code
 
 # Rows of a dataset that are read together.
 _ROWS = 1024
+BATCHES = "let it hand out batches of tensors, all of one shape but for their number of rows"
 
 
 def is_loader(given: Any) -> bool:
@@ -31,7 +32,11 @@ def is_loader(given: Any) -> bool:
 
 def read_pairs(given: Any, device: torch.device) -> tuple[Any, Tensor]:
     """Return what a module is called with, and the target, of all rows of a loader of (inputs, target) or (input, ..., input, target)."""
-    rows = _read(given, device)
+    return pair_of(given, _read(given, device))
+
+
+def pair_of(given: Any, rows: Any) -> tuple[Any, Tensor]:
+    """Return what a module is called with, and the target, of the rows that a loader hands out."""
     if not isinstance(rows, tuple | list) or len(rows) < 2 or not isinstance(rows[-1], Tensor):
         came = "dicts" if isinstance(rows, Mapping) else "rows without a target"
         raise DataError(
@@ -43,7 +48,11 @@ def read_pairs(given: Any, device: torch.device) -> tuple[Any, Tensor]:
 
 def read_named(given: Any, device: torch.device) -> dict[str, Tensor]:
     """Return the columns, by name, of all rows of a loader of dicts."""
-    rows = _read(given, device)
+    return named_of(given, _read(given, device))
+
+
+def named_of(given: Any, rows: Any) -> dict[str, Tensor]:
+    """Return the columns, by name, of the rows that a loader hands out."""
     if not isinstance(rows, Mapping):
         raise DataError(
             f"The {type(given).__name__} hands out rows without names; let it hand out tensors by name, {{'x': x, 'y': y}}, or pass a dict of tensors of all rows."
@@ -56,6 +65,19 @@ def _read(given: Any, device: torch.device) -> Any:
     name = type(given).__name__
     if isinstance(given, TensorDataset):
         return _on(given.tensors, device)
+    loader = loader_of(given)
+    with user_code(f"The {name} cannot be read", BATCHES):
+        batches = list(loader)
+        first = next(iter(loader), None)
+        rows = _joined(batches) if batches else None
+    check_passes(name, batches[0] if batches else None, first)
+    check_all_handed_out(name, loader, _length(rows))
+    return _on(rows, device)
+
+
+def loader_of(given: Any) -> DataLoader[Any]:
+    """Return what hands out batches of a Dataset or a DataLoader; refuse one whose rows have no end or no order."""
+    name = type(given).__name__
     loader = given if isinstance(given, DataLoader) else None
     if isinstance(given if loader is None else loader.dataset, IterableDataset):
         raise DataError(
@@ -72,24 +94,28 @@ def _read(given: Any, device: torch.device) -> Any:
             f"The {name} shuffles its rows, so that results of rows, clusters and times would have no order to follow; pass one with shuffle=False, or "
             "its dataset."
         )
-    remedy = "let it hand out batches of tensors, all of one shape but for their number of rows"
-    with user_code(f"The {name} cannot be read", remedy):
-        read = DataLoader(given, batch_size=_ROWS) if loader is None else loader
-        batches = list(read)
-        first = next(iter(read), None)
-        rows = _joined(batches) if batches else None
-    if rows is None:
+    if loader is not None:
+        return loader
+    with user_code(f"The {name} cannot be read", BATCHES):
+        return DataLoader(given, batch_size=_ROWS)
+
+
+def check_passes(name: str, one: Any, other: Any) -> None:
+    """Refuse no rows, and passes whose first batches differ."""
+    if one is None:
         raise DataError(f"The {name} hands out no rows; pass one that does.")
-    if not _same(batches[0], first):
+    if not _same(one, other):
         raise DataError(
             f"Two passes over the {name} hand out different rows, as where inputs are changed at random or the order is drawn; pass one that hands "
             "out the same rows each time."
         )
-    if loader is not None and loader.drop_last:
-        there, held = len(loader.sampler), _length(rows)  # type: ignore[arg-type]
-        if held < there:
-            raise DataError(f"The {name} leaves out {there - held} rows at its end; pass one with drop_last=False.")
-    return _on(rows, device)
+
+
+def check_all_handed_out(name: str, loader: DataLoader[Any], held: int) -> None:
+    """Refuse a loader that leaves rows out at its end."""
+    there = len(loader.sampler) if loader.drop_last else held  # type: ignore[arg-type]
+    if held < there:
+        raise DataError(f"The {name} leaves out {there - held} rows at its end; pass one with drop_last=False.")
 
 
 def _joined(batches: list[Any]) -> Any:
@@ -106,7 +132,8 @@ def _joined(batches: list[Any]) -> Any:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
-        return torch.equal(one, other)
+        same = torch.equal(one, other)
+        return same or (one.is_floating_point() and torch.allclose(one, other, rtol=0.0, atol=0.0, equal_nan=True))
     keys = one if isinstance(one, Mapping) else range(len(one))
     return all(_same(one[key], other[key]) for key in keys)
 

@@ -87,7 +87,7 @@ def read_loss(loss: Any, output: Tensor, target: Tensor, likelihood: bool | None
     if known is None:
         _check_moves(user, trial, of)
     if known is not None:
-        _check_range(known, target)
+        check_range(known, target)
         objective: OutputLoss = OwnLoss(known.losses, Undefined(), True) if likelihood is False else known
         share = _count(known, target) / _count(known, of) if _reduction(loss) == "mean" else 1.0
         return ReadLoss(objective, name, share * _units(known, user, trial, of))
@@ -120,7 +120,7 @@ def _check_moves(user: UserLoss, output: Tensor, target: Tensor) -> None:
             raise TypeError("its result does not depend on the output through torch")
 
 
-def _check_range(objective: OutputLoss, target: Tensor) -> None:
+def check_range(objective: OutputLoss, target: Tensor) -> None:
     """Refuse targets that the distribution gives no probability."""
     support = objective.support
     if support is None:

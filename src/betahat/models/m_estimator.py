@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
 
 from betahat.calculus.autodiff import working_route
 from betahat.calculus.problem import Problem
 from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.checks import check_size
+from betahat.data.container import Container, Frames, Tensors
 from betahat.data.engine import OneAtATime, numbered
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
@@ -19,6 +22,8 @@ from betahat.data.source import Held
 from betahat.data.user_data import UserData
 from betahat.errors import OptionError, check_flag, counted, shown
 from betahat.fits.general import fit_general
+from betahat.lazy import lazily
+from betahat.models.inputs import check_stream
 from betahat.models.loaders import is_loader, read_named
 from betahat.models.module import parameter_names
 from betahat.models.options import (
@@ -33,12 +38,18 @@ from betahat.models.options import (
 )
 from betahat.models.own_data import read_data, read_params
 from betahat.models.probes import check_differentiable, few_rows
+from betahat.models.read_again import ReadAgain, dataset_of_names, read_again_files, read_again_named
 from betahat.models.row_losses import as_batch, calling, check_all_rows
 from betahat.models.row_weights import read_row_weights
 from betahat.objectives.dispersion import Dispersion, ResidualVariance, Undefined, Unity
 from betahat.objectives.own import RowLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.memory import check_memory
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
 
 
 @in_ordinary_mode
@@ -53,8 +64,9 @@ class MEstimator:
         is mapped over them.
     params : mapping
         Starting values by name: tensors, arrays or numbers.
-    data : mapping, Dataset or DataLoader
-        (n, ...) tensors, arrays or series by name; a Dataset or a DataLoader of dicts is read once, in its order.
+    data : mapping, Dataset, DataLoader, path or what else has rows by name
+        (n, ...) tensors, arrays or series by name; a Dataset or a DataLoader of dicts is read once, in its order. Files, their glob, lazy frames and
+        whatever else `ols` reads are read on each pass, of the columns that the loss names those that are numbers, and never held.
     likelihood : bool
         Whether minus the loss is a log-density, so that its Hessian alone is a covariance.
     penalty : float or callable, optional
@@ -62,7 +74,9 @@ class MEstimator:
     names : sequence of str, optional
         (k,) the parameters' names.
     weights, freq_weights : array_like, optional
-        (n,) as in `TorchModel`.
+        (n,) as in `TorchModel`; of files, the name of a column.
+    stream : bool
+        Read a Dataset or a DataLoader batch by batch on each pass, in its order, which must not be shuffled, and hold no more than a batch and a block.
 
     Raises
     ------
@@ -88,17 +102,18 @@ class MEstimator:
         self,
         row_loss: Callable[..., Any],
         params: Mapping[str, Any],
-        data: Mapping[str, Any],
+        data: Any,
         likelihood: bool = False,
         penalty: float | Callable[..., Any] | None = None,
         *,
         names: Sequence[str] | None = None,
         weights: Any = None,
         freq_weights: Any = None,
+        stream: bool = False,
     ) -> None:
         """Read the data, and find out how the loss wants to be called."""
         with kept_generators():
-            self._read(row_loss, params, data, likelihood, penalty, names, weights, freq_weights)
+            self._read(row_loss, params, data, likelihood, penalty, names, weights, freq_weights, stream)
 
     def fit(
         self,
@@ -183,12 +198,13 @@ class MEstimator:
         self,
         row_loss: Callable[..., Any],
         params: Mapping[str, Any],
-        data: Mapping[str, Any],
+        data: Any,
         likelihood: bool,
         penalty: float | Callable[..., Any] | None,
         names: Sequence[str] | None,
         weights: Any,
         freq_weights: Any,
+        stream: bool,
     ) -> None:
         if not callable(row_loss):
             raise OptionError(f"row_loss is {shown(row_loss)}; pass a function that returns the loss of each row.")
@@ -196,14 +212,7 @@ class MEstimator:
         self.row_loss = row_loss
         self._start, self._tensors, device = read_params(params)
         check_memory(len(self._start), FEWEST_ROWS, device)
-        data = read_named(data, device) if is_loader(data) else data
-        read, self._keys, self._container = read_data(data, device)
-        columns, seals = keep_tensors(
-            [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
-        )
-        self._columns = tuple(columns)
-        self._beside = read_row_weights(weights, freq_weights, len(columns[0]), self._start, self._container)
-        self._user_data = UserData.of(data, len(columns[0]), seals)
+        self._rows_of(data, weights, freq_weights, stream, device)
         self.names = parameter_names(self._tensors) if names is None else read_names(names)
         if len(self.names) != len(self._start) or len(set(self.names)) < len(self.names):
             raise OptionError(
@@ -225,6 +234,39 @@ class MEstimator:
         self._penalty = read_penalty(penalty, self._tensors, 1.0, self._start)
         check_size(self.nobs, len(self._start))
 
+    def _rows_of(self, data: Any, weights: Any, freq_weights: Any, stream: bool, device: torch.device) -> None:
+        """Read the data, or some rows of what is read again on each pass."""
+        check_flag("stream", stream)
+        check_stream(stream, data)
+        dataset = dataset_of_names(data)
+        self._read_again: ReadAgain | None = None
+        self._container: Container = Tensors()
+        if dataset is not None:
+            beside = {"weights": weights, "freq_weights": freq_weights}
+            named = {option: name for option, name in beside.items() if name is not None}
+            self._read_again = read_again_files(dataset, self._wanted, named, device)
+            self._container = Frames(pd.RangeIndex(self._read_again.source.rows))
+            self._beside = {}
+        elif stream:
+            self._read_again = read_again_named(data, device)
+        if self._read_again is None:
+            data = read_named(data, device) if is_loader(data) else data
+            read, self._keys, self._container = read_data(data, device)
+            labels = [(f"data[{key!r}]", column) for key, column in zip(self._keys, read, strict=True)]
+            columns, seals = keep_tensors(labels)
+            self._columns = tuple(columns)
+            self._user_data = UserData.of(data, len(columns[0]), seals)
+        else:
+            self._keys, self._columns = self._read_again.names, self._read_again.columns
+        if dataset is None:
+            rows = len(self._columns[0]) if self._read_again is None else self._read_again.source.rows
+            self._beside = read_row_weights(weights, freq_weights, rows, self._start, self._container)
+
+    def _wanted(self, columns: Sequence[str]) -> Sequence[str]:
+        """Return the columns that the loss takes: those that its arguments name, or all."""
+        named = set(calling(self.row_loss, self._tensors, tuple(columns)).names)
+        return [name for name in columns if name in named] if named else columns
+
     @property
     def _rows(self) -> int:
         return rows_in_block(len(self._start) + sum(column[:1].numel() for column in self._columns))
@@ -235,5 +277,8 @@ class MEstimator:
     @property
     def _sample(self) -> Batch:
         schema = Schema(self._container, "loss", self.names)
+        if self._read_again is not None:
+            read = self._read_again.source
+            return Batch(schema, read.replaced(self._beside) if self._beside else read, OneAtATime(self._rows))
         source = Held({**numbered(self._columns).columns, **self._beside}, self._user_data)
         return Batch(schema, source, OneAtATime(self._rows))

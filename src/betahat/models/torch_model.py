@@ -22,16 +22,25 @@ from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import COUNTS, Batch, Sample
 from betahat.data.schema import Schema
-from betahat.data.source import Held
+from betahat.data.source import Held, Source
 from betahat.data.user_data import UserData
-from betahat.errors import DataError, OptionError, check_flag, counted, listed
+from betahat.errors import DataError, OptionError, check_flag
 from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
 from betahat.fits.linear import fit_least_squares
 from betahat.models.cautions import warn_perfect
-from betahat.models.inputs import Inputs, check_no_loader, labelled_inputs, read_inputs, read_target
+from betahat.models.inputs import (
+    Inputs,
+    check_no_loader,
+    check_pair,
+    check_stream,
+    labelled_inputs,
+    like_those_of_fit,
+    read_inputs,
+    read_target,
+)
 from betahat.models.loaders import is_loader, read_pairs
-from betahat.models.losses import ReadLoss, read_loss, units_of_repeated
+from betahat.models.losses import ReadLoss, read_loss
 from betahat.models.module import Functional, functional, write_back
 from betahat.models.names import names_of
 from betahat.models.options import (
@@ -54,18 +63,18 @@ from betahat.models.probes import (
     is_affine,
     outputs_apart,
 )
+from betahat.models.read_again import inputs_of, read_again_pairs
 from betahat.models.regressors import check_columns, row_sums
 from betahat.models.row_weights import read_row_weights
 from betahat.models.target_shape import matching_target
+from betahat.models.targets_read import Tried, check_targets, length_of_target, read_as, units_of_all
 from betahat.objectives.base import Route
 from betahat.objectives.own import ModelLoss
 from betahat.results.general import GeneralResults, ModelView
 from betahat.solvers.least_squares import RowSum
-from betahat.solvers.lengths import lengths
 from betahat.solvers.memory import check_memory
 
-# A Jacobian that is kept, n x k, replaces X: it may take a gigabyte.
-_KEPT_JACOBIAN = 2**27
+_KEPT_JACOBIAN = 2**27  # numbers: one that is kept replaces X, and may take a gigabyte
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +101,7 @@ class TorchModel:
         CrossEntropyLoss, NLLLoss, PoissonNLLLoss, GaussianNLLLoss, HuberLoss and SmoothL1Loss are recognised.
     inputs : Tensor, array, dataframe, tuple or dict of them, Dataset, DataLoader, or None
         (n, ...) what the module is called with; None for a module that holds its own data and is called without. A Dataset or a
-        DataLoader of (inputs, target), without `target`, is read once, in its order.
+        DataLoader of (inputs, target), without `target`, is read once, in its order; see `stream`.
     target : Tensor, array or series
         (n, ...).
     params : sequence of str, optional
@@ -109,6 +118,9 @@ class TorchModel:
         (n,) analytic weights: they multiply a row's loss, and enter a sandwich's meat squared.
     freq_weights : array_like, optional
         (n,) whole numbers, how often a row occurs: the fit is that of the repeated rows.
+    stream : bool
+        Read a Dataset or a DataLoader of (inputs, target) batch by batch on each pass, in its order, which must not be shuffled, and hold no more than
+        a batch and a block of rows; every fit is then by Newton's method, and what has a number for each row, such as `fittedvalues`, is refused.
 
     Raises
     ------
@@ -144,10 +156,11 @@ class TorchModel:
         names: Sequence[str] | None = None,
         weights: Any = None,
         freq_weights: Any = None,
+        stream: bool = False,
     ) -> None:
         """Copy the module, read the data, and try what the loss does."""
         with kept_generators():
-            self._read(module, loss, inputs, target, params, penalty, likelihood, names, weights, freq_weights)
+            self._read(module, loss, inputs, target, params, penalty, likelihood, names, weights, freq_weights, stream)
 
     def fit(
         self,
@@ -212,7 +225,7 @@ class TorchModel:
         check_flag("update_module", update_module)
         choice = resolve("HC0" if cov_type is None and plain else cov_type, cov_kwds, use_t)
         fit = self._fitted(kind, polish, rank, row_sums(choice.estimator))
-        warn_perfect(fit, float(lengths(self._target.reshape(1, -1).to(torch.float64))))
+        warn_perfect(fit, length_of_target(self._target, self.problem.sample))
         if not polish:
             warn_far(fit, self._free.start, self._units)
         covariance = covariance_of(fit, choice)
@@ -268,27 +281,7 @@ class TorchModel:
         read = read_inputs(inputs, self._free.start.device, self._inputs.columns)
         if self._inputs.columns is not None and read.columns is not None:
             check_columns(self._inputs.columns, read.columns)
-        own = self._inputs
-        if own.keywords is not None and set(read.keywords or ()) != set(own.keywords):
-            came = "they came without names" if read.keywords is None else f"{listed(read.keywords)} came"
-            raise DataError(
-                f"The module takes the inputs {listed(own.keywords)}, and {came}; pass a dict of the former."
-            )
-        if own.keywords is not None and read.keywords is not None:
-            places = [read.keywords.index(name) for name in own.keywords]
-            read = replace(read, tensors=tuple(read.tensors[i] for i in places), keywords=own.keywords)
-        if len(read.tensors) != len(own.tensors):
-            raise DataError(
-                f"The module takes {counted(len(own.tensors), 'input')}, not {len(read.tensors)}; pass as many."
-            )
-        for i, (new, old) in enumerate(zip(read.tensors, own.tensors, strict=True)):
-            if new.shape[1:] != old.shape[1:]:
-                raise DataError(
-                    f"Input {i} has rows of shape {tuple(new.shape[1:])} and that of the fit {tuple(old.shape[1:])}; pass the same "
-                    f"columns{'' if own.columns is None else ', ' + listed(own.columns)}."
-                )
-        check_values(labelled_inputs(read.tensors))
-        return replace(read, tensors=tuple(n.to(o.dtype) for n, o in zip(read.tensors, own.tensors, strict=True)))
+        return like_those_of_fit(self._inputs, read)
 
     @property
     def endog_names(self) -> str:
@@ -323,18 +316,20 @@ class TorchModel:
         names: Sequence[str] | None,
         weights: Any,
         freq_weights: Any,
+        stream: bool,
     ) -> None:
-        if not (is_loader(inputs) and target is None):
-            check_no_loader(inputs, "inputs")
-        check_no_loader(target, "target")
-        if target is None and not is_loader(inputs):
-            raise DataError("There is no target; pass what the loss compares the output with as the fourth argument.")
+        check_flag("stream", stream)
+        check_stream(stream, inputs)
+        check_pair(inputs, target)
         check_flag("likelihood", likelihood, none=True)
         likelihood = None if likelihood is None else bool(likelihood)
         self.module = module
         free = functional(module, params)
         device = free.start.device
-        if is_loader(inputs):
+        again = read_again_pairs(inputs, device) if stream else None
+        if again is not None:
+            inputs, target = inputs_of(again)
+        elif is_loader(inputs):
             inputs, target = read_pairs(inputs, device)
         self._inputs = read_inputs(inputs, device)
         given, container, self.endog_name = read_target(target, device)
@@ -346,9 +341,11 @@ class TorchModel:
         check_values([*labelled_inputs(self._inputs.tensors), ("target", given)])
         free, self._inputs, output = call_once(free, self._inputs, inputs)
         matched = matching_target(loss, output, given)
-        beside = read_row_weights(weights, freq_weights, len(matched), free.start, self._container)
+        rows = len(matched) if again is None else again.source.rows
+        beside = read_row_weights(weights, freq_weights, rows, free.start, self._container)
+        self._source = None if again is None else read_as(again.source, loss, output, matched)
         (*tensors, matched), seals = keep_tensors([*labelled_inputs(self._inputs.tensors), ("target", matched)])
-        self._beside = beside
+        self._beside, self._target = beside, matched
         self._inputs = replace(self._inputs, tensors=tuple(tensors))
         self._user_data = UserData.of(self._inputs.data, len(matched), seals)
         self._rows = rows_in_block(len(free.start) + sum(part[:1].numel() for part in tensors))
@@ -356,11 +353,13 @@ class TorchModel:
         self._free = replace(free, row_shape=output.shape[1:]) if self._inputs.tensors else free
         if self._inputs.tensors:
             check_rows_apart(self._free, self._inputs.tensors)
-        self._target = matched
         self.names = names_of(self._free, self._inputs, names)
+        if self._source is not None:
+            check_targets(self._source, loss, self._loss.objective, output, self._rows)
         self._units = self._loss.units
-        if penalty is not None and COUNTS in beside:
-            self._units = units_of_repeated(loss, self._loss, output, matched, beside[COUNTS], self._rows)
+        if penalty is not None:
+            tried = Tried(loss, self._loss, output, matched, likelihood, self._rows)
+            self._units = units_of_all(tried, rows, None if again is None else again.step, beside.get(COUNTS))
         self._penalty = read_penalty(penalty, self._free.tensors, self._units, self._free.start)
         self._output = output[:1]
         self.problem = self._build(output)
@@ -395,6 +394,7 @@ class TorchModel:
         check_differentiable(losses, free.start, few, "The module with its loss", 1)
         nobs = len(self._target)
         linear = output.numel() == nobs and loss.one_index is not None and nobs * width <= _KEPT_JACOBIAN
+        linear = linear and self._source is None
         self._route: Route | None = None  # of what is mapped, found out when it is
         if linear and apart:
             own = own_regressors(flat, free.start, inputs, output.reshape(nobs))
@@ -415,7 +415,9 @@ class TorchModel:
         if apart:
             surer = working_route(lambda params, rows: objective.losses(params, rows)[:, None], free.start, few)
             objective = replace(objective, route=surer)
-        source = Held({**numbered(columns).columns, **self._beside}, self._user_data)
+        source: Source = Held({**numbered(columns).columns, **self._beside}, self._user_data)
+        if self._source is not None:
+            source = self._source.replaced(self._beside) if self._beside else self._source
         sample: Sample = Batch(self._schema, source, OneAtATime(rows if apart else nobs))
         return Problem(objective, sample, self._penalty)
 

@@ -388,6 +388,11 @@ class GeneralResults(Results):
     def _given(self) -> ModelView:
         """The view of inputs and target that nobody has written on."""
         self.fit.check_data()
+        if self.fit.sample.source.stream is not None:
+            raise EstimationError(
+                "The inputs are read batch by batch and not held, so that nothing with a number for each row is handed out; pass inputs to predict or "
+                "get_prediction, a batch at a time."
+            )
         return self.view
 
     def _inputs(self, inputs: Any) -> tuple[tuple[Tensor, ...], Container]:

@@ -186,8 +186,9 @@ def _differing(
 def _rounding(problem: Problem, loss: float) -> float:
     """Return what rounding leaves in a difference of two losses: of their sums, and of residuals of large numbers."""
     sample = problem.sample
-    read = (sample.target,) if problem.objective.output_loss is not None else map(sample.column, sample.source.shapes)
-    largest = max((float(part.abs().max()) for part in read if part.is_floating_point()), default=0.0)
+    largest = sample.largest(
+        [sample.explained] if problem.objective.output_loss is not None else [*sample.source.shapes]
+    )
     spread = math.sqrt(2.0 * sample.rows * abs(loss))
     return _MARGIN * _EPS * (abs(loss) + largest * spread)
 

@@ -16,12 +16,13 @@ import betahat as bh
 from betahat.calculus.rows import Bread
 from betahat.data.container import Tensors
 from betahat.data.design import Design
-from betahat.data.engine import THREADS, Workers
+from betahat.data.engine import THREADS
 from betahat.data.learnt_labels import learn_labels
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.streamed import Built
 from betahat.data.turned import selected, turned
+from betahat.data.workers import read_engine
 from betahat.errors import DataError, OptionError
 from betahat.fits.index import fit_index
 from betahat.fits.linear import fit_least_squares
@@ -265,7 +266,7 @@ def test_labels_are_learnt_once_and_the_bits_are_those_of_any_engine():
     assert torch.equal(torch.set_num_threads(2) or bh.Cluster(["unit", "other"])(_read()).matrix, true)
     torch.set_num_threads(1)
     with ThreadPoolExecutor(2) as pool:
-        assert torch.equal(bh.Cluster(["unit", "other"])(_read(engine=Workers(pool))).matrix, true)
+        assert torch.equal(bh.Cluster(["unit", "other"])(_read(engine=read_engine(pool))).matrix, true)
 
 
 def test_labels_travel():
@@ -300,3 +301,22 @@ def test_the_jackknife_by_clusters(objective, held):
     for center in ("mean", "estimate"):
         found = bh.Jackknife("unit", center=center)(_read(objective))
         _same(found, bh.Jackknife(UNIT, center=center)(held[objective]))
+
+
+@pytest.mark.parametrize("sums", [2**25, 2**16], ids=["all clusters", "some at a time"])
+@pytest.mark.parametrize("kind", ["Logit", "inverse weights", "a cluster that fixes a coefficient", "few rows"])
+def test_cr2_of_unequal_variances(kind, sums, monkeypatch):
+    """Sums over rows of each term of an inverse root are those of clusters brought together."""
+    monkeypatch.setattr("betahat.covariance.cr2_in_turn._SUMS", sums)
+    columns, given, labels = _columns("Logit"), {"kind": "CR2"}, UNIT
+    if kind == "inverse weights":
+        columns, given = COLUMNS | {"weights": WEIGHTS}, {"kind": "CR2", "target": "inverse_weights"}
+    elif kind == "few rows":
+        labels = np.arange(N) // 5
+    elif kind != "Logit":
+        columns = columns | {"exog": torch.cat([columns["exog"], torch.tensor((UNIT == 7) * 1.0)[:, None]], 1)}
+    objective = "OLS" if kind == "inverse weights" else "Logit"
+    found = bh.Cluster("clusters", **given)(_read(objective, columns=columns, clusters=labels))
+    wanted = bh.Cluster(labels, **given)(_fit(Held(columns), objective))
+    _same(found, wanted)
+    torch.testing.assert_close(found.df, wanted.df, rtol=1e-9, atol=0.0)

@@ -7,7 +7,7 @@ and variances that differ between rows a rational function of B = f (I - U U') f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -171,7 +171,11 @@ def _in_eigenvectors(hats: Tensor, errors: Tensor, spread: Tensor, spectrum: Ten
     lost = spectrum > 1.0 - FIXED
     slack = torch.where(lost, 0.0, 1.0 - spectrum)
     least = torch.where(lost, 1.0, slack).amin(1)
-    found = _by_terms(hats, errors, spread, torch.diag_embed(spectrum), least, slack, lost)
+    return _turned_back(_by_terms(hats, errors, spread, torch.diag_embed(spectrum), least, slack, lost), vectors)
+
+
+def _turned_back(found: Adjustment, vectors: Tensor) -> Adjustment:
+    """Return the adjustment of U from that of U V."""
     return Adjustment(
         (vectors @ found.scores[:, :, None])[:, :, 0],
         vectors @ found.own @ vectors.mT,
@@ -209,22 +213,66 @@ def _by_terms(
         (b, r) the eigenvalues of I - U'U, and which are zero, of clusters whose U'U is diagonal.
     """
     condition = float((spread.amin(1).square() * least).reciprocal().max())
+    few = max(_NUMBERS // grams.numel(), 1)
+    terms = inverse_root_terms(condition).to(hats)
+    parts = (
+        _weighted(hats, errors, spread, partial(shifted, shifts, factors))
+        for shifts, factors in zip(*(torch.split(part, few) for part in terms), strict=True)
+    )
+    inverses = None if lost is None else _weighted(hats, errors, spread, inverses_of)[0]
+    return _of_terms(parts, inverses, terms, grams, (hats.mT @ errors[:, :, None])[:, :, 0], slack, lost)
+
+
+def half_of_sums(products: Tensor, beside: Tensor, grams: Tensor, sums: Tensor, terms: Tensor) -> Adjustment:
+    """Return `half_of_rows` from sums over the rows of a cluster.
+
+    These are (b, 2 J + 2, r, r) of w u u' and (b, 2 J + 2, r) of w u e, for the weights `shifted` and `inverses_of` by f over the cluster's largest,
+    (b, r, r) U'U and (b, r) U'e, of (2, J) `terms`.
+    """
+    free, count = 1.0 - grams.diagonal(dim1=1, dim2=2).sum(1), terms.shape[1]
+    if not bool((free < 0.5).any()):
+        return _of_terms([(products[:, : 2 * count], beside)], None, terms, grams, sums, None, None)
+    spectrum, vectors = torch.linalg.eigh(grams)
+    lost = spectrum > 1.0 - FIXED
+    turned = vectors[:, None].mT @ products @ vectors[:, None]
+    parts = [(turned[:, : 2 * count], beside @ vectors)]
+    slack = torch.where(lost, 0.0, 1.0 - spectrum)
+    found = _of_terms(
+        parts, turned[:, 2 * count :], terms, torch.diag_embed(spectrum), (sums[:, None] @ vectors)[:, 0], slack, lost
+    )
+    return _turned_back(found, vectors)
+
+
+def least_slack(grams: Tensor) -> Tensor:
+    """Return (b,) at most the smallest eigenvalue of I - U'U that is not zero, of (b, r, r) U'U."""
+    free = 1.0 - grams.diagonal(dim1=1, dim2=2).sum(1)
+    spectrum = torch.linalg.eigvalsh(grams)
+    own = torch.where(spectrum > 1.0 - FIXED, 1.0, 1.0 - spectrum).amin(1)
+    return torch.where(free < 0.5, own, free)
+
+
+def _of_terms(
+    parts: Iterable[tuple[Tensor, Tensor]],
+    inverses: Tensor | None,
+    terms: Tensor,
+    grams: Tensor,
+    sums: Tensor,
+    slack: Tensor | None,
+    lost: Tensor | None,
+) -> Adjustment:
+    """Return `_by_terms` from the sums over rows of some terms after the others, and (b, 2, r, r) those of `inverses_of` where directions are lost."""
     width = grams.shape[1]
     free = torch.eye(width).to(grams) - grams if slack is None else torch.diag_embed(slack)
-    sums = (hats.mT @ errors[:, :, None])[:, :, 0]
     reach, scores = grams.clone(), sums.clone()
-    few = max(_NUMBERS // (len(grams) * width**2), 1)
-    terms = inverse_root_terms(condition).to(hats)
-    for shifts, factors in zip(*(torch.split(part, few) for part in terms), strict=True):
-        products, beside = _weighted(hats, errors, spread, partial(_shifted, shifts, factors))
-        rest, cross = torch.split(products, len(shifts), 1)
+    for products, beside in parts:
+        rest, cross = products.chunk(2, 1)
         lower, _ = torch.linalg.cholesky_ex(free[:, None] + rest)
         solved = torch.cholesky_solve(cross, lower)
         reach += (solved - cross).sum(1)  # U' f h U S^-1 R = (I - S) S^-1 R
-        scores += torch.einsum("bjrs,bjr->bs", solved, sums[:, None] - beside[:, : len(shifts)])
-    if lost is None:
-        return Adjustment(scores, grams + reach.mT @ reach, reach, torch.zeros_like(least, dtype=torch.bool))
-    one, two = _weighted(hats, errors, spread, _inverses)[0].unbind(1)
+        scores += torch.einsum("bjrs,bjr->bs", solved, sums[:, None] - beside[:, : rest.shape[1]])
+    if lost is None or inverses is None:
+        return Adjustment(scores, grams + reach.mT @ reach, reach, torch.zeros_like(grams[:, 0, 0], dtype=torch.bool))
+    one, two = inverses.unbind(1)
     across = one.masked_fill(~lost[:, :, None], 0.0)
     both = lost[:, :, None] & lost[:, None]
     lower = torch.linalg.cholesky(torch.where(both, two, torch.diag_embed((~lost).to(two))))
@@ -235,13 +283,13 @@ def _by_terms(
     return Adjustment(scores, grams - across.mT @ null + reach.mT @ reach, reach, lost.any(1))
 
 
-def _shifted(shifts: Tensor, factors: Tensor, spread: Tensor) -> Tensor:
+def shifted(shifts: Tensor, factors: Tensor, spread: Tensor) -> Tensor:
     """Return (b, m, 2 J) s / (f^2 + s), and c f / (f^2 + s)."""
     apart = (spread.square()[:, :, None] + shifts).reciprocal()
     return torch.cat([shifts * apart, factors * spread[:, :, None] * apart], 2)
 
 
-def _inverses(spread: Tensor) -> Tensor:
+def inverses_of(spread: Tensor) -> Tensor:
     """Return (b, m, 2) 1 / f and its square."""
     inverse = spread.reciprocal()
     return torch.stack([inverse, inverse.square()], 2)

@@ -22,6 +22,7 @@ from betahat.covariance.adjustments import (
     half_of_rows,
     steps_without,
 )
+from betahat.covariance.cr2_in_turn import cr2_in_turn
 from betahat.covariance.satterthwaite import Adjusted
 from betahat.data.batches import batches
 from betahat.data.groups import Groups
@@ -61,9 +62,19 @@ def cr2(fit: Fit, groups: Groups, target: str) -> Adjusted:
             return _adjusted_by_products(fit, groups, _pairs, lambda p, _: half_of_pair_products(p, middle), middle)
         return _adjusted(fit, groups, _pairs, lambda rows, _: half_of_pairs(rows, middle), middle)
     if varies or _weighted(fit):
-        return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
+        return _of_unequal_variances(fit, groups)
     sums = influence_sums(fit, groups)
     return _adjusted_by_products(fit, groups, _hats, lambda grams, some: half_adjusted(grams, sums[some]))
+
+
+def _of_unequal_variances(fit: Fit, groups: Groups) -> Adjusted:
+    """Return CR2 of rows whose errors have variances of their own, from clusters brought together, or from sums over rows that are read in turn."""
+    if fit.sample.source.stream is None:
+        return _adjusted(fit, groups, _whitened, lambda rows, _: half_of_rows(rows))
+    middle = _checked(fit, groups, None)
+    (products,) = _by_products(fit, groups, _hats_and_errors, lambda part, _: (part,))
+    scores, own, reach, fixed = cr2_in_turn(fit, groups, _whitened, products)
+    return Adjusted(scores, own, reach, middle, fit.root, int(fixed.sum()))
 
 
 @of_fit
@@ -177,6 +188,11 @@ def _whitened(rows: Rows) -> Tensor:
     # a row that occurs c times has c U'U and c U'e, and its variance
     beside = torch.stack([times(block.residual * curvature.rsqrt(), often), variance], 1)
     return torch.cat([hats, torch.where(hats.any(1)[:, None], beside, 0.0)], 1)
+
+
+def _hats_and_errors(rows: Rows) -> Tensor:
+    """Return (b, r + 1) the first columns of `_whitened`."""
+    return _whitened(rows)[:, :-1]
 
 
 def _hats(rows: Rows) -> Tensor:

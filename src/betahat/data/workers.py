@@ -99,7 +99,7 @@ class Workers(Engine):
         self, function: Callable[[Partition], T], dataset: Dataset, columns: Sequence[str] | None = None
     ) -> Iterator[T]:
         """Yield `function(partition)` in order, whichever worker is first."""
-        columns = dataset.columns if columns is None else columns
+        columns = dataset.columns if columns is None else tuple(dict.fromkeys(columns))
         items = (([part.ready(columns)] if self.pool.sends else [part]) for part in dataset.partitions)
         return _one_by_one(self._in_order(partial(_over, function), items, None), dataset.partitions, "partitions")
 

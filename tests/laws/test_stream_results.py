@@ -202,3 +202,25 @@ def test_tables_take_streams(tmp_path):
     assert all(first == second for first, second in columns)
     assert str(bh.compare(res, ["HC0", "HC3"])) == str(bh.compare(true, ["HC0", "HC3"]))
     pd.testing.assert_frame_equal(res.glance(), true.glance(), rtol=RTOL)
+
+
+def test_numbers_of_rows_have_the_places_of_their_rows(tmp_path):
+    """Rows with missing values are left out, so that labels are those of memory: positions in the data."""
+    frame, files = _written(tmp_path / "rows")
+    res, true = (bh.logit("z ~ a + b", data).fit() for data in (files, frame))
+    for name in ("resid_response", "fittedvalues"):
+        pd.testing.assert_series_equal(getattr(res, name), getattr(true, name), rtol=RTOL)
+    pd.testing.assert_frame_equal(
+        res.get_prediction().summary_frame(), true.get_prediction().summary_frame(), rtol=RTOL
+    )
+    absorbed, known = (bh.ols("y ~ a | g", data).fit() for data in (files, frame))
+    pd.testing.assert_series_equal(absorbed.resid, known.resid, rtol=0, atol=1e-12)  # some are nearly nothing
+
+
+def test_rows_of_absorbed_effects_are_written(tmp_path):
+    frame, files = _written(tmp_path / "rows")
+    res, true = (bh.ols("y ~ a | g", data).fit() for data in (files, frame))
+    folder = res.predict(path=tmp_path / "out")
+    found = pd.concat([pd.read_parquet(path) for path in sorted(folder.iterdir())], ignore_index=True)
+    np.testing.assert_allclose(found.predicted[frame.a.notna()], true.predict(), rtol=1e-10)  # of effects by sums
+    assert found[frame.a.isna()].isna().all(axis=None)

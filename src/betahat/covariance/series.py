@@ -161,7 +161,7 @@ def _spread(blocks: Iterable[tuple[Tensor, Tensor]], lags: int) -> Iterator[tupl
 
 def warn_of_order(fit: Fit, what: str, units: Tensor | None = None) -> None:
     """Warn where rows are taken in their order, within each unit, and the data's index of dates is in another."""
-    labels = fit.sample.container.row_labels
+    labels = None if fit.sample.source.in_turn else fit.sample.container.row_labels  # rows of files have no dates
     if not isinstance(labels, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex):
         return
     moved = torch.as_tensor(labels.asi8.copy())

@@ -109,7 +109,7 @@ class Frames(Container):
     Attributes
     ----------
     rows : pandas.Index
-        (n,) the labels of the rows in use.
+        (n,) the labels of the rows in use, or a `RowsInUse` that finds them.
     """
 
     rows: pd.Index

@@ -287,7 +287,7 @@ class Design(Sample):
         in_use = places if user_data.in_use is None else user_data.in_use[places]
         kept = Held(dict(zip(self.source.shapes, columns, strict=True)), replace(user_data, in_use=in_use, seals=()))
         if isinstance(container, Frames):
-            container = Frames(container.rows[places.cpu().numpy()])
+            container = Frames(container.row_labels[places.cpu().numpy()])
         return replace(self, schema=replace(self.schema, container=container), source=kept)
 
     def every(self, step: int) -> Design:

@@ -38,6 +38,12 @@ class Built:
     columns: dict[str, Tensor]
     used: Tensor | None = None
 
+    def places(self, rows: int) -> Tensor:
+        """Return (m,) the positions of the rows in use among the `rows` of the chunk."""
+        if self.used is None:
+            return torch.arange(rows)
+        return self.used.nonzero().flatten() if self.used.dtype == torch.bool else self.used
+
 
 class Builder(ABC):
     """How a chunk becomes columns of a source; it is pickled for workers, and learns nothing."""

@@ -28,7 +28,7 @@ def read_row_weights(
         if len(read.values) != rows:
             raise DataError(f"{label} has {len(read.values)} rows and the data have {rows}; pass one for each row.")
         if isinstance(container, Frames):
-            check_index(label, read.index, container.rows, "the data")
+            check_index(label, read.index, container.row_labels, "the data")
         check_values([(label, read.values)])
         found[column] = read.values.to(torch.float64)
     check_weights(found.get(WEIGHTS))

@@ -334,7 +334,7 @@ class TorchModel:
         self._inputs = read_inputs(inputs, device)
         given, container, self.endog_name = read_target(target, device)
         if isinstance(container, Frames) and isinstance(self._inputs.container, Frames):
-            check_index("target", container.rows, self._inputs.container.rows, "inputs")
+            check_index("target", container.row_labels, self._inputs.container.row_labels, "inputs")
         self._container = self._inputs.container or container
         free = replace(free, keywords=self._inputs.keywords)
         check_memory(len(free.start), FEWEST_ROWS if self._inputs.tensors else len(given), device)

@@ -132,10 +132,11 @@ class _OfTheFit:
     def __call__(self, partition: Partition) -> Iterator[Columns]:
         """Yield the columns of one chunk after the other."""
         for chunk in partition.chunks(self.builder.needs):
-            rows, built = rows_of_frame(chunk), self.builder.build(chunk)
-            used = torch.arange(rows) if built.used is None else built.used.cpu()
+            rows = rows_of_frame(chunk)
             if not rows:
                 continue
+            built = self.builder.build(chunk)
+            used = built.places(rows).cpu()
             offset = built.columns.get("offset")
             if self.labels:
                 beside = {} if offset is None else {"offset": offset.new_zeros(rows).index_copy_(0, used, offset)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -42,8 +42,9 @@ from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone
 from betahat.data.formulas.sides import Sides, joined, terms_of_sides
 from betahat.data.formulas.vectors import check_vector
 from betahat.data.learnt_labels import LabelCodes, sorted_codes
+from betahat.data.rows_in_use import RowsInUse
 from betahat.data.schema import Schema
-from betahat.data.streamed import Streamed
+from betahat.data.streamed import Streamed, stream_below
 from betahat.data.streamed_effects import LabelsAlone
 from betahat.data.trials import check_trials
 from betahat.errors import DataError, FormulaError, shown
@@ -130,6 +131,10 @@ def read_stream(
     design = check_streamed(
         Design(schema, source, engine), source, learnt.vectors, labels_alone, finite=not (learnt.infinite or unlabelled)
     )
+    stream = stream_below(design.source)
+    if stream is not None and design.rows < learnt.rows:
+        labels = Frames(cast("pd.Index", RowsInUse(stream)))
+        design = replace(design, schema=replace(design.schema, container=labels))
     return design, made.right.spec
 
 

@@ -1,5 +1,6 @@
 """Rows that are alike are counted once: the results are those of all rows, whichever library counts them."""
 
+import dask.dataframe
 import duckdb
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ SOURCES = {
     "polars, lazy": lambda files: pl.from_pandas(FRAME).lazy(),
     "duckdb": duckdb.read_parquet,
     "arrow": lambda files: pyarrow.dataset.dataset(files.removesuffix("/*.parquet")),
+    "dask": lambda files: dask.dataframe.from_pandas(FRAME, npartitions=3),
     "files": lambda files: files,
 }
 
@@ -125,8 +127,10 @@ def test_what_cannot_be_counted_is_told():
         bh.wls("y ~ x", FRAME, weights=np.ones(N), compress=True)
     with pytest.raises(FormulaError, match="'nothing'"):
         bh.ols("nothing ~ nowhere", FRAME, compress=True)
-    with pytest.raises(EstimationError, match="needs rows in the order of time or space"):
+    with pytest.raises(EstimationError, match="in the order of time or space, but compress counted those"):
         bh.ols("y ~ x", FRAME, compress=True).fit(bh.HAC(2))
+    with pytest.raises(OptionError, match=r"'firm' is not a column of the model's data; compress=\['firm'\] keeps"):
+        bh.ols("y ~ x", FRAME, compress=True).fit(bh.Cluster("firm"))
 
 
 def test_what_a_library_cannot_count_is_told():

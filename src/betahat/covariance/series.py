@@ -184,6 +184,7 @@ def refuse_counts(fit: Fit, what: str) -> None:
     """Refuse frequency weights, since repeated rows have no order in time."""
     sample = fit.sample
     if isinstance(sample, Design) and sample.counts is not None:
-        raise EstimationError(
-            f"{what} needs rows in the order of time or space, but freq_weights repeat them; pass the rows themselves."
+        by = (
+            "freq_weights repeat them" if sample.schema.compression is None else "compress counted those that are alike"
         )
+        raise EstimationError(f"{what} needs rows in the order of time or space, but {by}; pass the rows themselves.")

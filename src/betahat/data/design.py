@@ -87,7 +87,7 @@ class Design(Sample):
         if self.source.in_turn:
             raise EstimationError(
                 f"This needs the levels of {listed([levels.name for levels in self.schema.effects])} of all rows at once, and the rows are read from files or frames; take "
-                "HC0 to HC3 or Cluster(kind='CR1S'), or fit rows in memory."
+                "HC0 to HC3, Cluster(kind='CR1S') or 'CR3', or fit rows in memory."
             )
         codes, made, first = self.column(CODES), [], 0
         slopes = self.column(SLOPES).to(torch.float64) if SLOPES in self.source.shapes else codes

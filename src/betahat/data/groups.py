@@ -224,6 +224,8 @@ def _look_up(sample: Sample, name: str, option: str) -> Any:
     if name not in names:
         close = difflib.get_close_matches(name.lstrip("~ "), [str(known) for known in names], n=1)
         hint = f"did you mean {close[0]!r}" if close else f"the columns are {listed(names, limit=12)}"
+        if sample.schema.compression is not None:
+            hint = f"compress=[{name!r}] keeps a column of all rows when those that are alike are counted"
         raise OptionError(
             f"{option}={shown(name)} is not a column of the model's data; {hint}; a vector with an entry for each row will do, too."
         )

@@ -21,9 +21,10 @@ from betahat.data.engine import Block, scan
 from betahat.data.groups import Groups
 from betahat.data.row_codes import GROUP
 from betahat.data.schema import Schema
-from betahat.data.source import Held
+from betahat.data.source import Held, Source
 from betahat.fits.absorbed import sizes_among
 from betahat.fits.fit import Fit
+from betahat.fits.nested_streams import dummies_beside
 from betahat.fits.remembered import of_fit
 from betahat.solvers.least_squares import least_squares
 from betahat.solvers.memory import check_numbers_fit
@@ -92,6 +93,9 @@ def beside_dummies(fit: Fit, groups: Groups, every: bool) -> Fit:
     nested = frozenset[int]() if every else nested_effects(fit, (groups,))
     if len(nested) == len(fit.absorbed.sizes):
         return fit
+    if fit.absorbed.explained is not None:
+        found = dummies_beside(fit.given, fit.design.source, nested, _REMEDY)
+        return _wider(fit, found.source, found.width) if found.width else fit
     effects = fit.given.effects
     others = [effect for i, effect in enumerate(effects) if i not in nested]
     columns = orthonormal_dummies(others, [effects[i] for i in nested], fit.absorbed.weights, fit.sample.rows)
@@ -155,16 +159,22 @@ def _own_dummies(effect: Effect, groups: Groups, weights: Tensor | None) -> Tens
 def _beside(fit: Fit, columns: Tensor, weights: Tensor | None = None) -> Fit:
     """Return a fit with (n, q) orthonormal columns, which the root of the working weights is part of, before its regressors."""
     weights = weights if fit.absorbed is None else fit.absorbed.weights
-    sample, width, k = fit.design, columns.shape[1], len(fit.params)
+    sample = fit.design
     plain = columns if weights is None else torch.where((weights > 0)[:, None], columns * weights.rsqrt()[:, None], 0.0)
     joint = {
         name: torch.cat([plain, sample.column(name)], 1) for name in ("exog", "scored") if name in sample.source.shapes
     }
+    return _wider(fit, sample.source.replaced(joint), columns.shape[1])
+
+
+def _wider(fit: Fit, source: Source, width: int) -> Fit:
+    """Return a fit whose regressors have q orthonormal columns before them."""
+    sample, k = fit.design, len(fit.params)
     names = (*(f"effect {i}" for i in range(width)), *sample.names)
     schema = replace(sample.schema, given_names=names, terms=None)
     eye = torch.eye(width).to(fit.root)
     root, triangle = torch.block_diag(eye, fit.root), torch.block_diag(eye, fit.triangle)  # type: ignore[no-untyped-call]
-    design = replace(sample, schema=schema, source=sample.source.replaced(joint))
+    design = replace(sample, schema=schema, source=source)
     return replace(
         fit,
         problem=replace(fit.problem, sample=design),

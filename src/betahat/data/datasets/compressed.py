@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -52,18 +53,32 @@ def counted_frame(frame: pd.DataFrame, count: str) -> pd.DataFrame:
 
 
 def counted_lazily(data: Any, columns: Sequence[str], count: str) -> Any:
-    """Return the same of a lazy frame that narwhals reads, as an eager frame of the same library, by its own group-by; None where it is no lazy frame."""
+    """Return the same of a lazy frame, as an eager one, by the group-by of its own library; None where it is no lazy frame."""
+    kind = getattr(sys.modules.get("dask.dataframe"), "DataFrame", None)  # which whoever made one has imported
+    if kind is not None and isinstance(data, kind):
+        return _told("dask", partial(_by_dask, data, list(columns), count))
     frame = nw.from_native(data, pass_through=True)
     if not isinstance(frame, nw.LazyFrame):
         return None
     by = _by_polars if frame.implementation.is_polars() else _by_columns
+    return _told(frame.implementation.value, partial(by, frame, list(columns), count))
+
+
+def _told(library: str, group: Callable[[], Any]) -> Any:
+    """Group, or say what the library says."""
     try:
-        return by(frame, list(columns), count)
+        return group()
     except Exception as error:  # whatever the library raises, which betahat may not import
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise DataError(
-            f"The rows cannot be counted by {frame.implementation.value} ({type(error).__name__}: {reason}); leave compress out, or mend the frame."
+            f"The rows cannot be counted by {library} ({type(error).__name__}: {reason}); leave compress out, or mend the frame."
         ) from error
+
+
+def _by_dask(frame: Any, columns: list[str], count: str) -> pd.DataFrame:
+    """Group by dask, whose workers count their own rows."""
+    found = frame[columns].groupby(columns, dropna=False, observed=True).size().compute()
+    return _summed(found.rename(count).reset_index(), count)
 
 
 def _by_polars(frame: nw.LazyFrame[Any], columns: list[str], count: str) -> Any:

@@ -205,6 +205,23 @@ def test_functions_return_chunks_of_any_library(library):
         assert _whole(dataset, ["i", "s"])[0].to_dict("list") == TABLE.select(["i", "s"]).to_pydict()
 
 
+def test_readers_of_pandas_are_closed(path):
+    TABLE.to_pandas().to_csv(path.with_suffix(".csv"), index=False)
+    readers = []
+
+    def load():
+        readers.append(pd.read_csv(path.with_suffix(".csv"), chunksize=300))
+        return readers[-1]
+
+    dataset = dataset_of(load)
+    assert len(_whole(dataset, ["x"])[0]) == N
+    reading = dataset.partitions[0].chunks(["x"])
+    next(reading)
+    reading.close()
+    assert len(readers) == 4
+    assert all(reader.handles.handle.closed for reader in readers)
+
+
 def test_functions_that_do_not_return_fresh_chunks_are_refused():
     once = iter([TABLE])
     for function, sentence in {

@@ -40,20 +40,27 @@ class Chunks(Partition):
         return self.order.kept(self._chosen(columns))
 
     def _chosen(self, columns: Sequence[str]) -> Iterator[Any]:
-        for number, frame in enumerate(map(self._frame, _iterator(self.function, self.name))):
-            absent = [name for name in columns if name not in frame.columns]
-            if absent:
+        given = _iterator(self.function, self.name)
+        try:
+            for number, frame in enumerate(map(self._frame, given)):
+                self._check(number, frame, columns)
+                yield frame.select(list(columns)).to_native()
+        finally:
+            _close(given)
+
+    def _check(self, number: int, frame: nw.DataFrame[Any], columns: Sequence[str]) -> None:
+        """Refuse a chunk that lacks a column, or has one of another kind."""
+        for name in columns:
+            if name not in frame.columns:
                 raise DataError(
-                    f"Chunk {number + 1} of {self.name} has no column {shown(absent[0])}, which the first one has; yield the same columns each time."
+                    f"Chunk {number + 1} of {self.name} has no column {shown(name)}, which the first one has; yield the same columns each time."
                 )
-            for name in columns:
-                kind = _kind(frame[name])
-                if "" not in (kind, self.kinds[name]) and kind != self.kinds[name]:
-                    raise DataError(
-                        f"Column {shown(name)} is {kind} in chunk {number + 1} of {self.name}, and {self.kinds[name]} in the first one; yield one type, as "
-                        "with dtype= of pandas.read_csv."
-                    )
-            yield frame.select(list(columns)).to_native()
+            kind = _kind(frame[name])
+            if "" not in (kind, self.kinds[name]) and kind != self.kinds[name]:
+                raise DataError(
+                    f"Column {shown(name)} is {kind} in chunk {number + 1} of {self.name}, and {self.kinds[name]} in the first one; yield one type, as "
+                    "with dtype= of pandas.read_csv."
+                )
 
     def _frame(self, chunk: Any) -> nw.DataFrame[Any]:
         return _frame(chunk, self.name)
@@ -68,6 +75,8 @@ def function_of_chunks(function: Callable[[], Any]) -> Dataset:
             f"{label} returns the same iterator each time, and a fit reads the rows several times; make a new one in it on each call."
         )
     chunk = next(first, None)
+    _close(first)
+    _close(second)
     if chunk is None:
         raise DataError(f"{label} yields nothing; it should yield dataframes, one after the other.")
     frame = _frame(chunk, label)
@@ -91,6 +100,13 @@ def _iterator(function: Callable[[], Any], label: str) -> Iterator[Any]:
         return iter(given)
     except TypeError:
         raise _no_iterator(label, given) from None
+
+
+def _close(given: Iterator[Any]) -> None:
+    """Close the file of an iterator that has one, as pandas' readers have."""
+    close = getattr(given, "close", None)
+    if close is not None:
+        close()
 
 
 def _no_iterator(label: str, given: Any) -> DataError:

@@ -99,6 +99,19 @@ def test_files_whose_types_or_columns_differ_are_refused_before_a_fit(rows, tmp_
         bh.ols("y ~ i", f"{tmp_path}/*.parquet")
 
 
+def test_a_file_is_named_once(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("betahat.data.datasets.sizes.PARTITION_ROWS", 100)
+    for name in "ab":
+        part = rows if name == "a" else rows.drop(columns="x")
+        pq.write_table(pa.Table.from_pandas(part), tmp_path / f"{name}.parquet", row_group_size=100)
+    with pytest.raises(DataError, match=r"^\S*b.parquet has no column 'x', which \S*a.parquet has; leave the file out"):
+        bh.ols("y ~ x", f"{tmp_path}/*.parquet")
+    results = bh.ols("y ~ i", f"{tmp_path}/*.parquet").fit()
+    os.utime(tmp_path / "a.parquet", ns=(0, 0))
+    with pytest.raises(DataError, match=r"^\S*a.parquet has changed since the model was made"):
+        results.with_cov("HC3").bse  # noqa: B018
+
+
 def test_only_the_columns_that_a_fit_needs_are_read(rows, tmp_path):
     """The middle of the other columns' pages is broken."""
     path = tmp_path / "a.parquet"

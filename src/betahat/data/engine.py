@@ -325,7 +325,8 @@ def named(function: Callable[[Partition], T], partition: Partition) -> T:
 
 def tell_where(error: Exception, name: str) -> None:
     """Say in an error which partition it comes from, unless it does already: in the sentence where it is of data, else in a note."""
-    if not name or name in str(error):
+    file = name.rpartition(" (")[0] or name  # without its row groups
+    if not name or file in str(error):
         return
     if isinstance(error, DataError | FormulaError):
         error.args = (f"{name}: {error}",)

@@ -14,7 +14,7 @@ from betahat.data.container import Tensors
 from betahat.data.design import Design
 from betahat.data.schema import Schema
 from betahat.data.source import Held
-from betahat.errors import DataError
+from betahat.errors import DataError, EstimationError
 from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 
@@ -224,3 +224,29 @@ def test_rows_of_absorbed_effects_are_written(tmp_path):
     found = pd.concat([pd.read_parquet(path) for path in sorted(folder.iterdir())], ignore_index=True)
     np.testing.assert_allclose(found.predicted[frame.a.notna()], true.predict(), rtol=1e-10)  # of effects by sums
     assert found[frame.a.isna()].isna().all(axis=None)
+
+
+def test_numbers_of_too_many_rows_are_refused(tmp_path, monkeypatch):
+    """What is a sum over rows is not."""
+    _, files = _written(tmp_path / "rows")
+    res = bh.logit("z ~ a + b", files).fit("HC1")
+    monkeypatch.setattr("betahat.data.memory.free_memory", lambda device: 8_000)
+    questions = {
+        "resid": lambda: res.resid_response,
+        "fitted values": lambda: res.fittedvalues,
+        "predictions": res.predict,
+        "standard errors": res.get_prediction,
+        "influence": lambda: res.get_influence().hat_matrix_diag,
+        "pictures": lambda: res.cases,
+        "data": lambda: res.model.exog,
+        "margins of each row": lambda: res.get_margeff("all"),
+    }
+    for question in questions.values():
+        with pytest.raises(
+            EstimationError, match=r"each of 898 rows, which take .*; fitted values and residuals are written"
+        ):
+            question()
+    res.summary()
+    res.get_margeff()
+    res.with_cov("HC3")
+    res.predict(path=tmp_path / "out")

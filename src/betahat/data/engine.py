@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from betahat.data.datasets.base import Dataset, Partition
+from betahat.data.memory import check_rows_fit
 from betahat.data.progress import progress
 from betahat.data.source import Held, Source, Span
 from betahat.data.threads import in_order, with_all_threads
@@ -239,7 +240,11 @@ def scan(source: Source, function: Callable[[Block], T], engine: Engine = THREAD
 
 def gather(source: Source, function: Callable[[Block], Tensor], engine: Engine = THREADS) -> Tensor:
     """Concatenate `function(block)` over the row blocks: one row out for each row in."""
-    parts = list(scan(source, function, engine))
+    parts: list[Tensor] = []
+    for part in scan(source, function, engine):
+        if not parts and source.in_turn:
+            check_rows_fit(part, source.rows)
+        parts.append(part)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
+from betahat.data.memory import free_memory
 from betahat.errors import EstimationError
 
 # The Hessian, its scaled copy, its eigenvectors and LAPACK's workspace.
@@ -32,14 +31,3 @@ def check_numbers_fit(
     needed, free = 16 * count, free_memory(device)
     if free is not None and needed > free:
         raise EstimationError(f"{what} need {needed / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB are free; {remedy}.")
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Return the free memory of a device in bytes, or None if it is unknown."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    known = Path("/proc/meminfo")
-    if device.type != "cpu" or not known.exists():
-        return None
-    fields = dict(line.split(":") for line in known.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None

@@ -90,6 +90,45 @@ def test_a_formula_has_an_engine(workers):
         )
 
 
+def _row_loss(p, d):
+    return torch.log(torch.cosh(d["y"] - d["x"] @ p["b"]))
+
+
+def _moments(b, x, y):
+    return x * (y - x @ b)[:, None]
+
+
+OWN = {
+    "MEstimator": lambda **engine: bh.MEstimator(_row_loss, {"b": torch.zeros(K)}, {"x": X, "y": Y}, **engine),
+    "GMM": lambda **engine: bh.GMM(_moments, {"b": torch.zeros(K)}, {"x": X, "y": Y}, **engine),
+    "TorchModel": lambda **engine: bh.TorchModel(
+        torch.nn.Sequential(torch.nn.Linear(K, 1, bias=False), torch.nn.Softplus()),
+        torch.nn.MSELoss(),
+        X.float(),
+        Y[:, None].abs().float(),
+        **engine,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_code_of_the_users_is_computed_by_processes(name, processes, threads, monkeypatch):
+    """A module or a loss may not be called by two threads at once."""
+    monkeypatch.setattr("betahat.models.options._BLOCK", 2**13)
+    for function in (_row_loss, _moments):  # what is typed into a session is sent whole
+        monkeypatch.setattr(function, "__module__", "__main__")
+    submit, submitted = processes.submit, []
+    monkeypatch.setattr(processes, "submit", lambda *given: submitted.append(given) or submit(*given))
+    torch.manual_seed(1)
+    alone = OWN[name]().fit("HC0")
+    for engine in (processes, threads):
+        torch.manual_seed(1)
+        shared = OWN[name](engine=engine).fit("HC0")
+        assert torch.equal(shared.params, alone.params)
+        assert torch.equal(shared.cov_params(), alone.cov_params())
+    assert len(submitted) > 8
+
+
 # streams
 
 

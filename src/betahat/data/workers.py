@@ -19,9 +19,11 @@ from betahat.data.engine import (
     THREADS,
     Block,
     Engine,
+    OneAtATime,
     Sums,
     block_of,
     bounds_of,
+    in_force,
     named,
     spans_of,
     sum_of_span,
@@ -59,23 +61,26 @@ class Workers(Engine):
     Attributes
     ----------
     pool : Pool
+    cut : Engine
+        How rows are cut into blocks, and who computes them where they are few.
     """
 
     pool: Pool
+    cut: Engine = THREADS
 
     def block_rows(self, source: Source) -> int:
-        """Return the rows of a quarter of a million numbers, a multiple of 1,024."""
-        return THREADS.block_rows(source)
+        """Return the rows in a block."""
+        return self.cut.block_rows(source)
 
     def pieces(self, block: Block, rows: int) -> Iterable[Block]:
         """Cut a block into smaller ones."""
-        return THREADS.pieces(block, rows)
+        return self.cut.pieces(block, rows)
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order, whichever worker is first."""
         bounds = bounds_of(source, step)
         if source.device.type != "cpu" or (not source.in_turn and len(bounds) < _FEW):
-            return THREADS.each(function, source, step)
+            return self.cut.each(function, source, step)
         if source.in_turn:
             tasks = [bounds_of(source, step, span) for span in spans_of(source)]
         else:
@@ -105,7 +110,7 @@ class Workers(Engine):
 
     def __reduce__(self) -> Any:
         """Pickle as the engine of whoever reads it: workers are there as long as their pool is."""
-        return _own, ()
+        return _own, (self.cut,)
 
     def __deepcopy__(self, memo: object) -> Workers:
         """Copy as what it is: there is one pool."""
@@ -185,8 +190,14 @@ def read_engine(engine: Any) -> Engine:
     return THREADS if engine is None else Workers(pool_of(engine))
 
 
-def _own() -> Engine:
-    return THREADS
+def one_at_a_time(rows: int, engine: Engine) -> Engine:
+    """Return who computes blocks of so many rows by code of the user's, of which a process may run one at a time: several processes, or this thread."""
+    cut, chosen = OneAtATime(rows), in_force(engine)
+    return Workers(chosen.pool, cut) if isinstance(chosen, Workers) and chosen.pool.sends else cut
+
+
+def _own(cut: Engine) -> Engine:
+    return cut
 
 
 def _parts(items: Sequence[S], size: int) -> Iterator[list[S]]:

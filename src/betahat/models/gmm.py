@@ -11,13 +11,14 @@ from betahat.calculus.autodiff import summed_route, working_route
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.checks import check_size
 from betahat.data.container import to_tensor
-from betahat.data.engine import OneAtATime, numbered
+from betahat.data.engine import numbered
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.user_data import UserData
+from betahat.data.workers import one_at_a_time, read_engine
 from betahat.errors import OptionError, check_flag, counted, is_one_of, listed, shown
 from betahat.fits.moment_weights import check_weights
 from betahat.fits.moments import fit_moments
@@ -62,6 +63,8 @@ class GMM:
         Whether the mean of the moments is taken off before their products are summed to a weight.
     freq_weights : array_like, optional
         (n,) how often each row occurs. Other weights of rows are factors of their moments.
+    engine : Executor, dask Client or the module ray, optional
+        As in `OLS`. Moments are called by one thread at a time, so that processes share the rows, and an executor's threads do not.
 
     Raises
     ------
@@ -94,8 +97,10 @@ class GMM:
         names: Sequence[str] | None = None,
         center: bool = False,
         freq_weights: Any = None,
+        engine: Any = None,
     ) -> None:
         """Read the data, and find out how the moments want to be called."""
+        self._engine = read_engine(engine)
         with kept_generators():
             self._read(moments, params, data, weights, names, center, freq_weights)
 
@@ -217,7 +222,7 @@ class GMM:
     def _sample(self) -> Batch:
         schema = Schema(self._container, "moments", self.names)
         source = Held({**numbered(self._columns).columns, **self._beside}, self._user_data)
-        return Batch(schema, source, OneAtATime(self._rows))
+        return Batch(schema, source, one_at_a_time(self._rows, self._engine))
 
 
 def _read_weights(weights: Any, count: int, center: bool, like: Tensor) -> Weighting:

@@ -13,13 +13,14 @@ from betahat.calculus.rows import Bread, BreadName, read_bread
 from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.checks import check_size
 from betahat.data.container import Container, Frames, Tensors
-from betahat.data.engine import OneAtATime, numbered
+from betahat.data.engine import numbered
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import Batch
 from betahat.data.schema import Schema
 from betahat.data.source import Held
 from betahat.data.user_data import UserData
+from betahat.data.workers import one_at_a_time, read_engine
 from betahat.errors import OptionError, check_flag, counted, shown
 from betahat.fits.general import fit_general
 from betahat.lazy import lazily
@@ -77,6 +78,8 @@ class MEstimator:
         (n,) as in `TorchModel`; of files, the name of a column.
     stream : bool
         Read a Dataset or a DataLoader batch by batch on each pass, in its order, which must not be shuffled, and hold no more than a batch and a block.
+    engine : Executor, dask Client or the module ray, optional
+        As in `OLS`. A row_loss is called by one thread at a time, so that processes share the rows, and an executor's threads do not.
 
     Raises
     ------
@@ -110,8 +113,10 @@ class MEstimator:
         weights: Any = None,
         freq_weights: Any = None,
         stream: bool = False,
+        engine: Any = None,
     ) -> None:
         """Read the data, and find out how the loss wants to be called."""
+        self._engine = read_engine(engine)
         with kept_generators():
             self._read(row_loss, params, data, likelihood, penalty, names, weights, freq_weights, stream)
 
@@ -279,6 +284,10 @@ class MEstimator:
         schema = Schema(self._container, "loss", self.names)
         if self._read_again is not None:
             read = self._read_again.source
-            return Batch(schema, read.replaced(self._beside) if self._beside else read, OneAtATime(self._rows))
+            return Batch(
+                schema,
+                read.replaced(self._beside) if self._beside else read,
+                one_at_a_time(self._rows, self._engine),
+            )
         source = Held({**numbered(self._columns).columns, **self._beside}, self._user_data)
-        return Batch(schema, source, OneAtATime(self._rows))
+        return Batch(schema, source, one_at_a_time(self._rows, self._engine))

@@ -92,6 +92,17 @@ class Functional:
         return output.reshape(len(inputs[0]), *self.row_shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """A module's outputs from row columns, the target last."""
+
+    free: Functional
+
+    def __call__(self, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
+        """Return (b, ...) the outputs at (k,) parameters."""
+        return self.free(params, columns[:-1])
+
+
 def functional(module: nn.Module, chosen: Sequence[str] | None) -> Functional:
     """Copy a module into a function of its free parameters: those that match the `chosen` patterns, or all that require a gradient."""
     if isinstance(module, type):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,7 @@ from betahat.covariance.names import CovType, covariance_of, resolve
 from betahat.data.checks import check_size
 from betahat.data.container import Frames
 from betahat.data.design import Design
-from betahat.data.engine import OneAtATime, numbered
+from betahat.data.engine import numbered
 from betahat.data.frame import check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
@@ -24,6 +24,7 @@ from betahat.data.sample import COUNTS, Batch, Sample
 from betahat.data.schema import Schema
 from betahat.data.source import Held, Source
 from betahat.data.user_data import UserData
+from betahat.data.workers import one_at_a_time, read_engine
 from betahat.errors import DataError, OptionError, check_flag
 from betahat.fits.fit import Fit
 from betahat.fits.general import fit_general
@@ -41,7 +42,7 @@ from betahat.models.inputs import (
 )
 from betahat.models.loaders import is_loader, read_pairs
 from betahat.models.losses import ReadLoss, read_loss
-from betahat.models.module import Functional, functional, write_back
+from betahat.models.module import Outputs, functional, write_back
 from betahat.models.names import names_of
 from betahat.models.options import (
     FEWEST_ROWS,
@@ -77,17 +78,6 @@ from betahat.solvers.memory import check_memory
 _KEPT_JACOBIAN = 2**27  # numbers: one that is kept replaces X, and may take a gigabyte
 
 
-@dataclass(frozen=True, eq=False)
-class Outputs:
-    """A module's outputs from row columns, the target last."""
-
-    free: Functional
-
-    def __call__(self, params: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
-        """Return (b, ...) the outputs at (k,) parameters."""
-        return self.free(params, columns[:-1])
-
-
 @in_ordinary_mode
 class TorchModel:
     """Standard errors, tests and tables for a torch module and its loss.
@@ -121,6 +111,8 @@ class TorchModel:
     stream : bool
         Read a Dataset or a DataLoader of (inputs, target) batch by batch on each pass, in its order, which must not be shuffled, and hold no more than
         a batch and a block of rows; every fit is then by Newton's method, and what has a number for each row, such as `fittedvalues`, is refused.
+    engine : Executor, dask Client or the module ray, optional
+        As in `OLS`. A module is called by one thread at a time, so that processes share the rows, and an executor's threads do not.
 
     Raises
     ------
@@ -157,8 +149,10 @@ class TorchModel:
         weights: Any = None,
         freq_weights: Any = None,
         stream: bool = False,
+        engine: Any = None,
     ) -> None:
         """Copy the module, read the data, and try what the loss does."""
+        self._engine = read_engine(engine)
         with kept_generators():
             self._read(module, loss, inputs, target, params, penalty, likelihood, names, weights, freq_weights, stream)
 
@@ -418,7 +412,7 @@ class TorchModel:
         source: Source = Held({**numbered(columns).columns, **self._beside}, self._user_data)
         if self._source is not None:
             source = self._source.replaced(self._beside) if self._beside else self._source
-        sample: Sample = Batch(self._schema, source, OneAtATime(rows if apart else nobs))
+        sample: Sample = Batch(self._schema, source, one_at_a_time(rows if apart else nobs, self._engine))
         return Problem(objective, sample, self._penalty)
 
     def _regression(self, jacobian: Tensor, offset: Tensor | None) -> Design:

@@ -35,7 +35,9 @@ def test_each_column_may_say(short, logit):
     table = bh.regtable([short, logit], exponentiate=[False, True], below="ci")
     assert table.to_frame().loc[("educ", "coef"), "(1)"] == short.params["educ"]
     assert table.to_frame().loc[("educ", "coef"), "(2)"] == np.exp(logit.params["educ"])
-    assert table.layout.notes[1] == "Coefficients of (2) are exponentiated."
+    assert table.layout.notes[1] == "Coefficients in column 2 are exponentiated."
+    three = bh.regtable([short, logit, logit], exponentiate=[False, True, True], below=None)
+    assert three.layout.notes[0] == "Coefficients in columns 2 and 3 are exponentiated."
     assert len(bh.regtable([short, logit], exponentiate=[False, False]).layout.notes) == 1
 
 

@@ -77,8 +77,8 @@ def exponentiated_note(columns: Sequence[Estimates], ratios: Sequence[bool], bel
     """Return the sentence that says which coefficients are exponentiated, and how what stands below them was computed."""
     if not any(ratios):
         return []
-    numbers = [f"({i})" for i, ratio in enumerate(ratios, 1) if ratio]
-    where = "" if all(ratios) else f" of {in_a_row(numbers)}"
+    numbers = [str(i) for i, ratio in enumerate(ratios, 1) if ratio]
+    where = "" if all(ratios) else f" in column{'s' if len(numbers) > 1 else ''} {in_a_row(numbers)}"
     errors = "; standard errors by the delta method" if "se" in below else ""
     kept = dict.fromkeys(
         name
@@ -93,8 +93,8 @@ def exponentiated_note(columns: Sequence[Estimates], ratios: Sequence[bool], bel
 def in_a_row(names: Sequence[str]) -> str:
     """Return names in a sentence.
 
-    >>> in_a_row(["(1)", "(2)", "(3)"])
-    '(1), (2) and (3)'
+    >>> in_a_row(["1", "2", "3"])
+    '1, 2 and 3'
     """
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

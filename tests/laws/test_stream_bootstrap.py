@@ -89,12 +89,14 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("objective", ["OLS", "WLS", "Logit"])
 def test_replicates_are_those_of_memory(objective, kind):
     _same_draws(objective, KINDS[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["OLS", "Logit"])
 @pytest.mark.parametrize("kind", ["pairs", "bayesian"])
 def test_clusters_whose_sums_are_not_held(kind, objective, monkeypatch):

@@ -125,6 +125,7 @@ def held():
     return {objective: _fit(Held(_columns(objective)), objective) for objective in ("OLS", "Logit")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LABELS)
 def test_labels_of_any_type(kind, held):
     labels = LABELS[kind]
@@ -144,6 +145,7 @@ def _bounds():
     return itertools.pairwise(np.cumsum([0, *SIZES]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["OLS", "Logit"])
 @pytest.mark.parametrize("kind", ["CR0", "CR1", "CR1S", "CR1p"])
 @pytest.mark.parametrize("ways", [("unit",), ("unit", "other"), ("unit", "other", "third")], ids=len)
@@ -280,6 +282,7 @@ def test_labels_travel():
 WEIGHTS = torch.tensor(rng.uniform(0.2, 3.0, N) * 100.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["CR2", "CR3", "jackknife"])
 @pytest.mark.parametrize(("objective", "weighted"), [("OLS", False), ("OLS", True), ("Logit", False)])
 def test_adjusted_clusters(objective, weighted, kind):
@@ -303,6 +306,7 @@ def test_the_jackknife_by_clusters(objective, held):
         _same(found, bh.Jackknife(UNIT, center=center)(held[objective]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sums", [2**25, 2**16], ids=["all clusters", "some at a time"])
 @pytest.mark.parametrize("kind", ["Logit", "inverse weights", "a cluster that fixes a coefficient", "few rows"])
 def test_cr2_of_unequal_variances(kind, sums, monkeypatch):

@@ -67,6 +67,7 @@ def held():
     return _fit(Held(COLUMNS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [2**20, 100], ids=["listed", "read in turn"])
 @pytest.mark.parametrize("kind", TIMES)
 def test_series_in_the_order_of_a_column(kind, labels, held, monkeypatch):
@@ -116,6 +117,7 @@ def _panel(order):
     return units[places] * 7, pd.date_range("2001-01-01", periods=200)[periods[places]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"maxlags": 3}, {"maxlags": 0}, {"bandwidth": 4.0, "kernel": "quadratic-spectral"}], ids=len
 )
@@ -158,6 +160,7 @@ def test_rows_near_each_other_must_be_in_memory():
         read_numbers(_read(lat=X[:, 1]).sample, "lat", "latitude")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", [False, True])
 @pytest.mark.parametrize(
     "options",

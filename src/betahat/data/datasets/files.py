@@ -27,6 +27,20 @@ _FORMATS = {
 # What Hive calls a missing value, and how many threads wait for files.
 _NONE = "__HIVE_DEFAULT_PARTITION__"
 _THREADS = 16
+# What filesystems of fsspec know of a file that is another one where it changed; when it was last read is not among it.
+_TELLING = (
+    "size",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "modificationTime",
+    "modified",
+    "updated",
+    "created",
+    "ETag",
+    "etag",
+    "generation",
+)
 _ENDINGS = sum(_FORMATS.values(), ())
 
 
@@ -247,9 +261,10 @@ def _stamp(file: File) -> Any:
         own = file.filesystem.handler.fs
         own.invalidate_cache()
         try:
-            return own.ukey(file.path)
+            known = own.info(file.path)
         except FileNotFoundError as error:
             raise file._gone() from error
+        return tuple(str(known.get(key)) for key in _TELLING)
     info = file.filesystem.get_file_info(file.path)
     if info.type == fs.FileType.NotFound:
         raise file._gone()

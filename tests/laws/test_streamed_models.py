@@ -278,6 +278,48 @@ def test_classes_that_are_no_column_or_of_two_types_are_refused():
         bh.mnlogit("y ~ x", dataset)
 
 
+def _plain_frame():
+    columns = {f"x{i}": X[:, i].numpy() for i in range(1, K)}
+    moved = (X[:, 1] + NOISE).numpy()
+    return pd.DataFrame({**columns, "y": ENDOG["plain"].numpy(), "moved": moved, "time": POSITIVE.numpy()})
+
+
+@pytest.mark.parametrize("model", [bh.iv2sls, bh.ivliml, bh.ivgmm])
+def test_instruments_are_read(model, monkeypatch):
+    frame = _plain_frame()
+    text = "y ~ x3 | moved ~ x1 + x2"
+    held = model(text, frame).fit(cov_type="HC1")
+    read = model(text, _chunks(frame))
+    never_whole(monkeypatch)
+    res = read.fit(cov_type="HC1")
+    pd.testing.assert_series_equal(res.params, held.params, rtol=RTOL, atol=ATOL)
+    pd.testing.assert_series_equal(res.bse, held.bse, rtol=RTOL, atol=ATOL)
+
+
+@pytest.mark.parametrize(
+    ("fit", "sentence"),
+    [
+        (
+            lambda data: bh.quantreg("y ~ x1", data).fit(),
+            "A quantile is fitted to the vertex .* takes all rows at once",
+        ),
+        (lambda data: bh.rlm("y ~ x1", data).fit(), "The scale of robust regression is a function of all residuals"),
+        (
+            lambda data: bh.phreg("time ~ x1", data),
+            "Cox's partial likelihood compares each event with all rows at risk",
+        ),
+    ],
+)
+def test_models_of_all_rows_at_once_say_so(fit, sentence, monkeypatch):
+    data = _chunks(_plain_frame())
+    with pytest.raises(
+        EstimationError, match=f"{sentence}.*, and 6,000 rows are read in parts from .*; read them into memory, or"
+    ):
+        fit(data)
+    monkeypatch.setattr("betahat.data.design._SMALL", 2**18)
+    fit(data)  # a few rows are read whole
+
+
 class _Frame(Partition):
     """A dataframe as a partition."""
 

@@ -11,7 +11,9 @@ from betahat.calculus.problem import Problem
 from betahat.data.design import Design
 from betahat.data.effects import CODES, SLOPES
 from betahat.data.scored import INSTRUMENTS
+from betahat.data.source import Source
 from betahat.data.threads import remembered
+from betahat.data.turned import computed
 from betahat.fits.fit import Fit
 from betahat.fits.instrumented import Instruments
 from betahat.fits.linear import fit_least_squares
@@ -105,11 +107,11 @@ class ReducedForm:
             params = torch.cat([own, explained[factor.exogenous :]])
         else:
             params = self.root @ explained
-        design = replace(self.plain.replaced({"endog": _combined(self.fit.design, weights)}), schema=named)
+        design = replace(self._explaining(self.plain, self.fit.design, weights), schema=named)
         given = design
         if self.fit.absorbed is not None:
             assert isinstance(self.fit.given, Design)
-            given = self.given.replaced({"endog": _combined(self.fit.given, weights)})
+            given = self._explaining(self.given, self.fit.given, weights)
             given = replace(given, schema=replace(given.schema, endog_name=named.endog_name))
         return Fit(
             problem=Problem(Gaussian(), design),
@@ -124,15 +126,56 @@ class ReducedForm:
             absorbed=self.fit.absorbed,
         )
 
+    def _explaining(self, plain: Design, design: Design, weights: Tensor) -> Design:
+        """Return the rows of [X1, Z] with [Y, y] c to be explained, of those of a design."""
+        if design.source.stream is None:
+            return plain.replaced({"endog": _combined(design, weights)})
+        factor, kept = self.instruments.factor, self.instruments.kept
+        given = (
+            range(design.width - factor.endogenous)
+            if design is self.fit.design
+            else self.fit.kept[: -factor.endogenous]
+        )
+        combined = computed(design.source, "endog", ("exog", "endog"), _Combined(weights))
+        return replace(plain, source=_joined(combined, tuple(given), kept))
+
 
 def _exogenous(design: Design, exogenous: tuple[int, ...], instruments: tuple[int, ...]) -> Design:
     """Return the design of some exogenous regressors and instruments."""
-    columns = [_some(design.exog, exogenous), _some(design.column(INSTRUMENTS), instruments)]
-    joint = torch.cat([part.to(torch.float64) for part in columns], 1)
-    kept = design.source.only("endog", "weights", "counts", CODES, SLOPES)
     names = (*(design.names[i] for i in exogenous), *(design.schema.instruments[i] for i in instruments))
     schema = replace(design.schema, given_names=names, terms=None, instruments=(), endogenous=0)
-    return replace(design, schema=schema, source=kept.replaced({"exog": joint}))
+    return replace(design, schema=schema, source=_joined(design.source, exogenous, instruments))
+
+
+def _joined(source: Source, exogenous: tuple[int, ...], instruments: tuple[int, ...]) -> Source:
+    """Return the rows of some exogenous regressors and instruments."""
+    function, width = _Joined(exogenous, instruments), len(exogenous) + len(instruments)
+    joint = computed(source, "exog", ("exog", INSTRUMENTS), function, (width,))
+    return joint.only("exog", "endog", "weights", "counts", CODES, SLOPES)
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """(b, L) some regressors and instruments side by side."""
+
+    exogenous: tuple[int, ...]
+    instruments: tuple[int, ...]
+
+    def __call__(self, exog: Tensor, instruments: Tensor) -> Tensor:
+        parts = [_some(exog, self.exogenous), _some(instruments, self.instruments)]
+        return torch.cat([part.to(torch.float64) for part in parts], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Combined:
+    """(b,) [Y, y] c of blocks."""
+
+    weights: Tensor
+
+    def __call__(self, exog: Tensor, endog: Tensor) -> Tensor:
+        first = exog.shape[1] - len(self.weights) + 1
+        explained: Tensor = exog[:, first:].to(torch.float64) @ self.weights[:-1] + endog * self.weights[-1]
+        return explained
 
 
 def _some(columns: Tensor, places: tuple[int, ...]) -> Tensor:

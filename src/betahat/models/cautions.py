@@ -9,7 +9,7 @@ from torch import Tensor
 
 from betahat.data.design import Design
 from betahat.data.engine import Block, fold
-from betahat.errors import BetahatWarning, CollinearityWarning, counted, listed, user_level
+from betahat.errors import BetahatWarning, CollinearityWarning, EstimationError, counted, listed, user_level
 from betahat.fits.fit import Fit
 from betahat.solvers.least_squares import Rank
 
@@ -84,3 +84,12 @@ def fitted_length(fit: Fit) -> float:
 
 def _squares(block: Block) -> tuple[Tensor]:
     return (block["endog"].square().sum(),)
+
+
+def refuse_rows_in_parts(design: Design, why: str, instead: str) -> None:
+    """Refuse many rows that are read in parts, where a model takes all of them at once; a few are read whole."""
+    stream = design.source.stream
+    if stream is not None and not design.small:
+        raise EstimationError(
+            f"{why}, and {design.rows:,} rows are read in parts from {stream.dataset.name}; read them into memory, or {instead}."
+        )

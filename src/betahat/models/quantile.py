@@ -17,7 +17,7 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_number, is_one_of, listed, shown
 from betahat.fits.quantile import Smoothing, fit_quantiles
-from betahat.models.cautions import warn_collinear
+from betahat.models.cautions import refuse_rows_in_parts, warn_collinear
 from betahat.models.options import refuse_options
 from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula
 from betahat.objectives.check import Check
@@ -219,6 +219,11 @@ class QuantReg(RegressorModel):
         smoothing = _read_smoothing(kernel, bandwidth, quantiles)
         check_rank_option(rank)
         choice = resolve(cov_type, cov_kwds, use_t, QUANTILE_NAMES)
+        refuse_rows_in_parts(
+            self.design,
+            "A quantile is fitted to the vertex at which as many residuals as coefficients are zero, which takes all rows at once",
+            "minimise a smooth loss that is near the quantile's, bh.MEstimator say",
+        )
         fit = fit_quantiles(self.design, quantiles, several, smoothing, rank)
         warn_collinear(fit, rank, self.design.width)
         return QuantRegResults(self, fit, covariance_of(fit, choice))

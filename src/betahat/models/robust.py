@@ -15,7 +15,7 @@ from betahat.data.door import Missing, RowVectors, read_design
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_number, listed, shown
 from betahat.fits.robust import fit_robust
-from betahat.models.cautions import warn_collinear
+from betahat.models.cautions import refuse_rows_in_parts, warn_collinear
 from betahat.models.options import refuse_options
 from betahat.models.regressors import RegressorModel, caller, check_rank_option, design_of_formula
 from betahat.objectives.robust import NORMS, HuberT, RobustLoss, TukeyBiweight
@@ -207,6 +207,11 @@ class RLM(RegressorModel):
         check_rank_option(rank)
         estimate = read_scale(scale_est)
         choice = resolve("H1" if cov_type is None else cov_type, cov_kwds, use_t)
+        refuse_rows_in_parts(
+            self.design,
+            "The scale of robust regression is a function of all residuals at once, such as their median",
+            "minimise a loss that grows slowly, such as log(cosh(e)), with bh.MEstimator",
+        )
         fit = fit_robust(self.norm, estimate, self.design, rank)
         warn_collinear(fit, rank, self.design.width)
         return RLMResults(self, fit, covariance_of(fit, choice), estimate.name)

@@ -25,6 +25,7 @@ from betahat.data.modes import check_dense, check_held, in_ordinary_mode
 from betahat.data.risk_sets import times_of
 from betahat.errors import DataError, OptionError, counted, is_one_of, listed, shown
 from betahat.fits.partial_likelihood import fit_partial_likelihood
+from betahat.models.cautions import refuse_rows_in_parts
 from betahat.models.likelihood import LikelihoodModel, read_fit_options, tell_of_fit
 from betahat.models.regressors import RegressorModel, caller, design_of_formula
 from betahat.objectives.partial_likelihood import Breslow, Efron, PartialLikelihood, TiesName
@@ -273,6 +274,11 @@ def read_ties(ties: Any) -> TiesName:
 
 def _at_risk(design: Design, strata: Any) -> tuple[Design, tuple[Any, ...] | None]:
     """Check times, and add to the design what sorts its rows; return it with the labels of the strata."""
+    refuse_rows_in_parts(
+        design,
+        "Cox's partial likelihood compares each event with all rows at risk",
+        "fit an accelerated failure time, bh.aft, whose rows stand alone",
+    )
     source = design.source
     time = design.endog
     entry = design.column("entry") if "entry" in source.shapes else None

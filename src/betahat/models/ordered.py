@@ -181,7 +181,8 @@ class OrderedModel(EquationsModel):
     def _take(self, options: dict[str, Any]) -> None:
         """Take the distribution."""
         distr = options.pop("distr", "logit")
-        distr = _OF_SCIPY.get(distr.name, distr) if isinstance(distr, stats.rv_continuous) else distr
+        if not isinstance(distr, str) and isinstance(distr, stats.rv_continuous):
+            distr = _OF_SCIPY.get(distr.name, distr)
         if not is_one_of(distr, tuple(DISTRIBUTIONS)):
             raise OptionError(f"distr is {shown(distr)}; use one of {listed(list(DISTRIBUTIONS))}.")
         self.distr = distr

@@ -256,3 +256,15 @@ def test_predictions_that_do_not_fit_into_memory_say_so(files, monkeypatch):
         EstimationError, match=r"predictions need .* GB, but only .* GB are free; pass path= to write them to files"
     ):
         bh.ols("y ~ x", FRAME).fit().predict(files)
+
+
+def test_compressed_rows_are_predicted_from_the_data(files, tmp_path):
+    """One of the files has no rows."""
+    res = bh.poisson("c ~ g", files, compress=True).fit()
+    true = bh.poisson("c ~ g", HOLES).fit()
+    np.testing.assert_allclose(res.params, true.params, rtol=1e-10)  # of sums in another order
+    with pytest.raises(OptionError, match="does not know the data's own rows; pass the data as exog"):
+        res.predict(path=tmp_path / "none")
+    found, rows = _written(res.predict(files, path=tmp_path / "out"))
+    assert rows == list(SIZES)
+    np.testing.assert_allclose(found.predicted, res.predict(HOLES), rtol=1e-14)

@@ -50,6 +50,10 @@ def predict_in_parts(
     """
     given = {} if beside is None else {name: value for name, value in beside.items() if value is not None}
     dataset, stream = dataset_of(exog), None
+    if exog is None and results.compression is not None:
+        raise OptionError(
+            "Rows that are alike were counted once (compress), so that the fit does not know the data's own rows; pass the data as exog to have predictions for each."
+        )
     of: Callable[[Partition], Iterable[Columns]]
     if dataset is not None:
         for name, value in given.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -101,7 +102,8 @@ def counted_dataset(dataset: Dataset, columns: Sequence[str], count: str, engine
 
 
 def _of_partition(columns: tuple[str, ...], count: str, partition: Partition) -> pd.DataFrame | None:
-    return _together(_of_chunks(columns, count, partition), count)
+    none = pd.DataFrame(columns=[*columns, count])  # for a partition without rows
+    return _together(chain([none], _of_chunks(columns, count, partition)), count)
 
 
 def _of_chunks(columns: tuple[str, ...], count: str, partition: Partition) -> Iterator[pd.DataFrame]:

@@ -403,6 +403,13 @@ def test_what_is_no_result(bad):
         bh.regtable(bad)
 
 
+def test_lists_of_results_are_panels(short):
+    with pytest.raises(
+        bh.OptionError, match=r"not a list; tables of several lists are put below each other by bh\.panels\."
+    ):
+        bh.regtable({"A": [short, short], "B": [short, short]})
+
+
 def test_compare_says_what_it_must(long):
     table = bh.compare(long, ["nonrobust", "HC1", "HC1"])
     assert list(table.to_frame().columns) == ["coef", "nonrobust", "HC1 #2", "HC1 #3"]

@@ -116,6 +116,8 @@ def test_heads_references_and_totals(people):
     levels = bh.sumtable(people, "region", by="union", rename=rename).layout
     assert (levels.body[0].title, [line.name for line in levels.body[0].lines]) == ("Place", ["east", "South", "West"])
     assert levels.heads[0][0].text == "union=False"
+    days = people.assign(day=pd.to_datetime(["2020-01-01", "2020-07-01"] * 60))
+    assert bh.sumtable(days, "educ", by="day").layout.heads[0][0].text == "day=2020-01-01"
 
 
 def test_own_statistics_and_sentences(people):
@@ -203,7 +205,8 @@ def test_bad_options_are_sentences(people, options, sentence):
 
 @pytest.mark.parametrize("data", [3, "people.csv", [1, 2], np.ones((3, 2)), pd.DataFrame(), None])
 def test_what_is_no_data(data):
-    with pytest.raises(bh.DataError) as caught:
+    said = "dataframe with rows" if isinstance(data, pd.DataFrame) else "dataframe in memory, or a dict of columns, not"
+    with pytest.raises(bh.DataError, match=f"sumtable needs a {said}") as caught:
         bh.sumtable(data)
     assert str(caught.value).endswith(".")
 

@@ -39,7 +39,12 @@ def read_columns(results: Results, cov: CovTypes | None, use_t: bool | None, whe
     if not models or not all(isinstance(model, Estimates) for model in models):
         wrong = next((model for model in models if not isinstance(model, Estimates)), results)
         passed = "an empty list" if isinstance(wrong, list) and not wrong else described(wrong)
-        raise OptionError(f"{where} needs results, as returned by .fit(), such as [res1, res2], not {passed}.")
+        hint = (
+            "; tables of several lists are put below each other by bh.panels"
+            if isinstance(wrong, list) and wrong
+            else ""
+        )
+        raise OptionError(f"{where} needs results, as returned by .fit(), such as [res1, res2], not {passed}{hint}.")
     names = [text_of_label(key) for key in several] if isinstance(results, Mapping) else []
     cov_names = [text_of_label(key) for key in cov] if isinstance(cov, Mapping) else []
     wanted: list[Any] = (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from betahat.data.frame import to_pandas
-from betahat.errors import DataError, OptionError, check_flag, counted, listed
+from betahat.data.frame import is_frame, is_series, to_pandas
+from betahat.errors import DataError, OptionError, check_flag, counted, described, listed
 from betahat.errors import shown as in_words
 from betahat.lazy import lazily
 from betahat.tables.balance import DIFFERENCES, Statistic, differences_of, read_differences, read_statistics
@@ -217,6 +217,10 @@ def _compared(
 
 
 def _frame_of(data: Any) -> pd.DataFrame:
+    if not isinstance(data, Mapping) and not is_series(data) and not is_frame(data):
+        raise DataError(
+            f"sumtable needs a dataframe in memory, or a dict of columns, not {described(data)}; read a file first, as pd.read_csv does."
+        )
     frame = to_pandas(data, None)
     if frame.shape[0] == 0 or frame.shape[1] == 0:
         raise DataError(f"sumtable needs a dataframe with rows and columns, not one of shape {frame.shape}.")
@@ -267,7 +271,9 @@ def _levels(column: pd.Series, name: str) -> list[Any]:
 
 
 def _level_text(level: Any) -> str:
-    return f"{level:g}" if isinstance(level, float) else str(level)
+    if isinstance(level, float):
+        return f"{level:g}"
+    return str(level).removesuffix(" 00:00:00")  # of days
 
 
 def _level_label(name: str, level: Any, rename: Rename | None) -> str:

@@ -134,6 +134,7 @@ def _tell(call):
     return str(told.value)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(
     "made",
     [
@@ -155,6 +156,11 @@ def _tell(call):
         lambda data: bh.ols("y ~ d", data),
         lambda data: bh.ols("y ~ C(g, levels=[1, 2])", data),
         lambda data: bh.ols("y ~ np.sqrt(-1 - n)", data),
+        lambda data: bh.ols("y ~ bs(x * np.nan, df=4)", data),
+        lambda data: bh.ols("y ~ bs(x, df=1)", data),
+        lambda data: bh.ols("y ~ poly(0 * n, 2)", data),
+        lambda data: bh.ols("y ~ scale(0 * n)", data),
+        lambda data: bh.ols("y ~ center(np.where(n == 3, np.inf, x))", data),
         lambda data: bh.wls("y ~ x", data, weights="w * np.nan"),
         lambda data: bh.glm("n + I(g - 1) ~ x", data, family="binomial"),
         lambda data: bh.glm("n + g ~ x", data, family="binomial", var_weights="f"),

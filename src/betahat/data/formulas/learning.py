@@ -17,12 +17,12 @@ from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.engine import Engine
 from betahat.data.formulas.chunks import Vectors, effect_name, frame_of
 from betahat.data.formulas.context import with_modules, without_modules
-from betahat.data.formulas.evaluation import telling
+from betahat.data.formulas.evaluation import refuse_incomplete, telling
 from betahat.data.formulas.expressions import Pending, bare
 from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.numeric import incomplete, is_numeric
 from betahat.data.formulas.states import Recorder, Told, is_certain, next_of
-from betahat.data.formulas.sums import Question
+from betahat.data.formulas.sums import Question, Spread
 from betahat.data.frame import numbers_of
 from betahat.data.learnt_labels import FoundLabels, found_labels, read_labels, together
 from betahat.data.threads import remembered
@@ -252,9 +252,11 @@ def learn(lesson: Lesson, dataset: Dataset, engine: Engine) -> tuple[Lesson, Lea
             found = _both(found, learnt, partition.name)
         if not found.told:
             return lesson, found
-        following = {key: next_of(told, lesson.questions.get(key)) for key, told in found.told.items()}
-        questions = {key: following for key, following in following.items() if isinstance(following, Question)}
-        states = {key: state for key, state in following.items() if not isinstance(state, Question)}
+        if any(isinstance(told.sums, Spread) and not told.sums.count for told in found.told.values()):
+            refuse_incomplete(lesson.text)
+        following = {key: next_of(key, told, lesson.questions.get(key)) for key, told in found.told.items()}
+        questions = {key: each for key, each in following.items() if isinstance(each, Question)}
+        states = {key: each for key, each in following.items() if not isinstance(each, Question)}
         lesson = replace(lesson, state={**lesson.state, **states}, questions=questions)
         if found.whole and not questions and all(is_certain(found.told[key], state) for key, state in states.items()):
             return lesson, found

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from formulaic.errors import FactorEvaluationError
 
 from betahat.data.container import real_array
-from betahat.data.formulas.expressions import Pending, ReasonError
+from betahat.data.formulas.expressions import Pending
 from betahat.data.formulas.sums import (
     DISTINCT,
     AskBrackets,
@@ -32,6 +33,7 @@ from betahat.data.formulas.sums import (
     polynomial,
 )
 from betahat.data.formulas.transforms import KNOWN
+from betahat.errors import FormulaError
 
 # Brackets reach so many standard errors of the sample's quantiles to both sides.
 _REACH = 6.0
@@ -102,8 +104,8 @@ class Recorder:
         if name == "Q" or key in self.state:
             return transform
         if name is None:
-            raise ReasonError(
-                f"{key} learns of all rows at once, and these are read in parts; compute it before, and use its column"
+            raise FormulaError(
+                f"{key} learns of all rows at once, and these are read in parts; compute it before, and use its column."
             )
 
         def noted(data: Any, *given: Any, **options: Any) -> Any:
@@ -120,10 +122,14 @@ class Recorder:
         return noted
 
 
-def next_of(told: Told, question: Question | None) -> dict[str, Any] | Question:
+def next_of(key: str, told: Told, question: Question | None) -> dict[str, Any] | Question:
     """Return the state of a call that has found all it needs, or what it asks next."""
     learner = LEARNERS[told.name]
-    return learner.finish(told, learner.first if question is None else question)
+    try:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return learner.finish(told, learner.first if question is None else question)
+    except ValueError as error:  # what formulaic says of the options
+        raise FactorEvaluationError(f"Unable to evaluate factor `{key}`. [ValueError: {error}]") from error
 
 
 def is_certain(told: Told, state: Mapping[str, Any]) -> bool:
@@ -264,9 +270,9 @@ def _cubic(told: Told, question: Question) -> dict[str, Any]:
     sums, options = told.sums, dict(told.options)
     assert isinstance(sums, Spread)
     if sums.values is None:
-        raise ReasonError(
-            f"the knots of {told.name} are quantiles of the different values of a variable, and this one has more than {DISTINCT:,} in rows that are read in "
-            "parts; use bs, whose knots are quantiles of all, or round the variable"
+        raise FormulaError(
+            f"The knots of {told.name} are quantiles of the different values of a variable, and this one has more than {DISTINCT:,} in rows that are read in "
+            "parts; use bs, whose knots are quantiles of all, or round the variable."
         )
     state = _state_of(told, sums.values, options)
     if isinstance(options.get("constraints"), str):
@@ -291,14 +297,14 @@ def _polynomials(told: Told, question: Question) -> dict[str, Any] | Question:
         for _ in range(degree + 1):
             squared = sums.often * polynomial(sums.values, alpha, norms) ** 2
             norms = (*norms, float(squared.sum()))
-            alpha = (*alpha, float((sums.values * squared).sum()) / norms[-1])
+            alpha = (*alpha, float((sums.values * squared).sum() / squared.sum()))
         return _recurrence(alpha, norms, degree)
     if isinstance(sums, Spread):
         return AskRecurrence((), ())
     assert isinstance(question, AskRecurrence)
     assert isinstance(sums, Recurrence)
     norms = (*question.norms, sums.squares)
-    alpha = (*question.alpha, sums.times_x / sums.squares)
+    alpha = (*question.alpha, float(np.divide(sums.times_x, sums.squares)))
     return _recurrence(alpha, norms, degree) if len(norms) > degree else AskRecurrence(alpha, norms)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import ismodule
 from typing import Any, cast
 
 import numpy as np
@@ -143,7 +144,8 @@ def _check_vectors(factors: Sequence[Factor], dataset: Dataset, context: Mapping
     for factor in factors:
         name = bare(factor.expr)
         looked_up = factor.eval_method is Factor.EvalMethod.LOOKUP and name not in dataset.columns
-        if looked_up and np.ndim(context.get(name, 0)):
+        value = context.get(name, 0)
+        if looked_up and not (callable(value) or ismodule(value)) and np.ndim(value):
             raise FormulaError(
                 f"{shown(name)} is a vector, and no column of {dataset.name}, whose rows are read in parts; put it among the columns."
             )

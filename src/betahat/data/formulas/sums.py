@@ -44,10 +44,15 @@ class Moments(Sums):
         """Merge them."""
         count = self.count + other.count
         share = np.divide(other.count, count, out=np.zeros_like(count), where=count > 0)
-        apart = other.mean - self.mean
-        return Moments(
-            count, self.mean + apart * share, self.squares + other.squares + apart * apart * self.count * share
-        )
+        with np.errstate(invalid="ignore"):
+            apart = other.mean - self.mean
+            mean = self.mean + apart * share
+            infinite = np.isinf(self.mean) | np.isinf(other.mean)
+            return Moments(
+                count,
+                np.where(infinite, self.mean + other.mean, mean),
+                self.squares + other.squares + apart * apart * self.count * share,
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,8 @@ class AskMoments(Question):
         count = there.sum(0).astype(float)
         filled = np.where(there, values, 0.0)
         mean = np.divide(filled.sum(0), count, out=np.zeros_like(count), where=count > 0)
-        return Moments(count, mean, np.where(there, (values - mean) ** 2, 0.0).sum(0))
+        with np.errstate(invalid="ignore"):
+            return Moments(count, mean, np.where(there, (values - mean) ** 2, 0.0).sum(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +175,6 @@ def polynomial(values: np.ndarray, alpha: Sequence[float], norms: Sequence[float
     """Return (n,) the polynomial after those of the first coefficients."""
     last, current = np.zeros_like(values), np.ones_like(values)
     for i, shift in enumerate(alpha):
-        beta = norms[i] / norms[i - 1] if i else 0.0
+        beta = np.divide(norms[i], norms[i - 1]) if i else 0.0
         last, current = current, (values - shift) * current - beta * last
     return current

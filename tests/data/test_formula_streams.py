@@ -243,6 +243,13 @@ def test_categories_in_another_order_in_another_part():
         np.testing.assert_allclose(streamed.bse, held.bse, rtol=RTOL)
 
 
+def test_arrows_dictionaries_in_pandas_are_categories():
+    frame = FRAME[["y"]].assign(
+        g=pd.Series(FRAME["g"].astype(str), dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())))
+    )
+    _same(bh.ols("y ~ g", in_partitions(frame, SIZES)).fit(), bh.ols("y ~ g", frame).fit())
+
+
 def test_numbers_of_other_types_in_other_parts_and_gaps():
     """Whole numbers, decimals, smaller types, nullable ones, and a part in which nothing is known."""
     frames = [FRAME[["y", "n"]][:300].astype({"n": "int32"}), FRAME[["y", "n"]][300:600].astype({"n": "float32"})]

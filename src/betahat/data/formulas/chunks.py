@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ class FormulaBuilder(Builder):
 
     def build(self, chunk: Any) -> Built:
         """Return the columns of a chunk."""
-        made = self._of_numbers(chunk) or self._of_frame(frame_of(chunk))
+        made = self._of_numbers(chunk) or self._of_frame(frame_of(chunk, self.columns))
         used, vectors = made.used, made.vectors
         left, right, *instruments = made.matrices
         if used is not None:
@@ -208,9 +208,9 @@ def effect_name(column: str) -> str:
     return f"absorb column {column!r}"
 
 
-def frame_of(chunk: Any) -> pd.DataFrame:
-    """Return a chunk, a dataframe of any library, as one of pandas whose rows have no labels."""
-    return to_pandas(chunk, None).reset_index(drop=True)
+def frame_of(chunk: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Return a chunk with these columns, a dataframe of any library, as one of pandas whose rows have no labels."""
+    return to_pandas(chunk, " ".join(columns)).reset_index(drop=True)
 
 
 def _beside(vectors: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

@@ -143,7 +143,7 @@ class Lesson:
             numbers = numbers_of(chunk, [*own, *self.vectors.columns])
             if numbers:
                 return self._of_numbers(chunk, {name: numbers[name] for name in own}, numbers)
-        return self._of_frame(chunk, frame_of(chunk))
+        return self._of_frame(chunk, frame_of(chunk, self.columns))
 
     def _of_numbers(self, chunk: Any, own: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> Learnt:
         """Learn of (n,) columns of numbers: those of the formula, and all that are needed."""

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -274,10 +275,39 @@ def test_a_client_that_does_not_wait():
         bh.engine(object.__new__(Client))
 
 
+def test_an_interrupt_cancels_what_is_queued():
+    started = []
+
+    def interrupted(block):
+        started.append(block.start)
+        if len(started) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return (block["endog"].sum(),)
+
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            fold(streamed(COLUMNS, SIZES, 700), interrupted, read_engine(pool))
+        assert pool.submit(int).result() == 0
+    assert max(started) < sum(SIZES[:4])  # the first of three tasks
+
+
 def test_other_versions_are_refused(processes, monkeypatch):
     monkeypatch.setattr("betahat.data.pools.versions_here", lambda: ("0.0", "2.0", "3.0"))
     with pytest.raises(bh.WorkerError, match=r"^A worker has betahat .*, and the session that called it betahat 0\.0,"):
         bh.OLS(Y, X, engine=processes).fit()
+
+
+def test_what_a_worker_refuses():
+    """Asked here, as it is there: another version, and a function of a module that it does not have."""
+    asked = {
+        "A worker has betahat": (("0.0", "2.0", "3.0"), "a", b"", b""),
+        "A worker has no module 'nowhere'": (pickled.versions_here(), "b", b"cnowhere\nthing\n.", b""),
+    }
+    for sentence, task in asked.items():
+        answer = pickled.run(*task)
+        with pytest.raises(bh.WorkerError, match=f"^{sentence}"):
+            pickled.result_of(answer)
 
 
 def test_what_cannot_be_sent(processes, monkeypatch):

@@ -153,8 +153,6 @@ def _learnt(dataset: Dataset, builder: _Labelled, device: torch.device) -> tuple
     found = list(THREADS.over(_Counted(builder), dataset))
     kept, tallies = tuple(rows for rows, _ in found), [tallies for _, tallies in found if tallies]
     both = reduce(lambda one, other: {name: one[name] + other[name] for name in one}, tallies) if tallies else {}
-    if not sum(kept):
-        raise DataError(f"{dataset.name} has no rows; pass at least one.")
     for name, tally in both.items():
         if tally.not_finite:
             raise DataError(

@@ -10,6 +10,8 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 FITS = {
     "OLS + HC1": ("ols", "y", '"HC1"'),
@@ -23,9 +25,6 @@ RIGHT = " + ".join(COLUMNS)
 
 def write(folder: Path, rows: int, files: int) -> None:
     """Write rows of ten numbers, a 0/1 variable and one of 10,000 clusters, a file after the other."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(files):
         generator = np.random.default_rng(i)
@@ -41,7 +40,9 @@ def write(folder: Path, rows: int, files: int) -> None:
 
 def measured(code: str) -> dict[str, float]:
     """Run code in a process of its own; return its CPU and wall seconds beyond the imports, and its peak in MiB."""
-    wrapped = "import json, resource, time\nimport betahat as bh\n" + textwrap.dedent(code) + "\nprint(json.dumps(told()))"
+    wrapped = (
+        "import json, resource, time\nimport betahat as bh\n" + textwrap.dedent(code) + "\nprint(json.dumps(told()))"
+    )
     done = subprocess.run([sys.executable, "-c", wrapped], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
@@ -82,7 +83,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", default="memory,cpu,threads")
     options = parser.parse_args()
-    base = measured("def told():\n    return {'peak': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")["peak"]
+    base = measured("def told():\n    return {'peak': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")[
+        "peak"
+    ]
     print(f"import betahat: {base:.0f} MiB")
     for rows in options.rows:
         folder = Path(options.folder) / str(rows)
@@ -92,7 +95,9 @@ def main() -> None:
         if "memory" in wanted:
             for name in FITS:
                 found = fit(name, glob, warm=False)
-                print(f"{rows:>10} {name:12} peak beyond import {found['peak'] - base:6.0f} MiB, wall {found['wall']:6.2f} s, CPU {found['cpu']:6.2f} s")
+                print(
+                    f"{rows:>10} {name:12} peak beyond import {found['peak'] - base:6.0f} MiB, wall {found['wall']:6.2f} s, CPU {found['cpu']:6.2f} s"
+                )
         if "cpu" in wanted:
             for name in FITS:
                 pairs = [(fit(name, f"pd.read_parquet('{folder}')"), fit(name, glob)) for _ in range(options.repeat)]

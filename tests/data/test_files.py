@@ -255,3 +255,10 @@ def test_rows_of_any_sizes_are_cut_evenly(monkeypatch):
         assert [len(chunk) for chunk in chunks] == [10] * 9 + [7]
         assert pa.concat_tables(chunks)["x"].to_pylist() == list(range(97))
     assert list(sizes.evenly([])) == list(sizes.evenly([table[:0]])) == []
+
+
+def test_a_file_that_is_named_twice_is_refused(folder):
+    pq.write_table(TABLE, "rows/one.parquet")
+    for paths in (["rows/one.parquet"] * 2, ["rows/one.parquet", "rows/*.parquet"]):
+        with pytest.raises(DataError, match=r"one\.parquet is named twice"):
+            dataset_of(paths)

@@ -136,7 +136,12 @@ def found_files(paths: Sequence[Any]) -> tuple[File, ...]:
     found: dict[str, File] = {}
     for path in paths:
         for file in _files_of(os.fspath(path)):
-            found.setdefault(file.path if "://" not in file.name else file.name, file)
+            key = file.path if "://" not in file.name else file.name
+            if key in found:
+                raise DataError(
+                    f"{file.name} is named twice among the files, and its rows would count twice; name it once."
+                )
+            found[key] = file
     keys = _keys([file.path for file in found.values()])
     return tuple(replace(file, keys=own) for file, own in zip(at_once(File.stamped, found.values()), keys, strict=True))
 

@@ -1,6 +1,7 @@
 """Predictions of rows that lie elsewhere: those of memory, written beside the partitions that they belong to, whole or not at all."""
 
 import errno
+import multiprocessing
 import os
 import resource
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from support.deadly import DeadlyDataset
 from support.streams import streamed
 
 import betahat as bh
@@ -268,3 +270,30 @@ def test_compressed_rows_are_predicted_from_the_data(files, tmp_path):
     found, rows = _written(res.predict(files, path=tmp_path / "out"))
     assert rows == list(SIZES)
     np.testing.assert_allclose(found.predicted, res.predict(HOLES), rtol=1e-14)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pool", "dask"])
+def test_a_worker_is_killed_while_it_writes(kind, tmp_path):
+    """A pool says so, and nothing is left; dask gives the task to another worker, and the files are those that nobody died for."""
+    res, data = bh.ols("y ~ x", FRAME).fit(), DeadlyDataset(str(tmp_path / "killed"))
+    if kind == "pool":
+        with (
+            ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as workers,
+            bh.engine(workers),
+            pytest.raises(bh.errors.WorkerError, match="A worker process of the engine died"),
+        ):
+            res.predict(data, path=tmp_path / "out")
+        assert [path.name for path in tmp_path.iterdir()] == ["killed"]
+        return
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+        bh.engine(client),
+    ):
+        res.predict(data, path=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "out"]
+    res.predict(data, path=tmp_path / "serial")
+    for path in sorted((tmp_path / "serial").iterdir()):
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()

@@ -135,13 +135,13 @@ def found_files(paths: Sequence[Any]) -> tuple[File, ...]:
     """Return the files that paths stand for, in their order; those of a glob or a directory are sorted by name."""
     found: dict[str, File] = {}
     for path in paths:
-        for file in _files_of(os.fspath(path)):
-            key = file.path if "://" not in file.name else file.name
-            if key in found:
-                raise DataError(
-                    f"{file.name} is named twice among the files, and its rows would count twice; name it once."
-                )
-            found[key] = file
+        own = {file.path if "://" not in file.name else file.name: file for file in _files_of(os.fspath(path))}
+        twice = next((file for key, file in own.items() if key in found), None)
+        if twice is not None:
+            raise DataError(
+                f"{twice.name} is named twice among the files, so its rows would count twice; name it once."
+            )
+        found |= own
     keys = _keys([file.path for file in found.values()])
     return tuple(replace(file, keys=own) for file, own in zip(at_once(File.stamped, found.values()), keys, strict=True))
 

@@ -53,7 +53,7 @@ def test_paths_globs_lists_and_directories_are_files_in_order(folder):
     }.items():
         found = dataset_of(path)
         assert _rows(found, ["x"])["x"].to_pylist()[-len(values) :] == values
-    listed = dataset_of([folder / "c.parquet", "rows/a.parquet", "rows/a.parquet"])
+    listed = dataset_of([folder / "c.parquet", "rows/a.parquet"])
     assert _rows(listed, ["x"])["x"].to_pylist() == [2, 2, 1, 1]
     assert dataset_of(["rows/a.parquet"]).name == "'rows/a.parquet'"
     assert [part.name for part in dataset_of("rows/?.parquet").partitions] == [f"rows/{name}.parquet" for name in "abc"]

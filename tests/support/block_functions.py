@@ -49,11 +49,14 @@ def dies(block):
 
 
 def dies_once(path, block):
-    """End the process, unless it did once."""
-    if block.start and not os.path.exists(path):
-        with open(path, "x"):
+    """End the process, unless one did."""
+    if block.start:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
             pass
-        os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
     return (block["endog"].sum(),)
 
 

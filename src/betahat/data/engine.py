@@ -120,6 +120,8 @@ class Threads(Engine):
 
     def each(self, function: Callable[[Block], T], source: Source, step: int) -> Iterator[T]:
         """Yield `function(block)` in row order."""
+        if source.rows <= step and not source.in_turn:
+            return iter((function(block_of(source, 0, source.rows)),))
         bounds = bounds_of(source, step)
         if len(bounds) < _SHARED or source.device.type != "cpu":
             return (function(block_of(source, *rows)) for rows in progress(bounds, "rows"))
@@ -129,11 +131,12 @@ class Threads(Engine):
 
     def sums(self, function: Callable[[Block], Sums], source: Source, step: int) -> Iterator[Sums]:
         """Yield the sums over spans, each of which one thread reads."""
+        if source.rows <= step and not source.in_turn:
+            return iter((function(block_of(source, 0, source.rows)),))
         spans = spans_of(source)
         if len(spans) < 2 or source.device.type != "cpu":
-            yield from Engine.sums(self, function, source, step)
-        else:
-            yield from in_order(partial(sum_of_span, function, source, step), progress(spans, "partitions"))
+            return Engine.sums(self, function, source, step)
+        return in_order(partial(sum_of_span, function, source, step), progress(spans, "partitions"))
 
     def __reduce__(self) -> str:
         """Pickle, and copy, as the one that there is."""

@@ -13,10 +13,10 @@ demo: $(READY)
 	$(BIN)/python examples/wages.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 slow: $(READY)
-	$(BIN)/python -m pytest -n auto --slow -m slow
+	$(BIN)/python -m pytest -n auto --dist loadgroup --slow -m slow
 
 cover: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -282,7 +282,7 @@ def test_an_interrupt_cancels_what_is_queued():
         started.append(block.start)
         if len(started) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)
+            time.sleep(1.0)  # until the other thread was interrupted
         return (block["endog"].sum(),)
 
     with ThreadPoolExecutor(1) as pool:

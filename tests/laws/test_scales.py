@@ -92,7 +92,7 @@ def test_batches_are_told_what_to_pass(name, place):
     if (name, place) == ("a dataset", "inputs"):
         assert PLACES[place](data).nobs == len(X)
         return
-    with pytest.raises(bh.DataError, match=r"TensorDataset|by name|shuffle=False"):
+    with pytest.raises(bh.DataError, match=r"TensorDataset|by name|shuffle=False|a fresh one"):
         PLACES[place](data)
 
 

@@ -166,8 +166,8 @@ class engine(AbstractContextManager[None]):  # noqa: N801  # it is called as a f
     >>> with ThreadPoolExecutor(2) as threads, bh.engine(threads):
     ...     res = bh.ols("y ~ x", data).fit("HC1")
     >>> res.bse
-    Intercept    0.400000
-    x            0.141421
+    Intercept    0.264575
+    x            0.084853
     dtype: float64
     """
 

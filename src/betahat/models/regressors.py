@@ -342,7 +342,7 @@ def design_of_formula(
     unknown = [name for name in options if name not in (*common, *known)]
     if unknown:
         raise OptionError(
-            f"{model}.from_formula does not know {listed(unknown)}; its options are {listed([*common, *known])}."
+            f"{model}.from_formula does not know {listed(unknown)}; its options are {listed([*known, *common])}."
         )
     compressed = options.get("compress", False) is not False
     words = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import ModuleType
@@ -13,6 +12,7 @@ import pandas as pd
 
 from betahat.covariance.base import Clustering
 from betahat.data.printable import whole
+from betahat.data.quiet import quiet
 from betahat.tables.estimates import About
 from betahat.tables.foreign import Foreign, estimates_of
 
@@ -89,8 +89,7 @@ def _goodness(result: Any) -> tuple[str, float]:
         ("llf", "Log-Likelihood"),
     ):
         # robust regression has the attribute, and no likelihood; a pseudo R² fits the model without regressors, which may warn
-        with suppress(AttributeError, NotImplementedError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with suppress(AttributeError, NotImplementedError), quiet():
             value = getattr(result, name)
             number = float(value() if callable(value) else value)
             if np.isfinite(number):

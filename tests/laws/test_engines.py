@@ -281,8 +281,9 @@ def test_an_interrupt_cancels_what_is_queued():
     def interrupted(block):
         started.append(block.start)
         if len(started) == 1:
+            time.sleep(0.3)  # until the other thread has handed out its tasks: one that it is about to note cannot be cancelled
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1.0)  # until the other thread was interrupted
+            time.sleep(0.3)
         return (block["endog"].sum(),)
 
     with ThreadPoolExecutor(1) as pool:

@@ -201,3 +201,39 @@ def test_rows_that_go_between_passes_are_noticed():
     data.rows = 2_000
     with pytest.raises(DataError, match=r"the Named has .* where it had 3000 when the model was made"):
         model.fit()
+
+
+def test_only_the_columns_that_a_loss_asks_for_are_read(tmp_path):
+    gaps = {"u": np.where(np.arange(len(FRAME)) % 2, np.nan, 1.0), "d": 1.0, "p": 2.0, "g": "text"}
+    for i, rows in enumerate((FRAME.assign(**gaps).iloc[:999], FRAME.assign(**gaps).iloc[999:])):
+        rows.to_parquet(tmp_path / f"{i}.parquet")
+    folder, start = str(tmp_path / "*.parquet"), {"a": 0.0, "b": 0.0}
+    held = bh.MEstimator(line, start, {name: FRAME[name] for name in ("x", "y")}).fit().params
+
+    def of_one_row(p, d):
+        return line_of_dicts(p, d).sum()
+
+    def of_every_column(p, d):
+        return sum(0.0 * column for column in d.values()) + line_of_dicts(p, d)
+
+    for loss in (line, line_of_dicts, of_one_row):
+        np.testing.assert_allclose(bh.MEstimator(loss, start, folder).fit().params, held, rtol=RTOL, atol=ATOL)
+    with pytest.raises(
+        DataError, match=r"data\['u'\] has \d+ missing or infinite values \(the first of them in .*0.parquet\)"
+    ):
+        bh.MEstimator(of_every_column, start, folder)
+    with pytest.raises(DataError, match=r"row_loss takes 'g', which is text in .*parquet; pass a column of numbers"):
+        bh.MEstimator(lambda p, d: p["a"] * d["g"], start, folder)
+    with pytest.raises(DataError, match=r"row_loss takes 'g', which is text"):
+        bh.MEstimator(lambda p, x, g: p["a"] * x, start, folder)
+    with pytest.raises(DataError, match=r"row_loss takes 'z', which is no column of .*; its columns are .*'x'"):
+        bh.MEstimator(lambda p, d: p["a"] * d["z"], start, folder)
+
+
+def test_two_dicts_may_have_the_names_of_columns():
+    columns = {"x": FRAME["x"], "y": FRAME["y"], "d": FRAME["x"]}
+    held = bh.MEstimator(line, {"a": 0.0, "b": 0.0}, columns).fit().params
+    both = bh.MEstimator(line_of_dicts, {"a": 0.0, "b": 0.0}, columns).fit().params
+    np.testing.assert_allclose(both, held, rtol=RTOL, atol=ATOL)
+    with pytest.raises(DataError, match="row_loss takes 'z', found neither in params nor in data, which have 'a', 'b'"):
+        bh.MEstimator(lambda p, q: p["a"] * q["z"], {"a": 0.0, "b": 0.0}, columns)

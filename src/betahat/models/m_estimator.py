@@ -24,6 +24,7 @@ from betahat.data.workers import one_at_a_time, read_engine
 from betahat.errors import OptionError, check_flag, counted, shown
 from betahat.fits.general import fit_general
 from betahat.lazy import lazily
+from betahat.models.asked import Head, columns_asked_for
 from betahat.models.inputs import check_stream
 from betahat.models.loaders import is_loader, read_named
 from betahat.models.module import parameter_names
@@ -67,7 +68,7 @@ class MEstimator:
         Starting values by name: tensors, arrays or numbers.
     data : mapping, Dataset, DataLoader, path or what else has rows by name
         (n, ...) tensors, arrays or series by name; a Dataset or a DataLoader of dicts is read once, in its order. Files, their glob, lazy frames and
-        whatever else `ols` reads are read on each pass, of the columns that the loss names those that are numbers, and never held.
+        whatever else `ols` reads are read on each pass, the columns that the loss asks for and no others, and never held.
     likelihood : bool
         Whether minus the loss is a log-density, so that its Hessian alone is a covariance.
     penalty : float or callable, optional
@@ -267,10 +268,9 @@ class MEstimator:
             rows = len(self._columns[0]) if self._read_again is None else self._read_again.source.rows
             self._beside = read_row_weights(weights, freq_weights, rows, self._start, self._container)
 
-    def _wanted(self, columns: Sequence[str]) -> Sequence[str]:
-        """Return the columns that the loss takes: those that its arguments name, or all."""
-        named = set(calling(self.row_loss, self._tensors, tuple(columns)).names)
-        return [name for name in columns if name in named] if named else columns
+    def _wanted(self, head: Head) -> list[str]:
+        """Return the columns that the loss takes."""
+        return columns_asked_for(self.row_loss, self._tensors, self._start, head)
 
     @property
     def _rows(self) -> int:

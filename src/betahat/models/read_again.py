@@ -21,8 +21,9 @@ from betahat.data.streamed import Builder, Built, Streamed
 from betahat.data.turned import every
 from betahat.errors import DataError, counted, described, shown
 from betahat.lazy import lazily
+from betahat.models.asked import Head
 from betahat.models.loaders import BATCHES, check_all_handed_out, check_passes, is_loader, loader_of, named_of, pair_of
-from betahat.models.options import user_code
+from betahat.models.options import PROBED_ROWS, user_code
 
 if TYPE_CHECKING:
     from betahat.data.datasets import open as datasets
@@ -85,9 +86,9 @@ def read_again_named(given: Any, device: torch.device) -> ReadAgain:
 
 
 def read_again_files(
-    dataset: Dataset, wanted: Callable[[Sequence[str]], Sequence[str]], beside: Mapping[str, Any], device: torch.device
+    dataset: Dataset, wanted: Callable[[Head], Sequence[str]], beside: Mapping[str, Any], device: torch.device
 ) -> ReadAgain:
-    """Read columns of a dataset on each pass: those that are wanted of all that are numbers, and weights and counts by their names."""
+    """Read columns of a dataset on each pass: those that are wanted of the first rows', and weights and counts by their names."""
     for option, name in beside.items():
         if not isinstance(name, str) or name not in dataset.columns:
             raise DataError(
@@ -95,7 +96,7 @@ def read_again_files(
             )
     options = {"weights": WEIGHTS, "freq_weights": COUNTS}
     weights = {options[option]: name for option, name in beside.items()}
-    numbers = wanted(_numbers(dataset))
+    numbers = wanted(_head(dataset))
     places = {str(i): name for i, name in enumerate(numbers)} | weights
     labels = {**{name: f"data[{name!r}]" for name in numbers}, **{name: option for option, name in beside.items()}}
     builder = _OfFrames(places, {column: labels[name] for column, name in places.items()})
@@ -155,8 +156,11 @@ def _learnt(dataset: Dataset, builder: _Labelled, device: torch.device) -> tuple
     both = reduce(lambda one, other: {name: one[name] + other[name] for name in one}, tallies) if tallies else {}
     for name, tally in both.items():
         if tally.not_finite:
+            parts = zip(dataset.partitions, found, strict=True)
+            where = [part.name for part, (_, one) in parts if one and one[name].not_finite]
+            first = f"in {where[0]}" if len(where) == 1 else f"the first of them in {where[0]}"
             raise DataError(
-                f"{builder.labels[name]} has {counted(tally.not_finite, 'missing or infinite value')}; leave those rows out, or fill them in."
+                f"{builder.labels[name]} has {counted(tally.not_finite, 'missing or infinite value')} ({first}); leave those rows out, or fill them in."
             )
     return Streamed(dataset, builder, kept, device), both
 
@@ -290,13 +294,23 @@ def _plain(values: Tensor) -> Tensor:
     return values.to(torch.float64) if values.is_floating_point() else values
 
 
-def _numbers(dataset: Dataset) -> list[str]:
-    """Return the columns that are numbers, by the first rows."""
+def _head(dataset: Dataset) -> Head:
+    """Return the first rows, a few of them."""
     for partition in dataset.partitions:
         for chunk in partition.chunks(dataset.columns):
-            frame = nw.from_native(chunk, eager_only=True)
+            frame = nw.from_native(chunk, eager_only=True)[:PROBED_ROWS]
             if len(frame):
-                return [
-                    name for name in frame.columns if frame[name].dtype.is_numeric() or frame[name].dtype == nw.Boolean
-                ]
+                types = {name: frame[name].dtype for name in frame.columns}
+                numbers = [name for name, kind in types.items() if kind.is_numeric() or kind == nw.Boolean]
+                columns = (
+                    _OfFrames(dict(zip(numbers, numbers, strict=True)), dict(zip(numbers, numbers, strict=True)))
+                    .build(frame)
+                    .columns
+                )
+                others = {name: _described(kind) for name, kind in types.items() if name not in columns}
+                return Head(dataset.name, partition.name, columns, others)
     raise DataError(f"{dataset.name} has no rows; pass at least one.")
+
+
+def _described(kind: Any) -> str:
+    return "text" if kind in (nw.String, nw.Object) else f"of type {kind}"

@@ -130,6 +130,21 @@ def calling(row_loss: Callable[..., Any], tensors: Tensors, keys: tuple[str, ...
     return RowLosses(row_loss, tensors, keys, (), False)
 
 
+def two_dicts(called: RowLosses) -> RowLosses | None:
+    """Return a function of two arguments that are the names of columns, called with two dicts instead; None where it is none."""
+    return replace(called, names=(), params_first=False) if len(called.names) + called.params_first == 2 else None
+
+
+def check_keys(called: RowLosses, gave: Any, what: str) -> None:
+    """Refuse a name that a function asks its dicts for, and neither has."""
+    known = [*called.tensors, *called.keys]
+    absent = gave.args[0] if isinstance(gave, KeyError) and gave.args else None
+    if isinstance(absent, str) and not called.names and absent not in known:
+        raise DataError(
+            f"{what} takes {shown(absent)}, found neither in params nor in data, which have {listed(known)}."
+        )
+
+
 def check_arguments(called: RowLosses, gave: Any, what: str) -> None:
     """Refuse two arguments that got dicts, and could not do with them, where one is the name of a parameter or a column: the other is a mistake."""
     unusable = not isinstance(gave, Tensor | Exception) or isinstance(gave, TypeError) or "'dict'" in str(gave)
@@ -296,7 +311,11 @@ def watched(
     copies, moving = tuple(column.clone() for column in few), params.clone()
     with kept_generators() as moved:
         whole = tried(called, moving, copies)
+        dicts = two_dicts(called) if isinstance(whole, Exception) else None
+        if dicts is not None and not isinstance(given := tried(dicts, moving, copies), Exception):
+            called, whole = dicts, given  # loss(p, d), where a column is called d
         check_arguments(called, whole, what)
+        check_keys(called, whole, what)
         if isinstance(whole, Tensor) and (not whole.is_floating_point() or whole.layout != torch.strided):
             kind = "sparse" if whole.layout != torch.strided else str(whole.dtype)
             raise DataError(f"{what} returned a {kind} tensor; {remedy}, dense, real and floating-point.")

@@ -126,3 +126,42 @@ def test_only_the_columns_that_a_fit_needs_are_read(rows, tmp_path):
     np.testing.assert_allclose(bh.ols("y ~ i", path).fit().params, bh.ols("y ~ i", rows).fit().params, rtol=RTOL)
     with pytest.raises(DataError, match=r"a.parquet cannot be read as Parquet"):
         bh.ols("y ~ x", path)
+
+
+def _parts_of_two_types():
+    """Ids that float64 cannot tell apart, in a part of integers; and a part of floats."""
+    x = np.arange(40.0)
+    rows = pd.DataFrame({"y": np.sin(x), "x": np.cos(x)})
+    return rows.assign(k=2**53 + np.arange(40)), rows.assign(k=2.0**53 + 2 * np.arange(40))
+
+
+_BEYOND = r"has whole numbers beyond 2\*\*53, and is of a floating type in other"
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("source", ["files", "function"])
+def test_ids_that_floats_cannot_tell_apart_are_refused(source, turn, tmp_path):
+    parts = _parts_of_two_types()[::turn]
+    for number, part in enumerate(parts):
+        part.to_parquet(tmp_path / f"{number}.parquet")
+    data = tmp_path if source == "files" else lambda: iter(parts)
+    for text in ("y ~ x | k", "y ~ x + C(k)"):
+        with pytest.raises(DataError, match=_BEYOND):
+            bh.ols(text, data).fit()
+    res = bh.ols("y ~ x", data).fit()
+    with pytest.raises(DataError, match=_BEYOND):
+        res.with_cov(bh.Cluster("k"))
+    with pytest.raises(DataError, match=_BEYOND):
+        bh.ols("y ~ k", data, compress=True).fit()
+    with pytest.raises(DataError, match=_BEYOND):
+        bh.mnlogit("k ~ x", data).fit()
+
+
+def test_smaller_ids_of_two_types_are_those_of_both(tmp_path):
+    parts = [part.assign(k=part["k"] - 2**53) for part in _parts_of_two_types()]
+    for number, part in enumerate(parts):
+        part.to_parquet(tmp_path / f"{number}.parquet")
+    whole = bh.ols("y ~ x", pd.concat(parts)).fit(bh.Cluster("k"))
+    for data in (tmp_path, lambda: iter(parts)):
+        found = bh.ols("y ~ x", data).fit(bh.Cluster("k")).bse
+        assert np.allclose(found, whole.bse, rtol=1e-12, atol=0)  # sums of other blocks

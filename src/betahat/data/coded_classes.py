@@ -12,6 +12,7 @@ import pandas as pd
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.engine import Engine
 from betahat.data.frame import to_pandas
+from betahat.data.whole_numbers import check_told_apart
 from betahat.errors import DataError, shown
 
 
@@ -111,6 +112,7 @@ def _together(first: pd.Series, second: pd.Series, column: str, name: str) -> pd
         raise DataError(
             f"Column {shown(column)} is text in some of the data and numbers in others, such as {name}; convert it to one type."
         )
+    check_told_apart([part for part in (first, second) if len(part)], f"Column {shown(column)}")
     return _once(pd.concat([part for part in (first, second) if len(part)] or [first]))
 
 

@@ -18,6 +18,7 @@ from betahat.data.engine import Engine
 from betahat.data.frame import column_of
 from betahat.data.labels import first_places, labels_of, numbered, sorted_labels
 from betahat.data.streamed import Beside, Builder, Streamed
+from betahat.data.whole_numbers import check_told_apart
 from betahat.errors import DataError
 from betahat.lazy import lazily
 
@@ -228,6 +229,7 @@ def together(parts: Sequence[FoundLabels], name: str) -> FoundLabels:
             f"{name} is an ordered category in which the levels differ between parts of the data, so that their order is not known; give all parts the "
             "same levels."
         )
+    check_told_apart([part.labels for part in some], name)
     codes, labels = pd.factorize(pd.concat([part.labels for part in some], ignore_index=True))
     sizes = np.zeros(len(labels), dtype=np.int64)
     np.add.at(sizes, codes, np.concatenate([part.sizes for part in some]))

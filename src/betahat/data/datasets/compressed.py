@@ -15,7 +15,8 @@ import narwhals as nw
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.engine import Engine
 from betahat.data.frame import to_pandas
-from betahat.errors import DataError
+from betahat.data.whole_numbers import check_told_apart
+from betahat.errors import DataError, shown
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put frames below each other; categories have the levels of all, in order of appearance."""
     parts = [part for part in parts if len(part)] or list(parts[:1])
     for name in parts[0].columns:
+        check_told_apart([part[name] for part in parts], f"Column {shown(name)}")
         if not all(isinstance(part[name].dtype, pd.CategoricalDtype) for part in parts):
             continue
         levels = list(dict.fromkeys(level for part in parts for level in part[name].cat.categories))

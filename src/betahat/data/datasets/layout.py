@@ -9,6 +9,7 @@ from typing import Any
 
 from betahat.data.datasets.base import Partition
 from betahat.data.datasets.files import File, arrow
+from betahat.data.whole_numbers import not_told_apart
 from betahat.errors import DataError, listed, shown
 
 
@@ -76,7 +77,7 @@ class Layout:
         for name in columns:
             constant = name in keys
             part = pa.repeat(pa.scalar(keys[name]), rows.num_rows) if constant else rows.column(name)
-            parts.append(part if part.type == self.types[name] else _cast(part, self.types[name]))
+            parts.append(part if part.type == self.types[name] else _cast(part, self.types[name], name))
         return pa.Table.from_arrays(parts, names=list(columns))
 
 
@@ -118,6 +119,12 @@ def _joined(one: Any, other: Any) -> Any:
         return None
 
 
-def _cast(part: Any, kind: Any) -> Any:
-    """Return a column in another type; whole numbers beyond 2^53 are rounded, as they are where files are read together."""
-    return part.cast(kind, safe=not arrow().types.is_floating(kind))
+def _cast(part: Any, kind: Any, name: str) -> Any:
+    """Return a column in another type; integers that a floating type cannot tell from their neighbours are refused."""
+    kinds = arrow().types
+    if not (kinds.is_floating(kind) and kinds.is_integer(part.type)):
+        return part.cast(kind, safe=not kinds.is_floating(kind))
+    try:
+        return part.cast(kind)
+    except arrow().ArrowInvalid as error:
+        raise DataError(not_told_apart(f"Column {shown(name)}", "in other files")) from error

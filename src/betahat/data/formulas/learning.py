@@ -26,6 +26,7 @@ from betahat.data.formulas.sums import Question, Spread
 from betahat.data.frame import numbers_of
 from betahat.data.learnt_labels import FoundLabels, found_labels, read_labels, together
 from betahat.data.threads import remembered
+from betahat.data.whole_numbers import check_told_apart
 from betahat.errors import DataError, shown
 
 
@@ -278,7 +279,7 @@ def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
         first.kept + second.kept,
         second.head if first.head is None else first.head,
         kinds,
-        _merged(first.levels, second.levels, _together),
+        _merged_levels(first.levels, second.levels),
         _merged(first.missing, second.missing, int.__add__),
         first.infinite or second.infinite,
         _merged(first.vectors, second.vectors, Tally.__add__),
@@ -290,6 +291,13 @@ def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
         _merged(first.told, second.told, Told.plus),
         first.whole and second.whole,
     )
+
+
+def _merged_levels(first: Mapping[str, pd.Series], second: Mapping[str, pd.Series]) -> dict[str, pd.Series]:
+    """Return the levels that rows have together."""
+    for expression in first.keys() & second.keys():
+        check_told_apart([first[expression], second[expression]], shown(expression))
+    return _merged(first, second, _together)
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any], add: Any) -> dict[str, Any]:

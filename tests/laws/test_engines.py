@@ -281,7 +281,8 @@ def test_an_interrupt_cancels_what_is_queued():
     def interrupted(block):
         started.append(block.start)
         if len(started) == 1:
-            time.sleep(0.3)  # until the other thread has handed out its tasks: one that it is about to note cannot be cancelled
+            # until the other thread has handed out its tasks: one that it is about to note cannot be cancelled
+            time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.3)
         return (block["endog"].sum(),)

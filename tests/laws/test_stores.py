@@ -130,9 +130,9 @@ def test_only_the_columns_that_a_fit_needs_are_read(rows, tmp_path):
 
 def _parts_of_two_types():
     """Ids that float64 cannot tell apart, in a part of integers; and a part of floats."""
-    x = np.arange(40.0)
+    x = np.arange(200.0)
     rows = pd.DataFrame({"y": np.sin(x), "x": np.cos(x)})
-    return rows.assign(k=2**53 + np.arange(40)), rows.assign(k=2.0**53 + 2 * np.arange(40))
+    return rows.assign(k=2**53 + np.arange(200) // 2), rows.assign(k=2.0**53 + np.arange(200) // 2 * 2)
 
 
 _BEYOND = r"has whole numbers beyond 2\*\*53, and is of a floating type in other"

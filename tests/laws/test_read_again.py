@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from torch import nn
@@ -237,3 +238,15 @@ def test_two_dicts_may_have_the_names_of_columns():
     np.testing.assert_allclose(both, held, rtol=RTOL, atol=ATOL)
     with pytest.raises(DataError, match="row_loss takes 'z', found neither in params nor in data, which have 'a', 'b'"):
         bh.MEstimator(lambda p, q: p["a"] * q["z"], {"a": 0.0, "b": 0.0}, columns)
+
+
+def test_paths_in_the_place_of_tensors_are_told_what_reads_them():
+    for rows in ("rows.parquet", pl.LazyFrame({"x": [1.0]})):
+        with pytest.raises(
+            DataError, match=r"inputs is a .*; rows of files are read by a DataLoader of .* stream=True"
+        ):
+            bh.TorchModel(nn.Linear(1, 1), nn.MSELoss(), rows, "y")
+        with pytest.raises(
+            DataError, match=r"exog is a .*; rows of files and lazy frames are read by a formula, such as bh.ols"
+        ):
+            bh.OLS("y", rows)

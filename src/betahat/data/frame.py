@@ -21,6 +21,13 @@ else:
 
 # What is surely neither a dataframe nor a column of one, so that narwhals need not look at all the libraries that it knows.
 _NO_FRAMES = (Tensor, np.ndarray, str, list, tuple)
+# What reads rows that lie in files or lazy frames, by what was passed.
+_WITH_A_FORMULA = "; rows of files and lazy frames are read by a formula, such as bh.ols('y ~ x', 'rows.parquet')"
+_ROWS_ELSEWHERE = {
+    "exog": _WITH_A_FORMULA,
+    "endog": _WITH_A_FORMULA,
+    "inputs": "; rows of files are read by a DataLoader of (inputs, target), as TorchModel(module, loss, loader, stream=True)",
+}
 
 
 def to_pandas(data: Any, text: str | None) -> pd.DataFrame:
@@ -172,7 +179,7 @@ def narwhals_of(data: Any, label: str) -> Any:
             return np.asarray(data)
         raise DataError(
             f"{label} is {described(data)}, which betahat cannot read; pass a tensor, an array, "
-            "or an eager dataframe of pandas, polars or pyarrow (a lazy one after .collect())."
+            f"or an eager dataframe of pandas, polars or pyarrow (a lazy one after .collect()){_ROWS_ELSEWHERE.get(label, '')}."
         ) from error
 
 

@@ -316,3 +316,70 @@ def test_means_and_levels_are_learnt_in_one_pass():
 def test_rows_are_named_by_their_parts():
     with pytest.raises(BetahatError, match=r"labelled 'complete row \d+ of part 4'"):
         bh.ols("y ~ x + t", in_partitions(FRAME, SIZES)).fit("HC3")
+
+
+# Parts by year: in each, the year and the word have one value, and large numbers and gaps come last.
+YEARS = pd.concat(
+    [
+        FRAME[["y", "x"]][:40].assign(yr=2000 + i, k=np.arange(40) + 10.0 + 20 * i, g="abcd"[i], j=np.arange(40) % 3)
+        for i in range(4)
+    ],
+    ignore_index=True,
+)
+YEARS["d"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(YEARS["yr"] - 2000, "D")
+YEARS["late"] = YEARS["k"].where((YEARS["yr"] < 2003) | (YEARS["j"] != 1))
+POINTS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0}
+
+
+def points(values):
+    return np.array([POINTS[value] for value in values])
+
+
+def capped(values):
+    return np.where(np.asarray(values) > 65, np.mean(values), values)
+
+
+OF_OTHERS = (
+    "I(yr - yr.min())",
+    "I(yr == yr.max())",
+    "pd.factorize(yr)[0]",
+    "I(k / k.max())",
+    "k.rank(method='dense')",
+    "np.searchsorted(np.unique(k), k)",
+    "g.astype('category').cat.codes",
+    "np.unique(g, return_inverse=True)[1]",
+    "pd.Categorical(g).codes",
+    "np.where(k > 90, k.mean(), k)",
+    "np.where(k > 50, len(k), k)",
+    "np.where(yr == 2003, k.mean(), k)",
+    "np.where(g == 'd', len(k), k)",
+    "np.where(np.isnan(late).any(), 0, late)",
+    "I(g == g.min())",
+    "capped(k)",
+    "I(points(g) - points(g).min())",
+    "I((d - d.min()).dt.days)",
+    "pd.cut(k, 3)",
+    "pd.get_dummies(g)",
+    "yr.map(yr.value_counts())",
+    "x.index",
+)
+
+
+@pytest.mark.parametrize("expression", OF_OTHERS)
+def test_what_depends_on_other_rows_is_refused_where_a_part_has_one_value(expression):
+    with pytest.raises(FormulaError, match="depends on other rows than its own"):
+        bh.ols(f"y ~ x + {expression}", in_partitions(YEARS, (40,) * 4))
+
+
+BY_ROW = "g.str.upper() + yr.map({2000: 1, 2001: 2, 2002: 5, 2003: 1}) + np.where(k > 65, 1, 0) + points(g) + pd.cut(k, [0, 50, 200]) + d.dt.day + np.interp(k, [0, 50, 100], [0, 1, 0]) + g.isin(['a', 'b']) + k.astype(int)"
+
+
+def test_what_depends_on_its_row_is_taken_where_a_part_has_one_value():
+    for expression in BY_ROW.split(" + "):
+        streamed = bh.ols(f"y ~ x + {expression}", in_partitions(YEARS, (40,) * 4)).fit()
+        _same(streamed, bh.ols(f"y ~ x + {expression}", YEARS).fit())
+
+
+def test_weights_of_a_later_part_are_tried_too():
+    with pytest.raises(FormulaError, match=r"weights='capped\(k\)' depends on other rows"):
+        bh.wls("y ~ x", in_partitions(YEARS, (40,) * 4), weights="capped(k)")

@@ -145,7 +145,7 @@ def _check_rows_alone(
     check_rows_alone(factors, rows, context, {}, why)
     for option, word in words.items():
         if word not in rows:
-            check_row_by_row(partial(_vector, word, context, option), rows, f"{option}={shown(word)}", why)
+            check_row_by_row(partial(_vector, word, context, option), rows, word, f"{option}={shown(word)}", why)
 
 
 def _vector(word: str, context: Mapping[str, Any], option: str, rows: pd.DataFrame) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from betahat.data.formulas.evaluation import refuse_incomplete, telling
 from betahat.data.formulas.expressions import Pending, bare
 from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.numeric import incomplete, is_numeric
+from betahat.data.formulas.row_by_row import check_chunk, doubtful, values_of, why_in_parts
 from betahat.data.formulas.states import Recorder, Told, is_certain, next_of
 from betahat.data.formulas.sums import Question, Spread
 from betahat.data.frame import numbers_of
@@ -44,6 +46,8 @@ class Learnt:
         How many rows of each partition are in use.
     head : DataFrame or None
         The first rows, for what depends on their types alone.
+    sample : DataFrame or None
+        A few rows from here and there, where the formula's values are tried on some of them.
     kinds : dict of str to Kind
         Of factors, by expression: numbers or categories.
     levels : dict of str to Series
@@ -68,6 +72,7 @@ class Learnt:
     complete: int = 0
     kept: tuple[int, ...] = ()
     head: pd.DataFrame | None = None
+    sample: pd.DataFrame | None = None
     kinds: dict[str, Factor.Kind] = field(default_factory=dict)
     levels: dict[str, pd.Series] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
@@ -101,6 +106,8 @@ class Lesson:
         The expressions of successes and failures.
     effects : tuple of str
         The columns of absorbed effects.
+    name : str
+        The dataset's, for sentences.
     state : dict of str to dict
         What calls have learnt.
     questions : dict of str to Question
@@ -115,6 +122,7 @@ class Lesson:
     drop: bool
     trials: tuple[str, ...]
     effects: tuple[str, ...]
+    name: str
     state: dict[str, dict[str, Any]] = field(default_factory=dict)
     questions: dict[str, Question] = field(default_factory=dict)
 
@@ -170,10 +178,13 @@ class Lesson:
         if not len(frame):
             return Learnt()
         recorder = Recorder(self.state, self.questions)
-        values, missing = self._values(frame, recorder)
-        beside = self._beside(frame, recorder)
+        values, missing, known = self._values(frame, recorder)
+        learning = replace(recorder, told={})
+        beside = self._beside(frame, learning)
+        recorder.told.update(learning.told)
         if len(values) < len(self.factors) or beside is None:
             return Learnt(len(frame), kept=(0,), told=recorder.told, whole=False)
+        self._check_rows_alone(frame, known, {} if learning.told else beside)
         used = ~missing
         if not used.any():
             return Learnt(
@@ -185,6 +196,7 @@ class Lesson:
         return replace(
             self._beside_rows(chunk, used, beside),
             head=frame.head(_HEAD),
+            sample=frame.iloc[np.unique([0, len(frame) // 2, len(frame) - 1])] if self.doubtful else None,
             kinds=kinds,
             levels={
                 expression: _once(plain[expression], used)
@@ -196,6 +208,25 @@ class Lesson:
             negative=sum(int((plain[expression][used] < 0).sum()) for expression in self.trials),
             told=recorder.told,
         )
+
+    @remembered
+    def doubtful(self) -> tuple[Factor, ...]:
+        """The factors whose values may depend on other rows than their own."""
+        return doubtful(self.factors, self.columns, self.context)
+
+    def _check_rows_alone(
+        self, frame: pd.DataFrame, known: Mapping[str, Any], beside: Mapping[str, np.ndarray]
+    ) -> None:
+        """Refuse what depends on other rows of a chunk; what still learns is tried once it has learnt."""
+        why = why_in_parts(self.name)
+        for factor in self.doubtful:
+            if factor.expr in known:
+                alone = values_of(factor, self.context, self.state)
+                check_chunk(known[factor.expr], alone, frame, factor.expr, shown(factor.expr), why)
+        for option, value in self.vectors.given.items():
+            if isinstance(value, str) and value not in self.columns and option in beside:
+                one = partial(vector_alone, Vectors({option: value}), self)
+                check_chunk(beside[option], one, frame, value, f"{option}={shown(value)}", why)
 
     def _missing(self, frame: pd.DataFrame) -> dict[str, int]:
         """Return how many values are missing in each column."""
@@ -218,20 +249,27 @@ class Lesson:
             labels={name: found_labels(read, used) for name, read in labels.items()},
         )
 
-    def _values(self, frame: pd.DataFrame, recorder: Recorder) -> tuple[dict[str, FactorValues[Any]], np.ndarray]:
-        """Return the values of the factors that are known, and (n,) which rows have missing ones."""
+    def _values(
+        self, frame: pd.DataFrame, recorder: Recorder
+    ) -> tuple[dict[str, FactorValues[Any]], np.ndarray, dict[str, FactorValues[Any]]]:
+        """Return the factors' values as far as they are known, (n,) which rows have missing ones, and the values of those that learn no more."""
         materializer = Materializer(frame, self.context)
         found: dict[str, FactorValues[Any]] = {}
+        known: dict[str, FactorValues[Any]] = {}
         missing = np.zeros(len(frame), dtype=bool)
         for factor in self.factors:
+            own = replace(recorder, told={})
             try:
                 with telling(self.text, fitted=False):
-                    values, gaps = materializer.values([factor], {**self.state}, {}, recorder)
+                    values, gaps = materializer.values([factor], {**self.state}, {}, own)
             except Pending:
                 continue
+            finally:
+                recorder.told.update(own.told)
             found |= values
+            known |= {} if own.told else values
             missing |= gaps
-        return found, missing
+        return found, missing, known
 
     def _beside(self, frame: pd.DataFrame, recorder: Recorder) -> dict[str, np.ndarray] | None:
         """Return what stands beside the regressors; None where it is not known."""
@@ -239,6 +277,12 @@ class Lesson:
             return self.vectors.read(frame, self.context, {**self.state}, recorder)
         except Pending:
             return None
+
+
+def vector_alone(alone: Vectors, lesson: Lesson, rows: pd.DataFrame) -> np.ndarray:
+    """Return what stands beside some rows."""
+    (values,) = alone.read(rows, lesson.context, {**lesson.state}).values()
+    return values
 
 
 # Rows that are kept for what depends on types alone.
@@ -278,6 +322,7 @@ def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
         first.complete + second.complete,
         first.kept + second.kept,
         second.head if first.head is None else first.head,
+        _sampled(first.sample, second.sample),
         kinds,
         _merged_levels(first.levels, second.levels),
         _merged(first.missing, second.missing, int.__add__),
@@ -298,6 +343,13 @@ def _merged_levels(first: Mapping[str, pd.Series], second: Mapping[str, pd.Serie
     for expression in first.keys() & second.keys():
         check_told_apart([first[expression], second[expression]], shown(expression))
     return _merged(first, second, _together)
+
+
+def _sampled(first: pd.DataFrame | None, second: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the rows of both, up to a number of them, if their types are the same."""
+    if first is None or second is None or len(first) >= _HEAD or not first.dtypes.equals(second.dtypes):
+        return second if first is None else first
+    return pd.concat([first, second], ignore_index=True)
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any], add: Any) -> dict[str, Any]:

@@ -34,12 +34,12 @@ from betahat.data.formulas.evaluation import (
     telling,
 )
 from betahat.data.formulas.expressions import bare, names_in
-from betahat.data.formulas.learning import Learnt, Lesson, learn
+from betahat.data.formulas.learning import Learnt, Lesson, learn, vector_alone
 from betahat.data.formulas.levels import coded
 from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.numeric import products_of
 from betahat.data.formulas.parts import read_parts
-from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone
+from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone, why_in_parts
 from betahat.data.formulas.sides import Sides, joined, terms_of_sides
 from betahat.data.formulas.vectors import check_vector
 from betahat.data.learnt_labels import LabelCodes, sorted_codes
@@ -93,6 +93,7 @@ def read_stream(
         missing == "drop",
         tuple(term.factors[0].expr for term in sides[0]) if trials and len(sides[0]) == 2 else (),
         labelled,
+        dataset.name,
         {},
     )
     with telling(both, fitted=False):
@@ -104,7 +105,7 @@ def read_stream(
         refuse_missing(counts, learnt.rows - learnt.complete, learnt.rows)
     if not learnt.complete:
         refuse_incomplete(both)
-    _check_rows_alone(lesson, learnt.head, dataset.name)
+    _check_rows_alone(lesson, _sample(learnt), dataset.name)
     tables = evaluate(_specifications(sides, lesson, learnt), learnt.head, lesson.context, both)
     counts_there = trials and len(tables[0].names) == len(sides[0]) == 2
     made = joined(tables, text, parts, second, counts=counts_there, constant=constant)
@@ -151,23 +152,23 @@ def _check_vectors(factors: Sequence[Factor], dataset: Dataset, context: Mapping
             )
 
 
+def _sample(learnt: Learnt) -> pd.DataFrame:
+    """Return rows from here and there, the first ones if their types differ."""
+    assert learnt.head is not None
+    head, sample = learnt.head, learnt.sample
+    if sample is None or not head.dtypes.equals(sample.dtypes):
+        return head
+    return pd.concat([head.head(16), sample], ignore_index=True)
+
+
 def _check_rows_alone(lesson: Lesson, rows: pd.DataFrame, name: str) -> None:
     """Refuse what depends on other rows than its own, in the formula and beside it."""
-    why = (
-        f"the rows of {name} are read in parts; compute it before, and use its column, or let center, scale, standardize, poly or bs learn of all "
-        "rows."
-    )
+    why = why_in_parts(name)
     check_rows_alone(lesson.factors, rows, lesson.context, lesson.state, why)
     for option, value in lesson.vectors.given.items():
         if isinstance(value, str) and value not in rows:
-            values = partial(_vector, Vectors({option: value}), lesson)
-            check_row_by_row(values, rows, f"{option}={shown(value)}", why)
-
-
-def _vector(alone: Vectors, lesson: Lesson, rows: pd.DataFrame) -> np.ndarray:
-    """Return what stands beside some rows."""
-    (values,) = alone.read(rows, lesson.context, {**lesson.state}).values()
-    return values
+            values = partial(vector_alone, Vectors({option: value}), lesson)
+            check_row_by_row(values, rows, value, f"{option}={shown(value)}", why)
 
 
 def _vectors(beside: RowVectors, dataset: Dataset, context: Mapping[str, Any]) -> Vectors:

@@ -12,6 +12,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from support.block_functions import awkward, dies, dies_once, fails, last, place, slow, weighted
@@ -323,8 +324,46 @@ def test_what_cannot_be_sent(processes, monkeypatch):
 def test_an_executor_that_was_shut_down():
     with ThreadPoolExecutor(1) as pool:
         model = bh.OLS(Y, X, engine=pool)
-    with pytest.raises(bh.WorkerError, match=r"^The engine takes no more tasks .*; pass one that is running"):
+    with pytest.raises(
+        bh.WorkerError, match=r"^The engine takes no more tasks .*; pass one that is running, or go on in a block"
+    ):
         model.fit()
+
+
+@pytest.mark.parametrize("name", ["formula", *OWN])
+def test_results_go_on_in_a_block_where_their_engine_has_ended(name, tmp_path, threads):
+    pd.DataFrame({"y": Y.numpy(), "x": X[:, 1].numpy()}).to_parquet(tmp_path / "rows.parquet")
+    make = OWN.get(name, lambda **engine: bh.ols("y ~ x", tmp_path, **engine))
+    with ThreadPoolExecutor(1) as pool:
+        res = make(engine=pool).fit("HC0")
+    expected = make().fit("HC0").with_cov("HC1").cov_params()
+    for other in (None, threads):
+        with bh.engine(other):
+            np.testing.assert_array_equal(res.with_cov("HC1").cov_params(), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("dask")
+def test_a_client_that_was_closed(dask):
+    with type(dask)(dask.cluster, set_as_default=False) as client:
+        res = bh.OLS(Y, X, engine=client).fit()
+    sentence = (
+        r"^The engine takes no more tasks \(the dask Client is closed\); pass one that is running, or go on in a block"
+    )
+    for call in (
+        lambda: res.with_cov("HC1"),
+        lambda: bh.ols("y ~ x", lambda: iter([pd.DataFrame({"y": [1.0, 2.0], "x": [1.0, 3.0]})]), engine=client),
+    ):
+        with pytest.raises(bh.WorkerError, match=sentence):
+            call()
+    with bh.engine(dask):
+        assert torch.equal(res.with_cov("HC1").bse, bh.OLS(Y, X).fit("HC1").bse)
+
+
+def test_ray_that_was_shut_down(monkeypatch):
+    monkeypatch.setattr("betahat.data.pools._ray", lambda: SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(bh.WorkerError, match=r"^The engine takes no more tasks \(ray was shut down\); "):
+        OnRay().taking(abs, None)
 
 
 def test_results_are_copied_and_stored_without_their_engine(threads):

@@ -95,10 +95,15 @@ class Engine(ABC):
         self, function: Callable[[Partition], T], dataset: Dataset, columns: Sequence[str] | None = None
     ) -> Iterator[T]:
         """Yield `function(partition)` of one partition of a dataset after the other; it reads some of the columns, or any."""
-        chosen = in_force(self)
-        if chosen is not self:
-            return chosen.over(function, dataset, columns)
+        return in_force(self).partitions(function, dataset, dataset.columns if columns is None else columns)
+
+    def partitions(self, function: Callable[[Partition], T], dataset: Dataset, columns: Sequence[str]) -> Iterator[T]:
+        """Yield the same, whatever block the caller is in."""
         return in_order(partial(named, function), progress(dataset.partitions, "partitions"))
+
+    def in_block(self, other: Engine) -> Engine:
+        """Return who takes passes in the place of this engine, in a block that lets another one do so."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,10 @@ class Threads(Engine):
         if len(spans) < 2 or source.device.type != "cpu":
             return Engine.sums(self, function, source, step)
         return in_order(partial(sum_of_span, function, source, step), progress(spans, "partitions"))
+
+    def in_block(self, other: Engine) -> Engine:
+        """Return the block's engine."""
+        return other
 
     def __reduce__(self) -> str:
         """Pickle, and copy, as the one that there is."""
@@ -196,12 +205,12 @@ class AllAtOnce(Engine):
 
 THREADS = Threads()
 
-_IN_FORCE: ContextVar[Engine] = ContextVar("_IN_FORCE", default=THREADS)
+_IN_FORCE: ContextVar[Engine | None] = ContextVar("_IN_FORCE", default=None)
 
 
 @contextmanager
 def using(engine: Engine) -> Iterator[None]:
-    """Let an engine take all passes that no engine was chosen for, in this thread, while the block lasts."""
+    """Let an engine take all passes, in this thread, while the block lasts."""
     token = _IN_FORCE.set(engine)
     try:
         yield
@@ -210,8 +219,9 @@ def using(engine: Engine) -> Iterator[None]:
 
 
 def in_force(engine: Engine) -> Engine:
-    """Return the engine itself, or where nobody chose it, the one of the block that the caller is in."""
-    return _IN_FORCE.get() if engine is THREADS else engine
+    """Return the engine of the block that the caller is in, cut as this one is; the engine itself where there is no block."""
+    other = _IN_FORCE.get()
+    return engine if other is None else engine.in_block(other)
 
 
 def fold(

@@ -145,7 +145,9 @@ class OnDask(Pool):
     @property
     def workers(self) -> int:
         """The threads of all of them."""
-        threads: int = sum(self.client.nthreads().values())
+        self._check_running()
+        with _worded():
+            threads: int = sum(self.client.nthreads().values())
         return max(threads, 1)
 
     @property
@@ -155,6 +157,7 @@ class OnDask(Pool):
 
     def taking(self, function: Callable[[S], T], skeleton: Any) -> Callable[[S], Any]:
         """Hand in tasks as pickles; rows that lie with the workers are computed where they lie."""
+        self._check_running()
         work, versions = Pickles(function, skeleton, "dask"), versions_here()
         with quiet():  # that tasks have many bytes
             shared = work.shared if len(work.shared) <= _ALONG else self.client.submit(bytes, work.shared, pure=False)
@@ -179,6 +182,10 @@ class OnDask(Pool):
         """Cancel them."""
         self.client.cancel(list(tasks))
 
+    def _check_running(self) -> None:
+        if self.client.status in ("closing", "closed"):
+            raise _ended(f"the dask Client is {self.client.status}")
+
 
 @dataclass(frozen=True, eq=False)
 class OnRay(Pool):
@@ -187,7 +194,9 @@ class OnRay(Pool):
     @property
     def workers(self) -> int:
         """The processors of the cluster."""
-        return max(int(_ray().cluster_resources().get("CPU", 1)), 1)
+        self._check_running()
+        with _worded():
+            return max(int(_ray().cluster_resources().get("CPU", 1)), 1)
 
     @property
     def sends(self) -> bool:
@@ -196,6 +205,7 @@ class OnRay(Pool):
 
     def taking(self, function: Callable[[S], T], skeleton: Any) -> Callable[[S], Any]:
         """Hand in tasks as pickles; rows that lie with the workers are read where they lie."""
+        self._check_running()
         work, versions = Pickles(function, skeleton, "ray"), versions_here()
         shared = work.shared if len(work.shared) <= _ALONG else _ray().put(work.shared)
 
@@ -213,6 +223,10 @@ class OnRay(Pool):
 
     def cancel(self, tasks: Sequence[Any]) -> None:
         """Forget them: ray.cancel ends the whole session where a task ends at that moment (ray's issue 54527), and at most two for each worker are under way."""
+
+    def _check_running(self) -> None:
+        if not _ray().is_initialized():
+            raise _ended("ray was shut down")
 
 
 def pool_of(engine: Any) -> Pool:
@@ -250,7 +264,14 @@ def _submit(executor: Executor, function: Callable[..., T], *given: Any) -> Futu
         except RuntimeError as error:
             if isinstance(error, BrokenExecutor):
                 raise
-            raise WorkerError(f"The engine takes no more tasks ({error}); pass one that is running.") from error
+            raise _ended(str(error)) from error
+
+
+def _ended(reason: str) -> WorkerError:
+    return WorkerError(
+        f"The engine takes no more tasks ({reason}); pass one that is running, or go on in a block with bh.engine(None) or another engine, which takes "
+        "the passes of results whose own engine has ended."
+    )
 
 
 @contextmanager

@@ -100,13 +100,15 @@ class Workers(Engine):
         found = self._in_order(partial(_sums, function, step), items, source.within(0, 0))
         return _one_by_one(found, spans, "partitions")
 
-    def over(
-        self, function: Callable[[Partition], T], dataset: Dataset, columns: Sequence[str] | None = None
-    ) -> Iterator[T]:
+    def partitions(self, function: Callable[[Partition], T], dataset: Dataset, columns: Sequence[str]) -> Iterator[T]:
         """Yield `function(partition)` in order, whichever worker is first."""
-        columns = dataset.columns if columns is None else tuple(dict.fromkeys(columns))
+        columns = tuple(dict.fromkeys(columns))
         items = (([part.ready(columns)] if self.pool.sends else [part]) for part in dataset.partitions)
         return _one_by_one(self._in_order(partial(_over, function), items, None), dataset.partitions, "partitions")
+
+    def in_block(self, other: Engine) -> Engine:
+        """Return the block's engine, which cuts rows as this one does."""
+        return _cut_as(self.cut, other)
 
     def __reduce__(self) -> Any:
         """Pickle as the engine of whoever reads it: workers are there as long as their pool is."""
@@ -141,7 +143,8 @@ class Workers(Engine):
 class engine(AbstractContextManager[None]):  # noqa: N801  # it is called as a function is
     """Let other workers take all passes over rows while a block lasts.
 
-    A model that was given an `engine` of its own keeps it. Passes are cut into blocks, and sums added in the order of the rows, whoever takes
+    They also take those of models that were given an `engine` of their own, and of their results, so that results whose executor was shut down, or
+    whose Client was closed, are used in a block with another one, or with None. Passes are cut into blocks, and sums added in the order of the rows, whoever takes
     them, so that every number is the same to the last bit on any engine with any number of workers. Tensors in memory are sent to other
     processes in each pass, which pays where much is computed for each row; partitions of a dataset are read by the workers themselves.
 
@@ -192,8 +195,14 @@ def read_engine(engine: Any) -> Engine:
 
 def one_at_a_time(rows: int, engine: Engine) -> Engine:
     """Return who computes blocks of so many rows by code of the user's, of which a process may run one at a time: several processes, or this thread."""
-    cut, chosen = OneAtATime(rows), in_force(engine)
-    return Workers(chosen.pool, cut) if isinstance(chosen, Workers) and chosen.pool.sends else cut
+    return _cut_as(OneAtATime(rows), in_force(engine))
+
+
+def _cut_as(cut: Engine, engine: Engine) -> Engine:
+    """Return an engine that cuts rows in some way: code of the user's is computed by several processes, or by this thread."""
+    if isinstance(engine, Workers) and (cut is THREADS or engine.pool.sends):
+        return Workers(engine.pool, cut)
+    return engine if cut is THREADS else cut
 
 
 def _own(cut: Engine) -> Engine:

@@ -20,7 +20,7 @@ from betahat.data.datasets import parquet
 from betahat.data.design import Design
 from betahat.data.schema import Schema
 from betahat.data.source import Held
-from betahat.errors import DataError, EstimationError, OptionError
+from betahat.errors import DataError, EstimationError, FormulaError, OptionError
 
 N = 2_000
 SIZES = (700, 0, 1, 1_299)
@@ -297,3 +297,24 @@ def test_a_worker_is_killed_while_it_writes(kind, tmp_path):
     res.predict(data, path=tmp_path / "serial")
     for path in sorted((tmp_path / "serial").iterdir()):
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("formula", ["y ~ x", "y ~ np.exp(x) + t"])
+def test_a_variable_of_the_caller_is_no_column_that_new_data_lack(held, formula, tmp_path):
+    x = 5.0
+    FRAME.to_parquet(tmp_path / "whole.parquet")
+    results = bh.ols(formula, FRAME if held else tmp_path / "whole.parquet").fit()
+    assert len(results.predict(FRAME.assign(x=x))) == N
+    FRAME.drop(columns="x").to_parquet(tmp_path / "without.parquet")
+    with pytest.raises(FormulaError, match="refers to 'x', found neither in the data"):
+        results.predict(FRAME.drop(columns="x"))
+    for path in (None, tmp_path / "out"):
+        with pytest.raises(DataError, match="The new data lack the columns 'x'"):
+            results.predict(tmp_path / "without.parquet", path=path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_constant_alone_is_predicted_for_each_row(files):
+    results = bh.ols("y ~ 1", FRAME).fit()
+    np.testing.assert_array_equal(results.predict(files / "*.parquet"), np.full(N, results.params["Intercept"]))

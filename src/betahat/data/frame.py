@@ -321,3 +321,12 @@ def ticks_of(values: Any) -> np.ndarray | None:
     if read.dtype.kind == "f" and bool((read == np.floor(read)).all()):
         return read.astype(np.int64)
     return read.astype(np.int64) if read.dtype.kind in "iu" else None
+
+
+def check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:
+    """Refuse new data without some of a model's columns."""
+    absent = [name for name in wanted if name not in came]
+    if absent:
+        raise DataError(
+            f"The new data lack the columns {listed(absent)}; pass all of the model's: {listed(wanted, limit=30)}."
+        )

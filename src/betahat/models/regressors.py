@@ -24,12 +24,12 @@ from betahat.data.design import Design
 from betahat.data.door import RowVectors, SecondEquation
 from betahat.data.engine import in_force, using
 from betahat.data.formulas.stored import StoredFormula
+from betahat.data.frame import check_columns
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
 from betahat.data.sample import WithoutRows, by_engine
 from betahat.data.source import refuse_rows
 from betahat.data.workers import read_engine
 from betahat.errors import (
-    DataError,
     EstimationError,
     OptionError,
     is_one_of,
@@ -384,12 +384,3 @@ def check_rank_option(rank: Rank) -> None:
     """Refuse an unknown `rank`."""
     if not is_one_of(rank, ("pinv", "drop")):
         raise OptionError(f"rank is {shown(rank)}; use 'pinv' (minimum norm) or 'drop' (leave collinear columns out).")
-
-
-def check_columns(wanted: Sequence[str], came: Sequence[str]) -> None:
-    """Refuse new data without some of a model's columns."""
-    absent = [name for name in wanted if name not in came]
-    if absent:
-        raise DataError(
-            f"The new data lack the columns {listed(absent)}; pass all of the model's: {listed(wanted, limit=30)}."
-        )

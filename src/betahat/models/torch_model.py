@@ -17,7 +17,7 @@ from betahat.data.checks import check_size
 from betahat.data.container import Frames
 from betahat.data.design import Design
 from betahat.data.engine import numbered
-from betahat.data.frame import check_index
+from betahat.data.frame import check_columns, check_index
 from betahat.data.kept import keep_tensors
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import COUNTS, Batch, Sample
@@ -65,7 +65,7 @@ from betahat.models.probes import (
     outputs_apart,
 )
 from betahat.models.read_again import inputs_of, read_again_pairs
-from betahat.models.regressors import check_columns, row_sums
+from betahat.models.regressors import row_sums
 from betahat.models.row_weights import read_row_weights
 from betahat.models.target_shape import matching_target
 from betahat.models.targets_read import Tried, check_targets, length_of_target, read_as, units_of_all

@@ -15,7 +15,7 @@ from betahat.data.container import Container, Frames, to_numpy
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.datasets.open import dataset_of
 from betahat.data.engine import THREADS, in_force
-from betahat.data.frame import rows_of_frame
+from betahat.data.frame import check_columns, rows_of_frame
 from betahat.data.streamed import Builder, stream_below
 from betahat.errors import OptionError, described
 from betahat.lazy import lazily
@@ -208,8 +208,12 @@ def _columns_read(results: Core, dataset: Dataset, texts: Iterable[str]) -> tupl
     wanted = {column for effect in schema.effects for column in (*effect.columns, *effect.variables)}
     for text in texts:
         wanted |= {text, *re.findall(r"[^\W\d]\w*", text)}
+    if source is not None:
+        check_columns(source.variables, dataset.columns)
     wanted |= set(results.fit.given.names if source is None else source.variables)
-    return tuple(name for name in dataset.columns if name in wanted)
+    return (
+        tuple(name for name in dataset.columns if name in wanted) or dataset.columns[:1]
+    )  # which tells how many rows there are
 
 
 def _with_all_rows(results: Core, values: dict[str, np.ndarray], residuals: bool) -> dict[str, np.ndarray]:

@@ -153,7 +153,7 @@ def read_formula(
             constant=constant,
             bars=bars,
         )
-        return design, Formula(text, spec, context)
+        return design, Formula(text, spec, beside_columns(context, pd.DataFrame(columns=list(dataset.columns))))
     check_options(missing, device, dtype, hasconst)
     parts = read_parts(text, None if second is None else second.option, bars)
     sides = terms_of_sides(text, parts, second, trials)

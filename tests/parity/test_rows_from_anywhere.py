@@ -173,7 +173,8 @@ def test_every_engine_gives_the_bits_of_one_thread(source, workers, tmp_path, re
     """Each pair of source and engine takes one of the models, the next pair the next one."""
     if source == "ray Dataset":
         request.getfixturevalue("ray")
-    model = list(ENGINE_FITS)[sum(map(ord, request.node.name)) % len(ENGINE_FITS)]
+    turn = list(SOURCES).index(source) + len(request.node.callspec.params["workers"])
+    model = list(ENGINE_FITS)[turn % len(ENGINE_FITS)]
     data = SOURCES[source](tmp_path)
     alone = MODELS[model](data).fit()
     with bh.engine(workers):

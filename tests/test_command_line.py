@@ -258,6 +258,16 @@ def test_many_files_print_what_one_does(frame, parts, model, options, tmp_path, 
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_ray_prints_the_same(ray, parts, capsys):
+    assert main(["wage ~ x", str(parts)]) == 0
+    alone = capsys.readouterr().out
+    assert main(["wage ~ x", str(parts), "--engine", "ray"]) == 0
+    assert capsys.readouterr().out == alone
+    assert ray.is_initialized()
+
+
 @pytest.mark.parametrize("engine", ["processes", "dask"])
 def test_processes_and_dask_print_the_same(engine, parts, capsys, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
@@ -284,7 +294,7 @@ def test_processes_and_dask_print_the_same(engine, parts, capsys, monkeypatch):
             ["wage ~ x", "{}", "--model", "phreg", "--status", "nothing"],
             "--status is 'nothing'; pass a column of the data",
         ),
-        (["wage ~ x", "{}", "--engine", "thread"], "--engine is 'thread'; use threads, processes, or dask:"),
+        (["wage ~ x", "{}", "--engine", "thread"], "--engine is 'thread'; use threads, processes, ray, or dask:"),
         (["wage ~ x", "{}", "--engine", "dask:"], "--engine is 'dask:'; use threads"),
     ],
 )

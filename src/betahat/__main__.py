@@ -129,6 +129,14 @@ def _workers(engine: str | None) -> Iterator[Any]:
     elif engine == "processes":
         with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes:
             yield processes
+    elif engine == "ray":
+        ray = optional_module("ray", "--engine ray needs ray", "ray")
+        begun = not ray.is_initialized()
+        try:
+            yield ray
+        finally:
+            if begun and ray.is_initialized():
+                ray.shutdown()
     elif kind == "dask" and address:
         distributed = optional_module("distributed", "--engine dask:ADDRESS needs dask", "dask")
         try:
@@ -142,7 +150,7 @@ def _workers(engine: str | None) -> Iterator[Any]:
             yield client
     else:
         raise OptionError(
-            f"--engine is {engine!r}; use threads, processes, or dask: and a scheduler's address, as in dask:tcp://127.0.0.1:8786."
+            f"--engine is {engine!r}; use threads, processes, ray, or dask: and a scheduler's address, as in dask:tcp://127.0.0.1:8786."
         )
 
 
@@ -194,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="who computes: threads, processes, or dask:ADDRESS, a scheduler; rows are then read by these",
+        help="who computes: threads, processes, ray, or dask:ADDRESS, a scheduler; rows are then read by these",
     )
     parser.add_argument("--latex", metavar="FILE", help="write the comparison to this file as a LaTeX table")
     return parser

@@ -262,3 +262,17 @@ def test_a_file_that_is_named_twice_is_refused(folder):
     for paths in (["rows/one.parquet"] * 2, ["rows/one.parquet", "rows/*.parquet"]):
         with pytest.raises(DataError, match=r"one\.parquet is named twice"):
             dataset_of(paths)
+
+
+def test_headers_that_are_not_utf8_and_other_separators(folder):
+    (folder / "a.csv").write_bytes("y,größe\n1,2\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.csv has names of columns that are not UTF-8; save it as UTF-8"):
+        dataset_of("rows/a.csv")
+    (folder / "a.csv").write_text("y;x\n1;2\n")
+    with pytest.raises(DataError, match=r"a\.csv has a single column, 'y;x', .* semicolon; save it with commas"):
+        dataset_of("rows/a.csv")
+
+
+def test_a_folder_without_rows_is_told_of(folder):
+    with pytest.raises(DataError, match=r"^The folder 'rows' has no files of rows"):
+        dataset_of("rows")

@@ -231,9 +231,55 @@ def test_functions_that_do_not_return_fresh_chunks_are_refused():
         pd.DataFrame: r"DataFrame\(\) returns a DataFrame; let it return an iterator",
         (lambda: 3): r"<lambda>\(\) returns an int; let it return an iterator",
         (lambda path: iter([path])): r"<lambda>\(\) cannot be called without arguments",
+        (lambda: 1 / 0): r"<lambda>\(\) raised ZeroDivisionError \(division by zero\), so that its rows cannot be read",
+        (lambda: (1 / 0 for _ in "a")): r"<lambda>\(\) raised ZeroDivisionError",
     }.items():
         with pytest.raises(DataError, match=sentence):
             dataset_of(function)
+
+
+def test_what_a_function_raises_midway_names_it():
+    broken = []
+
+    def load():
+        yield TABLE[:10]
+        if broken:
+            raise OSError("the disk is gone")
+        yield TABLE[10:20]
+
+    dataset = dataset_of(load)
+    broken.append(True)
+    with pytest.raises(DataError, match=r"^load\(\) raised OSError \(the disk is gone\), .* go through") as raised:
+        _whole(dataset, ["x"])
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_a_relation_is_closed_while_it_is_read(path, connection):
+    dataset = dataset_of(connection.read_parquet(str(path)))
+    chunks = dataset.partitions[0].chunks(["x"])
+    next(chunks)
+    connection.close()
+    with pytest.raises(DataError, match=r"The DuckDB relation cannot be computed \(Connection Error"):
+        list(chunks)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ([], "data is an empty list; pass a dataframe"),
+        ([pd.DataFrame({"x": [1.0]})] * 2, "data is a list of dataframes; put them together, or pass a function"),
+        ({"a.parquet"}, r"data is a set of paths, which has no order; pass sorted\(data\)"),
+    ],
+)
+def test_collections_that_are_no_data(data, sentence):
+    with pytest.raises(DataError, match=sentence):
+        dataset_of(data)
+
+
+def test_something_delayed():
+    delayed = pytest.importorskip("dask.delayed").delayed(pd.DataFrame)({"x": [1.0]})
+    with pytest.raises(DataError, match=r"data is something delayed of dask; pass dask.dataframe.from_delayed"):
+        dataset_of(delayed)
 
 
 def test_chunks_that_differ_are_named():

@@ -67,16 +67,18 @@ class Types(Contents):
         with file.being_read("CSV"):
             while True:
                 with file.open_text() as opened, _reader(file, opened, known) as reading:
-                    schema = reading.schema
+                    schema = _schema(reading, file)
                     wider = _dates(schema) or _misfit(reading, schema)
                 if not wider:
                     break
                 known |= wider
         if pa.binary() in schema.types:
             name = schema.field(schema.types.index(pa.binary())).name
+            raise _no_utf8(file, f"text in column {shown(name)}")
+        if len(schema.names) == 1 and ";" in schema.names[0]:
             raise DataError(
-                f"{file.name} has text in column {shown(name)} that is not UTF-8; save it as UTF-8, or pass a pyarrow Dataset whose CsvFileFormat has the "
-                "encoding."
+                f"{file.name} has a single column, {shown(schema.names[0])}, so that its separator seems to be a semicolon; save it with commas, or pass "
+                "pyarrow.dataset.dataset(path, format=CsvFileFormat(ParseOptions(delimiter=';'))), or lambda: pandas.read_csv(path, sep=';', chunksize=100_000)."
             )
         return cls(schema)
 
@@ -88,6 +90,22 @@ class Types(Contents):
     def partitions(self, file: File, layout: Layout) -> list[Lines]:
         """Return the file."""
         return [Lines(file, layout)]
+
+
+def _schema(reading: Any, file: File) -> Any:
+    """Return the columns that are found, with their types."""
+    schema = reading.schema
+    try:
+        schema.names  # noqa: B018  # which are decoded only here
+    except UnicodeDecodeError as error:
+        raise _no_utf8(file, "names of columns") from error
+    return schema
+
+
+def _no_utf8(file: File, what: str) -> DataError:
+    return DataError(
+        f"{file.name} has {what} that {'are' if what.startswith('names') else 'is'} not UTF-8; save it as UTF-8, or pass a pyarrow Dataset whose CsvFileFormat has the encoding."
+    )
 
 
 def _dates(schema: Any) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Relation(Partition):
                         reader = self._opened(columns, read)
                     rows = _next(reader)
                 if rows is None:
+                    self._check_open()  # a reader whose connection was closed ends early
                     return
                 read += rows.num_rows
                 yield self.layout.table(rows, columns, {})
@@ -79,6 +80,12 @@ class Relation(Partition):
             rows = _next(reader)
             skipped -= skipped if rows is None else rows.num_rows
         return reader
+
+    def _check_open(self) -> None:
+        try:
+            self.relation.columns  # noqa: B018  # which a closed connection does not tell
+        except _duckdb().Error as error:
+            raise _unreadable(error) from error
 
     def _begun(self, columns: tuple[str, ...]) -> Any:
         chosen = [_duckdb().ColumnExpression(name) for name in columns]

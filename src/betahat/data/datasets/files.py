@@ -173,6 +173,10 @@ def _files_of(text: str) -> list[File]:
     """Return the files of one path, which may be a glob, a directory or a URL."""
     found = _remote(text) if "://" in text else _local(text)
     if not found:
+        if os.path.isdir(os.path.expanduser(text)):
+            raise DataError(
+                f"The folder {shown(text)} has no files of rows, whose names end in one of {', '.join(_ENDINGS)}; pass the one they are in."
+            )
         raise DataError(
             f"No file matches {shown(text)}; pass a path, a list of paths, or a pattern such as 'rows/*.parquet', from the working directory or from /."
         )

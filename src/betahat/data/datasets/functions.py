@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import narwhals as nw
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.datasets.order import Order
 from betahat.data.datasets.partitioned import Partitioned
-from betahat.errors import DataError, described, shown
+from betahat.errors import BetahatError, DataError, described, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Chunks(Partition):
     def _chosen(self, columns: Sequence[str]) -> Iterator[Any]:
         given = _iterator(self.function, self.name)
         try:
-            for number, frame in enumerate(map(self._frame, given)):
+            for number, frame in enumerate(map(self._frame, _yielded(given, self.name))):
                 self._check(number, frame, columns)
                 yield frame.select(list(columns)).to_native()
         finally:
@@ -74,7 +75,7 @@ def function_of_chunks(function: Callable[[], Any]) -> Dataset:
         raise DataError(
             f"{label} returns the same iterator each time, and a fit reads the rows several times; make a new one in it on each call."
         )
-    chunk = next(first, None)
+    chunk = next(_yielded(first, label), None)
     _close(first)
     _close(second)
     if chunk is None:
@@ -88,18 +89,48 @@ def function_of_chunks(function: Callable[[], Any]) -> Dataset:
 def _iterator(function: Callable[[], Any], label: str) -> Iterator[Any]:
     """Call a function, and return what it gives as an iterator."""
     try:
-        given = function()
+        inspect.signature(function).bind()
+    except ValueError:  # a function of C's that does not tell
+        pass
     except TypeError as error:
         raise DataError(
             f"{label} cannot be called without arguments ({error}); pass a function of none that returns an iterator of dataframes, such as "
             "lambda: pandas.read_csv(path, chunksize=100_000)."
         ) from error
+    try:
+        given = function()
+    except BetahatError:
+        raise
+    except Exception as error:
+        raise _raised(label, error) from error
     if nw.from_native(given, pass_through=True) is not given or isinstance(given, str | dict):
         raise _no_iterator(label, given)
     try:
         return iter(given)
     except TypeError:
         raise _no_iterator(label, given) from None
+
+
+def _yielded(given: Iterator[Any], label: str) -> Iterator[Any]:
+    """Yield what a function's iterator yields; what it raises names the function."""
+    while True:
+        try:
+            chunk = next(given)
+        except StopIteration:
+            return
+        except BetahatError:
+            raise
+        except Exception as error:
+            raise _raised(label, error) from error
+        yield chunk
+
+
+def _raised(label: str, error: Exception) -> DataError:
+    told = str(error).strip().partition("\n")[0].rstrip(".")
+    return DataError(
+        f"{label} raised {type(error).__name__}{told and f' ({told})'}, so that its rows cannot be read; see what it says when you call it and go through what it "
+        "returns."
+    )
 
 
 def _close(given: Iterator[Any]) -> None:

@@ -55,10 +55,25 @@ def dataset_of(data: Any) -> Dataset | None:
     if isinstance(data, str | os.PathLike):
         return _of_files([data])
     if isinstance(data, list | tuple):
-        return _of_files(data) if data and all(isinstance(path, str | os.PathLike) for path in data) else None
+        if data and all(isinstance(path, str | os.PathLike) for path in data):
+            return _of_files(data)
+        if all(nw.from_native(part, pass_through=True) is not part for part in data):
+            raise DataError(
+                f"data is {described(data)} of dataframes; put them together, or pass a function that returns a fresh iterator of them, such as "
+                "lambda: iter(frames)."
+                if data
+                else f"data is an empty {type(data).__name__}; pass a dataframe, or the paths of files."
+            )
+        return None
+    if isinstance(data, set | frozenset) and data and all(isinstance(path, str | os.PathLike) for path in data):
+        raise DataError("data is a set of paths, which has no order; pass sorted(data), a list.")
     for module, name, opened in _KINDS:
         if _is_a(data, module, name):
             return opened(data)
+    if _is_a(data, "dask.delayed", "Delayed"):
+        raise DataError(
+            "data is something delayed of dask; pass dask.dataframe.from_delayed([data]), or data.compute() if it fits into memory."
+        )
     _refuse_what_is_read_once(data)
     return function_of_chunks(data) if callable(data) else None
 

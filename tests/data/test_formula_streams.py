@@ -243,6 +243,32 @@ def test_categories_in_another_order_in_another_part():
         np.testing.assert_allclose(streamed.bse, held.bse, rtol=RTOL)
 
 
+@pytest.mark.parametrize("second", [["c", "a", "b"], ["a", "b", "c", "d"], None])
+@pytest.mark.parametrize("made", [KINDS["pandas"], KINDS["pyarrow"]])
+def test_ordered_categories_of_another_order_in_another_part_are_refused(second, made):
+    """None is one without an order."""
+    first = FRAME[["y", "x"]][:9].assign(k=pd.Categorical(["a", "b", "c"] * 3, ["a", "b", "c"], ordered=True))
+    other = pd.Categorical(["a", "b", "c"] * 3, second or ["a", "b", "c"], ordered=second is not None)
+    for call in (
+        lambda data: bh.ols("y ~ k", data),
+        lambda data: bh.ordered("k ~ y", data),
+    ):
+        call(_parts_of([first, first], made))
+        with pytest.raises(DataError, match="ordered category in which the levels differ between parts of the data"):
+            call(_parts_of([first, first.assign(k=other)], made))
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Enum(["c", "b", "a"])])
+def test_categories_of_polars_differ_between_parts(kind):
+    frame = FRAME[["y"]][:40].assign(k=["a", "b"] * 10 + ["c", "b"] * 10)
+    dataset = in_partitions(
+        frame, (20, 20), made=lambda part: pl.from_pandas(part).with_columns(pl.col("k").cast(kind))
+    )
+    levels = sorted("abc", reverse=kind is not pl.Categorical)
+    held = bh.ols(f"y ~ C(k, levels={levels})", frame).fit()
+    np.testing.assert_allclose(bh.ols("y ~ k", dataset).fit().params, held.params, rtol=1e-11)
+
+
 def test_arrows_dictionaries_in_pandas_are_categories():
     frame = FRAME[["y"]].assign(
         g=pd.Series(FRAME["g"].astype(str), dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())))

@@ -12,6 +12,7 @@ import pandas as pd
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.engine import Engine
 from betahat.data.frame import to_pandas
+from betahat.data.learnt_labels import check_ordered_alike
 from betahat.data.whole_numbers import check_told_apart
 from betahat.errors import DataError, shown
 
@@ -104,6 +105,8 @@ class _Values:
 def _together(first: pd.Series, second: pd.Series, column: str, name: str) -> pd.Series:
     """Return the values of both, each once; categories of the second stand behind those of the first."""
     one, other = first.dtype, second.dtype
+    if not first.empty and not second.empty:
+        check_ordered_alike([one, other], f"Column {shown(column)}")
     if isinstance(one, pd.CategoricalDtype) and isinstance(other, pd.CategoricalDtype):
         declared = list(dict.fromkeys([*one.categories, *other.categories]))
         joint = pd.CategoricalDtype(declared, ordered=bool(one.ordered and other.ordered))

@@ -281,7 +281,8 @@ def _pandas_column(series: Any) -> Any:
         return numeric(series)
     if kind in (nw.Categorical, nw.Enum):
         text = series.cast(nw.String)
-        return pd.Categorical(text.to_list(), categories=_categories(series, text))
+        ordered = series.implementation.is_pyarrow() and bool(series.to_native().type.ordered)
+        return pd.Categorical(text.to_list(), categories=_categories(series, text), ordered=ordered)
     if kind == nw.String and series.implementation.is_pyarrow() and not _is_view(series.to_native()):
         return series.to_native().to_pandas()
     return series.to_list()

@@ -223,17 +223,22 @@ def together(parts: Sequence[FoundLabels], name: str) -> FoundLabels:
     missing, rows = sum(part.missing for part in parts), sum(part.rows for part in parts)
     if not some:
         return FoundLabels(parts[0].labels, parts[0].sizes, missing, rows, levels)
-    kinds = {part.labels.dtype for part in some}
-    if len(kinds) > 1 and any(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
-        raise DataError(
-            f"{name} is an ordered category in which the levels differ between parts of the data, so that their order is not known; give all parts the "
-            "same levels."
-        )
+    check_ordered_alike([part.labels.dtype for part in some], name)
     check_told_apart([part.labels for part in some], name)
     codes, labels = pd.factorize(pd.concat([part.labels for part in some], ignore_index=True))
     sizes = np.zeros(len(labels), dtype=np.int64)
     np.add.at(sizes, codes, np.concatenate([part.sizes for part in some]))
     return FoundLabels(pd.Series(labels), sizes, missing, rows, levels)
+
+
+def check_ordered_alike(kinds: Iterable[Any], name: str) -> None:
+    """Refuse columns of these types as one where some are ordered categories and not all have the same levels in the same order."""
+    different = set(kinds)
+    if len(different) > 1 and any(isinstance(kind, pd.CategoricalDtype) and kind.ordered for kind in different):
+        raise DataError(
+            f"{name} is an ordered category in which the levels differ between parts of the data, so that their order is not known; give all parts the "
+            "same levels, in the same order."
+        )
 
 
 def read_labels(chunk: Any, column: str, name: str) -> ChunkLabels:

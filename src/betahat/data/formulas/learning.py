@@ -26,7 +26,7 @@ from betahat.data.formulas.row_by_row import check_chunk, doubtful, values_of, w
 from betahat.data.formulas.states import Recorder, Told, is_certain, next_of
 from betahat.data.formulas.sums import Question, Spread
 from betahat.data.frame import numbers_of
-from betahat.data.learnt_labels import FoundLabels, found_labels, read_labels, together
+from betahat.data.learnt_labels import FoundLabels, check_ordered_alike, found_labels, read_labels, together
 from betahat.data.threads import remembered
 from betahat.data.whole_numbers import check_told_apart
 from betahat.errors import DataError, shown
@@ -341,6 +341,7 @@ def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
 def _merged_levels(first: Mapping[str, pd.Series], second: Mapping[str, pd.Series]) -> dict[str, pd.Series]:
     """Return the levels that rows have together."""
     for expression in first.keys() & second.keys():
+        check_ordered_alike([first[expression].dtype, second[expression].dtype], shown(expression))
         check_told_apart([first[expression], second[expression]], shown(expression))
     return _merged(first, second, _together)
 

@@ -393,6 +393,5 @@ def refuse_rows() -> NoReturn:
     """Say that the rows are gone."""
     raise DataError(
         "These results were kept without their data (by remove_data, or by saving a TorchModel, an MEstimator or a GMM, which are code, or a fit of rows "
-        "that lie elsewhere), and this "
-        "needs the rows or the model itself; fit again, or keep the data."
+        "that lie elsewhere), and this needs the rows or the model itself; fit again, or keep the data."
     )

@@ -165,3 +165,16 @@ def test_smaller_ids_of_two_types_are_those_of_both(tmp_path):
     for data in (tmp_path, lambda: iter(parts)):
         found = bh.ols("y ~ x", data).fit(bh.Cluster("k")).bse
         assert np.allclose(found, whole.bse, rtol=1e-12, atol=0)  # sums of other blocks
+
+
+def test_labels_in_a_vector_are_of_the_rows_in_use_or_of_all(rows, tmp_path):
+    data = rows[["x", "firm"]].assign(y=np.sin(np.arange(N)))
+    data.loc[[3, 700, 1_400], "x"] = np.nan
+    for number, part in enumerate((data[:600], data[600:])):
+        part.to_parquet(tmp_path / f"{number}.parquet")
+    expected = bh.ols("y ~ x", data).fit(bh.Cluster("firm")).bse
+    model = bh.ols("y ~ x", tmp_path)
+    for labels in (data["firm"], data["firm"].to_numpy(), data["firm"][data["x"].notna()].to_numpy()):
+        assert np.allclose(model.fit(bh.Cluster(labels)).bse, expected, rtol=RTOL, atol=0)
+    with pytest.raises(DataError, match=r"groups has 5 labels and the data 1500 rows, 1497 of them in use"):
+        model.fit(bh.Cluster(np.arange(5)))

@@ -18,8 +18,9 @@ from betahat.data.labels import LabelList, complex_labels, labels_of, numbered, 
 from betahat.data.learnt_labels import LearntLabels, learn_labels
 from betahat.data.modes import check_held
 from betahat.data.row_codes import HeldCodes, ReadCodes, RowCodes
+from betahat.data.rows_in_use import RowsInUse
 from betahat.data.sample import Sample
-from betahat.data.streamed import Streamed
+from betahat.data.streamed import Streamed, stream_below
 from betahat.data.threads import remembered
 from betahat.errors import DataError, OptionError, counted, listed, shown
 from betahat.lazy import lazily
@@ -307,8 +308,16 @@ def _in_use(sample: Sample, values: Tensor, name: str) -> Tensor:
     if len(values) == sample.user_data.rows:
         return values if used is None else values[used.to(values.device)]
     if len(values) != rows:
+        stream = stream_below(sample.source)
+        known = None if stream is None or stream.rows != rows else RowsInUse(stream)
+        if known is not None and len(values) == known.rows:
+            return values[torch.as_tensor(known.view().to_numpy(copy=True), device=values.device)]
         there = (
-            f"{rows} rows" if rows == sample.user_data.rows else f"{sample.user_data.rows} rows, {rows} of them in use"
+            f"{known.rows} rows, {rows} of them in use"
+            if known is not None and known.rows != rows
+            else f"{rows} rows"
+            if rows == sample.user_data.rows
+            else f"{sample.user_data.rows} rows, {rows} of them in use"
         )
         raise DataError(f"{name} has {counted(len(values), 'label')} and the data {there}; pass one for each row.")
     return values

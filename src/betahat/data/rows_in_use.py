@@ -33,8 +33,14 @@ class RowsInUse:
 
     def view(self) -> pd.Index:
         """Return (n,) the positions."""
-        found: pd.Index = self._found
+        found: pd.Index = self._found[0]
         return found.view()
+
+    @property
+    def rows(self) -> int:
+        """How many rows the dataset has."""
+        rows: int = self._found[1]
+        return rows
 
     @remembered
     def _found(self) -> Any:
@@ -43,7 +49,7 @@ class RowsInUse:
         for rows, used in in_force(THREADS).over(_Used(builder), dataset, builder.needs):
             places.append(start + used)
             start += rows
-        return pd.Index(np.concatenate(places))
+        return pd.Index(np.concatenate(places)), start
 
 
 @dataclass(frozen=True, eq=False)

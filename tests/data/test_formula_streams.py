@@ -409,3 +409,23 @@ def test_what_depends_on_its_row_is_taken_where_a_part_has_one_value():
 def test_weights_of_a_later_part_are_tried_too():
     with pytest.raises(FormulaError, match=r"weights='capped\(k\)' depends on other rows"):
         bh.wls("y ~ x", in_partitions(YEARS, (40,) * 4), weights="capped(k)")
+
+
+@pytest.mark.parametrize("term", ["l", "C(l)"])
+def test_lists_are_no_values(term):
+    frame = FRAME[["y"]][:5].assign(l=[[1, 2]] * 5)
+    for data in (frame, in_partitions(frame, (2, 3))):
+        with pytest.raises(FormulaError, match="uses a column whose values are lists or the like"):
+            bh.ols(f"y ~ {term}", data)
+
+
+def _without_x(frame, number):
+    return frame if number == 0 else frame[["y"]]
+
+
+def test_partitions_of_dask_without_a_column_are_named():
+    dask = pytest.importorskip("dask.dataframe")
+    frame = FRAME[["y", "x"]][:20]
+    lacking = dask.from_map(lambda number: _without_x(frame, number), [0, 1], meta=frame.iloc[:0])
+    with pytest.raises(DataError, match="partition 1 of the dask DataFrame lacks columns that other parts have: 'x'"):
+        bh.ols("y ~ x", lacking)

@@ -11,6 +11,7 @@ import narwhals as nw
 
 from betahat.data.datasets.base import Partition
 from betahat.data.datasets.sizes import evenly
+from betahat.errors import DataError, listed
 
 
 class Lying(ABC):
@@ -84,5 +85,13 @@ class Elsewhere(Partition):
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Any]:
         """Yield frames of 65,536 rows."""
-        frame = nw.from_native(self.rows.fetch(), eager_only=True)
+        try:
+            frame = nw.from_native(self.rows.fetch(), eager_only=True)
+            absent = [name for name in columns if name not in frame.columns]
+        except KeyError as error:  # the library chose the columns
+            absent = [str(error)]
+        if absent:
+            raise DataError(
+                f"{self.label} lacks columns that other parts have: {listed(absent)}; give all parts the same columns."
+            )
         return evenly([nw.maybe_reset_index(frame.select(list(columns)))])

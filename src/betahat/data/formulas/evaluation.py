@@ -131,6 +131,11 @@ def telling(text: str, *, fitted: bool) -> Iterator[None]:
     except BetahatError:
         raise
     except (ReasonError, TypeError, ValueError, LookupError, AttributeError) as error:
+        if isinstance(error, TypeError) and "unhashable" in str(error):
+            raise FormulaError(
+                f"The formula {shown(text)} uses a column whose values are lists or the like, which are neither numbers nor categories; make columns of "
+                "their parts first."
+            ) from error
         raise FormulaError(
             f"The formula {shown(text)} cannot be evaluated: {_plain(error)}; use real numbers, such as days, or categories, C(...)."
         ) from error

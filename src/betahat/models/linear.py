@@ -219,8 +219,10 @@ def ols(
         written. Fixed effects to absorb stand after a bar, ``y ~ x | firm + year``: ``origin^year`` for combinations, ``firm[t]`` for levels with slopes of
         their own, ``firm[[t]]`` for slopes alone. Instruments stand after another, ``y ~ x | firm | price ~ z``, or after the only one. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so pass none
         that you would not run.
-    data : dataframe or mapping
-        pandas, polars, pyarrow or a dict of columns.
+    data : dataframe, mapping, path or what else has named columns
+        A dataframe of pandas, polars or pyarrow, or a dict of columns. Or rows that are read chunk by chunk and never held: the path of a Parquet, Arrow or
+        CSV file, of a folder, a pattern such as ``"rows/*.parquet"``, or a list of them; a polars LazyFrame, a pyarrow Dataset, a DuckDB relation, a
+        DataFrame of dask or a Dataset of ray; a function without arguments that returns a fresh iterator of dataframes.
     hasconst, device, dtype, engine
         As in `OLS`.
     missing : {"drop", "none", "raise"}
@@ -230,7 +232,8 @@ def ols(
         How often each row occurs: a column's name, an expression, or as many numbers as `data` has rows.
     compress : bool or list of str
         Whether rows that are alike in all columns of the formula are counted once, before the fit: by the group-by of polars, DuckDB or dask where the data are
-        theirs. The results are those of all rows. A list names further columns in which rows are to differ, such as those of clusters.
+        theirs. Estimates, standard errors and tests are those of all rows; `resid`, `fittedvalues` and the like have a row for each distinct one, and a
+        bootstrap under a seed has other draws than that of single rows. A list names further columns in which rows are to differ, such as those of clusters.
         `res.compression` says what it did.
 
     Returns

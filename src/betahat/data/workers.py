@@ -94,7 +94,7 @@ class Workers(Engine):
         spans = spans_of(source)
         if source.device.type != "cpu" or len(spans) < 2:
             return Engine.sums(self, function, source, step)
-        size = min(-(-len(spans) // (self.pool.workers * _TASKS)), _MOST)
+        size = min(max(len(spans) // (self.pool.workers * _TASKS), 1), _MOST)
         tasks = _parts(spans, 1 if any(span.apart for span in spans) else size)
         items = (_Rows(self._sent(source, some[0].start, some[-1].stop), some, []) for some in tasks)
         found = self._in_order(partial(_sums, function, step), items, source.within(0, 0))

@@ -36,11 +36,11 @@ def _note(frame, message):
 
 def pytest_addoption(parser):
     """Let `make slow` ask for all."""
-    parser.addoption("--slow", action="store_true", help="run all slow tests, and not a quarter of each")
+    parser.addoption("--slow", action="store_true", help="run all slow tests, and not an eighth of each")
 
 
 def _without_most_slow_ones(config, items):
-    """Leave out three in four cases of each slow test, unless they were asked for by file, name or --slow."""
+    """Leave out seven in eight cases of each slow test, unless they were asked for by file, name or --slow."""
     if config.option.slow or not _is_whole(config):
         return
     seen = Counter()
@@ -48,7 +48,7 @@ def _without_most_slow_ones(config, items):
     for item in items:
         if item.get_closest_marker("slow"):
             name = item.nodeid.partition("[")[0]
-            if seen[name] % 4:
+            if seen[name] % 8:
                 left_out.append(item)
             seen[name] += 1
     config.hook.pytest_deselected(items=left_out)

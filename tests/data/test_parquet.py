@@ -194,9 +194,11 @@ def test_corrupt_files_are_named(folder):
 
 
 def test_what_no_file_matches_is_said(folder):
-    for path in ("rows/*.parquet", "nothing.parquet", "rows", "memory://nothing/*.parquet", "y"):
+    for path in ("rows/*.parquet", "nothing.parquet", "memory://nothing/*.parquet", "y"):
         with pytest.raises(DataError, match=r"No file matches .*; pass a path"):
             dataset_of(path)
+    with pytest.raises(DataError, match=r"The folder 'rows' has no files of rows"):
+        dataset_of("rows")
     (folder / "a.sas7bdat").write_bytes(b"")
     with pytest.raises(DataError, match=r"What rows/a.sas7bdat holds cannot be told from its name"):
         dataset_of("rows/*")
@@ -239,5 +241,5 @@ def test_files_of_fsspec(memory):
 
 
 def test_what_lies_in_memory_is_no_dataset():
-    for data in (None, {"x": [1]}, np.ones(3), [1.0, 2.0], [], pa.table({"x": [1]})):
+    for data in (None, {"x": [1]}, np.ones(3), [1.0, 2.0], pa.table({"x": [1]})):
         assert dataset_of(data) is None

@@ -151,7 +151,7 @@ def test_every_source_gives_the_numbers_of_the_frame(source, model, tmp_path, re
                 res.with_cov(COVARIANCES[label])
             continue
         if (model, label) in REFUSED:
-            with pytest.raises(bh.EstimationError, match="dumm"):
+            with pytest.raises(bh.EstimationError, match="all rows at once"):
                 res.with_cov(COVARIANCES[label])
         else:
             found = np.ravel(res.with_cov(COVARIANCES[label]).bse)

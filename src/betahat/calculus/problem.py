@@ -191,7 +191,7 @@ class Problem:
         return gather(self.sample.source, OfRows(function, self.objective, at), self.engine)
 
     def sum_groups(self, codes: RowCodes, count: int, function: Callable[[Rows], Tensor], at: Point) -> Tensor:
-        """Sum a function of rows over groups that are numbered as rows are read.
+        """Sum a function of rows over groups.
 
         Parameters
         ----------

@@ -33,9 +33,11 @@ def sums_by_group(
 ) -> Tensor:
     """Return (count, ...) the sums of `function(block)`, (b, ...), over groups of rows.
 
-    Up to as many groups as a block has rows, each block sums all groups, and sums are added where the rows are read; of more groups, it
+    Numbers in memory are looked up where blocks are added. Of others, up to as many groups as a block has rows, each block sums all groups, and sums are added where the rows are read; of more groups, it
     sums those that it has.
     """
+    if codes.held is not None:
+        return _sums_by_held(source, codes.held, count, function, engine)
     joined = codes.beside(source)
     if count <= engine.block_rows(joined):
         (sums,) = fold(joined, _AllGroups(function, count), engine)
@@ -46,6 +48,19 @@ def sums_by_group(
         found.index_add_(0, groups, part)
     assert found is not None
     return found
+
+
+def _sums_by_held(
+    source: Source, held: Tensor, count: int, function: Callable[[Block], Tensor], engine: Engine
+) -> Tensor:
+    """Return the sums over groups of (n,) numbers in memory."""
+    start, sums = 0, None
+    for values in scan(source, function, engine):
+        sums = values.new_zeros(count, *values.shape[1:]) if sums is None else sums
+        sums.index_add_(0, held[start : start + len(values)], values)
+        start += len(values)
+    assert sums is not None
+    return sums
 
 
 @dataclass(frozen=True, eq=False)

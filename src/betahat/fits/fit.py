@@ -430,17 +430,8 @@ class Fit:
         Tensor
             (count, ...).
         """
-        held = codes.held
-        if held is None:
-            self.check_data()
-            return self.problem.sum_groups(codes, count, function, self.point)
-        start, sums = 0, None
-        for values in self.each(function):
-            sums = values.new_zeros(count, *values.shape[1:]) if sums is None else sums
-            sums.index_add_(0, held[start : start + len(values)], values)
-            start += len(values)
-        assert sums is not None
-        return sums
+        self.check_data()
+        return self.problem.sum_groups(codes, count, function, self.point)
 
     def map_rows(self, function: Callable[[Rows], Tensor]) -> Tensor:
         """Concatenate `function(rows)`: one row out for each row of the data.

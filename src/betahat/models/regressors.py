@@ -23,6 +23,7 @@ from betahat.data.container import Container, Frames, to_tensor
 from betahat.data.design import Design
 from betahat.data.door import RowVectors, SecondEquation
 from betahat.data.engine import in_force, using
+from betahat.data.formulas.options import FormulaOptions
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import check_columns
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
@@ -344,7 +345,6 @@ def design_of_formula(
         raise OptionError(
             f"{model}.from_formula does not know {listed(unknown)}; its options are {listed([*known, *common])}."
         )
-    compressed = options.get("compress", False) is not False
     words = {
         word
         for text in (formula, *options.values(), *([] if second is None else [second.regressors]))
@@ -353,19 +353,14 @@ def design_of_formula(
     }
     context = {word: names[word] for word in words if word in names}
     beside = RowVectors(**{name: value for name, value in options.items() if name not in common})
+    given = {name: value for name, value in options.items() if name in ("hasconst", "missing", "device", "dtype")}
+    reading = FormulaOptions(context, second, trials=trials, constant=constant, bars=bars, **given)
     engine = read_engine(options.get("engine"))
     with using(in_force(engine)):
-        design, source = (formulas.read_compressed if compressed else formulas.read_formula)(
-            formula,
-            data,
-            beside,
-            context=context,
-            trials=trials,
-            second=second,
-            constant=constant,
-            bars=bars,
-            **{k: v for k, v in options.items() if k in common and k != "engine" and (compressed or k != "compress")},
-        )
+        if options.get("compress", False) is False:
+            design, source = formulas.read_formula(formula, data, beside, reading)
+        else:
+            design, source = formulas.read_compressed(formula, data, beside, reading, options["compress"])
     return by_engine(design, engine), source
 
 

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
@@ -22,7 +21,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.data.streamed import stream_below
 from betahat.data.threads import remembered
-from betahat.errors import BetahatError, OptionError, check_flag, shown
+from betahat.errors import BetahatError, check_flag
 from betahat.fits.diagnostics import Diagnostics
 from betahat.fits.fit import Fit
 from betahat.inference.cases import Cases
@@ -36,9 +35,8 @@ from betahat.plots.rows import plot_diagnostics
 from betahat.results.layout import Layout
 from betahat.results.pair import Pair
 from betahat.saving.records import Stored
-from betahat.tables.estimates import about
-from betahat.tables.exponentiated import exponentiated
 from betahat.tables.summary import Summarised
+from betahat.tables.tidied import tidied
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -301,25 +299,7 @@ class Core(ABC):
         OptionError
             A level that is not between 0 and 1, or another value of `exponentiate`.
         """
-        if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
-            raise OptionError(
-                f"conf_level is {shown(conf_level)}; pass the share that the intervals cover, such as 0.95."
-            )
-        check_flag("exponentiate", exponentiate)
-        numbers = exponentiated(self, about(self).single) if exponentiate else self
-        table = numbers.coefficient_table()
-        low, high = numbers.interval_table(1.0 - conf_level).T
-        return pd.DataFrame(
-            {
-                "term": list(self.names),
-                "estimate": table[:, 0],
-                "std.error": table[:, 1],
-                "statistic": table[:, 2],
-                "p.value": table[:, 3],
-                "conf.low": low,
-                "conf.high": high,
-            }
-        )
+        return tidied(self, conf_level, exponentiate)
 
     @abstractmethod
     def glance(self) -> pd.DataFrame:

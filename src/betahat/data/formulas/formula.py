@@ -7,7 +7,7 @@ dependency of statsmodels, spells expressions and reads linear restrictions. Out
 from __future__ import annotations
 
 import builtins
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +19,12 @@ from formulaic.parser.types import Factor
 from torch import Tensor
 
 from betahat.data.absorbed import read_effects
-from betahat.data.arrays import Device, read_weights
+from betahat.data.arrays import read_weights
 from betahat.data.container import Arrays, Frames
 from betahat.data.datasets.compressed import Compression
 from betahat.data.datasets.open import dataset_of
 from betahat.data.design import Design
-from betahat.data.door import Missing, RowVectors, SecondEquation, assemble, check_options
+from betahat.data.door import Missing, RowVectors, assemble, check_options
 from betahat.data.effects import Levels
 from betahat.data.formulas.compressing import counted_rows, keep_columns
 from betahat.data.formulas.context import with_modules, without_modules
@@ -38,6 +38,7 @@ from betahat.data.formulas.evaluation import (
     refuse_missing,
     words_of_columns,
 )
+from betahat.data.formulas.options import FormulaOptions
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.sides import joined, terms_of_sides
 from betahat.data.formulas.streams import read_stream
@@ -115,50 +116,18 @@ def new_vector(text: str, data: Any, context: Mapping[str, Any], option: str) ->
     return vector_of(text, frame.reset_index(drop=True), context, option)
 
 
-def read_formula(
-    text: str,
-    data: Any,
-    beside: RowVectors | None = None,
-    *,
-    context: Mapping[str, Any],
-    second: SecondEquation | None = None,
-    hasconst: bool | None = None,
-    missing: Missing = "drop",
-    device: Device = None,
-    dtype: torch.dtype | None = None,
-    trials: bool = False,
-    constant: bool = True,
-    bars: Collection[str] = (),
-) -> tuple[Design, Formula]:
-    """Evaluate a formula on a dataframe, with columns in statsmodels' order; rows with missing values are dropped for all variables jointly.
-
-    `context` holds the variables of the caller, and the regressors of a `second` equation stand behind the formula's own; the other options are
-    those of `read_design`: with `trials` two terms on the left are successes and failures. Without `constant` that of the formula is left out, for
-    models whose other parameters take its place, after categories were coded beside it. `bars` are the parts that may follow the regressors:
-    "effects", "instruments".
-    """
+def read_formula(text: str, data: Any, beside: RowVectors, options: FormulaOptions) -> tuple[Design, Formula]:
+    """Evaluate a formula on data, with columns in statsmodels' order; rows with missing values are dropped for all variables jointly."""
     dataset = dataset_of(data) if isinstance(text, str) else None
+    context, second = options.context, options.second
     if dataset is not None:
-        design, spec = read_stream(
-            text,
-            dataset,
-            beside,
-            context=context,
-            second=second,
-            hasconst=hasconst,
-            missing=missing,
-            device=device,
-            dtype=dtype,
-            trials=trials,
-            constant=constant,
-            bars=bars,
-        )
+        design, spec = read_stream(text, dataset, beside, options)
         return design, Formula(text, spec, beside_columns(context, pd.DataFrame(columns=list(dataset.columns))))
-    check_options(missing, device, dtype, hasconst)
-    parts = read_parts(text, None if second is None else second.option, bars)
-    sides = terms_of_sides(text, parts, second, trials)
+    check_options(options.missing, options.device, options.dtype, options.hasconst)
+    parts = read_parts(text, None if second is None else second.option, options.bars)
+    sides = terms_of_sides(text, parts, second, options.trials)
     factors = [factor for side in sides for term in side for factor in term.factors]
-    given = dict((beside or RowVectors()).items())
+    given = dict(beside.items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     both = text if second is None else f"{text}, {second.regressors}"
     frame = to_pandas(data, " ".join([both, *columns.values()]))
@@ -172,14 +141,13 @@ def read_formula(
     if not len(frame):
         raise DataError("The data are empty; pass at least one row.")
     tables = evaluate([ModelSpec(side) for side in sides], frame, context, both)
-    counts = trials and len(tables[0].names) == len(sides[0]) == 2
-    made = joined(tables, text, parts, second, counts=counts, constant=constant)
+    counts = options.trials and len(tables[0].names) == len(sides[0]) == 2
+    made = joined(tables, text, parts, second, counts=counts, constant=options.constant)
     left, right = made.left, made.right
-    kept = len(right.values)
-    _check_rows(frame, kept, factors, both, missing)
-    target = torch.get_default_device() if device is None else torch.device(device)
+    _check_rows(frame, len(right.values), factors, both, options.missing)
+    target = torch.get_default_device() if options.device is None else torch.device(options.device)
     positions = None if right.used is None else torch.from_numpy(np.flatnonzero(right.used)).to(target)
-    exog = _to_device(right.values, target, dtype)
+    exog = _to_device(right.values, target, options.dtype)
     vectors = {}
     for name, value in given.items():
         column = columns.get(name)
@@ -195,12 +163,14 @@ def read_formula(
         vectors |= _in_use(absorbed.vectors, positions, target)
         levels = absorbed.levels
     if made.instruments is not None:
-        vectors[INSTRUMENTS] = _to_device(made.instruments.values, target, dtype)
+        vectors[INSTRUMENTS] = _to_device(made.instruments.values, target, options.dtype)
     if counts:
-        read_counts = read_trials(_to_device(left.values, target, dtype), tuple(left.names), "var_weights" in vectors)
+        read_counts = read_trials(
+            _to_device(left.values, target, options.dtype), tuple(left.names), "var_weights" in vectors
+        )
         endog, endog_name, vectors["weights"] = read_counts.shares, read_counts.name, read_counts.trials
     else:
-        endog, endog_name = _to_device(left.values[:, 0], target, dtype), left.names[0]
+        endog, endog_name = _to_device(left.values[:, 0], target, options.dtype), left.names[0]
     design = assemble(
         endog,
         exog,
@@ -208,8 +178,8 @@ def read_formula(
         container=Frames(labels if right.used is None else labels[right.used]),
         endog_name=endog_name,
         names=tuple(right.names),
-        hasconst=hasconst,
-        drop=missing == "drop",
+        hasconst=options.hasconst,
+        drop=options.missing == "drop",
         user_data=replace(UserData.of(data, len(frame)), in_use=positions),
         terms=made.terms,
         effects=levels,
@@ -220,26 +190,16 @@ def read_formula(
 
 
 def read_compressed(
-    text: str,
-    data: Any,
-    beside: RowVectors | None = None,
-    *,
-    compress: Any,
-    second: SecondEquation | None = None,
-    trials: bool = False,
-    bars: Collection[str] = (),
-    **options: Any,
+    text: str, data: Any, beside: RowVectors, options: FormulaOptions, compress: Any
 ) -> tuple[Design, Formula]:
-    """Count rows that are alike, and evaluate a formula on those that differ; the options are those of `read_formula`, and `compress` is the user's."""
-    keep = keep_columns(compress)
-    parts = read_parts(text, None if second is None else second.option, bars)
-    terms = [term for side in terms_of_sides(text, parts, second, trials) for term in side]
+    """Count rows that are alike, and evaluate a formula on those that differ; `compress` is the user's."""
+    keep, second = keep_columns(compress), options.second
+    parts = read_parts(text, None if second is None else second.option, options.bars)
+    terms = [term for side in terms_of_sides(text, parts, second, options.trials) for term in side]
     words = text if second is None else f"{text}, {second.regressors}"
     factors = [factor for term in terms for factor in term.factors]
-    found = counted_rows(
-        data, dataset_of(data), beside or RowVectors(), factors, parts.effects, words, keep, options["context"]
-    )
-    design, formula = read_formula(text, found.data, found.beside, second=second, trials=trials, bars=bars, **options)
+    found = counted_rows(data, dataset_of(data), beside, factors, parts.effects, words, keep, options.context)
+    design, formula = read_formula(text, found.data, found.beside, options)
     done = found.compression or Compression(design.rows, design.rows, ())
     return replace(design, schema=replace(design.schema, compression=done)), formula
 

@@ -15,13 +15,12 @@ from formulaic.materializers.types import FactorValues
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 
-from betahat.data.arrays import Device
 from betahat.data.container import Frames
 from betahat.data.datasets.base import Dataset
 from betahat.data.design import Design
-from betahat.data.door import Missing, RowVectors, SecondEquation, check_options, check_streamed
+from betahat.data.door import RowVectors, check_options, check_streamed
 from betahat.data.effects import EffectTerm, Levels
-from betahat.data.engine import THREADS, Engine
+from betahat.data.engine import THREADS
 from betahat.data.formulas.chunks import FormulaBuilder, Vectors, effect_name
 from betahat.data.formulas.evaluation import (
     beside_columns,
@@ -38,6 +37,7 @@ from betahat.data.formulas.learning import Learnt, Lesson, learn, vector_alone
 from betahat.data.formulas.levels import coded
 from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.numeric import products_of
+from betahat.data.formulas.options import FormulaOptions
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone, why_in_parts
 from betahat.data.formulas.sides import Sides, joined, terms_of_sides
@@ -53,36 +53,19 @@ from betahat.errors import DataError, FormulaError, shown
 Kind = Factor.Kind
 
 
-def read_stream(
-    text: str,
-    dataset: Dataset,
-    beside: RowVectors | None = None,
-    *,
-    context: Mapping[str, Any],
-    second: SecondEquation | None = None,
-    hasconst: bool | None = None,
-    missing: Missing = "drop",
-    device: Device = None,
-    dtype: torch.dtype | None = None,
-    trials: bool = False,
-    constant: bool = True,
-    bars: Collection[str] = (),
-    engine: Engine = THREADS,
-) -> tuple[Design, ModelSpec]:
-    """Learn what a formula needs of a dataset, and return a design that is read from it, and the specification of its regressors.
-
-    The options are those of `read_formula`.
-    """
-    check_options(missing, device, dtype, hasconst)
-    parts = read_parts(text, None if second is None else second.option, bars)
-    sides = terms_of_sides(text, parts, second, trials)
+def read_stream(text: str, dataset: Dataset, beside: RowVectors, options: FormulaOptions) -> tuple[Design, ModelSpec]:
+    """Learn what a formula needs of a dataset, and return a design that is read from it, and the specification of its regressors."""
+    context, second = options.context, options.second
+    check_options(options.missing, options.device, options.dtype, options.hasconst)
+    parts = read_parts(text, None if second is None else second.option, options.bars)
+    sides = terms_of_sides(text, parts, second, options.trials)
     factors = tuple(dict.fromkeys(factor for side in sides for term in side for factor in term.factors))
     both = text if second is None else f"{text}, {second.regressors}"
     columns = pd.DataFrame(columns=list(dataset.columns))
     check_variables(factors, columns, context, both)
     check_effects(parts.effects, dataset.columns)
     _check_vectors(factors, dataset, context)
-    vectors = _vectors(beside or RowVectors(), dataset, context)
+    vectors = _vectors(beside, dataset, context)
     labelled = tuple(dict.fromkeys(column for effect in parts.effects for column in effect.columns))
     lesson = Lesson(
         both,
@@ -90,37 +73,37 @@ def read_stream(
         vectors,
         _needed(dataset, factors, vectors, labelled),
         beside_columns(context, columns),
-        missing == "drop",
-        tuple(term.factors[0].expr for term in sides[0]) if trials and len(sides[0]) == 2 else (),
+        options.missing == "drop",
+        tuple(term.factors[0].expr for term in sides[0]) if options.trials and len(sides[0]) == 2 else (),
         labelled,
         dataset.name,
         {},
     )
     with telling(both, fitted=False):
-        lesson, learnt = learn(lesson, dataset, engine)
+        lesson, learnt = learn(lesson, dataset, THREADS)
     if learnt.head is None:
         raise DataError(f"The data are empty: {dataset.name} has no rows; pass at least one row.")
-    if learnt.complete < learnt.rows and missing != "drop":
+    if learnt.complete < learnt.rows and options.missing != "drop":
         counts = {name: learnt.missing[name] for name in sorted(names_of(factors)) if name in learnt.missing}
         refuse_missing(counts, learnt.rows - learnt.complete, learnt.rows)
     if not learnt.complete:
         refuse_incomplete(both)
     _check_rows_alone(lesson, _sample(learnt), dataset.name)
     tables = evaluate(_specifications(sides, lesson, learnt), learnt.head, lesson.context, both)
-    counts_there = trials and len(tables[0].names) == len(sides[0]) == 2
-    made = joined(tables, text, parts, second, counts=counts_there, constant=constant)
+    counts_there = options.trials and len(tables[0].names) == len(sides[0]) == 2
+    made = joined(tables, text, parts, second, counts=counts_there, constant=options.constant)
     if counts_there:
         check_trials(learnt.negative, "var_weights" in vectors.given)
     coded = {
         column: sorted_codes(labels, column, effect_name(column), {}).codes for column, labels in learnt.labels.items()
     }
-    builder = _builder(made, lesson, counts_there, dtype, parts.effects, coded)
-    place = torch.get_default_device() if device is None else torch.device(device)
+    builder = _builder(made, lesson, counts_there, options.dtype, parts.effects, coded)
+    place = torch.get_default_device() if options.device is None else torch.device(options.device)
     schema = Schema(
         Frames(pd.RangeIndex(sum(learnt.kept))),
         str(list(made.left.names)) if counts_there else made.left.names[0],
         tuple(made.right.names),
-        hasconst,
+        options.hasconst,
         made.terms,
         effects=tuple(_levels(effect, coded) for effect in parts.effects),
         instruments=() if made.instruments is None else tuple(made.instruments.names),
@@ -129,9 +112,9 @@ def read_stream(
     source = Streamed(dataset, builder, learnt.kept, place)
     whole = learnt.rows == source.rows and "freq_weights" not in vectors.given
     labels_alone = replace(source, builder=LabelsAlone(builder.effects)) if whole else None
-    unlabelled = missing != "drop" and any(labels.missing for labels in learnt.labels.values())
+    unlabelled = options.missing != "drop" and any(labels.missing for labels in learnt.labels.values())
     design = check_streamed(
-        Design(schema, source, engine), source, learnt.vectors, labels_alone, finite=not (learnt.infinite or unlabelled)
+        Design(schema, source), source, learnt.vectors, labels_alone, finite=not (learnt.infinite or unlabelled)
     )
     stream = stream_below(design.source)
     if stream is not None and design.rows < learnt.rows:

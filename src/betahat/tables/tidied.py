@@ -1,0 +1,37 @@
+"""`tidied`: estimates as a dataframe under broom's column names."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import TYPE_CHECKING
+
+from betahat.errors import OptionError, check_flag, shown
+from betahat.lazy import lazily
+from betahat.tables.estimates import Estimates, about
+from betahat.tables.exponentiated import exponentiated
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+
+def tidied(result: Estimates, conf_level: float, exponentiate: bool) -> pd.DataFrame:
+    """Return a row for each of k estimates, (k, 7); `exponentiate` takes exp of those that are coefficients."""
+    if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
+        raise OptionError(f"conf_level is {shown(conf_level)}; pass the share that the intervals cover, such as 0.95.")
+    check_flag("exponentiate", exponentiate)
+    numbers = exponentiated(result, about(result).single) if exponentiate else result
+    table = numbers.coefficient_table()
+    low, high = numbers.interval_table(1.0 - conf_level).T
+    return pd.DataFrame(
+        {
+            "term": list(result.names),
+            "estimate": table[:, 0],
+            "std.error": table[:, 1],
+            "statistic": table[:, 2],
+            "p.value": table[:, 3],
+            "conf.low": low,
+            "conf.high": high,
+        }
+    )

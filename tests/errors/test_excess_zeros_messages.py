@@ -196,3 +196,12 @@ def test_alpha_grows_without_end():
     y = draw.logseries(0.97, 300).astype(float)
     y[:100], y[-5:] = 0.0, 400.0
     says("alpha grows without end", bh.EstimationError, bh.HurdleNegativeBinomial(y, np.ones((300, 1))).fit)
+
+
+def test_variables_of_neither_equation():
+    says(
+        r"The equations have regressors of their own, and exog_extra does not say to which .*; fit the model with them, and use wald_test",
+        bh.EstimationError,
+        bh.ZeroInflatedPoisson(Y, X[:, :2]).fit().score_test,
+        exog_extra=X[:, 2],
+    )

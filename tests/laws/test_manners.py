@@ -82,6 +82,7 @@ IN_PLACE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tensor", "float32", "numpy", "pandas"])
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_a_module_that_works_in_place_changes_nothing_of_the_users(name, kind):

@@ -81,6 +81,7 @@ FORMULAS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["CR1S", "CR2", "CR3"])
 @pytest.mark.parametrize("count", [7, 20])
 @pytest.mark.parametrize("formula", FORMULAS)

@@ -52,6 +52,7 @@ OF_R = {("mse", kind) for kind in COVARIANCES} | {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), sorted(OF_R))
 def test_each_output_has_the_standard_errors_of_its_own_regression(name, kind):
     res = _joint(name).with_cov(COVARIANCES[kind])

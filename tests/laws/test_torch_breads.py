@@ -72,6 +72,7 @@ PAIRS = [(n, b) for n in BREADS for b in ("observed", "expected", "gauss-newton"
 PAIRS = [(n, b) for n, b in PAIRS if b != "opg" or n in ("probability", "mean count")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "bread"), [pytest.param(*pair) for pair in PAIRS])
 def test_breads(name, bread):
     make, loss, target = BREADS[name]

@@ -137,6 +137,7 @@ def test_margins_of_a_module_against_differences(kind, at):
     assert "x1" in str(found.summary())
 
 
+@pytest.mark.slow
 @zoo
 def test_tables_of_every_kind(case, fitted):
     res = fitted(case)

@@ -24,12 +24,14 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 @zoo
 def test_scores_sum_to_zero_at_the_optimum(case, fitted):
     scores = fitted(case).fit.map_rows(lambda rows: rows.scores())
     assert float((scores.sum(0).abs() / scores.abs().sum(0)).max()) < OPTIMUM
 
 
+@pytest.mark.slow
 @zoo
 @pytest.mark.parametrize("shift", [0.0, 0.1], ids=["optimum", "elsewhere"])
 def test_scores_are_those_of_one_backward_pass_for_each_row(case, fitted, shift):

@@ -114,6 +114,7 @@ def test_both_ways_give_the_same(name, dummy, monkeypatch):
         np.testing.assert_allclose(part, true, rtol=0.0, atol=1e-11 * np.abs(true).max())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::betahat.ClusterWarning")
 @pytest.mark.parametrize("numbers", [1, 400, 2**30])
 @pytest.mark.parametrize("name", MODELS)

@@ -64,6 +64,7 @@ def _squared(p, d):
     return 0.5 * (d["y"] - d["x"] @ p["b"]) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::betahat.errors.ClusterWarning")
 @pytest.mark.parametrize("name", COVARIANCES)
 @pytest.mark.parametrize("model", ["OLS", "OLS of large data", "WLS"])

@@ -60,6 +60,7 @@ def _fit_formula(face, right, data, options=(), cov_type="nonrobust"):
     return mine, theirs.fit(cov_type=cov_type, **CONVERGED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cov_type", COVARIANCES)
 @pytest.mark.parametrize("right", FORMULAS)
 @pytest.mark.parametrize("face", FACES)

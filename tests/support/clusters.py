@@ -67,7 +67,7 @@ def _one_of(name):
     return pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group(name)])
 
 
-@pytest.fixture(params=["threads", "processes", *map(_one_of, ("loky", "dask", "ray"))])
+@pytest.fixture(params=["threads", *map(_one_of, ("processes", "loky", "dask", "ray"))])
 def workers(request):
     """What a user may give as an engine, one kind after the other."""
     return request.getfixturevalue(request.param)

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from support.latex import compiled, needs_pdflatex
+
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 
@@ -38,11 +41,31 @@ def test_the_demo_runs_and_writes_its_table(tmp_path):
     )
 
 
-def test_the_pictures_of_the_gallery_are_of_its_tables():
-    folder = ROOT / "docs" / "gallery"
+@pytest.mark.parametrize("name", ["gallery", "papers"])
+def test_the_pictures_of_pages_are_of_their_tables(name):
+    folder = ROOT / "docs" / name
     record = json.loads((folder / "pictures.json").read_text(encoding="utf-8"))
     tables = sorted(folder.glob("*.tex"))
     assert len(tables) >= 4
     # `make gallery` draws them anew.
     assert record == {table.name: hashlib.sha256(table.read_bytes()).hexdigest() for table in tables}
     assert all(table.with_suffix(".png").is_file() for table in tables)
+
+
+@needs_pdflatex
+def test_the_tables_of_the_papers_compile_and_fit_their_pages(tmp_path):
+    """All of them in one document, as an author would have them: without an error, a warning, or a line that sticks out."""
+    tables = sorted((ROOT / "docs" / "papers").glob("*.tex"))
+    texts = [table.read_text(encoding="utf-8") for table in tables]
+    packages = sorted(
+        {name for text in texts for name in re.match(r"% Needs \\usepackage\{(.*)\}\.", text)[1].split(",")}
+    )
+    document = [
+        r"\documentclass{article}",
+        r"\usepackage[margin=2cm]{geometry}",
+        rf"\usepackage{{{','.join(packages)}}}",
+    ]
+    document += [r"\begin{document}", *[rf"\input{{{table}}}" for table in tables], r"\end{document}"]
+    log = compiled("\n".join(document), tmp_path)
+    assert len(tables) >= 5
+    assert not [line for line in log.splitlines() if line.startswith(("Overfull", "LaTeX Warning", "Package"))], log

@@ -1,6 +1,6 @@
-"""Draw the gallery: compile each .tex beside this file with pdflatex, and keep a picture and what it is of.
+"""Draw tables: compile each .tex of the gallery and of the papers with pdflatex, and keep a picture and what it is of.
 
-Run by `make gallery`, after the examples of gallery.rst have written the files. It needs pdflatex and pdftoppm.
+Run by `make gallery`, after the examples of the pages have written the files. It needs pdflatex and pdftoppm.
 """
 
 import hashlib
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-HERE = Path(__file__).parent
+GALLERY = Path(__file__).parent
+FOLDERS = (GALLERY, GALLERY.parent / "papers")
 DOCUMENT = r"""\documentclass{article}
 \usepackage[margin=2cm]{geometry}
 \usepackage{%s}
@@ -50,8 +51,9 @@ def fingerprint(tex: Path) -> str:
 
 
 if __name__ == "__main__":
-    tables = sorted(HERE.glob("*.tex"))
-    for table in tables:
-        draw(table)
-    record = {table.name: fingerprint(table) for table in tables}
-    (HERE / "pictures.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    for folder in FOLDERS:
+        tables = sorted(folder.glob("*.tex"))
+        for table in tables:
+            draw(table)
+        record = {table.name: fingerprint(table) for table in tables}
+        (folder / "pictures.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -150,3 +150,24 @@ def test_nothing_runs_where_a_name_is_wrong():
     assert not called
     bh.poisson("k ~ x", FRAME, offset="touched(x)")
     assert called == [1]
+
+
+@pytest.mark.parametrize("place", ["memory", "file"])
+def test_vectors_of_text_are_refused_with_what_makes_numbers_of_them(place, tmp_path):
+    frame = FRAME.assign(told=FRAME.f.astype(str), when=pd.date_range("2020", periods=N))
+    path = tmp_path / "rows.parquet"
+    frame.to_parquet(path)
+    data = frame if place == "memory" else str(path)
+    for option, make, formula in (
+        ("weights", bh.wls, "y ~ x"),
+        ("freq_weights", bh.ols, "y ~ x"),
+        ("exposure", bh.poisson, "k ~ x"),
+    ):
+        with pytest.raises(
+            bh.DataError, match=rf"{option}='told' has text, not numbers; .*{option}='told.astype\(float\)'\."
+        ):
+            make(formula, data, **{option: "told"}).fit()
+        found = make(formula, data, **{option: "told.astype(float)"}).fit().params
+        np.testing.assert_array_equal(found, make(formula, data, **{option: "f"}).fit().params)
+    with pytest.raises(bh.DataError, match=r"weights='when' has dates, not numbers"):
+        bh.wls("y ~ x", data, weights="when").fit()

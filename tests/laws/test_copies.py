@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import sys
+import threading
 
 import numpy as np
 import pandas as pd
@@ -70,3 +72,32 @@ def test_results_survive(name, way):
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "row loss"])
 def test_a_result_of_sixty_rows_weighs_kilobytes(name):
     assert len(pickle.dumps(MODELS[name]())) < 50_000
+
+
+class Locked:
+    """Yields the rows, and holds what no process can send to another."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self):
+        return iter([FRAME])
+
+
+def test_results_of_a_function_that_no_module_holds_are_pickled():
+    pytest.importorskip("cloudpickle")
+    res = bh.ols("y ~ x", lambda: iter([FRAME.iloc[:30], FRAME.iloc[30:]])).fit()
+    other = pickle.loads(pickle.dumps(res))
+    np.testing.assert_array_equal(other.with_cov("HC1").coefficient_table(), res.with_cov("HC1").coefficient_table())
+
+
+def test_a_function_that_cannot_be_pickled_is_a_sentence(monkeypatch):
+    with pytest.raises(
+        bh.DataError, match=r"Locked\(\) cannot be pickled \(.*lock.*\); open files .* in the function itself"
+    ):
+        pickle.dumps(bh.ols("y ~ x", Locked()).fit())
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    with pytest.raises(
+        bh.MissingPackageError, match=r"<lambda>\(\) is in no module, .* 'betahat\[workers\]', or define it by def"
+    ):
+        pickle.dumps(bh.ols("y ~ x", lambda: iter([FRAME])).fit())

@@ -221,8 +221,12 @@ def test_checkpoints_are_a_sentence():
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
-def test_a_checkpoint_that_loses_gradients_is_found_out():
-    with pytest.raises(bh.BetahatError, match=r"gradient of the loss is not the derivative|cannot be differentiated"):
+@pytest.mark.parametrize("seed", [0, 50, 387])  # of the last two, random directions hardly show what is lost
+def test_a_checkpoint_that_loses_gradients_is_found_out(seed):
+    torch.manual_seed(seed)
+    with pytest.raises(
+        bh.EstimationError, match=r"gradient of the loss is not the derivative .* in 'inner.weight\[0,0\]"
+    ):
         bh.TorchModel(Saved(True), nn.MSELoss(), X, Y, penalty=0.05).fit()
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from betahat.fits.fit import Fit
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,26 @@ class Diagnostics:
     dtype: str = "torch.float64"
     absorbed: str | None = None
     orthogonality: float | None = None
+
+
+def diagnosed(fit: Fit) -> Diagnostics:
+    """Say how a fit was found."""
+    path, objective, absorbed = fit.path, fit.objective, fit.absorbed
+    scaled = fit.triangle / torch.linalg.vector_norm(fit.triangle, dim=0).clamp_min(1e-300)
+    return Diagnostics(
+        route=fit.route,
+        derivatives=objective.derivatives(fit.bread_kind.value),
+        bread=fit.bread_kind.value,
+        decrement=0.0 if path is None else path.decrement,
+        iterations=0 if path is None else path.iterations,
+        converged=True if path is None else path.converged,
+        condition=condition_of(torch.linalg.svdvals(scaled)),
+        rank=fit.rank,
+        blocks=fit.problem.blocks,
+        certificate=fit.certificate,
+        absorbed=None if absorbed is None else absorbed.route,
+        orthogonality=None if absorbed is None else absorbed.orthogonality,
+    )
 
 
 def condition_of(values: Tensor) -> float:

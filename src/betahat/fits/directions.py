@@ -13,6 +13,16 @@ from betahat.objectives.equation import Equation
 _FAINT = 1e-7
 
 
+def unidentified(root: Tensor, triangle: Tensor, idle: Tensor | None, equations: Sequence[Equation]) -> Tensor:
+    """Return (k, k - r) the directions that (k, r) Z leaves out; `idle` has those of one equation's coefficients where they are known."""
+    width, rank = root.shape
+    if width == rank:
+        return root.new_zeros(width, 0)
+    if idle is not None:
+        return by_equation(idle, equations, idle.new_zeros(1, 0))
+    return complement(root, torch.linalg.vector_norm(triangle, dim=0))
+
+
 def complement(root: Tensor, sizes: Tensor) -> Tensor:
     """Return (k, k - r) N with Z'N = 0, found in parameters that are measured by the `sizes` of their columns."""
     sizes = torch.where(sizes > 0, sizes, torch.ones_like(sizes))

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from betahat.calculus.absorbed import Absorbed
 from betahat.calculus.rows import LeverageBeside, times
+from betahat.data.design import Design
 from betahat.data.effects import Effect
+from betahat.data.sample import Sample
 from betahat.data.streamed_effects import Cells
 from betahat.data.threads import remembered
 from betahat.solvers.dummies_leverage import effects_leverage
@@ -95,3 +98,12 @@ class LeverageTaken(LeverageBeside):
     def taken(self, places: Tensor) -> LeverageBeside:
         """Return that of the rows at (m,) places."""
         return LeverageTaken(self.base, self.places[places])
+
+
+def leverage_beside(absorbed: Absorbed | None, given: Sample) -> LeverageBeside | None:
+    """Return what absorbed effects add to the leverage of rows; None where there are none, or no rows."""
+    if absorbed is None or not isinstance(given, Design):
+        return None
+    if absorbed.explained is not None:
+        return LeverageOfLevels(absorbed.explained.cells)
+    return LeverageOfDummies(given.effects, absorbed.weights, given.counts)

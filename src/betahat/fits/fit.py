@@ -13,7 +13,7 @@ from betahat.calculus.absorbed import Absorbed
 from betahat.calculus.counts import Counts
 from betahat.calculus.index import deviance, pearson
 from betahat.calculus.problem import Problem
-from betahat.calculus.rows import Bread, LeverageBeside, Point, Rows
+from betahat.calculus.rows import Bread, Point, Rows
 from betahat.data.design import Constant, Design
 from betahat.data.handed_out import computed, hands_out_copies
 from betahat.data.row_codes import RowCodes
@@ -21,9 +21,9 @@ from betahat.data.sample import Sample, WithoutRows, without_rows
 from betahat.data.source import refuse_rows
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError
-from betahat.fits.diagnostics import Diagnostics, condition_of
-from betahat.fits.directions import by_equation, complement
-from betahat.fits.dummies import LeverageOfDummies, LeverageOfLevels
+from betahat.fits.diagnostics import Diagnostics, diagnosed
+from betahat.fits.directions import unidentified
+from betahat.fits.dummies import leverage_beside
 from betahat.fits.instrumented import Instruments
 from betahat.objectives.base import Objective
 from betahat.objectives.dispersion import Misfit
@@ -166,12 +166,7 @@ class Fit:
     @computed
     def unidentified(self) -> Tensor:
         """(k, d) the directions in which the parameters move and no fitted value does; no column where all are identified."""
-        width, rank = self.root.shape
-        if width == rank:
-            return self.root.new_zeros(width, 0)
-        if self.idle is not None:
-            return by_equation(self.idle, self.equations, self.idle.new_zeros(1, 0))
-        return complement(self.root, torch.linalg.vector_norm(self.triangle, dim=0))
+        return unidentified(self.root, self.triangle, self.idle, self.equations)
 
     @property
     def counts(self) -> Counts:
@@ -247,16 +242,8 @@ class Fit:
     @remembered
     def point(self) -> Point:
         """Where rows are looked at."""
-        return Point(self.params, self.root, self.bread_kind, self.well_conditioned, self._beside)
-
-    @property
-    def _beside(self) -> LeverageBeside | None:
-        """The leverage of absorbed effects."""
-        if self.absorbed is None or not isinstance(self.given, Design):
-            return None
-        if self.absorbed.explained is not None:
-            return LeverageOfLevels(self.absorbed.explained.cells)
-        return LeverageOfDummies(self.given.effects, self.absorbed.weights, self.given.counts)
+        beside = leverage_beside(self.absorbed, self.given)
+        return Point(self.params, self.root, self.bread_kind, self.well_conditioned, beside)
 
     @property
     def raw(self) -> Design:
@@ -266,26 +253,7 @@ class Fit:
     @property
     def diagnostics(self) -> Diagnostics:
         """How the fit was found, and how far it may be trusted."""
-        return self.fact("diagnostics", self._diagnosed)
-
-    def _diagnosed(self) -> Diagnostics:
-        path, objective = self.path, self.objective
-        scaled = self.triangle / torch.linalg.vector_norm(self.triangle, dim=0).clamp_min(1e-300)
-        values = torch.linalg.svdvals(scaled)
-        return Diagnostics(
-            route=self.route,
-            derivatives=objective.derivatives(self.bread_kind.value),
-            bread=self.bread_kind.value,
-            decrement=0.0 if path is None else path.decrement,
-            iterations=0 if path is None else path.iterations,
-            converged=True if path is None else path.converged,
-            condition=condition_of(values),
-            rank=self.rank,
-            blocks=self.problem.blocks,
-            certificate=self.certificate,
-            absorbed=None if self.absorbed is None else self.absorbed.route,
-            orthogonality=None if self.absorbed is None else self.absorbed.orthogonality,
-        )
+        return self.fact("diagnostics", lambda: diagnosed(self))
 
     def sum_rows(self, term: RowSum) -> Tensor:
         """Sum `term(rows)` over all rows, once: the same term, asked again, costs nothing.

@@ -10,12 +10,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
-import numpy as np
-
 from betahat.covariance.base import Covariance, with_distribution
 from betahat.covariance.names import NO_NAMES, CovType, Names, check_use_t, covariance_of, resolve
 from betahat.covariance.replicates import without_rows
-from betahat.data.container import Container, to_numpy
+from betahat.data.container import Container
 from betahat.data.datasets.compressed import Compression
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
@@ -28,23 +26,17 @@ from betahat.inference.cases import Cases
 from betahat.inference.delta import Delta, Parameters, View, delta_method
 from betahat.inference.identified import check_identified
 from betahat.inference.margins import Response
-from betahat.inference.resampled import Method, Tail
+from betahat.inference.resampled import Tail
 from betahat.lazy import lazily
-from betahat.plots.coefficients import coefplot
-from betahat.plots.rows import plot_diagnostics
 from betahat.results.layout import Layout
 from betahat.results.pair import Pair
 from betahat.saving.records import Stored
 from betahat.tables.summary import Summarised
-from betahat.tables.tidied import tidied
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from betahat.saving import files
 else:
     files = lazily("betahat.saving.files")
-    pd = lazily("pandas")
 
 
 @dataclass(frozen=True)
@@ -252,92 +244,6 @@ class Core(ABC):
             The covariance has no replicates, or the tail is unknown.
         """
         return self._layout.vector(self._pair.bootstrap_pvalues(tail))
-
-    # tables and pictures
-
-    def coefficient_table(self) -> np.ndarray:
-        """Return (k, 4) coefficient, standard error, statistic and p-value, in NumPy.
-
-        Returns
-        -------
-        numpy.ndarray
-            (k, 4).
-        """
-        return to_numpy(self._layout.expand(self._pair.table()))
-
-    def interval_table(self, alpha: float = 0.05, method: Method | None = None) -> np.ndarray:
-        """Return the intervals of `conf_int`, in NumPy.
-
-        Parameters
-        ----------
-        alpha, method : float, str
-            As in `conf_int`.
-
-        Returns
-        -------
-        (k, 2) numpy.ndarray
-        """
-        return to_numpy(self._layout.expand(self._pair.bounds(alpha, method)))
-
-    def tidy(self, conf_level: float = 0.95, exponentiate: bool = False) -> pd.DataFrame:
-        """Return a row for each coefficient, under broom's column names.
-
-        Parameters
-        ----------
-        conf_level : float
-            The share that the intervals cover, between 0 and 1.
-        exponentiate : bool
-            Whether coefficients are exp(b), as in `regtable`: standard errors by the delta method, transformed intervals.
-
-        Returns
-        -------
-        pandas.DataFrame
-            (k, 7): term, estimate, std.error, statistic, p.value, conf.low, conf.high.
-
-        Raises
-        ------
-        OptionError
-            A level that is not between 0 and 1, or another value of `exponentiate`.
-        """
-        return tidied(self, conf_level, exponentiate)
-
-    @abstractmethod
-    def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names.
-
-        Returns
-        -------
-        pandas.DataFrame
-            (1, ...).
-        """
-
-    def plot(self, **options: Any) -> Any:
-        """Draw the coefficients with their intervals.
-
-        Parameters
-        ----------
-        **options
-            Those of `betahat.coefplot`.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-        """
-        return coefplot(self, **options)
-
-    def plot_diagnostics(self, axes: Any = None, mark: int = 3) -> Any:
-        """Draw residuals, their quantiles, their scale and the leverage of each row.
-
-        Parameters
-        ----------
-        axes, mark : (4,) Axes, int
-            As in `betahat.plot_diagnostics`.
-
-        Returns
-        -------
-        (4,) matplotlib.axes.Axes
-        """
-        return plot_diagnostics(self, axes, mark=mark)
 
     def __repr__(self) -> str:
         """Name the model, its size and its covariance."""

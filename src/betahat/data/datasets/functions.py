@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import narwhals as nw
@@ -12,7 +14,7 @@ import narwhals as nw
 from betahat.data.datasets.base import Dataset, Partition
 from betahat.data.datasets.order import Order
 from betahat.data.datasets.partitioned import Partitioned
-from betahat.errors import BetahatError, DataError, described, shown
+from betahat.errors import BetahatError, DataError, MissingPackageError, described, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,10 @@ class Chunks(Partition):
         """Yield some columns of its dataframes."""
         return self.order.kept(self._chosen(columns))
 
+    def __reduce__(self) -> Any:
+        """Be pickled with a function that `pickle` finds, or with the code of one that no module holds, such as a lambda."""
+        return _unpickled, (_sendable(self.function, self.name), self.order, self.kinds)
+
     def _chosen(self, columns: Sequence[str]) -> Iterator[Any]:
         given = _iterator(self.function, self.name)
         try:
@@ -65,6 +71,37 @@ class Chunks(Partition):
 
     def _frame(self, chunk: Any) -> nw.DataFrame[Any]:
         return _frame(chunk, self.name)
+
+
+@dataclass(frozen=True)
+class _Code:
+    """A function of the session itself, as cloudpickle writes it."""
+
+    pickled: bytes
+
+
+def _sendable(function: Callable[[], Any], label: str) -> Any:
+    """Return what `pickle` can write of a function."""
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError):  # found in no module, or with an object that is not
+        try:
+            return _Code(import_module("cloudpickle").dumps(function))
+        except ImportError as error:
+            raise MissingPackageError(
+                f"{label} is in no module, and functions that are not are pickled by cloudpickle, which is not installed: pip install "
+                "'betahat[workers]', or define it by def in a module."
+            ) from error
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise DataError(
+                f"{label} cannot be pickled ({error}); open files and connections in the function itself, or call save(), which leaves rows "
+                "that lie elsewhere out."
+            ) from error
+    return function
+
+
+def _unpickled(given: Any, order: Order, kinds: dict[str, str]) -> Chunks:
+    return Chunks(pickle.loads(given.pickled) if isinstance(given, _Code) else given, order, kinds)
 
 
 def function_of_chunks(function: Callable[[], Any]) -> Dataset:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from betahat.data.formulas.expressions import Pending, ReasonError, Scope, names_in
 from betahat.data.formulas.reading import evaluated, number
 from betahat.data.formulas.transforms import KNOWN
-from betahat.errors import BetahatError, FormulaError, listed, shown
+from betahat.errors import BetahatError, DataError, FormulaError, listed, shown
 
 
 def vector_of(
@@ -29,11 +30,11 @@ def vector_of(
     `state` is what calls have learnt, and `instead` stands in for those that learn, as in `Scope`.
     """
     if text in frame.columns:
-        return number(frame[text]).to_numpy()
+        return _numbers(number(frame[text]).to_numpy(), text, option)
     scope = Scope({str(name): column for name, column in frame.items()}, context, KNOWN, instead)
     try:
         value, _ = evaluated(text, scope, {} if state is None else state, None, lambda value: False)
-        return np.asarray(value)
+        return _numbers(np.asarray(value), text, option)
     except (BetahatError, Pending):
         raise
     except Exception as error:  # whatever the user's functions raise
@@ -58,3 +59,16 @@ def check_vector(text: str, columns: Sequence[str], context: Mapping[str, Any], 
         raise FormulaError(
             f"{option}={shown(text)} refers to {listed(sorted(absent))}, found neither in the data nor among the caller's variables; {hint}"
         )
+
+
+def _numbers(values: np.ndarray, text: str, option: str) -> np.ndarray:
+    """Return the values of a column or an expression; refuse text, dates and other objects."""
+    if values.dtype.kind not in "OUSMmV":
+        return values
+    kinds = {"string": "text", "datetime64": "dates", "timedelta64": "spans of time"}
+    kind = kinds.get(infer_dtype(values, skipna=True), "objects")
+    example = f"{text if text.isidentifier() else 'w'}.astype(float)"
+    raise DataError(
+        f"{option}={shown(text)} has {kind}, not numbers; pass a column of numbers, or an expression that makes some, such as "
+        f"{option}={shown(example)}."
+    )

@@ -25,8 +25,15 @@ else:
     tokens = lazily("patsy.tokens")
 
 _READ = "_read"
+_TOLD = "__is_told_its_arguments__"
 _STRING = r"(?i:[rbuf]{0,2})(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
 _QUOTED = re.compile(rf"{_STRING}|`([^`]*)`")
+
+
+def told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let formulas tell a function, as `_spelled`, how its arguments are written."""
+    setattr(function, _TOLD, True)
+    return function
 
 
 class ReasonError(Exception):
@@ -149,6 +156,7 @@ def value_of(
     plain, aliases = unquoted(code)
     tree = parsed(plain)
     calls = [(key_of(node, aliases), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    spellings = [[ast.Constant(_spelling(part, aliases)) for part in call.args] for _, call in calls]
     variables: dict[str, Any] = {"__builtins__": {}, _READ: read}
     used = set()
     for node, use in list(_uses(tree)):
@@ -168,6 +176,8 @@ def value_of(
             for option, value in options.items():
                 variables[f"{option}_{place}"] = value
                 call.keywords.append(ast.keyword(option, ast.Name(f"{option}_{place}", ast.Load())))
+        if getattr(head, _TOLD, False):
+            call.keywords.append(ast.keyword("_spelled", ast.Tuple([*spellings[place]], ast.Load())))
     code_of = compile(ast.fix_missing_locations(_Reader().visit(tree)), "<formula>", "eval")
     return eval(code_of, variables), used
 
@@ -190,13 +200,21 @@ def former_keys(code: str) -> dict[str, str]:
     return {key_of(node, {}): key_of(node, aliases) for node in calls}
 
 
-def key_of(call: ast.Call, aliases: Mapping[str, str]) -> str:
+def key_of(call: ast.expr, aliases: Mapping[str, str]) -> str:
     """Return the key under which a call keeps what it has learnt."""
     text = ast.unparse(call).replace("\n", " ")
     for alias, name in aliases.items():
         if alias != name:
             text = f"`{name}`".join(re.split(rf"\b{alias}\b", text))
     return text
+
+
+def _spelling(part: ast.expr, aliases: Mapping[str, str]) -> str:
+    """Return an argument as it is written, the name of a column without backticks, and a category by its values."""
+    match part:
+        case ast.Call(func=ast.Name(id="C"), args=[inside], keywords=[]):
+            return _spelling(inside, aliases)
+    return aliases.get(part.id, part.id) if isinstance(part, ast.Name) else key_of(part, aliases)
 
 
 def _uses(tree: ast.AST) -> Iterator[tuple[ast.Name, str]]:

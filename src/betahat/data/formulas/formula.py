@@ -38,6 +38,7 @@ from betahat.data.formulas.evaluation import (
     refuse_missing,
     words_of_columns,
 )
+from betahat.data.formulas.interactions import multipliers
 from betahat.data.formulas.options import FormulaOptions
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.sides import joined, terms_of_sides
@@ -83,7 +84,7 @@ class Formula:
             str(name)
             for factor in self.spec.factors
             if kinds.get(factor.expr) is Factor.Kind.CATEGORICAL
-            for name in names_of([factor])
+            for name in names_of([factor]) - multipliers(factor.expr, self.spec.encoder_state[factor.expr][1])
             if name not in KNOWN and name not in vars(builtins)
         }
 

@@ -143,6 +143,8 @@ def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:
     if len(pieces) > 1:
         if first.text == "{" and last.text == "}":
             text = text[1:-1]
+        if first.text == "i":
+            text = _with_categories(text, pieces)
         yield _token(spelled(text), "python", formula, start, stop)
     elif first.kind == "name":
         # A name that needs quoting stays quoted: otherwise `1` would be the constant, and `a:b` the product of a and b.
@@ -153,6 +155,16 @@ def _operand(formula: str, pieces: list[_Piece]) -> Iterator[Token]:
         yield _token(text, "value", formula, start, stop)
     else:
         raise ReasonError(f"{shown(text)} is not a name, a number or an operator")
+
+
+def _with_categories(text: str, pieces: list[_Piece]) -> str:
+    """Return a call of `i` in which fixest's prefix i., as in i(cohort, i.year), is C(year)."""
+    start = pieces[0].start
+    for piece in reversed(pieces):
+        if piece.kind == "name" and piece.text.startswith("i."):
+            place = piece.start - start
+            text = f"{text[:place]}C({piece.text[2:]}){text[place + len(piece.text) :]}"
+    return text
 
 
 def _token(text: str, kind: str, formula: str, start: int, stop: int) -> Token:

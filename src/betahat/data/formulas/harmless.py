@@ -28,7 +28,7 @@ _CODINGS = frozenset({"Treatment", "Poly", "Sum", "Helmert", "Diff"}) | {
     f"contr.{name}" for name in ("helmert", "poly", "sum", "treatment", "SAS", "diff")
 }
 _INDICATORS = frozenset({"Treatment", "contr.treatment", "contr.SAS"})
-_KNOWN = _BASES | _SCALES | _CODINGS | ARGUMENTS.keys() | {"I", "C", "Q", "lag", "round"}
+_KNOWN = _BASES | _SCALES | _CODINGS | ARGUMENTS.keys() | {"I", "C", "Q", "i", "lag", "round"}
 _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 # formulaic used to paste the strings of a call into code, which a quotation mark could break out of.
 _WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
@@ -110,8 +110,8 @@ class _Reading:
         match node:
             case ast.Constant(value=value):
                 return self._written(value, node)
-            case ast.Name(id=name):
-                return self._named(self.aliases.get(name, name), node)
+            case ast.Name() | ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="inf"):
+                return self._named(node)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Invert(), operand=operand):
                 return replace(self.made(operand, depth + 1), is_numeric=True)
             case ast.Compare(left=left, comparators=others, ops=ops) if all(isinstance(op, _COMPARISONS) for op in ops):
@@ -130,7 +130,10 @@ class _Reading:
             raise _harmful(node)
         return Made(is_column=False, bits=_bits(value))
 
-    def _named(self, name: str, node: ast.expr) -> Made:
+    def _named(self, node: ast.Name | ast.Attribute) -> Made:
+        if isinstance(node, ast.Attribute):  # np.inf
+            return Made(is_column=False)
+        name = self._own(node)
         if not self.names.is_value(name):
             raise _harmful(node)
         if name in self.names.columns:
@@ -173,6 +176,8 @@ class _Reading:
             made = self._of_numbers(function, node, options, depth)
         elif function == "Q":
             made = self._quoted(node)
+        elif function == "i":
+            made = self._levels(node, options, depth)
         else:
             if not node.args:
                 raise _harmful(node)
@@ -290,6 +295,18 @@ class _Reading:
             raise _harmful(contrast)
         return Made(is_numeric=False, levels=levels or 0, contrasts=matrix.shape[1])
 
+    def _levels(self, node: ast.Call, options: Mapping[Any, ast.expr], depth: int) -> Made:
+        """Return what is known about the levels of one variable or two, which come from the fit, as those that have columns do."""
+        variables, chosen = node.args[:2], [*node.args[2:], *options.values()]
+        if len(variables) == 2 and isinstance(variables[1], ast.List | ast.Tuple):
+            chosen.append(variables.pop())
+        for made in [self.made(part, depth + 1) for part in variables]:
+            if made.columns != 1 or made.contrasts is not None:
+                raise _harmful(node)
+        for part in chosen:
+            self._option(part, depth + 1)
+        return Made(is_numeric=False, levels=0)
+
     def _function(self, node: ast.expr) -> str | None:
         """Return the name of a function that may be called, such as np.log, whatever the file calls it, or None."""
         root = node.value if isinstance(node, ast.Attribute) else node
@@ -329,10 +346,16 @@ class _Reading:
                 raise _harmful(node)
 
     def _option(self, node: ast.expr, depth: int) -> None:
-        """Check an option of a transformation: a number, a string, or a list of them."""
+        """Check an option of a transformation: a number, a string, or a list or a dict of them."""
         if isinstance(node, ast.List | ast.Tuple):
             for part in node.elts:
                 self._option(part, depth + 1)
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if key is None:  # {**other}
+                    raise _harmful(node)
+                self._option(key, depth + 1)
+                self._option(value, depth + 1)
         elif self.made(node, depth).is_column:
             raise _harmful(node)
 

@@ -20,6 +20,7 @@ from betahat.data.formulas.chunks import Vectors, effect_name, frame_of
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import refuse_incomplete, telling
 from betahat.data.formulas.expressions import Pending, bare
+from betahat.data.formulas.interactions import FIRST, TIMES, labels_alone
 from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.numeric import incomplete, is_numeric
 from betahat.data.formulas.row_by_row import check_chunk, doubtful, values_of, why_in_parts
@@ -50,8 +51,8 @@ class Learnt:
         A few rows from here and there, where the formula's values are tried on some of them.
     kinds : dict of str to Kind
         Of factors, by expression: numbers or categories.
-    levels : dict of str to Series
-        The values of categories in complete rows, each once, in order of appearance.
+    levels : dict of str to DataFrame
+        The values of categories in complete rows, each once, in order of appearance; of two together, each combination.
     missing : dict of str to int
         How many values are missing in columns, of those that have any.
     infinite : bool
@@ -74,7 +75,7 @@ class Learnt:
     head: pd.DataFrame | None = None
     sample: pd.DataFrame | None = None
     kinds: dict[str, Factor.Kind] = field(default_factory=dict)
-    levels: dict[str, pd.Series] = field(default_factory=dict)
+    levels: dict[str, pd.DataFrame] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
     infinite: bool = False
     vectors: dict[str, Tally] = field(default_factory=dict)
@@ -193,6 +194,7 @@ class Lesson:
         kinds = {expression: value.__formulaic_metadata__.kind for expression, value in values.items()}
         plain = {expression: value.__wrapped__ for expression, value in values.items()}
         numbers = [plain[expression] for expression, kind in kinds.items() if kind is Factor.Kind.NUMERICAL]
+        numbers += [value[TIMES] for value in plain.values() if isinstance(value, Mapping) and TIMES in value]
         return replace(
             self._beside_rows(chunk, used, beside),
             head=frame.head(_HEAD),
@@ -338,11 +340,13 @@ def _both(first: Learnt, second: Learnt, name: str) -> Learnt:
     )
 
 
-def _merged_levels(first: Mapping[str, pd.Series], second: Mapping[str, pd.Series]) -> dict[str, pd.Series]:
+def _merged_levels(first: Mapping[str, pd.DataFrame], second: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the levels that rows have together."""
     for expression in first.keys() & second.keys():
-        check_ordered_alike([first[expression].dtype, second[expression].dtype], shown(expression))
-        check_told_apart([first[expression], second[expression]], shown(expression))
+        for part in first[expression]:
+            both = [first[expression][part], second[expression][part]]
+            check_ordered_alike([column.dtype for column in both], shown(expression))
+            check_told_apart(both, shown(expression))
     return _merged(first, second, _together)
 
 
@@ -359,23 +363,30 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any], add: Any) -> di
     return {**first, **second, **common}
 
 
-def _once(values: Any, used: np.ndarray) -> pd.Series:
+def _once(values: Any, used: np.ndarray) -> pd.DataFrame:
     """Return the values of the rows in use, each once, in order of appearance."""
+    if isinstance(values, Mapping):
+        return labels_alone(values, used)
     series = pd.Series(values)
-    return (series if used.all() else series[used]).drop_duplicates().reset_index(drop=True)
+    return (series if used.all() else series[used]).drop_duplicates().reset_index(drop=True).to_frame(FIRST)
 
 
-def _together(first: pd.Series, second: pd.Series) -> pd.Series:
-    """Return the values of both, each once; categories keep their order, those of the second behind those of the first."""
+def _together(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return the values of both, each once."""
+    if first.shape[1] == 1 and first.dtypes.equals(second.dtypes):
+        second = second[~second[FIRST].isin(first[FIRST])]
+        return first if second.empty else pd.concat([first, second], ignore_index=True)
+    both = pd.DataFrame({part: _stacked(first[part], second[part]) for part in first})
+    return both.drop_duplicates(ignore_index=True)
+
+
+def _stacked(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Return the values of both; categories keep their order, those of the second behind those of the first."""
     kinds = (first.dtype, second.dtype)
-    if kinds[0] == kinds[1]:
-        new = second[~second.isin(first)]
-        return first if new.empty else pd.concat([first, new], ignore_index=True)
-    if all(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
+    if kinds[0] != kinds[1] and all(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
         categories = dict.fromkeys([*first.cat.categories, *second.cat.categories])
-        values = dict.fromkeys([*first, *second])
-        return pd.Series(pd.Categorical(list(values), categories=list(categories)))
-    return pd.concat([first, second], ignore_index=True).drop_duplicates().reset_index(drop=True)
+        return pd.Series(pd.Categorical([*first, *second], categories=list(categories)))
+    return pd.concat([first, second], ignore_index=True)
 
 
 def _is_finite(values: Any, used: np.ndarray) -> bool:

@@ -27,7 +27,7 @@ FEW = 48
 # Values of equal rows may be rounded differently in vectors of other lengths.
 _ROUNDING = 1e-12
 # Calls that learn of all rows in passes of their own, or map each value to one.
-_BY_ROW = ("I", "C", "Q", "center", "scale", "standardize", "bs", "cr", "cc", "cs", "poly")
+_BY_ROW = ("I", "C", "Q", "i", "center", "scale", "standardize", "bs", "cr", "cc", "cs", "poly")
 _NODES = (
     ast.Expression,
     ast.Name,
@@ -40,6 +40,8 @@ _NODES = (
     ast.cmpop,
     ast.keyword,
 )
+# What lists of levels consist of.
+_WRITTEN = (ast.List, ast.Tuple, ast.Dict, ast.Load, ast.Constant, ast.UnaryOp, ast.unaryop)
 
 
 def why_in_parts(name: str) -> str:
@@ -75,6 +77,8 @@ def _is_by_row(code: str, columns: Collection[str], context: Mapping[str, Any]) 
             case ast.Attribute(value=ast.Name() as head) if id(head) in heads:
                 pass
             case ast.Compare(ops=[_]):
+                pass
+            case ast.List() | ast.Tuple() | ast.Dict() if all(isinstance(part, _WRITTEN) for part in ast.walk(node)):
                 pass
             case ast.Call():
                 return False

@@ -33,6 +33,7 @@ from betahat.data.formulas.evaluation import (
     telling,
 )
 from betahat.data.formulas.expressions import bare, names_in
+from betahat.data.formulas.interactions import FIRST
 from betahat.data.formulas.learning import Learnt, Lesson, learn, vector_alone
 from betahat.data.formulas.levels import coded
 from betahat.data.formulas.matrix import Materializer
@@ -191,7 +192,8 @@ def _specifications(sides: list[Any], lesson: Lesson, learnt: Learnt) -> list[Mo
                 state: dict[str, Any] = {}
                 if kind is Kind.CATEGORICAL:
                     known = heads[factor.expr].__formulaic_metadata__
-                    values = FactorValues(learnt.levels[factor.expr], metadata=known)
+                    levels = learnt.levels[factor.expr]
+                    values = FactorValues(levels[FIRST] if len(levels.columns) == 1 else {**levels}, metadata=known)
                     if known.encoder is None:
                         coded(values, None, [], state)
                     else:

@@ -20,6 +20,7 @@ from patsy.contrasts import code_contrast_matrix
 
 from betahat.data.container import real_array
 from betahat.data.formulas.expressions import ReasonError
+from betahat.data.formulas.interactions import interacted
 from betahat.data.formulas.levels import coded, indicators
 from betahat.errors import shown
 
@@ -179,6 +180,7 @@ KNOWN: Mapping[str, Any] = {
     **{name: transform for name, transform in TRANSFORMS.items() if name != "exp10"},  # formulaic's is the tenth power
     "C": categories,
     "Q": stateful_transform(quoted),
+    "i": interacted,
     "scale": stateful_transform(scale),
     "center": stateful_transform(center),
     **{name: _of_real_numbers(TRANSFORMS[name]) for name in ("poly", "bs", "cr", "cs", "cc")},

@@ -45,6 +45,7 @@ from betahat.plots.draws import plot_draws
 from betahat.plots.quantiles import plot_quantiles
 from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
 from betahat.results.statsmodels_names import Results
+from betahat.tables.adjusted import Adjust
 from betahat.tables.comparison import compare
 from betahat.tables.latex import LatexStyle
 from betahat.tables.panels import panels
@@ -161,6 +162,7 @@ __all__ = [
     "Table",
     "LatexStyle",
     "Tex",
+    "Adjust",
     "compare",
     "regtable",
     "sumtable",

@@ -57,6 +57,16 @@ class WildTest:
             bounds.append(torch.stack(ends))
         return torch.stack(bounds)
 
+    def statistics(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (J,) t statistics of R b = 0 for the rows of (J, k) R, and (R, J) those of the draws, 0 where a draw has none."""
+        sample, drawn = [], []
+        for row in matrix:
+            statistics, length = self._statistics(row)
+            tau = (row @ self.fit.params) / length
+            sample.append(tau / statistics.error)
+            drawn.append(torch.nan_to_num(statistics.draws(tau), nan=0.0, posinf=torch.inf, neginf=-torch.inf))
+        return torch.stack(sample), torch.stack(drawn, 1)
+
     def _statistics(self, row: Tensor) -> tuple[Statistics, Tensor]:
         turned = self.fit.root.mT @ row
         length = lengths(turned[None])[0]

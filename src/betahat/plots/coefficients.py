@@ -10,8 +10,10 @@ import numpy as np
 
 from betahat.covariance.names import CovType
 from betahat.errors import OptionError, check_flag, counted, described, shown
+from betahat.inference.multiple import procedure_of
 from betahat.inference.resampled import Method
 from betahat.plots.canvas import DASHED, axes_of, matplotlib, plain_frame, style
+from betahat.tables.adjusted import Adjust, Adjustment, Simultaneous, adjusted, read_adjust
 from betahat.tables.columns import Columns, CovTypes, Results, read_columns
 from betahat.tables.estimates import Estimates, about
 from betahat.tables.exponentiated import exponentiated
@@ -20,7 +22,6 @@ from betahat.tables.terms import Rename, Terms, choose, renamed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# With more rows than this, labels are illegible and the figure is taller than two pages.
 _MOST = 100
 # The width of a figure and of a letter, in inches; beyond the last number of letters, labels make the figure wider.
 _WIDTH, _LETTER, _SHORT = 6.4, 0.085, 24
@@ -49,6 +50,7 @@ def coefplot(
     alpha: float | Sequence[float] = 0.05,
     method: Method | None = None,
     exponentiate: bool = False,
+    adjust: Adjustment = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw coefficients with confidence intervals: of one result, of several models, or of one model under several covariances.
@@ -74,6 +76,8 @@ def coefplot(
     exponentiate : bool
         Whether to draw exp(b) with transformed intervals, on a logarithmic axis with a line at 1: odds ratios, ratios of rates, hazard
         ratios. Parameters that are no coefficients, such as cut points, are left out.
+    adjust : str or Adjust, optional
+        Draw simultaneous intervals, which cover all the coefficients of a result that are shown: "sup-t", "bonferroni", ..., as in `Adjust`.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default on a new figure, which is taller the more coefficients there are.
 
@@ -108,18 +112,25 @@ def coefplot(
     single = {name for model in models for name in about(model).single} if exponentiate else set()
     names, levels = _chosen(models, keep, drop, order, single), _levels(alpha)
     captions = _captions(_called(columns, cov), labels)
-    series = [
-        _estimated(model, label, levels, method, exponentiate) for model, label in zip(models, captions, strict=True)
-    ]
+    family = _simultaneous(adjust)
+    among = [np.isin(model.names, names) for model in models]
+    shown_of_models: Sequence[Estimates | Simultaneous] = models
+    if family is not None:
+        shown_of_models = adjusted(models, models, family, among)[0]
+        series = [
+            _estimated(model, numbers, label, levels, method, exponentiate)
+            for model, numbers, label in zip(models, shown_of_models, captions, strict=True)
+        ]
     axes = _draw_rows(series, names, [renamed(name, rename) for name in names], ax, 1.0 if exponentiate else 0.0)
     if exponentiate:
         _draw_logarithmic(axes)
     estimate = "Exponentiated estimate" if exponentiate else "Estimate"
     *shorter, longest = [f"{100.0 * (1.0 - level):.4g}%" for level in reversed(levels)]
+    kind = "" if family is None else "simultaneous "
     axes.set_xlabel(
-        f"{estimate} with {', '.join(shorter)} and {longest} intervals, thick to thin"
+        f"{estimate} with {', '.join(shorter)} and {longest} {kind}intervals, thick to thin"
         if shorter
-        else f"{estimate} with {longest} interval"
+        else f"{estimate} with {longest} {kind}interval"
     )
     return axes
 
@@ -240,8 +251,25 @@ def _levels(alpha: float | Sequence[float]) -> list[float]:
     return levels
 
 
-def _estimated(result: Estimates, label: str, levels: Sequence[float], method: Method | None, ratios: bool) -> _Series:
-    numbers = exponentiated(result, about(result).single) if ratios else result
+def _simultaneous(adjust: Adjustment) -> Adjust | None:
+    """Read the option `adjust` of a figure, which shows intervals alone."""
+    family = read_adjust(adjust)
+    if family is not None and not procedure_of(family.method).intervals:
+        raise OptionError(
+            f"adjust is {shown(family.method)}, a false discovery rate, which adjusts p-values and has no intervals to draw; use 'sup-t' or 'bonferroni'."
+        )
+    return family
+
+
+def _estimated(
+    result: Estimates,
+    plain: Estimates | Simultaneous,
+    label: str,
+    levels: Sequence[float],
+    method: Method | None,
+    ratios: bool,
+) -> _Series:
+    numbers = exponentiated(plain, about(result).single) if ratios else plain
     values = dict(zip(result.names, numbers.coefficient_table()[:, 0].tolist(), strict=True))
     bounds = [dict(zip(result.names, numbers.interval_table(level, method), strict=True)) for level in levels]
     return _Series(label, values, bounds)

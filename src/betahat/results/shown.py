@@ -15,6 +15,7 @@ from betahat.lazy import lazily
 from betahat.plots.coefficients import coefplot
 from betahat.plots.rows import plot_diagnostics
 from betahat.results.core import Core
+from betahat.tables.adjusted import Adjustment
 from betahat.tables.tidied import tidied
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Shown(Core, ABC):
         """
         return to_numpy(self._layout.expand(self._pair.bounds(alpha, method)))
 
-    def tidy(self, conf_level: float = 0.95, exponentiate: bool = False) -> pd.DataFrame:
+    def tidy(self, conf_level: float = 0.95, exponentiate: bool = False, adjust: Adjustment = None) -> pd.DataFrame:
         """Return a row for each coefficient, under broom's column names.
 
         Parameters
@@ -61,6 +62,8 @@ class Shown(Core, ABC):
             The share that the intervals cover, between 0 and 1.
         exponentiate : bool
             Whether coefficients are exp(b), as in `regtable`: standard errors by the delta method, transformed intervals.
+        adjust : str or Adjust, optional
+            How p-values and intervals are adjusted for the number of coefficients: "holm", "bh", "sup-t", ..., as in `Adjust`.
 
         Returns
         -------
@@ -70,9 +73,9 @@ class Shown(Core, ABC):
         Raises
         ------
         OptionError
-            A level that is not between 0 and 1, or another value of `exponentiate`.
+            A level that is not between 0 and 1, or an unknown value of another option.
         """
-        return tidied(self, conf_level, exponentiate)
+        return tidied(self, conf_level, exponentiate, adjust)
 
     @abstractmethod
     def glance(self) -> pd.DataFrame:

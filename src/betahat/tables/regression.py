@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
+import numpy as np
+
 from betahat.errors import OptionError, check_flag, counted, described, is_one_of, listed
 from betahat.errors import shown as in_words
 from betahat.inference.distribution import check_alpha
+from betahat.tables.adjusted import Adjust, Adjustment, adjusted, adjusted_note, read_adjust
 from betahat.tables.cells import Block, Cell, Layout, Line, plain, spanning
-from betahat.tables.coefficients import AROUND_NAMES, Below, body_of, chosen_terms, frame_of, rows_of
+from betahat.tables.coefficients import AROUND_NAMES, Below, Key, body_of, chosen_terms, frame_of, rows_of
 from betahat.tables.columns import CovTypes, Results, effect_lines, indicated, read_columns
 from betahat.tables.estimates import (
     DEFAULT,
+    Coefficients,
     Estimates,
     Statistics,
     about,
@@ -37,6 +41,7 @@ def regtable(
     below: Below | Sequence[Below] | None = "se",
     alpha: float = 0.05,
     exponentiate: Exponentiate = False,
+    adjust: Adjustment = None,
     stars: Stars = True,
     keep: Terms | None = None,
     drop: Terms | None = None,
@@ -75,6 +80,9 @@ def regtable(
         Whether coefficients are printed as exp(b): odds ratios of `Logit`, ratios of rates of `Poisson`, hazard ratios of `PHReg`. A sequence
         has a value for each column. Standard errors are those of exp(b) by the delta method, intervals are transformed, and tests
         stay those of b = 0. Parameters that are no coefficients, such as cut points, stay as they are.
+    adjust : str or Adjust, optional
+        How p-values, stars and intervals are adjusted for the number of coefficients that are shown in each column: "holm", "bh",
+        "romano-wolf", "sup-t", ...; `Adjust` chooses among them, and takes all columns together.
     stars : bool, sequence of float, or mapping
         True marks p-values below 0.1, 0.05 and 0.01; a sequence sets other thresholds, a mapping the marks as well:
         ``{"+": 0.1, "*": 0.05}``; False prints none.
@@ -154,13 +162,17 @@ def regtable(
     chosen = _below(below)
     shown = number_format(digits, significant, thousands)
     ratios = read_exponentiate(exponentiate, len(columns))
-    numbers_of = tuple(
-        exponentiated(shown_of(column), about(column).single) if ratio else shown_of(column)
-        for column, ratio in zip(columns, ratios, strict=True)
-    )
-    aside = indicated(numbers_of, {} if indicate is None else indicate)
+    family = read_adjust(adjust)
+    plain_of = tuple(shown_of(column) for column in columns)
+    aside = indicated(plain_of, {} if indicate is None else indicate)
     hidden = {name for names in aside.values() for name in names}
-    rows = rows_of(numbers_of, chosen_terms(numbers_of, keep, drop, order, hidden), rename, groups)
+    keys = chosen_terms(plain_of, keep, drop, order, hidden)
+    rows = rows_of(plain_of, keys, rename, groups)
+    tested, sizes = _adjusted(columns, plain_of, family, keys)
+    numbers_of = tuple(
+        exponentiated(own, about(column).single) if ratio else own
+        for column, own, ratio in zip(columns, tested, ratios, strict=True)
+    )
     check_title(title)
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     foot = (
@@ -176,12 +188,24 @@ def regtable(
         notes=(
             *(_note(chosen, columns, alpha) if rows else ()),
             *(exponentiated_note(columns, ratios, chosen) if rows else ()),
+            *(() if family is None else adjusted_note(family, sizes, chosen)),
             *unidentified_note(columns),
             *sentences_of(notes),
         ),
         marks_note=marks.note if rows else "",
     )
     return Table(frame_of(numbers_of, rows, chosen, alpha, labels), layout)
+
+
+def _adjusted(
+    columns: Sequence[Estimates], numbers: Sequence[Coefficients], adjust: Adjust | None, keys: Sequence[Key]
+) -> tuple[Sequence[Coefficients], list[int]]:
+    """Return what is shown of each column with adjusted p-values and intervals, and how many hypotheses each family has."""
+    if adjust is None:
+        return numbers, []
+    visible = set(keys)
+    among = [np.array([key in visible for key in own.equation_terms], dtype=bool) for own in numbers]
+    return adjusted(columns, numbers, adjust, among)
 
 
 def _below(below: Below | Sequence[Below] | None) -> tuple[Below, ...]:

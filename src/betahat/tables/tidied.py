@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from betahat.errors import OptionError, check_flag, shown
 from betahat.lazy import lazily
+from betahat.tables.adjusted import Adjustment, adjusted, read_adjust
 from betahat.tables.estimates import Estimates, about
 from betahat.tables.exponentiated import exponentiated
 
@@ -16,12 +17,14 @@ else:
     pd = lazily("pandas")
 
 
-def tidied(result: Estimates, conf_level: float, exponentiate: bool) -> pd.DataFrame:
-    """Return a row for each of k estimates, (k, 7); `exponentiate` takes exp of those that are coefficients."""
+def tidied(result: Estimates, conf_level: float, exponentiate: bool, adjust: Adjustment = None) -> pd.DataFrame:
+    """Return a row for each of k estimates, (k, 7); `exponentiate` takes exp of those that are coefficients, and `adjust` is how p-values and intervals are adjusted."""
     if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
         raise OptionError(f"conf_level is {shown(conf_level)}; pass the share that the intervals cover, such as 0.95.")
     check_flag("exponentiate", exponentiate)
-    numbers = exponentiated(result, about(result).single) if exponentiate else result
+    family = read_adjust(adjust)
+    shown_numbers = result if family is None else adjusted([result], [result], family)[0][0]
+    numbers = exponentiated(shown_numbers, about(result).single) if exponentiate else shown_numbers
     table = numbers.coefficient_table()
     low, high = numbers.interval_table(1.0 - conf_level).T
     return pd.DataFrame(

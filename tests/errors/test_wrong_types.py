@@ -171,6 +171,7 @@ def _good(folder, res):
             "use_t": None,
             "workers": None,
             "latex": "x",
+            "method": "holm",
             "tables": {"A": bh.regtable(res), "B": bh.regtable(res)},
         },
     }

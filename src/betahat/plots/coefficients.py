@@ -22,6 +22,7 @@ from betahat.tables.terms import Rename, Terms, choose, renamed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# With more rows than this, labels are illegible and the figure is taller than two pages.
 _MOST = 100
 # The width of a figure and of a letter, in inches; beyond the last number of letters, labels make the figure wider.
 _WIDTH, _LETTER, _SHORT = 6.4, 0.085, 24
@@ -113,14 +114,15 @@ def coefplot(
     names, levels = _chosen(models, keep, drop, order, single), _levels(alpha)
     captions = _captions(_called(columns, cov), labels)
     family = _simultaneous(adjust)
-    among = [np.isin(model.names, names) for model in models]
-    shown_of_models: Sequence[Estimates | Simultaneous] = models
+    numbers: Sequence[Estimates | Simultaneous] = models
     if family is not None:
-        shown_of_models = adjusted(models, models, family, among)[0]
-        series = [
-            _estimated(model, numbers, label, levels, method, exponentiate)
-            for model, numbers, label in zip(models, shown_of_models, captions, strict=True)
-        ]
+        visible = set(names)
+        among = [np.array([name in visible for name in model.names], dtype=bool) for model in models]
+        numbers = adjusted(models, models, family, among)[0]
+    series = [
+        _estimated(model, own, label, levels, method, exponentiate)
+        for model, own, label in zip(models, numbers, captions, strict=True)
+    ]
     axes = _draw_rows(series, names, [renamed(name, rename) for name in names], ax, 1.0 if exponentiate else 0.0)
     if exponentiate:
         _draw_logarithmic(axes)

@@ -30,7 +30,7 @@ class CensoredResults(EquationsResults, ABC):
     """What results of Tobit and AFT share: predictions of several kinds, each with its marginal effects."""
 
     @property
-    def predictions(self) -> Mapping[str, Prediction]:
+    def predictable(self) -> Mapping[str, Prediction]:
         """What may be predicted, by name; the first is the default."""
         return cast("CensoredLocationScale", self.fit.objective).predictions
 

@@ -26,10 +26,10 @@ from betahat.inference.cases import Cases
 from betahat.inference.delta import Delta, Parameters, View, delta_method
 from betahat.inference.identified import check_identified
 from betahat.inference.margins import Response
+from betahat.inference.pair import Pair
 from betahat.inference.resampled import Tail
 from betahat.lazy import lazily
 from betahat.results.layout import Layout
-from betahat.results.pair import Pair
 from betahat.saving.records import Stored
 from betahat.tables.summary import Summarised
 

@@ -60,7 +60,7 @@ class CountResults(CountedResults):
     """Results of negative binomial models, with statsmodels' names; what is shared is in `EquationsResults` and `Results`."""
 
     @property
-    def predictions(self) -> Mapping[str, Prediction]:
+    def predictable(self) -> Mapping[str, Prediction]:
         """E(y), x'b + offset, and Var(y)."""
         return {"mean": self._loss.mean, "linear": self._loss.shown, "var": self._loss.variance}
 

@@ -47,7 +47,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
 
     @property
     @abstractmethod
-    def predictions(self) -> Mapping[str, Prediction]:
+    def predictable(self) -> Mapping[str, Prediction]:
         """What may be predicted, by name: functions of (m, q) indices to (m,) values; the first is the default."""
 
     @property
@@ -95,7 +95,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         transform : bool
             Whether new data go through the formula.
         which : str, optional
-            One of `predictions`; None takes the first, E(y) of most models.
+            One of `predictable`; None takes the first, E(y) of most models.
         offset, exposure : str or array_like, optional
             (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
             the fit they are those of the fit.
@@ -161,7 +161,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
             return found if known is None else torch.where(known, found, torch.nan)
 
         def bounds(alpha: float) -> Tensor:
-            if function != self.predictions.get("mean") or bool(slopes.abs().sum(0).count_nonzero() > 1):
+            if function != self.predictable.get("mean") or bool(slopes.abs().sum(0).count_nonzero() > 1):
                 return interval(values, errors(slopes), alpha, df)
             main = torch.nn.functional.one_hot(torch.tensor(loss.main), index.shape[1]).to(index)
             ends = interval(index[:, loss.main], errors(main.expand_as(index)), alpha, df)
@@ -263,7 +263,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
 
     def _function(self, which: str | None, others: Sequence[str] = ()) -> Prediction:
         """Return what is predicted, by default the first; `others` are further names that a method takes."""
-        known = self.predictions
+        known = self.predictable
         if which is None:
             return next(iter(known.values()))
         if not is_one_of(which, tuple(known)):

@@ -43,7 +43,7 @@ class ExcessZerosResults(CountedResults, ABC):
     model: BothEquations
 
     @property
-    def predictions(self) -> Mapping[str, Prediction]:
+    def predictable(self) -> Mapping[str, Prediction]:
         """What may be predicted, by statsmodels' names."""
         return self._loss.predictions
 

@@ -337,6 +337,10 @@ class GeneralResults(Results):
         rows = Held({"exog": exog, **({} if counts is None else {"counts": counts})})
         return Response(mean, rows, names, view.title, self.endog_name, outcomes)
 
+    @property
+    def _formula(self) -> None:
+        return None
+
     # tables
 
     def glance(self) -> pd.DataFrame:

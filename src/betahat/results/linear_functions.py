@@ -15,11 +15,11 @@ from betahat.covariance.names import check_use_t
 from betahat.errors import ClusterWarning, OptionError, check_flag, counted, is_number, listed, shown, user_level
 from betahat.inference.distribution import Df
 from betahat.inference.identified import check_identified, refuse_unidentified, tested_part
+from betahat.inference.pair import Pair
 from betahat.inference.variances import Variances
 from betahat.inference.wald import TermTests, TTest, WaldTest, t_test
 from betahat.lazy import lazily
 from betahat.results.layout import Layout
-from betahat.results.pair import Pair
 
 if TYPE_CHECKING:
     import pandas as pd

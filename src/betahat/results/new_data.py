@@ -79,17 +79,31 @@ def _read_row_labels(given: Any) -> list[Any]:
 
 def new_regressors(results: Core, exog: Any, transform: bool = True) -> tuple[Tensor, Container, Tensor | None]:
     """Read the (m, k) regressors of new data; return them with their container and, if not all, (m,) which predictions are identified."""
+    regressors, container = _read(results, exog, transform)
+    known = None
+    if results.fit.idle is not None:
+        known = identified(results.fit.idle, regressors)
+        warn_unidentified(known, container.row_labels)
+    return _estimated_columns(results, regressors), container, known
+
+
+def moved_regressors(results: Core, frame: Any) -> Tensor:
+    """Read the (m, k) regressors of rows with other values of some variables, whose predictions are not asked for themselves."""
+    return _estimated_columns(results, _read(results, frame, True)[0])
+
+
+def _estimated_columns(results: Core, regressors: Tensor) -> Tensor:
+    """Return the columns of (m, K) regressors that were not left out as collinear."""
+    narrower = results.fit.sample.width < results.fit.given.width
+    return regressors[:, list(results.fit.kept)] if narrower else regressors
+
+
+def _read(results: Core, exog: Any, transform: bool) -> tuple[Tensor, Container]:
+    """Read the (m, K) regressors of new data."""
     check_flag("transform", transform)
     regressors, container = results.model.new_regressors(exog, transform)
-    fit, width, known = results.fit, results.fit.given.width, None
-    check_width(regressors, width)
-    regressors = regressors.to(fit.params.device)
-    if fit.idle is not None:
-        known = identified(fit.idle, regressors)
-        warn_unidentified(known, container.row_labels)
-    if fit.sample.width < width:
-        regressors = regressors[:, list(fit.kept)]
-    return regressors, container, known
+    check_width(regressors, results.fit.given.width)
+    return regressors.to(results.fit.params.device), container
 
 
 def data_at(

@@ -201,7 +201,7 @@ class OrderedResults(EquationsResults):
     # predictions
 
     @property
-    def predictions(self) -> Mapping[str, Prediction]:
+    def predictable(self) -> Mapping[str, Prediction]:
         """The index; probabilities are several numbers a row, which `predict` returns."""
         return {"linpred": self._loss.shown}
 

@@ -12,7 +12,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.errors import BetahatError, check_number
 from betahat.inference.likelihood import information_criterion, log_likelihood
 from betahat.inference.resampled import Method
-from betahat.results.restricted import Restricted
+from betahat.results.margins import WithMargins
 
 if TYPE_CHECKING:
     from statsmodels.iolib.summary import Summary
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class Results(Restricted, ABC):
+class Results(WithMargins, ABC):
     """A fit under one covariance, with statsmodels' names.
 
     Vectors and matrices come out as the data went in: labelled pandas objects, NumPy arrays, or tensors on

@@ -88,6 +88,12 @@ class Formula:
             if name not in KNOWN and name not in vars(builtins)
         }
 
+    @property
+    def linear_variables(self) -> set[str]:
+        """The numbers that stand in the formula alone or in products, and never inside of a function: each column is a straight line in them."""
+        inside = [factor for factor in self.spec.factors if factor.eval_method is Factor.EvalMethod.PYTHON]
+        return set(self.variables) - names_of(inside) - self.categorical_variables
+
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data from the stored state; a row with a missing value is NaN throughout."""
         frame = to_pandas(data, " ".join([self.text, *self.variables]))  # those of a second equation as well

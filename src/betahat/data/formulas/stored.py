@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from betahat.data.formulas.allowed import MODULES, Names, allowed_names, functions_of, is_numpys
-from betahat.data.formulas.expressions import bare, former_keys, values_in
+from betahat.data.formulas.expressions import bare, former_keys, names_in, values_in
 from betahat.data.formulas.harmless import HarmError, Made, made_by
 from betahat.data.frame import to_pandas
 from betahat.errors import FormulaError, shown
@@ -75,6 +75,17 @@ class StoredFormula:
     lost: tuple[str, ...]  # names whose values could not be saved
     variables: tuple[str, ...]  # as of `Formula`: known before any of the file is read as code
     categorical_variables: tuple[str, ...]
+
+    @property
+    def linear_variables(self) -> set[str]:
+        """As of `Formula`."""
+        inside = {
+            name
+            for expression, factor in self.factors.items()
+            if factor.method != "lookup"
+            for name in names_in(expression)
+        }
+        return set(self.variables) - inside - set(self.categorical_variables)
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data, as `Formula.regressors` does, unless the formula calls anything but betahat and NumPy."""

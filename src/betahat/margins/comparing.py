@@ -1,0 +1,79 @@
+"""How two means are compared: by their difference, their ratio, or a function of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from betahat.data.handed_out import outside
+from betahat.errors import EstimationError, OptionError, listed, shown
+
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparing:
+    """A comparison of a high with a low mean; of averages, that of the two averages.
+
+    Attributes
+    ----------
+    function : callable
+        (high, low) -> what is compared.
+    label : str
+        Of the contrast, with {high} and {low}.
+    """
+
+    function: Function
+    label: str
+
+    def parts(self, high: Tensor, low: Tensor) -> tuple[Tensor, ...]:
+        """Return what is averaged: both means."""
+        return high, low
+
+    def combined(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """Return the comparison of both."""
+        return self.function(*parts)
+
+
+def _odds(share: Tensor) -> Tensor:
+    return share / (1.0 - share)
+
+
+COMPARISONS: dict[str, Comparing] = {
+    "difference": Comparing(lambda high, low: high - low, "{high} - {low}"),
+    "ratio": Comparing(lambda high, low: high / low, "{high} / {low}"),
+    "lnratio": Comparing(lambda high, low: torch.log(high / low), "ln({high} / {low})"),
+    "lift": Comparing(lambda high, low: (high - low) / low, "lift"),
+    "lnor": Comparing(lambda high, low: torch.log(_odds(high) / _odds(low)), "ln(odds({high}) / odds({low}))"),
+    "or": Comparing(lambda high, low: _odds(high) / _odds(low), "odds({high}) / odds({low})"),
+}
+
+
+def _own(function: Callable[[Tensor, Tensor], Any], high: Tensor, low: Tensor) -> Tensor:
+    """Return what a user's function makes of two means."""
+    remedy = "write it with torch operations on tensors (high, low), such as lambda high, low: high / low"
+    try:
+        found = outside(function, high, low)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise EstimationError(f"The comparison cannot be computed ({str(error).splitlines()[0]}); {remedy}.") from error
+    if not isinstance(found, Tensor) or found.shape != high.shape:
+        raise EstimationError(
+            f"The comparison returned {shown(found)} instead of a number for each pair of means; {remedy}."
+        )
+    return found
+
+
+def comparing_of(comparison: Any) -> Comparing:
+    """Return the comparison of a name or a function."""
+    if callable(comparison):
+        return Comparing(partial(_own, comparison), "custom")
+    if not isinstance(comparison, str) or comparison not in COMPARISONS:
+        raise OptionError(
+            f"comparison is {shown(comparison)}; use one of {listed(COMPARISONS)}, or a function of (high, low)."
+        )
+    return COMPARISONS[comparison]

@@ -1,0 +1,153 @@
+"""Predictions, comparisons and slopes as functions of the parameters, their averages, and their derivatives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from betahat.calculus.autodiff import row_jacobian, summed_jacobian
+from betahat.data.engine import Block, fold, gather
+from betahat.data.quiet import quiet
+from betahat.data.source import Held
+from betahat.margins.comparing import Comparing
+from betahat.objectives.base import Route
+
+Mean = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity(ABC):
+    """A number for each row and outcome.
+
+    Attributes
+    ----------
+    term, contrast : str
+        The variable, and what is compared with what.
+    columns : mapping of str to Tensor
+        (m, ...) what is needed of each row.
+    """
+
+    term: str
+    contrast: str
+    columns: dict[str, Tensor]
+
+    @abstractmethod
+    def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
+        """Return the (b, J) numbers of each row that are averaged."""
+
+    def combined(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """Return (..., J) of the averages of the parts, or of those of one row."""
+        return parts[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction(Quantity):
+    """The mean at "exog"."""
+
+    def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
+        """Return the means."""
+        return (mean(theta, block["exog"], block.get("offset")),)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison(Quantity):
+    """The mean at "high" compared with that at "low"."""
+
+    comparing: Comparing
+
+    def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
+        """Return both means, or what is made of them in each row."""
+        high, low = (mean(theta, block[end], block.get("offset")) for end in ("high", "low"))
+        return self.comparing.parts(high, low)
+
+    def combined(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """Return a ratio of averages, say."""
+        return self.comparing.combined(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Slope(Quantity):
+    """The derivative of the mean at "exog" along "direction", as it is or as an elasticity in "values"."""
+
+    slope: str
+
+    def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
+        """Return the derivatives."""
+        x, offset = block["exog"], block.get("offset")
+        with quiet():
+            both: Any = torch.func.jvp(lambda point: mean(theta, point, offset), (x,), (block["direction"],))
+        value, found = both
+        if self.slope in ("eyex", "dyex"):
+            found = found * block["values"][:, None]
+        return (found / value if self.slope in ("eyex", "eydx") else found,)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Which rows are averaged together.
+
+    Attributes
+    ----------
+    codes : Tensor
+        (m,) the group of each row.
+    count : int
+        G.
+    weights : Tensor or None
+        (m,).
+    """
+
+    codes: Tensor
+    count: int
+    weights: Tensor | None
+
+
+def rowwise(quantity: Quantity, mean: Mean, params: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (m, J) the numbers of each row and (m, J, k) their derivatives."""
+
+    def both(block: Block) -> Tensor:
+        def of(theta: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
+            return quantity.combined(quantity.parts(mean, theta, block))
+
+        with torch.no_grad():
+            value = of(params, ())
+        return torch.cat([value[..., None], row_jacobian(of, params, (), Route.FORWARD)], -1)
+
+    found = gather(Held(dict(quantity.columns)), both)
+    return found[..., 0], found[..., 1:]
+
+
+def averaged(quantity: Quantity, groups: Groups, mean: Mean, params: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (G, J) the averages in groups and (G, J, k) their derivatives."""
+    beside = {"codes": groups.codes} | ({} if groups.weights is None else {"weights": groups.weights})
+
+    def sums(block: Block) -> tuple[Tensor, ...]:
+        codes, weights = block["codes"], block.get("weights")
+        often = torch.ones_like(codes, dtype=params.dtype) if weights is None else weights.to(params)
+
+        def summed(theta: Tensor) -> Tensor:
+            parts = torch.stack([part * often[:, None] for part in quantity.parts(mean, theta, block)], 1)
+            return parts.new_zeros(groups.count, *parts.shape[1:]).index_add(0, codes, parts)
+
+        return *_derived(summed, params), params.new_zeros(groups.count).index_add(0, codes, often)
+
+    total, slope, size = fold(Held({**quantity.columns, **beside}), sums)
+    means, slopes = total / size[:, None, None], slope / size[:, None, None, None]
+    with torch.enable_grad():
+        leaf = means.detach().requires_grad_(True)
+        found = quantity.combined(leaf.unbind(1))
+        (weight,) = torch.autograd.grad(found.sum(), leaf)
+    return found.detach(), (weight[..., None] * slopes).sum(1)
+
+
+def _derived(function: Callable[[Tensor], Tensor], params: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a function of the parameters and its derivatives, (..., k), backward where it has fewer values than there are parameters."""
+    with torch.no_grad():
+        value = function(params)
+    route = Route.FORWARD if value.numel() > len(params) else Route.BACKWARD
+    slopes = summed_jacobian(lambda theta: function(theta).flatten(), params, route)
+    return value, slopes.reshape(*value.shape, len(params))

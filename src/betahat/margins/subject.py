@@ -1,0 +1,108 @@
+"""`Subject`: what margins are of, the mean of a model as a function of its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from betahat.data.container import to_numpy
+from betahat.data.formulas.stored import StoredFormula
+from betahat.data.frame import columns_of
+from betahat.data.threads import remembered
+from betahat.errors import OptionError, listed, shown
+from betahat.inference.margins import Response
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from betahat.data.formulas.formula import Formula
+else:
+    pd = lazily("pandas")
+
+
+class Kind(Enum):
+    """What the values of a variable are."""
+
+    NUMBER = "number"
+    BINARY = "0 and 1"
+    TRUTH = "true and false"
+    CATEGORY = "category"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The mean of a model and the variables that its regressors are made of.
+
+    Attributes
+    ----------
+    results : Results
+        The fit and its covariance.
+    response : Response
+        The mean as a function of parameters and regressors, and the rows of the fit.
+    read : callable
+        A dataframe of the variables -> (m, p) regressors of the response.
+    source : Formula, StoredFormula or None
+        The formula; without one the regressors are the variables.
+    """
+
+    results: Any
+    response: Response
+    read: Callable[[Any], Tensor]
+    source: Formula | StoredFormula | None
+
+    @remembered
+    def frame(self) -> pd.DataFrame:
+        """(n, ...) the rows in use: the user's own columns of a formula's data, otherwise the regressors."""
+        response = self.response
+        if self.source is None:
+            return pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
+        user_data = self.results.fit.given.user_data
+        frame = pd.DataFrame({str(name): _native(column) for name, column in columns_of(user_data.data).items()})
+        chosen = frame if user_data.in_use is None else frame.iloc[to_numpy(user_data.in_use)]
+        return chosen.reset_index(drop=True)
+
+    @remembered
+    def variables(self) -> tuple[str, ...]:
+        """The variables that the regressors are made of, in order of appearance."""
+        if self.source is not None:
+            return tuple(name for name in self.source.variables if name in self.frame.columns)
+        exog = self.response.exog
+        varies = (exog != exog[0]).any(0).tolist()
+        return tuple(name for name, moves in zip(self.response.names, varies, strict=True) if moves)
+
+    def check_variables(self, names: Sequence[str]) -> None:
+        """Refuse names that are no variables of the model."""
+        unknown = [name for name in names if name not in self.variables]
+        if unknown:
+            raise OptionError(
+                f"The model has no variable {shown(unknown[0])}; its variables are {listed(self.variables)}."
+            )
+
+    def kind(self, name: str) -> Kind:
+        """Return what the values of a variable are, in the data of the fit."""
+        column = self.frame[name]
+        if column.dtype == bool or str(column.dtype) == "boolean":
+            return Kind.TRUTH
+        treated = () if self.source is None else self.source.categorical_variables
+        if name in treated or not pd.api.types.is_numeric_dtype(column.dtype):
+            return Kind.CATEGORY
+        values = column.unique()
+        return Kind.BINARY if len(values) <= 2 and set(values) <= {0, 1} else Kind.NUMBER
+
+    def levels(self, name: str) -> list[Any]:
+        """Return the values of a category in the data of the fit, in their order."""
+        column = self.frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return list(column.cat.remove_unused_categories().cat.categories)
+        return sorted(column.dropna().unique())
+
+
+def _native(column: Any) -> Any:
+    """Return a column of any library as pandas has it."""
+    return column if isinstance(column, pd.Series) else column.to_pandas()

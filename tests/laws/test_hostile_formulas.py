@@ -207,7 +207,8 @@ HARMLESS = [
     ),
     *(
         "abs(x) + round(z, 1) + I(x * float(2))",
-        "Q('two words') + lag(x)",
+        "Q('two words') + i(c, x, ref='a') + i(g, C(c), keep=[1, 2, 3])",
+        "i(g, bin={0: [0, 1, 2]}, ref=0) + i(g, ref=[1, 5])",
         "I(x - x - x - z)",
         "I(2 * (3 + x))",
         "x**3 + {x**9}",

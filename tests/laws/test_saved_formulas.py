@@ -226,7 +226,7 @@ HARMLESS = (
     "C(c, Treatment('b')) + C(g, contr.sum) + bs(x, df=5, degree=2) + cr(z, df=4)",
     "poly(x, 3) + standardize(x) + center(z):C(c) + (x + z)**2",
     "`two words` + np.exp(`two words`) + Q('two words') + I((x > 0) & (z < 1.5))",
-    "C(c, levels=['c', 'b', 'a']) + {x**2} + lag(x)",
+    "C(c, levels=['c', 'b', 'a']) + {x**2} + i(g, x, ref=0)",
 )
 
 

@@ -55,6 +55,51 @@ class Calendar:
     least: int
 
 
+@dataclass(frozen=True)
+class Clock:
+    """How labels of time are counted, which was learnt of some of them, so that others are counted alike.
+
+    Attributes
+    ----------
+    numbers : str
+        What whole numbers are: "numbers", or months, quarters or days that are written as one; of periods, their type.
+    unit : str
+        What is counted: "numbers", "periods", "spans", or of dates "months", "business days" or "ticks".
+    step : int
+        How many of them one period is from the next.
+    """
+
+    numbers: str
+    unit: str
+    step: int
+
+    def places(self, labels: pd.Index) -> np.ndarray | None:
+        """Return (T,) int64 the places of labels, in their order; None where they are no labels of this kind."""
+        read = _read(labels, self.numbers)
+        unit = _unit_of(read)
+        if unit is None or (unit == "dates") != (self.unit in _OF_DATES) or unit not in ("dates", self.unit):
+            return None
+        if unit == "periods" and str(read.dtype) != self.numbers:
+            return None
+        return _counted(read, self.unit)
+
+
+_OF_DATES = ("months", "business days", "ticks")
+
+
+def clock(labels: pd.Index) -> Clock | None:
+    """Return how sorted labels are counted; None where the distances between them are not known."""
+    numbers = _way_of_writing(labels)
+    read = _read(labels, numbers)
+    unit = _unit_of(read)
+    if unit is None:
+        return None
+    unit = _unit_of_dates(read.tz_localize(None)) if unit == "dates" else unit
+    if unit == "periods":
+        numbers = str(read.dtype)
+    return Clock(numbers, unit, _common_step(_counted(read, unit)))
+
+
 def check_order(times: Groups) -> None:
     """Refuse strings whose alphabetical order is not that of the numbers or dates that they denote, and unordered categories."""
     text = _text(times.labels)
@@ -83,43 +128,98 @@ def check_order(times: Groups) -> None:
 
 def calendar(labels: pd.Index) -> Calendar | None:
     """Return the places of sorted labels in time; None where labels are only an order, and each is one step from the next."""
-    labels = _read(labels)
+    read = _read(labels, _way_of_writing(labels))
+    if isinstance(read, pd.CategoricalIndex):
+        return Calendar(read.codes.astype(np.int64), 1, 1)
+    match _unit_of(read):
+        case None:
+            return None
+        case "dates":
+            return _of_dates(read.tz_localize(None))
+        case "spans":
+            return _regular(_counted(read, "spans"))
+        case unit:
+            places = _counted(read, unit)
+            return Calendar(places, _common_step(places), 1)
+
+
+def _unit_of(labels: pd.Index) -> str | None:
+    """Return what labels are that have distances."""
     if isinstance(labels, pd.DatetimeIndex):
-        return _of_dates(labels.tz_localize(None))
+        return "dates"
     if isinstance(labels, pd.TimedeltaIndex):
-        return _regular(labels.as_unit("us").asi8)
-    if isinstance(labels, pd.CategoricalIndex):
-        return Calendar(labels.codes.astype(np.int64), 1, 1)
-    if isinstance(labels, pd.PeriodIndex) or pd.api.types.is_integer_dtype(labels.dtype):
-        places = labels.asi8 if isinstance(labels, pd.PeriodIndex) else labels.to_numpy(dtype=np.int64)
-        return Calendar(places, _common_step(places), 1)
-    return None
+        return "spans"
+    if isinstance(labels, pd.PeriodIndex):
+        return "periods"
+    return "numbers" if pd.api.types.is_integer_dtype(labels.dtype) else None
 
 
-def _written_out(numbers: np.ndarray) -> pd.Index:
-    """Count months, quarters and days that are written as one number, 200012 or 20004 or 20001231; others are what they are."""
-    for base, parts, length in ((100, 12, 6), (10, 4, 5)):
+def _counted(labels: Any, unit: str) -> np.ndarray:
+    """Return (T,) int64 labels counted in a unit."""
+    if unit == "numbers":
+        return np.asarray(labels.to_numpy(dtype=np.int64))
+    if unit in ("periods", "spans"):
+        return np.asarray((labels if unit == "periods" else labels.as_unit("us")).asi8)
+    dates = labels.tz_localize(None)
+    if unit == "months":
+        return np.asarray((dates.year * 12 + dates.month).to_numpy(dtype=np.int64))
+    if unit == "ticks":
+        return np.asarray(dates.as_unit("us").asi8)
+    return np.asarray(np.busday_count(np.datetime64("1970-01-01"), dates.to_numpy().astype("datetime64[D]"))).astype(
+        np.int64
+    )
+
+
+def _way_of_writing(labels: pd.Index) -> str:
+    """Return what whole numbers are: months, quarters and days that are written as one number, 200012 or 20004 or 20001231, or what they are."""
+    numbers = _whole_numbers(labels)
+    if numbers is None or not len(numbers):
+        return "numbers"
+    for way, (base, parts, length) in _WRITTEN.items():
         years, part = np.divmod(numbers, base)
         long = (numbers >= 10 ** (length - 1)) & (numbers < 3 * 10 ** (length - 1))
         if bool((long & (part >= 1) & (part <= parts)).all()) and years[0] != years[-1]:
-            numbers = years * parts + part
-            break
-    index: pd.Index = pd.Index(numbers)
+            return way
+    return "days" if _days_of(numbers) is not None else "numbers"
+
+
+# By what a number is divided for its year, into how many parts that has, and how many digits it has.
+_WRITTEN = {"months": (100, 12, 6), "quarters": (10, 4, 5)}
+
+
+def _days_of(numbers: np.ndarray) -> pd.DatetimeIndex | None:
+    """Return the days that are written as numbers; None where some are no day."""
     years, day = np.divmod(numbers, 10_000)
     month, day = np.divmod(day, 100)
     if bool(((years >= 1000) & (years < 3000) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all()):
         months = ((years - 1970) * 12 + month - 1).astype("datetime64[M]")
         dates = months.astype("datetime64[D]") + (day - 1)
         if bool((dates.astype("datetime64[M]") == months).all()):
-            index = pd.DatetimeIndex(dates)
-    return index
+            return pd.DatetimeIndex(dates)
+    return None
 
 
-def _read(labels: pd.Index) -> pd.Index:
-    """Return whole numbers and dates that came as text, as floats or as objects of Python."""
+def _whole_numbers(labels: pd.Index) -> np.ndarray | None:
+    """Return whole numbers, also those that came as text or as floats."""
     text = _text(labels)
-    if text is not None and all(part.isdigit() for part in text):
-        return _written_out(np.array([int(part) for part in text]))
+    if text is not None:
+        return np.array([int(part) for part in text]) if all(part.isdigit() for part in text) else None
+    floats = pd.api.types.is_float_dtype(labels.dtype) and bool((labels == np.floor(labels)).all())
+    whole = floats or pd.api.types.is_integer_dtype(labels.dtype)
+    return np.asarray(labels.to_numpy(dtype=np.int64)) if whole else None
+
+
+def _read(labels: pd.Index, numbers: str) -> Any:
+    """Return whole numbers, in a way of writing them, and dates, which may have come as text, as floats or as objects of Python."""
+    whole = _whole_numbers(labels)
+    if whole is not None:
+        if numbers in _WRITTEN:
+            base, parts, _ = _WRITTEN[numbers]
+            years, part = np.divmod(whole, base)
+            return pd.Index(years * parts + part)
+        days = _days_of(whole) if numbers == "days" else None
+        return pd.Index(whole) if days is None else days
+    text = _text(labels)
     if text is not None and all(_ISO.fullmatch(part) for part in text):
         try:
             return pd.DatetimeIndex(np.array([part.replace(" ", "T") for part in text], dtype="datetime64[us]"))
@@ -127,9 +227,7 @@ def _read(labels: pd.Index) -> pd.Index:
             return labels
     if labels.dtype == object and len(labels) and all(isinstance(label, datetime.date) for label in labels):
         return pd.DatetimeIndex(labels)
-    floats = pd.api.types.is_float_dtype(labels.dtype) and bool((labels == np.floor(labels)).all())
-    whole = floats or pd.api.types.is_integer_dtype(labels.dtype)
-    return _written_out(labels.to_numpy(dtype=np.int64)) if whole else labels
+    return labels
 
 
 def gaps(times: Groups) -> list[Any]:
@@ -141,21 +239,25 @@ def gaps(times: Groups) -> list[Any]:
 
 
 def _of_dates(dates: pd.DatetimeIndex) -> Calendar:
+    """Count dates in their unit."""
+    unit = _unit_of_dates(dates)
+    places = _counted(dates, unit)
+    if unit == "months":
+        step = _common_step(places)
+        return Calendar(places, step, step)
+    return Calendar(places, 1, _HOLIDAYS) if unit == "business days" else _regular(places)
+
+
+def _unit_of_dates(dates: pd.DatetimeIndex) -> str:
     """Count months where dates have one place in them, business days where no date is on a weekend, else what all distances are made of."""
     days = dates.normalize()
-    months = (dates.year * 12 + dates.month).to_numpy(dtype=np.int64)
     one_time = len(set(dates - days)) == 1
+    months = _counted(dates, "months")
     if one_time and len(np.unique(months)) == len(months) and _one_place(days):
-        step = _common_step(months)
-        return Calendar(months, step, step)
-    ticks = dates.as_unit("us").asi8
-    whole = _regular(ticks)
-    day = 86_400_000_000
-    if one_time and whole.least == day and bool((days.day_of_week < 5).all()):
-        start = days[0].to_datetime64().astype("datetime64[D]")
-        places = np.busday_count(start, days.to_numpy().astype("datetime64[D]")).astype(np.int64)
-        return Calendar(places, 1, _HOLIDAYS)
-    return whole
+        return "months"
+    whole = _regular(_counted(dates, "ticks"))
+    workdays = one_time and whole.least == 86_400_000_000 and bool((days.day_of_week < 5).all())
+    return "business days" if workdays else "ticks"
 
 
 def _one_place(days: pd.DatetimeIndex) -> bool:

@@ -130,7 +130,7 @@ class GLM(IndexModel):
             As in `GLM`.
         **options
             offset, exposure, freq_weights and var_weights: a column's name, an expression, or as many numbers as `data` has rows;
-            hasconst, missing ("drop" by default), device, dtype, engine and compress as in `ols`.
+            hasconst, missing ("drop" by default), device, dtype, engine, compress, panel and time as in `ols`.
 
         Returns
         -------

@@ -125,7 +125,7 @@ class IndexModel(LikelihoodModel, ABC):
         **options
             offset, exposure, weights and freq_weights as in `Logit`: a column's name, an expression such as ``np.log(e)``, or
             as many numbers as `data` has rows;
-            hasconst, missing ("drop" by default), device, dtype, engine and compress as in `ols`.
+            hasconst, missing ("drop" by default), device, dtype, engine, compress, panel and time as in `ols`.
 
         Returns
         -------

@@ -103,7 +103,7 @@ class OLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            freq_weights, hasconst, missing, device, dtype, engine and compress, as in `ols`.
+            freq_weights, hasconst, missing, device, dtype, engine, compress, panel and time, as in `ols`.
 
         Returns
         -------
@@ -183,7 +183,7 @@ class WLS(LinearModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            weights, freq_weights, hasconst, missing, device, dtype, engine and compress, as in `wls`.
+            weights, freq_weights, hasconst, missing, device, dtype, engine, compress, panel and time, as in `wls`.
 
         Returns
         -------
@@ -209,6 +209,8 @@ def ols(
     freq_weights: Any = None,
     engine: Any = None,
     compress: bool | Sequence[str] = False,
+    panel: str | None = None,
+    time: str | None = None,
 ) -> OLS | IV2SLS:
     """Make an OLS model from a formula and a dataframe.
 
@@ -217,7 +219,7 @@ def ols(
     formula : str
         Such as ``np.log(wage) ~ educ + I(exper**2) + C(region)``. A constant is included unless ``- 1`` is
         written. Fixed effects to absorb stand after a bar, ``y ~ x | firm + year``: ``origin^year`` for combinations, ``firm[t]`` for levels with slopes of
-        their own, ``firm[[t]]`` for slopes alone. Instruments stand after another, ``y ~ x | firm | price ~ z``, or after the only one. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so pass none
+        their own, ``firm[[t]]`` for slopes alone. ``i(period, treated, ref=-1)`` has a column for each level but the reference, times `treated`, as in fixest. Instruments stand after another, ``y ~ x | firm | price ~ z``, or after the only one. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so pass none
         that you would not run.
     data : dataframe, mapping, path or what else has named columns
         A dataframe of pandas, polars or pyarrow, or a dict of columns. Or rows that are read chunk by chunk and never held: the path of a Parquet, Arrow or
@@ -235,6 +237,10 @@ def ols(
         theirs. Estimates, standard errors and tests are those of all rows; `resid`, `fittedvalues` and the like have a row for each distinct one, and a
         bootstrap under a seed has other draws than that of single rows. A list names further columns in which rows are to differ, such as those of clusters.
         `res.compression` says what it did.
+    panel, time : str, optional
+        The columns of units and of periods, or expressions of columns, for ``lag(x, 1)``, ``lead(x)`` and ``diff(x)`` in the formula: values of other
+        periods of the same unit, missing where there is a gap. `time` alone is of one series. Periods are whole numbers, dates or periods, and the step
+        from one to the next is what all their differences are multiples of.
 
     Returns
     -------
@@ -256,7 +262,7 @@ def ols(
     dtype: float64
     """
     options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "engine": engine}
-    options["compress"] = compress
+    options |= {"compress": compress, "panel": panel, "time": time}
     options["freq_weights"] = freq_weights
     return _with_instruments(_from_formula(OLS, formula, data, options, caller(2), _PARTS))
 
@@ -273,12 +279,14 @@ def wls(
     freq_weights: Any = None,
     engine: Any = None,
     compress: bool | Sequence[str] = False,
+    panel: str | None = None,
+    time: str | None = None,
 ) -> WLS | IV2SLS:
     """Make a WLS model from a formula and a dataframe.
 
     Parameters
     ----------
-    formula, data, hasconst, missing, device, dtype, freq_weights, engine, compress
+    formula, data, hasconst, missing, device, dtype, freq_weights, engine, compress, panel, time
         As in `ols`; the formula is code.
     weights : str, array_like or float
         A column's name, an expression such as ``1 / variance``, or as many weights as `data` has rows.
@@ -300,6 +308,8 @@ def wls(
         "dtype": dtype,
         "engine": engine,
         "compress": compress,
+        "panel": panel,
+        "time": time,
     }
     options["freq_weights"] = freq_weights
     return _with_instruments(_from_formula(WLS, formula, data, options, caller(2), _PARTS))

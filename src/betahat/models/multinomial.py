@@ -112,7 +112,7 @@ class MNLogit(LikelihoodModel):
         formula, data
             As in `ols`; the formula is code.
         **options
-            weights and freq_weights, hasconst, missing, device, dtype, engine and compress, as in `logit`.
+            weights and freq_weights, hasconst, missing, device, dtype, engine, compress, panel and time, as in `logit`.
 
         Returns
         -------

@@ -144,7 +144,7 @@ class OrderedModel(EquationsModel):
             As in `ols`; the left-hand side is a column of categories. The formula is code.
         **options
             offset, weights and freq_weights: a column's name, an expression, or as many numbers as `data` has rows; distr, missing ("drop" by
-            default), device, dtype, engine and compress.
+            default), device, dtype, engine, compress, panel and time.
 
         Returns
         -------

@@ -91,7 +91,7 @@ class QuantReg(RegressorModel):
             As in `ols`; the formula is code.
         **options
             weights and freq_weights: a column's name, an expression, or as many numbers as `data` has rows; hasconst, missing ("drop" by
-            default), device, dtype, engine and compress as in `ols`.
+            default), device, dtype, engine, compress, panel and time as in `ols`.
 
         Returns
         -------

@@ -24,6 +24,7 @@ from betahat.data.design import Design
 from betahat.data.door import RowVectors, SecondEquation
 from betahat.data.engine import in_force, using
 from betahat.data.formulas.options import FormulaOptions
+from betahat.data.formulas.order import read_order
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import check_columns
 from betahat.data.modes import check_held, in_ordinary_mode, ordinary
@@ -339,7 +340,7 @@ def design_of_formula(
     With `trials` two terms on the left are successes and failures; the regressors of a `second` equation stand behind the formula's own; a model
     without a `constant` leaves out that of the formula. `bars` are the parts that it takes after the regressors: "effects", "instruments".
     """
-    common = ("hasconst", "missing", "device", "dtype", "engine", "compress")
+    common = ("hasconst", "missing", "device", "dtype", "engine", "compress", "panel", "time")
     unknown = [name for name in options if name not in (*common, *known)]
     if unknown:
         raise OptionError(
@@ -354,7 +355,8 @@ def design_of_formula(
     context = {word: names[word] for word in words if word in names}
     beside = RowVectors(**{name: value for name, value in options.items() if name not in common})
     given = {name: value for name, value in options.items() if name in ("hasconst", "missing", "device", "dtype")}
-    reading = FormulaOptions(context, second, trials=trials, constant=constant, bars=bars, **given)
+    order = read_order(options.get("panel"), options.get("time"))
+    reading = FormulaOptions(context, second, trials=trials, constant=constant, bars=bars, order=order, **given)
     engine = read_engine(options.get("engine"))
     with using(in_force(engine)):
         if options.get("compress", False) is False:

@@ -104,7 +104,7 @@ class RLM(RegressorModel):
             As in `RLM`.
         **options
             freq_weights: a column's name, an expression, or as many numbers as `data` has rows; hasconst, missing ("drop" by default),
-            device, dtype, engine and compress as in `ols`.
+            device, dtype, engine, compress, panel and time as in `ols`.
 
         Returns
         -------

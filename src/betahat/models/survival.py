@@ -136,7 +136,7 @@ class PHReg(LikelihoodModel):
             As in `ols`; the left-hand side is the time. The formula is code.
         **options
             status, entry, offset, weights and freq_weights: a column's name, an expression, such as ``"state == 2"``, or as many numbers as `data` has
-            rows; strata, a column's name or labels; ties, missing ("drop" by default), device, dtype, engine and compress.
+            rows; strata, a column's name or labels; ties, missing ("drop" by default), device, dtype, engine, compress, panel and time.
 
         Returns
         -------

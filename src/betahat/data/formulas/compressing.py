@@ -18,6 +18,7 @@ from betahat.data.effects import EffectTerm
 from betahat.data.engine import THREADS, in_force
 from betahat.data.formulas.evaluation import beside_columns, names_of
 from betahat.data.formulas.expressions import names_in
+from betahat.data.formulas.periods import calls_in
 from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.vectors import vector_of
@@ -138,6 +139,8 @@ def _check_rows_alone(
     why = "rows that are alike are counted first; compute it before, and use its column, or leave compress out."
     context = beside_columns(context, rows)
     known = {**KNOWN, **context}
+    for call in calls_in(factors, context):
+        raise FormulaError(f"{call} depends on other rows than its own, and {why}")
     for factor in factors:
         used = sorted(names_of([factor]) - {"Q"}) if factor.eval_method is Factor.EvalMethod.PYTHON else []
         if any(getattr(known.get(name), "__is_stateful_transform__", False) for name in used):

@@ -125,8 +125,9 @@ def telling(text: str, *, fitted: bool) -> Iterator[None]:
         if isinstance(cause, Pending):
             raise cause from None
         reason = _plain(cause if isinstance(cause, BetahatError | ReasonError) else error)
+        remedy = cause.remedy if isinstance(cause, ReasonError) else ""
         raise FormulaError(
-            f"The formula {shown(text)} cannot be evaluated: {reason}; check its names and functions against the data."
+            f"The formula {shown(text)} cannot be evaluated: {reason}; {remedy or 'check its names and functions against the data'}."
         ) from error
     except BetahatError:
         raise

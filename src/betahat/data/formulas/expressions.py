@@ -25,19 +25,27 @@ else:
     tokens = lazily("patsy.tokens")
 
 _READ = "_read"
-_TOLD = "__is_told_its_arguments__"
+_GIVEN = "__is_given__"
 _STRING = r"(?i:[rbuf]{0,2})(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
 _QUOTED = re.compile(rf"{_STRING}|`([^`]*)`")
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let formulas tell a function, as `_spelled`, how its arguments are written."""
-    setattr(function, _TOLD, True)
-    return function
+def given(*hidden: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let formulas give a function more than its arguments: `_spelled`, how these are written, `_state`, what the call has learnt, `_scope`, where names are found."""
+
+    def marked(function: Callable[..., Any]) -> Callable[..., Any]:
+        setattr(function, _GIVEN, hidden)
+        return function
+
+    return marked
 
 
 class ReasonError(Exception):
-    """Why an expression cannot be read or evaluated; the caller, who knows the whole formula, turns it into a sentence."""
+    """Why an expression cannot be read or evaluated, and what to do; the caller, who knows the whole formula, turns it into a sentence."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        Exception.__init__(self, reason)
+        self.remedy = remedy
 
 
 class Pending(Exception):  # noqa: N818  # it is no error
@@ -156,7 +164,7 @@ def value_of(
     plain, aliases = unquoted(code)
     tree = parsed(plain)
     calls = [(key_of(node, aliases), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    spellings = [[ast.Constant(_spelling(part, aliases)) for part in call.args] for _, call in calls]
+    spellings = [[_spelling(part, aliases) for part in call.args] for _, call in calls]
     variables: dict[str, Any] = {"__builtins__": {}, _READ: read}
     used = set()
     for node, use in list(_uses(tree)):
@@ -176,8 +184,10 @@ def value_of(
             for option, value in options.items():
                 variables[f"{option}_{place}"] = value
                 call.keywords.append(ast.keyword(option, ast.Name(f"{option}_{place}", ast.Load())))
-        if getattr(head, _TOLD, False):
-            call.keywords.append(ast.keyword("_spelled", ast.Tuple([*spellings[place]], ast.Load())))
+        for option in getattr(head, _GIVEN, ()):
+            known = {"_scope": scope, "_spelled": spellings[place]}
+            variables[f"{option}_{place}"] = state.setdefault(key, {}) if option == "_state" else known[option]
+            call.keywords.append(ast.keyword(option, ast.Name(f"{option}_{place}", ast.Load())))
     code_of = compile(ast.fix_missing_locations(_Reader().visit(tree)), "<formula>", "eval")
     return eval(code_of, variables), used
 

@@ -40,7 +40,9 @@ from betahat.data.formulas.evaluation import (
 )
 from betahat.data.formulas.interactions import multipliers
 from betahat.data.formulas.options import FormulaOptions
+from betahat.data.formulas.order import columns_of_order
 from betahat.data.formulas.parts import read_parts
+from betahat.data.formulas.periods import seeds
 from betahat.data.formulas.sides import joined, terms_of_sides
 from betahat.data.formulas.streams import read_stream
 from betahat.data.formulas.transforms import KNOWN
@@ -96,7 +98,8 @@ class Formula:
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data from the stored state; a row with a missing value is NaN throughout."""
-        frame = to_pandas(data, " ".join([self.text, *self.variables]))  # those of a second equation as well
+        order = columns_of_order(self.spec.transform_state)
+        frame = to_pandas(data, " ".join([self.text, *self.variables, *order]))  # those of a second equation as well
         return rebuilt(self.text, self.spec, self.context, frame)
 
     def vector(self, text: str, data: Any, option: str) -> Any:
@@ -137,17 +140,17 @@ def read_formula(text: str, data: Any, beside: RowVectors, options: FormulaOptio
     given = dict(beside.items())
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     both = text if second is None else f"{text}, {second.regressors}"
-    frame = to_pandas(data, " ".join([both, *columns.values()]))
+    frame = to_pandas(data, " ".join([both, *columns.values(), *options.order.given.values()]))
     check_variables(factors, frame, context, both, data)
     check_effects(parts.effects, words_of_columns(data, frame))
-    for option, expression in columns.items():
+    for option, expression in [*columns.items(), *options.order.given.items()]:
         check_vector(expression, words_of_columns(data, frame), context, option)
-    labels = frame.index
-    context = beside_columns(context, frame)
+    labels, context = frame.index, beside_columns(context, frame)
     frame = frame.reset_index(drop=True)
     if not len(frame):
         raise DataError("The data are empty; pass at least one row.")
-    tables = evaluate([ModelSpec(side) for side in sides], frame, context, both)
+    state = seeds(factors, options.order, context, both)
+    tables = evaluate([ModelSpec(side, transform_state={**state}) for side in sides], frame, context, both)
     counts = options.trials and len(tables[0].names) == len(sides[0]) == 2
     made = joined(tables, text, parts, second, counts=counts, constant=options.constant)
     left, right = made.left, made.right

@@ -28,7 +28,7 @@ _CODINGS = frozenset({"Treatment", "Poly", "Sum", "Helmert", "Diff"}) | {
     f"contr.{name}" for name in ("helmert", "poly", "sum", "treatment", "SAS", "diff")
 }
 _INDICATORS = frozenset({"Treatment", "contr.treatment", "contr.SAS"})
-_KNOWN = _BASES | _SCALES | _CODINGS | ARGUMENTS.keys() | {"I", "C", "Q", "i", "lag", "round"}
+_KNOWN = _BASES | _SCALES | _CODINGS | ARGUMENTS.keys() | {"I", "C", "Q", "i", "round", "lag", "lead", "diff"}
 _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 # formulaic used to paste the strings of a call into code, which a quotation mark could break out of.
 _WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
@@ -219,8 +219,8 @@ class _Reading:
                 return first
             case "C" if first.columns == 1 and first.contrasts is None and first.levels is None:
                 return self._category(node, others, options)
-            case "lag" if first.columns == 1 and first.contrasts is None:
-                return first
+            case "lag" | "lead" | "diff" if first.columns == 1 and first.contrasts is None:
+                return self._of_other_periods(node, first, [*others, *options.values()])
             case _ if function in _SCALES and first.is_numeric:
                 self._check_learnt(self._state(node), node, {"center", "scale", "ddof"})
                 return replace(first, is_column=True)
@@ -228,6 +228,20 @@ class _Reading:
                 return self._basis(function, node, others, options)
             case _:
                 raise _harmful(node)
+
+    def _of_other_periods(self, node: ast.Call, first: Made, others: Sequence[ast.expr]) -> Made:
+        """Return what other periods' values are: a column for each k."""
+        state = self._state(node)
+        if len(others) > 1 or not state.keys() <= {"panel", "time", "numbers", "unit", "step"}:
+            raise _harmful(node)
+        for text in (state.get("panel"), state.get("time")):
+            if isinstance(text, str) and text not in self.names.columns and made_by(text, self.names, {}).columns != 1:
+                raise _harmful(node)
+        if not isinstance(state.get("step", 1), int):
+            raise _harmful(node)
+        several = [part for part in others if isinstance(part, ast.List | ast.Tuple)]
+        columns = len(several[0].elts) if several else 1
+        return replace(first, columns=columns, is_column=True, bits=0)
 
     def _basis(self, function: str, node: ast.Call, others: list[ast.expr], options: Mapping[Any, ast.expr]) -> Made:
         """Return the columns of a spline or polynomial: as many as it has learnt, otherwise as its arguments say."""

@@ -12,7 +12,7 @@ import pandas as pd
 from formulaic.materializers.types import FactorValues
 from pandas.api.types import is_numeric_dtype
 
-from betahat.data.formulas.expressions import ReasonError, parsed, told, unquoted
+from betahat.data.formulas.expressions import ReasonError, given, parsed, unquoted
 from betahat.data.formulas.levels import UnseenError, coded
 from betahat.errors import DataError, FormulaError, shown
 
@@ -59,7 +59,7 @@ class _Side:
     chosen: np.ndarray
 
 
-@told
+@given("_spelled")
 def interacted(
     factor: Any,
     var: Any = None,
@@ -83,7 +83,7 @@ def interacted(
     if var is not None and (isinstance(var, list | tuple) or np.ndim(_plain(var)) == 0):
         var, choices = None, (_Choice(var if ref is None else ref, keep, bin), choices[1])
     if var is None and choices[1].is_made:
-        raise ReasonError(f"i({name}, ...) has ref2, keep2 or bin2, and no second variable, of whose levels they are")
+        raise ReasonError(f"i({name}, ...) has ref2, keep2 or bin2, and no second variable", "they are of its levels")
     if var is None:
         return _values(first, _Call(name, None, choices, multiplies=False))
     second = _column(var, _spelled[1])
@@ -249,7 +249,7 @@ def _column(values: Any, name: str) -> pd.Series:
     """Return the values of a variable, one for each row."""
     plain = _plain(values)
     if np.ndim(plain) != 1:
-        raise ReasonError(f"{shown(name)} in i(...) is no column")
+        raise ReasonError(f"{shown(name)} in i(...) is no column", "pass one, or an expression of columns")
     return plain if isinstance(plain, pd.Series) else pd.Series(plain)
 
 

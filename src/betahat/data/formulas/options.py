@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from betahat.data.arrays import Device
 from betahat.data.door import Missing, SecondEquation
+from betahat.data.formulas.order import Order
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class FormulaOptions:
         Whether two terms on the left are successes and failures.
     constant : bool
         Whether the formula's constant stays; models whose other parameters take its place leave it out, after categories were coded beside it.
+    order : Order
+        What tells which rows follow each other.
     bars : collection of str
         The parts that may follow the regressors: "effects", "instruments".
     """
@@ -41,3 +44,4 @@ class FormulaOptions:
     trials: bool = False
     constant: bool = True
     bars: Collection[str] = ()
+    order: Order = field(default_factory=Order)

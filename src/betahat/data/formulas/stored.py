@@ -14,6 +14,7 @@ import numpy as np
 from betahat.data.formulas.allowed import MODULES, Names, allowed_names, functions_of, is_numpys
 from betahat.data.formulas.expressions import bare, former_keys, names_in, values_in
 from betahat.data.formulas.harmless import HarmError, Made, made_by
+from betahat.data.formulas.order import columns_of_order
 from betahat.data.frame import to_pandas
 from betahat.errors import FormulaError, shown
 from betahat.lazy import lazily
@@ -89,7 +90,8 @@ class StoredFormula:
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data, as `Formula.regressors` does, unless the formula calls anything but betahat and NumPy."""
-        frame = to_pandas(data, " ".join([self.text, *self.variables]))  # those of a second equation as well
+        order = columns_of_order(self.learnt)
+        frame = to_pandas(data, " ".join([self.text, *self.variables, *order]))  # those of a second equation as well
         self._check(allowed_names(frame, self.context, self.functions, self.lost))
         try:
             spec = self._spec()

@@ -40,6 +40,7 @@ from betahat.data.formulas.matrix import Materializer
 from betahat.data.formulas.numeric import products_of
 from betahat.data.formulas.options import FormulaOptions
 from betahat.data.formulas.parts import read_parts
+from betahat.data.formulas.periods import calls_in
 from betahat.data.formulas.row_by_row import check_row_by_row, check_rows_alone, why_in_parts
 from betahat.data.formulas.sides import Sides, joined, terms_of_sides
 from betahat.data.formulas.vectors import check_vector
@@ -64,6 +65,8 @@ def read_stream(text: str, dataset: Dataset, beside: RowVectors, options: Formul
     both = text if second is None else f"{text}, {second.regressors}"
     columns = pd.DataFrame(columns=list(dataset.columns))
     check_variables(factors, columns, context, both)
+    for call in calls_in(factors, context):
+        raise FormulaError(f"{call} depends on other rows than its own, and {why_in_parts(dataset.name)}")
     check_effects(parts.effects, dataset.columns)
     _check_vectors(factors, dataset, context)
     vectors = _vectors(beside, dataset, context)

@@ -22,6 +22,7 @@ from betahat.data.container import real_array
 from betahat.data.formulas.expressions import ReasonError
 from betahat.data.formulas.interactions import interacted
 from betahat.data.formulas.levels import coded, indicators
+from betahat.data.formulas.periods import diff, lag, lead
 from betahat.errors import shown
 
 
@@ -181,6 +182,9 @@ KNOWN: Mapping[str, Any] = {
     "C": categories,
     "Q": stateful_transform(quoted),
     "i": interacted,
+    "lag": lag,
+    "lead": lead,
+    "diff": diff,
     "scale": stateful_transform(scale),
     "center": stateful_transform(center),
     **{name: _of_real_numbers(TRANSFORMS[name]) for name in ("poly", "bs", "cr", "cs", "cc")},

@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.types import infer_dtype
 
 from betahat.data.formulas.expressions import Pending, ReasonError, Scope, names_in
+from betahat.data.formulas.periods import ordered_calls
 from betahat.data.formulas.reading import evaluated, number
 from betahat.data.formulas.transforms import KNOWN
 from betahat.errors import BetahatError, DataError, FormulaError, listed, shown
@@ -53,6 +54,10 @@ def check_vector(text: str, columns: Sequence[str], context: Mapping[str, Any], 
         raise FormulaError(
             f"{option}={shown(text)} is neither a column of the data nor an expression; the columns are {listed(columns, limit=12)}."
         ) from error
+    if ordered_calls([text], context):
+        raise FormulaError(
+            f"{option}={shown(text)} is of another period, as only the terms of a formula may be; compute it before, and pass the name of its column."
+        )
     if absent:
         close = [match for name in sorted(absent) for match in difflib.get_close_matches(name, columns, n=1)]
         hint = f"did you mean {listed(close)}?" if close else f"the columns are {listed(columns, limit=12)}."

@@ -1,0 +1,45 @@
+"""`Order`: what tells which rows of a dataframe follow each other, for terms of other periods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from betahat.errors import OptionError, described, shown
+
+
+@dataclass(frozen=True)
+class Order:
+    """What tells which rows follow each other: expressions of their units, None where all are one series, and of their periods."""
+
+    panel: str | None = None
+    time: str | None = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What there is, by option."""
+        return {name: text for name, text in (("panel", self.panel), ("time", self.time)) if text is not None}
+
+
+def read_order(panel: Any, time: Any) -> Order:
+    """Read the options of a formula."""
+    for name, value in (("panel", panel), ("time", time)):
+        if not (value is None or isinstance(value, str)):
+            raise OptionError(
+                f"{name} is {described(value)}; beside a formula it is the name of a column, or an expression of columns, such as {name}='{_SUCH[name]}'."
+            )
+    if time is None and panel is not None:
+        raise OptionError(
+            f"panel={shown(panel)} tells units apart, and their periods are not known; pass time='...', the column of them."
+        )
+    return Order(panel, time)
+
+
+_SUCH = {"panel": "firm", "time": "year"}
+
+
+def columns_of_order(states: Mapping[str, Any]) -> list[str]:
+    """Return the expressions of units and periods that calls have learnt from."""
+    read = [state.get(name) for state in states.values() if isinstance(state, Mapping) for name in ("panel", "time")]
+    return [text for text in read if isinstance(text, str)]

@@ -65,7 +65,7 @@ class OfRows(Generic[T]):
     objective : Objective
         The loss of a row.
     at : Point
-        Where rows are looked at.
+        Where rows are evaluated.
     """
 
     function: Callable[[Rows], T]
@@ -100,7 +100,7 @@ class Problem:
 
     @property
     def engine(self) -> Engine:
-        """Who takes passes over the rows: the sample's, or of rows whose losses depend on each other one who takes them all at once."""
+        """What computes passes over the rows: the sample's engine, or one that takes all rows at once if their losses depend on each other."""
         return self.sample.engine if self.objective.separable else AllAtOnce()
 
     @property
@@ -126,7 +126,7 @@ class Problem:
         term : callable
             Maps `Rows` to a tuple of tensors.
         at : Point
-            Where rows are looked at.
+            Where rows are evaluated.
 
         Returns
         -------
@@ -143,12 +143,12 @@ class Problem:
         function : callable
             Maps `Rows` to anything.
         at : Point
-            Where rows are looked at.
+            Where rows are evaluated.
 
         Yields
         ------
         object
-            What it returns of the next block.
+            Its value for the next block.
         """
         return scan(self.sample.source, OfRows(function, self.objective, at), self.engine)
 
@@ -164,7 +164,7 @@ class Problem:
         function : callable
             Maps `Rows` of b rows to a (b, ...) tensor.
         at : Point
-            Where rows are looked at.
+            Where rows are evaluated.
 
         Yields
         ------
@@ -181,7 +181,7 @@ class Problem:
         function : callable
             Maps `Rows` of b rows to a (b, ...) tensor.
         at : Point
-            Where rows are looked at.
+            Where rows are evaluated.
 
         Returns
         -------
@@ -202,7 +202,7 @@ class Problem:
         function : callable
             Maps `Rows` of b rows to a (b, ...) tensor.
         at : Point
-            Where rows are looked at.
+            Where rows are evaluated.
 
         Returns
         -------
@@ -212,7 +212,7 @@ class Problem:
         return sums_by_group(self.sample.source, codes, count, OfRows(function, self.objective, at), self.engine)
 
     def evaluate(self, params: Tensor, bread: Bread) -> Local:
-        """Take loss, gradient and information in one pass over the rows.
+        """Compute loss, gradient and information in one pass over the rows.
 
         Parameters
         ----------
@@ -329,7 +329,7 @@ class Problem:
         return self.objective.dispersion.value(loss, Counts(float(self.numbers), rank).free, self.misfit(params))
 
     def noise(self, local: Local) -> float:
-        """Return what a decrement is measured in: the dispersion, or of no likelihood its order of magnitude.
+        """Return the unit of a decrement: the dispersion, or its order of magnitude where there is no likelihood.
 
         Parameters
         ----------

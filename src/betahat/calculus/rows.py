@@ -121,7 +121,7 @@ class Rows(ABC):
 
     @abstractmethod
     def constant(self, phi: Tensor) -> Tensor | None:
-        """Return what minus the log-likelihood has beyond the loss over phi.
+        """Return minus the log-likelihood, less the loss over phi.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class Rows(ABC):
         Returns
         -------
         Tensor or None
-            (b,); None is nothing.
+            (b,); None if it is zero.
         """
 
     @abstractmethod

@@ -54,9 +54,9 @@ class Covariance:
         (r, r) B beside the core C: a linear function R b whose variance t'C t is below t'B t, t = Z'R, has none, since what the sums left of
         it is rounding. None where no function is.
     asked_t : bool or None
-        What the user said of t tests, which stays when the covariance is switched; None is nothing.
+        What the user asked for, t tests or not, which stays when the covariance is switched; None if nothing.
     own_df, own_small_sample
-        What `df` and `small_sample` are where nothing is asked for.
+        What `df` and `small_sample` are if the user asks for nothing.
     options : tuple of (str, str)
         The estimator's options in words, for tables that have several covariances of one name.
     estimator : Estimator or None

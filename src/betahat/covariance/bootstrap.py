@@ -49,7 +49,7 @@ class Bootstrap(Estimator):
     """The covariance of estimates from resampled data: the sum of (b*_r - m)(b*_r - m)' / (R - 1), m their mean.
 
     A replicate solves the sum of w_i s_i(b*) = 0 under weights w, or the equations of other values of y; "score" and "wild" are
-    b* = b + A^-1 (sum of v s). Where all signs are taken, R is divided by.
+    b* = b + A^-1 (sum of v s). Where all signs are enumerated, the divisor is R.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Bootstrap(Estimator):
     Raises
     ------
     DataError, OptionError, EstimationError
-        Unknown options, or options that a kind has not; more than half of the replicates fail.
+        Unknown options, or options that a kind does not have; more than half of the replicates fail.
 
     Warns
     -----
@@ -103,7 +103,8 @@ class Bootstrap(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.5], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit(bh.Bootstrap(99, "wild", seed=1))
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.5], x).fit(bh.Bootstrap(99, "wild", seed=1))
     >>> res.cov.draws.shape
     torch.Size([99, 2])
     """

@@ -27,7 +27,7 @@ class Classical(Estimator):
 
     For least squares s^2 = RSS / (n - k) and A^-1 = (X'WX)^-1, with t tests on n - k degrees of freedom: what R's
     `lm` and statsmodels' "nonrobust" print. Errors of several outputs have a covariance S = E'E / (n - k), k coefficients to an output:
-    A^-1 (sum of J'SJ) A^-1, J a row's (m, k) derivatives, which of a linear model is R's S (x) (X'X)^-1. For a likelihood s^2 is 1 and the tests are normal. With a penalty it is
+    A^-1 (sum of J'SJ) A^-1, J a row's (m, k) derivatives, which for a linear model is R's S (x) (X'X)^-1. For a likelihood s^2 is 1 and the tests are normal. With a penalty it is
     A^-1 H A^-1, H the information without the penalty.
 
     Raises
@@ -42,7 +42,8 @@ class Classical(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit(bh.Classical())
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit(bh.Classical())
     >>> res.cov_type
     'nonrobust'
     """
@@ -95,7 +96,8 @@ class FixedScale(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.FixedScale(0.25)).bse.round(4)
     array([0.5244, 0.1581])
     """

@@ -30,7 +30,7 @@ from betahat.solvers.least_squares import RowSum, row_residuals
 class Cluster(Estimator):
     """A^-1 (sum over clusters of s_g s_g') A^-1, s_g the sum of a cluster's scores, with a small-sample factor.
 
-    Of several ways of clustering, the covariances of all their intersections are added with alternating signs.
+    With several ways of clustering, the covariances of all their intersections are added with alternating signs.
 
     Attributes
     ----------
@@ -44,13 +44,13 @@ class Cluster(Estimator):
     multiway : {"each", "min"}
         Whether each intersection has its own G, or all of them the smallest of the ways' own.
     target : {"identity", "inverse_weights"}
-        What CR2 takes the covariance of the errors to be, of least squares with weights; other models have one.
+        CR2's working covariance of the errors in weighted least squares; other models have only one.
     correction : {"stata", "fixest", "reghdfe", "sandwich", "none"} or None
         The factor of another package instead of that of `kind` CR1S. They differ in absorbed effects: CR1S, "stata" and "reghdfe" leave those out
         of k that are nested in a cluster, and count the others by their connected parts; "fixest" counts each but the first less one;
         "sandwich" counts all, as a regression with their dummies does; "none" counts none, as plm does.
     psd : {"repair"} or None
-        What becomes of several ways whose sum is not positive semi-definite: negative eigenvalues are set to zero, and
+        What to do if the sum over several ways is not positive semi-definite: negative eigenvalues are set to zero, and
         the note says so. Dummies for all clusters of a way are set right apart from the other coefficients, which keep the numbers
         of the regression that has partialled them out. None warns: coefficients without a variance have the standard error NaN.
     df_correction : bool

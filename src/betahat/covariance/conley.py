@@ -30,7 +30,7 @@ class Conley(Estimator):
     kernel : {"uniform", "bartlett"}
         k: 1, or 1 - d / cutoff.
     distance : {"great-circle", "planar"}
-        On a sphere of radius 6,376 km by the haversine, as R's fixest, or straight.
+        On a sphere of radius 6,376 km, as in R's fixest, or in the plane.
     correction : bool
         Whether to multiply by n / (n - k).
 
@@ -44,7 +44,8 @@ class Conley(Estimator):
     >>> import betahat as bh
     >>> x = np.arange(12.0) % 5
     >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
-    >>> res.with_cov(bh.Conley(np.linspace(40, 50, 12), np.linspace(0, 9, 12), cutoff=200)).bse.round(4)
+    >>> places = np.linspace(40, 50, 12), np.linspace(0, 9, 12)
+    >>> res.with_cov(bh.Conley(*places, cutoff=200)).bse.round(4)
     array([0.3152, 0.0889])
 
     Notes

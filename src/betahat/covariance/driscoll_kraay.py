@@ -41,7 +41,7 @@ class DriscollKraay(Estimator):
     Warns
     -----
     ClusterWarning
-        Whole-number periods skip some: what lies between is taken for one step.
+        Whole-number periods have gaps, and each gap counts as one step.
 
     Examples
     --------

@@ -33,7 +33,7 @@ class Given(Estimator):
     Raises
     ------
     OptionError
-        Another shape, values that are not finite, a matrix that is not symmetric or has a negative variance.
+        The wrong shape, values that are not finite, a matrix that is not symmetric or has a negative variance.
 
     References
     ----------

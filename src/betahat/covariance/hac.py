@@ -37,7 +37,7 @@ class HAC(Estimator):
     kernel : {"bartlett", "parzen", "quadratic-spectral", "tukey-hanning", "truncated"}
         k; statsmodels' "uniform" is "truncated".
     bandwidth : float, "newey-west", "andrews" or None
-        Instead of maxlags: lag j has weight k(j / bandwidth). By a rule, the constant has no say in it.
+        Instead of maxlags: lag j has weight k(j / bandwidth). The rules leave out the constant.
     prewhiten : int
         The order of the vector autoregression that scores are filtered by first; 0 is none.
     correction : bool

@@ -73,7 +73,8 @@ class HC0(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.HC0()).bse.round(4)
     array([0.3501, 0.1393])
 
@@ -99,7 +100,8 @@ class HC1(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.HC1()).bse.round(4)
     array([0.452 , 0.1798])
 
@@ -130,7 +132,8 @@ class HC2(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.HC2()).bse.round(4)
     array([0.5116, 0.2118])
 
@@ -161,7 +164,8 @@ class HC3(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.HC3()).bse.round(4)
     array([0.7704, 0.327 ])
 
@@ -193,7 +197,8 @@ class HC4(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.HC4()).bse.round(4)
     array([0.6145, 0.2602])
 
@@ -220,7 +225,8 @@ class HC4m(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.HC4m()).bse.round(4)
     array([0.9396, 0.4049])
 
@@ -249,7 +255,8 @@ class HC5(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.HC5()).bse.round(4)
     array([0.4574, 0.1889])
 

@@ -37,7 +37,8 @@ class H1(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> y = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.RLM(y, x).fit(bh.H1()).bse.round(4)
     array([0.1851, 0.0475])
     """
@@ -65,7 +66,8 @@ class H2(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> y = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.RLM(y, x).fit("H2").bse.round(4)
     array([0.166 , 0.0457])
     """
@@ -92,7 +94,8 @@ class H3(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> y = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.RLM(y, x).fit("H3").bse.round(4)
     array([0.1449, 0.0432])
     """

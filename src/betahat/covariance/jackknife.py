@@ -45,12 +45,13 @@ class Jackknife(Estimator):
     Raises
     ------
     DataError, OptionError, EstimationError
-        A fit without some g has no answer; one cluster.
+        A fit without some g has no estimate; there is one cluster only.
 
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.Jackknife()).bse.round(4)
     array([0.6886, 0.2905])
 

@@ -192,7 +192,7 @@ def register_covariance(name: str, factory: Factory) -> None:
     Parameters
     ----------
     name : str
-        What `cov_type` is going to be; letter case does not matter.
+        The name for `cov_type`; letter case does not matter.
     factory : callable
         Called with the options in `cov_kwds`; returns the estimator, a callable that maps a `Fit` to a
         `Covariance`. A class of estimators is its own factory.
@@ -206,7 +206,8 @@ def register_covariance(name: str, factory: Factory) -> None:
     --------
     >>> import betahat as bh
     >>> def halved():
-    ...     return lambda fit: bh.Covariance(fit.bread / 2, "halved", "Half of the bread", fit.df_resid)
+    ...     note = "Half of the bread"
+    ...     return lambda fit: bh.Covariance(fit.bread / 2, "halved", note, fit.df_resid)
     >>> bh.register_covariance("halved", halved)
     >>> bh.OLS([1.0, 2.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0]).fit("halved").cov_type
     'halved'

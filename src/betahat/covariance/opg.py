@@ -35,7 +35,8 @@ class OPG(Estimator):
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])).fit()
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 5.0], x).fit()
     >>> res.with_cov(bh.OPG()).bse.round(4)
     array([1.2237, 0.3146])
 

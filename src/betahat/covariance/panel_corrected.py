@@ -29,7 +29,7 @@ class PanelCorrected(Estimator):
     panel, time : str or vector
         The units and the periods.
     pairwise : bool
-        Of an unbalanced panel, whether a pair's covariance takes the periods that both have, or all pairs those that
+        In an unbalanced panel, whether a pair's covariance uses the periods that both have, or all pairs use those that
         every unit has.
 
     Raises

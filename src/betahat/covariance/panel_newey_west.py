@@ -37,7 +37,7 @@ class PanelNeweyWest(Estimator):
     Attributes
     ----------
     panel : str or vector or None
-        The units. None, beside `time`, begins another where time falls from one row to the next.
+        The units. None, with `time`, starts a new unit wherever time falls from one row to the next.
     time : str or vector or None
         The periods; None takes each unit's rows in their order. Lags count the periods that occur in the data, so that a
         period that a unit lacks breaks its pairs.
@@ -59,7 +59,8 @@ class PanelNeweyWest(Estimator):
     >>> import betahat as bh
     >>> x = np.arange(12.0) % 5
     >>> res = bh.OLS(np.sqrt(x) + np.sin(np.arange(12)), bh.add_constant(x)).fit()
-    >>> res.with_cov(bh.PanelNeweyWest(np.arange(12) % 2, np.arange(12) // 2, maxlags=1)).bse.round(4)
+    >>> unit, time = np.arange(12) % 2, np.arange(12) // 2
+    >>> res.with_cov(bh.PanelNeweyWest(unit, time, maxlags=1)).bse.round(4)
     array([0.3556, 0.1784])
 
     References

@@ -39,7 +39,7 @@ class Coded(Dataset):
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
+        """What messages call it."""
         return self.base.name
 
     @property

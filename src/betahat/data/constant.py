@@ -21,7 +21,7 @@ else:
 
 
 def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", "add", "raise"] = "skip") -> Any:
-    """Add a column of ones, called "const" in a dataframe, and return what came in: same kind, same device.
+    """Add a column of ones, called "const" in a dataframe, and return the same kind of data, on the same device.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def add_constant(data: Any, prepend: bool = True, has_constant: Literal["skip", 
     prepend : bool
         Put the column first (the default) or last.
     has_constant : {"skip", "add", "raise"}
-        What to do where a nonzero constant is there already.
+        What to do if there is a nonzero constant already.
 
     Returns
     -------

@@ -189,7 +189,7 @@ class Design(Sample):
         return max(scan(self.source.only("endog"), _largest_endog, self.engine))
 
     def tally(self, term: Callable[[Tensor], tuple[Tensor, ...]]) -> list[int]:
-        """Count what the dependent variable is, in rows that have a weight.
+        """Count properties of the dependent variable, in rows with a positive weight.
 
         Parameters
         ----------
@@ -233,7 +233,7 @@ class Design(Sample):
         Returns
         -------
         Design
-            Whose regressors are made as they are read, where they are many.
+            Its regressors are computed as they are read, if there are many.
         """
         return replace(self, schema=replace(self.schema, given_names=names), source=turned(self.source, matrix))
 
@@ -243,7 +243,7 @@ class Design(Sample):
         Returns
         -------
         Design
-            With the same dependent variable and what stands beside it.
+            With the same dependent variable, weights and offset.
         """
         schema = replace(self.schema, given_names=("const",), terms=None, hasconst=None)
         return replace(self, schema=schema, source=with_ones(self.source))
@@ -261,7 +261,7 @@ class Design(Sample):
         Returns
         -------
         Design
-            With the same dependent variable and what stands beside it.
+            With the same dependent variable, weights and offset.
         """
         schema = replace(self.schema, given_names=names, terms=None, hasconst=None)
         return replace(self, schema=schema, source=self.source.replaced({EXOG: exog}))
@@ -291,12 +291,12 @@ class Design(Sample):
         return replace(self, schema=replace(self.schema, container=container), source=kept)
 
     def every(self, step: int) -> Design:
-        """Keep every so many-th row: a sample to start from.
+        """Keep every `step`-th row: a sample to start from.
 
         Parameters
         ----------
         step : int
-            From one to the next.
+            The distance from one row to the next.
 
         Returns
         -------

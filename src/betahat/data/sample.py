@@ -287,7 +287,7 @@ class Batch(Sample):
 
     @property
     def outputs(self) -> int:
-        """The numbers of a row of the target."""
+        """How many numbers a row of the target has."""
         return math.prod(self.source.shapes[self.data[-1]])
 
 

@@ -141,10 +141,10 @@ class Workers(Engine):
 
 
 class engine(AbstractContextManager[None]):  # noqa: N801  # it is called as a function is
-    """Let other workers take all passes over rows while a block lasts.
+    """Let other workers compute all passes over rows inside a ``with`` block.
 
-    They also take those of models that were given an `engine` of their own, and of their results, so that results whose executor was shut down, or
-    whose Client was closed, are used in a block with another one, or with None. Passes are cut into blocks, and sums added in the order of the rows, whoever takes
+    This holds for models that were given an `engine` of their own, too, and for their results: those whose executor was shut down, or
+    whose Client was closed, can be used in a block with another one, or with None. Passes are cut into blocks, and sums are added in the order of the rows, whoever computes
     them, so that every number is the same to the last bit on any engine with any number of workers. Tensors in memory are sent to other
     processes in each pass, which pays where much is computed for each row; partitions of a dataset are read by the workers themselves.
 
@@ -157,7 +157,7 @@ class engine(AbstractContextManager[None]):  # noqa: N801  # it is called as a f
     Raises
     ------
     OptionError
-        Something else.
+        `workers` is something else.
     WorkerError
         Later, in a pass: workers died, or have other versions of betahat, torch or Python.
 

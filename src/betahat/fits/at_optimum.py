@@ -37,7 +37,7 @@ _THOUSANDTH = 1e-6
 
 
 def fit_at(problem: Problem, params: Any, bread: BreadName = "observed") -> Fit:
-    """Make the fit of parameters that were found elsewhere, as they are.
+    """Make a fit of parameters that were found elsewhere, without changing them.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def fit_at(problem: Problem, params: Any, bread: BreadName = "observed") -> Fit:
     params : array_like
         (k,) the parameters, equation by equation.
     bread : {"observed", "expected", "gauss-newton", "opg"}
-        Which information A the covariance A^-1 B A^-1 takes.
+        The information A of the covariance A^-1 B A^-1.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def fit_at(problem: Problem, params: Any, bread: BreadName = "observed") -> Fit:
     Raises
     ------
     OptionError
-        No problem, another number of parameters, or an unknown bread.
+        Not a `Problem`, the wrong number of parameters, or an unknown bread.
     EstimationError
         The loss curves downward there, or is flat in some direction.
 

@@ -63,13 +63,13 @@ class Fit:
     bread_kind : Bread
         Which information A is.
     path : Optimum or None
-        What the solver says of its way; None for least squares, which is direct.
+        The report of the solver; None for least squares, which is solved directly.
     certificate : float or None
         The largest relative difference of R'R from a Hessian-vector product, where the Hessian is by autodiff.
     sums : dict
-        Sums over rows, and what else was asked for, that are known already; `sum_rows` and functions `of_fit` add to it.
+        Sums over rows, and other quantities, that are known already; `sum_rows` and functions `of_fit` add to it.
     facts : dict
-        Numbers of the data that are known already, and stay when the rows go; `fact` adds to it.
+        Numbers about the data that are known already, and are kept when the rows are removed; `fact` adds to it.
     idle : Tensor or None
         (columns of `given`, d) the directions in which the coefficients of one equation move and no fitted value does, where columns
         are dependent.
@@ -190,7 +190,7 @@ class Fit:
 
     @property
     def outputs(self) -> float:
-        """m, the equations that the coefficients are shared out to in degrees of freedom; 1 but for modules of several outputs."""
+        """m, the equations that share the coefficients in degrees of freedom; 1 except for modules with several outputs."""
         return self.numbers / self.nobs
 
     @property
@@ -241,7 +241,7 @@ class Fit:
 
     @remembered
     def point(self) -> Point:
-        """Where rows are looked at."""
+        """Where rows are evaluated."""
         beside = leverage_beside(self.absorbed, self.given)
         return Point(self.params, self.root, self.bread_kind, self.well_conditioned, beside)
 
@@ -275,7 +275,7 @@ class Fit:
         return found
 
     def fact(self, name: str, compute: Callable[[], T]) -> T:
-        """Return a number of the data that stays when the rows go.
+        """Return a number about the data that is kept when the rows are removed.
 
         Parameters
         ----------
@@ -303,7 +303,7 @@ class Fit:
         self.problem.sample.source.check(whole=True)
 
     def without_rows(self) -> Fit:
-        """Return the fit with its facts, and without the rows; a loss or a penalty that is code goes as well.
+        """Return the fit with its facts, and without the rows; a loss or a penalty that is code is removed, too.
 
         Returns
         -------
@@ -332,7 +332,7 @@ class Fit:
         Yields
         ------
         Tensor
-            What it returns of the next block.
+            Its value for the next block.
         """
         self.check_data()
         return self.problem.each(function, self.point)
@@ -368,7 +368,7 @@ class Fit:
         Yields
         ------
         Tensor
-            What it returns of the next block.
+            Its value for the next block.
         """
         self.check_data()
         sample = self.sample

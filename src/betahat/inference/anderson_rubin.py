@@ -54,7 +54,7 @@ class ConfidenceSet:
     alpha : float
         Its size; the set has coverage 1 - alpha.
     set : list of (float, float)
-        Intervals, from the left to the right: none, one or several; infinite ends are rays, and one interval with two is the line.
+        Intervals from left to right: none, one or several. One infinite end makes a ray, two make the whole line.
     """
 
     name: str

@@ -50,7 +50,7 @@ class CategoryPrediction:
 
     @property
     def predicted(self) -> Any:
-        """(m, J) the probabilities; of a dataframe the columns have the names of the categories."""
+        """(m, J) the probabilities; in a dataframe, the columns have the names of the categories."""
         return self.container.present_rows(self.values, list(self.levels))
 
     @property

@@ -23,7 +23,7 @@ class HypothesisTest:
     pvalue : float
         Its upper tail.
     df : float
-        The degrees of freedom, of F those of the numerator.
+        The degrees of freedom; for F, those of the numerator.
     df_denom : float or None
         Those of the denominator of F; None is chi-squared.
     """

@@ -61,7 +61,7 @@ class Response:
     outcomes : tuple of str
         (J,) the names of the means: one, or one for each class.
     engine : Engine
-        Who takes passes over the rows.
+        What computes passes over the rows.
     """
 
     mean: Callable[[Tensor, Tensor, Tensor | None], Tensor]

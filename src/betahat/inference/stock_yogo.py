@@ -1,4 +1,4 @@
-"""Critical values of the first-stage F, or of Cragg and Donald's, by Stock and Yogo: for errors of one variance, at the five percent level.
+"""Critical values of the first-stage F, or of Cragg and Donald's, by Stock and Yogo: for homoskedastic errors, at the five percent level.
 
 References
 ----------

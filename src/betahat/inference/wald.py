@@ -209,7 +209,7 @@ class WaldTest:
         return self.statistic
 
     def summary(self) -> str:
-        """Return statsmodels' one line.
+        """Return statsmodels' one-line summary.
 
         Returns
         -------

@@ -32,7 +32,7 @@ DISTRIBUTIONS: dict[str, Latent] = {
 
 @in_ordinary_mode
 class AFT(CensoredModel):
-    """Accelerated failure time: log(time) = x'b + sigma z, where some times had not ended.
+    """Accelerated failure time: log(time) = x'b + sigma z, where some times are censored.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class AFT(CensoredModel):
     exog : array_like, Tensor or dataframe
         (n, k) the regressors. No constant is added; see `add_constant`.
     status : array_like, optional
-        (n,) 1 for an event, 0 for a time that was censored; None takes every time to end with an event.
+        (n,) 1 for an event, 0 for a time that was censored; None means that every time ends with an event.
     dist : {"weibull", "exponential", "lognormal", "loglogistic"}
         The distribution of the time: z has the distribution of the logarithm of an exponential time, of it with sigma = 1, the normal or the
         logistic distribution.
@@ -56,7 +56,7 @@ class AFT(CensoredModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts: times of zero or less, a status other than 0 and 1, no event, an unknown distribution.
+        Raised before any work starts: times of zero or less, a status other than 0 and 1, no event, an unknown distribution.
 
     Notes
     -----
@@ -70,7 +70,8 @@ class AFT(CensoredModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> time, died, x = [5.0, 8.0, 3.0, 9.0, 2.0, 6.0], [1, 0, 1, 1, 1, 1], [1.0, 0.0, 2.0, 1.0, 1.0, 0.0]
+    >>> time, died = [5.0, 8.0, 3.0, 9.0, 2.0, 6.0], [1, 0, 1, 1, 1, 1]
+    >>> x = [1.0, 0.0, 2.0, 1.0, 1.0, 0.0]
     >>> bh.AFT(time, bh.add_constant(x), status=died).fit().params.round(3)
     array([ 2.356, -0.575, -0.876])
     """

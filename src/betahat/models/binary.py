@@ -25,7 +25,7 @@ class Logit(DiscreteModel):
     exog : array_like, Tensor or dataframe
         (n, k) the regressors. No constant is added; see `add_constant`.
     offset, exposure : array_like, optional
-        (n,) what is added to x'b, as it is or by its logarithm.
+        (n,) added to x'b: an offset as it is, an exposure as its logarithm.
     weights : array_like, optional
         (n,) analytic weights: they scale a row's loss, and enter a sandwich's meat squared, as R's `weights`.
     freq_weights : array_like, optional
@@ -36,7 +36,7 @@ class Logit(DiscreteModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
 
     References
     ----------

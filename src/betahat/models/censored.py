@@ -62,7 +62,7 @@ class CensoredModel(EquationsModel, ABC):
         exog : array_like, optional
             (m, k) regressors; None takes those of the data.
         which : str, optional
-            As of the results' `predict`.
+            As in the results' `predict`.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class CensoredModel(EquationsModel, ABC):
         Raises
         ------
         OptionError
-            Another `which`.
+            `which` is unknown.
         """
         loss, read = self.objective, self._read(params)
         known = loss.predictions

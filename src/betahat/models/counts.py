@@ -91,7 +91,7 @@ class NegativeBinomial(EquationsModel):
     Raises
     ------
     DataError, OptionError
-        As in `Logit`; values that are no counts, or zeros in every row.
+        As in `Logit`; values that are not counts, or zeros in every row.
 
     Notes
     -----
@@ -106,7 +106,8 @@ class NegativeBinomial(EquationsModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [0, 1, 0, 4, 0, 9, 2, 14], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    >>> y = [0, 1, 0, 4, 0, 9, 2, 14]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
     >>> bh.NegativeBinomial(y, x).fit().params.round(4)
     array([-1.5688,  0.5116,  0.6186])
     """

@@ -63,7 +63,7 @@ class EquationsModel(LikelihoodModel, ABC):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
         """
         model, names = cls.__new__(cls), caller(2)
         model._take(options)
@@ -116,7 +116,7 @@ class EquationsModel(LikelihoodModel, ABC):
         which : {"mean", "linear"}
             E(y), or x'b + offset.
         offset, exposure : array_like, optional
-            (m,) of new regressors.
+            (m,) those of the new regressors.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class EquationsModel(LikelihoodModel, ABC):
         Raises
         ------
         OptionError
-            Another `which`.
+            `which` is unknown.
         """
         check_which(which)
         shift = None if offset is None else to_tensor(offset, self._read(params))
@@ -154,7 +154,7 @@ class EquationsModel(LikelihoodModel, ABC):
         cov_type, cov_kwds, use_t, rank, disp, **options
             As in `Logit.fit`.
         bread : {"observed", "expected", "opg"}
-            Which information A the covariance A^-1 B A^-1 takes: the Hessian (statsmodels), Fisher's information, or the sum of s s'.
+            The information A of the covariance A^-1 B A^-1: the Hessian (statsmodels), Fisher's information, or the sum of s s'.
         start_params : array_like, optional
             (k,) where to start.
 
@@ -165,7 +165,7 @@ class EquationsModel(LikelihoodModel, ABC):
         Raises
         ------
         EstimationError
-            There is no estimate, or columns of an equation of its own are collinear, which `rank` does not mend; the sentence says which.
+            There is no estimate, or columns of one of the equations are collinear, which `rank` does not mend; the message says which.
 
         Warns
         -----

@@ -88,7 +88,7 @@ class ExcessZerosModel(EquationsModel, ABC):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
         """
         model, names = cls.__new__(cls), caller(2)
         model._take(options)

@@ -36,14 +36,14 @@ class GLM(IndexModel):
     Parameters
     ----------
     endog : array_like, Tensor or series
-        (n,) the dependent variable; of the binomial family also (n, 2) counts of successes and failures.
+        (n,) the dependent variable; for the binomial family also (n, 2) counts of successes and failures.
     exog : array_like, Tensor or dataframe
         (n, k) the regressors. No constant is added; see `add_constant`.
     family : str or statsmodels family, optional
         One of statsmodels' own family objects, with its link, ``sm.families.Gamma(sm.families.links.Log())`` say, or a name, for the
         family with its default link: "gaussian" (also None), "binomial", "poisson", "gamma", "inversegaussian".
     offset, exposure : array_like, optional
-        (n,) what is added to x'b, as it is or by its logarithm; an exposure needs the link Log.
+        (n,) added to x'b: an offset as it is, an exposure as its logarithm, which needs the link Log.
     freq_weights : array_like, optional
         (n,) whole numbers, how often a row occurs.
     var_weights : array_like, optional
@@ -59,7 +59,7 @@ class GLM(IndexModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts: values of y that the family does not have, counted; a link that the family does not take;
+        Raised before any work starts: values of y outside the support of the family, with their number; a link that the family does not take;
         shares beside freq_weights.
 
     References
@@ -70,7 +70,8 @@ class GLM(IndexModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [0.5, 1.0, 1.5, 3.0, 4.0, 8.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> y = [0.5, 1.0, 1.5, 3.0, 4.0, 8.0]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.GLM(y, x, family="gamma").fit().params.round(4)
     array([ 1.2598, -0.1917])
     """
@@ -139,12 +140,16 @@ class GLM(IndexModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
 
         Examples
         --------
         >>> import betahat as bh
-        >>> data = {"killed": [6, 13, 18, 28, 52, 53], "alive": [53, 47, 44, 28, 11, 6], "dose": [1.69, 1.72, 1.76, 1.78, 1.81, 1.84]}
+        >>> data = {
+        ...     "killed": [6, 13, 18, 28, 52, 53],
+        ...     "alive": [53, 47, 44, 28, 11, 6],
+        ...     "dose": [1.69, 1.72, 1.76, 1.78, 1.81, 1.84],
+        ... }
         >>> bh.glm("killed + alive ~ dose", data, family="binomial").fit().params.round(2)
         Intercept   -53.79
         dose         30.34
@@ -192,10 +197,10 @@ class GLM(IndexModel):
         cov_type, cov_kwds, use_t, rank, start_params, disp, **options
             As in `Logit.fit`.
         scale : {"X2", "dev"} or float, optional
-            The dispersion phi: Pearson's statistic over n - k, the deviance over n - k, or a number. None is 1 of the binomial, Poisson and
-            negative binomial family, and "X2" of the others. With "X2" the former are R's `quasibinomial` and `quasipoisson`.
+            The dispersion phi: Pearson's statistic over n - k, the deviance over n - k, or a number. None is 1 for the binomial, Poisson and
+            negative binomial families, and "X2" for the others. With "X2" the former are R's `quasibinomial` and `quasipoisson`.
         bread : {"expected", "observed", "gauss-newton", "opg"}
-            Which information A the covariance A^-1 B A^-1 takes: Fisher's, as R's `glm`, or the Hessian, as statsmodels' robust covariances;
+            The information A of the covariance A^-1 B A^-1: Fisher's, as in R's `glm`, or the Hessian, as in statsmodels' robust covariances;
             the same for a canonical link.
 
         Returns
@@ -205,9 +210,9 @@ class GLM(IndexModel):
         Raises
         ------
         EstimationError
-            There is no estimate; the sentence says why.
+            There is no estimate; the message says why.
         OptionError
-            Another scale.
+            An unknown scale.
 
         Warns
         -----

@@ -38,7 +38,7 @@ WeightName = Literal["identity", "two-step", "iterated", "continuously-updated"]
 
 @in_ordinary_mode
 class GMM:
-    """Generalized method of moments: parameters that make the sum of moments of parameters and data zero, or small.
+    """Generalized method of moments: the parameters at which the sums of moments are zero, or closest to it.
 
     With as many moments as parameters the equations sum(m) = 0 are solved, and stacked estimators are of this kind. With more, F'W F is minimised, F the sum
     of the moments. A row's influence is -(G'W G)^-1 G'W m, G the Jacobian of F by automatic derivatives, of which every covariance is made.
@@ -46,7 +46,7 @@ class GMM:
     Parameters
     ----------
     moments : callable
-        Called as ``moments(params, data)`` with two dicts of tensors, or with those of their entries that its arguments
+        Called as ``moments(params, data)`` with two dicts of tensors, or with the entries that its arguments
         name, ``moments(beta, x, y)``. It returns the moments of each row, (n, q); a function written for a single row, which returns (q,), is mapped over
         them.
     params : mapping
@@ -55,21 +55,21 @@ class GMM:
         (n, ...) tensors, arrays or series by name; a Dataset or a DataLoader of dicts is read once, in its order.
     weights : {"two-step", "identity", "iterated", "continuously-updated"} or array_like
         W, where there are more moments than parameters. "two-step": the inverse of the sum of m m' at the estimate with the identity;
-        "iterated": found anew until the estimate stays; "continuously-updated": that of each point; or a (q, q) symmetric
+        "iterated": updated until the estimate settles; "continuously-updated": a function of the parameters; or a (q, q) symmetric
         positive definite matrix.
     names : sequence of str, optional
         (k,) the parameters' names.
     center : bool
-        Whether the mean of the moments is taken off before their products are summed to a weight.
+        Whether the moments are centred before the weight is computed.
     freq_weights : array_like, optional
-        (n,) how often each row occurs. Other weights of rows are factors of their moments.
+        (n,) how often each row occurs. For other weights, multiply the moments.
     engine : Executor, dask Client or the module ray, optional
-        As in `OLS`. Moments are called by one thread at a time, so that processes share the rows, and an executor's threads do not.
+        As in `OLS`. Moments are called by one thread at a time, so processes share the work, and threads do not.
 
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
 
     References
     ----------
@@ -112,7 +112,7 @@ class GMM:
         *,
         polish: bool = True,
     ) -> GMMResults:
-        """Solve the equations, or stay at the parameters, and estimate their covariance.
+        """Solve the equations, or keep the parameters as they are, and estimate their covariance.
 
         Parameters
         ----------

@@ -50,7 +50,7 @@ class HurdleModel(ExcessZerosModel, ABC):
 
     @property
     def df_resid(self) -> float:
-        """N less the number of parameters, as in pscl."""
+        """The number of rows less the number of parameters, as in pscl."""
         return self.nobs - self.sample.width - len(self._alpha)
 
     def predict(  # type: ignore[override]  # statsmodels' order
@@ -74,7 +74,7 @@ class HurdleModel(ExcessZerosModel, ABC):
         exog_zero : array_like, optional
             (m, q) regressors of P(y > 0).
         exposure, offset : array_like, optional
-            (m,) of new regressors.
+            (m,) those of the new regressors.
         which, y_values
             As in the results' `predict`.
 
@@ -86,7 +86,7 @@ class HurdleModel(ExcessZerosModel, ABC):
         Raises
         ------
         OptionError
-            Another `which`.
+            `which` is unknown.
         """
         return self._predicted(params, exog, exog_zero, exposure, offset, which, y_values)
 
@@ -133,7 +133,7 @@ class HurdleModel(ExcessZerosModel, ABC):
 
 @in_ordinary_mode
 class HurdlePoisson(HurdleModel):
-    """Hurdle Poisson regression: P(y > 0) by a binary model, and counts that are positive by a Poisson distribution without its zeros.
+    """Hurdle Poisson regression: a binary model of y > 0, and a zero-truncated Poisson model of the positive counts.
 
     Parameters
     ----------
@@ -144,9 +144,9 @@ class HurdlePoisson(HurdleModel):
     exog_zero : array_like, Tensor or dataframe, optional
         (n, q) the regressors of P(y > 0); None takes those of the counts, as R's ``pscl::hurdle`` does.
     offset, exposure : array_like, optional
-        (n,) what is added to x'b, as it is or by its logarithm; not in the equation of P(y > 0).
+        (n,) added to x'b: an offset as it is, an exposure as its logarithm; not in the equation of P(y > 0).
     link : {"logit", "probit"}
-        What P(y > 0) is a function of z'g by.
+        The distribution function F of P(y > 0) = F(z'g): logistic or normal.
     weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
@@ -160,7 +160,7 @@ class HurdlePoisson(HurdleModel):
     Raises
     ------
     DataError, OptionError
-        As in `Logit`; values that are no counts, no zeros, or nothing but zeros.
+        As in `Logit`; values that are not counts, no zeros, or nothing but zeros.
 
     Notes
     -----
@@ -174,7 +174,8 @@ class HurdlePoisson(HurdleModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [0, 3, 0, 2, 4, 0, 6, 8], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    >>> y = [0, 3, 0, 2, 4, 0, 6, 8]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
     >>> bh.HurdlePoisson(y, x).fit().params.round(4)
     array([ 0.1915,  0.2296, -1.1802,  0.398 ])
     """
@@ -185,7 +186,7 @@ class HurdlePoisson(HurdleModel):
 
 @in_ordinary_mode
 class HurdleNegativeBinomial(HurdleModel):
-    """Hurdle negative binomial regression: as `HurdlePoisson`, with counts of variance mu + alpha mu^2 before their zeros are taken away.
+    """Hurdle negative binomial regression: as `HurdlePoisson`, with counts of variance mu + alpha mu^2 before they are truncated at zero.
 
     Parameters
     ----------

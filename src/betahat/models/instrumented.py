@@ -83,7 +83,7 @@ class InstrumentModel(RegressorModel, ABC):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
         """
         model, names = cls.__new__(cls), caller(2)
         beside = model._take(options)
@@ -114,7 +114,7 @@ class InstrumentModel(RegressorModel, ABC):
 
     @property
     def problem(self) -> Problem:
-        """Refuse: moments of instruments are no sum of losses.
+        """Not defined: moments of instruments are not a sum of losses.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class InstrumentModel(RegressorModel, ABC):
         return projected(self.design) if self.design.schema.effects else None
 
     def first_stage_model(self, design: Design) -> RegressorModel:
-        """Return the model of least squares that a first stage is.
+        """Return the first stage as a model of least squares.
 
         Parameters
         ----------
@@ -211,14 +211,14 @@ class InstrumentModel(RegressorModel, ABC):
         Parameters
         ----------
         cov_type : str, estimator or matrix
-            As in `OLS.fit`. "nonrobust", the default, is s^2 (X̂'X)^-1 with s^2 = e'e / (n - k), and of GMM (G'WG)^-1, which is efficient with weights
-            that are the inverse of the moments' covariance; of other weights the default is "HC0".
+            As in `OLS.fit`. "nonrobust", the default, is s^2 (X̂'X)^-1 with s^2 = e'e / (n - k), and for GMM (G'WG)^-1, which is efficient with weights
+            that are the inverse of the moments' covariance; with other weights the default is "HC0".
         cov_kwds : mapping, optional
             The options of a named estimator.
         use_t : bool, optional
             t or normal tests; None takes t for "nonrobust" of IV2SLS and IVLIML, and the normal distribution for the others.
         **options
-            None: choices of a solver are refused in a sentence.
+            There are none: options of a solver are an error.
 
         Returns
         -------

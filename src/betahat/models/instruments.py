@@ -52,7 +52,7 @@ class IV2SLS(InstrumentModel):
     endog : array_like, Tensor or dataframe
         (n, m) the endogenous regressors.
     instruments : array_like, Tensor or dataframe
-        (n, q) variables that move the endogenous regressors and are no regressors, q at least m.
+        (n, q) the excluded instruments, q at least m.
     weights : array_like, Tensor or float, optional
         (n,) analytic weights, proportional to the inverse variance of each row.
     absorb : vectors, names or dataframe, optional
@@ -65,7 +65,7 @@ class IV2SLS(InstrumentModel):
     Raises
     ------
     DataError, OptionError, EstimationError
-        In one sentence, before any work starts; fewer instruments than endogenous regressors among them.
+        The data or an option cannot be used, such as fewer instruments than endogenous regressors; raised before any work starts.
 
     Notes
     -----
@@ -140,7 +140,7 @@ class IVLIML(InstrumentModel):
     Raises
     ------
     DataError, OptionError, EstimationError
-        In one sentence, before any work starts; `kappa` beside `fuller` among them.
+        The data or an option cannot be used, such as `kappa` beside `fuller`; raised before any work starts.
 
     Notes
     -----
@@ -220,7 +220,7 @@ class IVGMM(InstrumentModel):
     Raises
     ------
     DataError, OptionError, EstimationError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
 
     Notes
     -----

@@ -51,7 +51,7 @@ class LinearModel(RegressorModel, ABC):
 
     @property
     def problem(self) -> Problem:
-        """The loss of a row on the data, which `fit_at` takes with parameters of one's own; with absorbed effects they are at their best."""
+        """The loss on the data, which `fit_at` takes with parameters of your own; absorbed effects are at their optimum."""
         return Problem(self.objective, self.design if self._projected is None else self._projected.design)
 
     @cached_property
@@ -134,7 +134,7 @@ class LinearModel(RegressorModel, ABC):
         exog : array_like, optional
             As in `predict`.
         dist_class : callable, optional
-            Another of `loc` and `scale`, the standard deviation.
+            Another distribution, of `loc` and `scale`, the standard deviation.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class LinearModel(RegressorModel, ABC):
             With collinear columns: "pinv" is the solution of minimum norm, as in statsmodels; "drop" leaves
             out every column that depends on those to its left, as R does, and reports it as NaN. With absorbed effects it is "drop".
         **options
-            None: statsmodels' choices of a solver (`method`, ...) are refused in a sentence.
+            There are none: statsmodels' options of the solver (`method`, ...) are an error.
 
         Returns
         -------

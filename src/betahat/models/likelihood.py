@@ -55,7 +55,7 @@ class LikelihoodModel(RegressorModel, ABC):
         Parameters
         ----------
         params : array_like
-            Where, in the shape of the results' params.
+            Where to evaluate it, in the shape of the results' params.
 
         Returns
         -------
@@ -134,7 +134,7 @@ class IndexModel(LikelihoodModel, ABC):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
 
         Examples
         --------
@@ -176,7 +176,7 @@ class IndexModel(LikelihoodModel, ABC):
 
     @property
     def problem(self) -> Problem:
-        """The loss of a row on the data, which `fit_at` takes with parameters of one's own."""
+        """The loss on the data, which `fit_at` takes with parameters of your own."""
         if self.design.schema.effects:
             raise EstimationError(
                 "The loss at parameters of one's own needs the absorbed effects there, which are known at the estimates alone; write the effects as C(...), or "
@@ -198,7 +198,7 @@ class IndexModel(LikelihoodModel, ABC):
         which : {"mean", "linear"}
             E(y), or x'b + offset.
         offset, exposure : array_like, optional
-            (m,) of new regressors.
+            (m,) those of the new regressors.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class IndexModel(LikelihoodModel, ABC):
         Raises
         ------
         OptionError
-            Another `which`.
+            `which` is unknown.
         """
         check_which(which)
         shift = None if offset is None else to_tensor(offset, self._read(params))
@@ -297,18 +297,18 @@ class DiscreteModel(IndexModel, ABC):
         use_t : bool, optional
             t or normal tests; None takes the normal distribution, as statsmodels does.
         bread : {"observed", "expected", "gauss-newton", "opg"}
-            Which information A the covariance A^-1 B A^-1 takes: the Hessian (statsmodels), Fisher's information
+            The information A of the covariance A^-1 B A^-1: the Hessian (statsmodels), Fisher's information
             (R's `glm`), or the sum of s s'. For Logit and Poisson the first two are the same, and "gauss-newton" is
             the first for every model of a linear index.
         rank : {"pinv", "drop"}
             With collinear columns: the solution of minimum norm, or leave out every column that depends on
             those to its left, as R does. With absorbed effects it is "drop".
         start_params : array_like, optional
-            (k,) where to start; zero by default, for large data the optimum of a sample of rows. Not with absorbed effects, which would need values, too.
+            (k,) where to start; by default zero or, for large data, the optimum of a sample of rows. Not with absorbed effects, which would need values, too.
         disp : bool
-            Whether to print how the solver ended, as statsmodels does unless told not to.
+            Whether to print how the solver ended, as statsmodels does by default.
         **options
-            None: statsmodels' choices of a solver (`method`, `maxiter`, ...) are refused in a sentence.
+            There are none: statsmodels' options of the solver (`method`, `maxiter`, ...) are an error.
 
         Returns
         -------
@@ -317,7 +317,7 @@ class DiscreteModel(IndexModel, ABC):
         Raises
         ------
         EstimationError
-            The data are separated, so that there is no estimate; the sentence names the regressors.
+            The data are separated, so that there is no estimate; the message names the regressors.
 
         Warns
         -----

@@ -41,13 +41,13 @@ class OLS(LinearModel):
         Fixed effects that are projected away: a vector of labels for each, [firm, year]; where `exog` is a dataframe, names of its columns, also as
         "origin^year", "firm[t]" or "firm[[t]]"; an (n, E) array or dataframe. Rows that are alone in a level are dropped.
     engine : Executor, dask Client or the module ray, optional
-        Who takes passes over the rows, for the fit and all that is asked of it later: an executor of ``concurrent.futures`` (threads, processes, loky, ...), a dask
+        What computes passes over the rows, for the fit and everything that is asked of it later: an executor of ``concurrent.futures`` (threads, processes, loky, ...), a dask
         ``Client``, or the module ``ray``. None is threads of betahat's own, as many as torch has. Every number is the same, to the last bit; see `engine`.
 
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
 
     Notes
     -----
@@ -112,7 +112,7 @@ class OLS(LinearModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
         """
         return _from_formula(cls, formula, data, options, caller(2))
 
@@ -132,7 +132,7 @@ class WLS(LinearModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts; negative weights, or none that is positive, among them.
+        The data or an option cannot be used, such as negative weights, or none that is positive; raised before any work starts.
 
     References
     ----------
@@ -192,7 +192,7 @@ class WLS(LinearModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
         """
         options.setdefault("weights", 1.0)
         return _from_formula(cls, formula, data, options, caller(2))
@@ -219,9 +219,9 @@ def ols(
     formula : str
         Such as ``np.log(wage) ~ educ + I(exper**2) + C(region)``. A constant is included unless ``- 1`` is
         written. Fixed effects to absorb stand after a bar, ``y ~ x | firm + year``: ``origin^year`` for combinations, ``firm[t]`` for levels with slopes of
-        their own, ``firm[[t]]`` for slopes alone. ``i(period, treated, ref=-1)`` has a column for each level but the reference, times `treated`, as in fixest. Instruments stand after another, ``y ~ x | firm | price ~ z``, or after the only one. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so pass none
+        their own, ``firm[[t]]`` for slopes alone. ``i(period, treated, ref=-1)`` has a column for each level but the reference, times `treated`, as in fixest. Instruments stand after another, ``y ~ x | firm | price ~ z``, or after the only one. Functions and variables of the caller may be used. A formula is code: it is evaluated as Python, so do not pass one
         that you would not run.
-    data : dataframe, mapping, path or what else has named columns
+    data : dataframe, mapping, path or anything else with named columns
         A dataframe of pandas, polars or pyarrow, or a dict of columns. Or rows that are read chunk by chunk and never held: the path of a Parquet, Arrow or
         CSV file, of a folder, a pattern such as ``"rows/*.parquet"``, or a list of them; a polars LazyFrame, a pyarrow Dataset, a DuckDB relation, a
         DataFrame of dask or a Dataset of ray; a function without arguments that returns a fresh iterator of dataframes.
@@ -233,7 +233,7 @@ def ols(
     freq_weights : str or array_like, optional
         How often each row occurs: a column's name, an expression, or as many numbers as `data` has rows.
     compress : bool or list of str
-        Whether rows that are alike in all columns of the formula are counted once, before the fit: by the group-by of polars, DuckDB or dask where the data are
+        Whether rows that agree in all columns of the formula become one row with a count, before the fit: by the group-by of polars, DuckDB or dask where the data are
         theirs. Estimates, standard errors and tests are those of all rows; `resid`, `fittedvalues` and the like have a row for each distinct one, and a
         bootstrap under a seed has other draws than that of single rows. A list names further columns in which rows are to differ, such as those of clusters.
         `res.compression` says what it did.
@@ -250,7 +250,7 @@ def ols(
     Raises
     ------
     FormulaError, DataError, OptionError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
 
     Examples
     --------
@@ -298,7 +298,7 @@ def wls(
     Raises
     ------
     FormulaError, DataError, OptionError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
     """
     options = {
         "weights": weights,

@@ -61,14 +61,14 @@ class MEstimator:
     Parameters
     ----------
     row_loss : callable
-        Called as ``row_loss(params, data)`` with two dicts of tensors, or with those of their entries that its arguments
+        Called as ``row_loss(params, data)`` with two dicts of tensors, or with the entries that its arguments
         name, ``row_loss(beta, x, y)``. It returns the loss of each row, (n,); a function written for a single row
         is mapped over them.
     params : mapping
         Starting values by name: tensors, arrays or numbers.
-    data : mapping, Dataset, DataLoader, path or what else has rows by name
+    data : mapping, Dataset, DataLoader, path or anything else with named columns
         (n, ...) tensors, arrays or series by name; a Dataset or a DataLoader of dicts is read once, in its order. Files, their glob, lazy frames and
-        whatever else `ols` reads are read on each pass, the columns that the loss asks for and no others, and never held.
+        whatever else `ols` reads are read on each pass, only the columns that the loss asks for, and never held in memory.
     likelihood : bool
         Whether minus the loss is a log-density, so that its Hessian alone is a covariance.
     penalty : float or callable, optional
@@ -80,12 +80,12 @@ class MEstimator:
     stream : bool
         Read a Dataset or a DataLoader batch by batch on each pass, in its order, which must not be shuffled, and hold no more than a batch and a block.
     engine : Executor, dask Client or the module ray, optional
-        As in `OLS`. A row_loss is called by one thread at a time, so that processes share the rows, and an executor's threads do not.
+        As in `OLS`. A row_loss is called by one thread at a time, so processes share the work, and threads do not.
 
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
 
     References
     ----------
@@ -98,7 +98,8 @@ class MEstimator:
     >>> x, y = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([1.0, 2.0, 4.0, 5.0])
     >>> def row_loss(p, d):
     ...     return torch.log(torch.cosh(d["y"] - p["a"] - p["b"] * d["x"]))
-    >>> bh.MEstimator(row_loss, params={"a": 0.0, "b": 1.0}, data={"x": x, "y": y}).fit().cov_type
+    >>> start, data = {"a": 0.0, "b": 1.0}, {"x": x, "y": y}
+    >>> bh.MEstimator(row_loss, start, data).fit().cov_type
     'HC0'
     """
 
@@ -131,7 +132,7 @@ class MEstimator:
         bread: BreadName = "observed",
         rank: Literal["pinv"] | None = None,
     ) -> GeneralResults:
-        """Go to the optimum, or stay at the parameters, and estimate their covariance.
+        """Find the optimum, or keep the parameters as they are, and estimate their covariance.
 
         Parameters
         ----------
@@ -149,7 +150,7 @@ class MEstimator:
         Raises
         ------
         OptionError, EstimationError
-            As in `TorchModel.fit`; bread="expected", since a row loss shows no distribution.
+            As in `TorchModel.fit`; bread="expected", since the distribution behind a row loss is not known.
         """
         kind = read_bread(bread)
         check_flag("polish", polish)
@@ -188,7 +189,7 @@ class MEstimator:
 
     @property
     def exog_names(self) -> list[str]:
-        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of one's own."""
+        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of your own."""
         return list(self.names)
 
     @property

@@ -42,7 +42,7 @@ else:
 
 @in_ordinary_mode
 class MNLogit(LikelihoodModel):
-    """MultinomialLogit logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
+    """Multinomial logit: P(y = j) is proportional to exp(x'b_j), with b = 0 for the first class.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ class MNLogit(LikelihoodModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = ["a", "b", "a", "c", "b", "c", "a", "c"], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 4.0, 2.0])
+    >>> y = ["a", "b", "a", "c", "b", "c", "a", "c"]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 4.0, 2.0])
     >>> bh.MNLogit(y, x).fit().params.shape
     (2, 2)
     """
@@ -121,7 +122,7 @@ class MNLogit(LikelihoodModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
         """
         coded = class_formula(formula, data, in_force(read_engine(options.get("engine"))))
         model, vectors, names = cls.__new__(cls), ("weights", "freq_weights"), caller(2)
@@ -179,7 +180,7 @@ class MNLogit(LikelihoodModel):
         Raises
         ------
         OptionError
-            Another `which`.
+            `which` is unknown.
         """
         check_which(which)
         return self._means(params, exog, None, which == "linear")

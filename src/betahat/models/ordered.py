@@ -56,9 +56,9 @@ class OrderedModel(EquationsModel):
     endog : array_like, Tensor or series
         (n,) an ordered category of pandas, or numbers or text, whose sorted order is taken.
     exog : array_like, Tensor or dataframe
-        (n, k) the regressors, without a constant, which the cut points are.
+        (n, k) the regressors, without a constant: the cut points take its place.
     offset : array_like, optional
-        (n,) what is added to x'b.
+        (n,) added to x'b.
     distr : {"logit", "probit", "cloglog", "loglog", "cauchit"}
         F: 1 / (1 + e^-z), the normal distribution, 1 - exp(-e^z), exp(-e^-z), or the Cauchy distribution, as in R's ``polr(method=)``; or the same
         distribution of ``scipy.stats``, as in statsmodels.
@@ -75,7 +75,7 @@ class OrderedModel(EquationsModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts: one category, a category without a row, a constant, an unknown distribution.
+        Raised before any work starts: one category, a category without a row, a constant, an unknown distribution.
 
     Warns
     -----
@@ -153,12 +153,15 @@ class OrderedModel(EquationsModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
 
         Examples
         --------
         >>> import betahat as bh
-        >>> data = {"y": [0, 1, 0, 2, 1, 2, 0, 2], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 2.0, 3.0]}
+        >>> data = {
+        ...     "y": [0, 1, 0, 2, 1, 2, 0, 2],
+        ...     "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 2.0, 3.0],
+        ... }
         >>> bh.ordered("y ~ x", data, distr="probit").fit().params.round(3)
         x      0.613
         0/1    1.520
@@ -219,7 +222,7 @@ class OrderedModel(EquationsModel):
     def predict(  # type: ignore[override]
         self, params: Any, exog: Any = None, which: str = "prob", offset: Any = None
     ) -> Any:
-        """Return (m, J) probabilities, or what else `which` says.
+        """Return (m, J) probabilities, or what `which` asks for.
 
         Parameters
         ----------
@@ -230,7 +233,7 @@ class OrderedModel(EquationsModel):
         which : {"prob", "linpred", "cumprob"}
             (m, J) probabilities, (m,) x'b + offset, or (m, J) probabilities of a category or one below.
         offset : array_like, optional
-            (m,) of new regressors.
+            (m,) those of the new regressors.
 
         Returns
         -------
@@ -240,7 +243,7 @@ class OrderedModel(EquationsModel):
         Raises
         ------
         OptionError
-            Another `which`.
+            `which` is unknown.
         """
         check_which(which)
         read = self._read(params)

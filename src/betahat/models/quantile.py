@@ -46,7 +46,7 @@ class QuantReg(RegressorModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts.
+        The data or an option cannot be used; raised before any work starts.
 
     References
     ----------
@@ -56,7 +56,8 @@ class QuantReg(RegressorModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [1.0, 2.0, 4.0, 5.0, 9.0, 7.0, 8.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    >>> y = [1.0, 2.0, 4.0, 5.0, 9.0, 7.0, 8.0]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
     >>> bh.QuantReg(y, x).fit(q=0.5).params.round(4)
     array([-0.2,  1.2])
     """
@@ -100,12 +101,15 @@ class QuantReg(RegressorModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
 
         Examples
         --------
         >>> import betahat as bh
-        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0, 7.0, 8.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]}
+        >>> data = {
+        ...     "y": [1.0, 2.0, 4.0, 5.0, 9.0, 7.0, 8.0],
+        ...     "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        ... }
         >>> bh.quantreg("y ~ x", data).fit(q=0.5).params
         Intercept   -0.2
         x            1.2
@@ -160,12 +164,12 @@ class QuantReg(RegressorModel):
         rank: Rank = "pinv",
         **options: Any,
     ) -> QuantRegResults:
-        """Fit one quantile, or several at once, to the exact vertex: k residuals are zero.
+        """Fit one quantile, or several at once, exactly: k residuals are zero.
 
         Parameters
         ----------
         q : float or sequence of float
-            The quantile, between 0 and 1; of several the results have a column for each, and one covariance of all coefficients.
+            The quantile, between 0 and 1; with several, the results have a column for each, and one covariance of all coefficients.
         cov_type : str, estimator or matrix
             "kernel" takes one density of the errors for all rows, by a kernel, and the scores as they are; it is statsmodels' default, which
             calls it "robust". "iid" takes the variance q (1 - q) of the scores as well. "nid" and "powell" allow each row its own density, by
@@ -183,7 +187,7 @@ class QuantReg(RegressorModel):
         rank : {"pinv", "drop"}
             As in `OLS.fit`.
         **options
-            None: statsmodels' choices of a solver (`max_iter`, `p_tol`) are refused in a sentence.
+            There are none: statsmodels' options of the solver (`max_iter`, `p_tol`) are an error.
 
         Returns
         -------
@@ -192,7 +196,7 @@ class QuantReg(RegressorModel):
         Raises
         ------
         OptionError
-            A quantile outside of (0, 1), or twice; an unknown kernel, bandwidth, name or option.
+            A quantile outside (0, 1), or given twice; an unknown kernel, bandwidth, name or option.
         EstimationError
             No more rows than coefficients, or too few of them within the bandwidth; a fit that is exact in half of the rows, beside those that
             any fit goes through; a covariance that needs leverage.
@@ -207,7 +211,8 @@ class QuantReg(RegressorModel):
         Examples
         --------
         >>> import betahat as bh
-        >>> y, x = [1.0, 2.0, 4.0, 5.0, 9.0, 7.0, 8.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+        >>> y = [1.0, 2.0, 4.0, 5.0, 9.0, 7.0, 8.0]
+        >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
         >>> bh.QuantReg(y, x).fit(q=[0.3, 0.5]).params.round(4)
         array([[-0.1667, -0.2   ],
                [ 1.1667,  1.2   ]])

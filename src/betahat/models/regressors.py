@@ -147,7 +147,7 @@ class RegressorModel(Stored, ABC):
         return values, self.sample.container.relabelled(range(len(values)))
 
     def new_vector(self, values: Any, exog: Any, option: str) -> Any:
-        """Read a vector beside new regressors: of a formula's data, a name or an expression will do.
+        """Read a vector that goes with new regressors; with a formula's data, a name or an expression will do.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class RegressorModel(Stored, ABC):
         exog : dataframe or mapping
             The new data.
         option : str
-            What it is called in a sentence.
+            What messages call it.
 
         Returns
         -------
@@ -273,7 +273,7 @@ class RegressorModel(Stored, ABC):
         Parameters
         ----------
         params : array_like
-            (k,) where to take it, in the shape of the results' params.
+            (k,) where to evaluate it, in the shape of the results' params.
 
         Returns
         -------
@@ -284,7 +284,7 @@ class RegressorModel(Stored, ABC):
 
     @property
     def problem(self) -> Problem:
-        """The loss of a row on the data, which `fit_at` takes with parameters of one's own."""
+        """The loss on the data, which `fit_at` takes with parameters of your own."""
         return Problem(self.objective, self.design)
 
     def _read(self, params: Any) -> Tensor:

@@ -47,7 +47,7 @@ class RLM(RegressorModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts; a norm that is not known among them.
+        The data or an option cannot be used, such as an unknown norm; raised before any work starts.
 
     Notes
     -----
@@ -62,7 +62,8 @@ class RLM(RegressorModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> y = [1.0, 2.1, 2.9, 4.2, 9.0, 6.1]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     >>> bh.RLM(y, x, M="bisquare").fit().params.round(4)
     array([-0.0099,  1.0224])
     """
@@ -113,7 +114,7 @@ class RLM(RegressorModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
 
         Examples
         --------
@@ -185,7 +186,7 @@ class RLM(RegressorModel):
         rank : {"pinv", "drop"}
             As in `OLS.fit`.
         **options
-            None: statsmodels' choices of a solver (`maxiter`, `conv`, ...) are refused in a sentence.
+            There are none: statsmodels' options of the solver (`maxiter`, `conv`, ...) are an error.
 
         Returns
         -------
@@ -196,7 +197,7 @@ class RLM(RegressorModel):
         OptionError
             An unknown covariance, option or scale, before the fit starts.
         EstimationError
-            The scale is zero as the fit is exact in too many rows, or reweighting leaves a coefficient without rows or does not settle.
+            The scale is zero, since the fit is exact in too many rows; or reweighting leaves a coefficient without rows, or does not settle.
 
         Warns
         -----

@@ -177,7 +177,7 @@ OLDER: dict[int, Older] = {
 
 
 def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None = None) -> Results:
-    """Read results that ``res.save(path)`` has written. Nothing in the file is run, whoever made it.
+    """Read results that ``res.save(path)`` wrote. Nothing in the file is run, whoever made it.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None
     Raises
     ------
     DataError
-        There is no such file, it is damaged, another version wrote it, or it holds what no betahat has written.
+        There is no such file, it is damaged, another version wrote it, or it holds something that betahat does not write.
     OptionError
         There is no such device.
 

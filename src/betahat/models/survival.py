@@ -39,30 +39,30 @@ _VECTORS = ("status", "entry", "offset", "weights", "freq_weights")
 
 @in_ordinary_mode
 class PHReg(LikelihoodModel):
-    """Cox's proportional hazards: the hazard at time t is h(t) exp(x'b + offset), h any function of time, of each stratum its own.
+    """Cox's proportional hazards: the hazard at time t is h(t) exp(x'b + offset), h any function of time, one for each stratum.
 
     Parameters
     ----------
     endog : array_like, Tensor or series
-        (n,) times until an event or until censoring, in any unit. Those that differ by rounding alone, by 1.5e-8 of the mean of all different
+        (n,) times until an event or until censoring, in any unit. Those that differ by rounding alone, by 1.5e-8 of the mean of the distinct
         times, are taken to be the same, the earliest of them, as by R's ``timefix``; so are `entry` and `endog`.
     exog : array_like, Tensor or dataframe
-        (n, k) the regressors, without a constant, whose place h takes.
+        (n, k) the regressors, without a constant: h takes its place.
     status : array_like, optional
-        (n,) 1 for an event, 0 for a censored time; None takes every time to end with an event.
+        (n,) 1 for an event, 0 for a censored time; None means that every time ends with an event.
     entry : array_like, optional
-        (n,) the times from which on rows are at risk, each before the row's own `endog`: left truncation, or one of the several intervals of a
+        (n,) when each row enters the risk set, before its own `endog`: left truncation, or one of the several intervals of a
         subject.
     strata : array_like or str, optional
         (n,) labels; each stratum has a baseline hazard of its own.
     offset : array_like, optional
-        (n,) what is added to x'b.
+        (n,) added to x'b.
     ties : {"breslow", "efron"}
         How events at the same time are treated. R's default is "efron", statsmodels' "breslow".
     weights : array_like, optional
-        (n,) case weights, R's ``coxph(weights=)``: factors of the terms of the log-likelihood. Only the sandwiches have the right errors then.
+        (n,) case weights, R's ``coxph(weights=)``: they multiply the terms of the log-likelihood. Only sandwich errors are right then.
     freq_weights : array_like, optional
-        (n,) whole numbers, how often a row occurs; by Efron copies are ties.
+        (n,) whole numbers, how often a row occurs; with "efron", copies are ties.
     missing, device, dtype, engine
         As in `OLS`.
 
@@ -76,14 +76,14 @@ class PHReg(LikelihoodModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts: a status other than 0 and 1, no events, an entry that is not before its time, negative times, strata
+        Raised before any work starts: a status other than 0 and 1, no events, an entry that is not before its time, negative times, strata
         of one row each, regressors that do not vary within strata.
 
     Notes
     -----
     The log-likelihood is the sum over events of w (x'b - log of the sum of w exp(x'b) over the rows at risk), those of the same stratum with
     entry < t <= endog. The score of a row is Lin and Wei's score residual, so that "HC0" is R's ``coxph(robust=TRUE)``, and
-    ``Cluster(id, kind="CR0")`` is ``coxph(cluster=id)``. Rows are sorted once; a step of Newton's method takes cumulative sums, O(n k); with entry times sums over intervals, O(n k log n), none of which is a difference.
+    ``Cluster(id, kind="CR0")`` is ``coxph(cluster=id)``. Rows are sorted once; a step of Newton's method takes cumulative sums, O(n k); with entry times it takes sums over intervals, O(n k log n), none of which is a difference.
 
     References
     ----------
@@ -93,7 +93,8 @@ class PHReg(LikelihoodModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> time, died, x = [5.0, 8.0, 3.0, 9.0, 2.0, 6.0], [1, 0, 1, 1, 1, 1], [1.0, 0.0, 2.0, 1.0, 1.0, 0.0]
+    >>> time, died = [5.0, 8.0, 3.0, 9.0, 2.0, 6.0], [1, 0, 1, 1, 1, 1]
+    >>> x = [1.0, 0.0, 2.0, 1.0, 1.0, 0.0]
     >>> bh.PHReg(time, x, status=died, ties="efron").fit().params.round(4)
     array([1.0161])
     """
@@ -145,12 +146,16 @@ class PHReg(LikelihoodModel):
         Raises
         ------
         FormulaError, DataError, OptionError
-            In one sentence, before any work starts.
+            The data or an option cannot be used; raised before any work starts.
 
         Examples
         --------
         >>> import betahat as bh
-        >>> data = {"time": [5.0, 8.0, 3.0, 9.0, 2.0, 6.0], "died": [1, 0, 1, 1, 1, 1], "x": [1.0, 0.0, 2.0, 1.0, 1.0, 0.0]}
+        >>> data = {
+        ...     "time": [5.0, 8.0, 3.0, 9.0, 2.0, 6.0],
+        ...     "died": [1, 0, 1, 1, 1, 1],
+        ...     "x": [1.0, 0.0, 2.0, 1.0, 1.0, 0.0],
+        ... }
         >>> bh.phreg("time ~ x", data, status="died", ties="efron").fit().params.round(4)
         x    1.0161
         dtype: float64
@@ -189,7 +194,7 @@ class PHReg(LikelihoodModel):
         return float(events_of(self.design).sum())
 
     def new_labels(self, strata: Any, exog: Any) -> list[Any]:
-        """Read labels of strata beside new regressors, by the name of a column of these where there is a dataframe.
+        """Read the strata of new regressors: labels, or the name of a column of a dataframe.
 
         Parameters
         ----------
@@ -232,7 +237,7 @@ class PHReg(LikelihoodModel):
         cov_type, cov_kwds, use_t, rank, start_params, disp, **options
             As in `Logit.fit`.
         bread : {"observed", "opg"}
-            Which information A the covariance A^-1 B A^-1 takes: the Hessian, or the sum of s s'.
+            The information A of the covariance A^-1 B A^-1: the Hessian, or the sum of s s'.
 
         Returns
         -------

@@ -25,7 +25,7 @@ from betahat.results.censored import TobitResults
 
 @in_ordinary_mode
 class Tobit(CensoredModel):
-    """The tobit: y* = x'b + sigma z, z standard normal, is seen where it lies between the limits; beyond, the limit is seen.
+    """The tobit: y* = x'b + sigma z, z standard normal, is observed between the limits; beyond them, the limit is.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Tobit(CensoredModel):
     exog : array_like, Tensor or dataframe
         (n, k) the regressors. No constant is added; see `add_constant`.
     left, right : float, optional
-        The limits; None is none.
+        The limits; None means that there is none.
     weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
@@ -46,7 +46,7 @@ class Tobit(CensoredModel):
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts: values beyond a limit, every row at a limit, limits the wrong way round, no limit.
+        Raised before any work starts: values beyond a limit, every row at a limit, limits the wrong way round, no limit.
 
     Notes
     -----
@@ -59,7 +59,8 @@ class Tobit(CensoredModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [0.0, 0.0, 1.0, 0.0, 2.5, 2.0, 4.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    >>> y = [0.0, 0.0, 1.0, 0.0, 2.5, 2.0, 4.0]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
     >>> res = bh.Tobit(y, x, left=0).fit()
     >>> res.params.round(3)
     array([-2.87 ,  0.925, -0.115])

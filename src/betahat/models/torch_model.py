@@ -90,7 +90,7 @@ class TorchModel:
         (output, target) -> loss, a number or one for each row. nn.MSELoss, BCELoss, BCEWithLogitsLoss,
         CrossEntropyLoss, NLLLoss, PoissonNLLLoss, GaussianNLLLoss, HuberLoss and SmoothL1Loss are recognised.
     inputs : Tensor, array, dataframe, tuple or dict of them, Dataset, DataLoader, or None
-        (n, ...) what the module is called with; None for a module that holds its own data and is called without. A Dataset or a
+        (n, ...) what the module is called with; None for a module that holds its own data and is called without arguments. A Dataset or a
         DataLoader of (inputs, target), without `target`, is read once, in its order; see `stream`.
     target : Tensor, array or series
         (n, ...).
@@ -101,7 +101,7 @@ class TorchModel:
         What was added to the loss in training. A number is torch's weight decay, penalty / 2 times the sum of squares;
         a callable takes the parameters, ``p["fc.weight"]``, and returns a number.
     likelihood : bool, optional
-        Whether minus the loss is a log-density; None believes it of the losses that are recognised.
+        Whether minus the loss is a log-density; None assumes it for the losses that are recognised.
     names : sequence of str, optional
         (k,) the parameters' names.
     weights : array_like, optional
@@ -112,12 +112,12 @@ class TorchModel:
         Read a Dataset or a DataLoader of (inputs, target) batch by batch on each pass, in its order, which must not be shuffled, and hold no more than
         a batch and a block of rows; every fit is then by Newton's method, and what has a number for each row, such as `fittedvalues`, is refused.
     engine : Executor, dask Client or the module ray, optional
-        As in `OLS`. A module is called by one thread at a time, so that processes share the rows, and an executor's threads do not.
+        As in `OLS`. A module is called by one thread at a time, so processes share the work, and threads do not.
 
     Raises
     ------
     DataError, OptionError
-        In one sentence, before any work starts: a loss that neither adds nor averages rows, rows that depend on each
+        Raised before any work starts: a loss that neither adds nor averages rows, rows that depend on each
         other, shapes, dtypes, devices, patterns that match nothing.
 
     References
@@ -167,7 +167,7 @@ class TorchModel:
         rank: Literal["pinv"] | None = None,
         update_module: bool = False,
     ) -> GeneralResults:
-        """Go to the optimum, or stay at the parameters, and estimate their covariance.
+        """Find the optimum, or keep the parameters as they are, and estimate their covariance.
 
         Parameters
         ----------
@@ -177,9 +177,9 @@ class TorchModel:
         cov_kwds, use_t
             As in `OLS.fit`.
         polish : bool
-            Minimise from the module's parameters in float64; False takes them as they are.
+            Whether to minimise, in float64 and from the module's parameters; False takes them as they are.
         bread : {"observed", "expected", "gauss-newton", "opg"}
-            Which information A the covariance A^-1 B A^-1 takes: the Hessian, Fisher's information, the sum of J' l'' J
+            The information A of the covariance A^-1 B A^-1: the Hessian, Fisher's information, the sum of J' l'' J
             over the outputs' Jacobians J (what R's `nls` and NIST print), or the sum of s s'.
         rank : {"pinv"}, optional
             With directions in which the loss is flat: the pseudoinverse; None is an error that names the parameters.
@@ -193,7 +193,7 @@ class TorchModel:
         Raises
         ------
         EstimationError
-            No minimum, a flat direction, a solver that does not arrive; classical errors far from the optimum.
+            No minimum, a flat direction, a solver that does not converge; classical errors far from the optimum.
 
         Warns
         -----
@@ -284,7 +284,7 @@ class TorchModel:
 
     @property
     def exog_names(self) -> list[str]:
-        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of one's own."""
+        """(k,) the parameters' names, where statsmodels keeps them for likelihoods of your own."""
         return list(self.names)
 
     @property

@@ -71,7 +71,7 @@ class ZeroInflatedModel(ExcessZerosModel, ABC):
         exog_infl : array_like, optional
             (m, q) regressors of the inflation.
         exposure, offset : array_like, optional
-            (m,) of new regressors.
+            (m,) those of the new regressors.
         which, y_values
             As in the results' `predict`.
 
@@ -83,7 +83,7 @@ class ZeroInflatedModel(ExcessZerosModel, ABC):
         Raises
         ------
         OptionError
-            Another `which`.
+            `which` is unknown.
         """
         return self._predicted(params, exog, exog_infl, exposure, offset, which, y_values)
 
@@ -113,9 +113,9 @@ class ZeroInflatedPoisson(ZeroInflatedModel):
     exog_infl : array_like, Tensor or dataframe, optional
         (n, q) the regressors of p; None is a constant.
     offset, exposure : array_like, optional
-        (n,) what is added to x'b, as it is or by its logarithm.
+        (n,) added to x'b: an offset as it is, an exposure as its logarithm.
     inflation : {"logit", "probit"}
-        What p is a function of z'g by.
+        The distribution function F of p = F(z'g): logistic or normal.
     weights, freq_weights, hasconst, missing, device, dtype, engine
         As in `Logit`.
 
@@ -129,7 +129,7 @@ class ZeroInflatedPoisson(ZeroInflatedModel):
     Raises
     ------
     DataError, OptionError
-        As in `Logit`; values that are no counts, no zeros, or nothing but zeros.
+        As in `Logit`; values that are not counts, no zeros, or nothing but zeros.
 
     Notes
     -----
@@ -143,7 +143,8 @@ class ZeroInflatedPoisson(ZeroInflatedModel):
     Examples
     --------
     >>> import betahat as bh
-    >>> y, x = [0, 3, 0, 2, 4, 0, 6, 8], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    >>> y = [0, 3, 0, 2, 4, 0, 6, 8]
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
     >>> bh.ZeroInflatedPoisson(y, x).fit().params.round(4)
     array([-0.8724, -0.0166,  0.2595])
     """

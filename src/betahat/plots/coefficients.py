@@ -76,7 +76,7 @@ def coefplot(
         The type of bootstrap interval, as in ``Results.conf_int``.
     exponentiate : bool
         Whether to draw exp(b) with transformed intervals, on a logarithmic axis with a line at 1: odds ratios, ratios of rates, hazard
-        ratios. Parameters that are no coefficients, such as cut points, are left out.
+        ratios. Parameters that are not coefficients, such as cut points, are left out.
     adjust : str or Adjust, optional
         Draw simultaneous intervals, which cover all the coefficients of a result that are shown: "sup-t", "bonferroni", ..., as in `Adjust`.
     ax : matplotlib.axes.Axes, optional

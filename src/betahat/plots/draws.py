@@ -80,7 +80,9 @@ def plot_draws(
     Examples
     --------
     >>> import betahat as bh
-    >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0, 7.0, 7.0], bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])).fit(bh.Bootstrap(199, "wild", seed=1))
+    >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    >>> y = [1.0, 2.0, 4.0, 5.0, 7.0, 7.0]
+    >>> res = bh.OLS(y, x).fit(bh.Bootstrap(199, "wild", seed=1))
     >>> bh.plot_draws(res, "x1").get_xlabel()
     'x1'
     """

@@ -67,7 +67,8 @@ def plot_quantiles(
     >>> import betahat as bh
     >>> engel = sm.datasets.engel.load_pandas().data
     >>> res = bh.quantreg("foodexp ~ income", engel).fit(q=[0.1, 0.25, 0.5, 0.75, 0.9])
-    >>> axes = bh.plot_quantiles(res, bh.ols("foodexp ~ income", engel).fit(), drop="Intercept")
+    >>> mean = bh.ols("foodexp ~ income", engel).fit()
+    >>> axes = bh.plot_quantiles(res, mean, drop="Intercept")
     >>> [ax.get_title() for ax in axes]
     ['income']
     """

@@ -143,7 +143,7 @@ class TobitResults(CensoredResults):
     """Results of Tobit; what is shared is in `EquationsResults` and `Results`.
 
     ``predict(which=)`` knows "latent", the default: x'b; "conditional": E(y) of values between the limits; "expected": E(y) of what is
-    seen, limits included; and "probability": that of a value between the limits.
+    observed, limits included; and "probability": that of a value between the limits.
     """
 
     @property

@@ -67,7 +67,7 @@ class Core(ABC):
 
     @property
     def equation_terms(self) -> tuple[tuple[str, str], ...]:
-        """(k,) the equation of each parameter, or nothing where there is one only, and its name there."""
+        """(k,) the equation of each parameter, empty if there is only one, and its name there."""
         return self._layout.equation_terms
 
     @property
@@ -95,7 +95,7 @@ class Core(ABC):
     def with_cov(
         self, cov_type: CovType | None = None, cov_kwds: Mapping[str, Any] | None = None, use_t: bool | None = None
     ) -> Self:
-        """Return the same fit under another covariance; nothing is refitted, nothing changed.
+        """Return the same fit under another covariance; nothing is refitted or changed.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class Core(ABC):
         cov_kwds : mapping, optional
             The options of a named estimator; "use_t" may stand among them.
         use_t : bool, optional
-            t or normal tests. None goes on with what was asked for before, in `fit` or `with_cov`; where nothing was, it takes the
+            t or normal tests. None keeps what was asked for before, in `fit` or `with_cov`; if nothing was, it takes the
             estimator's own: for least squares t for "nonrobust", the normal distribution for the others.
 
         Returns
@@ -142,12 +142,13 @@ class Core(ABC):
         Raises
         ------
         OptionError
-            Another value.
+            An unknown value.
 
         Examples
         --------
         >>> import betahat as bh
-        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit("HC1")
+        >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit("HC1")
         >>> res.use_t, res.with_use_t(True).use_t
         (False, True)
         """
@@ -163,7 +164,7 @@ class Core(ABC):
 
     @property
     def compression(self) -> Compression | None:
-        """What counting rows that are alike did (`compress=True` of a formula): rows before and after; None where it was not asked for."""
+        """What compression did (`compress=True` of a formula): rows before and after; None if it was not asked for."""
         return self.fit.given.schema.compression
 
     @property
@@ -174,7 +175,7 @@ class Core(ABC):
     @property
     @abstractmethod
     def goodness(self) -> tuple[str, float]:
-        """What a table says of the fit, and its name there: R², a pseudo R², or the loss."""
+        """What a table says about the fit, and its name there: R², a pseudo R², or the loss."""
 
     @property
     @abstractmethod
@@ -254,23 +255,23 @@ class Core(ABC):
     def save(self, path: str | PathLike[str] | BinaryIO, remove_data: bool = False) -> Path | BinaryIO:
         """Write the results to one file of numbers and words, which `betahat.load` reads without running any code.
 
-        The file is in the safetensors format. A file that is there is replaced once the new one is whole, and may be read and written
-        by whom it was before; a link leads to its file. Of a formula what
-        its transformations learnt is kept, and of a dataframe all its columns. Modules, losses, penalties and estimators are code,
+        The file is in the safetensors format. An existing file is replaced once the new one is complete, and keeps its
+        permissions; a link leads to its file. What the transformations of a formula learnt is kept, as are
+        all columns of a dataframe. Modules, losses, penalties and estimators are code,
         and are not stored: the results of `TorchModel`, `MEstimator` and `GMM` are written as `remove_data` returns them, and so are those of rows that lie
         elsewhere, which stay there.
 
         Parameters
         ----------
         path : str, path, or binary file
-            Where to; any ending will do. An open file, such as ``io.BytesIO()``, is written to from where it stands.
+            Where to write; any ending will do. An open file, such as ``io.BytesIO()``, is written to from where it stands.
         remove_data : bool
             Leave the rows out, as `remove_data` does.
 
         Returns
         -------
         pathlib.Path
-            The file; or the open one.
+            The file, or the open one.
 
         Raises
         ------
@@ -287,7 +288,8 @@ class Core(ABC):
         >>> import tempfile
         >>> from pathlib import Path
         >>> import betahat as bh
-        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit("HC1")
+        >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit("HC1")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     again = bh.load(res.save(Path(folder) / "line.betahat"))
         >>> again.with_cov("HC3").bse == res.with_cov("HC3").bse

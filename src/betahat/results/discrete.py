@@ -48,12 +48,12 @@ class DiscreteResults(IndexResults):
         return self._container.present_rows(deviance_residuals(self.fit))
 
     def pred_table(self, threshold: float = 0.5) -> Any:
-        """Return (2, 2) how often i was observed and j predicted, of a binary model.
+        """Return (2, 2) how often i was observed and j predicted, for a binary model.
 
         Parameters
         ----------
         threshold : float
-            The probability from which on 1 is predicted.
+            The probability from which 1 is predicted.
 
         Returns
         -------
@@ -75,7 +75,7 @@ class DiscreteResults(IndexResults):
         """Test Poisson's variance, Var(y) = E(y), against one that is larger or smaller: Dean (1992), and Cameron and Trivedi (1990).
 
         Cameron and Trivedi's regressions are of ((y - mu)^2 - y) / mu on mu, for Var(y) = mu + a mu^2, or on a constant, for (1 + a) mu;
-        the latter is R's ``AER::dispersiontest``. The covariance in use has no part in them.
+        the latter is R's ``AER::dispersiontest``. They do not depend on the covariance in use.
 
         Returns
         -------

@@ -90,7 +90,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and whatever else a model can be fitted to will
             do, too.
         transform : bool
             Whether new data go through the formula.
@@ -100,8 +100,8 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
             (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
             the fit they are those of the fit.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. The folder is returned.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
 
     @property
     def response(self) -> Response:
-        """What marginal effects and predictions are of: E(y)."""
+        """What marginal effects and predictions refer to: E(y)."""
         loss, design = self._loss, self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:

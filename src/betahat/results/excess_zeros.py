@@ -134,8 +134,8 @@ class ZeroInflatedResults(ExcessZerosResults):
         y_values : array_like, optional
             (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. The folder is returned.
 
         Returns
         -------
@@ -196,7 +196,7 @@ class HurdleResults(ExcessZerosResults):
 
     @property
     def df_resid(self) -> float:
-        """N less the number of parameters, as in pscl."""
+        """The number of rows less the number of parameters, as in pscl."""
         return float(self.fit.nobs) - self.fit.rank
 
     def predict(
@@ -229,8 +229,8 @@ class HurdleResults(ExcessZerosResults):
         y_values : array_like, optional
             (J,) the counts whose probabilities are returned; None takes 0, 1, ... up to the largest of the data.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. The folder is returned.
 
         Returns
         -------

@@ -72,7 +72,7 @@ class FirstStageResults(LeastSquaresResults):
 
     @property
     def partial_rsquared(self) -> float:
-        """The share of the regressor that the instruments explain, once both are free of the exogenous regressors."""
+        """The share of the regressor that the instruments explain, after the exogenous regressors are partialled out of both."""
         return float(partial_rsquared(self.strength.part)[self.column])
 
     @property
@@ -172,7 +172,7 @@ class FirstStageResults(LeastSquaresResults):
 
 @in_ordinary_mode
 class FirstStage(Mapping[str, FirstStageResults]):
-    """The first stages of a fit by instruments, by the names of the endogenous regressors, and tests of all of them.
+    """The first stages of a fit by instruments, by name of the endogenous regressor, with tests of all of them.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class FirstStage(Mapping[str, FirstStageResults]):
 
     @property
     def cragg_donald(self) -> RankTest:
-        """The least eigenvalue of the first stages, for errors of one variance: a chi-squared test of underidentification, and its `f_statistic`."""
+        """The smallest eigenvalue of the first stages, for homoskedastic errors: a chi-squared test of underidentification, and its `f_statistic`."""
         return cragg_donald(self.strength.part)
 
     @property
@@ -214,11 +214,11 @@ class FirstStage(Mapping[str, FirstStageResults]):
 
     @property
     def sanderson_windmeijer(self) -> dict[str, HypothesisTest]:
-        """By endogenous regressor, the F that the instruments do not move it apart from the others, under the covariance in use."""
+        """For each endogenous regressor, the F that the instruments do not move it apart from the others, under the covariance in use."""
         return {name: stage.sanderson_windmeijer for name, stage in self._stages.items()}
 
     def stock_yogo(self) -> StockYogo:
-        """Return Stock and Yogo's critical values of `cragg_donald.f_statistic`, for errors of one variance, at the five percent level.
+        """Return Stock and Yogo's critical values of `cragg_donald.f_statistic`, for homoskedastic errors, at the five percent level.
 
         Returns
         -------

@@ -48,7 +48,7 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelView:
-    """What results show of a model that is the user's own.
+    """What results show of a user's own model.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class ModelView:
     columns : tuple of str or None
         The inputs' columns, of a dataframe.
     route : Route or None
-        How the outputs of single rows are differentiated; None where nobody has tried yet.
+        How the outputs of single rows are differentiated; None if that was not tried yet.
     rows : int
         The rows in a block.
     mean : callable or None
@@ -120,7 +120,7 @@ class GeneralResults(Results):
 
     @property
     def goodness(self) -> tuple[str, float]:
-        """The log-likelihood, or of no likelihood the summed loss, under its name in a table."""
+        """The log-likelihood, or the summed loss where there is no likelihood, with its name in a table."""
         if not self.fit.objective.dispersion.likelihood:
             return "Loss", self.loss
         return "Log-Likelihood", self.llf
@@ -152,7 +152,7 @@ class GeneralResults(Results):
 
     @property
     def resid(self) -> Any:
-        """(n, ...) target less mean, of a model whose target has the mean's shape."""
+        """(n, ...) target less mean, for a model whose target has the mean's shape."""
         with torch.no_grad():
             output = self._outputs()(self.fit.params, self._given.inputs)
         mean = output if self.view.mean is None else self.view.mean(output)
@@ -177,7 +177,7 @@ class GeneralResults(Results):
         Parameters
         ----------
         inputs : object, optional
-            As those of the fit; None takes these.
+            As those of the fit, which None takes.
         which : {"output", "mean"}
             Logits, say, or probabilities.
 
@@ -188,7 +188,7 @@ class GeneralResults(Results):
         Raises
         ------
         OptionError, DataError, EstimationError
-            Another `which`, inputs that do not fit, a row loss, which predicts nothing.
+            An unknown `which`, inputs that do not fit, a row loss, which predicts nothing.
         """
         _check_which(which)
         outputs = self._outputs()
@@ -219,7 +219,7 @@ class GeneralResults(Results):
         Raises
         ------
         OptionError, EstimationError, DataError
-            Another `which`, a module of several outputs, a row loss, or inputs that do not fit.
+            An unknown `which`, a module of several outputs, a row loss, or inputs that do not fit.
         """
         _check_which(which)
         outputs, mean = self._outputs(), self.view.mean
@@ -316,7 +316,7 @@ class GeneralResults(Results):
 
     @property
     def response(self) -> Response:
-        """What marginal effects and predictions are of: the mean of a module with one (n, p) input."""
+        """What marginal effects and predictions refer to: the mean of a module with one (n, p) input."""
         outputs, view = self._outputs(), self._given
         if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
             raise EstimationError(

@@ -124,7 +124,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and whatever else a model can be fitted to will
             do, too.
         transform : bool
             Whether new data go through the formula.
@@ -305,7 +305,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
 
     @property
     def response(self) -> Response:
-        """What marginal effects and predictions are of: E(y)."""
+        """What marginal effects and predictions refer to: E(y)."""
         refuse_effects(
             self.fit,
             "Marginal effects on the mean need",

@@ -87,7 +87,7 @@ class LeastSquaresResults(Results, ABC):
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and whatever else a model can be fitted to will
             do, too.
         transform : bool
             Whether new data go through the formula.
@@ -192,7 +192,7 @@ class LeastSquaresResults(Results, ABC):
 
     @property
     def response(self) -> Response:
-        """What marginal effects and predictions are of: E(y) = x'b."""
+        """What marginal effects and predictions refer to: E(y) = x'b."""
         fit, design = self.fit, self.fit.raw
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:

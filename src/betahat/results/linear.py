@@ -39,12 +39,12 @@ class LinearResults(LeastSquaresResults):
     # tests
 
     def compare_f_test(self, restricted: LinearResults) -> Comparison:
-        """Test a nested model by the sums of squares; warns where a covariance is robust.
+        """Test a nested model by sums of squares; warns if a covariance is robust.
 
         Parameters
         ----------
         restricted : LinearResults
-            Those of the smaller model, on the same rows.
+            Results of the smaller model, on the same rows.
 
         Returns
         -------
@@ -59,7 +59,7 @@ class LinearResults(LeastSquaresResults):
         Warns
         -----
         RobustTestWarning
-            A covariance is robust, of which sums of squares know nothing.
+            A covariance is robust, and sums of squares ignore it.
         """
         return compare_f(self.fit, _results(restricted).fit, robust=self.cov.robust or restricted.cov.robust)
 
@@ -69,7 +69,7 @@ class LinearResults(LeastSquaresResults):
         Parameters
         ----------
         restricted : LinearResults
-            Those of the smaller model, on the same rows.
+            Results of the smaller model, on the same rows.
         large_sample : bool
             Whether to take the scores instead.
 
@@ -99,7 +99,7 @@ class LinearResults(LeastSquaresResults):
         Parameters
         ----------
         restricted : LinearResults
-            Those of the smaller model, on the same rows.
+            Results of the smaller model, on the same rows.
         demean : bool
             Whether the scores' variance is about their mean.
         use_lr : bool
@@ -131,7 +131,7 @@ class LinearResults(LeastSquaresResults):
         return Influence(self.fit)
 
     def outlier_test(self, method: str = "bonf", alpha: float = 0.05) -> pd.DataFrame:
-        """Test each row for being an outlier, by its externally studentised residual; a row of leverage one has none, and is no test.
+        """Test each row for being an outlier, by its externally studentised residual; a row with leverage one has none, and is not tested.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class LinearResults(LeastSquaresResults):
         title : str, optional
             The heading.
         alpha : float
-            The intervals cover with probability 1 - alpha.
+            Intervals have coverage 1 - alpha.
         slim : bool
             Leave out the third table and half of the first.
 
@@ -200,7 +200,7 @@ class LinearResults(LeastSquaresResults):
         Raises
         ------
         OptionError
-            Names of another number than the parameters, or `alpha` not between 0 and 1.
+            The wrong number of names, or `alpha` not between 0 and 1.
         """
         check_flag("slim", slim)
         return summary_of(linear_content(self, alpha, slim), yname, xname, title, alpha)

@@ -31,7 +31,7 @@ else:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MomentView:
-    """What results show of estimating equations that are the user's own.
+    """What results show of a user's own estimating equations.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class GMMResults(Results):
 
     @property
     def goodness(self) -> tuple[str, float]:
-        """Hansen's J, the minimum where the weight is not efficient, or of as many moments as parameters their number, under its name in a table."""
+        """Hansen's J; the minimum if the weight is not efficient; with as many moments as parameters, their number; and its name in a table."""
         if self.view.count == self.fit.rank:
             return "Moments", float(self.view.count)
         return "Objective" if self.view.statistic is None else "J", self.objective
@@ -131,12 +131,12 @@ class GMMResults(Results):
 
     @property
     def cases(self) -> Cases:
-        """Refuse: there are no residuals."""
+        """Not defined: there are no residuals."""
         raise no_cases("estimating equations show no fitted values")
 
     @property
     def response(self) -> Response:
-        """Refuse: there is no mean of a dependent variable."""
+        """Not defined: there is no mean of a dependent variable."""
         raise EstimationError(
             "Estimating equations show no mean of a dependent variable, so there are no predictions and no marginal effects; use delta for functions of "
             "the parameters."

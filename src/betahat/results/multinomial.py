@@ -84,8 +84,8 @@ class MultinomialResults(MaximumLikelihoodResults):
         which : {"mean", "linear"}
             Probabilities or indices.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. The folder is returned.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class MultinomialResults(MaximumLikelihoodResults):
         Raises
         ------
         OptionError, DataError, FormulaError
-            Another `which`, or new data that do not fit.
+            An unknown `which`, or new data that do not fit.
         """
         if not is_one_of(which, ("mean", "linear")):
             raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
@@ -132,7 +132,7 @@ class MultinomialResults(MaximumLikelihoodResults):
         Parameters
         ----------
         alpha : float
-            The share outside of the intervals.
+            Intervals have coverage 1 - alpha.
         float_format : str
             How numbers are printed.
 
@@ -165,7 +165,7 @@ class MultinomialResults(MaximumLikelihoodResults):
 
     @property
     def response(self) -> Response:
-        """What marginal effects and predictions are of: the probabilities of the classes."""
+        """What marginal effects and predictions refer to: the probabilities of the classes."""
         design = self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:

@@ -213,7 +213,7 @@ class OrderedResults(EquationsResults):
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and whatever else a model can be fitted to will
             do, too.
         transform : bool
             Whether new data go through the formula.
@@ -222,8 +222,8 @@ class OrderedResults(EquationsResults):
         offset : str or array_like, optional
             (m,) of the new data; without it there is none. Of the data of the fit it is that of the fit.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. The folder is returned.
 
         Returns
         -------

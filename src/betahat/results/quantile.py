@@ -52,22 +52,22 @@ class QuantRegResults(Results):
 
     @property
     def q(self) -> Any:
-        """The quantile; of several (J,) of them."""
+        """The quantile, or (J,) of them."""
         return self._each([check.q for check in self.fit.objective.checks])
 
     @property
     def bandwidth(self) -> Any:
-        """The kernel's bandwidth, in units of endog; of several quantiles (J,)."""
+        """The kernel's bandwidth, in units of endog; (J,) for several quantiles."""
         return self._each(self._bandwidths)
 
     @property
     def sparsity(self) -> Any:
-        """One over the density of the errors at the quantile, by the kernel; of several quantiles (J,)."""
+        """One over the density of the errors at the quantile, by the kernel; (J,) for several quantiles."""
         return self._each(self._sparsities)
 
     @property
     def prsquared(self) -> Any:
-        """1 - V / V0, V the summed loss and V0 that of the quantile of endog alone; of several quantiles (J,).
+        """1 - V / V0, V the summed loss and V0 that of the quantile of endog alone; (J,) for several quantiles.
 
         References
         ----------
@@ -89,7 +89,7 @@ class QuantRegResults(Results):
 
     @property
     def df_model(self) -> float:
-        """r, less one if there is a constant; of several quantiles that of each."""
+        """r, less one if there is a constant; for several quantiles, that of each."""
         return self.fit.rank / len(self.fit.objective.checks) - self.k_constant
 
     @property
@@ -99,26 +99,26 @@ class QuantRegResults(Results):
 
     @property
     def goodness(self) -> tuple[str, float]:
-        """The pseudo R², under its name in a table; of several quantiles their mean."""
+        """The pseudo R², with its name in a table; for several quantiles, their mean."""
         return "Pseudo R²", sum(self._pseudo) / len(self._pseudo)
 
     # the rows
 
     @property
     def fittedvalues(self) -> Any:
-        """(n,) x'b, the quantiles; of several (n, J)."""
+        """(n,) x'b, the quantiles; (n, J) for several."""
         return self._rows_of(self._indices(self.fit.design.exog), self._container)
 
     @property
     def resid(self) -> Any:
-        """(n,) y - x'b, exactly zero in the k rows that the solution goes through; of several quantiles (n, J)."""
+        """(n,) y - x'b, exactly zero in the k rows that the solution goes through; (n, J) for several quantiles."""
         errors = self.fit.design.endog.to(torch.float64)[:, None] - self._indices(self.fit.design.exog)
         zero = errors.new_tensor([check.rounding for check in self.fit.objective.checks])
         return self._rows_of(torch.where(errors.abs() <= zero, 0.0, errors), self._container)
 
     @property
     def cases(self) -> Cases:
-        """Refuse: the rows have no leverage, and no variance."""
+        """Not defined: the rows have no leverage, and no variance."""
         raise no_cases(
             "a quantile regression says nothing of leverage and variance; draw resid against fittedvalues, or plot()"
         )
@@ -129,18 +129,18 @@ class QuantRegResults(Results):
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and whatever else a model can be fitted to will
             do, too.
         transform : bool
             Whether new data go through the formula.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. The folder is returned.
 
         Returns
         -------
         array
-            (m,); of several quantiles (m, J).
+            (m,), or (m, J) for several quantiles.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class QuantRegResults(Results):
         return predict_response(self.fit, regressors, None, variances, df, True, container, labels, known)
 
     def get_margeff(self, *args: Any, **kwargs: Any) -> Never:
-        """Refuse: the coefficients are the effects.
+        """Not defined: the coefficients are the effects.
 
         Parameters
         ----------
@@ -213,12 +213,12 @@ class QuantRegResults(Results):
         alpha: float = 0.05,
         float_format: str = "%.4f",
     ) -> SecondSummary:
-        """Return statsmodels' second summary; of several quantiles a table for each.
+        """Return statsmodels' second summary; for several quantiles, a table for each.
 
         Parameters
         ----------
         yname, xname, title, alpha
-            As in `summary`; those of several quantiles take `alpha` alone.
+            As in `summary`; for several quantiles, `alpha` only.
         float_format : str
             How the coefficients are printed.
 
@@ -248,7 +248,7 @@ class QuantRegResults(Results):
         )
 
     def glance(self) -> pd.DataFrame:
-        """Return one row of statistics of the model, under broom's column names for `rq`; of several quantiles a row for each.
+        """Return one row of statistics of the model, under broom's column names for `rq`; for several quantiles, a row for each.
 
         Returns
         -------
@@ -267,7 +267,7 @@ class QuantRegResults(Results):
 
     @property
     def response(self) -> Response:
-        """What marginal effects and predictions are of: the quantiles of endog."""
+        """What marginal effects and predictions refer to: the quantiles of endog."""
         design, name = self.fit.design, self.endog_name
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:

@@ -43,7 +43,7 @@ class Restricted(Shown, ABC):
         Raises
         ------
         OptionError, FormulaError
-            Arguments that do not go together, or have another shape.
+            Arguments that do not go together, or have the wrong shape.
         """
         return covariance(self._pair, self._layout, r_matrix, column, scale, cov_p, other)
 
@@ -143,7 +143,7 @@ class Restricted(Shown, ABC):
         combine_terms: Sequence[str] | None = None,
         scalar: bool = True,
     ) -> TermTests:
-        """Test each term of the formula, or each column where there is none; of collinear columns the part that the data identify.
+        """Test each term of the formula, or each column if there is no formula; of collinear columns, the part that the data identify.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Restricted(Shown, ABC):
         extra_constraints : sequence of (name, restriction), optional
             Further tests.
         combine_terms : sequence of str, optional
-            Parts of terms' names; the terms with that part are tested together as well.
+            Parts of names of terms; the terms that contain a part are also tested together.
         scalar : bool
             False gives each statistic the shape (1, 1), as in `wald_test`.
 

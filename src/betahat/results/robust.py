@@ -134,7 +134,7 @@ class RLMResults(Results):
         Parameters
         ----------
         exog : dataframe or array_like, optional
-            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and what else a model may be fitted on will
+            New data: the formula's variables, or (m, k) regressors; None takes the data of the fit. Files, lazy frames and whatever else a model can be fitted to will
             do, too.
         transform : bool
             Whether new data go through the formula.
@@ -236,7 +236,7 @@ class RLMResults(Results):
 
     @property
     def response(self) -> Response:
-        """What marginal effects and predictions are of: x'b."""
+        """What marginal effects and predictions refer to: x'b."""
         design = self.fit.design
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:

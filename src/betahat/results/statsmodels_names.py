@@ -57,7 +57,7 @@ class Results(WithMargins, ABC):
 
     @property
     def pvalues(self) -> Any:
-        """(k,) two-sided p-values of a zero coefficient, by t or the normal distribution; of the wild cluster bootstrap its own."""
+        """(k,) two-sided p-values of a zero coefficient, by t or the normal distribution; the wild cluster bootstrap has its own."""
         return self._layout.vector(self._pair.pvalues)
 
     def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
@@ -66,11 +66,11 @@ class Results(WithMargins, ABC):
         Parameters
         ----------
         alpha : float
-            The share outside.
+            Intervals have coverage 1 - alpha.
         method : {"normal", "percentile", "basic", "studentized", "bca", "sup-t"}, optional
-            Of a bootstrap: by its standard errors; by quantiles of the estimates, of their distances, of their t statistics, or corrected for bias
-            and skewness; or a band that covers all coefficients at once. None is by t or the normal distribution, and of the wild
-            cluster bootstrap by inverting its tests.
+            For a bootstrap: by its standard errors; by quantiles of the estimates, of their distances, of their t statistics, or corrected for bias
+            and skewness; or a band that covers all coefficients at once. None takes t or the normal distribution, and for the wild
+            cluster bootstrap inverts its tests.
 
         Returns
         -------
@@ -210,7 +210,7 @@ class Results(WithMargins, ABC):
         Raises
         ------
         OptionError
-            Another criterion.
+            An unknown criterion.
         EstimationError
             The loss is no likelihood.
         """
@@ -220,11 +220,11 @@ class Results(WithMargins, ABC):
     # keeping
 
     def remove_data(self) -> Self:
-        """Return the results without the rows: kilobytes, however many there were.
+        """Return the results without the rows: a few kilobytes, however many rows there were.
 
         The summary, tests, intervals, tables and `delta` are the same as before; `predict` of new data works for models of
         regressors. What needs the rows says so: residuals, influence, marginal effects, `with_cov` of an estimator that sums
-        scores, and of a bootstrap the intervals "studentized" and "bca". Of `TorchModel`, `MEstimator` and `GMM` the code
+        scores, and, for a bootstrap, the intervals "studentized" and "bca". Of `TorchModel`, `MEstimator` and `GMM` the code
         goes with the rows.
 
         Returns
@@ -240,7 +240,8 @@ class Results(WithMargins, ABC):
         Examples
         --------
         >>> import betahat as bh
-        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], bh.add_constant([1.0, 2.0, 3.0, 4.0])).fit("HC1")
+        >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
+        >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit("HC1")
         >>> small = res.remove_data()
         >>> bool((small.bse == res.bse).all())
         True
@@ -256,7 +257,7 @@ class Results(WithMargins, ABC):
         title: str | None = None,
         alpha: float = 0.05,
     ) -> Summary | SecondSummary:
-        """Return the summary: statsmodels' own, byte for byte, of the models that it has, and in its layout of the others.
+        """Return the summary: statsmodels' own, byte for byte, for models that it has, and in its layout for the others.
 
         Parameters
         ----------
@@ -267,7 +268,7 @@ class Results(WithMargins, ABC):
         title : str, optional
             The heading.
         alpha : float
-            The intervals cover with probability 1 - alpha.
+            Intervals have coverage 1 - alpha.
 
         Returns
         -------
@@ -277,7 +278,7 @@ class Results(WithMargins, ABC):
         Raises
         ------
         OptionError
-            Names of another number than the parameters, or `alpha` not between 0 and 1.
+            The wrong number of names, or `alpha` not between 0 and 1.
         """
         return self._content(alpha).summary(yname, xname, title, alpha)
 

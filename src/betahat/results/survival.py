@@ -76,7 +76,7 @@ class HazardModel(Model, Protocol):
 class PHRegResults(MaximumLikelihoodResults):
     """Results of proportional hazards, with statsmodels' names; what is shared is in `Results`.
 
-    Coefficients are logarithms of hazard ratios. Hazards, residuals and concordance are R's, which statsmodels' differ from; see
+    Coefficients are logarithms of hazard ratios. Hazards, residuals and concordance are R's, from which statsmodels' differ; see
     docs/divergences.rst.
     """
 
@@ -124,7 +124,7 @@ class PHRegResults(MaximumLikelihoodResults):
         Raises
         ------
         OptionError
-            Another criterion.
+            An unknown criterion.
 
         References
         ----------
@@ -218,7 +218,7 @@ class PHRegResults(MaximumLikelihoodResults):
         Raises
         ------
         OptionError
-            Another transform.
+            An unknown transform.
         DataError, EstimationError
             A logarithm of zero; too few times of events.
 
@@ -255,7 +255,7 @@ class PHRegResults(MaximumLikelihoodResults):
         strata : array_like or str, optional
             (m,) labels of the strata of new data, for "cumhaz" and "surv".
         offset : array_like or str, optional
-            (m,) of new data; without it there is none. Of the data of the fit it is that of the fit.
+            (m,) for new data, by default none; the data of the fit have their own.
         transform : bool
             Whether new data go through the formula.
         pred_type : {"lhr", "hr", "cumhaz", "surv"}
@@ -269,7 +269,7 @@ class PHRegResults(MaximumLikelihoodResults):
         Raises
         ------
         OptionError, DataError, FormulaError
-            Another `pred_type`, new data that do not fit, or without times or strata where they are needed; times that nothing is asked of.
+            An unknown `pred_type`, new data that do not fit, or without times or strata where they are needed; times that are not used.
         """
         if not is_one_of(pred_type, _PREDICTIONS):
             raise OptionError(f"pred_type is {shown(pred_type)}; use one of {listed(_PREDICTIONS)}.")
@@ -299,7 +299,7 @@ class PHRegResults(MaximumLikelihoodResults):
         return HazardPrediction(container.present_rows(hazard if pred_type == "cumhaz" else torch.exp(-hazard)))
 
     def get_distribution(self) -> hazard_regression.rv_discrete_float:
-        """Return the distribution of each row's time, on the times of events in its stratum, as statsmodels does: what survives the last has that time.
+        """Return the distribution of each row's time, on the times of events in its stratum, as statsmodels does: survivors of the last event have its time.
 
         Returns
         -------
@@ -354,7 +354,7 @@ class PHRegResults(MaximumLikelihoodResults):
         )
 
     def get_prediction(self, *args: Any, **kwargs: Any) -> Never:
-        """Refuse: `predict` has the standard errors.
+        """Not defined: `predict` has the standard errors.
 
         Parameters
         ----------
@@ -372,7 +372,7 @@ class PHRegResults(MaximumLikelihoodResults):
 
     @property
     def response(self) -> Response:
-        """Refuse: the mean of the times is not part of the model."""
+        """Not defined: the mean of the times is not part of the model."""
         raise EstimationError(
             "PHReg leaves the baseline hazard open, so that the mean of the times is not known, and there are no marginal effects on it; "
             "coefficients are effects on the logarithm of the hazard, and predict(pred_type='surv') gives survival."

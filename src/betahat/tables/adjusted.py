@@ -58,7 +58,11 @@ class Adjust:
     Examples
     --------
     >>> import betahat as bh
-    >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 6.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "z": [1.0, 0.0, 1.0, 0.0, 1.0]}
+    >>> data = {
+    ...     "y": [1.0, 2.0, 4.0, 5.0, 6.0],
+    ...     "x": [1.0, 2.0, 3.0, 4.0, 5.0],
+    ...     "z": [1.0, 0.0, 1.0, 0.0, 1.0],
+    ... }
     >>> res = bh.ols("y ~ x + z", data).fit()
     >>> res.tidy(adjust=bh.Adjust("holm", drop="Intercept"))["p.value"].round(4).tolist()
     [0.4523, 0.0156, 0.6667]

@@ -21,7 +21,7 @@ else:
 
 
 def panels(tables: Mapping[str, Table], *, notes: str | Sequence[str] = (), title: str = "Regression results") -> Table:
-    """Put tables with the same number of columns below each other, as the panels of one.
+    """Put tables with the same number of columns below each other, as panels of one table.
 
     Rows of heads that all tables share stand above all of them, and statistics that are the same in all, such as the kind of standard
     errors, below all of them.
@@ -43,15 +43,17 @@ def panels(tables: Mapping[str, Table], *, notes: str | Sequence[str] = (), titl
     Raises
     ------
     OptionError
-        No tables, another number of columns, or stars with other thresholds.
+        No tables, different numbers of columns, or stars with different thresholds.
 
     Examples
     --------
     >>> import betahat as bh
     >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
-    >>> wages, hours = (bh.OLS(y, x).fit() for y in ([1.0, 2.0, 4.0, 5.0], [8.0, 9.0, 7.0, 6.0]))
+    >>> wages = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit()
+    >>> hours = bh.OLS([8.0, 9.0, 7.0, 6.0], x).fit()
     >>> look = {"drop": "const", "dependent": False, "stats": ["cov_type", "rsquared"]}
-    >>> bh.panels({"A. Wages": bh.regtable(wages, **look), "B. Hours": bh.regtable(hours, **look)})
+    >>> tables = bh.regtable(wages, **look), bh.regtable(hours, **look)
+    >>> bh.panels(dict(zip(["A. Wages", "B. Hours"], tables)))
        Regression results
     ========================
                       (1)

@@ -79,7 +79,7 @@ def regtable(
     exponentiate : bool or sequence of bool
         Whether coefficients are printed as exp(b): odds ratios of `Logit`, ratios of rates of `Poisson`, hazard ratios of `PHReg`. A sequence
         has a value for each column. Standard errors are those of exp(b) by the delta method, intervals are transformed, and tests
-        stay those of b = 0. Parameters that are no coefficients, such as cut points, stay as they are.
+        stay those of b = 0. Parameters that are not coefficients, such as cut points, stay as they are.
     adjust : str or Adjust, optional
         How p-values, stars and intervals are adjusted for the number of coefficients that are shown in each column: "holm", "bh",
         "romano-wolf", "sup-t", ...; `Adjust` chooses among them, and takes all columns together.
@@ -136,7 +136,8 @@ def regtable(
     >>> import betahat as bh
     >>> x = bh.add_constant([1.0, 2.0, 3.0, 4.0])
     >>> res = bh.OLS([1.0, 2.0, 4.0, 5.0], x).fit()
-    >>> bh.regtable(res, cov=["nonrobust", "HC1"], drop="const", rename={"x1": "Years"}, digits=3)
+    >>> look = {"drop": "const", "rename": {"x1": "Years"}, "digits": 3}
+    >>> bh.regtable(res, cov=["nonrobust", "HC1"], **look)
             Regression results
     =================================
                           y

@@ -112,18 +112,22 @@ def sumtable(
     OptionError
         An unknown column, statistic or option, or more than 20 groups.
     DataError
-        No dataframe, or a column that holds neither numbers nor categories.
+        Not a dataframe, or a column that holds neither numbers nor categories.
 
     Notes
     -----
-    Each statistic is of the values that are there. A category has a row for each of its values: how many there are, their share, and its
+    Statistics are of the values that are not missing. A category has a row for each of its values: how many there are, their share, and its
     standard deviation. The normalised difference is that of the means over the root of the average of both variances, and does not grow with the
     number of rows (Imbens and Rubin, 2015, Causal Inference, section 14.2).
 
     Examples
     --------
     >>> import betahat as bh
-    >>> data = {"wage": [3.1, 3.2, 6.0, 5.3], "educ": [11, 12, 8, 12], "union": [0, 0, 1, 1]}
+    >>> data = {
+    ...     "wage": [3.1, 3.2, 6.0, 5.3],
+    ...     "educ": [11, 12, 8, 12],
+    ...     "union": [0, 0, 1, 1],
+    ... }
     >>> bh.sumtable(data, ["wage", "educ"], stats=["count", "mean", "std"], digits=2)
         Summary statistics
     =========================

@@ -31,8 +31,8 @@ class Tex(str):
     Raises
     ------
     OptionError
-        No string; or LaTeX that would break the table that it stands in: braces or dollar signs without their partner, a comment, or
-        ``&`` and ``\\`` outside of braces.
+        Not a string, or LaTeX that would break the table that it stands in: unbalanced braces or dollar signs, a comment, or
+        ``&`` and ``\\`` outside braces.
 
     Examples
     --------

@@ -82,7 +82,7 @@ class DaskPartition(Partition):
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
+        """What messages call it."""
         return f"partition {self.number} of the dask DataFrame"
 
     @property

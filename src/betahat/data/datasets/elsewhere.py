@@ -65,7 +65,7 @@ class Elsewhere(Partition):
     Attributes
     ----------
     label : str
-        What it is called in a sentence.
+        What messages call it.
     rows : Lying
         Its dataframe.
     """
@@ -75,7 +75,7 @@ class Elsewhere(Partition):
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
+        """What messages call it."""
         return self.label
 
     @property

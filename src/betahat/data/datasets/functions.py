@@ -35,7 +35,7 @@ class Chunks(Partition):
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
+        """What messages call it."""
         return self.order.name
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Any]:

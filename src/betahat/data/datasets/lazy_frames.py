@@ -28,7 +28,7 @@ class LazyFrame(Partition):
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
+        """What messages call it."""
         return self.order.name
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Any]:

@@ -53,6 +53,21 @@ def fit_moments(conditions: MomentConditions, sample: Sample, start: Tensor, *, 
     found = estimated(equations, start, conditions.weighting) if polish else _as_given(equations, start)
     if polish:
         _check_converged(equations, found.solved)
+    return fit_of_estimate(equations, found, "gauss-newton" if polish else "as given")
+
+
+def solved_elsewhere(
+    conditions: MomentConditions, sample: Sample, params: Tensor, jacobian: Tensor, route: str
+) -> Fit:
+    """Return the fit of as many equations as parameters at a solution that is known, (k,), with the (k, k) Jacobian of their sum; `route` says how it was found."""
+    equations = Equations(conditions, sample)
+    there = Solved(params, equations.sums(params), torch.eye(len(params)).to(params), jacobian, 0.0, 0, True)
+    return fit_of_estimate(equations, Estimate(replace(there, root=_comparable_root(equations, there)), True, 0), route)
+
+
+def fit_of_estimate(equations: Equations, found: Estimate, route: str) -> Fit:
+    """Return the fit at an estimate, which the moments must identify."""
+    conditions, sample = equations.objective, equations.sample
     params, root = found.solved.params, found.solved.root
     turned = root.mT @ found.solved.jacobian
     _check_identified(turned, sample.names)
@@ -69,10 +84,10 @@ def fit_moments(conditions: MomentConditions, sample: Sample, start: Tensor, *, 
         inverse_triangle(triangle),
         triangle,
         loss,
-        "gauss-newton" if polish else "as given",
+        route,
         False,
         sample,
-        tuple(range(len(start))),
+        tuple(range(len(params))),
         path=path,
     )
 
@@ -148,8 +163,13 @@ def _inverse_root(equations: Equations, params: Tensor, *, center: bool) -> Tens
 def _just_identified(equations: Equations, start: Tensor, weighting: Weighting) -> Estimate:
     """Solve as many equations as parameters, whatever the weight; that of the fit makes rows comparable."""
     found = solve_moments(equations, start, scaled_root(equations.sums(start)))
+    return Estimate(replace(found, root=_comparable_root(equations, found)), True, found.steps)
+
+
+def _comparable_root(equations: Equations, found: Solved) -> Tensor:
+    """Return the (k, k) root of a weight that makes the rows of as many moments as parameters comparable."""
     root = _inverse_root(equations, found.params, center=False)
-    return Estimate(replace(found, root=scaled_root(found.sums) if root is None else root), True, found.steps)
+    return scaled_root(found.sums) if root is None else root
 
 
 def _as_given(equations: Equations, params: Tensor) -> Estimate:

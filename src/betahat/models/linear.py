@@ -114,7 +114,7 @@ class OLS(LinearModel):
         FormulaError, DataError, OptionError
             The data or an option cannot be used; raised before any work starts.
         """
-        return _from_formula(cls, formula, data, options, caller(2))
+        return model_of_formula(cls, formula, data, options, caller(2))
 
 
 @in_ordinary_mode
@@ -195,7 +195,7 @@ class WLS(LinearModel):
             The data or an option cannot be used; raised before any work starts.
         """
         options.setdefault("weights", 1.0)
-        return _from_formula(cls, formula, data, options, caller(2))
+        return model_of_formula(cls, formula, data, options, caller(2))
 
 
 def ols(
@@ -264,7 +264,7 @@ def ols(
     options = {"hasconst": hasconst, "missing": missing, "device": device, "dtype": dtype, "engine": engine}
     options |= {"compress": compress, "panel": panel, "time": time}
     options["freq_weights"] = freq_weights
-    return _with_instruments(_from_formula(OLS, formula, data, options, caller(2), _PARTS))
+    return _with_instruments(model_of_formula(OLS, formula, data, options, caller(2), _PARTS))
 
 
 def wls(
@@ -312,13 +312,13 @@ def wls(
         "time": time,
     }
     options["freq_weights"] = freq_weights
-    return _with_instruments(_from_formula(WLS, formula, data, options, caller(2), _PARTS))
+    return _with_instruments(model_of_formula(WLS, formula, data, options, caller(2), _PARTS))
 
 
 _PARTS = ("effects", "instruments")
 
 
-def _from_formula(
+def model_of_formula(
     cls: type[M],
     formula: str,
     data: Any,
@@ -326,6 +326,7 @@ def _from_formula(
     names: Mapping[str, Any],
     bars: tuple[str, ...] = ("effects",),
 ) -> M:
+    """Return a linear model of a formula; `options` are the user's, `names` the caller's variables, `bars` the parts that stand after the regressors."""
     model = cls.__new__(cls)
     known = ("freq_weights",) if cls is OLS else ("weights", "freq_weights")
     model.sample, model.source = design_of_formula(formula, data, options, known, names, cls.__name__, bars=bars)

@@ -1,0 +1,353 @@
+"""`event_study`: effects by time since treatment, by four estimators, as one kind of result."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.covariance.cluster import Cluster
+from betahat.covariance.names import CovType
+from betahat.data.design import Design
+from betahat.data.sample import Sample
+from betahat.did.cells import Cells, cohort_cells, event_cells, period_cells
+from betahat.did.panel import Panel, comparable, outcome_text, quoted, read_panel, read_reference
+from betahat.did.regressions import Regressions, Saturated, TwoStages, TwoWay
+from betahat.did.study import Choice, EventStudy
+from betahat.did.two_stage import Stage, imputed
+from betahat.errors import BetahatWarning, DataError, OptionError, counted, is_one_of, listed, shown, user_level
+from betahat.lazy import lazily
+from betahat.models.linear import OLS, WLS, model_of_formula
+from betahat.models.regressors import CONSTANT, caller
+from betahat.results.linear import LinearResults
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+EstimatorName = Literal["sunab", "did2s", "etwfe", "twfe"]
+_TREATED, _USED = "treated", "rows in use"
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What the user asked for, and the panel."""
+
+    panel: Panel
+    y: str
+    controls: str | None
+    weights: Any
+    reference: tuple[float, ...]
+    names: Mapping[str, Any]  # the caller's variables
+
+
+def event_study(
+    data: Any,
+    y: str,
+    unit: str | None,
+    time: str,
+    cohort: str,
+    *,
+    estimator: EstimatorName = "sunab",
+    controls: str | None = None,
+    weights: Any = None,
+    ref: float | Sequence[float] = -1,
+    never: Any = None,
+    control_group: Literal["notyet", "never"] = "notyet",
+    cov_type: CovType | None = None,
+    cov_kwds: Mapping[str, Any] | None = None,
+    use_t: bool | None = None,
+) -> EventStudy:
+    """Estimate the effects of a treatment that units receive at different times, by time since it began.
+
+    Parameters
+    ----------
+    data : dataframe or mapping
+        A row for each unit and period; any eager dataframe, or a dict of columns.
+    y : str
+        The outcome: a column, or an expression of columns such as ``np.log(wage)``.
+    unit : str or None
+        The column of the units, each of which has an effect of its own. None is for repeated cross-sections, in which cohorts have one.
+    time : str
+        The column of the periods: numbers such as years, or periods of pandas.
+    cohort : str
+        The column of the period in which a unit is first treated. Missing and infinite values, and zeros where all periods are positive, are the never
+        treated, and so are cohorts after the last period.
+    estimator : {"sunab", "did2s", "etwfe", "twfe"}
+        "sunab": Sun and Abraham's regression on cohort and event-time dummies. "did2s": Gardner's two stages, untreated outcomes being fitted on untreated
+        rows. "etwfe": Wooldridge's regression on dummies of cohorts and periods under treatment. "twfe": one dummy for each event time beside two-way
+        fixed effects, which is biased where effects differ by cohort.
+    controls : str, optional
+        Further regressors, as on the right of a formula: ``"x1 + C(region)"``. "etwfe" lets their effect differ by cohort and period, and effects of the
+        treatment differ with them, about means by cohort.
+    weights : str or array_like, optional
+        Weights of the rows, as in `wls`.
+    ref : float or sequence of float
+        The event times from which effects are measured.
+    never : object or list, optional
+        Further values of the cohort that stand for the never treated, where zero is not clear: ``never=0``; ``never=float("inf")`` makes 0 a period.
+    control_group : {"notyet", "never"}
+        For "etwfe": whether rows before the treatment are among the comparisons, or have effects of their own, by cohort and period.
+    cov_type, cov_kwds, use_t
+        As in `OLS.fit`. None clusters by unit: CR1 as in Stata, and for "did2s" CR0, as its packages do; without units "HC1" and "HC0".
+
+    Returns
+    -------
+    EventStudy
+        Effects by event time, with `att`, `by_cohort`, `by_time`, `by_cell`, `pretrends`, `plot`, and what results have.
+
+    Raises
+    ------
+    DataError, OptionError, FormulaError, EstimationError
+        In one sentence.
+
+    Warns
+    -----
+    BetahatWarning
+        Rows that cannot be compared with untreated ones are left out: of units that are always treated, and, without a never-treated unit, of the periods
+        in which all are treated. "twfe" keeps them.
+
+    Notes
+    -----
+    Effects are averages of those of cohorts, weighted by their rows; the weights are taken as fixed, as fixest, etwfe and did2s take them.
+
+    References
+    ----------
+    Sun and Abraham (2021), J. Econometrics 225(2). Gardner (2022), Two-stage differences in differences, arXiv 2207.05943. Wooldridge (2025), Two-way fixed
+    effects, the two-way Mundlak regression, and difference-in-differences estimators, Empirical Economics 69.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> rows = [(i, t, g) for i, g in enumerate([3, 3, 4, 4, 0, 0]) for t in range(1, 6)]
+    >>> data = {
+    ...     "id": [i for i, _, _ in rows],
+    ...     "year": [t for _, t, _ in rows],
+    ...     "first": [g for _, _, g in rows],
+    ...     "y": [i + 0.1 * t * t + 2.0 * (0 < g <= t) + ((i * t) % 3) / 50 for i, t, g in rows],
+    ... }
+    >>> study = bh.event_study(data, "y", "id", "year", "first", estimator="did2s", cov_type="HC0")
+    >>> study.att().params.round(3)
+    ATT    1.996
+    dtype: float64
+    """
+    if not is_one_of(estimator, get_args(EstimatorName)):
+        raise OptionError(f"estimator is {shown(estimator)}; use one of {listed(get_args(EstimatorName))}.")
+    if not is_one_of(control_group, ("notyet", "never")):
+        raise OptionError(f"control_group is {shown(control_group)}; use 'notyet' or 'never'.")
+    if control_group != "notyet" and estimator != "etwfe":
+        raise OptionError(f"control_group is an option of 'etwfe', and the estimator is {shown(estimator)}; omit it.")
+    for option, text in (("y", y), ("controls", controls)):
+        if not isinstance(text, str) and not (option == "controls" and text is None):
+            raise OptionError(
+                f"{option} is {shown(text)}; pass a string, such as {'wage' if option == 'y' else 'x1 + x2'!r}."
+            )
+    reference = read_reference(ref)
+    panel = read_panel(data, unit, time, cohort, never)
+    asked = _Asked(panel, y, controls, weights, reference, caller(2))
+    choice = Choice(_usual(unit, estimator) if cov_type is None else cov_type, cov_kwds, use_t)
+    if estimator != "twfe":
+        asked = replace(asked, panel=comparable(panel))
+    study = EventStudy(_regressions(asked, estimator, control_group), estimator, reference, choice)
+    _ = study.results  # so that what is wrong with the covariance is said here
+    return study
+
+
+def _regressions(asked: _Asked, estimator: EstimatorName, control_group: str) -> Regressions:
+    """Fit what the estimator fits."""
+    if estimator == "twfe":
+        return _two_way(asked)
+    if estimator == "did2s":
+        return _two_stage(asked)
+    if estimator == "sunab":
+        return _saturated(asked, cohort_cells(asked.panel, asked.reference))
+    cells = period_cells(asked.panel, asked.reference if control_group == "never" else None)
+    return _saturated(asked, cells) if asked.controls is None else _extended(asked, cells)
+
+
+def _usual(unit: str | None, estimator: str) -> CovType:
+    """Return the covariance that the estimator's packages report."""
+    if unit is None:
+        return "HC0" if estimator == "did2s" else "HC1"
+    return Cluster(unit, kind="CR0") if estimator == "did2s" else Cluster(unit)
+
+
+def _two_way(asked: _Asked) -> Regressions:
+    """Regress on one dummy for each event time, and on one for treatment."""
+    panel = asked.panel
+    if not np.isinf(panel.cohorts).any() and len(asked.reference) < 2:
+        raise DataError(
+            "No unit is never treated, so that event time, unit and period are collinear; leave out two event times, such as ref=[-1, -5], or use "
+            "estimator='sunab'."
+        )
+    frame = panel.frame.assign(**{_TREATED: panel.treated.astype(float)})
+    return TwoWay(_saturated(asked, event_cells(panel, asked.reference)), _fitted(asked, frame, [_TREATED]))
+
+
+def _saturated(asked: _Asked, cells: Cells) -> Saturated:
+    """Regress on a dummy for each cell, beside effects of units and periods."""
+    results = _fitted(asked, _with_dummies(asked.panel, cells), list(cells.names))
+    return _averaged(asked, results, cells, _loadings(results, cells))
+
+
+def _extended(asked: _Asked, cells: Cells) -> Saturated:
+    """Regress on dummies of cells and their products with controls, about means by cohort, beside slopes by cohort and by period."""
+    frame = _with_dummies(asked.panel, cells)
+    beside = _design(_model(asked, f"{outcome_text(asked.panel, asked.y)} ~ {asked.controls}", frame).sample)
+    values = beside.column("exog").to(torch.float64).cpu().numpy()
+    about = {
+        name: _about_cohorts(asked.panel, beside, values[:, i])
+        for i, name in enumerate(beside.names)
+        if name != CONSTANT
+    }
+    slopes = {name: np.where(np.isnan(moved), np.nan, 0.0) for name, moved in about.items()}
+    for name, own in slopes.items():
+        own[_places(beside)] = values[:, beside.names.index(name)]
+    products = {
+        f"{cell}:{name}": (cells.codes == j) * moved
+        for name, moved in about.items()
+        for j, cell in enumerate(cells.names)
+    }
+    frame = pd.concat(
+        [frame.drop(columns=[n for n in slopes if n in frame]), pd.DataFrame(slopes | products, frame.index)], axis=1
+    )
+    inside = ", ".join(map(quoted, about))
+    effects = f"{_effects(asked)} + {quoted(asked.panel.cohort)}[[{inside}]] + {quoted(asked.panel.time)}[[{inside}]]"
+    results = _fitted(replace(asked, controls=None), frame, [*cells.names, *products], effects)
+    return _averaged(asked, results, cells, _loadings(results, cells, list(about)))
+
+
+def _loadings(results: LinearResults, cells: Cells, controls: Sequence[str] = ()) -> Tensor:
+    """Return (c, k) the derivatives of the cells' effects in the coefficients: one, and the means of the controls it is multiplied with."""
+    design = _design(results.fit.given)
+    often = _often(design)
+    exog = design.column("exog").to(torch.float64)
+    names = design.names
+    own = torch.zeros(len(cells), len(names)).to(results.fit.params)
+    for j, cell in enumerate(cells.names):
+        rows = exog[:, names.index(cell)] * often
+        own[j, names.index(cell)] = 1.0
+        for control in controls:
+            place = names.index(f"{cell}:{control}")
+            own[j, place] = (rows @ exog[:, place]) / rows.sum().clamp_min(1.0e-300)
+    return own[:, list(results.fit.kept)]
+
+
+def _two_stage(asked: _Asked) -> Regressions:
+    """Fit untreated outcomes on untreated rows, and average what is left of the outcomes in each cell."""
+    panel = asked.panel
+    frame = panel.frame.assign(**{_USED: np.where(panel.used, 1.0, np.nan)})
+    design = _design(_model(asked, f"{outcome_text(asked.panel, asked.y)} ~ 0 + {_joined(asked, [_USED])}", frame).sample)
+    stage = imputed(_stage(panel, design))
+    if not bool(stage.known.all()):
+        lost = int((~stage.known).sum())
+        warnings.warn(
+            f"{counted(lost, 'row')} {'is' if lost == 1 else 'are'} left out, as the untreated rows say nothing of the unit or the period that they belong to.",
+            BetahatWarning,
+            stacklevel=user_level(),
+        )
+        design = design.in_use(stage.known.nonzero().flatten())
+        stage = imputed(_stage(panel, design))
+    cells = cohort_cells(panel, asked.reference)
+    own = replace(cells, codes=cells.codes[_places(design)])
+    sizes = np.bincount(own.codes, minlength=len(cells) + 1)[:-1].astype(float)
+    return TwoStages(stage, own, sizes, design.schema, design.user_data, panel.words)
+
+
+def _stage(panel: Panel, design: Design) -> Stage:
+    """Return the first stage's rows: units are eliminated, and periods and controls are columns."""
+    rows = _places(design)
+    periods = torch.from_numpy(np.unique(panel.times[rows], return_inverse=True)[1].reshape(-1))
+    dummies = torch.nn.functional.one_hot(periods).to(torch.float64)
+    others = [i for i, name in enumerate(design.names) if name != _USED]
+    exog = design.column("exog").to(torch.float64)
+    units = np.unique(panel.units[rows], return_inverse=True)[1].reshape(-1)
+    return Stage(
+        design.column("endog").to(torch.float64),
+        torch.from_numpy(~panel.treated[rows]).to(exog.device),
+        torch.from_numpy(units).to(exog.device),
+        torch.cat([dummies.to(exog.device), exog[:, others]], 1),
+        None if design.weights is None else design.weights.to(torch.float64),
+    )
+
+
+def _averaged(asked: _Asked, results: LinearResults, cells: Cells, loadings: Tensor) -> Saturated:
+    """Count the rows of the cells, and leave those out that the data do not identify."""
+    design = _design(results.fit.given)
+    columns = [design.names.index(name) for name in cells.names]
+    sizes = (_often(design) @ design.column("exog").to(torch.float64)[:, columns]).cpu().numpy()
+    lost = (loadings == 0).all(1).cpu().numpy() & (sizes > 0)
+    if lost.any():
+        warnings.warn(
+            f"The effects of {listed(np.array(cells.names)[lost])} are collinear with the fixed effects, and are left out of averages.",
+            BetahatWarning,
+            stacklevel=user_level(),
+        )
+    return Saturated(results, cells, loadings, np.where(lost, 0.0, sizes), asked.panel.words)
+
+
+def _fitted(asked: _Asked, frame: pd.DataFrame, columns: Sequence[str], effects: str = "") -> LinearResults:
+    """Regress on columns of the frame and the controls, beside absorbed effects."""
+    text = f"{outcome_text(asked.panel, asked.y)} ~ {_joined(asked, columns)} | {effects or _effects(asked)}"
+    return _model(asked, text, frame).fit()
+
+
+def _model(asked: _Asked, text: str, frame: pd.DataFrame) -> OLS | WLS:
+    if asked.weights is None:
+        return model_of_formula(OLS, text, frame, {"missing": "drop"}, asked.names)
+    return model_of_formula(WLS, text, frame, {"missing": "drop", "weights": asked.weights}, asked.names)
+
+
+def _joined(asked: _Asked, columns: Sequence[str]) -> str:
+    """Return the right side of a formula."""
+    return " + ".join([*map(quoted, columns), *([] if asked.controls is None else [asked.controls])])
+
+
+def _effects(asked: _Asked) -> str:
+    return f"{quoted(asked.panel.own_effect)} + {quoted(asked.panel.time)}"
+
+
+def _with_dummies(panel: Panel, cells: Cells) -> pd.DataFrame:
+    """Return the user's frame with a dummy for each cell, missing in rows that are not used, and a cohort in each row."""
+    dummies = {name: (cells.codes == j).astype(np.float32) for j, name in enumerate(cells.names)}
+    next(iter(dummies.values()))[~panel.used] = np.nan
+    frame = panel.frame
+    if frame[panel.cohort].isna().any():
+        frame = frame.assign(**{panel.cohort: panel.groups})
+    return pd.concat([frame, pd.DataFrame(dummies, frame.index)], axis=1)
+
+
+def _about_cohorts(panel: Panel, design: Design, values: np.ndarray) -> np.ndarray:
+    """Return (n,) a control less its weighted mean by cohort, NaN in rows that are not used."""
+    rows = _places(design)
+    groups, often = panel.groups[rows], _often(design).cpu().numpy()
+    means = np.bincount(groups, often * values) / np.maximum(np.bincount(groups, often), 1e-300)
+    found = np.full(len(panel.groups), np.nan)
+    found[rows] = values - means[groups]
+    return found
+
+
+def _design(sample: Sample) -> Design:
+    """Return rows as those of regressors, which they are."""
+    assert isinstance(sample, Design)
+    return sample
+
+
+def _places(design: Design) -> np.ndarray:
+    """Return (m,) the places of the rows in use."""
+    used = design.user_data.in_use
+    return np.arange(design.rows) if used is None else used.cpu().numpy()
+
+
+def _often(design: Design) -> Tensor:
+    """Return (m,) the weights of the rows."""
+    often = torch.ones(design.rows, dtype=torch.float64, device=design.device)
+    for factor in (design.counts, design.weights):
+        often = often if factor is None else often * factor
+    return often

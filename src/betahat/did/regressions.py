@@ -1,0 +1,156 @@
+"""The regressions of an event study, and what they say of effects by event time, by cohort, by period, and on average."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betahat.covariance.classical import Classical
+from betahat.data.container import to_tensor
+from betahat.data.schema import Schema
+from betahat.data.user_data import UserData
+from betahat.did.cells import By, Cells, averages
+from betahat.did.two_stage import Imputed, two_stages
+from betahat.errors import OptionError
+from betahat.results.core import UnstoredModel
+from betahat.results.moments import GMMResults, MomentView
+from betahat.results.statsmodels_names import Results
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """Linear functions of coefficients that are effects of the treatment.
+
+    Attributes
+    ----------
+    results : Results
+        Of the regression.
+    names : tuple of str
+        (m,) what the effects are called.
+    places : ndarray
+        (m,) float64 the event time, cohort or period of each; NaN of an average of all.
+    matrix : Tensor
+        (m, k) their derivatives in the coefficients.
+    """
+
+    results: Results
+    names: tuple[str, ...]
+    places: np.ndarray
+    matrix: Tensor
+
+
+class Regressions(ABC):
+    """What an estimator fits."""
+
+    @abstractmethod
+    def effects(self, by: By) -> Effects:
+        """Return effects, averaged in one way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Saturated(Regressions):
+    """One regression with an effect for each cell of cohort and period, of which others are averages with fixed weights.
+
+    Attributes
+    ----------
+    results : Results
+        The regression.
+    cells : Cells
+        What the c effects are of.
+    loadings : Tensor
+        (c, k) the effects' derivatives in the coefficients.
+    sizes : ndarray
+        (c,) the rows of each cell, each times its weights; zero where the effect is not identified.
+    words : mapping of float to str
+        What periods are called, where they are no numbers.
+    """
+
+    results: Results
+    cells: Cells
+    loadings: Tensor
+    sizes: np.ndarray
+    words: Mapping[float, str]
+
+    def effects(self, by: By) -> Effects:
+        """Return averages of the cells' effects by their sizes."""
+        found = averages(self.cells, self.sizes, by, self.words)
+        return Effects(self.results, found.names, found.places, to_tensor(found.weights, self.loadings) @ self.loadings)
+
+
+@dataclass(frozen=True, eq=False)
+class TwoWay(Regressions):
+    """A regression with an effect for each event time, the same for all cohorts, and one with a single effect.
+
+    Attributes
+    ----------
+    dynamic : Saturated
+        The first, whose cells are event times.
+    pooled : Results
+        The second, whose first coefficient is the effect.
+    """
+
+    dynamic: Saturated
+    pooled: Results
+
+    def effects(self, by: By) -> Effects:
+        """Return the coefficients of one of the two."""
+        if by == "event":
+            return self.dynamic.effects(by)
+        if by != "att":
+            raise OptionError(
+                "Two-way fixed effects have the same effect for all cohorts; use estimator='sunab', 'did2s' or 'etwfe' for effects by cohort and period."
+            )
+        first = torch.eye(1, len(self.pooled.fit.params)).to(self.pooled.fit.params)
+        return Effects(self.pooled, ("ATT",), np.full(1, np.nan), first)
+
+
+@dataclass(frozen=True, eq=False)
+class TwoStages(Regressions):
+    """Regressions of what the first stage leaves of the outcomes on dummies, one for each way of averaging.
+
+    Attributes
+    ----------
+    stage : Imputed
+        The first stage.
+    cells : Cells
+        What the effects are of, with the cell of each row of the first stage.
+    sizes : ndarray
+        (c,) the rows of each cell.
+    schema : Schema
+        What is known of the rows.
+    user_data : UserData
+        Where they come from.
+    words : mapping of float to str
+        What periods are called, where they are no numbers.
+    """
+
+    stage: Imputed
+    cells: Cells
+    sizes: np.ndarray
+    schema: Schema
+    user_data: UserData
+    words: Mapping[float, str]
+
+    def effects(self, by: By) -> Effects:
+        """Fit the second stage on a dummy for each average."""
+        found = averages(self.cells, self.sizes, by, self.words)
+        members = to_tensor(found.weights > 0, self.stage.left)
+        codes = torch.from_numpy(self.cells.codes).to(members.device)
+        dummies = torch.cat([members, members.new_zeros(len(members), 1)], 1).mT[codes]
+        results = second_stage(self.stage, dummies, found.names, self.schema, self.user_data)
+        return Effects(results, found.names, found.places, torch.eye(len(members)).to(members))
+
+
+def second_stage(
+    stage: Imputed, regressors: Tensor, names: tuple[str, ...], schema: Schema, user_data: UserData
+) -> GMMResults:
+    """Return the second stage of (n, k) regressors."""
+    known = Schema(schema.container, schema.endog_name, names)
+    fit = two_stages(stage, regressors, known, user_data)
+    view = MomentView("two stages", {}, len(names), "identity", False, None)
+    return GMMResults(UnstoredModel("did2s"), fit, Classical()(fit), view)

@@ -42,6 +42,7 @@ from betahat.fits.fit import Fit
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws
+from betahat.plots.event_times import eventplot
 from betahat.plots.quantiles import plot_quantiles
 from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
 from betahat.results.statsmodels_names import Results
@@ -55,6 +56,10 @@ from betahat.tables.table import Table
 from betahat.tables.tex import Tex
 
 if TYPE_CHECKING:
+    from betahat.did.bacon import Bacon, bacon
+    from betahat.did.event_study import event_study
+    from betahat.did.gardner import did2s
+    from betahat.did.study import EventStudy
     from betahat.models.aft import AFT, aft
     from betahat.models.binary import Logit, Probit, logit, probit
     from betahat.models.counts import NegativeBinomial, Poisson, negativebinomial, poisson
@@ -156,6 +161,12 @@ __all__ = [
     "Estimator",
     "sandwich",
     "register_covariance",
+    # difference in differences
+    "event_study",
+    "did2s",
+    "bacon",
+    "EventStudy",
+    "Bacon",
     # results and tables
     "Fit",
     "Results",
@@ -171,6 +182,7 @@ __all__ = [
     "load",
     # pictures
     "coefplot",
+    "eventplot",
     "plot_cov",
     "plot_draws",
     "plot_quantiles",
@@ -196,7 +208,7 @@ __all__ = [
     "WeakInstrumentWarning",
 ]
 
-# Models are imported when they are first used: the files of `models/`, and what each has.
+# Models are imported when they are first used: the files of `models/`, and what each has; and so is what rests on them.
 _MODELS = {
     "aft": "AFT aft",
     "binary": "Logit Probit logit probit",
@@ -217,14 +229,20 @@ _MODELS = {
     "torch_model": "TorchModel",
     "zero_inflated": "ZeroInflatedNegativeBinomialP ZeroInflatedPoisson zeroinflatednegativebinomialp zeroinflatedpoisson",
 }
-_FILES = {name: file for file, names in _MODELS.items() for name in names.split()}
+_DID = {"bacon": "Bacon bacon", "event_study": "event_study", "gardner": "did2s", "study": "EventStudy"}
+_FILES = {
+    name: f"betahat.{room}.{file}"
+    for room, files in (("models", _MODELS), ("did", _DID))
+    for file, names in files.items()
+    for name in names.split()
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a model, or `load`, which knows them all."""
     if name not in _FILES:
         raise AttributeError(f"module 'betahat' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"betahat.models.{_FILES[name]}"), name)
+    found = globals()[name] = getattr(import_module(_FILES[name]), name)
     return found
 
 

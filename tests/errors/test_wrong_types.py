@@ -87,6 +87,7 @@ FRAME = pd.DataFrame(
     {"a": RNG.normal(size=N), "b": RNG.normal(size=N), "firm": np.arange(N) % 8, "year": np.arange(N) // 8}
 )
 FRAME["y"] = FRAME["a"] + RNG.normal(size=N)
+FRAME["first"], FRAME["on"] = np.where(FRAME["firm"] % 2, 2, np.nan), (FRAME["firm"] % 2) * (FRAME["year"] > 1) * 1.0
 FRAME["few"], FRAME["some"], FRAME["kind"] = (FRAME["y"] > 0) * 1, RNG.poisson(1.0, N), RNG.integers(0, 3, N)
 Y, X = FRAME["y"].to_numpy(copy=True), np.column_stack([np.ones(N), FRAME["a"], FRAME["b"]])
 INPUTS, TARGET = torch.tensor(X[:, 1:].tolist()).double(), torch.tensor(Y.tolist()).double()[:, None]
@@ -131,6 +132,12 @@ def _good(folder, res):
             "weights": np.ones(N),
             "groups": "firm",
             "time": "year",
+            "y": "y",
+            "unit": "firm",
+            "cohort": "first",
+            "first_stage": "~ 1 | firm + year",
+            "second_stage": "~ on",
+            "treatment": "on",
         },
         **{
             "panel": "firm",
@@ -180,7 +187,7 @@ def _good(folder, res):
 def _public():
     for name in bh.__all__:
         found = getattr(bh, name)
-        apart = BaseException | bh.Fit | bh.Results | bh.Covariance | bh.Table
+        apart = BaseException | bh.Fit | bh.Results | bh.Covariance | bh.Table | bh.EventStudy | bh.Bacon
         if found is not bh.Estimator and not (inspect.isclass(found) and issubclass(found, apart)):
             yield name, found
 
@@ -203,6 +210,8 @@ def _families(folder):
         "prediction": ols.get_prediction(),
         "response": results["Logit"].get_prediction(),
         "margins": results["Logit"].get_margeff(),
+        "study": bh.event_study(FRAME, "y", "firm", "year", "first", estimator="etwfe"),
+        "bacon": bh.bacon(FRAME, "y", "firm", "year", "first"),
     }
     return {
         "functions": list(_public()),

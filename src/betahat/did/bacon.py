@@ -77,13 +77,20 @@ class Bacon:
         lines = tuple(
             Line(
                 str(kind),
-                (Cell(str(int(row["pairs"]))), *(Cell(shown_as(row[name]), decimal=True) for name in ("weight", "estimate"))),
+                (
+                    Cell(str(int(row["pairs"]))),
+                    *(Cell(shown_as(row[name]), decimal=True) for name in ("weight", "estimate")),
+                ),
             )
             for kind, row in frame.iterrows()
         )
         total = Line(
             "Two-way fixed effects",
-            (Cell(str(len(self.pairs))), Cell(shown_as(1.0), decimal=True), Cell(shown_as(self.estimate), decimal=True)),
+            (
+                Cell(str(len(self.pairs))),
+                Cell(shown_as(1.0), decimal=True),
+                Cell(shown_as(self.estimate), decimal=True),
+            ),
         )
         layout = Layout(
             f"Goodman-Bacon decomposition of {self.endog_name}",

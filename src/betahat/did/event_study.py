@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,15 +13,14 @@ from torch import Tensor
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.names import CovType
 from betahat.data.design import Design
-from betahat.data.sample import Sample
 from betahat.did.cells import Cells, cohort_cells, event_cells, period_cells
 from betahat.did.panel import Panel, comparable, outcome_text, quoted, read_panel, read_reference
 from betahat.did.regressions import Regressions, Saturated, TwoStages, TwoWay
+from betahat.did.rows import design_of, determined, dummies_of, linear_model, places_of, stage_of, weights_of
 from betahat.did.study import Choice, EventStudy
-from betahat.did.two_stage import Stage, imputed
-from betahat.errors import BetahatWarning, DataError, OptionError, counted, is_one_of, listed, shown, user_level
+from betahat.did.two_stage import Stage
+from betahat.errors import DataError, EstimationError, OptionError, is_one_of, listed, shown
 from betahat.lazy import lazily
-from betahat.models.linear import OLS, WLS, model_of_formula
 from betahat.models.regressors import CONSTANT, caller
 from betahat.results.linear import LinearResults
 
@@ -154,7 +152,9 @@ def event_study(
     choice = Choice(_usual(unit, estimator) if cov_type is None else cov_type, cov_kwds, use_t)
     if estimator != "twfe":
         asked = replace(asked, panel=comparable(panel))
-    study = EventStudy(_regressions(asked, estimator, control_group), estimator, reference, choice)
+    measured = () if estimator == "etwfe" and control_group == "notyet" else reference
+    own = (panel.own_effect, time)
+    study = EventStudy(_regressions(asked, estimator, control_group), estimator, measured, own, choice)
     _ = study.results  # so that what is wrong with the covariance is said here
     return study
 
@@ -199,7 +199,11 @@ def _saturated(asked: _Asked, cells: Cells) -> Saturated:
 def _extended(asked: _Asked, cells: Cells) -> Saturated:
     """Regress on dummies of cells and their products with controls, about means by cohort, beside slopes by cohort and by period."""
     frame = _with_dummies(asked.panel, cells)
-    beside = _design(_model(asked, f"{outcome_text(asked.panel, asked.y)} ~ {asked.controls}", frame).sample)
+    beside = design_of(
+        linear_model(
+            f"{outcome_text(asked.panel, asked.y)} ~ {asked.controls}", frame, asked.weights, asked.names
+        ).sample
+    )
     values = beside.column("exog").to(torch.float64).cpu().numpy()
     about = {
         name: _about_cohorts(asked.panel, beside, values[:, i])
@@ -208,7 +212,7 @@ def _extended(asked: _Asked, cells: Cells) -> Saturated:
     }
     slopes = {name: np.where(np.isnan(moved), np.nan, 0.0) for name, moved in about.items()}
     for name, own in slopes.items():
-        own[_places(beside)] = values[:, beside.names.index(name)]
+        own[places_of(beside)] = values[:, beside.names.index(name)]
     products = {
         f"{cell}:{name}": (cells.codes == j) * moved
         for name, moved in about.items()
@@ -225,8 +229,8 @@ def _extended(asked: _Asked, cells: Cells) -> Saturated:
 
 def _loadings(results: LinearResults, cells: Cells, controls: Sequence[str] = ()) -> Tensor:
     """Return (c, k) the derivatives of the cells' effects in the coefficients: one, and the means of the controls it is multiplied with."""
-    design = _design(results.fit.given)
-    often = _often(design)
+    design = design_of(results.fit.given)
+    often = weights_of(design)
     exog = design.column("exog").to(torch.float64)
     names = design.names
     own = torch.zeros(len(cells), len(names)).to(results.fit.params)
@@ -240,68 +244,43 @@ def _loadings(results: LinearResults, cells: Cells, controls: Sequence[str] = ()
 
 
 def _two_stage(asked: _Asked) -> Regressions:
-    """Fit untreated outcomes on untreated rows, and average what is left of the outcomes in each cell."""
+    """Fit untreated outcomes on untreated rows; what is left of all outcomes is averaged later."""
     panel = asked.panel
     frame = panel.frame.assign(**{_USED: np.where(panel.used, 1.0, np.nan)})
-    design = _design(_model(asked, f"{outcome_text(asked.panel, asked.y)} ~ 0 + {_joined(asked, [_USED])}", frame).sample)
-    stage = imputed(_stage(panel, design))
-    if not bool(stage.known.all()):
-        lost = int((~stage.known).sum())
-        warnings.warn(
-            f"{counted(lost, 'row')} {'is' if lost == 1 else 'are'} left out, as the untreated rows say nothing of the unit or the period that they belong to.",
-            BetahatWarning,
-            stacklevel=user_level(),
-        )
-        design = design.in_use(stage.known.nonzero().flatten())
-        stage = imputed(_stage(panel, design))
+    text = f"{outcome_text(panel, asked.y)} ~ 0 + {_joined(asked, [_USED])}"
+    whole = design_of(linear_model(text, frame, asked.weights, asked.names).sample)
+
+    def stage(design: Design) -> Stage:
+        others = [i for i, name in enumerate(design.names) if name != _USED]
+        controls = design.column("exog").to(torch.float64)[:, others]
+        columns = torch.cat([dummies_of(panel.times, design), controls], 1)
+        return stage_of(design, columns, panel.units, ~panel.treated)
+
+    design, fitted, _ = determined(whole, stage)
     cells = cohort_cells(panel, asked.reference)
-    own = replace(cells, codes=cells.codes[_places(design)])
-    sizes = np.bincount(own.codes, minlength=len(cells) + 1)[:-1].astype(float)
-    return TwoStages(stage, own, sizes, design.schema, design.user_data, panel.words)
-
-
-def _stage(panel: Panel, design: Design) -> Stage:
-    """Return the first stage's rows: units are eliminated, and periods and controls are columns."""
-    rows = _places(design)
-    periods = torch.from_numpy(np.unique(panel.times[rows], return_inverse=True)[1].reshape(-1))
-    dummies = torch.nn.functional.one_hot(periods).to(torch.float64)
-    others = [i for i, name in enumerate(design.names) if name != _USED]
-    exog = design.column("exog").to(torch.float64)
-    units = np.unique(panel.units[rows], return_inverse=True)[1].reshape(-1)
-    return Stage(
-        design.column("endog").to(torch.float64),
-        torch.from_numpy(~panel.treated[rows]).to(exog.device),
-        torch.from_numpy(units).to(exog.device),
-        torch.cat([dummies.to(exog.device), exog[:, others]], 1),
-        None if design.weights is None else design.weights.to(torch.float64),
-    )
+    own = replace(cells, codes=cells.codes[places_of(design)])
+    sizes = np.bincount(own.codes, weights_of(design).cpu().numpy(), len(cells) + 1)[:-1]
+    return TwoStages(fitted, own, sizes, design.schema, design.user_data, panel.words)
 
 
 def _averaged(asked: _Asked, results: LinearResults, cells: Cells, loadings: Tensor) -> Saturated:
-    """Count the rows of the cells, and leave those out that the data do not identify."""
-    design = _design(results.fit.given)
+    """Count the rows of the cells, all of which the data must identify."""
+    design = design_of(results.fit.given)
     columns = [design.names.index(name) for name in cells.names]
-    sizes = (_often(design) @ design.column("exog").to(torch.float64)[:, columns]).cpu().numpy()
+    sizes = (weights_of(design) @ design.column("exog").to(torch.float64)[:, columns]).cpu().numpy()
     lost = (loadings == 0).all(1).cpu().numpy() & (sizes > 0)
     if lost.any():
-        warnings.warn(
-            f"The effects of {listed(np.array(cells.names)[lost])} are collinear with the fixed effects, and are left out of averages.",
-            BetahatWarning,
-            stacklevel=user_level(),
+        raise EstimationError(
+            f"The effects of {listed(np.array(cells.names)[lost])} and others of their cohort or period cannot be told from the effects of units and periods: nobody "
+            "is untreated then, or nothing is known at the event time of reference; leave those rows out, or pass another ref."
         )
-    return Saturated(results, cells, loadings, np.where(lost, 0.0, sizes), asked.panel.words)
+    return Saturated(results, cells, loadings, sizes, asked.panel.words)
 
 
 def _fitted(asked: _Asked, frame: pd.DataFrame, columns: Sequence[str], effects: str = "") -> LinearResults:
     """Regress on columns of the frame and the controls, beside absorbed effects."""
     text = f"{outcome_text(asked.panel, asked.y)} ~ {_joined(asked, columns)} | {effects or _effects(asked)}"
-    return _model(asked, text, frame).fit()
-
-
-def _model(asked: _Asked, text: str, frame: pd.DataFrame) -> OLS | WLS:
-    if asked.weights is None:
-        return model_of_formula(OLS, text, frame, {"missing": "drop"}, asked.names)
-    return model_of_formula(WLS, text, frame, {"missing": "drop", "weights": asked.weights}, asked.names)
+    return linear_model(text, frame, asked.weights, asked.names).fit()
 
 
 def _joined(asked: _Asked, columns: Sequence[str]) -> str:
@@ -325,29 +304,9 @@ def _with_dummies(panel: Panel, cells: Cells) -> pd.DataFrame:
 
 def _about_cohorts(panel: Panel, design: Design, values: np.ndarray) -> np.ndarray:
     """Return (n,) a control less its weighted mean by cohort, NaN in rows that are not used."""
-    rows = _places(design)
-    groups, often = panel.groups[rows], _often(design).cpu().numpy()
+    rows = places_of(design)
+    groups, often = panel.groups[rows], weights_of(design).cpu().numpy()
     means = np.bincount(groups, often * values) / np.maximum(np.bincount(groups, often), 1e-300)
     found = np.full(len(panel.groups), np.nan)
     found[rows] = values - means[groups]
     return found
-
-
-def _design(sample: Sample) -> Design:
-    """Return rows as those of regressors, which they are."""
-    assert isinstance(sample, Design)
-    return sample
-
-
-def _places(design: Design) -> np.ndarray:
-    """Return (m,) the places of the rows in use."""
-    used = design.user_data.in_use
-    return np.arange(design.rows) if used is None else used.cpu().numpy()
-
-
-def _often(design: Design) -> Tensor:
-    """Return (m,) the weights of the rows."""
-    often = torch.ones(design.rows, dtype=torch.float64, device=design.device)
-    for factor in (design.counts, design.weights):
-        often = often if factor is None else often * factor
-    return often

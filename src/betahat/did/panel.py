@@ -89,7 +89,9 @@ def read_panel(data: Any, unit: str | None, time: str, cohort: str, never: Any) 
     if not len(frame):
         raise DataError("The data are empty; pass at least one row.")
     for option, name in (("unit", unit), ("time", time), ("cohort", cohort)):
-        if name not in frame.columns and not (option == "unit" and name is None):
+        if option == "unit" and name is None:
+            continue
+        if not isinstance(name, str) or name not in frame.columns:
             raise DataError(
                 f"{option} is {shown(name)}, which is no column of the data; the columns are {listed(frame.columns)}."
             )
@@ -111,14 +113,14 @@ def comparable(panel: Panel) -> Panel:
     Without a never-treated unit, the last to be treated are the comparison until they are.
     """
     always = panel.cohorts <= panel.times.min()
+    if always.all():
+        raise DataError("Every unit is treated in every period, so nothing is known of outcomes without treatment.")
     if always.any():
         _warn(
             f"{counted(_count(panel, always), _noun(panel))} {_are(panel, always)} treated in every period, so that nothing is known of them without treatment; "
             "they are left out."
         )
     used = panel.used & ~always
-    if not used.any():
-        raise DataError("Every unit is treated in every period, so nothing is known of outcomes without treatment.")
     cohorts = panel.cohorts
     if not np.isinf(cohorts[used]).any():
         last = cohorts[used].max()

@@ -142,11 +142,11 @@ class TwoStages(Regressions):
         members = to_tensor(found.weights > 0, self.stage.left)
         codes = torch.from_numpy(self.cells.codes).to(members.device)
         dummies = torch.cat([members, members.new_zeros(len(members), 1)], 1).mT[codes]
-        results = second_stage(self.stage, dummies, found.names, self.schema, self.user_data)
+        results = second_stage_of(self.stage, dummies, found.names, self.schema, self.user_data)
         return Effects(results, found.names, found.places, torch.eye(len(members)).to(members))
 
 
-def second_stage(
+def second_stage_of(
     stage: Imputed, regressors: Tensor, names: tuple[str, ...], schema: Schema, user_data: UserData
 ) -> GMMResults:
     """Return the second stage of (n, k) regressors."""

@@ -61,6 +61,8 @@ class EventStudy:
         "sunab", "did2s", "etwfe" or "twfe".
     reference : tuple of float
         The event times from which effects are measured.
+    fixed : tuple of str
+        The columns that have fixed effects.
     choice : Choice
         The covariance.
     by : str
@@ -70,6 +72,7 @@ class EventStudy:
     regressions: Regressions
     estimator: str
     reference: tuple[float, ...]
+    fixed: tuple[str, ...]
     choice: Choice
     by: By = "event"
 
@@ -414,7 +417,7 @@ class EventStudy:
 
 @about.register
 def _(result: EventStudy) -> About:
-    return replace(about(result.results), source=result.results, unidentified=())
+    return replace(about(result.results), source=result.results, effects=result.fixed, unidentified=())
 
 
 @event_times.register

@@ -56,9 +56,7 @@ def fit_moments(conditions: MomentConditions, sample: Sample, start: Tensor, *, 
     return fit_of_estimate(equations, found, "gauss-newton" if polish else "as given")
 
 
-def solved_elsewhere(
-    conditions: MomentConditions, sample: Sample, params: Tensor, jacobian: Tensor, route: str
-) -> Fit:
+def solved_elsewhere(conditions: MomentConditions, sample: Sample, params: Tensor, jacobian: Tensor, route: str) -> Fit:
     """Return the fit of as many equations as parameters at a solution that is known, (k,), with the (k, k) Jacobian of their sum; `route` says how it was found."""
     equations = Equations(conditions, sample)
     there = Solved(params, equations.sums(params), torch.eye(len(params)).to(params), jacobian, 0.0, 0, True)

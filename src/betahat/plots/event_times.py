@@ -137,7 +137,7 @@ def eventplot(
     >>> frame = {"y": data["y"], "time::-2": data["before"], "time::0": data["now"], "time::1": data["after"]}
     >>> ax = bh.eventplot(bh.ols(formula, frame).fit("HC1"), band=True)
     >>> ax.get_xlabel()
-    'Periods since treatment'
+    'Periods since treatment (95% intervals and bands)'
     """
     columns = read_columns(results, cov, use_t, "eventplot")
     check_flag("band", band)
@@ -150,11 +150,8 @@ def eventplot(
     ]
     axes = _draw(series, ax)
     names = list(dict.fromkeys(model.endog_name for model in columns.results))
-    share = f"{100.0 * (1.0 - alpha):.4g}%"
-    inside = f"{share} intervals and bands" if band else f"{share} intervals"
-    axes.set_ylabel(f"Effect{f' on {names[0]}' if len(names) == 1 else ''} with {inside}")
-    axes.yaxis.label.set_parse_math(False)
-    axes.set_xlabel("Periods since treatment")
+    axes.set_ylabel(f"Effect{f' on {names[0]}' if len(names) == 1 else ''}", parse_math=False)
+    axes.set_xlabel(f"Periods since treatment ({100.0 * (1.0 - alpha):.4g}% intervals{' and bands' if band else ''})")
     return axes
 
 

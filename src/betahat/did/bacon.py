@@ -157,9 +157,9 @@ def bacon(data: Any, y: str, unit: str, time: str, cohort: str, *, never: Any = 
     ... }
     >>> bh.bacon(data, "y", "id", "year", "first").kinds().round(4)
                               weight  estimate
-    Treated vs untreated      0.7500       2.0
-    Earlier vs later treated  0.1250       2.0
-    Later vs earlier treated  0.1250       2.0
+    Treated vs untreated       0.750       2.0
+    Earlier vs later treated   0.125       2.0
+    Later vs earlier treated   0.125       2.0
     """
     if not isinstance(y, str) or not isinstance(unit, str):
         raise OptionError(f"y is {shown(y)} and unit {shown(unit)}; pass the names of two columns.")

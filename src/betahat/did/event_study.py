@@ -132,7 +132,7 @@ def event_study(
     ... }
     >>> study = bh.event_study(data, "y", "id", "year", "first", estimator="did2s", cov_type="HC0")
     >>> study.att().params.round(3)
-    ATT    1.996
+    ATT    1.999
     dtype: float64
     """
     if not is_one_of(estimator, get_args(EstimatorName)):

@@ -88,7 +88,7 @@ def did2s(
     ...     "y": [i + 0.1 * t * t + 2.0 * (g <= t) + ((i * t) % 3) / 50 for i, t, g in rows],
     ... }
     >>> bh.did2s(data, "y", "~ 1 | id + year", "~ treated", "treated").params.round(3)
-    treated    1.996
+    treated    1.999
     dtype: float64
     """
     for option, text in (

@@ -22,11 +22,12 @@ from betahat.fits.fit import Fit
 from betahat.inference.coefficients import interval
 from betahat.inference.delta import replicated_function
 from betahat.inference.distribution import Df, two_sided
+from betahat.inference.pair import Pair
 from betahat.inference.resampled import Method, Replicated, no_replicates
 from betahat.inference.variances import over
 from betahat.inference.wald import WaldTest
+from betahat.lazy import lazily
 from betahat.plots.event_times import EventTimes, event_times, eventplot
-from betahat.results.pair import Pair
 from betahat.results.statsmodels_names import Results
 from betahat.tables.estimates import About, about
 from betahat.tables.tidied import tidied
@@ -34,8 +35,6 @@ from betahat.tables.tidied import tidied
 if TYPE_CHECKING:
     import pandas as pd
 else:
-    from betahat.lazy import lazily
-
     pd = lazily("pandas")
 
 

@@ -1,6 +1,7 @@
-"""One thread a process; and a note of each line of the package that raised or warned, in the whole session, beside all such lines."""
+"""One thread a process, the tests of a file in one process; and a note of each line of the package that raised or warned, beside all such lines."""
 
 import ast
+import gc
 import os
 import sys
 import time
@@ -11,10 +12,13 @@ from pathlib import Path
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # before torch is imported: threads of small problems only wait for each other
+# Processes that tests start read what this one has compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
-import pytest
+import pytest  # noqa: E402
 
-import betahat as bh
+import betahat as bh  # noqa: E402
 
 pytest.register_assert_rewrite("support")
 
@@ -23,6 +27,7 @@ from support.clusters import dask, loky, processes, ray, threads, workers  # noq
 SOURCE = Path(bh.__file__).parent
 TESTS = Path(__file__).parent
 LAST = ("test_every_site_is_provoked", "test_every_sentence_ends")
+SHARED = ("processes", "loky", "dask", "ray")  # workers that one process starts, of those that share the tests
 OURS = ("DataError", "FormulaError", "OptionError", "EstimationError", "MissingPackageError", "WorkerError")
 _said: dict[tuple[str, int], str] = {}
 _kept = {}
@@ -56,13 +61,37 @@ def _without_most_slow_ones(config, items):
     items[:] = [item for item in items if item not in gone]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect no garbage while tests are, nor afterwards look at the tests for some, which takes as long as they do."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    """Begin to note; the test that reads the notes goes last."""
+    """Begin to note; tests that share workers go first, since they take long, and the test that reads the notes last."""
     _without_most_slow_ones(config, items)
-    items.sort(key=lambda item: item.name in LAST)
+    for item in items:
+        if not _group(item):
+            for name in {*SHARED} & {*getattr(item, "fixturenames", ())}:
+                item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: (item.name in LAST, not _group(item)))
     if _kept:
         return
     warn = _kept["warn"] = warnings.warn
+    asked = _kept["localtime"] = time.localtime
+    _kept["now"] = asked()
+
+    def frozen_localtime(*given):
+        return asked(*given) if given else _kept["now"]
+
+    time.localtime = frozen_localtime
 
     def noted_warn(message, category=None, stacklevel=1, *given, **options):
         _note(sys._getframe(1), message)
@@ -76,11 +105,37 @@ def pytest_collection_modifyitems(config, items):
     bh.BetahatError.__init__ = noted_error
 
 
+def pytest_runtest_setup():
+    """Stop the clock for a test: summaries print the time, and two of them may be made before and after the turn of a second."""
+    _kept["now"] = _kept["localtime"]()
+
+
+def _group(item):
+    """Return the kinds of workers that a test needs."""
+    return [mark.args[0] for mark in item.iter_markers("xdist_group")]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give a process all tests of a file, so that what they share is made once, or of a group (pytest -n 2 --dist loadgroup)."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid.rpartition("@")[2] if nodeid.rfind("@") > nodeid.rfind("]") else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False  # groups, which take longest, stand first
+    return ByFile(config, log)
+
+
 def pytest_sessionfinish(session):
     """Take the notebook away; a process that shares the tests with others (pytest -n) hands its notes on, and their sum is read here."""
     config = session.config
     if _kept:
-        warnings.warn = _kept.pop("warn")
+        warnings.warn, time.localtime = _kept["warn"], _kept["localtime"]
+        _kept.clear()
         del bh.BetahatError.__init__
     if _is_worker(config):
         config.workeroutput["said"] = [(*place, text) for place, text in _said.items()]
@@ -105,13 +160,6 @@ def pytest_terminal_summary(terminalreporter):
     )
     if reasons:
         terminalreporter.line("skipped: " + "; ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
-
-
-@pytest.fixture(autouse=True)
-def one_second(monkeypatch):
-    """Summaries print the time, and two of them may be made before and after the turn of a second."""
-    asked, now = time.localtime, time.localtime()
-    monkeypatch.setattr(time, "localtime", lambda *given: asked(*given) if given else now)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 import textwrap
 import warnings
 from dataclasses import fields, is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,7 @@ def _properties():
 FUNCTIONS, PROPERTIES = _functions(), _properties()
 
 
+@cache
 def _read(found):
     return docscrape.NumpyDocString(inspect.cleandoc(found.__doc__ or ""))
 
@@ -81,6 +82,7 @@ def _parameters(function):
     return {kinds.get(p.kind, "") + p.name for p in taken if p.name not in ("self", "cls")}
 
 
+@cache
 def _raises(function):
     """Tell whether the body itself raises an error of ours."""
     if function.__code__.co_filename == "<string>":  # a dataclass wrote it
@@ -93,21 +95,38 @@ def test_api_lists_every_name():
     assert [name for name in LISTED if "." not in name] == list(bh.__all__)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name):
+def _all(check, names):
+    """Call a check with each name; one failure says them all."""
+    wrong = {}
+    for name in names:
+        try:
+            check(name)
+        except AssertionError as error:
+            wrong[name] = str(error)
+    assert not wrong, "\n".join(f"{name}: {told}" for name, told in wrong.items())
+
+
+def test_functions():
     """Exactly the parameters of the signature; what comes out, unless nothing does; what is raised."""
+    _all(_check_function, FUNCTIONS)
+
+
+def _check_function(name):
     function = FUNCTIONS[name]
     doc = _read(function)
     assert doc["Summary"], "no docstring"
     assert _documented(doc["Parameters"]) == _parameters(function)
     returned = inspect.signature(function).return_annotation
-    assert doc["Returns"] or doc["Yields"] or returned in ("None", "Never")
-    assert doc["Raises"] or not _raises(function)
+    assert doc["Returns"] or doc["Yields"] or returned in ("None", "Never"), "nothing is said to be returned"
+    assert doc["Raises"] or not _raises(function), "nothing is said to be raised"
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if "." in name])
-def test_arrays_have_shapes(name):
+def test_arrays_have_shapes():
     """What is annotated as an array, or as anything, has its shape where it is said to be returned."""
+    _all(_check_shape, [name for name in FUNCTIONS if "." in name])
+
+
+def _check_shape(name):
     function = FUNCTIONS[name]
     if inspect.signature(function).return_annotation not in ("Any", "Tensor", "np.ndarray"):
         return
@@ -115,8 +134,11 @@ def test_arrays_have_shapes(name):
     assert re.search(r"\(.*\)|^(statsmodels|matplotlib)", " ".join([first.name, first.type, *first.desc]).strip())
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_classes(name):
+def test_classes():
+    _all(_check_class, CLASSES)
+
+
+def _check_class(name):
     owner = CLASSES[name]
     doc = docscrape.NumpyDocString(inspect.cleandoc(owner.__doc__))
     assert doc["Summary"]
@@ -182,9 +204,8 @@ def test_properties_with_shapes(results):
     assert seen > 60
 
 
-@pytest.mark.parametrize("name", PROPERTIES)
-def test_properties(name):
-    assert PROPERTIES[name].__doc__
+def test_properties():
+    assert not [name for name, function in PROPERTIES.items() if not function.__doc__]
 
 
 def test_the_test_can_fail():

@@ -39,9 +39,10 @@ from betahat.errors import (
 )
 from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
+from betahat.inference.ritest import ritest
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
-from betahat.plots.draws import plot_draws
+from betahat.plots.draws import plot_draws, plot_ritest
 from betahat.plots.event_times import eventplot
 from betahat.plots.quantiles import plot_quantiles
 from betahat.plots.rows import plot_diagnostics, plot_leverage, plot_qq, plot_residuals, plot_scale
@@ -174,6 +175,7 @@ __all__ = [
     "LatexStyle",
     "Tex",
     "Adjust",
+    "ritest",
     "compare",
     "regtable",
     "sumtable",
@@ -185,6 +187,7 @@ __all__ = [
     "eventplot",
     "plot_cov",
     "plot_draws",
+    "plot_ritest",
     "plot_quantiles",
     "plot_diagnostics",
     "plot_residuals",

@@ -179,6 +179,8 @@ def _good(folder, res):
             "workers": None,
             "latex": "x",
             "method": "holm",
+            "variable": "a",
+            "test": bh.ritest(res, "a", reps=9, seed=1),
             "tables": {"A": bh.regtable(res), "B": bh.regtable(res)},
         },
     }

@@ -37,3 +37,26 @@ def test_the_largest_t_statistic(res, kind):
     assert np.abs(table["p.value"] - r["pvalues"]).max() < INTEGRATED
     reach = (table["conf.high"] - table["conf.low"]) / (2.0 * np.array(r["se"]))
     close(reach, np.full(4, r["critical"]), INTEGRATED, label="critical value")
+
+
+@pytest.mark.parametrize("strata", ["units", "blocks"])
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+def test_exact_permutations(strata, alternative):
+    """coin exchanges treatments within blocks; with the blocks' effects the coefficient is a linear function of its statistic."""
+    experiment = GOLDEN["experiment"]
+    data = pd.DataFrame({name: experiment[name] for name in ("outcome", "treated", "block")})
+    formula = "outcome ~ treated" if strata == "units" else "outcome ~ treated | block"
+    layers = None if strata == "units" else "block"
+    test = bh.ritest(
+        bh.ols(formula, data).fit(), "treated", reps=50_000, strata=layers, statistic="coef", alternative=alternative
+    )
+    assert test.exhaustive
+    close(test.pvalue, experiment[strata][alternative.replace("-", "_")], ADJUSTED)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater"])
+def test_the_lady_tasting_tea(alternative):
+    tea = GOLDEN["tea"]
+    data = pd.DataFrame({name: tea[name] for name in ("guess", "truth")})
+    test = bh.ritest(bh.ols("guess ~ truth", data).fit(), "truth", alternative=alternative)
+    close(test.pvalue, tea["fisher"][alternative.replace("-", ".")], ADJUSTED)

@@ -12,6 +12,8 @@ from betahat.covariance.base import Covariance
 from betahat.data.container import to_numpy
 from betahat.errors import OptionError, described, listed, shown
 from betahat.inference.delta import Delta, Parameters
+from betahat.inference.multiple import TIE
+from betahat.inference.randomization import RandomizationTest
 from betahat.inference.resampled import Method, no_replicates
 from betahat.plots.canvas import COLOURS, LINE, axes_of, plain_frame
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _MOST_BINS = 80
+# So many values are bars of their own.
+_FEW_VALUES = 25
 
 
 @runtime_checkable
@@ -115,6 +119,86 @@ def plot_draws(
     axes.set_xlabel(which if isinstance(which, str) else "Function of the parameters", parse_math=False)
     plain_frame(axes, "left")
     return axes
+
+
+def plot_ritest(test: RandomizationTest, *, ax: Axes | None = None) -> Axes:
+    """Draw the distribution of a statistic over assignments of a treatment, those as extreme as the actual one in colour, and the actual one as a line.
+
+    Parameters
+    ----------
+    test : RandomizationTest
+        What `ritest` returned.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    OptionError
+        Another object than a test of `ritest`.
+    MissingPackageError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import betahat as bh
+    >>> tea = {"guess": [1, 1, 1, 0, 1, 0, 0, 0], "truth": [1, 1, 1, 1, 0, 0, 0, 0]}
+    >>> bh.plot_ritest(bh.ritest(bh.ols("guess ~ truth", tea).fit(), "truth")).get_xlabel()
+    't of truth under other assignments (p = 0.4857)'
+    """
+    if not isinstance(test, RandomizationTest):
+        raise OptionError(f"plot_ritest needs what ritest returned, not {described(test)}.")
+    axes = axes_of(ax, 5.6, 3.2)
+    draws, bar = test.draws[~np.isnan(test.draws)], abs(test.statistic)
+    sides = {"two-sided": (draws >= bar - TIE * bar) | (draws <= TIE * bar - bar)}
+    sides |= {"greater": draws >= test.statistic - TIE * bar, "less": draws <= test.statistic + TIE * bar}
+    extreme = sides[test.alternative]
+    top = _draw_few(axes, draws, extreme) if _few(draws) is not None else _draw_many(axes, draws, extreme, bar)
+    lines = [test.statistic, -test.statistic] if test.alternative == "two-sided" else [test.statistic]
+    for number, line in enumerate(lines):
+        axes.vlines(line, 0.0, top, color="black", linewidth=1.4, linestyle=_DASHES[number])
+    axes.set_ylabel("Assignments")
+    name = f"t of {test.coefficient}" if test.kind == "t" else test.coefficient
+    axes.set_xlabel(f"{name} under other assignments (p = {test.pvalue:.4f})", parse_math=False)
+    plain_frame(axes)
+    return axes
+
+
+def _few(draws: np.ndarray) -> np.ndarray | None:
+    """Return the distinct values of draws, up to rounding; None where there are many."""
+    unit = max(float(np.abs(draws).max()), 1e-300)
+    values = np.unique(np.round(draws / unit, 9)) * unit
+    return values if len(values) <= _FEW_VALUES else None
+
+
+def _draw_few(axes: Axes, draws: np.ndarray, extreme: np.ndarray) -> float:
+    """Draw a bar for each value; return the largest height."""
+    values = _few(draws)
+    assert values is not None
+    width = 0.6 * float(np.diff(values).min()) if len(values) > 1 else 0.6
+    nearest = np.abs(draws[:, None] - values).argmin(1)
+    for some, colour in ((slice(None), "0.85"), (extreme, COLOURS[0])):
+        counts = np.bincount(nearest[some], minlength=len(values))
+        axes.bar(values, counts, width, color=colour, edgecolor="0.6", linewidth=0.5)
+    return float(np.bincount(nearest).max())
+
+
+def _draw_many(axes: Axes, draws: np.ndarray, extreme: np.ndarray, bar: float) -> float:
+    """Draw a histogram whose bins end at the statistic, so that none is part extreme and part not; return the largest height."""
+    reach = float(np.abs(draws).max())
+    spread = float(np.subtract(*np.percentile(draws, [75.0, 25.0])))
+    width = max(2.0 * spread / len(draws) ** (1.0 / 3.0), 2.0 * reach / _MOST_BINS)
+    inside = max(round(2.0 * bar / width), 1)
+    width = 2.0 * bar / inside if bar > 0.0 else width
+    steps = np.arange(1, int(max(reach - bar, 0.0) / width) + 2)
+    inner = np.linspace(-bar, bar, inside + 1) * (1.0 - 2.0 * TIE) if bar > 0.0 else np.zeros(1)
+    edges = np.concatenate([-bar - width * steps[::-1], inner, bar + width * steps])
+    heights = axes.hist(draws, edges, color="0.85", edgecolor="0.6", linewidth=0.5)[0]
+    axes.hist(draws[extreme], edges, color=COLOURS[0], edgecolor="0.6", linewidth=0.5)
+    return float(heights.max())
 
 
 def _ends(result: Replicates, estimate: Delta, which: Any, method: Method | None, alpha: float) -> np.ndarray:

@@ -311,3 +311,13 @@ def test_a_scheduler_that_is_not_there(parts, capsys, monkeypatch):
     monkeypatch.setattr("betahat.__main__._TIMEOUT", 0.2)
     assert main(["wage ~ x", str(parts), "--engine", "dask:tcp://127.0.0.1:9"]) == 2
     assert "There is no scheduler of dask at 'tcp://127.0.0.1:9'" in capsys.readouterr().err
+
+
+def test_lags_within_a_panel(tmp_path, capsys):
+    path = tmp_path / "panel.csv"
+    panel = pd.DataFrame({"firm": [1, 1, 1, 2, 2, 2, 3, 3, 3], "year": [1, 2, 3] * 3, "y": [2, 1, 5, 3, 4, 8, 6, 9, 7]})
+    panel.to_csv(path, index=False)
+    assert main(["y ~ lag(y)", str(path), "--panel", "firm", "--time", "year"]) == 0
+    assert "No. Observations:                   6" in capsys.readouterr().out
+    assert main(["y ~ lag(y)", str(path), "--panel", "firm", "--time", "print(year)"]) == 2
+    assert "--time is 'print(year)'; pass a column of the data" in capsys.readouterr().err

@@ -44,6 +44,9 @@ _COLUMNS = {
     "strata": (("phreg",), "strata with a baseline hazard of their own"),
 }
 
+# What orders the rows of any model.
+_ORDER = {"panel": "units, of lag, lead and diff in the formula", "time": "their periods"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit a formula to a file, print the summary and the standard errors, write a LaTeX table; return 0, or 2 after an error printed in one sentence."""
@@ -66,9 +69,9 @@ def _run(options: argparse.Namespace) -> None:
         raise OptionError(
             f"The folder of {options.latex!r} does not exist; create it first, or write the table elsewhere."
         )
-    given = {name: getattr(options, name) for name in (*_FAMILY, *_COLUMNS)}
+    given = {name: getattr(options, name) for name in (*_FAMILY, *_COLUMNS, *_ORDER)}
     given = {name: value for name, value in given.items() if value is not None}
-    for name in given:
+    for name in given.keys() - _ORDER.keys():
         models, _ = (_FAMILY | _COLUMNS)[name]
         if options.model not in models:
             raise OptionError(
@@ -82,7 +85,7 @@ def _fit_and_print(options: argparse.Namespace, given: dict[str, Any], workers: 
     data, head = _data(options.data, streamed=workers is not None)
     check_plain(options.formula, head)
     for name, value in given.items():
-        if name in _COLUMNS and value not in head:  # elsewhere it may be an expression, which is code
+        if name not in _FAMILY and value not in head:  # elsewhere it may be an expression, which is code
             raise OptionError(f"--{name} is {value!r}; pass a column of the data, one of {listed(head)}.")
     model = _MODELS[options.model](options.formula, data, engine=workers, **given)
     covariances: list[CovType] = list(options.cov)
@@ -189,6 +192,8 @@ def _parser() -> argparse.ArgumentParser:
     for options, metavar in ((_FAMILY, "NAME"), (_COLUMNS, "COLUMN")):
         for name, (models, words) in options.items():
             parser.add_argument(f"--{name}", metavar=metavar, help=f"of --model {' and '.join(models)}, {words}")
+    for name, words in _ORDER.items():
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=words)
     parser.add_argument(
         "--cov",
         nargs="+",

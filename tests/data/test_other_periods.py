@@ -239,6 +239,15 @@ def test_what_is_read_in_parts_counted_or_beside_the_formula_has_no_other_period
         bh.wls("y ~ x", GAPS, weights="lag(n)", panel="firm", time="year")
 
 
+def test_effects_of_variables_in_other_rows_are_refused(tmp_path):
+    res = bh.ols("y ~ n + lag(x)", GAPS, panel="firm", time="year").fit()
+    close_to_one(res.avg_predictions().params, [res.fittedvalues.mean()], ROUNDED)
+    for one in (res, bh.load(res.save(tmp_path / "r"))):
+        newdata = {} if one is res else {"newdata": GAPS}
+        with pytest.raises(OptionError, match=r"lag\(x\) stands in another row than its variable"):
+            one.avg_slopes("x", **newdata)
+
+
 def test_new_data_without_periods_are_told_so():
     res = bh.ols("y ~ lag(x)", GAPS, panel="firm", time="year").fit()
     with pytest.raises(FormulaError, match="'year' is neither in the data nor one of the caller's variables"):

@@ -58,6 +58,11 @@ class Grid:
 
     def at(self, values: dict[str, Any]) -> Tensor:
         """Return (m, p) the regressors with other values of some variables."""
+        source = self.subject.source
+        for call in () if source is None else source.calls_of_order:
+            raise OptionError(
+                f"{call} stands in another row than its variable, so that a row has no effect of its own; compute it before, and use its column."
+            )
         return self.subject.read(self.frame.assign(**values))
 
     def direction(self, name: str) -> Tensor:

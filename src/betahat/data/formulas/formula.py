@@ -40,7 +40,7 @@ from betahat.data.formulas.evaluation import (
 )
 from betahat.data.formulas.interactions import multipliers
 from betahat.data.formulas.options import FormulaOptions
-from betahat.data.formulas.order import columns_of_order
+from betahat.data.formulas.order import calls_of_order, columns_of_order
 from betahat.data.formulas.parts import read_parts
 from betahat.data.formulas.periods import seeds
 from betahat.data.formulas.sides import joined, terms_of_sides
@@ -95,6 +95,11 @@ class Formula:
         """The numbers that stand in the formula alone or in products, and never inside of a function: each column is a straight line in them."""
         inside = [factor for factor in self.spec.factors if factor.eval_method is Factor.EvalMethod.PYTHON]
         return set(self.variables) - names_of(inside) - self.categorical_variables
+
+    @property
+    def calls_of_order(self) -> list[str]:
+        """The calls whose values stand in other rows, such as lag(x)."""
+        return calls_of_order(self.spec.transform_state)
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data from the stored state; a row with a missing value is NaN throughout."""

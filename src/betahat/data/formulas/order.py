@@ -39,6 +39,11 @@ def read_order(panel: Any, time: Any) -> Order:
 _SUCH = {"panel": "firm", "time": "year"}
 
 
+def calls_of_order(states: Mapping[str, Any]) -> list[str]:
+    """Return the calls that need other rows."""
+    return [call for call, state in states.items() if isinstance(state, Mapping) and state.get("time") is not None]
+
+
 def columns_of_order(states: Mapping[str, Any]) -> list[str]:
     """Return the expressions of units and periods that calls have learnt from."""
     read = [state.get(name) for state in states.values() if isinstance(state, Mapping) for name in ("panel", "time")]

@@ -14,7 +14,7 @@ import numpy as np
 from betahat.data.formulas.allowed import MODULES, Names, allowed_names, functions_of, is_numpys
 from betahat.data.formulas.expressions import bare, former_keys, names_in, values_in
 from betahat.data.formulas.harmless import HarmError, Made, made_by
-from betahat.data.formulas.order import columns_of_order
+from betahat.data.formulas.order import calls_of_order, columns_of_order
 from betahat.data.frame import to_pandas
 from betahat.errors import FormulaError, shown
 from betahat.lazy import lazily
@@ -87,6 +87,11 @@ class StoredFormula:
             for name in names_in(expression)
         }
         return set(self.variables) - inside - set(self.categorical_variables)
+
+    @property
+    def calls_of_order(self) -> list[str]:
+        """The calls whose values stand in other rows, such as lag(x)."""
+        return calls_of_order(self.learnt)
 
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data, as `Formula.regressors` does, unless the formula calls anything but betahat and NumPy."""

@@ -8,6 +8,7 @@ import pytest
 import statsmodels.stats.multitest as multitest
 from pyfixest.estimation.post_estimation.multcomp import _get_rwolf_pval
 from support.closeness import close
+from support.staggered import panel
 
 import betahat as bh
 
@@ -298,3 +299,27 @@ def test_the_figure_has_the_intervals_of_the_table(outcomes):
     drawn = axes.collections[0].get_segments()
     table = outcomes[3].tidy(adjust=bh.Adjust("sup-t", drop="Intercept")).iloc[1:]
     close([segment[:, 0] for segment in drawn], table[["conf.low", "conf.high"]], ROUNDING)
+
+
+def test_margins_and_event_studies_are_families_too(trial):
+    res = bh.logit("hit ~ treated + x", trial).fit(bh.Bootstrap(99, "score", seed=1))
+    margins = res.avg_slopes()
+    draws = np.abs((margins._replicated.draws.numpy() - margins.estimates.numpy()) / margins._errors.numpy())
+    close(margins.tidy(adjust="rw")["p.value"], _loop(np.abs(margins.tvalues.to_numpy()), draws), ROUNDING)
+    close(margins.tidy(adjust="sup-t")[["conf.low", "conf.high"]], margins.conf_int(method="sup-t"), ROUNDING)
+    both = bh.regtable([margins, margins], adjust=bh.Adjust("holm", across=True), below="p").to_frame()
+    close(
+        both["(1)"].xs("P>|t|", level=1),
+        multitest.multipletests([*margins.pvalues] * 2, method="holm")[1][:2],
+        ROUNDING,
+    )
+    plain = margins.with_cov("HC1")
+    close(plain.tidy(adjust="sup-t")["p.value"], plain.tidy(adjust="sidak")["p.value"], 0.05)  # nearly independent
+    study = bh.event_study(panel(), "y", "unit", "year", "cohort")
+    wild = study.with_cov(bh.Bootstrap(99, "wild", clusters="unit", seed=1))
+    table, own = study.tidy(adjust="sup-t"), study.tidy()
+    assert (table["conf.high"] - table["conf.low"] > own["conf.high"] - own["conf.low"]).all()
+    for one in (study, wild):
+        assert (one.tidy(adjust="sup-t")["p.value"] >= one.tidy()["p.value"]).all()
+    t, draws = wild.cov.resampling.test.statistics(wild._matrix)
+    close(wild.tidy(adjust="rw")["p.value"], _loop(t.abs().numpy(), draws.numpy()), ROUNDING)

@@ -5,13 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from support.closeness import close
 from support.staggered import panel
 
 import betahat as bh
-from betahat.inference.distribution import quantile
-from betahat.inference.simultaneous import sup_t
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -100,17 +97,6 @@ def test_bands(study):
     draws = rng.multivariate_normal(np.zeros(len(study.names)), study.cov_params(), 50_000) / study.bse.to_numpy()
     assert abs((np.abs(draws).max(1) <= reach[0]).mean() - 0.95) < DRAWN / 2
     assert (band[:, 0, 1] < intervals[:, 0, 1]).all()
-
-
-@pytest.mark.parametrize("df", [None, 7.0])
-def test_the_largest_t_statistic(df):
-    """Of one number it is the quantile, of equal ones too, and of independent normal ones Sidak's."""
-    one = quantile(0.05, df)
-    close(sup_t(torch.ones(1, 1).double() * 4, 0.05, df), one, DRAWN)
-    close(sup_t(torch.ones(3, 3).double(), 0.05, df), one, DRAWN)
-    if df is None:
-        independent = quantile(1 - 0.95 ** (1 / 4), None)
-        close(sup_t(torch.diag(torch.tensor([1.0, 9.0, 4.0, 1.0, 0.0])).double(), 0.05, None), independent, DRAWN)
 
 
 def test_covariances_with_degrees_of_freedom_of_their_own(study):

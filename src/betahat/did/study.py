@@ -22,6 +22,7 @@ from betahat.fits.fit import Fit
 from betahat.inference.coefficients import interval
 from betahat.inference.delta import replicated_function
 from betahat.inference.distribution import Df, two_sided
+from betahat.inference.joint import Joint, joint_of_functions
 from betahat.inference.pair import Pair
 from betahat.inference.resampled import Method, Replicated, no_replicates
 from betahat.inference.variances import over
@@ -29,6 +30,7 @@ from betahat.inference.wald import WaldTest
 from betahat.lazy import lazily
 from betahat.plots.event_times import EventTimes, event_times, eventplot
 from betahat.results.statsmodels_names import Results
+from betahat.tables.adjusted import Adjustment, joint_of
 from betahat.tables.estimates import About, about
 from betahat.tables.tidied import tidied
 
@@ -317,20 +319,22 @@ class EventStudy:
         """
         return to_numpy(self._bounds(alpha, method))
 
-    def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
+    def tidy(self, conf_level: float = 0.95, adjust: Adjustment = None) -> pd.DataFrame:
         """Return a row for each effect, under broom's column names.
 
         Parameters
         ----------
         conf_level : float
             The share that the intervals cover, between 0 and 1.
+        adjust : str or Adjust, optional
+            How p-values and intervals are adjusted for the number of effects, as in `Adjust`.
 
         Returns
         -------
         pandas.DataFrame
             (m, 7).
         """
-        return tidied(self, conf_level, False)
+        return tidied(self, conf_level, False, adjust)
 
     def plot(self, **options: Any) -> Any:
         """Draw the effects by time since the treatment.
@@ -417,6 +421,11 @@ class EventStudy:
 @about.register
 def _(result: EventStudy) -> About:
     return replace(about(result.results), source=result.results, effects=result.fixed, unidentified=())
+
+
+@joint_of.register
+def _(result: EventStudy) -> Joint:
+    return joint_of_functions(result.fit, result.cov, result._matrix, result._df)
 
 
 @event_times.register

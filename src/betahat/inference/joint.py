@@ -22,7 +22,7 @@ from betahat.errors import EstimationError, OptionError
 from betahat.fits.fit import Fit
 from betahat.inference.coefficients import interval
 from betahat.inference.delta import replicated_function
-from betahat.inference.distribution import Df, two_sided
+from betahat.inference.distribution import Df, quantile, two_sided
 from betahat.inference.multiple import NullDraws
 from betahat.inference.resampled import Replicated, no_replicates
 from betahat.inference.variances import Variances, over
@@ -57,6 +57,8 @@ class Joint:
         Their replicates, where a bootstrap has some.
     own : callable or None
         (J, k) R -> (J,) t and (R, J) t* of R b = 0, where the bootstrap has tests of its own.
+    linear : bool
+        Whether they are linear functions of the coefficients, so that replicates have standard errors of their own where the coefficients' have.
     """
 
     estimates: Tensor
@@ -67,6 +69,7 @@ class Joint:
     cov: Covariance
     replicated: Replicated | None = None
     own: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    linear: bool = True
 
     @property
     def exhaustive(self) -> bool:
@@ -103,7 +106,7 @@ class Joint:
             return NullDraws(statistics.abs(), draws.abs(), self.exhaustive)
         found = self.plain(places)
         assert self.replicated is not None
-        own = _own_variances(self.replicated)
+        own = _own_variances(self.replicated) if self.linear else None
         if own is None:
             return found
         sample, each = own
@@ -123,6 +126,13 @@ class Joint:
             return NullDraws(statistics, _drawn(correlation, None))
         return NullDraws(statistics, _drawn(correlation, self.df))
 
+    def critical(self, draws: NullDraws, alpha: float) -> float:
+        """Return how far simultaneous intervals reach: by points of a distribution as far as one by itself, at least."""
+        found = draws.critical(alpha)
+        if self.replicated is not None:
+            return found
+        return max(found, float(quantile(alpha, None if isinstance(self.df, Tensor) else self.df)))
+
     def bounds(self, places: Sequence[int], critical: float) -> Tensor:
         """Return (m, 2) intervals that end where |t| is the critical value."""
         chosen = list(places)
@@ -134,17 +144,22 @@ class Joint:
 
 def joint_of_fit(fit: Fit, cov: Covariance) -> Joint:
     """Return the coefficients of a fit under a covariance."""
+    return joint_of_functions(fit, cov, torch.eye(len(fit.params)).to(fit.params), cov.df)
+
+
+def joint_of_functions(fit: Fit, cov: Covariance, matrix: Tensor, df: Df) -> Joint:
+    """Return (m,) linear functions R b of the coefficients, for (m, k) R, whose tests have `df` degrees of freedom."""
     variances = Variances(fit.root, cov.core, cov.matrix, cov.rounding)
-    errors, identity = variances.errors_of_coefficients, torch.eye(len(fit.params)).to(fit.params)
-    found = Joint(fit.params, errors, cov.matrix, cov.df, fit, cov)
+    errors, estimates = variances.errors(matrix), matrix @ fit.params
+    found = Joint(estimates, errors, variances.covariance(matrix), df, fit, cov)
     if cov.draws is None:
         return found
-    replicated = replace(replicated_function(cov, lambda params: params, fit.params, identity), errors=errors)
+    replicated = replace(replicated_function(cov, lambda params: matrix @ params, estimates, matrix), errors=errors)
     drawn = cov.resampling
     if drawn is not None:  # whose derivatives need no autodiff
-        replicated = replace(replicated, variances=partial(drawn.variances, identity, identity[None]))
+        replicated = replace(replicated, variances=partial(drawn.variances, matrix, matrix[None]))
     own = drawn.test.statistics if isinstance(drawn, Resampled) and drawn.test is not None else None
-    return replace(found, replicated=replicated, own=own)
+    return replace(found, replicated=replicated, own=None if own is None else lambda some: own(some @ matrix))
 
 
 def check_same_draws(joints: Sequence[Joint]) -> Tensor | None:

@@ -20,6 +20,7 @@ from betahat.inference.coefficients import interval
 from betahat.inference.delta import replicated_function
 from betahat.inference.distribution import Df, two_sided
 from betahat.inference.identified import identified
+from betahat.inference.joint import Joint
 from betahat.inference.pair import Pair
 from betahat.inference.resampled import Method, Replicated, no_replicates
 from betahat.inference.variances import over
@@ -27,6 +28,7 @@ from betahat.lazy import lazily
 from betahat.margins.grid import Grid
 from betahat.margins.quantities import Groups, Quantity, averaged, rowwise
 from betahat.margins.subject import Subject
+from betahat.tables.adjusted import Adjustment, joint_of
 from betahat.tables.estimates import About, about
 from betahat.tables.tidied import tidied
 
@@ -212,20 +214,22 @@ class MarginResults:
         """
         return to_numpy(self._bounds(alpha, method))
 
-    def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
+    def tidy(self, conf_level: float = 0.95, adjust: Adjustment = None) -> pd.DataFrame:
         """Return a row for each number: its labels, and its statistics under broom's column names.
 
         Parameters
         ----------
         conf_level : float
             The share that the intervals cover, between 0 and 1.
+        adjust : str or Adjust, optional
+            How p-values and intervals are adjusted for the number of hypotheses, as in `Adjust`.
 
         Returns
         -------
         pandas.DataFrame
             (m, ...).
         """
-        found = tidied(self, conf_level, False).drop(columns="term")
+        found = tidied(self, conf_level, False, adjust).drop(columns="term")
         return pd.concat([self.labels.reset_index(drop=True), found], axis=1)
 
     def __repr__(self) -> str:
@@ -283,6 +287,13 @@ class MarginResults:
 def _(result: MarginResults) -> About:
     known = about(result.of)
     return About(source=result.of, fit=known.fit, clusters=known.clusters, options=known.options, asked_t=known.asked_t)
+
+
+@joint_of.register
+def _(result: MarginResults) -> Joint:
+    pair, drawn = result._pair, result._replicated
+    matrix = pair.variances.covariance(result.jacobian)
+    return Joint(result.estimates, result._errors, matrix, result._df, pair.fit, pair.cov, drawn, linear=False)
 
 
 def estimated(

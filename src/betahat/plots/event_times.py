@@ -9,13 +9,11 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from betahat.data.container import to_tensor
 from betahat.errors import OptionError, check_flag, is_number, listed, shown, texts_of
 from betahat.inference.resampled import Method
-from betahat.inference.simultaneous import sup_t
 from betahat.plots.canvas import DASHED, LINE, axes_of, matplotlib, plain_frame, style
+from betahat.tables.adjusted import Adjust, adjusted
 from betahat.tables.columns import CovTypes, Results, read_columns
 from betahat.tables.estimates import Estimates
 from betahat.tables.foreign import Foreign
@@ -186,7 +184,7 @@ def _series(
     places = sorted((names.index(name) for name in known.places), key=lambda i: known.places[names[i]])
     times = np.array([known.places[names[i]] for i in places])
     values = model.coefficient_table()[places, 0]
-    bands = _bands(model, places, values, alpha) if band else None
+    bands = _bands(model, places, alpha) if band else None
     left_out = reference if known.reference is None else known.reference
     return _Series(
         label,
@@ -198,18 +196,15 @@ def _series(
     )
 
 
-def _bands(model: Estimates, places: Sequence[int], values: np.ndarray, alpha: float) -> np.ndarray:
+def _bands(model: Estimates, places: Sequence[int], alpha: float) -> np.ndarray:
     """Return (m, 2) intervals that hold at once."""
     if isinstance(model, Foreign):
         raise OptionError(
             f"band needs the covariance of the effects, and of results of {model.package} a table has standard errors alone; omit band."
         )
-    whole: Any = model
-    covariance = to_tensor(np.asarray(whole.cov_params()), torch.empty(0))[places][:, places]
-    errors = model.coefficient_table()[places, 1]
-    df = whole.cov.df
-    reach = sup_t(covariance, alpha, float(df.min()) if isinstance(df, torch.Tensor) else df) * errors
-    return np.column_stack([values - reach, values + reach])
+    among = np.isin(np.arange(len(model.names)), places)
+    ((found,), _) = adjusted([model], [model], Adjust("sup-t"), [among])
+    return found.interval_table(alpha)[places]
 
 
 def _draw(series: Sequence[_Series], ax: Axes | None) -> Axes:

@@ -171,11 +171,11 @@ class Family:
         own: np.ndarray = self.table[self.places, 3]
         return own
 
-    @property
-    def among_estimated(self) -> list[int]:
-        """(m,) their places among the numbers that are estimated, which `Joint` has."""
+    def among(self, joint: Joint) -> list[int]:
+        """Return (m,) their places among the numbers of `Joint`, which has all, or those that are estimated."""
         estimated = np.cumsum(~np.isnan(self.table[:, 0])) - 1
-        return [int(place) for place in estimated[self.places]]
+        chosen = self.places if len(joint.estimates) == len(self.table) else estimated[self.places]
+        return [int(place) for place in chosen]
 
     def adjusted(self, pvalues: np.ndarray, bounds: Callable[[float], np.ndarray]) -> Simultaneous:
         """Put (m,) p-values, and alpha -> (m, 2) intervals, in the place of their own."""
@@ -267,16 +267,14 @@ def _by_draws(procedure: Procedure, families: Sequence[Family]) -> list[Simultan
     if not tested:
         return [family.adjusted(family.pvalues, family.numbers.interval_table) for family in families]
     joints = [joint_of(family.result) for family in tested]
-    places = [family.among_estimated for family in tested]
+    places = [family.among(joint) for family, joint in zip(tested, joints, strict=True)]
     if procedure.step_down or len(tested) > 1 or any(joint.replicated is not None for joint in joints):
         common = check_same_draws(joints)
-        plain = _beside([joint.plain(own) for joint, own in zip(joints, places, strict=True)], joints, common)
-        band = plain
-        if procedure.step_down:
-            drawn = [joint.studentised(own) for joint, own in zip(joints, places, strict=True)]
-            pvalues = _beside(drawn, joints, common).step_down()
-        else:
-            pvalues = band.single_step()
+        band = _beside([joint.plain(own) for joint, own in zip(joints, places, strict=True)], joints, common)
+        drawn = band
+        if procedure.step_down or any(joint.own is not None for joint in joints):
+            drawn = _beside([joint.studentised(own) for joint, own in zip(joints, places, strict=True)], joints, common)
+        pvalues = drawn.step_down() if procedure.step_down else drawn.single_step()
     else:
         ((joint,), (own,)) = joints, places
         band = joint.normal(own)
@@ -287,7 +285,7 @@ def _by_draws(procedure: Procedure, families: Sequence[Family]) -> list[Simultan
         if not len(family.places):
             return family.adjusted(family.pvalues, lambda alpha: np.empty((0, 2)))
         joint, own, part = next(parts)
-        return family.adjusted(to_numpy(part), lambda alpha: to_numpy(joint.bounds(own, band.critical(alpha))))
+        return family.adjusted(to_numpy(part), lambda alpha: to_numpy(joint.bounds(own, joint.critical(band, alpha))))
 
     return [of_family(family) for family in families]
 

@@ -18,7 +18,7 @@ from betahat.did.regressions import second_stage_of
 from betahat.did.rows import design_of, determined, dummies_of, linear_model, places_of, stage_of
 from betahat.did.two_stage import Stage
 from betahat.errors import DataError, FormulaError, OptionError, listed, shown
-from betahat.models.regressors import caller
+from betahat.models.regressors import CONSTANT, caller
 from betahat.results.moments import GMMResults
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def did2s(
     first_stage : str
         Controls and fixed effects, such as ``"~ x | unit + year"``.
     second_stage : str
-        Regressors of the treatment, without a constant: ``"~ treated"``, or ``"~ i(event_time, ref=-1)"``.
+        Regressors of the treatment: ``"~ treated"``, or ``"~ i(event_time, ref=-1)"``. There is no constant: levels that are left out have no effect.
     treatment : str
         The column that says which rows are under treatment, 0 and 1 or truth values; the others fit the first stage.
     weights : str or array_like, optional
@@ -110,7 +110,7 @@ def did2s(
     there = ~np.isnan(treated) & (np.column_stack(labels) >= 0).all(1)
     marked = frame.assign(**{_USED: np.where(there, 1.0, np.nan)})
     left = quoted(y) if y in frame else y
-    second = _design(f"{left} ~ 0 + {_right(second_stage, 'second_stage')}", marked, weights, names)
+    second = _design(f"{left} ~ {_right(second_stage, 'second_stage')}", marked, weights, names)
     first = _design(f"{left} ~ 0 + {quoted(_USED)} + {regressors}", marked, weights, names)
     both = np.intersect1d(places_of(first), places_of(second))
     first, second = _at(first, both), _at(second, both)
@@ -123,8 +123,11 @@ def did2s(
         return stage_of(design, columns, by_size[0], treated == 0.0)
 
     design, fitted, kept = determined(first, stage)
-    exog = second.column("exog").to(torch.float64)[kept]
-    found = second_stage_of(fitted, exog, second.names, design.schema, design.user_data)
+    # The constant is there so that categories leave out a level, whose rows have no effect.
+    chosen = [i for i, name in enumerate(second.names) if name != CONSTANT]
+    exog = second.column("exog").to(torch.float64)[kept][:, chosen]
+    names_of = tuple(second.names[i] for i in chosen)
+    found = second_stage_of(fitted, exog, names_of, design.schema, design.user_data)
     return found.with_cov("HC0" if cov_type is None else cov_type, cov_kwds, use_t)
 
 

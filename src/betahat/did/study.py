@@ -32,6 +32,8 @@ from betahat.plots.event_times import EventTimes, event_times, eventplot
 from betahat.results.statsmodels_names import Results
 from betahat.tables.adjusted import Adjustment, joint_of
 from betahat.tables.estimates import About, about
+from betahat.tables.regression import regtable
+from betahat.tables.table import Table
 from betahat.tables.tidied import tidied
 
 if TYPE_CHECKING:
@@ -335,6 +337,20 @@ class EventStudy:
             (m, 7).
         """
         return tidied(self, conf_level, False, adjust)
+
+    def summary(self, **options: Any) -> Table:
+        """Return a table of the effects, with the kind of their standard errors and the numbers of rows and clusters.
+
+        Parameters
+        ----------
+        **options
+            Those of `betahat.regtable`.
+
+        Returns
+        -------
+        Table
+        """
+        return regtable(self, **options)
 
     def plot(self, **options: Any) -> Any:
         """Draw the effects by time since the treatment.

@@ -40,6 +40,7 @@ from betahat.errors import (
 from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
 from betahat.inference.ritest import ritest
+from betahat.margins.data_grid import datagrid
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws, plot_ritest
@@ -177,6 +178,7 @@ __all__ = [
     "Adjust",
     "ritest",
     "compare",
+    "datagrid",
     "regtable",
     "sumtable",
     "panels",

@@ -107,7 +107,7 @@ def test_collinear_columns_have_no_errors(frame):
         (lambda res: res.avg_slopes(slope="dy"), "slope is 'dy'; use one of"),
         (lambda res: res.avg_slopes(by="nobody"), "by is 'nobody', which is not a column"),
         (lambda res: res.avg_slopes(by=3), "by is 3; pass the name"),
-        (lambda res: res.avg_slopes(newdata="mode"), "pass 'mean' or 'median'"),
+        (lambda res: res.avg_slopes(newdata="mode"), "pass 'mean', 'median' or 'balanced'"),
         (lambda res: res.avg_slopes(newdata=3), "newdata is 3; pass a dataframe"),
         (lambda res: res.avg_slopes(newdata={"x": [1.0]}), "newdata lacks 'treated'"),
         (lambda res: res.avg_slopes(wts="nobody"), "wts is 'nobody'"),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from betahat.errors import EstimationError, OptionError, is_one_of, listed, shown
+from betahat.errors import DataError, OptionError, is_one_of, listed, shown
 from betahat.lazy import lazily
-from betahat.margins.comparing import Comparing, comparing_of
+from betahat.margins.comparing import SLOPES, Comparing, comparing_of
+from betahat.margins.data_grid import crossed, sorted_values
 from betahat.margins.estimates import MarginResults, estimated
 from betahat.margins.grid import Grid, grid_of
+from betahat.margins.moves import Move, asked_variables, moves
 from betahat.margins.quantities import Comparison, Groups, Prediction, Quantity, Slope
 from betahat.margins.subject import Kind, Subject
 
@@ -21,20 +25,45 @@ if TYPE_CHECKING:
 else:
     pd = lazily("pandas")
 
-SLOPES = {"dydx": "dY/dX", "eyex": "eY/eX", "eydx": "eY/dX", "dyex": "dY/eX"}
+_SPREADS = ("sd", "2sd", "iqr", "minmax", "threenum", "fivenum")
+# Values beyond which a number's own are surely not what is meant.
+_MOST_VALUES = 50
 
 
 def predictions(subject: Subject, variables: Any, by: Any, newdata: Any, wts: Any) -> MarginResults:
     """Return the means at rows, or their averages."""
-    grid = grid_of(subject, newdata, wts)
-    columns = {"exog": grid.exog} | _offset(grid)
-    return estimated(subject, grid, [Prediction("", "", columns)], _groups(grid, by), by)
+    grid = grid_of(subject, newdata, wts, by)
+    if variables is not None:
+        values = _counterfactual(subject, variables)
+        grid = _repeated(grid, values)
+        by = list(values) if by is None else by
+    by = True if by is None else by
+    return estimated(subject, grid, [Prediction("", "", grid)], _groups(grid, by), by)
 
 
-def comparisons(subject: Subject, variables: Any, by: Any, newdata: Any, comparison: Any, wts: Any) -> MarginResults:
+def comparisons(
+    subject: Subject,
+    variables: Any,
+    by: Any,
+    newdata: Any,
+    comparison: Any,
+    wts: Any,
+    cross: bool,
+) -> MarginResults:
     """Return how the mean changes with variables, in rows or on average."""
-    grid, comparing = grid_of(subject, newdata, wts), comparing_of(comparison)
-    found = [each for name, value in _variables(subject, variables) for each in _compared(grid, name, value, comparing)]
+    if is_one_of(comparison, SLOPES):
+        return slopes(subject, variables, by, newdata, comparison, wts)
+    comparing = comparing_of(comparison)
+    by = True if by is None or (by is False and comparing.is_average) else by
+    pairs = asked_variables(subject, variables)
+    if cross and variables is None:
+        raise OptionError("cross=True needs variables, the names of those that change together.")
+    grid = grid_of(subject, newdata, wts, by)
+    each = [moves(subject, name, value) for name, value in pairs]
+    if cross:
+        found = [_compared(grid, "cross", together, comparing) for together in product(*each)]
+    else:
+        found = [_compared(grid, move.name, [move], comparing) for several in each for move in several]
     return estimated(subject, grid, found, _groups(grid, by), by)
 
 
@@ -42,81 +71,78 @@ def slopes(subject: Subject, variables: Any, by: Any, newdata: Any, slope: Any, 
     """Return derivatives of the mean with respect to numbers, and differences for other variables."""
     if not is_one_of(slope, SLOPES):
         raise OptionError(f"slope is {shown(slope)}; use one of {listed(SLOPES)}.")
-    grid, difference = grid_of(subject, newdata, wts), comparing_of("difference")
+    by = True if by is None else by
+    pairs = asked_variables(subject, variables)
+    grid, difference = grid_of(subject, newdata, wts, by), comparing_of("difference")
     found: list[Quantity] = []
-    for name, value in _variables(subject, variables):
-        if subject.kind(name) is not Kind.NUMBER:
-            found += _compared(grid, name, value, difference)
-            continue
-        values = torch.tensor(grid.frame[name].to_numpy(float)).to(grid.exog)
-        columns = {"exog": grid.exog, "direction": grid.direction(name), "values": values} | _offset(grid)
-        found.append(Slope(name, SLOPES[slope], columns, slope))
+    for name, value in pairs:
+        if subject.kind(name) is Kind.NUMBER and value is None:
+            found.append(Slope(name, SLOPES[slope], grid, slope))
+        else:
+            found += [_compared(grid, name, [move], difference) for move in moves(subject, name, value)]
     return estimated(subject, grid, found, _groups(grid, by), by)
 
 
-def _variables(subject: Subject, variables: Any) -> list[tuple[str, Any]]:
-    """Return the variables asked for, and how far each is moved where that is said."""
-    if variables is None:
-        found = [(name, None) for name in subject.variables]
-        if not found:
-            raise EstimationError("No regressor varies, so that there is nothing to compare; use avg_predictions.")
+def _compared(grid: Grid, term: str, together: Sequence[Move], comparing: Comparing) -> Comparison:
+    """Return the comparison of the mean where variables, one or several together, are high with that where they are low."""
+    contrast = ", ".join(move.label(comparing.label) for move in together)
+    high, low = {move.name: move.high for move in together}, {move.name: move.low for move in together}
+    return Comparison(term, contrast, grid, high, low, comparing)
+
+
+def _counterfactual(subject: Subject, variables: Any) -> dict[str, list[Any]]:
+    """Return the values of variables at which predictions are made of every row."""
+    return {name: _values(subject, name, value) for name, value in asked_variables(subject, variables)}
+
+
+def _values(subject: Subject, name: str, value: Any) -> list[Any]:
+    """Return the values of a variable asked for: each level, those given, or some of its distribution."""
+    if value is None:
+        found = sorted_values(subject.frame[name])
+        if len(found) > _MOST_VALUES and subject.kind(name) is Kind.NUMBER:
+            raise OptionError(
+                f"The number {name!r} has {len(found)} values; choose some, such as variables={{{name!r}: [1, 2]}} or {{{name!r}: 'fivenum'}}."
+            )
         return found
-    if isinstance(variables, str):
-        variables = [variables]
-    if not isinstance(variables, Mapping | Sequence):
-        raise OptionError(
-            f"variables is {shown(variables)}; pass a name, a list of names, or a dict such as {{'x': 1}}."
-        )
-    pairs = list(variables.items()) if isinstance(variables, Mapping) else [(name, None) for name in variables]
-    if not pairs or not all(isinstance(name, str) for name, _ in pairs):
-        raise OptionError(f"variables is {shown(variables)}; pass names of variables of the model.")
-    subject.check_variables([name for name, _ in pairs])
-    return pairs
+    if isinstance(value, str) and subject.kind(name) is Kind.NUMBER:
+        if value not in _SPREADS:
+            raise OptionError(f"variables asks {name!r} for {shown(value)}; pass values, or one of {listed(_SPREADS)}.")
+        known = subject.column(name).to_numpy(float)
+        mean, deviation = known.mean(), known.std(ddof=1)
+        return {
+            "sd": lambda: [mean - deviation / 2.0, mean + deviation / 2.0],
+            "2sd": lambda: [mean - deviation, mean + deviation],
+            "iqr": lambda: list(np.percentile(known, [25, 75])),
+            "minmax": lambda: [known.min(), known.max()],
+            "threenum": lambda: [mean - deviation / 2.0, mean, mean + deviation / 2.0],
+            "fivenum": lambda: list(np.percentile(known, [0, 25, 50, 75, 100], method="midpoint")),
+        }[value]()
+    return [value] if isinstance(value, str) or np.ndim(value) == 0 else list(value)
 
 
-def _compared(grid: Grid, name: str, value: Any, comparing: Comparing) -> list[Comparison]:
-    """Return the comparisons of one variable."""
-    return [
-        Comparison(
-            name,
-            comparing.label.format(high=high_label, low=low_label) if said is None else said,
-            {"high": grid.at({name: high}), "low": grid.at({name: low})} | _offset(grid),
-            comparing,
-        )
-        for high, low, high_label, low_label, said in _moves(grid, name, value)
-    ]
-
-
-def _moves(grid: Grid, name: str, value: Any) -> list[tuple[Any, Any, str, str, str | None]]:
-    """Return what each comparison compares with what: both values, their labels, and that of the contrast if it is another."""
-    subject = grid.subject
-    kind = subject.kind(name)
-    if kind is Kind.TRUTH:
-        return [(True, False, "True", "False", None)]
-    if kind is Kind.BINARY:
-        return [(1, 0, "1", "0", None)]
-    if kind is Kind.CATEGORY:
-        first, *others = subject.levels(name)
-        return [(level, first, str(level), str(first), None) for level in others]
-    step = 1 if value is None else value
-    values = grid.frame[name].to_numpy(float)
-    return [(values + step / 2.0, values - step / 2.0, "", "", f"+{step:g}")]
-
-
-def _offset(grid: Grid) -> dict[str, Tensor]:
-    return {} if grid.offset is None else {"offset": grid.offset}
+def _repeated(grid: Grid, values: Mapping[str, Sequence[Any]]) -> Grid:
+    """Return a grid with all rows once for each combination of values."""
+    frame, times = crossed(grid.frame, values), int(np.prod([len(each) for each in values.values()]))
+    offset, weights = (None if column is None else column.repeat(times) for column in (grid.offset, grid.weights))
+    return replace(grid, frame=frame, offset=offset, weights=weights, of_fit=False)
 
 
 def _groups(grid: Grid, by: Any) -> tuple[Groups, pd.DataFrame] | None:
     """Return which rows are averaged together and (G, ...) the values of each group; None where none are."""
     if by is False:
         return None
-    device, rows = grid.exog.device, len(grid.exog)
-    if by is True:
+    device, rows = grid.exog.device, len(grid)
+    _refuse_missing(grid)
+    names = [] if by is True else [by] if isinstance(by, str) else by
+    if (
+        not isinstance(names, Sequence)
+        or not all(isinstance(name, str) for name in names)
+        or (not names and by is not True)
+    ):
+        raise OptionError(f"by is {shown(by)}; pass the name of a column, or a list of names, True or False.")
+    names = [name for name in names if name != "group" or "group" in grid.frame.columns]  # outcomes are always apart
+    if not names:
         return Groups(torch.zeros(rows, dtype=torch.int64, device=device), 1, grid.weights), pd.DataFrame(index=[0])
-    names = [by] if isinstance(by, str) else by
-    if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
-        raise OptionError(f"by is {shown(by)}; pass the name of a column, or a list of names.")
     unknown = [name for name in names if name not in grid.frame.columns]
     if unknown:
         raise OptionError(
@@ -126,3 +152,15 @@ def _groups(grid: Grid, by: Any) -> tuple[Groups, pd.DataFrame] | None:
     codes = torch.tensor(grouped.ngroup().to_numpy()).to(device)
     values = grouped.size().index.to_frame(index=False)
     return Groups(codes, len(values), grid.weights), values
+
+
+def _refuse_missing(grid: Grid) -> None:
+    """Refuse averages over rows with missing values."""
+    if grid.of_fit:
+        return
+    columns = [name for name in grid.subject.variables if name in grid.frame.columns]
+    missing = [name for name in columns if grid.frame[name].isna().any()]
+    if missing:
+        raise DataError(
+            f"newdata has missing values of {listed(missing)}, so that its rows have no average; leave those rows out, or fill them in."
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,9 @@ from betahat.data.handed_out import outside
 from betahat.errors import EstimationError, OptionError, listed, shown
 
 Function = Callable[[Tensor, Tensor], Tensor]
+
+# Slopes, and their labels.
+SLOPES = {"dydx": "dY/dX", "eyex": "eY/eX", "eydx": "eY/dX", "dyex": "dY/eX"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +29,16 @@ class Comparing:
         (high, low) -> what is compared.
     label : str
         Of the contrast, with {high} and {low}.
+    of_rows : bool
+        Whether the function takes the means of all rows of a group, and averages itself.
+    is_average : bool
+        Whether it is that of averages by its name.
     """
 
     function: Function
     label: str
-
-    def parts(self, high: Tensor, low: Tensor) -> tuple[Tensor, ...]:
-        """Return what is averaged: both means."""
-        return high, low
-
-    def combined(self, parts: tuple[Tensor, ...]) -> Tensor:
-        """Return the comparison of both."""
-        return self.function(*parts)
+    of_rows: bool = False
+    is_average: bool = False
 
 
 def _odds(share: Tensor) -> Tensor:
@@ -55,25 +56,28 @@ COMPARISONS: dict[str, Comparing] = {
 
 
 def _own(function: Callable[[Tensor, Tensor], Any], high: Tensor, low: Tensor) -> Tensor:
-    """Return what a user's function makes of two means."""
-    remedy = "write it with torch operations on tensors (high, low), such as lambda high, low: high / low"
+    """Return what a user's function makes of two means: numbers (b, J) of rows, which depend on no other row, or of (m,) rows one number."""
+    averages = high.ndim == 1
+    remedy = "write it with torch operations on tensors (high, low), such as lambda high, low: " + (
+        "(high / low).mean()" if averages else "high / low"
+    )
     try:
         found = outside(function, high, low)
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise EstimationError(f"The comparison cannot be computed ({str(error).splitlines()[0]}); {remedy}.") from error
-    if not isinstance(found, Tensor) or found.shape != high.shape:
-        raise EstimationError(
-            f"The comparison returned {shown(found)} instead of a number for each pair of means; {remedy}."
-        )
-    return found
+    if not isinstance(found, Tensor) or (found.numel() != 1 if averages else found.shape != high.shape):
+        wanted = "one number for all the rows that are averaged" if averages else "a number for each pair of means"
+        raise EstimationError(f"The comparison returned {shown(found)} instead of {wanted}; {remedy}.")
+    return found.reshape(()) if averages else found
 
 
 def comparing_of(comparison: Any) -> Comparing:
     """Return the comparison of a name or a function."""
     if callable(comparison):
-        return Comparing(partial(_own, comparison), "custom")
-    if not isinstance(comparison, str) or comparison not in COMPARISONS:
+        return Comparing(partial(_own, comparison), "custom", of_rows=True)
+    plain = comparison.removesuffix("wts").removesuffix("avg") if isinstance(comparison, str) else ""
+    if plain not in COMPARISONS:
         raise OptionError(
-            f"comparison is {shown(comparison)}; use one of {listed(COMPARISONS)}, or a function of (high, low)."
+            f"comparison is {shown(comparison)}; use one of {listed([*COMPARISONS, *SLOPES], limit=12)}, or a function of (high, low)."
         )
-    return COMPARISONS[comparison]
+    return replace(COMPARISONS[plain], is_average=comparison != plain)

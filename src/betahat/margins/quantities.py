@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from betahat.calculus.autodiff import row_jacobian, summed_jacobian
 from betahat.data.engine import Block, fold, gather
 from betahat.data.quiet import quiet
 from betahat.data.source import Held
+from betahat.margins.changes import Change
 from betahat.margins.comparing import Comparing
+from betahat.margins.grid import Grid
 from betahat.objectives.base import Route
 
 Mean = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -28,13 +30,18 @@ class Quantity(ABC):
     ----------
     term, contrast : str
         The variable, and what is compared with what.
-    columns : mapping of str to Tensor
-        (m, ...) what is needed of each row.
+    grid : Grid
+        The rows.
     """
 
     term: str
     contrast: str
-    columns: dict[str, Tensor]
+    grid: Grid
+
+    @property
+    @abstractmethod
+    def columns(self) -> dict[str, Tensor]:
+        """(m, ...) what is needed of each row, which is read anew each time."""
 
     @abstractmethod
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
@@ -47,7 +54,12 @@ class Quantity(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Prediction(Quantity):
-    """The mean at "exog"."""
+    """The mean."""
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """The regressors and the offset."""
+        return self.grid.columns
 
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
         """Return the means."""
@@ -56,35 +68,82 @@ class Prediction(Quantity):
 
 @dataclass(frozen=True, eq=False)
 class Comparison(Quantity):
-    """The mean at "high" compared with that at "low"."""
+    """The mean where some variables are high compared with that where they are low.
 
+    Attributes
+    ----------
+    high, low : mapping of str to Change
+        By variable.
+    comparing : Comparing
+        How both are compared.
+    """
+
+    high: Mapping[str, Change]
+    low: Mapping[str, Change]
     comparing: Comparing
 
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """The regressors and the offset, and the regressors that are others at each end."""
+        found = self.grid.columns
+        for end, changes in (("high", self.high), ("low", self.low)):
+            found |= numbered(end, self.grid.changed(changes), len(self.grid))
+        return found
+
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
-        """Return both means, or what is made of them in each row."""
-        high, low = (mean(theta, block[end], block.get("offset")) for end in ("high", "low"))
-        return self.comparing.parts(high, low)
+        """Return both means."""
+        offset = block.get("offset")
+        return tuple(mean(theta, replaced(block, end), offset) for end in ("high", "low"))
 
     def combined(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Return a ratio of averages, say."""
-        return self.comparing.combined(parts)
+        return self.comparing.function(*parts)
 
 
 @dataclass(frozen=True, eq=False)
 class Slope(Quantity):
-    """The derivative of the mean at "exog" along "direction", as it is or as an elasticity in "values"."""
+    """The derivative of the mean in a variable, as it is or as an elasticity.
+
+    Attributes
+    ----------
+    slope : str
+        "dydx", "eyex", "eydx" or "dyex".
+    """
 
     slope: str
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """The regressors and the offset, the regressors' derivatives, and of an elasticity the variable."""
+        found = self.grid.columns | numbered("direction", self.grid.direction(self.term), len(self.grid))
+        if self.slope in ("eyex", "dyex"):
+            found["values"] = torch.from_numpy(self.grid.frame[self.term].to_numpy(float)).to(self.grid.exog.device)
+        return found
 
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
         """Return the derivatives."""
         x, offset = block["exog"], block.get("offset")
+        direction = replaced(block, "direction", torch.zeros_like(x))
         with quiet():
-            both: Any = torch.func.jvp(lambda point: mean(theta, point, offset), (x,), (block["direction"],))
+            both: Any = torch.func.jvp(lambda point: mean(theta, point, offset), (x,), (direction,))
         value, found = both
         if self.slope in ("eyex", "dyex"):
             found = found * block["values"][:, None]
         return (found / value if self.slope in ("eyex", "eydx") else found,)
+
+
+def numbered(end: str, columns: Mapping[int, Tensor], rows: int) -> dict[str, Tensor]:
+    """Return (m,) columns under names that say which of the regressors they are."""
+    return {f"{end}:{place}": column.expand(rows) for place, column in columns.items()}
+
+
+def replaced(block: Block, end: str, regressors: Tensor | None = None) -> Tensor:
+    """Return (b, p) the regressors of a block, or others, with those of an end in their places."""
+    found = block["exog"].clone() if regressors is None else regressors
+    for name, column in block.columns.items():
+        if name.startswith(end):
+            found[:, int(name.partition(":")[2])] = column
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from betahat.data.container import to_numpy
+from betahat.data.engine import column_of_rows
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import columns_of
 from betahat.data.threads import remembered
@@ -47,6 +49,8 @@ class Subject:
         The mean as a function of parameters and regressors, and the rows of the fit.
     read : callable
         A dataframe of the variables -> (m, p) regressors of the response.
+    change : callable
+        (such a dataframe, other values of variables by name: one or (m,)) -> by their places the regressors that change, (m,) or (1,) for all rows.
     source : Formula, StoredFormula or None
         The formula; without one the regressors are the variables.
     """
@@ -54,6 +58,7 @@ class Subject:
     results: Any
     response: Response
     read: Callable[[Any], Tensor]
+    change: Callable[[Any, dict[str, Any]], dict[int, Tensor]]
     source: Formula | StoredFormula | None
 
     @remembered
@@ -66,6 +71,27 @@ class Subject:
         frame = pd.DataFrame({str(name): _native(column) for name, column in columns_of(user_data.data).items()})
         chosen = frame if user_data.in_use is None else frame.iloc[to_numpy(user_data.in_use)]
         return chosen.reset_index(drop=True)
+
+    @remembered
+    def often(self) -> np.ndarray | None:
+        """(n,) how many rows each is by its frequency weight; None for one."""
+        rows = self.response.rows
+        if "counts" not in rows.shapes:
+            return None
+        counts = to_numpy(column_of_rows(rows, "counts"))
+        return counts.astype(int) if np.array_equal(counts, np.floor(counts)) else None
+
+    def column(self, name: str, rows: Any = slice(None)) -> pd.Series:
+        """Return (N,) the values of a variable in rows of the fit, each as often as its frequency weight says."""
+        column: pd.Series = self.frame[name].iloc[rows]
+        return column if self.often is None else column.repeat(self.often[rows])
+
+    def with_constants(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a dataframe with the regressors that do not vary, where regressors are what is read."""
+        if self.source is not None:
+            return frame
+        first = dict(zip(self.response.names, self.response.exog[0].tolist(), strict=True))
+        return frame.assign(**{name: value for name, value in first.items() if name not in frame.columns})
 
     @remembered
     def variables(self) -> tuple[str, ...]:

@@ -146,6 +146,31 @@ class RegressorModel(Stored, ABC):
             return values, Frames(read.index)
         return values, self.sample.container.relabelled(range(len(values)))
 
+    def moved_regressors(self, frame: Any, values: Mapping[str, Any]) -> dict[int, Tensor]:
+        """Read the regressors that change with variables of the formula.
+
+        Parameters
+        ----------
+        frame : dataframe
+            The formula's variables.
+        values : mapping
+            By the names of some of them, other values: a number or category for all rows, or one for each.
+
+        Returns
+        -------
+        dict
+            By their places (m,) regressors.
+        """
+        assert self.source is not None
+        found = self.source.changed(frame, values)
+        columns = self.source.columns
+        lost = columns.index(CONSTANT) if len(columns) > self.sample.width else len(columns)
+        return {
+            place - (place > lost): torch.from_numpy(column).to(self.sample.device)
+            for place, column in found.items()
+            if place != lost
+        }
+
     def new_vector(self, values: Any, exog: Any, option: str) -> Any:
         """Read a vector that goes with new regressors; with a formula's data, a name or an expression will do.
 

@@ -6,6 +6,7 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.margins import asked
 from betahat.margins.estimates import MarginResults
 from betahat.margins.subject import Subject
-from betahat.results.new_data import moved_regressors
+from betahat.results.new_data import moved_regressors, plain_regressors
 from betahat.results.restricted import Restricted
 
 if TYPE_CHECKING:
@@ -28,20 +29,22 @@ class WithMargins(Restricted, ABC):
     """Predictions of the mean, how they change with a variable, and their slopes, in rows and on average."""
 
     def avg_predictions(
-        self, variables: Any = None, by: Any = None, newdata: Any = None, *, wts: str | None = None
+        self, variables: Any = None, by: Any = None, newdata: Any = None, *, wts: Any = None
     ) -> MarginResults:
         """Return averages of the mean of the dependent variable.
 
         Parameters
         ----------
-        variables : optional
-            Not yet.
-        by : str or list of str, optional
-            Columns of the data: an average for each of their values; None is one over all rows.
-        newdata : dataframe or {"mean", "median"}, optional
-            The rows; None takes those of the fit, with their offset.
-        wts : str, optional
-            A column of weights for the averages; None takes the `freq_weights` of the fit.
+        variables : str, list or dict, optional
+            Counterfactuals: the average of all rows with these variables at each of their values, or at those that a dict gives; of numbers
+            "sd", "2sd", "iqr", "minmax", "threenum" and "fivenum" stand for values of their distribution.
+        by : str or list of str, or bool, optional
+            Columns of the data: an average for each of their values. True is one over all rows; None too, or with `variables` one for each of their values.
+        newdata : dataframe, dict, `datagrid` or {"mean", "median", "balanced"}, optional
+            The rows; None takes those of the fit, with their offset. New rows have no offset. A typical row has numbers at their mean or median and the
+            rest at the most frequent value, or with "balanced" at each.
+        wts : str or array_like, optional
+            (m,) weights for the averages, or the column that has them; None takes the `freq_weights` of the fit.
 
         Returns
         -------
@@ -56,10 +59,10 @@ class WithMargins(Restricted, ABC):
         old=1    4.4
         dtype: float64
         """
-        return asked.predictions(self._subject, variables, _every(by), newdata, wts)
+        return asked.predictions(self._subject, variables, by, newdata, wts)
 
     def predictions(
-        self, variables: Any = None, by: Any = False, newdata: Any = None, *, wts: str | None = None
+        self, variables: Any = None, by: Any = False, newdata: Any = None, *, wts: Any = None
     ) -> MarginResults:
         """Return the mean of the dependent variable in each row.
 
@@ -82,25 +85,37 @@ class WithMargins(Restricted, ABC):
         newdata: Any = None,
         *,
         comparison: Any = "difference",
-        wts: str | None = None,
+        wts: Any = None,
+        cross: bool = False,
     ) -> MarginResults:
         """Return average changes of the mean when a variable changes.
 
         Parameters
         ----------
         variables : str, list or dict, optional
-            The variables, and in a dict how far each is moved; None takes all. Numbers are moved from x - 1/2 to x + 1/2, variables of 0 and 1
-            from 0 to 1, and categories from their first level to each other one.
+            The variables, and in a dict what each is compared at; None takes all. Numbers: v for x - v/2 and x + v/2 (by default 1), [low, high], "sd",
+            "2sd", "iqr", "minmax", or a function of the column that returns both. Categories: "reference" (the default), "revreference", "pairwise",
+            "revpairwise", "sequential", "revsequential", "all", or [low, high]. Variables of 0 and 1, and of truth, are compared at both.
         by, newdata, wts
             As in `avg_predictions`.
         comparison : str or callable
-            "difference", "ratio", "lnratio", "lift", "lnor", "or": of the average means; or a function of (high, low).
+            "difference", "ratio", "lnratio", "lift", "lnor", "or": of the average means; a slope ("dydx", ...); or a function of (high, low).
+        cross : bool
+            Whether the variables change together.
 
         Returns
         -------
         MarginResults
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0]}
+        >>> bh.ols("y ~ x + I(x**2)", data).fit().avg_comparisons({"x": [1, 3]}).params.round(6)
+        x    2.371429
+        dtype: float64
         """
-        return asked.comparisons(self._subject, variables, _every(by), newdata, comparison, wts)
+        return asked.comparisons(self._subject, variables, by, newdata, comparison, wts, cross)
 
     def comparisons(
         self,
@@ -109,13 +124,14 @@ class WithMargins(Restricted, ABC):
         newdata: Any = None,
         *,
         comparison: Any = "difference",
-        wts: str | None = None,
+        wts: Any = None,
+        cross: bool = False,
     ) -> MarginResults:
         """Return changes of the mean in each row.
 
         Parameters
         ----------
-        variables, by, newdata, comparison, wts
+        variables, by, newdata, comparison, wts, cross
             As in `avg_comparisons`; by=False is a number for each row. A dataframe in the first place is `newdata`.
 
         Returns
@@ -123,7 +139,7 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.comparisons(self._subject, variables, by, newdata, comparison, wts)
+        return asked.comparisons(self._subject, variables, by, newdata, comparison, wts, cross)
 
     def avg_slopes(
         self,
@@ -132,7 +148,7 @@ class WithMargins(Restricted, ABC):
         newdata: Any = None,
         *,
         slope: str = "dydx",
-        wts: str | None = None,
+        wts: Any = None,
     ) -> MarginResults:
         """Return average derivatives of the mean with respect to variables, through powers, splines and interactions of the formula.
 
@@ -157,7 +173,7 @@ class WithMargins(Restricted, ABC):
         x    1.9
         dtype: float64
         """
-        return asked.slopes(self._subject, variables, _every(by), newdata, slope, wts)
+        return asked.slopes(self._subject, variables, by, newdata, slope, wts)
 
     def slopes(
         self,
@@ -166,7 +182,7 @@ class WithMargins(Restricted, ABC):
         newdata: Any = None,
         *,
         slope: str = "dydx",
-        wts: str | None = None,
+        wts: Any = None,
     ) -> MarginResults:
         """Return derivatives of the mean in each row.
 
@@ -190,21 +206,25 @@ class WithMargins(Restricted, ABC):
 
         def read(frame: Any) -> Tensor:
             if source is not None:
-                return moved_regressors(self, frame)
+                return plain_regressors(self, frame)
             return torch.tensor(frame[list(response.names)].to_numpy(float)).to(response.exog.device)
 
-        return Subject(self, response, read, source)
+        def change(frame: Any, values: dict[str, Any]) -> dict[int, Tensor]:
+            if source is not None:
+                return moved_regressors(self, frame, values)
+            device = response.exog.device
+            return {
+                response.names.index(name): torch.tensor(np.atleast_1d(np.asarray(value, float))).to(device)
+                for name, value in values.items()
+            }
+
+        return Subject(self, response, read, change, source)
 
     @property
     def _formula(self) -> Formula | StoredFormula | None:
         """The formula of the regressors."""
         found: Formula | StoredFormula | None = self.model.source
         return found
-
-
-def _every(by: Any) -> Any:
-    """Return over what is averaged; all rows unless told otherwise."""
-    return True if by is None else by
 
 
 def _first(variables: Any, newdata: Any) -> tuple[Any, Any]:

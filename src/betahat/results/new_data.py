@@ -32,6 +32,10 @@ class Model(Protocol):
         """Read regressors for a prediction."""
         ...
 
+    def moved_regressors(self, frame: Any, values: Mapping[str, Any]) -> dict[int, Tensor]:
+        """Read the regressors that change with some variables."""
+        ...
+
     def new_vector(self, values: Any, exog: Any, option: str) -> Any:
         """Read a vector beside new regressors."""
         ...
@@ -87,9 +91,18 @@ def new_regressors(results: Core, exog: Any, transform: bool = True) -> tuple[Te
     return _estimated_columns(results, regressors), container, known
 
 
-def moved_regressors(results: Core, frame: Any) -> Tensor:
-    """Read the (m, k) regressors of rows with other values of some variables, whose predictions are not asked for themselves."""
+def plain_regressors(results: Core, frame: Any) -> Tensor:
+    """Read the (m, k) regressors of rows, where nobody need be told which of their predictions are not identified."""
     return _estimated_columns(results, _read(results, frame, True)[0])
+
+
+def moved_regressors(results: Core, frame: Any, values: Mapping[str, Any]) -> dict[int, Tensor]:
+    """Read by their places the (m,) regressors that change with other values of some of a formula's variables."""
+    found: dict[int, Tensor] = results.model.moved_regressors(frame, values)
+    if results.fit.sample.width == results.fit.given.width:
+        return found
+    places = {place: i for i, place in enumerate(results.fit.kept)}
+    return {places[place]: column for place, column in found.items() if place in places}
 
 
 def _estimated_columns(results: Core, regressors: Tensor) -> Tensor:

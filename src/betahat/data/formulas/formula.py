@@ -26,6 +26,7 @@ from betahat.data.datasets.open import dataset_of
 from betahat.data.design import Design
 from betahat.data.door import Missing, RowVectors, assemble, check_options
 from betahat.data.effects import Levels
+from betahat.data.formulas.changed import changed_columns
 from betahat.data.formulas.compressing import counted_rows, keep_columns
 from betahat.data.formulas.context import with_modules, without_modules
 from betahat.data.formulas.evaluation import (
@@ -101,11 +102,22 @@ class Formula:
         """The calls whose values stand in other rows, such as lag(x)."""
         return calls_of_order(self.spec.transform_state)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """(k,) the names of the regressors, of a constant too."""
+        return tuple(name for made in self.spec.structure for name in made.columns)
+
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data from the stored state; a row with a missing value is NaN throughout."""
         order = columns_of_order(self.spec.transform_state)
         frame = to_pandas(data, " ".join([self.text, *self.variables, *order]))  # those of a second equation as well
         return rebuilt(self.text, self.spec, self.context, frame)
+
+    def changed(self, data: Any, values: Mapping[str, Any]) -> dict[int, np.ndarray]:
+        """Return by their places the (m,) columns that depend on some variables, which have other values than in the data: each a scalar, or (m,)."""
+        order = columns_of_order(self.spec.transform_state)
+        frame = to_pandas(data, " ".join([self.text, *self.variables, *order]))
+        return changed_regressors(self.text, self.spec, self.context, frame, values)
 
     def vector(self, text: str, data: Any, option: str) -> Any:
         """Return (m,) the column of new data of this name, or the value of an expression of columns."""
@@ -114,14 +126,34 @@ class Formula:
 
 def rebuilt(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame) -> pd.DataFrame:
     """Return the (m, k) regressors of new data; a row with a missing value is NaN throughout."""
+    values, names = _numbers(text, spec, context, data)
+    return pd.DataFrame(values, data.index, names, copy=False)
+
+
+def _numbers(text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Return (m, k) regressors and their names."""
     frame = data.reset_index(drop=True)
     check_variables(spec.factors, frame, context, text)
     (built,) = evaluate([spec], frame, context, text)
     if built.used is None:
-        return pd.DataFrame(built.values, data.index, built.names, copy=False)
+        return built.values, built.names
     whole = np.full((len(frame), len(built.names)), np.nan, order="F")
     whole[built.used] = built.values
-    return pd.DataFrame(whole, data.index, built.names, copy=False)
+    return whole, built.names
+
+
+def changed_regressors(
+    text: str, spec: Any, context: Mapping[str, Any], data: pd.DataFrame, values: Mapping[str, Any]
+) -> dict[int, np.ndarray]:
+    """Return by their places the (m,) columns that depend on some variables; a row with a missing value is NaN."""
+
+    def evaluated(part: Any, frame: pd.DataFrame) -> np.ndarray:
+        return _numbers(text, part, context, frame)[0]
+
+    try:
+        return changed_columns(spec, data, values, evaluated)
+    except DataError:  # a name that is unambiguous in a part of the formula alone, or what the whole formula says again
+        return dict(enumerate(evaluated(spec, data.assign(**values)).T))
 
 
 def new_vector(text: str, data: Any, context: Mapping[str, Any], option: str) -> Any:

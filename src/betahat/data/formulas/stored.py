@@ -93,16 +93,31 @@ class StoredFormula:
         """The calls whose values stand in other rows, such as lag(x)."""
         return calls_of_order(self.learnt)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """As of `Formula`."""
+        return tuple(name for term in self.terms for name in term.columns)
+
     def regressors(self, data: Any) -> pd.DataFrame:
         """Build the (m, k) regressors of new data, as `Formula.regressors` does, unless the formula calls anything but betahat and NumPy."""
+        frame, spec = self._checked(data)
+        return formulas.rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
+
+    def changed(self, data: Any, values: Mapping[str, Any]) -> dict[int, np.ndarray]:
+        """Return the (m,) columns that depend on some variables, as `Formula.changed` does."""
+        frame, spec = self._checked(data)
+        context = {**self.context, **MODULES, **functions_of(self.functions)}
+        return formulas.changed_regressors(self.text, spec, context, frame, values)
+
+    def _checked(self, data: Any) -> tuple[pd.DataFrame, model_spec.ModelSpec]:
+        """Return the columns of new data, and the right-hand side, which is known to be harmless."""
         order = columns_of_order(self.learnt)
         frame = to_pandas(data, " ".join([self.text, *self.variables, *order]))  # those of a second equation as well
         self._check(allowed_names(frame, self.context, self.functions, self.lost))
         try:
-            spec = self._spec()
+            return frame, self._spec()
         except (formulaic.errors.FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             self._refuse(self.text)
-        return formulas.rebuilt(self.text, spec, {**self.context, **MODULES, **functions_of(self.functions)}, frame)
 
     def _check(self, names: Names) -> None:
         """Refuse what is not known to be harmless, and what produces more columns than the file has names for."""

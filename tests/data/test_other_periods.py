@@ -56,6 +56,22 @@ def test_gaps_are_missing_and_units_apart(call):
     assert list(bh.ols("y ~ z", own).exog.index) == list(found.index)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_random_panels_agree_with_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    step, start = int(rng.integers(1, 5)), int(rng.integers(-40, 40))
+    units = ["a", "b", "", "long name", "c"] if seed % 2 else [10**12, -3, 0, 7, 8]
+    pairs = [(unit, start + step * t) for unit in units for t in range(15) if rng.random() < 0.6]
+    frame = pd.DataFrame([pairs[i] for i in rng.permutation(len(pairs))], columns=["firm", "year"])
+    frame["x"], frame["y"] = rng.normal(size=(2, len(frame)))
+    step = int(np.gcd.reduce(np.diff(np.unique(frame.year))))
+    known = {(row.firm, row.year): row.x for row in frame.itertuples()}
+    for k in (int(rng.integers(1, 4)), -1):
+        theirs = [known.get((row.firm, row.year - k * step)) for row in frame.itertuples()]
+        found = bh.ols(f"y ~ lag(x, {k})", frame, panel="firm", time="year").exog[f"lag(x, {k})"]
+        pd.testing.assert_series_equal(found, pd.Series(theirs, dtype=float).dropna(), check_names=False)
+
+
 def test_differences_several_k_and_lags_of_lags():
     own = GAPS.assign(**{f"x{k}": _by_loop(GAPS, "x", k) for k in (1, 2, 3)}, y1=_by_loop(GAPS, "y", 1))
     res = bh.ols("diff(y) ~ lag(x, [1, 2]) + diff(x) + I(lag(x, 3)**2)", GAPS, panel="firm", time="year").fit()
@@ -233,6 +249,8 @@ def test_what_is_read_in_parts_counted_or_beside_the_formula_has_no_other_period
         FormulaError, match=r"lag\(x\) depends on other rows than its own, and the rows of frames are read"
     ):
         bh.ols("y ~ lag(x)", parts, panel="firm", time="year")
+    with pytest.raises(FormulaError, match=r"time='yeer' refers to 'yeer', found neither in the data nor"):
+        bh.ols("y ~ x", parts, panel="firm", time="yeer")
     with pytest.raises(FormulaError, match=r"lag\(x\) depends on other rows than its own, and rows that are alike"):
         bh.ols("y ~ lag(x)", pd.concat([GAPS] * 3), panel="firm", time="year", compress=True)
     with pytest.raises(FormulaError, match=r"weights='lag\(n\)' is of another period, as only the terms of a formula"):

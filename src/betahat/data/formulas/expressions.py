@@ -164,7 +164,7 @@ def value_of(
     plain, aliases = unquoted(code)
     tree = parsed(plain)
     calls = [(key_of(node, aliases), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    spellings = [[_spelling(part, aliases) for part in call.args] for _, call in calls]
+    spellings = [_spelled(call, aliases, scope) for _, call in calls]
     variables: dict[str, Any] = {"__builtins__": {}, _READ: read}
     used = set()
     for node, use in list(_uses(tree)):
@@ -217,6 +217,12 @@ def key_of(call: ast.expr, aliases: Mapping[str, str]) -> str:
         if alias != name:
             text = f"`{name}`".join(re.split(rf"\b{alias}\b", text))
     return text
+
+
+def _spelled(call: ast.Call, aliases: Mapping[str, str], scope: Scope) -> list[str]:
+    """Return how the arguments of a call are written, for a function that wants to know."""
+    known = scope.functions.get(call.func.id) if isinstance(call.func, ast.Name) else None
+    return [_spelling(part, aliases) for part in call.args] if "_spelled" in getattr(known, _GIVEN, ()) else []
 
 
 def _spelling(part: ast.expr, aliases: Mapping[str, str]) -> str:

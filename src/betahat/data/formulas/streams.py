@@ -65,6 +65,8 @@ def read_stream(text: str, dataset: Dataset, beside: RowVectors, options: Formul
     both = text if second is None else f"{text}, {second.regressors}"
     columns = pd.DataFrame(columns=list(dataset.columns))
     check_variables(factors, columns, context, both)
+    for option, expression in options.order.given.items():
+        check_vector(expression, dataset.columns, context, option)
     for call in calls_in(factors, context):
         raise FormulaError(f"{call} depends on other rows than its own, and {why_in_parts(dataset.name)}")
     check_effects(parts.effects, dataset.columns)

@@ -29,31 +29,29 @@ def of_fresh_process(script):
     return json.loads(done.stdout)
 
 
-def imported_by(script):
-    return HEAVY & set(of_fresh_process(f"{script}\nprint(json.dumps([*sys.modules]))"))
+STAGES = {
+    "import": ("", set()),
+    "OLS": ("bh.OLS(y, X).fit(cov_type='HC1').bse", set()),
+    "Logit": ("bh.Logit((y > 0) * 1.0, X).fit().bse", set()),
+    "probabilities": ("bh.OLS(y, X).fit().pvalues", {"scipy", "scipy.special"}),
+    "frames": (
+        "import pandas as pd\nbh.OLS(pd.Series(y), pd.DataFrame(X)).fit().bse",
+        {"scipy", "scipy.special", "pandas", "pyarrow"},
+    ),
+}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "script",
-    [
-        "",
-        "bh.OLS(y, X).fit(cov_type='HC1').bse",
-        "bh.Logit((y > 0) * 1.0, X).fit().bse",
-    ],
-    ids=["import", "OLS", "Logit"],
-)
-def test_betahat_and_fits_of_arrays_import_none_of_these(script):
-    assert not imported_by(script)
+@pytest.fixture(scope="module")
+def stages():
+    """{stage: what has been imported by then}, in one process, one after the other; and the names that betahat does not show before it uses them."""
+    lines = [f"{script}\nfound[{name!r}] = [*sys.modules]" for name, (script, _) in STAGES.items()]
+    shown = "found['hidden'] = [*{*bh.__all__} - {*dir(bh)}, *['Nothing'][: hasattr(bh, 'Nothing')]]"
+    return of_fresh_process("\n".join(["found = {}", *lines, shown, "print(json.dumps(found))"]))
 
 
-def test_probabilities_import_no_more_than_special_functions():
-    assert imported_by("bh.OLS(y, X).fit().pvalues") <= {"scipy", "scipy.special"}
-
-
-def test_frames_do_not_import_formulas():
-    script = "import pandas as pd\nbh.OLS(pd.Series(y), pd.DataFrame(X)).fit().bse"
-    assert not imported_by(script) & {"formulaic", "patsy", "statsmodels", "scipy"}
+@pytest.mark.parametrize("name", STAGES)
+def test_no_stage_of_work_imports_what_the_next_one_needs(name, stages):
+    assert HEAVY & {*stages[name]} <= STAGES[name][1]
 
 
 def test_eight_threads_may_be_the_first():
@@ -85,16 +83,9 @@ def test_a_module_to_be_imported_looks_as_it_will():
         _ = later.no_such_distribution
 
 
-def test_models_are_imported_when_they_are_first_used():
-    known = of_fresh_process("""
-before = [name for name in sys.modules if name.startswith("betahat.models.")]
-bh.OLS(y, X).fit()
-after = [name for name in sys.modules if name.startswith("betahat.models.")]
-print(json.dumps([before, after, sorted(set(bh.__all__) - set(dir(bh))), hasattr(bh, "Nothing")]))
-""")
-    before, after, missing, nothing = known
+def test_models_are_imported_when_they_are_first_used(stages):
+    before, after = ({name for name in stages[at] if name.startswith("betahat.models.")} for at in ("import", "OLS"))
     assert not before
     assert "betahat.models.linear" in after
     assert "betahat.models.survival" not in after
-    assert not missing
-    assert not nothing
+    assert not stages["hidden"]

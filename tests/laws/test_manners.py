@@ -330,10 +330,15 @@ class Given:
         self.ols, self.less = bh.OLS(self.y, self.x).fit(), bh.OLS(self.y, self.x[:, :1]).fit()
 
 
+@pytest.fixture(scope="module")
+def given():
+    """What is refused changes none of it."""
+    return Given()
+
+
 @pytest.mark.parametrize("value", ["no", "False", 2, 0.5, [True], np.array([True, False]), pd.Series([True])], ids=repr)
 @pytest.mark.parametrize("name", FLAGS)
-def test_what_is_neither_yes_nor_no_is_refused(name, value):
-    given = Given()
+def test_what_is_neither_yes_nor_no_is_refused(name, value, given):
     before = given.net.fc.weight.detach().clone()
     with pytest.raises(bh.OptionError, match=rf"^{name.split()[0]} is .*use True"):
         FLAGS[name](given, value)

@@ -76,9 +76,11 @@ def _nodes(node, path=()):
         yield from _nodes(child, (*path, key))
 
 
-def test_a_tree_with_any_node_replaced_is_read_or_refused(saved):
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(4))
+def test_a_tree_with_any_node_replaced_is_read_or_refused(saved, first):
     whole, refused = saved.read_bytes(), 0
-    paths = list(_nodes(parts(saved)[1]))[1:]
+    paths = list(_nodes(parts(saved)[1]))[1 + first :: 4]
     junk = [
         None,
         {},
@@ -99,7 +101,7 @@ def test_a_tree_with_any_node_replaced_is_read_or_refused(saved):
             bh.load(saved)
         except bh.DataError:
             refused += 1
-    assert refused > 0.7 * len(paths) > 100
+    assert refused > 0.7 * len(paths) > 25
 
 
 def test_a_tree_that_is_not_forged_is_read(saved):

@@ -6,10 +6,10 @@ import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from support.discrete import CONVERGED
+from support.summaries import check_summaries
 
 import betahat as bh
 
-FORMATS = ("as_text", "as_html", "as_latex")
 LINEAR, BINARY = ("OLS", "WLS"), ("Logit", "Probit")
 MODELS = (*LINEAR, *BINARY, "Poisson", "MNLogit")
 # As many units as periods: statsmodels counts the units where it means the periods (test_degrees_of_driscoll_and_kraay).
@@ -269,9 +269,7 @@ OF_LINEAR = [
 @pytest.mark.filterwarnings("ignore:.*not positive semi-definite:betahat.ClusterWarning")  # of MNLogit
 def test_summary(model, cov_type, cov_kwds, use_t, quiet):
     mine, theirs = _both(quiet, model, cov_type, cov_kwds, use_t)
-    mine, theirs = mine.summary(), quiet(theirs.summary)
-    for name in FORMATS:
-        assert getattr(mine, name)() == quiet(getattr(theirs, name)), name
+    check_summaries(mine, theirs, quiet)
 
 
 # where betahat differs, and means to

@@ -371,7 +371,7 @@ def problems(draw):
 
 
 @given(problems())
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_random_problems(same, quiet, problem):
     y, x, weights, (cov_type, _), use_t = problem
     assume(np.linalg.matrix_rank(x) == x.shape[1])

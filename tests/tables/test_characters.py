@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import zipfile
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,7 @@ def _everywhere(res, text):
     )
 
 
+@cache
 def _summaries(text):
     """All that statsmodels' printers print of a text."""
     res = _fitted([text, "b"], text)
@@ -93,6 +95,7 @@ def _summaries(text):
     ]
 
 
+@cache
 def _tables(text):
     tables = [table for summary in _summaries(text) for table in summary.tables if not isinstance(table, pd.DataFrame)]
     test = _fitted(["a", "b"]).t_test(np.eye(2)).summary(xname=[text, "other"], title=text)

@@ -29,3 +29,18 @@ def test_rooms_have_the_files_that_contributing_says():
         if not (SOURCE / room / name).exists()
     ]
     assert not missing
+
+
+# Characters that fit a page of 1280 pixels, in the type of docs/static/pages.css: of a page, and of a docstring, which is indented there.
+WIDEST = {"docs/**/*.rst": 102, "src/betahat/**/*.py": 95}
+
+
+@pytest.mark.parametrize("pattern", WIDEST)
+def test_examples_are_no_wider_than_their_column(pattern):
+    wide = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted(ROOT.glob(pattern))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if (text := line.strip()).startswith((">>> ", "... ")) and len(text) > WIDEST[pattern]
+    ]
+    assert not wide

@@ -15,7 +15,7 @@ row() { printf '"%s", "%s", "%s"\n' "$1" "$(awk "BEGIN { printf \"%.*f\", ($2 < 
 empty=$(size)
 add torch .
 names > "$folder/before"
-row "betahat, with torch for CPUs" $(($(size) - empty)) "$(wc -l < "$folder/before")"
+row "betahat and what it needs, with torch for CPUs" $(($(size) - empty)) "$(wc -l < "$folder/before")"
 while read -r label packages; do
     before=$(size)
     # shellcheck disable=SC2086

@@ -152,8 +152,8 @@ def check_number(**numbers: object) -> None:
 def is_number(value: object) -> TypeGuard[float]:
     """Tell whether a value is a single finite number that fits into float64; True and False are not.
 
-    >>> is_number(1), is_number(np.float32(0.5)), is_number(True), is_number("1"), is_number(10**400)
-    (True, True, False, False, False)
+    >>> [is_number(value) for value in (1, np.float32(0.5), True, "1", 10**400)]
+    [True, True, False, False, False]
     """
     if not isinstance(value, Real) or isinstance(value, bool):
         return False

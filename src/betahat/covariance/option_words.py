@@ -26,8 +26,9 @@ def option_in_words(name: str, value: Any) -> str:
 
     Examples
     --------
-    >>> option_in_words("maxlags", 4), option_in_words("maxlags", 1), option_in_words("correction", False), option_in_words("seed", 1)
-    ('4 lags', '1 lag', 'no correction', 'seed 1')
+    >>> options = {"maxlags": 4, "correction": False, "seed": 1}
+    >>> [option_in_words(*option) for option in options.items()]
+    ['4 lags', 'no correction', 'seed 1']
     """
     words = name.replace("_", " ")
     if value is None or (name == "prewhiten" and not value):

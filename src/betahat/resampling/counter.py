@@ -26,7 +26,8 @@ def philox(a: Tensor, b: Tensor, c: Tensor, d: Tensor, key: tuple[int, int]) -> 
     The key is two numbers below 2^64. Salmon, Moraes, Dror and Shaw (2011), Parallel random numbers: as easy as 1, 2, 3. SC '11.
 
     >>> import torch
-    >>> [f"{int(word) % 2**64:016x}" for word in philox(*torch.zeros(4, dtype=torch.int64), key=(0, 0))]
+    >>> words = philox(*torch.zeros(4, dtype=torch.int64), key=(0, 0))
+    >>> [f"{int(word) % 2**64:016x}" for word in words]
     ['16554d9eca36314c', 'db20fe9d672d0fdc', 'd7e772cee186176b', '7e68b68aec7ba23b']
     """
     left, right = key

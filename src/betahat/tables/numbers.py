@@ -74,8 +74,10 @@ def number(value: float, digits: int | None = None, significant: int | None = No
 
     >>> number(0.08267441), number(1234.5678), number(1.5e-7), number(float("nan"))
     ('0.0827', '1234.568', '1.50e-07', '')
-    >>> number(0.08267441, digits=2), number(0.08267441, significant=2), number(1234.5678, significant=2)
-    ('0.08', '0.083', '1235')
+    >>> number(0.08267441, digits=2), number(0.08267441, significant=2)
+    ('0.08', '0.083')
+    >>> number(1234.5678, significant=2)
+    '1235'
     """
     if not math.isfinite(value):
         return "" if math.isnan(value) else str(value)

@@ -10,7 +10,7 @@ pip() { "$folder/env/bin/pip" "$@" --quiet --disable-pip-version-check; }
 add() { pip install --no-compile --constraint constraints.txt "$@"; }
 size() { du --summarize --block-size=1K --apparent-size "$folder"/env/lib/python3*/site-packages | cut -f1; }
 names() { "$folder/env/bin/pip" freeze --disable-pip-version-check | sed 's/[= ].*//' | sort; }
-row() { printf '"%s", "%s", "%s"\n' "$1" "$(awk "BEGIN { printf \"%.*f\", ($2 < 10240), $2 / 1024 }")" "$3"; }
+row() { printf '"%s", "%s", "%s"\n' "$1" "$(awk "BEGIN { printf \"%.*f\", ($2 > 0 && $2 < 10240), $2 / 1024 }")" "$3"; }
 
 empty=$(size)
 add torch .

@@ -129,11 +129,9 @@ def eventplot(
     --------
     >>> import betahat as bh
     >>> since = [-2, -1, 0, 1] * 3
-    >>> data = {"y": [t + i * i % 5 for i, t in enumerate(since)], "before": [float(t == -2) for t in since]}
-    >>> data |= {"now": [float(t == 0) for t in since], "after": [float(t == 1) for t in since]}
-    >>> formula = "y ~ `time::-2` + `time::0` + `time::1`"
-    >>> frame = {"y": data["y"], "time::-2": data["before"], "time::0": data["now"], "time::1": data["after"]}
-    >>> ax = bh.eventplot(bh.ols(formula, frame).fit("HC1"), band=True)
+    >>> data = {"y": [t + i * i % 5 for i, t in enumerate(since)], "time": since}
+    >>> res = bh.ols("y ~ i(time, ref=-1)", data).fit("HC1")
+    >>> ax = bh.eventplot(res, band=True)
     >>> ax.get_xlabel()
     'Periods since treatment (95% intervals and bands)'
     """

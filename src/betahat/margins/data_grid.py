@@ -94,7 +94,8 @@ def datagrid(*, grid_type: str = "mean_or_mode", by: str | Sequence[str] | None 
     Examples
     --------
     >>> import betahat as bh
-    >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 7.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "old": [0, 0, 1, 1, 1]}
+    >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 7.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0]}
+    >>> data["old"] = [0, 0, 1, 1, 1]
     >>> res = bh.ols("y ~ x + old", data).fit()
     >>> res.predictions(newdata=bh.datagrid(x=[2, 4])).params.round(3).tolist()
     [2.533, 5.333]

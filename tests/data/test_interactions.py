@@ -10,6 +10,8 @@ from support.closeness import close, close_to_one
 from support.streams import in_partitions
 
 import betahat as bh
+from betahat.data.formulas.allowed import allowed_names
+from betahat.data.formulas.harmless import harm
 from betahat.errors import DataError, FormulaError
 
 with warnings.catch_warnings():
@@ -251,3 +253,22 @@ def test_infinite_multipliers_of_parts_are_refused():
     data = FRAME.assign(x=FRAME.x.where(FRAME.index != 5, np.inf))
     with pytest.raises(DataError, match=r"Infinite values in 1 of \d+ rows, by column: cohort::0:x"):
         bh.ols("y ~ i(cohort, x)", lambda: iter([data]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "i(cohort, poly(x, 3))",
+        "i(cohort, C(year, Sum(5)))[0]",
+        "i(cohort, ref=print(1))",
+        "i(cohort, ref=np.log)",
+        "i(cohort, bin={**x})",
+        "i(cohort, bin={5: [x]})",
+        "i(cohort, _spelled=['a'])",
+        "i(*cohort)",
+    ],
+)
+def test_in_a_file_it_runs_no_code(call):
+    names = allowed_names(FRAME, {}, {}, ())
+    assert harm("i(cohort, x, ref=[-1, np.inf], bin={5: [5, 7]})", names) is None
+    assert harm(call, names) is not None

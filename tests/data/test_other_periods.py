@@ -295,3 +295,9 @@ def test_what_a_file_says_of_units_and_periods_runs_no_code(learnt):
     forged = replace(source, learnt={"lag(x)": source.learnt["lag(x)"] | learnt})
     with pytest.raises(FormulaError, match="not among the computations known to be harmless"):
         forged.regressors(GAPS)
+
+
+def test_a_file_of_before_knows_no_periods():
+    source = stored_formula(bh.ols("y ~ lag(x)", GAPS, panel="firm", time="year").source)
+    with pytest.raises(FormulaError, match="it is not known which rows follow each other"):
+        replace(source, learnt={}).regressors(GAPS)

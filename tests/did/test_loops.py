@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from support.closeness import close
 from support.staggered import clustered, dummies, least_squares, panel
 
@@ -184,3 +185,56 @@ def test_the_pretest_of_two_stages(gaps):
     b, cov = found.params[before], found.cov_params().loc[before, before]
     close(test.statistic, b @ np.linalg.solve(cov, b), 1e-8)
     assert isinstance(found.params, pd.Series)
+
+
+@pytest.mark.parametrize("family", ["poisson", "logit"])
+@pytest.mark.parametrize("controls", [None, "x"])
+def test_means_that_are_no_linear_function(family, controls):
+    """Averages of the mean less that without the treatment: statsmodels' fit, and derivatives by differences."""
+    data = panel(units=240, gaps=0.05)
+    rng = np.random.default_rng(7)
+    index = -0.5 + 0.1 * (data.year - 2004) + 0.4 * data.treated + 0.2 * data.x
+    data["y"] = (
+        rng.poisson(np.exp(index)) if family == "poisson" else (rng.uniform(size=len(data)) < 1 / (1 + np.exp(-index)))
+    )
+    data["y"] = data.y.astype(float)
+    cells = [(g, t) for g in (2004, 2006) for t in range(g, 2009)]
+    own = np.column_stack([((data.year == t) & (data.cohort == g)).to_numpy(float) for g, t in cells])
+    about = (data.x - data.groupby("cohort").x.transform("mean")).to_numpy()
+    treatment = own if controls is None else np.column_stack([own, own * about[:, None]])
+    fixed = dummies(data.cohort, data.year)
+    x = np.column_stack([treatment, fixed, *([] if controls is None else [fixed * data.x.to_numpy()[:, None]])])
+    kind = sm.families.Poisson() if family == "poisson" else sm.families.Binomial()
+    fit = sm.GLM(data.y, x, family=kind).fit(tol=1e-13, maxiter=100)
+    mean = kind.link.inverse
+    b = fit.params.to_numpy()
+    influence = x * (data.y.to_numpy() - mean(x @ b))[:, None]
+    weight = mean(x @ b) * (1.0 if family == "poisson" else 1 - mean(x @ b))
+    influence = influence @ np.linalg.inv(x.T @ (weight[:, None] * x))
+    cov = clustered(influence, data.state)
+    without = x.copy()
+    without[:, : treatment.shape[1]] = 0.0
+
+    def effect(b, rows):
+        return (mean(x[rows] @ b) - mean(without[rows] @ b)).mean()
+
+    found = bh.event_study(
+        data, "y", "unit", "year", "cohort", estimator="etwfe", family=family, controls=controls, cov_type=CR0
+    )
+    for study, name, rows in (
+        (found.att(), "ATT", data.treated == 1),
+        (found, "event::1", data.since == 1),
+        (found.by_cohort(), "cohort::2006", (data.cohort == 2006) & (data.treated == 1)),
+    ):
+        chosen = rows.to_numpy()
+        steps = 1e-6 * np.eye(len(b))
+        slope = np.array([(effect(b + step, chosen) - effect(b - step, chosen)) / 2e-6 for step in steps])
+        frame = study.tidy().set_index("term").loc[name]
+        close(frame["estimate"], effect(b, chosen), 1e-7)
+        close(frame["std.error"], np.sqrt(slope @ cov @ slope), 1e-6)
+    never = bh.event_study(
+        data, "y", "unit", "year", "cohort", estimator="etwfe", family=family, control_group="never", cov_type=CR0
+    )
+    before = [name for name in never.names if name.startswith("event::-")]
+    g, v = never.params[before], never.cov_params().loc[before, before]
+    close(never.pretrends().statistic, g @ np.linalg.solve(v, g), 1e-7)

@@ -157,12 +157,21 @@ def test_effects_that_cannot_be_told_apart():
         pytest.raises(bh.EstimationError, match="cannot be told from the effects of"),
     ):
         study(data)
+    alone = panel()
+    alone = alone[(alone.cohort > 0) | (alone.year != 2008)].assign(y=lambda d: d.y.abs())
+    with (
+        pytest.warns(bh.CollinearityWarning),
+        pytest.raises(bh.EstimationError, match="told from those of cohorts and periods"),
+    ):
+        study(alone, estimator="etwfe", family="poisson")
 
 
 SENTENCES = {
     "an estimator": (lambda d: study(d, estimator="sa"), "estimator is 'sa'; use one of"),
     "a control group": (lambda d: study(d, estimator="etwfe", control_group="all"), "control_group is 'all'"),
     "its option": (lambda d: study(d, control_group="never"), "control_group is an option of 'etwfe'"),
+    "a family": (lambda d: study(d, estimator="etwfe", family="gamma"), "family is 'gamma'; use 'poisson', 'logit'"),
+    "its option, too": (lambda d: study(d, family="logit"), "family is an option of 'etwfe'"),
     "an outcome": (lambda d: bh.event_study(d, 3, "unit", "year", "cohort"), "y is 3; pass a string"),
     "a reference": (lambda d: study(d, ref=0), "ref has 0; pass periods before the treatment"),
     "no reference": (lambda d: study(d, ref=[]), "ref is empty"),

@@ -15,12 +15,24 @@ from betahat.covariance.names import CovType
 from betahat.data.design import Design
 from betahat.did.cells import Cells, cohort_cells, event_cells, period_cells
 from betahat.did.panel import Panel, comparable, outcome_text, quoted, read_panel, read_reference
-from betahat.did.regressions import Regressions, Saturated, TwoStages, TwoWay
-from betahat.did.rows import design_of, determined, dummies_of, linear_model, places_of, stage_of, weights_of
-from betahat.did.study import Choice, EventStudy
+from betahat.did.regressions import Choice, Means, Regressions, Saturated, TwoStages, TwoWay
+from betahat.did.rows import (
+    design_of,
+    determined,
+    dummies_of,
+    index_model,
+    linear_model,
+    places_of,
+    stage_of,
+    weights_of,
+)
+from betahat.did.study import EventStudy
 from betahat.did.two_stage import Stage
 from betahat.errors import DataError, EstimationError, OptionError, is_one_of, listed, shown
 from betahat.lazy import lazily
+from betahat.models.binary import Logit
+from betahat.models.counts import Poisson
+from betahat.models.likelihood import DiscreteModel
 from betahat.models.regressors import CONSTANT, caller
 from betahat.results.linear import LinearResults
 
@@ -30,7 +42,9 @@ else:
     pd = lazily("pandas")
 
 EstimatorName = Literal["sunab", "did2s", "etwfe", "twfe"]
-_TREATED, _USED = "treated", "rows in use"
+FamilyName = Literal["poisson", "logit"]
+_FAMILIES: dict[str, type[DiscreteModel]] = {"poisson": Poisson, "logit": Logit}
+_TREATED, _USED = "under treatment", "rows in use"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +72,7 @@ def event_study(
     ref: float | Sequence[float] = -1,
     never: Any = None,
     control_group: Literal["notyet", "never"] = "notyet",
+    family: FamilyName | None = None,
     cov_type: CovType | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
     use_t: bool | None = None,
@@ -92,6 +107,9 @@ def event_study(
         Further values of the cohort that stand for the never treated, where zero is not clear: ``never=0``; ``never=float("inf")`` makes 0 a period.
     control_group : {"notyet", "never"}
         For "etwfe": whether rows before the treatment are among the comparisons, or have effects of their own, by cohort and period.
+    family : {"poisson", "logit"}, optional
+        For "etwfe": a mean exp(x'b) of counts, or a probability. Effects are changes of the mean, averaged over rows, and trends are parallel in x'b. Cohorts have
+        effects, not units, as maximum likelihood with an effect of each unit is biased for logit.
     cov_type, cov_kwds, use_t
         As in `OLS.fit`. None clusters by unit: CR1 as in Stata, and for "did2s" CR0, as its packages do; without units "HC1" and "HC0".
 
@@ -141,6 +159,10 @@ def event_study(
         raise OptionError(f"control_group is {shown(control_group)}; use 'notyet' or 'never'.")
     if control_group != "notyet" and estimator != "etwfe":
         raise OptionError(f"control_group is an option of 'etwfe', and the estimator is {shown(estimator)}; omit it.")
+    if not is_one_of(family, (None, *_FAMILIES)):
+        raise OptionError(f"family is {shown(family)}; use {listed(_FAMILIES)}, or omit it for least squares.")
+    if family is not None and estimator != "etwfe":
+        raise OptionError(f"family is an option of 'etwfe', and the estimator is {shown(estimator)}; omit it.")
     for option, text in (("y", y), ("controls", controls)):
         if not isinstance(text, str) and not (option == "controls" and text is None):
             raise OptionError(
@@ -153,13 +175,13 @@ def event_study(
     if estimator != "twfe":
         asked = replace(asked, panel=comparable(panel))
     measured = () if estimator == "etwfe" and control_group == "notyet" else reference
-    own = (panel.own_effect, time)
-    study = EventStudy(_regressions(asked, estimator, control_group), estimator, measured, own, choice)
+    own = (panel.own_effect if family is None else cohort, time)
+    study = EventStudy(_regressions(asked, estimator, control_group, family), estimator, measured, own, choice)
     _ = study.results  # so that what is wrong with the covariance is said here
     return study
 
 
-def _regressions(asked: _Asked, estimator: EstimatorName, control_group: str) -> Regressions:
+def _regressions(asked: _Asked, estimator: EstimatorName, control_group: str, family: FamilyName | None) -> Regressions:
     """Fit what the estimator fits."""
     if estimator == "twfe":
         return _two_way(asked)
@@ -168,6 +190,8 @@ def _regressions(asked: _Asked, estimator: EstimatorName, control_group: str) ->
     if estimator == "sunab":
         return _saturated(asked, cohort_cells(asked.panel, asked.reference))
     cells = period_cells(asked.panel, asked.reference if control_group == "never" else None)
+    if family is not None:
+        return _of_means(asked, cells, family)
     return _saturated(asked, cells) if asked.controls is None else _extended(asked, cells)
 
 
@@ -197,34 +221,66 @@ def _saturated(asked: _Asked, cells: Cells) -> Saturated:
 
 
 def _extended(asked: _Asked, cells: Cells) -> Saturated:
-    """Regress on dummies of cells and their products with controls, about means by cohort, beside slopes by cohort and by period."""
-    frame = _with_dummies(asked.panel, cells)
-    beside = design_of(
-        linear_model(
-            f"{outcome_text(asked.panel, asked.y)} ~ {asked.controls}", frame, asked.weights, asked.names
-        ).sample
-    )
-    values = beside.column("exog").to(torch.float64).cpu().numpy()
-    about = {
-        name: _about_cohorts(asked.panel, beside, values[:, i])
-        for i, name in enumerate(beside.names)
-        if name != CONSTANT
-    }
-    slopes = {name: np.where(np.isnan(moved), np.nan, 0.0) for name, moved in about.items()}
-    for name, own in slopes.items():
-        own[places_of(beside)] = values[:, beside.names.index(name)]
-    products = {
-        f"{cell}:{name}": (cells.codes == j) * moved
-        for name, moved in about.items()
-        for j, cell in enumerate(cells.names)
-    }
-    frame = pd.concat(
-        [frame.drop(columns=[n for n in slopes if n in frame]), pd.DataFrame(slopes | products, frame.index)], axis=1
-    )
-    inside = ", ".join(map(quoted, about))
+    """Regress on dummies of cells and their products with controls, beside slopes by cohort and by period."""
+    made = _with_moderators(asked, cells)
+    inside = ", ".join(map(quoted, made.controls))
     effects = f"{_effects(asked)} + {quoted(asked.panel.cohort)}[[{inside}]] + {quoted(asked.panel.time)}[[{inside}]]"
-    results = _fitted(replace(asked, controls=None), frame, [*cells.names, *products], effects)
-    return _averaged(asked, results, cells, _loadings(results, cells, list(about)))
+    results = _fitted(replace(asked, controls=None), made.frame, [*cells.names, *made.products], effects)
+    return _averaged(asked, results, cells, _loadings(results, cells, made.controls))
+
+
+def _of_means(asked: _Asked, cells: Cells, family: FamilyName) -> Means:
+    """Fit a mean that is no linear function, with dummies of cohorts and periods and slopes of controls for each of them."""
+    panel, plain = asked.panel, _Moderated(_with_dummies(asked.panel, cells), (), ())
+    made = plain if asked.controls is None else _with_moderators(asked, cells)
+    fixed = [f"C({quoted(panel.cohort)})", f"C({quoted(panel.time)})"]
+    slopes = [f"{quoted(name)} + {quoted(name)}:{fixed[0]} + {quoted(name)}:{fixed[1]}" for name in made.controls]
+    treatment = [*cells.names, *made.products]
+    text = f"{outcome_text(panel, asked.y)} ~ {' + '.join([*map(quoted, treatment), *fixed, *slopes])}"
+    results = index_model(_FAMILIES[family], text, made.frame, asked.weights, asked.names).fit()
+    design = design_of(results.fit.given)
+    if results.fit.rank < design.width:
+        raise EstimationError(
+            "Some effects cannot be told from those of cohorts and periods, as their columns are collinear: nobody is untreated then, or a cohort has too few rows for "
+            "the controls; leave those rows or controls out."
+        )
+    codes = cells.codes[places_of(design)]
+    own = torch.from_numpy(codes < len(cells))
+    rows, often = design.column("exog").to(torch.float64)[own], weights_of(design)[own]
+    columns = [design.names.index(name) for name in treatment]
+    without = rows.index_fill(1, torch.tensor(columns), 0.0)
+    chosen = replace(cells, codes=codes[own.numpy()])
+    sizes = np.bincount(chosen.codes, often.cpu().numpy(), len(cells))
+    return Means(results, chosen, sizes, rows, without, often, panel.words)
+
+
+@dataclass(frozen=True, eq=False)
+class _Moderated:
+    """A frame with controls, and their products with cells about means by cohort."""
+
+    frame: pd.DataFrame
+    controls: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+def _with_moderators(asked: _Asked, cells: Cells) -> _Moderated:
+    """Put the columns of the controls beside the dummies of the cells, and their products."""
+    panel, frame = asked.panel, _with_dummies(asked.panel, cells)
+    text = f"{outcome_text(panel, asked.y)} ~ {asked.controls}"
+    beside = design_of(linear_model(text, frame, asked.weights, asked.names).sample)
+    values, rows = beside.column("exog").to(torch.float64).cpu().numpy(), places_of(beside)
+    slopes: dict[str, np.ndarray] = {}
+    products: dict[str, np.ndarray] = {}
+    for i, name in enumerate(beside.names):
+        if name == CONSTANT:
+            continue
+        slopes[name] = np.full(len(frame), np.nan)
+        slopes[name][rows] = values[:, i]
+        about = _about_cohorts(panel, beside, values[:, i])
+        products |= {f"{cell}:{name}": (cells.codes == j) * about for j, cell in enumerate(cells.names)}
+    kept = frame.drop(columns=[name for name in slopes if name in frame])
+    made = pd.concat([kept, pd.DataFrame(slopes | products, frame.index)], axis=1)
+    return _Moderated(made, tuple(slopes), tuple(products))
 
 
 def _loadings(results: LinearResults, cells: Cells, controls: Sequence[str] = ()) -> Tensor:

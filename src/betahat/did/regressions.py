@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from betahat.covariance.classical import Classical
+from betahat.covariance.names import CovType
 from betahat.data.container import to_tensor
 from betahat.data.schema import Schema
 from betahat.data.user_data import UserData
@@ -23,8 +25,23 @@ from betahat.results.statsmodels_names import Results
 
 
 @dataclass(frozen=True, eq=False)
+class Choice:
+    """A covariance as the user asks for it.
+
+    Attributes
+    ----------
+    cov_type, cov_kwds, use_t
+        As in `Results.with_cov`.
+    """
+
+    cov_type: CovType | None
+    cov_kwds: Mapping[str, Any] | None = None
+    use_t: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Effects:
-    """Linear functions of coefficients that are effects of the treatment.
+    """Functions of coefficients that are effects of the treatment.
 
     Attributes
     ----------
@@ -36,12 +53,19 @@ class Effects:
         (m,) float64 the event time, cohort or period of each; NaN of an average of all.
     matrix : Tensor
         (m, k) their derivatives in the coefficients.
+    function : callable or None
+        (k,) coefficients -> (m,) effects; None is the product with the matrix.
     """
 
     results: Results
     names: tuple[str, ...]
     places: np.ndarray
     matrix: Tensor
+    function: Callable[[Tensor], Tensor] | None = None
+
+    def at(self, params: Tensor) -> Tensor:
+        """Return (m,) the effects at (k,) coefficients."""
+        return self.matrix @ params if self.function is None else self.function(params)
 
 
 class Regressions(ABC):
@@ -80,6 +104,52 @@ class Saturated(Regressions):
         """Return averages of the cells' effects by their sizes."""
         found = averages(self.cells, self.sizes, by, self.words)
         return Effects(self.results, found.names, found.places, to_tensor(found.weights, self.loadings) @ self.loadings)
+
+
+@dataclass(frozen=True, eq=False)
+class Means(Regressions):
+    """One regression of a mean that is no linear function, whose effects are averages over rows of the mean less that without the treatment.
+
+    Attributes
+    ----------
+    results : Results
+        The regression.
+    cells : Cells
+        What the c effects are of, with the cell of each of the n rows of some.
+    sizes : ndarray
+        (c,) the weights of the rows of each cell.
+    rows : Tensor
+        (n, k) regressors.
+    without : Tensor
+        (n, k) the same rows without the treatment.
+    weights : Tensor
+        (n,) their weights.
+    words : mapping of float to str
+        What periods are called, where they are no numbers.
+    """
+
+    results: Results
+    cells: Cells
+    sizes: np.ndarray
+    rows: Tensor
+    without: Tensor
+    weights: Tensor
+    words: Mapping[float, str]
+
+    def effects(self, by: By) -> Effects:
+        """Return averages over the rows of the cells."""
+        found = averages(self.cells, self.sizes, by, self.words)
+        shares = to_tensor(found.weights / np.where(self.sizes > 0, self.sizes, 1.0), self.rows)
+        codes = torch.from_numpy(self.cells.codes).to(self.rows.device)
+        mean = self.results.fit.objective.one_index
+        assert mean is not None
+
+        def function(params: Tensor) -> Tensor:
+            changes = self.weights * (mean.mean(self.rows @ params) - mean.mean(self.without @ params))
+            return shares @ changes.new_zeros(len(self.cells)).index_add(0, codes, changes)
+
+        matrix = torch.func.jacrev(function)(self.results.fit.params)
+        return Effects(self.results, found.names, found.places, matrix, function)
 
 
 @dataclass(frozen=True, eq=False)

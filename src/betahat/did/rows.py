@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,10 +14,14 @@ from betahat.data.design import Design
 from betahat.data.sample import Sample
 from betahat.did.two_stage import Imputed, Stage, imputed
 from betahat.errors import BetahatWarning, counted, user_level
+from betahat.models.likelihood import DiscreteModel
 from betahat.models.linear import OLS, WLS, model_of_formula
+from betahat.models.regressors import design_of_formula
 
 if TYPE_CHECKING:
     import pandas as pd
+
+D = TypeVar("D", bound=DiscreteModel)
 
 
 def linear_model(text: str, frame: pd.DataFrame, weights: Any, names: Mapping[str, Any]) -> OLS | WLS:
@@ -25,6 +29,15 @@ def linear_model(text: str, frame: pd.DataFrame, weights: Any, names: Mapping[st
     if weights is None:
         return model_of_formula(OLS, text, frame, {"missing": "drop"}, names)
     return model_of_formula(WLS, text, frame, {"missing": "drop", "weights": weights}, names)
+
+
+def index_model(kind: type[D], text: str, frame: pd.DataFrame, weights: Any, names: Mapping[str, Any]) -> D:
+    """Return a model of counts or of a binary outcome of a formula."""
+    model = kind.__new__(kind)
+    options = {"missing": "drop", **({} if weights is None else {"weights": weights})}
+    model.sample, model.source = design_of_formula(text, frame, options, ("weights",), names, kind.__name__)
+    model.recipe.check_endog(model.design, kind.__name__)
+    return model
 
 
 def design_of(sample: Sample) -> Design:

@@ -16,7 +16,7 @@ from betahat.data.container import Container, to_numpy
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.threads import remembered
 from betahat.did.cells import By
-from betahat.did.regressions import Effects, Regressions
+from betahat.did.regressions import Choice, Effects, Regressions
 from betahat.errors import EstimationError, OptionError
 from betahat.fits.fit import Fit
 from betahat.inference.coefficients import interval
@@ -40,15 +40,6 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazily("pandas")
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """A covariance as the user asks for it, as in `Results.with_cov`."""
-
-    cov_type: CovType | None
-    cov_kwds: Mapping[str, Any] | None = None
-    use_t: bool | None = None
 
 
 @hands_out_copies
@@ -165,8 +156,10 @@ class EventStudy:
             raise EstimationError(
                 "There are no effects before the treatment to test; estimators 'twfe', 'sunab' and 'did2s' have them, and 'etwfe' under control_group='never'."
             )
-        pair, matrix = study._pair, study._effects.matrix[torch.from_numpy(before)]
-        return pair.joint(matrix, torch.zeros_like(matrix[:, 0]), pair.use_t)
+        pair, chosen = study._pair, torch.from_numpy(before)
+        matrix = study._effects.matrix[chosen]
+        # of effects that are no linear function, the linear one that has their values and derivatives
+        return pair.joint(matrix, matrix @ pair.fit.params - study._estimates[chosen], pair.use_t)
 
     @property
     def fit(self) -> Fit:
@@ -391,7 +384,7 @@ class EventStudy:
 
     @remembered
     def _estimates(self) -> Tensor:
-        return self._matrix @ self._pair.fit.params
+        return self._effects.at(self._pair.fit.params)
 
     @remembered
     def _errors(self) -> Tensor:
@@ -406,7 +399,8 @@ class EventStudy:
 
     @remembered
     def _pvalues(self) -> Tensor:
-        own = self._pair.own_pvalues(self._matrix, torch.zeros_like(self._estimates))
+        linear = self._effects.function is None
+        own = self._pair.own_pvalues(self._matrix, torch.zeros_like(self._estimates)) if linear else None
         return two_sided(over(self._estimates, self._errors), self._df) if own is None else own
 
     @remembered
@@ -414,14 +408,14 @@ class EventStudy:
         cov = self._pair.cov
         if cov.draws is None:
             return None
-        return replicated_function(cov, lambda params: self._matrix @ params, self._estimates, self._matrix)
+        return replicated_function(cov, self._effects.at, self._estimates, self._matrix)
 
     def _bounds(self, alpha: float, method: Method | None) -> Tensor:
         if method is not None:
             if self._replicated is None:
                 raise OptionError(no_replicates(f"method={method!r}"))
             return self._replicated.interval(method, alpha)
-        own = self._pair.own_interval(self._matrix, alpha)
+        own = self._pair.own_interval(self._matrix, alpha) if self._effects.function is None else None
         return interval(self._estimates, self._errors, alpha, self._df) if own is None else own
 
     def _hand_out(self, values: Tensor) -> Any:

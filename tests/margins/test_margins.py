@@ -60,7 +60,7 @@ def test_an_average_of_rows_is_their_average(logit):
 def test_replicates_of_a_bootstrap(logit):
     found = logit.with_cov(bh.Bootstrap(40, seed=1)).avg_slopes("x")
     draws = logit.with_cov(bh.Bootstrap(40, seed=1)).cov.draws
-    each = [float(found.function(draw)[0]) for draw in draws]
+    each = [float(found.function.with_jacobian(draw)[0][0]) for draw in draws]
     np.testing.assert_allclose(found.bse.iloc[0], np.std(each, ddof=1), rtol=1e-10)
     np.testing.assert_allclose(np.sqrt(np.diag(found.cov_params())), found.bse, rtol=1e-10)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -309,8 +310,7 @@ def delta_method(
     replicated = replicated_function(
         covariance, lambda vector: of_vector(vector).reshape(-1).to(torch.float64), estimates, jacobian
     )
-    moved = replicated.draws - replicated.draws.mean(0)
-    matrix = moved.mT @ moved / (len(moved) - _lost_degrees(covariance))
+    matrix = replicated_covariance(covariance, replicated.draws)
     errors = torch.where(torch.isnan(variances.errors(jacobian)), torch.nan, replicated.errors)
     return Delta(estimates, jacobian, matrix, errors, covariance.df, container, replicated)
 
@@ -319,13 +319,21 @@ def replicated_function(
     covariance: Covariance, function: Callable[[Tensor], Tensor], estimates: Tensor, jacobian: Tensor
 ) -> Replicated:
     """Return g for each replicate of a bootstrap, given its (m,) values and (m, k) Jacobian at the estimate."""
-    draws, resampling = covariance.draws, covariance.resampling
+    draws = covariance.draws
     assert draws is not None
-    values = _mapped(function, draws)
+    jacobians = partial(_mapped, torch.func.jacrev(function), draws)
+    return replicated(covariance, estimates, _mapped(function, draws), jacobian, jacobians)
+
+
+def replicated(
+    covariance: Covariance, estimates: Tensor, values: Tensor, jacobian: Tensor, jacobians: Callable[[], Tensor]
+) -> Replicated:
+    """Return (m,) g and its (R, m) values in the replicates of a bootstrap; its Jacobians there, (R, m, k), are computed if they are needed."""
+    resampling = covariance.resampling
     if not bool(torch.isfinite(values).all()):
         bad = int((~torch.isfinite(values).all(1)).sum())
         raise EstimationError(
-            f"The function is not finite at {bad} of {len(draws)} replicates, so it has no bootstrap standard error; use a function that is "
+            f"The function is not finite at {bad} of {len(values)} replicates, so it has no bootstrap standard error; use a function that is "
             "defined around the estimates, or another covariance."
         )
 
@@ -340,10 +348,16 @@ def replicated_function(
         estimates,
         lengths((values - values.mean(0)).mT) / math.sqrt(len(values) - _lost_degrees(covariance)),
         values,
-        lambda: known().variances(jacobian, _mapped(torch.func.jacrev(function), draws)),
+        lambda: known().variances(jacobian, jacobians()),
         lambda: known().acceleration(jacobian),
         covariance.df,
     )
+
+
+def replicated_covariance(covariance: Covariance, draws: Tensor) -> Tensor:
+    """Return the (m, m) covariance of (R, m) replicates."""
+    moved = draws - draws.mean(0)
+    return moved.mT @ moved / (len(moved) - _lost_degrees(covariance))
 
 
 def _lost_degrees(covariance: Covariance) -> int:

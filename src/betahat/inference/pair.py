@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from torch import Tensor
 from betahat.covariance.base import Covariance
 from betahat.data.threads import remembered
 from betahat.errors import EstimationError, OptionError
-from betahat.fits.fit import Fit
 from betahat.inference.coefficients import interval
 from betahat.inference.delta import replicated_function
 from betahat.inference.distribution import Df, two_sided
@@ -23,19 +23,43 @@ from betahat.inference.wald import WaldTest, approximate_hotelling, identity_row
 _UNIDENTIFIED = "columns are collinear, so that the data do not identify it"
 
 
+class Estimated(Protocol):
+    """Numbers that are estimated: the parameters of a fit, or functions of them."""
+
+    @property
+    def params(self) -> Tensor:
+        """(k,) the numbers."""
+        ...
+
+    @property
+    def root(self) -> Tensor:
+        """(k, r) Z, with Z Z' the bread."""
+        ...
+
+    @property
+    def unidentified(self) -> Tensor:
+        """(k, d) the directions in which the numbers may move without any change of the fit."""
+        ...
+
+    @property
+    def df_resid(self) -> float:
+        """The degrees of freedom of the fit."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """A fit and a covariance: tensors with an entry for each of the k estimated parameters, and tests of (J, k) restrictions.
 
     Attributes
     ----------
-    fit : Fit
+    fit : Estimated
         The estimates.
     cov : Covariance
         Their covariance.
     """
 
-    fit: Fit
+    fit: Estimated
     cov: Covariance
 
     @property

@@ -14,7 +14,8 @@ from betahat.errors import DataError, OptionError, is_one_of, listed, shown
 from betahat.lazy import lazily
 from betahat.margins.comparing import SLOPES, Comparing, comparing_of
 from betahat.margins.data_grid import crossed, sorted_values
-from betahat.margins.estimates import MarginResults, estimated
+from betahat.margins.estimates import MarginResults
+from betahat.margins.evaluating import estimated
 from betahat.margins.grid import Grid, grid_of
 from betahat.margins.moves import Move, asked_variables, moves
 from betahat.margins.quantities import Comparison, Groups, Prediction, Quantity, Slope
@@ -38,7 +39,7 @@ def predictions(subject: Subject, variables: Any, by: Any, newdata: Any, wts: An
         grid = _repeated(grid, values)
         by = list(values) if by is None else by
     by = True if by is None else by
-    return estimated(subject, grid, [Prediction("", "", grid)], _groups(grid, by), by)
+    return estimated(subject, grid, [Prediction("", "", grid)], _groups(grid, by), "predictions")
 
 
 def comparisons(
@@ -64,7 +65,7 @@ def comparisons(
         found = [_compared(grid, "cross", together, comparing) for together in product(*each)]
     else:
         found = [_compared(grid, move.name, [move], comparing) for several in each for move in several]
-    return estimated(subject, grid, found, _groups(grid, by), by)
+    return estimated(subject, grid, found, _groups(grid, by), "comparisons")
 
 
 def slopes(subject: Subject, variables: Any, by: Any, newdata: Any, slope: Any, wts: Any) -> MarginResults:
@@ -80,7 +81,7 @@ def slopes(subject: Subject, variables: Any, by: Any, newdata: Any, slope: Any, 
             found.append(Slope(name, SLOPES[slope], grid, slope))
         else:
             found += [_compared(grid, name, [move], difference) for move in moves(subject, name, value)]
-    return estimated(subject, grid, found, _groups(grid, by), by)
+    return estimated(subject, grid, found, _groups(grid, by), "slopes")
 
 
 def _compared(grid: Grid, term: str, together: Sequence[Move], comparing: Comparing) -> Comparison:

@@ -1,191 +1,195 @@
-"""`MarginResults`: margins with a covariance, which tables, pictures and tests take as they take results."""
+"""`MarginResults`: margins with a covariance, which tables, pictures, tests and files take as they take results."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from betahat.covariance.names import CovType
-from betahat.data.container import Container, to_numpy
-from betahat.data.handed_out import hands_out_copies
-from betahat.data.threads import remembered
-from betahat.errors import CollinearityWarning, OptionError, listed, user_level
-from betahat.inference.coefficients import interval
-from betahat.inference.delta import replicated_function
-from betahat.inference.distribution import Df, two_sided
-from betahat.inference.identified import identified
+from betahat.data.container import to_numpy
+from betahat.data.modes import in_ordinary_mode
+from betahat.errors import check_flag
+from betahat.inference import restrictions as tests
+from betahat.inference.delta import Delta, Parameters, View, delta_method
+from betahat.inference.identified import check_identified
 from betahat.inference.joint import Joint
-from betahat.inference.pair import Pair
-from betahat.inference.resampled import Method, Replicated, no_replicates
-from betahat.inference.variances import over
+from betahat.inference.resampled import Method
+from betahat.inference.wald import TTest, WaldTest
 from betahat.lazy import lazily
-from betahat.margins.grid import Grid
-from betahat.margins.quantities import Groups, Quantity, averaged, rowwise
-from betahat.margins.subject import Subject
+from betahat.margins.core import MarginCore
+from betahat.margins.functions import Composed, chained
+from betahat.margins.inferred import draws_through
+from betahat.margins.labels import ROW
+from betahat.margins.summary import summary_of
+from betahat.plots.coefficients import coefplot
 from betahat.tables.adjusted import Adjustment, joint_of
 from betahat.tables.estimates import About, about
-from betahat.tables.tidied import tidied
+from betahat.tables.table import Table
+from betahat.tables.tidied import statistics
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from betahat.data.formulas import restrictions as formulas
+    from betahat.saving import files
 else:
     pd = lazily("pandas")
+    formulas = lazily("betahat.data.formulas.restrictions")
+    files = lazily("betahat.saving.files")
 
 
-@hands_out_copies
+@in_ordinary_mode
 @dataclass(frozen=True, eq=False, repr=False)
-class MarginResults:
+class MarginResults(MarginCore):
     """Predictions, comparisons or slopes, with what follows from the covariance of the coefficients.
+
+    Tables, pictures and files take them as they take results. They never change, and what they hand out is a copy.
 
     Attributes
     ----------
     of : Results
         The results that they are computed from.
     labels : pandas.DataFrame
-        (m, ...) what each number is: "group" (the outcome, where there are several), "term", "contrast", and the columns of `by`.
+        (m, ...) what each number is: "group" (the outcome, where there are several), "term", "contrast", and the columns of `by`, or the
+        position of the row.
     estimates : Tensor
         (m,) the numbers.
     jacobian : Tensor
         (m, k) their derivatives in the parameters.
-    function : callable
-        (k,) parameters -> (m,) numbers.
+    function : Function or None
+        The numbers at other parameters; None once they come out of a file.
+    title : str
+        What they are called.
+    rows : pandas.DataFrame or None
+        The variables of each row, where the numbers are those of single rows.
+    kept : Kept or None
+        What is known in the place of the function.
     """
 
-    of: Any
-    labels: pd.DataFrame
-    estimates: Tensor
-    jacobian: Tensor
-    function: Callable[[Tensor], Tensor]
+    # tests
 
-    # names
-
-    @remembered
-    def equation_terms(self) -> tuple[tuple[str, str], ...]:
-        """(m,) the outcome of each number, or nothing where there is one only, and its name."""
-        return named(self.labels)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """(m,) the names of the numbers."""
-        return tuple(f"{group}:{name}" if group else name for group, name in self.equation_terms)
-
-    @property
-    def endog_name(self) -> str:
-        """The dependent variable's name."""
-        found: str = self.of.endog_name
-        return found
-
-    @property
-    def cov_type(self) -> str:
-        """What the covariance is called."""
-        found: str = self.of.cov_type
-        return found
-
-    @property
-    def nobs(self) -> float:
-        """n, the number of rows of the fit."""
-        found: float = self.of.nobs
-        return found
-
-    @property
-    def use_t(self) -> bool:
-        """Whether tests take the t distribution."""
-        return self._pair.use_t
-
-    @property
-    def goodness(self) -> tuple[str, float]:
-        """What a table says of the fit, and its name there."""
-        found: tuple[str, float] = self.of.goodness
-        return found
-
-    # covariances
-
-    def with_cov(
-        self, cov_type: CovType | None = None, cov_kwds: Mapping[str, Any] | None = None, use_t: bool | None = None
-    ) -> Self:
-        """Return the same numbers under another covariance of the coefficients; nothing is fitted again.
+    def t_test(self, r_matrix: Any, use_t: bool | None = None) -> TTest:
+        """Test restrictions on the numbers one by one.
 
         Parameters
         ----------
-        cov_type, cov_kwds, use_t
-            As in `Results.with_cov`.
+        r_matrix : str, list of str, array_like or tuple
+            As in `Results.t_test`, with the names of the numbers, or b0, b1, ... by their places.
+        use_t : bool, optional
+            t or normal; None takes that of the results.
+
+        Returns
+        -------
+        TTest
+
+        Raises
+        ------
+        FormulaError
+            Restrictions that cannot be read; the message lists the names.
+        EstimationError
+            A restriction that the data do not identify, or more than 5,000 numbers.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "z": [0, 1, 1, 0, 1]}
+        >>> slopes = bh.ols("y ~ x + z", data).fit().avg_slopes()
+        >>> round(float(slopes.t_test("x = z").pvalue), 4)
+        0.3693
+        """
+        matrix, values = self._restrictions(r_matrix)
+        return tests.single_tests(self._found.pair, matrix, values, self.names, self._container, use_t)
+
+    def wald_test(self, r_matrix: Any, use_f: bool | None = None, *, scalar: bool = True) -> WaldTest:
+        """Test restrictions on the numbers jointly; F where tests take t, chi-squared otherwise.
+
+        Parameters
+        ----------
+        r_matrix
+            As in `t_test`.
+        use_f, scalar : bool
+            As in `Results.wald_test`.
+
+        Returns
+        -------
+        WaldTest
+
+        Raises
+        ------
+        FormulaError, EstimationError
+            As in `t_test`.
+        """
+        matrix, values = self._restrictions(r_matrix)
+        return tests.joint_test(self._found.pair, matrix, values, self.names, use_f, scalar)
+
+    def delta(self, function: Callable[[Parameters], Any]) -> Delta:
+        """Return a function of the numbers with its standard error, by the delta method.
+
+        Parameters
+        ----------
+        function : callable
+            Takes the numbers, by name or by position, and returns a number or a vector through torch.
+
+        Returns
+        -------
+        Delta
+
+        Raises
+        ------
+        EstimationError
+            As in `Results.delta`.
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "z": [0, 1, 1, 0, 1]}
+        >>> slopes = bh.ols("y ~ x + z", data).fit().avg_slopes()
+        >>> round(slopes.delta(lambda p: p["x"] / p["z"]).estimate, 4)
+        4.08
+        """
+        pair, of = self._found.pair, self._found.of
+        view = View(self.names, tuple(range(len(self.estimates))), {})
+        found = delta_method(
+            function,
+            self.estimates,
+            pair.variances,
+            lambda rows: of.df_of(rows @ self.jacobian),
+            view,
+            self._container,
+            pair.cov,
+        )
+        check_identified(pair.fit.unidentified, found.jacobian, self.names)
+        return found
+
+    def combined(
+        self, function: Callable[[Tensor], Tensor], labels: pd.DataFrame, title: str | None = None
+    ) -> MarginResults:
+        """Return functions of these numbers as margins of their own.
+
+        Parameters
+        ----------
+        function : callable
+            (m,) numbers -> (h,) numbers, differentiable by torch.
+        labels : pandas.DataFrame
+            (h, ...) what each is, with at least the column "term".
+        title : str, optional
+            What they are called; None keeps the title.
 
         Returns
         -------
         MarginResults
         """
-        return replace(self, of=self.of.with_cov(cov_type, cov_kwds, use_t))
-
-    def with_use_t(self, use_t: bool | None) -> Self:
-        """Return the same numbers with tests by t, or by the normal distribution.
-
-        Parameters
-        ----------
-        use_t : bool or None
-            None takes the covariance's own.
-
-        Returns
-        -------
-        MarginResults
-        """
-        return replace(self, of=self.of.with_use_t(use_t))
-
-    # numbers
-
-    @property
-    def params(self) -> Any:
-        """(m,) the numbers."""
-        return self._hand_out(self.estimates)
-
-    @property
-    def bse(self) -> Any:
-        """(m,) standard errors, sqrt(diag(J V J')); of a bootstrap the deviations of the replicates."""
-        return self._hand_out(self._errors)
-
-    @property
-    def tvalues(self) -> Any:
-        """(m,) the numbers over their standard errors."""
-        return self._hand_out(self._statistics)
-
-    @property
-    def pvalues(self) -> Any:
-        """(m,) two-sided p-values of numbers of zero."""
-        return self._hand_out(two_sided(self._statistics, self._df))
-
-    def cov_params(self) -> Any:
-        """Return the covariance of the numbers.
-
-        Returns
-        -------
-        array
-            (m, m) J V J', or the covariance of a bootstrap's replicates.
-        """
-        if self._replicated is not None:
-            return self._container.present(
-                torch.cov(self._replicated.draws.mT).reshape(2 * (len(self.estimates),)), lambda: self.names
-            )
-        return self._container.present(self._pair.variances.covariance(self.jacobian), lambda: self.names)
-
-    def conf_int(self, alpha: float = 0.05, method: Method | None = None) -> Any:
-        """Return (m, 2) intervals, each of coverage 1 - alpha.
-
-        Parameters
-        ----------
-        alpha, method
-            As in `Results.conf_int`.
-
-        Returns
-        -------
-        array
-            (m, 2).
-        """
-        return self._container.present(self._bounds(alpha, method), lambda: self.names, [0, 1])
+        values, jacobian = chained(function, self.estimates, self.jacobian)
+        composed = None if self.function is None else Composed(self.function, function)
+        name = self.title if title is None else title
+        return MarginResults(
+            self.of, labels, values, jacobian, composed, name, None, draws_through(function, self.kept)
+        )
 
     # tables
 
@@ -197,8 +201,7 @@ class MarginResults:
         numpy.ndarray
             (m, 4).
         """
-        columns = [self.estimates, self._errors, self._statistics, two_sided(self._statistics, self._df)]
-        return to_numpy(torch.stack(columns, 1))
+        return to_numpy(self._found.table())
 
     def interval_table(self, alpha: float = 0.05, method: Method | None = None) -> np.ndarray:
         """Return the intervals of `conf_int`, in NumPy.
@@ -212,152 +215,149 @@ class MarginResults:
         -------
         (m, 2) numpy.ndarray
         """
-        return to_numpy(self._bounds(alpha, method))
+        return to_numpy(self._found.bounds(alpha, method))
 
-    def tidy(self, conf_level: float = 0.95, adjust: Adjustment = None) -> pd.DataFrame:
-        """Return a row for each number: its labels, and its statistics under broom's column names.
+    def tidy(self, conf_level: float = 0.95, exponentiate: bool = False, adjust: Adjustment = None) -> pd.DataFrame:
+        """Return a row for each number: its labels, its statistics under broom's column names, and of single rows their variables.
 
         Parameters
         ----------
         conf_level : float
             The share that the intervals cover, between 0 and 1.
+        exponentiate : bool
+            Whether numbers are exp(m), such as ratios of "lnratio" and "lnor"; as in `regtable`.
         adjust : str or Adjust, optional
-            How p-values and intervals are adjusted for the number of hypotheses, as in `Adjust`.
+            How p-values and intervals are adjusted for the number of margins, as in `Adjust`.
 
         Returns
         -------
         pandas.DataFrame
             (m, ...).
+
+        Raises
+        ------
+        OptionError
+            A level that is not between 0 and 1, or an unknown value of another option.
         """
-        found = tidied(self, conf_level, False, adjust).drop(columns="term")
-        return pd.concat([self.labels.reset_index(drop=True), found], axis=1)
+        labels = self.labels.reset_index(drop=True)
+        parts = [labels, statistics(self, conf_level, exponentiate, adjust)]
+        if self.rows is not None:
+            own = self.rows.reset_index(drop=True).iloc[labels[ROW].to_numpy()].reset_index(drop=True)
+            parts.append(own[[name for name in own.columns if name not in labels.columns]])
+        found: pd.DataFrame = pd.concat(parts, axis=1)
+        return found
+
+    def summary(self, alpha: float = 0.05, title: str | None = None, digits: int | None = None) -> Table:
+        """Return a table: a row for each number with its standard error, test and interval.
+
+        Of more than 60 numbers the first and the last ones are printed; the frame of the table has all.
+
+        Parameters
+        ----------
+        alpha : float
+            Intervals have coverage 1 - alpha.
+        title : str, optional
+            The heading.
+        digits : int, optional
+            Decimals of all numbers, as in `regtable`.
+
+        Returns
+        -------
+        Table
+            With `to_frame`, `to_text`, `to_html`, `to_latex`, `to_markdown`, `to_typst` and `to_docx`.
+
+        Raises
+        ------
+        OptionError
+            An alpha that is not between 0 and 1, or a title that is no string.
+        """
+        return summary_of(self, alpha, self.title if title is None else title, digits)
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the numbers with their intervals.
+
+        Parameters
+        ----------
+        **options
+            Those of `betahat.coefplot`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        return coefplot(self, **options)
 
     def __repr__(self) -> str:
-        """Return the table as text."""
-        return self.tidy().to_string(index=False)
+        """Return the summary as text."""
+        return self.summary().to_text()
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+    # keeping
+
+    def save(self, path: str | PathLike[str] | BinaryIO, remove_data: bool = False) -> Path | BinaryIO:
+        """Write the numbers, and the results that they are of, to one file, which `betahat.load` reads without running any code.
+
+        How the numbers depend on the parameters is code: a file has them with their derivatives, and of a bootstrap with their replicates. So
+        they can be put under any other covariance but bootstraps, which take the margins of the loaded results again.
+
+        Parameters
+        ----------
+        path : str, path, or binary file
+            As in `Results.save`.
+        remove_data : bool
+            Leave the rows out, as `Results.remove_data` does, and the variables of single rows, but not their labels.
+
+        Returns
+        -------
+        pathlib.Path
+            The file; or the open one.
+
+        Raises
+        ------
+        DataError
+            As in `Results.save`.
+        """
+        check_flag("remove_data", remove_data)
+        of = self.of._stored_form(remove_data)
+        rows = self.rows[[]] if remove_data and self.rows is not None else self.rows
+        return files.write(path, replace(self, of=of, rows=rows, function=None, kept=self._found.to_keep()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle has: what a file has."""
+        state = {name: value for name, value in vars(self).items() if name in self.__dataclass_fields__}
+        return {**state, "function": None, "kept": self._found.to_keep()}
+
+    def __copy__(self) -> Self:
+        """Return itself, since nothing of it can be changed."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """Return itself."""
+        return self
 
     # private
 
-    @remembered
-    def _pair(self) -> Pair:
-        return Pair(self.of.fit, self.of.cov)
-
-    @property
-    def _container(self) -> Container:
-        container: Container = self.of.fit.sample.container
-        return container
-
-    @remembered
-    def _df(self) -> Df:
-        return self._pair.df_of(self.jacobian)
-
-    @remembered
-    def _known(self) -> Tensor:
-        """(m,) whether the data identify each number."""
-        return identified(self.of.fit.unidentified, self.jacobian)
-
-    @remembered
-    def _replicated(self) -> Replicated | None:
-        cov = self._pair.cov
-        if cov.draws is None:
-            return None
-        return replicated_function(cov, self.function, self.estimates, self.jacobian)
-
-    @remembered
-    def _errors(self) -> Tensor:
-        errors = self._pair.variances.errors(self.jacobian) if self._replicated is None else self._replicated.errors
-        return torch.where(self._known, errors, torch.nan)
-
-    @remembered
-    def _statistics(self) -> Tensor:
-        return over(self.estimates, self._errors)
-
-    def _bounds(self, alpha: float, method: Method | None) -> Tensor:
-        if method is None:
-            return interval(self.estimates, self._errors, alpha, self._df)
-        if self._replicated is None:
-            raise OptionError(no_replicates(f"method={method!r}"))
-        return self._replicated.interval(method, alpha)
-
-    def _hand_out(self, values: Tensor) -> Any:
-        return self._container.present(values, lambda: self.names)
+    def _restrictions(self, r_matrix: Any) -> tuple[Tensor, Tensor]:
+        places = [f"b{i}" for i in range(len(self.estimates))]
+        return formulas.read_restrictions(r_matrix, self.names, self.estimates, places)
 
 
 @about.register
 def _(result: MarginResults) -> About:
     known = about(result.of)
-    return About(source=result.of, fit=known.fit, clusters=known.clusters, options=known.options, asked_t=known.asked_t)
+    return About(
+        source=result.of,
+        fit=known.fit,
+        effects=known.effects,
+        unidentified=result.unidentified,
+        clusters=known.clusters,
+        options=known.options,
+        asked_t=known.asked_t,
+    )
 
 
 @joint_of.register
 def _(result: MarginResults) -> Joint:
-    pair, drawn = result._pair, result._replicated
-    matrix = pair.variances.covariance(result.jacobian)
-    return Joint(result.estimates, result._errors, matrix, result._df, pair.fit, pair.cov, drawn, linear=False)
-
-
-def estimated(
-    subject: Subject,
-    grid: Grid,
-    quantities: Sequence[Quantity],
-    groups: tuple[Groups, pd.DataFrame] | None,
-    by: Any,
-) -> MarginResults:
-    """Evaluate quantities at the estimates: outcome by outcome, and in each quantity by quantity, group by group or row by row."""
-    mean, params = subject.response.mean, subject.results.fit.params
-
-    def at(theta: Tensor) -> list[tuple[Tensor, Tensor]]:
-        if groups is None:
-            return [rowwise(quantity, mean, theta) for quantity in quantities]
-        return [averaged(quantity, groups[0], mean, theta) for quantity in quantities]
-
-    def function(theta: Tensor) -> Tensor:
-        return torch.stack([value for value, _ in at(theta)]).movedim(2, 0).flatten()
-
-    found = at(params)
-    values = torch.stack([value for value, _ in found])  # (q, rows, J)
-    slopes = torch.stack([slope for _, slope in found])
-    frame = pd.DataFrame({"rowid": np.arange(values.shape[1])}) if groups is None else groups[1]
-    labels = _labels(subject, quantities, frame, values.shape[2])
-    jacobian = slopes.movedim(2, 0).reshape(-1, len(params))
-    made = MarginResults(subject.results, labels, values.movedim(2, 0).flatten(), jacobian, function)
-    known = made._known
-    if not bool(known.all()):
-        lost = [name for name, sure in zip(made.names, known.tolist(), strict=True) if not sure]
-        warnings.warn(
-            f"The data do not identify {listed(lost)}: columns are collinear, so that they depend on how the coefficients were chosen, and have no "
-            "standard errors.",
-            CollinearityWarning,
-            stacklevel=user_level(),
-        )
-    return made
-
-
-def _labels(subject: Subject, quantities: Sequence[Quantity], frame: pd.DataFrame, outcomes: int) -> pd.DataFrame:
-    """Return a row for each number: outcome, term, contrast, and the values of its group."""
-    names = subject.response.outcomes
-    groups = [name.removeprefix(f"{subject.response.endog_name}=") for name in names]
-    rows, parts = len(frame), len(quantities)
-    made: dict[str, Any] = {}
-    if outcomes > 1:
-        made["group"] = np.repeat(groups, parts * rows)
-    if any(quantity.term for quantity in quantities):
-        made["term"] = np.tile(np.repeat([quantity.term for quantity in quantities], rows), outcomes)
-        made["contrast"] = np.tile(np.repeat([quantity.contrast for quantity in quantities], rows), outcomes)
-    repeated = pd.concat([frame] * (parts * outcomes), ignore_index=True)
-    return pd.DataFrame(made, index=repeated.index).join(repeated) if made else repeated
-
-
-def named(labels: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """Return the outcome and the name of each row of labels: its term, its contrast where a term has several, and its group."""
-    count = len(labels)
-    columns = {name: labels[name].tolist() for name in labels.columns}
-    groups = [str(group) for group in columns.pop("group", [""] * count)]
-    terms, contrasts = columns.pop("term", [""] * count), columns.pop("contrast", [""] * count)
-    several = {term for term in set(terms) if len({c for t, c in zip(terms, contrasts, strict=True) if t == term}) > 1}
-    where = [", ".join(f"{name}={values[i]}" for name, values in columns.items()) for i in range(count)]
-    names = []
-    for term, contrast, place in zip(terms, contrasts, where, strict=True):
-        own = f"{term}: {contrast}" if term in several else term
-        names.append(", ".join(filter(None, (own, place))) or "Prediction")
-    return tuple(zip(groups, names, strict=True))
+    return result._found.joint(result.of.fit)

@@ -36,6 +36,8 @@ from betahat.inference.diagnostics import ResidualDiagnostics
 from betahat.inference.goodness import SumsOfSquares
 from betahat.inference.survival import Sizes
 from betahat.lazy import lazily
+from betahat.margins.estimates import MarginResults
+from betahat.margins.inferred import Kept
 from betahat.models.registry import MODELS
 from betahat.objectives import families, links, probability_links
 from betahat.objectives.base import Route
@@ -116,6 +118,7 @@ RECORDS: tuple[type, ...] = (
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
     *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
+    *(MarginResults, Kept),
 )
 
 # What version 1 said of a loss.
@@ -176,8 +179,8 @@ OLDER: dict[int, Older] = {
 }
 
 
-def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None = None) -> Results:
-    """Read results that ``res.save(path)`` wrote. Nothing in the file is run, whoever made it.
+def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None = None) -> Results | MarginResults:
+    """Read results, or margins, that ``res.save(path)`` wrote. Nothing in the file is run, whoever made it.
 
     Parameters
     ----------
@@ -188,7 +191,7 @@ def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None
 
     Returns
     -------
-    Results
+    Results or MarginResults
         Of the same class, with the same tensors bit for bit, and the same container. Those of `TorchModel`, `MEstimator` and `GMM`
         come without the module or the loss; see `Results.save`.
 
@@ -219,9 +222,20 @@ def load(path: str | PathLike[str] | BinaryIO, device: torch.device | str | None
     dtype: float64
     """
     found = files.read(path, RECORDS, device, OLDER)
-    if not isinstance(found, Results) or not _is_whole(found):
+    results = found.of if isinstance(found, MarginResults) else found
+    if not isinstance(results, Results) or not _is_whole(results) or not _fits(found, results):
         raise DataError(f"{str(path)!r} does not contain betahat results; pass a file written by res.save(path).")
-    return found
+    whole: Results | MarginResults = found
+    return whole
+
+
+def _fits(found: Results | MarginResults, results: Results) -> bool:
+    """Tell whether margins have a row of labels and of derivatives for each of them."""
+    if not isinstance(found, MarginResults):
+        return True
+    count = len(found.estimates)
+    same = found.estimates.ndim == 1 and found.jacobian.shape == (count, len(results.fit.params))
+    return same and len(found.labels) == count
 
 
 def _is_whole(results: Results) -> bool:

@@ -295,10 +295,7 @@ class Core(ABC):
         >>> again.with_cov("HC3").bse == res.with_cov("HC3").bse
         array([ True,  True])
         """
-        check_flag("remove_data", remove_data)
-        elsewhere = stream_below(self.fit.given.source) is not None
-        kept = self._without_data() if remove_data or elsewhere or not self._storable else self
-        return files.write(path, kept)
+        return files.write(path, self._stored_form(remove_data))
 
     # private
 
@@ -312,6 +309,12 @@ class Core(ABC):
     @remembered
     def _layout(self) -> Layout:
         return self._laid_out()
+
+    def _stored_form(self, remove_data: bool) -> Self:
+        """Return the results as a file has them: without the rows if that is asked for, or if they, or the model, cannot be stored."""
+        check_flag("remove_data", remove_data)
+        elsewhere = stream_below(self.fit.given.source) is not None
+        return self._without_data() if remove_data or elsewhere or not self._storable else self
 
     def _without_data(self) -> Self:
         """Return the results without the rows, once what summaries and tables ask of them is known."""

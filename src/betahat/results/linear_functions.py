@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from betahat.covariance.names import check_use_t
-from betahat.errors import ClusterWarning, OptionError, check_flag, counted, is_number, listed, shown, user_level
-from betahat.inference.distribution import Df
-from betahat.inference.identified import check_identified, refuse_unidentified, tested_part
+from betahat.errors import OptionError, check_flag, is_number, listed, shown
+from betahat.inference import restrictions
 from betahat.inference.pair import Pair
 from betahat.inference.variances import Variances
-from betahat.inference.wald import TermTests, TTest, WaldTest, t_test
+from betahat.inference.wald import TermTests, TTest, WaldTest
 from betahat.lazy import lazily
 from betahat.results.layout import Layout
 
@@ -36,7 +30,7 @@ def covariance(
     if cov_p is not None:
         matrix = layout.read_covariance(cov_p)
     else:
-        matrix = pair.cov.matrix if scale is None else scale * pair.fit.bread
+        matrix = pair.cov.matrix if scale is None else scale * (pair.fit.root @ pair.fit.root.mT)
     if column is not None:
         if r_matrix is not None or other is not None:
             raise OptionError("column cannot be combined with r_matrix or other; pass one of them.")
@@ -55,36 +49,16 @@ def covariance(
 
 def single_tests(pair: Pair, layout: Layout, r_matrix: Any, cov_p: Any, use_t: bool | None) -> TTest:
     """Test (J,) restrictions one by one; see `Results.t_test`."""
-    check_use_t(use_t)
     matrix, values = layout.read_restrictions(r_matrix)
-    check_identified(pair.fit.unidentified, matrix, layout.estimated)
-    df: Df = pair.df_of(matrix) if use_t is None or pair.cov.small_sample is not None else pair.df_denom
-    errors = _variances_under(pair, layout, cov_p).errors(matrix)
-    without = ~(errors > 0)
-    if bool(without.any()):
-        none = counted(int(without.sum()), "restriction")
-        _warn(
-            f"{none} of {len(matrix)} have no variance under this covariance, and so no test: their statistics are NaN."
-        )
-    found = t_test(pair.fit.params, errors, None if use_t is False else df, matrix, values, layout.container)
-    own = None if cov_p is not None else pair.own_pvalues(matrix, values)
-    return found if own is None else replace(found, pvalues=own, inverted=partial(_inverted, pair, matrix))
+    under = _variances_under(pair, layout, cov_p)
+    return restrictions.single_tests(pair, matrix, values, layout.estimated, layout.container, use_t, under)
 
 
 def joint_test(pair: Pair, layout: Layout, r_matrix: Any, cov_p: Any, use_f: bool | None, *, scalar: bool) -> WaldTest:
     """Test restrictions jointly; see `Results.wald_test`."""
-    if use_f is not None:
-        check_flag("use_f", use_f)
     matrix, values = layout.read_restrictions(r_matrix)
-    part = tested_part(pair.fit.unidentified, matrix, values, pair.fit.root)
-    if part is None:
-        refuse_unidentified(pair.fit.unidentified, matrix, layout.estimated)
-    check_flag("scalar", scalar)
-    under = None if cov_p is None else _variances_under(pair, layout, cov_p)
-    found = pair.joint(*part, pair.use_t if use_f is None else use_f, under)
-    if found.reason:
-        _warn(f"There is no joint test of these restrictions: {found.reason}.")
-    return found if scalar else replace(found, statistic=np.full((1, 1), found.statistic))
+    under = _variances_under(pair, layout, cov_p)
+    return restrictions.joint_test(pair, matrix, values, layout.estimated, use_f, scalar, under)
 
 
 def term_tests(
@@ -111,7 +85,7 @@ def term_tests(
     tests += [(name, pair.joint_where_identified(*layout.read_restrictions(extra))) for name, extra in extras]
     reasons = dict.fromkeys(test.reason for _, test in tests if test.reason)
     for why in reasons:
-        _warn(f"There is no test of {listed(name for name, test in tests if test.reason == why)}: {why}.")
+        restrictions.warn(f"There is no test of {listed(name for name, test in tests if test.reason == why)}: {why}.")
     return TermTests(_table(tests, pair.use_t, scalar), "F" if pair.use_t else "chi2")
 
 
@@ -125,15 +99,9 @@ def listed_in(given: Any) -> list[Any] | None:
         return None
 
 
-def _variances_under(pair: Pair, layout: Layout, cov_p: Any) -> Variances:
-    """Return variances under a covariance of the user's, or those of the pair."""
-    return pair.variances if cov_p is None else Variances(pair.fit.root, None, layout.read_covariance(cov_p))
-
-
-def _inverted(pair: Pair, matrix: Tensor, alpha: float) -> Tensor:
-    bounds = pair.own_interval(matrix, alpha)
-    assert bounds is not None
-    return bounds
+def _variances_under(pair: Pair, layout: Layout, cov_p: Any) -> Variances | None:
+    """Return variances under a covariance of the user's; None for those of the pair."""
+    return None if cov_p is None else Variances(pair.fit.root, None, layout.read_covariance(cov_p))
 
 
 def _columns_of(part: str, terms: Mapping[str, Sequence[int]]) -> list[int]:
@@ -158,7 +126,3 @@ def _table(tests: Sequence[tuple[str, WaldTest]], use_t: bool, scalar: bool) -> 
     if use_t:
         table["df_denom"] = [test.df_denom for test in found]
     return table
-
-
-def _warn(sentence: str) -> None:
-    warnings.warn(sentence, ClusterWarning, stacklevel=user_level())

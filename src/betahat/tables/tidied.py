@@ -18,7 +18,14 @@ else:
 
 
 def tidied(result: Estimates, conf_level: float, exponentiate: bool, adjust: Adjustment = None) -> pd.DataFrame:
-    """Return a row for each of k estimates, (k, 7); `exponentiate` takes exp of those that are coefficients, and `adjust` is how p-values and intervals are adjusted."""
+    """Return a row for each of k estimates, (k, 7), named in the column "term"."""
+    found = statistics(result, conf_level, exponentiate, adjust)
+    found.insert(0, "term", list(result.names))
+    return found
+
+
+def statistics(result: Estimates, conf_level: float, exponentiate: bool, adjust: Adjustment = None) -> pd.DataFrame:
+    """Return (k, 6) statistics of k estimates; `exponentiate` takes exp of those that are coefficients, and `adjust` is how p-values and intervals are adjusted."""
     if not isinstance(conf_level, Real) or not 0.0 < conf_level < 1.0:
         raise OptionError(f"conf_level is {shown(conf_level)}; pass the share that the intervals cover, such as 0.95.")
     check_flag("exponentiate", exponentiate)
@@ -29,7 +36,6 @@ def tidied(result: Estimates, conf_level: float, exponentiate: bool, adjust: Adj
     low, high = numbers.interval_table(1.0 - conf_level).T
     return pd.DataFrame(
         {
-            "term": list(result.names),
             "estimate": table[:, 0],
             "std.error": table[:, 1],
             "statistic": table[:, 2],

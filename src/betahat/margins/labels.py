@@ -1,0 +1,84 @@
+"""What each margin is: its outcome, term, contrast and place, as names, as an index, and as columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from betahat.lazy import lazily
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazily("pandas")
+
+# The column of the positions of rows, which only numbers of single rows have.
+ROW = "rowid"
+_OWN = ("group", "term", "contrast")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What (m,) numbers are, in words; "" where there is nothing to say."""
+
+    outcomes: tuple[str, ...]
+    terms: tuple[str, ...]
+    contrasts: tuple[str, ...]
+    places: tuple[str, ...]  # the values of `by`, or the position of the row
+
+
+def labels_of(
+    outcomes: Sequence[str], terms: Sequence[tuple[str, str]], places: pd.DataFrame | None, rows: int
+) -> pd.DataFrame:
+    """Return a row for each number, outcome by outcome, in each term by term, and in each place by place; of single rows places is None."""
+    count, times = len(terms), max(len(outcomes), 1)
+    made: dict[str, Any] = {}
+    if outcomes:
+        made["group"] = np.repeat(np.array(outcomes, dtype=object), count * rows)
+    if any(term for term, _ in terms):
+        for name, part in zip(("term", "contrast"), zip(*terms, strict=True), strict=True):
+            made[name] = np.tile(np.repeat(np.array(part, dtype=object), rows), times)
+    if places is None:
+        made[ROW] = np.tile(np.arange(rows), count * times)
+    elif count * times == 1:
+        return pd.DataFrame(made, index=places.index).join(places)
+    else:
+        repeated = places.iloc[np.tile(np.arange(rows), count * times)].reset_index(drop=True)
+        return pd.DataFrame(made, index=repeated.index).join(repeated)
+    return pd.DataFrame(made)
+
+
+def words_of(labels: pd.DataFrame) -> Words:
+    """Return the words of each row of labels."""
+    own = {name: tuple(map(str, labels[name])) if name in labels else ("",) * len(labels) for name in _OWN}
+    others = [name for name in labels.columns if name not in _OWN]
+    parts = [[f"{name}={value}" for value in labels[name]] for name in others]
+    places = tuple(map(", ".join, zip(*parts, strict=True))) if parts else ("",) * len(labels)
+    return Words(own["group"], own["term"], own["contrast"], places)
+
+
+def named(labels: pd.DataFrame, endog_name: str) -> tuple[tuple[str, str], ...]:
+    """Return the title and the name of each number: its place, or its term with the contrast where a term has several, under all that is said before."""
+    words = words_of(labels)
+    contrasts: dict[str, set[str]] = {}
+    for term, contrast in zip(words.terms, words.contrasts, strict=True):
+        contrasts.setdefault(term, set()).add(contrast)
+    found = []
+    for outcome, term, contrast, place in zip(words.outcomes, words.terms, words.contrasts, words.places, strict=True):
+        own = f"{term}: {contrast}" if len(contrasts[term]) > 1 else term
+        titles = [part for part in (f"{endog_name}={outcome}" if outcome else "", own, place) if part]
+        name = titles.pop() if own or place else "Prediction"
+        found.append((", ".join(titles), name))
+    return tuple(found)
+
+
+def index_of(labels: pd.DataFrame, rows: pd.Index) -> Any:
+    """Return the index of numbers of single rows, made without a string for each: the labels of the rows, below what else they are."""
+    own = [name for name in _OWN if name in labels and len(labels[name].unique()) > 1]
+    there = rows.take(labels[ROW].to_numpy())
+    if not own:
+        return there
+    return pd.MultiIndex.from_arrays([*(labels[name] for name in own), there], names=[*own, rows.name])

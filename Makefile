@@ -1,4 +1,4 @@
-.PHONY: demo test slow cover lint format bench coverage gallery docs clean
+.PHONY: demo test slow cover lint format bench coverage gallery docs build clean
 # Every target makes its own environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
@@ -47,6 +47,11 @@ docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b doctest docs docs/_build/doctest
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
+build: $(READY)
+	$(PIP) hatchling
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
@@ -58,4 +63,4 @@ $(BENCH_READY): $(READY)
 	touch $@
 
 clean:
-	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf $(VENV) dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

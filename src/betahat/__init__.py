@@ -53,6 +53,7 @@ from betahat.tables.comparison import compare
 from betahat.tables.latex import LatexStyle
 from betahat.tables.panels import panels
 from betahat.tables.regression import regtable
+from betahat.tables.romano_wolf import romano_wolf
 from betahat.tables.sumtable import sumtable
 from betahat.tables.table import Table
 from betahat.tables.tex import Tex
@@ -177,6 +178,7 @@ __all__ = [
     "Tex",
     "Adjust",
     "ritest",
+    "romano_wolf",
     "compare",
     "datagrid",
     "regtable",

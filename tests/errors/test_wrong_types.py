@@ -180,6 +180,7 @@ def _good(folder, res):
             "latex": "x",
             "method": "holm",
             "variable": "a",
+            "keep": "a",
             "test": bh.ritest(res, "a", reps=9, seed=1),
             "tables": {"A": bh.regtable(res), "B": bh.regtable(res)},
         },

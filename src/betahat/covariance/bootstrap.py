@@ -80,6 +80,9 @@ class Bootstrap(Estimator):
         The (mean) length of blocks; None takes Politis and White's, the largest of those of the influence on the coefficients.
     size : int, optional
         How many rows, or clusters, "subsample" and "m-out-of-n" draw; None is n^(2/3).
+    among : vector, optional
+        The labels of all clusters that are drawn from, of which these rows may have some only: models of different rows, as where outcomes are missing, have
+        the same draws if they are given the same labels and seed.
 
     Raises
     ------
@@ -120,6 +123,7 @@ class Bootstrap(Estimator):
     time: Any = None
     block_length: float | None = None
     size: int | None = None
+    among: Any = None
 
     def __post_init__(self) -> None:
         """Refuse unknown options, and options that the kind has not."""
@@ -141,7 +145,11 @@ class Bootstrap(Estimator):
             if not is_one_of(getattr(self, option), values):
                 raise OptionError(f"{option} is {shown(getattr(self, option))}; use one of {listed(values)}.")
         check_flag("null", self.null)
-        keep_given(self, "clusters", "time")
+        keep_given(self, "clusters", "time", "among")
+        if self.among is not None and self.clusters is None:
+            raise OptionError(
+                "among has the labels of clusters, but there are no clusters; pass clusters as well, or omit it."
+            )
         self._check_options_of_kind()
 
     def _check_options_of_kind(self) -> None:

@@ -17,7 +17,7 @@ from betahat.covariance.partitions import group_of, time_of
 from betahat.covariance.replicates import WildTest
 from betahat.covariance.series import warn_of_order
 from betahat.covariance.small_samples import KINDS, factor
-from betahat.data.groups import Groups
+from betahat.data.groups import Groups, among_labels
 from betahat.data.sample import COUNTS
 from betahat.errors import EstimationError, OptionError, shown
 from betahat.fits.fit import Fit
@@ -55,7 +55,10 @@ class Plan:
     @cached_property
     def groups(self) -> Groups | None:
         """The clusters."""
-        return None if self.options.clusters is None else group_of(self.fit, self.options.clusters, "clusters")
+        if self.options.clusters is None:
+            return None
+        found = group_of(self.fit, self.options.clusters, "clusters")
+        return found if self.options.among is None else among_labels(found, self.options.among)
 
     @cached_property
     def times(self) -> Groups | None:

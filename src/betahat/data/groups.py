@@ -136,6 +136,21 @@ def intersection(groups: Sequence[Groups]) -> Groups:
     return Groups(HeldCodes(joint), count, names_together(groups), "", pd.RangeIndex(count))
 
 
+def among_labels(groups: Groups, labels: Any) -> Groups:
+    """Return a partition as one among all groups that have these labels, some of which may have no rows."""
+    try:
+        everyone = pd.Index(np.asarray(labels).reshape(-1)).dropna().unique().sort_values()
+    except TypeError as error:
+        raise OptionError(f"among is {shown(labels)}; pass the labels of all clusters, which have an order.") from error
+    places = everyone.get_indexer(groups.labels)
+    if (places < 0).any():
+        raise OptionError(
+            f"among does not have {listed(groups.labels[places < 0])}, which {groups.name} has; pass the labels of all clusters."
+        )
+    codes = torch.from_numpy(places).to(groups.codes)[groups.codes]
+    return Groups(HeldCodes(codes), len(everyone), groups.name, groups.column, everyone)
+
+
 def names_together(groups: Sequence[Groups]) -> str:
     """Return what to call the intersection of groups in a sentence."""
     return " and ".join(group.name for group in groups)

@@ -18,6 +18,7 @@ from betahat.covariance.bootstrap_plan import Plan
 from betahat.covariance.replicates import Resampled
 from betahat.data.design import Design
 from betahat.data.groups import Groups
+from betahat.data.sample import Sample
 from betahat.errors import EstimationError, OptionError
 from betahat.fits.fit import Fit
 from betahat.inference.coefficients import interval
@@ -211,12 +212,21 @@ def _same_units(one: Joint, other: Joint) -> bool:
         return bool(ways[0].labels.equals(ways[1].labels))
     if ways[0] is not None or ways[1] is not None:
         return False
-    left, right = (joint.fit.raw if isinstance(joint.fit.given, Design) else joint.fit.sample for joint in (one, other))
-    if left.rows != right.rows or not _same(left.user_data.in_use, right.user_data.in_use):
+    return same_rows(rows_of_fit(one.fit), rows_of_fit(other.fit))
+
+
+def rows_of_fit(fit: Fit) -> Sample:
+    """Return the rows in use of a fit, before absorbed effects were taken off."""
+    return fit.raw if isinstance(fit.given, Design) else fit.sample
+
+
+def same_rows(one: Sample, other: Sample) -> bool:
+    """Tell whether two samples have the same rows of the data, as far as labels, places and counts say."""
+    if one.rows != other.rows or not _same(one.user_data.in_use, other.user_data.in_use):
         return False
-    a, b = left.container.row_labels, right.container.row_labels
-    same_labels = a is None or b is None or bool(a.equals(b))
-    return same_labels and _same(left.counts, right.counts)
+    left, right = one.container.row_labels, other.container.row_labels
+    same_labels = left is None or right is None or bool(left.equals(right))
+    return same_labels and _same(one.counts, other.counts)
 
 
 def _groups_drawn(joint: Joint) -> Groups | None:

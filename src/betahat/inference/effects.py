@@ -10,7 +10,9 @@ from torch import Tensor
 
 from betahat.calculus.index import index_rows
 from betahat.data.effects import Levels, new_codes
+from betahat.data.source import Source
 from betahat.data.streamed_effects import Explained
+from betahat.data.turned import selected
 from betahat.errors import DataError, EstimationError
 from betahat.fits.fit import Fit
 from betahat.fits.remembered import of_fit
@@ -34,6 +36,15 @@ def effects_part(fit: Fit) -> Tensor:
     raw = fit.raw
     rest = fitted_index(fit) - raw.exog[:, list(fit.kept)].to(torch.float64) @ fit.params
     return rest if raw.offset is None else rest - raw.offset
+
+
+def index_rows_with_effects(fit: Fit) -> Source:
+    """Return the rows of what a linear index is made of, in which absorbed effects are part of the offset."""
+    if fit.absorbed is None:
+        return fit.design.index_columns
+    raw, effects = fit.raw, effects_part(fit)
+    offset = effects if raw.offset is None else effects + raw.offset
+    return selected(raw.index_columns, fit.kept).replaced({"offset": offset})
 
 
 @of_fit

@@ -16,6 +16,7 @@ from betahat.data.container import Container, to_numpy
 from betahat.data.engine import THREADS, Block, Engine, column_of_rows, fold, gather
 from betahat.data.handed_out import hands_out_copies
 from betahat.data.source import Source
+from betahat.data.threads import remembered
 from betahat.errors import (
     CollinearityWarning,
     EstimationError,
@@ -52,8 +53,8 @@ class Response:
     ----------
     mean : callable
         ((k,) parameters, (b, p) regressors, (b,) offset or None) -> (b, J) means, differentiable by torch.
-    rows : Source
-        `exog`, (n, p) the regressors, and where there are some `offset`, (n,), and `counts`, frequency weights.
+    source : callable
+        () -> the rows: `exog`, (n, p) the regressors, and where there are some `offset`, (n,), and `counts`, frequency weights.
     names : tuple of str
         (p,) the names of the regressors.
     model, endog_name : str
@@ -62,15 +63,23 @@ class Response:
         (J,) the names of the means: one, or one for each class.
     engine : Engine
         What computes passes over the rows.
+    categories : frozenset of str
+        The regressors whose numbers are names of categories, as those that a module looks up in a table.
     """
 
     mean: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    rows: Source
+    source: Callable[[], Source]
     names: tuple[str, ...]
     model: str
     endog_name: str
     outcomes: tuple[str, ...]
     engine: Engine = THREADS
+    categories: frozenset[str] = frozenset()
+
+    @remembered
+    def rows(self) -> Source:
+        """The rows of the fit, which are not there where results were kept without their data."""
+        return self.source()
 
     @property
     def exog(self) -> Tensor:
@@ -81,6 +90,18 @@ class Response:
     def offset(self) -> Tensor | None:
         """(n,) the offset in memory, or None."""
         return column_of_rows(self.rows, "offset") if "offset" in self.rows.shapes else None
+
+
+def linear_mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+    """Return (b, J) x'b of J columns of coefficients, one below the other."""
+    index = x.to(theta) @ theta.reshape(-1, x.shape[1]).mT
+    return index if offset is None else index + offset[:, None]
+
+
+def only_one(which: Any, what: str) -> None:
+    """Refuse a choice where a model predicts one thing."""
+    if which is not None:
+        raise OptionError(f"which is {shown(which)}, and this model predicts {what} alone; leave which out.")
 
 
 @hands_out_copies

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from betahat.errors import CollinearityWarning, listed, user_level
 from betahat.lazy import lazily
+from betahat.margins.absorbed import check_effects
 from betahat.margins.estimates import MarginResults
 from betahat.margins.functions import OfRows
 from betahat.margins.grid import Grid
@@ -30,7 +31,9 @@ def estimated(
 ) -> MarginResults:
     """Evaluate quantities at the estimates; `title` is what they are called: predictions, comparisons or slopes."""
     response, results = subject.response, subject.results
-    function = OfRows(tuple(quantities), None if groups is None else groups[0], response.mean)
+    chosen = None if groups is None else groups[0]
+    check_effects(subject, quantities, chosen)
+    function = OfRows(tuple(quantities), chosen, response.mean, response.engine)
     estimates, jacobian = function.with_jacobian(results.fit.params)
     places, rows = (None, len(grid)) if groups is None else (groups[1], len(groups[1]))
     outcomes = [name.removeprefix(f"{response.endog_name}=") for name in response.outcomes]

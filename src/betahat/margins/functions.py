@@ -9,9 +9,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from betahat.data.engine import Block, fold, gather
+from betahat.data.engine import THREADS, Block, Engine, fold, gather
 from betahat.data.source import Held
-from betahat.margins.quantities import Groups, Mean, Quantity, averaged, rowwise
+from betahat.margins.quantities import (
+    Groups,
+    Mean,
+    Quantity,
+    averaged,
+    counts_of,
+    parts_of,
+    rows_in_groups,
+    rowwise,
+    sums_over,
+)
 
 # So many numbers are held at once of a block's rows at several replicates.
 _AT_ONCE = 2**21
@@ -45,18 +55,21 @@ class OfRows(Function):
         Which rows are averaged together; None for the numbers of each row.
     mean : callable
         Parameters, regressors and offset -> (b, J) means.
+    engine : Engine
+        What computes passes over the rows.
     """
 
     quantities: tuple[Quantity, ...]
     groups: Groups | None
     mean: Mean
+    engine: Engine = THREADS
 
     def values(self, points: Tensor) -> Tensor:
         """Return (R, J q G) numbers at (R, k) parameters."""
         found = [
-            rows_at(quantity, self.mean, points)
+            rows_at(quantity, self.mean, points, self.engine)
             if self.groups is None
-            else averages_at(quantity, self.groups, self.mean, points)
+            else averages_at(quantity, self.groups, self.mean, points, self.engine)
             for quantity in self.quantities
         ]
         return torch.stack(found).permute(1, 3, 0, 2).flatten(1)
@@ -64,9 +77,9 @@ class OfRows(Function):
     def with_jacobian(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Return (J q G,) numbers and (J q G, k) their derivatives."""
         found = [
-            rowwise(quantity, self.mean, point)
+            rowwise(quantity, self.mean, point, self.engine)
             if self.groups is None
-            else averaged(quantity, self.groups, self.mean, point)
+            else averaged(quantity, self.groups, self.mean, point, self.engine)
             for quantity in self.quantities
         ]
         values, slopes = (torch.stack(part).movedim(2, 0) for part in zip(*found, strict=True))
@@ -155,25 +168,22 @@ def chained(outer: Callable[[Tensor], Tensor], values: Tensor, slopes: Tensor) -
     return found.detach(), outward @ slopes
 
 
-def averages_at(quantity: Quantity, groups: Groups, mean: Mean, points: Tensor) -> Tensor:
+def averages_at(quantity: Quantity, groups: Groups, mean: Mean, points: Tensor, engine: Engine = THREADS) -> Tensor:
     """Return (R, G, J) the averages in groups at (R, k) parameters."""
-    beside = {"codes": groups.codes} | ({} if groups.weights is None else {"weights": groups.weights})
 
     def sums(block: Block) -> tuple[Tensor, ...]:
-        codes, weights = block["codes"], block.get("weights")
-        often = torch.ones_like(codes, dtype=points.dtype) if weights is None else weights.to(points)
+        often, codes = counts_of(block, points), block["codes"]
 
-        def summed(theta: Tensor) -> Tensor:
-            parts = torch.stack([part * often[:, None] for part in quantity.parts(mean, theta, block)], 1)
-            return parts.new_zeros(groups.count, *parts.shape[1:]).index_add(0, codes, parts)
+        def total(theta: Tensor) -> Tensor:
+            return sums_over(parts_of(quantity, mean, theta, block) * often[:, None, None], codes, groups.count)
 
-        return _mapped(summed, points, len(block)), points.new_zeros(groups.count).index_add(0, codes, often)
+        return _mapped(total, points, len(block)), sums_over(often, codes, groups.count)
 
-    total, size = fold(Held({**quantity.columns, **beside}), sums)
+    total, size = fold(rows_in_groups(quantity, groups), sums, engine)
     return quantity.combined((total / size[:, None, None]).unbind(2)).detach()
 
 
-def rows_at(quantity: Quantity, mean: Mean, points: Tensor) -> Tensor:
+def rows_at(quantity: Quantity, mean: Mean, points: Tensor, engine: Engine = THREADS) -> Tensor:
     """Return (R, m, J) the numbers of each row at (R, k) parameters."""
 
     def each(block: Block) -> Tensor:
@@ -182,7 +192,7 @@ def rows_at(quantity: Quantity, mean: Mean, points: Tensor) -> Tensor:
 
         return _mapped(of, points, len(block)).movedim(0, 1)
 
-    return gather(Held(dict(quantity.columns)), each).movedim(1, 0)
+    return gather(Held(dict(quantity.columns)), each, engine).movedim(1, 0)
 
 
 def _mapped(function: Callable[[Tensor], Tensor], points: Tensor, rows: int) -> Tensor:

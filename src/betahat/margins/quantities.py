@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betahat.calculus.autodiff import row_jacobian, summed_jacobian
-from betahat.data.engine import Block, fold, gather
+from betahat.data.engine import THREADS, Block, Engine, fold, gather
 from betahat.data.quiet import quiet
 from betahat.data.source import Held
 from betahat.margins.changes import Change
@@ -124,9 +124,7 @@ class Slope(Quantity):
         """Return the derivatives."""
         x, offset = block["exog"], block.get("offset")
         direction = replaced(block, "direction", torch.zeros_like(x))
-        with quiet():
-            both: Any = torch.func.jvp(lambda point: mean(theta, point, offset), (x,), (direction,))
-        value, found = both
+        value, found = along(lambda point: mean(theta, point, offset), x, direction)
         if self.slope in ("eyex", "dyex"):
             found = found * block["values"][:, None]
         return (found / value if self.slope in ("eyex", "eydx") else found,)
@@ -165,48 +163,107 @@ class Groups:
     weights: Tensor | None
 
 
-def rowwise(quantity: Quantity, mean: Mean, params: Tensor) -> tuple[Tensor, Tensor]:
+def along(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (b, J) values of a row-wise function at (b, p) points, and their derivatives along (b, p) directions."""
+    with quiet():
+        try:
+            both: Any = torch.func.jvp(function, (x,), (direction,))
+        except (RuntimeError, NotImplementedError):  # operations that torch differentiates backward alone
+            backward: Any = torch.func.vjp(function, x)
+            value, back = backward
+            ends = torch.eye(value.shape[1]).to(value)
+            slopes = [(back(end.expand_as(value))[0] * direction).sum(1) for end in ends]
+            both = value, torch.stack(slopes, 1)
+    return both[0], both[1]
+
+
+def rowwise(quantity: Quantity, mean: Mean, params: Tensor, engine: Engine = THREADS) -> tuple[Tensor, Tensor]:
     """Return (m, J) the numbers of each row and (m, J, k) their derivatives."""
 
     def both(block: Block) -> Tensor:
         def of(theta: Tensor, columns: tuple[Tensor, ...]) -> Tensor:
-            return quantity.combined(quantity.parts(mean, theta, block))
+            rows = Block(block.start, dict(zip(block.columns, columns, strict=True)))
+            return quantity.combined(quantity.parts(mean, theta, rows))
 
+        columns = tuple(block.columns.values())
         with torch.no_grad():
-            value = of(params, ())
-        return torch.cat([value[..., None], row_jacobian(of, params, (), Route.FORWARD)], -1)
+            value = of(params, columns)
+        try:
+            slopes = row_jacobian(of, params, columns, Route.FORWARD)
+        except (RuntimeError, NotImplementedError):
+            slopes = row_jacobian(of, params, columns, Route.BACKWARD)
+        return torch.cat([value[..., None], slopes], -1)
 
-    found = gather(Held(dict(quantity.columns)), both)
+    found = gather(Held(dict(quantity.columns)), both, engine)
     return found[..., 0], found[..., 1:]
 
 
-def averaged(quantity: Quantity, groups: Groups, mean: Mean, params: Tensor) -> tuple[Tensor, Tensor]:
+def averaged(
+    quantity: Quantity, groups: Groups, mean: Mean, params: Tensor, engine: Engine = THREADS
+) -> tuple[Tensor, Tensor]:
     """Return (G, J) the averages in groups and (G, J, k) their derivatives."""
-    beside = {"codes": groups.codes} | ({} if groups.weights is None else {"weights": groups.weights})
 
     def sums(block: Block) -> tuple[Tensor, ...]:
-        codes, weights = block["codes"], block.get("weights")
-        often = torch.ones_like(codes, dtype=params.dtype) if weights is None else weights.to(params)
+        often, codes = counts_of(block, params), block["codes"]
 
-        def summed(theta: Tensor) -> Tensor:
-            parts = torch.stack([part * often[:, None] for part in quantity.parts(mean, theta, block)], 1)
-            return parts.new_zeros(groups.count, *parts.shape[1:]).index_add(0, codes, parts)
+        def total(theta: Tensor) -> Tensor:
+            return sums_over(parts_of(quantity, mean, theta, block) * often[:, None, None], codes, groups.count)
 
-        return *_derived(summed, params), params.new_zeros(groups.count).index_add(0, codes, often)
+        value, slope = _derived(total, params)
+        return value, slope, sums_over(often, codes, groups.count)
 
-    total, slope, size = fold(Held({**quantity.columns, **beside}), sums)
+    total, slope, size = fold(rows_in_groups(quantity, groups), sums, engine)
     means, slopes = total / size[:, None, None], slope / size[:, None, None, None]
+    found, weight = of_averages(quantity, means)
+    return found, (weight[..., None] * slopes).sum(1)
+
+
+def parts_of(quantity: Quantity, mean: Mean, theta: Tensor, block: Block) -> Tensor:
+    """Return (b, parts, J) what is averaged."""
+    return torch.stack(quantity.parts(mean, theta, block), 1)
+
+
+def of_averages(quantity: Quantity, means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (..., J) what is made of (..., parts, J) averages, and (..., parts, J) its derivatives in them."""
     with torch.enable_grad():
         leaf = means.detach().requires_grad_(True)
-        found = quantity.combined(leaf.unbind(1))
-        (weight,) = torch.autograd.grad(found.sum(), leaf)
-    return found.detach(), (weight[..., None] * slopes).sum(1)
+        found = quantity.combined(leaf.unbind(-2))
+        (weights,) = torch.autograd.grad(found.sum(), leaf)
+    return found.detach(), weights
+
+
+def rows_in_groups(quantity: Quantity, groups: Groups) -> Held:
+    """Return the columns of a quantity with the groups of rows, and their weights."""
+    weights = {} if groups.weights is None else {"weights": groups.weights}
+    return Held({**quantity.columns, "codes": groups.codes, **weights})
+
+
+def counts_of(block: Block, like: Tensor) -> Tensor:
+    """Return (b,) how much each row counts."""
+    weights = block.get("weights")
+    return torch.ones(len(block), dtype=like.dtype, device=like.device) if weights is None else weights.to(like)
+
+
+def sums_over(values: Tensor, codes: Tensor, count: int) -> Tensor:
+    """Return (G, ...) sums of (b, ...) values."""
+    if count == 1:
+        return values.sum(0, keepdim=True)
+    return values.new_zeros(count, *values.shape[1:]).index_add(0, codes, values)
 
 
 def _derived(function: Callable[[Tensor], Tensor], params: Tensor) -> tuple[Tensor, Tensor]:
     """Return a function of the parameters and its derivatives, (..., k), backward where it has fewer values than there are parameters."""
     with torch.no_grad():
         value = function(params)
-    route = Route.FORWARD if value.numel() > len(params) else Route.BACKWARD
-    slopes = summed_jacobian(lambda theta: function(theta).flatten(), params, route)
+
+    def flat(theta: Tensor) -> Tensor:
+        return function(theta).flatten()
+
+    forward = value.numel() > len(params)
+    try:
+        slopes = summed_jacobian(flat, params, Route.FORWARD if forward else Route.BACKWARD)
+    except (RuntimeError, NotImplementedError):
+        if not forward:
+            raise
+        slopes = summed_jacobian(flat, params, Route.BACKWARD)
     return value, slopes.reshape(*value.shape, len(params))

@@ -28,6 +28,10 @@ else:
     pd = lazily("pandas")
 
 
+# How many rows show which columns a variable moves.
+_TRIED = 16
+
+
 class Kind(Enum):
     """What the values of a variable are."""
 
@@ -66,7 +70,8 @@ class Subject:
         """(n, ...) the rows in use: the user's own columns of a formula's data, otherwise the regressors."""
         response = self.response
         if self.source is None:
-            return pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
+            frame = pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
+            return frame.astype(dict.fromkeys(response.categories, int))
         user_data = self.results.fit.given.user_data
         frame = pd.DataFrame({str(name): _native(column) for name, column in columns_of(user_data.data).items()})
         chosen = frame if user_data.in_use is None else frame.iloc[to_numpy(user_data.in_use)]
@@ -97,13 +102,52 @@ class Subject:
     def variables(self) -> tuple[str, ...]:
         """The variables that the regressors are made of, in order of appearance."""
         if self.source is not None:
-            return tuple(name for name in self.source.variables if name in self.frame.columns)
+            there = [
+                name for name in self.source.variables if name in self.frame.columns and name not in self._absorbed
+            ]
+            return tuple(name for name in there if name not in self._left_out)
         exog = self.response.exog
-        varies = (exog != exog[0]).any(0).tolist()
+        varies = (exog != exog[:1]).any(0).tolist()
         return tuple(name for name, moves in zip(self.response.names, varies, strict=True) if moves)
+
+    @remembered
+    def _left_out(self) -> set[str]:
+        """The variables of a formula all of whose columns were left out as collinear."""
+        fit = self.results.fit
+        if self.source is None or fit.sample.width == fit.given.width:
+            return set()
+        rows = self.frame.head(_TRIED)
+        before = self.read(rows)
+        found = set()
+        for name in self.source.variables:
+            if name in rows:
+                others = (
+                    self.levels(name)
+                    if self.kind(name) is Kind.CATEGORY
+                    else [~rows[name] if self.kind(name) is Kind.TRUTH else rows[name] + 1]
+                )
+                if all(torch.equal(self.read(rows.assign(**{name: value})), before) for value in others):
+                    found.add(name)
+        return found
+
+    @property
+    def _absorbed(self) -> set[str]:
+        """The columns of absorbed effects."""
+        effects = self.results.fit.given.schema.effects
+        return {name for effect in effects for name in (*effect.columns, *effect.variables)}
 
     def check_variables(self, names: Sequence[str]) -> None:
         """Refuse names that are no variables of the model."""
+        absorbed = [name for name in names if name in self._absorbed]
+        if absorbed:
+            raise OptionError(
+                f"{shown(absorbed[0])} is part of an absorbed effect, which has no standard errors; write it as a regressor, C({absorbed[0]})."
+            )
+        idle = [name for name in names if name in self._left_out]
+        if idle:
+            raise OptionError(
+                f"{shown(idle[0])} moves columns alone that were left out as collinear; the variables are {listed(self.variables)}."
+            )
         unknown = [name for name in names if name not in self.variables]
         if unknown:
             raise OptionError(
@@ -115,7 +159,7 @@ class Subject:
         column = self.frame[name]
         if column.dtype == bool or str(column.dtype) == "boolean":
             return Kind.TRUTH
-        treated = () if self.source is None else self.source.categorical_variables
+        treated = self.response.categories if self.source is None else self.source.categorical_variables
         if name in treated or not pd.api.types.is_numeric_dtype(column.dtype):
             return Kind.CATEGORY
         values = column.unique()
@@ -127,6 +171,25 @@ class Subject:
         if isinstance(column.dtype, pd.CategoricalDtype):
             return list(column.cat.remove_unused_categories().cat.categories)
         return sorted(column.dropna().unique())
+
+
+def columns_named(response: Response, device: torch.device, frame: pd.DataFrame) -> Tensor:
+    """Return (m, p) the regressors of a dataframe that has them by name; columns that do not vary in the data of the fit may be missing."""
+    names = response.names
+    if not set(names) <= set(frame.columns):
+        first = dict(zip(names, response.rows.read(("exog",), 0, 1)[0][0].tolist(), strict=True))
+        frame = frame.assign(**{name: value for name, value in first.items() if name not in frame.columns})
+    return torch.tensor(np.ascontiguousarray(frame[list(names)].to_numpy(float))).to(device)
+
+
+def columns_moved(
+    response: Response, device: torch.device, frame: pd.DataFrame, values: dict[str, Any]
+) -> dict[int, Tensor]:
+    """Return by their places the (m,) or (1,) regressors that are given other values."""
+    return {
+        response.names.index(name): torch.tensor(np.atleast_1d(np.asarray(value, float))).to(device)
+        for name, value in values.items()
+    }
 
 
 def _native(column: Any) -> Any:

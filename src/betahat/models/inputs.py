@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from betahat.data.arrays import read_columns
 from betahat.data.container import Arrays, Container, Frames
 from betahat.data.container import Tensors as TensorContainer
-from betahat.data.frame import check_together
+from betahat.data.frame import check_together, columns_of, is_frame
 from betahat.data.modes import check_held, settled
 from betahat.errors import DataError, OptionError, counted, described, listed
 from betahat.models.options import check_values
@@ -36,6 +36,8 @@ class Inputs:
         What results look like; None leaves it to the target.
     data : object
         The dataframe or the dict that was given, in which groups are looked up by name.
+    named : tuple of tuple of str, or None, each
+        The names of each input's columns, where they have some.
     """
 
     tensors: tuple[Tensor, ...]
@@ -43,6 +45,22 @@ class Inputs:
     columns: tuple[str, ...] | None
     container: Container | None
     data: Any = None
+    named: tuple[tuple[str, ...] | None, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of all columns of all inputs: a dataframe's, that of an input passed by name, or x1, x2, ..."""
+        found: list[str] = []
+        for i, part in enumerate(self.tensors):
+            width = part[0].numel()
+            columns = self.columns if self.columns is not None else self.named[i] if self.named else None
+            if columns is not None and len(columns) == width:
+                found += columns
+            elif self.keywords is not None:
+                found += [self.keywords[i]] if width == 1 else [f"{self.keywords[i]}[{j}]" for j in range(width)]
+            else:
+                found += [f"x{len(found) + j}" for j in range(1, width + 1)]
+        return tuple(found)
 
 
 def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None = None) -> Inputs:
@@ -52,11 +70,14 @@ def read_inputs(inputs: Any, device: torch.device, wanted: Sequence[str] | None 
     if isinstance(inputs, Mapping):
         check_together([(f"inputs[{name!r}]", value) for name, value in inputs.items()])
         read = [_one_input(value, f"inputs[{name!r}]", device) for name, value in inputs.items()]
-        found = Inputs(tuple(part[0] for part in read), tuple(map(str, inputs)), None, _first_container(read), inputs)
+        named = tuple(_column_names(value) for value in inputs.values())
+        tensors = tuple(part[0] for part in read)
+        found = Inputs(tensors, tuple(map(str, inputs)), None, _first_container(read), inputs, named)
     elif isinstance(inputs, tuple) or (isinstance(inputs, list) and any(isinstance(part, Tensor) for part in inputs)):
         check_together([(f"inputs[{i}]", value) for i, value in enumerate(inputs)])
         read = [_one_input(value, f"inputs[{i}]", device) for i, value in enumerate(inputs)]
-        found = Inputs(tuple(part[0] for part in read), None, None, _first_container(read))
+        named = tuple(map(_column_names, inputs))
+        found = Inputs(tuple(part[0] for part in read), None, None, _first_container(read), None, named)
     elif isinstance(inputs, Tensor) or (isinstance(inputs, np.ndarray) and inputs.ndim > 2):
         value, container = _one_input(inputs, "inputs", device)
         found = Inputs((value,), None, None, container)
@@ -159,6 +180,14 @@ def _one_input(value: Any, label: str, device: torch.device) -> tuple[Tensor, Co
         raise DataError(f"{label} is a single number; pass a row for each observation.")
     detached = settled(value).detach()
     return detached.to(torch.float64) if value.is_floating_point() else detached, TensorContainer()
+
+
+def _column_names(value: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a dataframe or a series; None of what has none."""
+    if is_frame(value):
+        return tuple(columns_of(value))
+    name = getattr(value, "name", None)
+    return (name,) if isinstance(name, str) else None
 
 
 def _first_container(read: Sequence[tuple[Tensor, Container]]) -> Container:

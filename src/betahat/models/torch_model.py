@@ -441,4 +441,5 @@ class TorchModel:
             route=self._route,
             rows=rows_in_block(len(self._free.start)),
             mean=self._loss.objective.mean,
+            variables=self._inputs.variables,
         )

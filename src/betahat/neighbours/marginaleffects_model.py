@@ -14,14 +14,13 @@ from marginaleffects.classes import ModelAbstract, ModelVault
 from marginaleffects.utils import ingest
 
 from betahat.data.container import to_numpy
-from betahat.data.formulas.formula import Formula
-from betahat.data.formulas.stored import StoredFormula
-from betahat.data.frame import to_pandas
+from betahat.inference.effects import refuse_effects
+from betahat.inference.margins import Response
+from betahat.margins.subject import Kind, Subject
 from betahat.models.regressors import RegressorModel
 from betahat.objectives.bernoulli import Logistic, Normit
 from betahat.objectives.gaussian import Gaussian
 from betahat.objectives.poisson import PoissonLog
-from betahat.results.new_data import new_regressors
 from betahat.results.statsmodels_names import Results
 
 _OFFSET = "offset of the fit"
@@ -74,28 +73,29 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     # data
 
-    @property
-    def _source(self) -> Formula | StoredFormula | None:
-        return self.model.model.source if isinstance(self.model.model, RegressorModel) else None
-
     @cached_property
+    def _subject(self) -> Subject:
+        return self.model._subject(None)
+
+    @property
+    def _response(self) -> Response:
+        if not self.model.fit.objective.dispersion.squares:
+            refuse_effects(
+                self.model.fit,
+                "Marginal effects on the mean need",
+                "use the coefficients, which need none, or write the effects as C(group)",
+            )
+        return self._subject.response
+
+    @property
     def _predictors(self) -> list[str]:
-        if self._source is not None:
-            return [name for name in self._source.variables if name in self._frame.columns]
-        exog = self.model.response.exog
-        varies = (exog != exog[0]).any(0).tolist()
-        return [name for name, moves in zip(self.model.response.names, varies, strict=True) if moves]
+        return list(self._subject.variables)
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
         """(n, ...) the user's own columns for a formula, otherwise the regressors."""
-        response, source = self.model.response, self._source
-        if source is None:
-            frame = pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
-        else:
-            user_data = self.model.fit.given.user_data
-            frame = to_pandas(user_data.data, None).reset_index(drop=True)
-            frame = frame if user_data.in_use is None else frame.iloc[to_numpy(user_data.in_use)].reset_index(drop=True)
+        response, source, frame = self._response, self._subject.source, self._subject.frame
+        if source is not None:
             others = {name for name in frame.columns if name not in _RESERVED and frame[name].dtype != object}
             frame = frame[[name for name in frame.columns if name in others.union(source.variables)]]
         added = {} if response.offset is None else {_OFFSET: to_numpy(response.offset)}
@@ -129,22 +129,16 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     @cached_property
     def _types(self) -> dict[str, str]:
-        classes = () if self._source is None else self._source.categorical_variables
-        return {name: _type(self._data[name], name in classes) for name in self.find_variables()}
+        known = {name: self._subject.kind(name) is Kind.CATEGORY for name in self._predictors}
+        return {name: _type(self._data[name], known.get(name, False)) for name in self.find_variables()}
 
     # means
 
     def get_exog(self, newdata: pl.DataFrame) -> np.ndarray:
         """Return the (m, k) regressors of new data, followed by their offset if the fit had one."""
-        response = self.model.response
-        if self._source is not None:
-            plain = newdata.with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String)).to_pandas()
-            exog = to_numpy(new_regressors(self.model, plain)[0])
-        else:
-            first = dict(zip(response.names, response.exog[0].tolist(), strict=True))
-            absent = [name for name in first if name not in newdata.columns]  # constants
-            newdata = newdata.with_columns(pl.lit(first[name]).alias(name) for name in absent)
-            exog = newdata.select(response.names).to_numpy()
+        response = self._response
+        plain = newdata.with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String)).to_pandas()
+        exog = to_numpy(self._subject.read(plain))
         if response.offset is None:
             return exog
         offset = newdata[_OFFSET].to_numpy() if _OFFSET in newdata.columns else np.zeros(len(exog))
@@ -152,7 +146,7 @@ class Model(ModelAbstract):  # type: ignore[misc]
 
     def get_predict(self, params: np.ndarray, newdata: np.ndarray) -> pl.DataFrame:
         """Return the means at (k,) parameters: one row for each row of the regressors, or, with several classes, for each row of each class."""
-        response = self.model.response
+        response = self._response
         theta = torch.as_tensor(params, dtype=torch.float64, device=response.exog.device)
         exog = torch.tensor(np.asarray(newdata, dtype=float), device=response.exog.device)
         exog, offset = (exog, None) if response.offset is None else (exog[:, :-1], exog[:, -1])

@@ -16,9 +16,9 @@ from betahat.calculus.rows import Rows, times
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_number, shown
 from betahat.inference.at_params import indices_of
-from betahat.inference.margins import Margins, Response, marginal_effects
+from betahat.inference.margins import Margins, marginal_effects
 from betahat.objectives.censored import CensoredLocationScale, Duration
-from betahat.results.equations import EquationsResults, Prediction, index_at
+from betahat.results.equations import EquationsResults, Prediction
 from betahat.results.new_data import data_at
 from betahat.results.summaries import censored_content
 from betahat.tables.summary import Content
@@ -89,7 +89,7 @@ class CensoredResults(EquationsResults, ABC):
             With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
         """
         return marginal_effects(
-            self._response(self._function(which)),
+            self._response(which),
             self.fit.params,
             self._pair.variances,
             self.fit.unidentified,
@@ -105,11 +105,6 @@ class CensoredResults(EquationsResults, ABC):
 
     margins = get_margeff
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects are of, unless told otherwise: the default of `predict`."""
-        return self._response(self._function(None))
-
     # private
 
     @property
@@ -121,15 +116,6 @@ class CensoredResults(EquationsResults, ABC):
 
     def _content(self, alpha: float) -> Content:
         return censored_content(self, alpha)
-
-    def _response(self, function: Prediction) -> Response:
-        loss, design = self._loss, self.fit.design
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return function(index_at(loss, theta, x, offset))[:, None]
-
-        name, rows = self.endog_name, design.index_columns
-        return Response(mean, rows, design.names, self._kind, name, (name,), design.engine)
 
     @property
     def _log_scale(self) -> Tensor:

@@ -178,7 +178,6 @@ class Core(ABC):
         """What a table says about the fit, and its name there: R², a pseudo R², or the loss."""
 
     @property
-    @abstractmethod
     def response(self) -> Response:
         """The mean of the dependent variable as a function of parameters and regressors, and the data it was fitted on.
 
@@ -187,6 +186,7 @@ class Core(ABC):
         EstimationError
             The model does not show a mean of regressors.
         """
+        return self._response(None)
 
     @property
     @abstractmethod
@@ -298,6 +298,10 @@ class Core(ABC):
         return files.write(path, self._stored_form(remove_data))
 
     # private
+
+    @abstractmethod
+    def _response(self, which: Any) -> Response:
+        """Return what `predict` calls `which`, by default the mean, as a function of parameters and regressors."""
 
     _own_names: ClassVar[Names] = NO_NAMES
     """The names of covariances that are the model's own."""

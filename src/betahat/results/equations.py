@@ -169,24 +169,6 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
 
         return ResponsePrediction(values, errors(slopes), bounds, container, labels)
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions refer to: E(y)."""
-        loss, design = self._loss, self.fit.design
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return loss.mean(index_at(loss, theta, x, offset))[:, None]
-
-        return Response(
-            mean,
-            design.index_columns,
-            design.names,
-            self._kind,
-            self.endog_name,
-            (self.endog_name,),
-            design.engine,
-        )
-
     # tables
 
     def summary2(
@@ -234,6 +216,29 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         )
 
     # private
+
+    def _response(self, which: Any) -> Response:
+        loss, function = self._loss, self._function(which)
+
+        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
+            return function(index_at(loss, theta, x, offset))[:, None]
+
+        return self._response_of(mean, (self.endog_name,))
+
+    def _response_of(
+        self, mean: Callable[[Tensor, Tensor, Tensor | None], Tensor], outcomes: tuple[str, ...]
+    ) -> Response:
+        """Return a mean with what it is of."""
+        sample = self.fit.sample
+        return Response(
+            mean,
+            lambda: self.fit.design.index_columns,
+            sample.names,
+            self._kind,
+            self.endog_name,
+            outcomes,
+            sample.engine,
+        )
 
     _learned: ClassVar[tuple[str, ...]] = ("llf", "llnull", "k_constant")
 

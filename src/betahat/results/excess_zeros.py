@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -47,27 +47,27 @@ class ExcessZerosResults(CountedResults, ABC):
         """What may be predicted, by statsmodels' names."""
         return self._loss.predictions
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects are of: E(y), in the variables of both equations; one that is in both moves in both."""
-        loss, design = self._loss, self.fit.design
-        kept, places, names = _variables(design, loss)
-        back = torch.tensor(places, device=design.device)
+    # private
+
+    def _response(self, which: Any) -> Response:
+        """Return a function of the variables of both equations; one that is in both moves in both."""
+        loss, function = self._loss, self._function(which)
+        kept, places, names = self._variables
+        back = torch.tensor(places, device=self.fit.params.device)
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return loss.mean(index_at(loss, theta, x[:, back], offset))[:, None]
+            return function(index_at(loss, theta, x[:, back], offset))[:, None]
 
-        return Response(
-            mean,
-            selected(design.index_columns, kept),
-            names,
-            self._kind,
-            self.endog_name,
-            (self.endog_name,),
-            design.engine,
-        )
+        found = self._response_of(mean, (self.endog_name,))
+        return replace(found, names=names, source=lambda: selected(self.fit.design.index_columns, kept))
 
-    # private
+    def _response_through_formula(self, which: Any) -> Response:
+        return EquationsResults._response(self, which)
+
+    @property
+    def _variables(self) -> tuple[list[int], list[int], tuple[str, ...]]:
+        kept, places, names = self.fit.fact("variables", lambda: _variables(self.fit.design, self._loss))
+        return kept, places, tuple(names)
 
     def _predicted(
         self, exog: Any, second: Any, transform: bool, which: str | None, offset: Any, exposure: Any, y_values: Any

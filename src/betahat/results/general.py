@@ -15,7 +15,7 @@ from betahat.data.container import Container, Frames
 from betahat.data.engine import OneAtATime, gather, numbered
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows, in_order_of_call
-from betahat.data.source import Held, refuse_rows
+from betahat.data.source import refuse_rows
 from betahat.errors import EstimationError, OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, no_cases, output_cases
 from betahat.inference.coefficients import interval
@@ -26,6 +26,7 @@ from betahat.inference.response import ResponsePrediction
 from betahat.lazy import lazily
 from betahat.objectives.base import Route
 from betahat.results.core import UnstoredModel
+from betahat.results.inputs import module_response
 from betahat.results.layout import Vector
 from betahat.results.statsmodels_names import Results
 from betahat.results.summaries import general_content
@@ -72,6 +73,8 @@ class ModelView:
         The rows in a block.
     mean : callable or None
         output -> E(y), where the loss knows it.
+    variables : tuple of str
+        The names of all columns of the inputs.
     """
 
     title: str
@@ -85,6 +88,7 @@ class ModelView:
     route: Route | None
     rows: int
     mean: Callable[[Tensor], Tensor] | None
+    variables: tuple[str, ...] = ()
 
 
 # How many rows show how outputs are differentiated.
@@ -297,6 +301,12 @@ class GeneralResults(Results):
         EstimationError, OptionError, DataError
             Other inputs than one matrix of numbers, or unknown options.
         """
+        self._outputs()
+        inputs = self._given.inputs
+        if len(inputs) != 1 or inputs[0].ndim != 2 or not inputs[0].is_floating_point():
+            raise EstimationError(
+                "Marginal effects need one (n, p) input of floating-point numbers, and this module takes others; use avg_slopes."
+            )
         return marginal_effects(
             self.response,
             self.fit.params,
@@ -313,33 +323,6 @@ class GeneralResults(Results):
         )
 
     margins = get_margeff
-
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions refer to: the mean of a module with one (n, p) input."""
-        outputs, view = self._outputs(), self._given
-        if len(view.inputs) != 1 or view.inputs[0].ndim != 2 or not view.inputs[0].is_floating_point():
-            raise EstimationError(
-                "Marginal effects need one (n, p) input of floating-point numbers; this module takes others."
-            )
-        exog = view.inputs[0]
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            value = outputs(theta, (x,))
-            value = value if view.mean is None else view.mean(value)
-            return value.reshape(len(x), -1)
-
-        with torch.no_grad():
-            width = mean(self.fit.params, exog[:1], None).shape[1]
-        names = tuple(f"x{i}" for i in range(1, exog.shape[1] + 1)) if view.columns is None else view.columns
-        outcomes = (self.endog_name,) if width == 1 else tuple(f"{self.endog_name}={j}" for j in range(width))
-        counts = self.fit.sample.counts
-        rows = Held({"exog": exog, **({} if counts is None else {"counts": counts})})
-        return Response(mean, rows, names, view.title, self.endog_name, outcomes)
-
-    @property
-    def _formula(self) -> None:
-        return None
 
     # tables
 
@@ -365,6 +348,14 @@ class GeneralResults(Results):
         )
 
     # private
+
+    def _response(self, which: Any) -> Response:
+        _check_which("mean" if which is None else which)
+        return module_response(self, self._outputs(), which == "output")
+
+    @property
+    def _formula(self) -> None:
+        return None
 
     def _content(self, alpha: float) -> Content:
         return general_content(self, alpha)

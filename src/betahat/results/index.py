@@ -15,7 +15,7 @@ from betahat.data.container import to_numpy, to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, index_cases
-from betahat.inference.effects import refuse_effects
+from betahat.inference.effects import index_rows_with_effects, refuse_effects
 from betahat.inference.likelihood_influence import LikelihoodInfluence
 from betahat.inference.margins import Response
 from betahat.inference.response import (
@@ -303,31 +303,22 @@ class IndexResults(MaximumLikelihoodResults, ABC):
             }
         )
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions refer to: E(y)."""
-        refuse_effects(
-            self.fit,
-            "Marginal effects on the mean need",
-            "use the coefficients, which need none, or write the effects as C(group)",
-        )
-        objective, design = self._loss, self.fit.design
+    # private
+
+    def _response(self, which: Any) -> Response:
+        if which is not None and not is_one_of(which, ("mean", "linear")):
+            raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
+        fit, loss = self.fit, self._loss
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            index = x @ theta
-            return objective.mean(index if offset is None else index + offset)[:, None]
+            index = x.to(theta) @ theta
+            index = index if offset is None else index + offset
+            return (index if which == "linear" else loss.mean(index))[:, None]
 
+        name, sample = self.endog_name, fit.sample
         return Response(
-            mean,
-            design.index_columns,
-            design.names,
-            type(self.model).__name__,
-            self.endog_name,
-            (self.endog_name,),
-            design.engine,
+            mean, lambda: index_rows_with_effects(fit), sample.names, self._kind, name, (name,), sample.engine
         )
-
-    # private
 
     @property
     @abstractmethod

@@ -16,7 +16,6 @@ from torch import Tensor
 from betahat.data.container import to_tensor
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
-from betahat.data.turned import selected
 from betahat.errors import BetahatWarning, OptionError, user_level
 from betahat.inference.cases import Cases, index_cases
 from betahat.inference.diagnostics import (
@@ -26,9 +25,9 @@ from betahat.inference.diagnostics import (
     residual_diagnostics,
 )
 from betahat.inference.distribution import f_tail
-from betahat.inference.effects import effects_part, fitted_index, refuse_effects
+from betahat.inference.effects import fitted_index, index_rows_with_effects, refuse_effects
 from betahat.inference.goodness import SumsOfSquares, mean_of_endog, sums_of_squares
-from betahat.inference.margins import Response
+from betahat.inference.margins import Response, linear_mean, only_one
 from betahat.inference.prediction import Prediction, predict, predict_mean
 from betahat.inference.residuals import plain_residuals, whitened_residuals
 from betahat.inference.wald import WaldTest, identity_rows
@@ -190,20 +189,6 @@ class LeastSquaresResults(Results, ABC):
         """Residuals and leverage of each row, as the pictures show them."""
         return index_cases(self.fit)
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions refer to: E(y) = x'b."""
-        fit, design = self.fit, self.fit.raw
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            index = x.to(theta) @ theta
-            return (index if offset is None else index + offset)[:, None]
-
-        rows, names, model = design.index_columns, design.names, type(self.model).__name__
-        if fit.absorbed is not None:
-            rows, names = selected(rows, fit.kept).replaced({"offset": effects_part(fit)}), fit.sample.names
-        return Response(mean, rows, names, model, self.endog_name, (self.endog_name,), design.engine)
-
     # how well it fits
 
     @property
@@ -322,6 +307,14 @@ class LeastSquaresResults(Results, ABC):
         return "R²", self.rsquared
 
     # private
+
+    def _response(self, which: Any) -> Response:
+        only_one(which, "the mean, x'b")
+        fit, name = self.fit, self.endog_name
+        sample = fit.sample
+        return Response(
+            linear_mean, lambda: index_rows_with_effects(fit), sample.names, self._kind, name, (name,), sample.engine
+        )
 
     @cached_property
     def _spectrum(self) -> Tensor:

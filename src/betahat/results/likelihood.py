@@ -18,6 +18,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.errors import OptionError, is_number, is_one_of, shown
 from betahat.inference.distribution import chi2_tail
+from betahat.inference.effects import refuse_effects
 from betahat.inference.margins import Margins, marginal_effects
 from betahat.inference.response import (
     null_log_likelihood,
@@ -107,6 +108,11 @@ class MaximumLikelihoodResults(Results, ABC):
         Margins
             With `margeff`, `margeff_se`, `conf_int`, `summary` and `summary_frame`.
         """
+        refuse_effects(
+            self.fit,
+            "Marginal effects on the mean need",
+            "use the coefficients, which need none, or write the effects as C(group)",
+        )
         return marginal_effects(
             self.response,
             self.fit.params,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import is_frame
 from betahat.data.modes import in_ordinary_mode
+from betahat.inference.margins import Response
 from betahat.margins import asked
 from betahat.margins.estimates import MarginResults
-from betahat.margins.subject import Subject
+from betahat.margins.subject import Subject, columns_moved, columns_named
 from betahat.results.new_data import moved_regressors, plain_regressors
 from betahat.results.restricted import Restricted
 
@@ -29,7 +27,7 @@ class WithMargins(Restricted, ABC):
     """Predictions of the mean, how they change with a variable, and their slopes, in rows and on average."""
 
     def avg_predictions(
-        self, variables: Any = None, by: Any = None, newdata: Any = None, *, wts: Any = None
+        self, variables: Any = None, by: Any = None, newdata: Any = None, *, wts: Any = None, which: str | None = None
     ) -> MarginResults:
         """Return averages of the mean of the dependent variable.
 
@@ -45,6 +43,9 @@ class WithMargins(Restricted, ABC):
             rest at the most frequent value, or with "balanced" at each.
         wts : str or array_like, optional
             (m,) weights for the averages, or the column that has them; None takes the `freq_weights` of the fit.
+        which : str, optional
+            What is predicted, where `predict` has a choice, such as "linear", or "expected" of Tobit; None is the default of `predict`, and of a torch
+            module the mean.
 
         Returns
         -------
@@ -59,16 +60,16 @@ class WithMargins(Restricted, ABC):
         old=1    4.4
         dtype: float64
         """
-        return asked.predictions(self._subject, variables, by, newdata, wts)
+        return asked.predictions(self._subject(which), variables, by, newdata, wts)
 
     def predictions(
-        self, variables: Any = None, by: Any = False, newdata: Any = None, *, wts: Any = None
+        self, variables: Any = None, by: Any = False, newdata: Any = None, *, wts: Any = None, which: str | None = None
     ) -> MarginResults:
         """Return the mean of the dependent variable in each row.
 
         Parameters
         ----------
-        variables, by, newdata, wts
+        variables, by, newdata, wts, which
             As in `avg_predictions`; by=False is a number for each row. A dataframe in the first place is `newdata`.
 
         Returns
@@ -76,7 +77,7 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.predictions(self._subject, variables, by, newdata, wts)
+        return asked.predictions(self._subject(which), variables, by, newdata, wts)
 
     def avg_comparisons(
         self,
@@ -87,6 +88,7 @@ class WithMargins(Restricted, ABC):
         comparison: Any = "difference",
         wts: Any = None,
         cross: bool = False,
+        which: str | None = None,
     ) -> MarginResults:
         """Return average changes of the mean when a variable changes.
 
@@ -96,7 +98,7 @@ class WithMargins(Restricted, ABC):
             The variables, and in a dict what each is compared at; None takes all. Numbers: v for x - v/2 and x + v/2 (by default 1), [low, high], "sd",
             "2sd", "iqr", "minmax", or a function of the column that returns both. Categories: "reference" (the default), "revreference", "pairwise",
             "revpairwise", "sequential", "revsequential", "all", or [low, high]. Variables of 0 and 1, and of truth, are compared at both.
-        by, newdata, wts
+        by, newdata, wts, which
             As in `avg_predictions`.
         comparison : str or callable
             "difference", "ratio", "lnratio", "lift", "lnor", "or": of the average means; a slope ("dydx", ...); or a function of (high, low).
@@ -115,7 +117,7 @@ class WithMargins(Restricted, ABC):
         x    2.371429
         dtype: float64
         """
-        return asked.comparisons(self._subject, variables, by, newdata, comparison, wts, cross)
+        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, cross)
 
     def comparisons(
         self,
@@ -126,12 +128,13 @@ class WithMargins(Restricted, ABC):
         comparison: Any = "difference",
         wts: Any = None,
         cross: bool = False,
+        which: str | None = None,
     ) -> MarginResults:
         """Return changes of the mean in each row.
 
         Parameters
         ----------
-        variables, by, newdata, comparison, wts, cross
+        variables, by, newdata, comparison, wts, cross, which
             As in `avg_comparisons`; by=False is a number for each row. A dataframe in the first place is `newdata`.
 
         Returns
@@ -139,7 +142,7 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.comparisons(self._subject, variables, by, newdata, comparison, wts, cross)
+        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, cross)
 
     def avg_slopes(
         self,
@@ -149,6 +152,7 @@ class WithMargins(Restricted, ABC):
         *,
         slope: str = "dydx",
         wts: Any = None,
+        which: str | None = None,
     ) -> MarginResults:
         """Return average derivatives of the mean with respect to variables, through powers, splines and interactions of the formula.
 
@@ -156,7 +160,7 @@ class WithMargins(Restricted, ABC):
         ----------
         variables : str or list, optional
             The variables; None takes all. Of variables of 0 and 1 and of categories differences are taken, as in `avg_comparisons`.
-        by, newdata, wts
+        by, newdata, wts, which
             As in `avg_predictions`.
         slope : {"dydx", "eyex", "eydx", "dyex"}
             Derivative, elasticity, or a semi-elasticity.
@@ -173,7 +177,7 @@ class WithMargins(Restricted, ABC):
         x    1.9
         dtype: float64
         """
-        return asked.slopes(self._subject, variables, by, newdata, slope, wts)
+        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts)
 
     def slopes(
         self,
@@ -183,12 +187,13 @@ class WithMargins(Restricted, ABC):
         *,
         slope: str = "dydx",
         wts: Any = None,
+        which: str | None = None,
     ) -> MarginResults:
         """Return derivatives of the mean in each row.
 
         Parameters
         ----------
-        variables, by, newdata, slope, wts
+        variables, by, newdata, slope, wts, which
             As in `avg_slopes`; by=False is a number for each row. A dataframe in the first place is `newdata`.
 
         Returns
@@ -196,29 +201,23 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.slopes(self._subject, variables, by, newdata, slope, wts)
+        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts)
 
     # private
 
-    @property
-    def _subject(self) -> Subject:
-        response, source = self.response, self._formula
+    def _subject(self, which: Any) -> Subject:
+        """Return what margins are of: what `predict` calls `which`, in the variables of the formula, or in the regressors."""
+        source = self._formula
+        if source is not None:
+            response = self._response_through_formula(which)
+            return Subject(self, response, partial(plain_regressors, self), partial(moved_regressors, self), source)
+        response, device = self._response(which), self.fit.params.device
+        read, change = partial(columns_named, response, device), partial(columns_moved, response, device)
+        return Subject(self, response, read, change, None)
 
-        def read(frame: Any) -> Tensor:
-            if source is not None:
-                return plain_regressors(self, frame)
-            return torch.tensor(frame[list(response.names)].to_numpy(float)).to(response.exog.device)
-
-        def change(frame: Any, values: dict[str, Any]) -> dict[int, Tensor]:
-            if source is not None:
-                return moved_regressors(self, frame, values)
-            device = response.exog.device
-            return {
-                response.names.index(name): torch.tensor(np.atleast_1d(np.asarray(value, float))).to(device)
-                for name, value in values.items()
-            }
-
-        return Subject(self, response, read, change, source)
+    def _response_through_formula(self, which: Any) -> Response:
+        """Return the same as `_response`, in all the columns that the formula makes of new data."""
+        return self._response(which)
 
     @property
     def _formula(self) -> Formula | StoredFormula | None:

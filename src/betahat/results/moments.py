@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from betahat.errors import EstimationError
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.hansen import j_test
 from betahat.inference.hypothesis import HypothesisTest
-from betahat.inference.margins import Response
 from betahat.lazy import lazily
 from betahat.results.core import UnstoredModel
 from betahat.results.layout import Vector
@@ -134,14 +133,6 @@ class GMMResults(Results):
         """Not defined: there are no residuals."""
         raise no_cases("estimating equations show no fitted values")
 
-    @property
-    def response(self) -> Response:
-        """Not defined: there is no mean of a dependent variable."""
-        raise EstimationError(
-            "Estimating equations show no mean of a dependent variable, so there are no predictions and no marginal effects; use delta for functions of "
-            "the parameters."
-        )
-
     def glance(self) -> pd.DataFrame:
         """Return one row of statistics of the model, under broom's column names.
 
@@ -164,6 +155,12 @@ class GMMResults(Results):
         )
 
     # private
+
+    def _response(self, which: Any) -> Never:
+        raise EstimationError(
+            "Estimating equations show no mean of a dependent variable, so there are no predictions and no marginal effects; use delta for functions of "
+            "the parameters."
+        )
 
     def _content(self, alpha: float) -> Content:
         return moments_content(self, alpha)

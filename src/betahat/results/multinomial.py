@@ -13,7 +13,7 @@ from betahat.data.classes import class_name
 from betahat.data.modes import in_ordinary_mode
 from betahat.errors import OptionError, is_one_of, shown
 from betahat.inference.cases import Cases, no_cases
-from betahat.inference.margins import Response
+from betahat.inference.margins import Response, linear_mean
 from betahat.lazy import lazily
 from betahat.results.elsewhere import in_parts, predict_in_parts
 from betahat.results.layout import Grid
@@ -97,8 +97,7 @@ class MultinomialResults(MaximumLikelihoodResults):
         OptionError, DataError, FormulaError
             An unknown `which`, or new data that do not fit.
         """
-        if not is_one_of(which, ("mean", "linear")):
-            raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
+        _check_which(which)
         if in_parts(exog, path):
             return predict_in_parts(self, exog, path, transform, which=which)
         if exog is None:
@@ -163,26 +162,25 @@ class MultinomialResults(MaximumLikelihoodResults):
             }
         )
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions refer to: the probabilities of the classes."""
-        design = self.fit.design
+    # private
+
+    def _response(self, which: Any) -> Response:
+        _check_which("mean" if which is None else which)
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            free = x @ theta.reshape(-1, x.shape[1]).mT
-            return torch.softmax(torch.nn.functional.pad(free, (1, 0)), 1)
+            index = torch.nn.functional.pad(linear_mean(theta, x, None), (1, 0))
+            return index if which == "linear" else torch.softmax(index, 1)
 
+        name, sample = self.endog_name, self.fit.sample
         return Response(
             mean,
-            design.index_columns,
-            design.names,
-            type(self.model).__name__,
-            self.endog_name,
-            self._named(self.endog_name, self.model.levels),
-            design.engine,
+            lambda: self.fit.design.index_columns,
+            sample.names,
+            self._kind,
+            name,
+            self._named(name, self.model.levels),
+            sample.engine,
         )
-
-    # private
 
     _learned = ("llf", "llnull", "k_constant")
 
@@ -206,3 +204,8 @@ class MultinomialResults(MaximumLikelihoodResults):
 
     def _probabilities(self, exog: Tensor) -> Tensor:
         return torch.softmax(torch.nn.functional.pad(self._indices(exog), (1, 0)), 1)
+
+
+def _check_which(which: Any) -> None:
+    if not is_one_of(which, ("mean", "linear")):
+        raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")

@@ -289,19 +289,19 @@ class OrderedResults(EquationsResults):
         values = values if known is None else torch.where(known[:, None], values, torch.nan)
         return CategoryPrediction(values, found, df, self.model.levels, container, labels)
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects are of: the probabilities of the categories."""
-        loss, design = self._loss, self.fit.design
+    # private
+
+    def _response(self, which: Any) -> Response:
+        check_which("prob" if which is None else which)
+        if which == "linpred":
+            return EquationsResults._response(self, which)
+        loss = self._loss
 
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return loss.mean(index_at(loss, theta, x, offset))
+            found = loss.mean(index_at(loss, theta, x, offset))
+            return found if which is None or which == "prob" else found.cumsum(1)
 
-        names = tuple(f"{self.endog_name}={class_name(level)}" for level in self.model.levels)
-        rows = design.index_columns
-        return Response(mean, rows, design.names, self._kind, self.endog_name, names, design.engine)
-
-    # private
+        return self._response_of(mean, tuple(f"{self.endog_name}={class_name(level)}" for level in self.model.levels))
 
     def _content(self, alpha: float) -> Content:
         return ordered_content(self, alpha)

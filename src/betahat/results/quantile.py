@@ -19,7 +19,7 @@ from betahat.fits.linear import fit_least_squares
 from betahat.fits.quantile_refits import given_design, null_loss
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.diagnostics import condition_number, eigenvalues
-from betahat.inference.margins import Response
+from betahat.inference.margins import Response, linear_mean, only_one
 from betahat.inference.response import ResponsePrediction, predict_response
 from betahat.lazy import lazily
 from betahat.results.elsewhere import in_parts, predict_in_parts
@@ -265,19 +265,21 @@ class QuantRegResults(Results):
             }
         )
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions refer to: the quantiles of endog."""
-        design, name = self.fit.design, self.endog_name
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return x.to(theta) @ theta.reshape(-1, x.shape[1]).mT
-
-        outcomes = tuple(equation.name for equation in self.fit.equations) or (name,)
-        rows, model = design.index_columns, type(self.model).__name__
-        return Response(mean, rows, design.names, model, name, outcomes, design.engine)
-
     # private
+
+    def _response(self, which: Any) -> Response:
+        only_one(which, "quantiles")
+        name, sample = self.endog_name, self.fit.sample
+        outcomes = tuple(equation.name for equation in self.fit.equations) or (name,)
+        return Response(
+            linear_mean,
+            lambda: self.fit.design.index_columns,
+            sample.names,
+            self._kind,
+            name,
+            outcomes,
+            sample.engine,
+        )
 
     _learned = ("k_constant", "_pseudo", "_sizes")
     _own_names = QUANTILE_NAMES

@@ -16,7 +16,7 @@ from betahat.data.container import Container
 from betahat.data.modes import in_ordinary_mode
 from betahat.data.sample import WithoutRows
 from betahat.inference.cases import Cases, index_cases
-from betahat.inference.margins import Response
+from betahat.inference.margins import Response, linear_mean, only_one
 from betahat.inference.prediction import predict_mean
 from betahat.inference.residuals import fitted_values, plain_residuals
 from betahat.inference.response import ResponsePrediction, predict_response
@@ -234,19 +234,20 @@ class RLMResults(Results):
             }
         )
 
-    @property
-    def response(self) -> Response:
-        """What marginal effects and predictions refer to: x'b."""
-        design = self.fit.design
-
-        def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
-            return (x.to(theta) @ theta)[:, None]
-
-        model = type(self.model).__name__
-        name = self.endog_name
-        return Response(mean, design.index_columns, design.names, model, name, (name,), design.engine)
-
     # private
+
+    def _response(self, which: Any) -> Response:
+        only_one(which, "x'b")
+        name, sample = self.endog_name, self.fit.sample
+        return Response(
+            linear_mean,
+            lambda: self.fit.design.index_columns,
+            sample.names,
+            self._kind,
+            name,
+            (name,),
+            sample.engine,
+        )
 
     _learned = ("k_constant",)
 

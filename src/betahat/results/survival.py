@@ -25,7 +25,6 @@ from betahat.errors import (
 from betahat.inference.cases import Cases, no_cases
 from betahat.inference.concordance import concordance
 from betahat.inference.likelihood import information_criterion
-from betahat.inference.margins import Response
 from betahat.inference.proportionality import TRANSFORMS, proportionality
 from betahat.inference.survival import (
     Baseline,
@@ -370,15 +369,13 @@ class PHRegResults(MaximumLikelihoodResults):
             "get_prediction is of a mean, which is not known as the baseline hazard is left open; use predict, whose standard_errors are those of 'lhr' and 'hr'."
         )
 
-    @property
-    def response(self) -> Response:
-        """Not defined: the mean of the times is not part of the model."""
+    # private
+
+    def _response(self, which: Any) -> Never:
         raise EstimationError(
             "PHReg leaves the baseline hazard open, so that the mean of the times is not known, and there are no marginal effects on it; "
             "coefficients are effects on the logarithm of the hazard, and predict(pred_type='surv') gives survival."
         )
-
-    # private
 
     _learned = ("llf", "llnull", "n_events", "concordance", "_sizes")
 

@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 TABLE = re.compile(r"^\.\. list-table::\n(?:   .*\n|\n)+", re.MULTILINE)
 LITERAL = re.compile(r"``(.+?)``", re.DOTALL)
 # What a line of Python begins with here; a literal that is an option or a name alone begins otherwise.
-LINE = re.compile(r"(bh|m|m1|m2|p|c|s|g|iv|d|pd|sm|torch|smf)(\.\w|\[| = )|het_|variance_inf")
+LINE = re.compile(r"(bh|m|m1|m2|p|c|s|g|e|iv|d|pd|sm|torch|smf)(\.\w|\[| = )|het_|variance_inf")
 
 
 def lines_of(page):
@@ -54,6 +54,7 @@ def names(tmp_path, monkeypatch):
     d["chosen"] = d.groupby("g")["x"].transform("idxmax") == d.index
     d.loc[d["g"] % 2 == 0, "chosen"] = d.groupby("g")["z"].transform("idxmin") == d.index
     d["chosen"] = d["chosen"].astype(int)
+    d["first"] = np.select([d["unit"] < 8, d["unit"] < 16], [2004, 2007], 0)
     d["price"] = 0.8 * z + 0.4 * v + 0.5 * u + rng.normal(size=n)
     d["region"], d["treated"] = rng.choice(["east", "south", "west"], n), (d["unit"] % 2).astype(int)
     d["works"], d["visits"], d["hours"] = works.astype(int), visits, np.maximum(d["y"], 0)

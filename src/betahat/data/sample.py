@@ -85,7 +85,7 @@ class Sample(ABC):
         return self._squares[name]
 
     def largest(self, names: Sequence[str]) -> float:
-        """Return the largest absolute value of columns of numbers with a point.
+        """Return the largest absolute value in floating-point columns.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Sample(ABC):
 
     @property
     def data(self) -> tuple[str, ...]:
-        """What the columns are called that are neither counts nor weights."""
+        """The names of the columns other than counts and weights."""
         return tuple(name for name in self.source.shapes if name not in _BESIDE)
 
     @property
@@ -157,7 +157,7 @@ class Sample(ABC):
 
     @property
     def counts(self) -> Tensor | None:
-        """(n,) how often each row counts; None is once."""
+        """(n,) how often each row counts; None means once."""
         return self.column(COUNTS) if COUNTS in self.source.shapes else None
 
     @property
@@ -201,7 +201,7 @@ class Sample(ABC):
         return replace(self, source=taken(self.source, places))
 
     def counted(self, counts: Tensor) -> Self:
-        """Let each row count so often, instead of its frequency weight.
+        """Replace the frequency weights.
 
         Parameters
         ----------

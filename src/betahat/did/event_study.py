@@ -86,7 +86,7 @@ def event_study(
     y : str
         The outcome: a column, or an expression of columns such as ``np.log(wage)``.
     unit : str or None
-        The column of the units, each of which has an effect of its own. None is for repeated cross-sections, in which cohorts have one.
+        The column of the units, each of which has an effect of its own. None is for repeated cross-sections, where cohorts have effects instead.
     time : str
         The column of the periods: numbers such as years, or periods of pandas.
     cohort : str
@@ -121,7 +121,7 @@ def event_study(
     Raises
     ------
     DataError, OptionError, FormulaError, EstimationError
-        In one sentence.
+        The data or an option cannot be used, or effects are not identified.
 
     Warns
     -----

@@ -66,7 +66,7 @@ def did2s(
     Raises
     ------
     DataError, FormulaError, OptionError, EstimationError
-        In one sentence.
+        The data or an option cannot be used, or effects are not identified.
 
     Warns
     -----

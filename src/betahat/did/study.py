@@ -72,7 +72,7 @@ class EventStudy:
 
     @remembered
     def results(self) -> Results:
-        """The regression that the effects are of: all its coefficients, their tests, and its summary."""
+        """The regression behind the effects: all its coefficients, their tests, and its summary."""
         return self._effects.results.with_cov(self.choice.cov_type, self.choice.cov_kwds, self.choice.use_t)
 
     # averages

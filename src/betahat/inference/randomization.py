@@ -32,7 +32,7 @@ class RandomizationTest:
     variable : str
         What is assigned.
     coefficient : str
-        The coefficient whose statistic is looked at.
+        The coefficient whose statistic is used.
     kind : {"t", "coef"}
         The statistic: t, or the coefficient itself.
     statistic : float
@@ -48,7 +48,7 @@ class RandomizationTest:
     strata : int
         Within how many strata they were.
     seed : int or None
-        The draws are a function of it; None of all assignments.
+        The draws are a function of it; None if all assignments are taken.
     """
 
     variable: str
@@ -89,7 +89,7 @@ class RandomizationTest:
 
     @property
     def std_error(self) -> float:
-        """The Monte Carlo standard error of the p-value, sqrt(p (1 - p) / reps); 0 of all assignments."""
+        """The Monte Carlo standard error of the p-value, sqrt(p (1 - p) / reps); 0 if all assignments are taken."""
         return 0.0 if self.exhaustive else math.sqrt(self.pvalue * (1.0 - self.pvalue) / self.reps)
 
     def conf_int(self, alpha: float = 0.05) -> np.ndarray:
@@ -103,7 +103,7 @@ class RandomizationTest:
         Returns
         -------
         numpy.ndarray
-            (2,); twice the p-value where it is exact.
+            (2,); where the p-value is exact, both are the p-value.
 
         Raises
         ------

@@ -69,7 +69,7 @@ def ritest(
     results : Results
         Of a model of regressors, from a formula or from columns.
     variable : str
-        What was assigned at random: a column of the formula's data, with which all that the formula makes of it is computed anew, or the
+        What was assigned at random: a column of the formula's data, from which all terms that contain it are computed anew, or the
         name of a regressor.
     reps : int
         Random assignments. Where no more than these exist, each is taken once, and the p-value is exact.
@@ -84,7 +84,7 @@ def ritest(
     alternative : {"two-sided", "greater", "less"}
         Which statistics are as extreme: those of the same size, the larger or the smaller ones.
     coefficient : str, optional
-        Whose statistic; by default the one that the variable makes.
+        The coefficient whose statistic is taken; by default the variable's only one.
     **fit_options
         What the model's ``fit`` was called with beside the covariance, such as ``q=0.25``.
 

@@ -35,7 +35,7 @@ class DataGrid:
     grid_type : str
         How the others are filled in.
     by : tuple of str
-        Columns, for each of whose values there is a grid of its own.
+        Columns: each of their values has a grid of its own.
     """
 
     values: Mapping[str, Any]
@@ -77,14 +77,14 @@ def datagrid(*, grid_type: str = "mean_or_mode", by: str | Sequence[str] | None 
         The other variables: numbers at their mean and the rest at the most frequent value; the same with every value of what is not a number;
         or all rows of the data, once for each combination.
     by : str or list of str, optional
-        Columns, for each combination of whose values there is a grid of its own, of the means in those rows.
+        Columns: each combination of their values has a grid of its own, with the means of its rows.
     **values
         By variable: a value, several, or a function of its column, such as ``numpy.median`` or ``lambda x: x.quantile([0.25, 0.75])``.
 
     Returns
     -------
     DataGrid
-        For `newdata=` of any model; it looks at no data before.
+        For `newdata=` of any model, whose data it reads only then.
 
     Raises
     ------

@@ -97,7 +97,8 @@ class MarginResults(MarginCore):
         Examples
         --------
         >>> import betahat as bh
-        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "z": [0, 1, 1, 0, 1]}
+        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0]}
+        >>> data["z"] = [0, 1, 1, 0, 1]
         >>> slopes = bh.ols("y ~ x + z", data).fit().avg_slopes()
         >>> round(float(slopes.t_test("x = z").pvalue), 4)
         0.3693
@@ -147,7 +148,8 @@ class MarginResults(MarginCore):
         Examples
         --------
         >>> import betahat as bh
-        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "z": [0, 1, 1, 0, 1]}
+        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0]}
+        >>> data["z"] = [0, 1, 1, 0, 1]
         >>> slopes = bh.ols("y ~ x + z", data).fit().avg_slopes()
         >>> round(slopes.delta(lambda p: p["x"] / p["z"]).estimate, 4)
         4.08

@@ -138,7 +138,7 @@ def plot_ritest(test: RandomizationTest, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     OptionError
-        Another object than a test of `ritest`.
+        Not a test that `ritest` returned.
     MissingPackageError
         matplotlib is not installed.
 

@@ -117,7 +117,7 @@ def eventplot(
     Raises
     ------
     OptionError
-        Nothing that is by time, or an unknown option.
+        No effects by time, or an unknown option.
     MissingPackageError
         matplotlib is not installed.
 

@@ -112,7 +112,7 @@ class CountResults(CountedResults):
         Raises
         ------
         OptionError, DataError, FormulaError
-            Another `which`, offsets of another length, new data that do not fit.
+            An unknown `which`, offsets of another length, new data that do not fit.
         """
         if in_parts(exog, path):
             beside = {"offset": offset, "exposure": exposure}

@@ -97,8 +97,8 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         which : str, optional
             One of `predictable`; None takes the first, E(y) of most models.
         offset, exposure : str or array_like, optional
-            (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
-            the fit they are those of the fit.
+            (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. The data of
+            the fit keep their own.
         path : str or path, optional
             A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
             missing values are NaN. The folder is returned.
@@ -110,7 +110,7 @@ class EquationsResults(MaximumLikelihoodResults, ABC):
         Raises
         ------
         OptionError, DataError, FormulaError
-            Another `which`, offsets of another length, new data that do not fit.
+            An unknown `which`, offsets of another length, new data that do not fit.
         """
         function = self._function(which)
         if in_parts(exog, path):

@@ -92,7 +92,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
     def fixed_effects(self) -> Any:
         """Return what absorbed effects add to the index, one number for each level.
 
-        Of several effects only sums are identified: in each part in which the levels of a further effect and those of one before it are connected by
+        With several effects, only sums are identified: in each part in which the levels of a further effect and those of one before it are connected by
         rows, the first level of the further effect is zero.
 
         Returns
@@ -131,13 +131,13 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         which : {"mean", "linear", "var"}
             E(y), x'b + offset, or Var(y).
         offset, exposure : str or array_like, optional
-            (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. Of the data of
-            the fit they are those of the fit.
+            (m,) of the new data, where there is a formula by name or as an expression, too; without them there is none. The data of
+            the fit keep their own.
         absorb : list of vectors, optional
             The labels of absorbed effects in the new rows, (m,) for each of their columns; None takes those of the columns of `exog`.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. Of the data of the fit there are residuals beside them, "resid". What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. For the data of the fit, residuals stand beside them, "resid". The folder is returned.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class IndexResults(MaximumLikelihoodResults, ABC):
         Raises
         ------
         OptionError, DataError, FormulaError
-            Another `which`, offsets of another length, new data that do not fit, or have levels of effects that the fit did not see.
+            An unknown `which`, offsets of another length, new data that do not fit, or have levels of effects that the fit did not see.
         """
         if not is_one_of(which, _WHICH):
             raise OptionError(f"which is {shown(which)}; use 'mean', 'linear' or 'var'.")

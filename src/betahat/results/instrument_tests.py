@@ -139,7 +139,7 @@ class InstrumentTests(InstrumentValidity, ABC):
     ) -> HypothesisTest | ConfidenceSet:
         """Test a value of the one endogenous regressor's coefficient by Moreira's likelihood ratio, or return all that are not rejected.
 
-        For errors of one variance; p-values are exact for any strength of the instruments, and the test has nearly the most power that there is.
+        For homoskedastic errors; p-values are exact for any strength of the instruments, and the test has nearly the most power that there is.
 
         Parameters
         ----------
@@ -182,9 +182,9 @@ class InstrumentTests(InstrumentValidity, ABC):
     # tests of the exogeneity of regressors
 
     def wu_hausman(self, variables: str | Sequence[str] | None = None) -> HypothesisTest:
-        """Test that endogenous regressors are exogenous, by F, for errors of one variance.
+        """Test that endogenous regressors are exogenous, by F, for homoskedastic errors.
 
-        Of all of them it is the F test of the first stages' residuals beside the regressors. `wooldridge_regression` is that test under any covariance.
+        With all of them it is the F test of the first stages' residuals added to the regressors. `wooldridge_regression` is that test under any covariance.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class InstrumentTests(InstrumentValidity, ABC):
         Raises
         ------
         OptionError
-            Names that are no endogenous regressors.
+            Names that are not endogenous regressors.
 
         References
         ----------
@@ -221,7 +221,7 @@ class InstrumentTests(InstrumentValidity, ABC):
         Raises
         ------
         OptionError
-            Names that are no endogenous regressors.
+            Names that are not endogenous regressors.
         """
         return overidentification.durbin(self._strength.part, *self._tested(variables))
 

@@ -42,7 +42,7 @@ class InstrumentValidity(LeastSquaresResults, ABC):
     # tests of the instruments
 
     def sargan(self) -> HypothesisTest:
-        """Test that the instruments are exogenous by n R² of the residuals on them, chi-squared(q - m), for errors of one variance.
+        """Test that the instruments are exogenous by n R² of the residuals on them, chi-squared(q - m), for homoskedastic errors.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class InstrumentValidity(LeastSquaresResults, ABC):
         return overidentification.moments_test("Hansen J", part.explained[:, -1], part.explained[:, :-1], spread)
 
     def c_statistic(self, instruments: str | Sequence[str]) -> HypothesisTest:
-        """Test some instruments by how much smaller J is without them, with the weights of all of them, so that it is not negative.
+        """Test some instruments by how much smaller J is without them, under the weights with all of them, so that the statistic is not negative.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class InstrumentValidity(LeastSquaresResults, ABC):
         Raises
         ------
         OptionError
-            Names that are no instruments, or so many of them that too few are left.
+            Names that are not instruments, or so many of them that too few are left.
         EstimationError
             As many instruments as endogenous regressors; a covariance that refits.
 

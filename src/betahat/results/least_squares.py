@@ -93,8 +93,8 @@ class LeastSquaresResults(Results, ABC):
         absorb : list of vectors, optional
             The labels of absorbed effects in the new rows, (m,) for each of their columns; None takes those of the columns of `exog`.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. Of the data of the fit there are residuals beside them, "resid". What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. For the data of the fit, residuals stand beside them, "resid". The folder is returned.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class LeastSquaresResults(Results, ABC):
     def fixed_effects(self) -> Any:
         """Return the absorbed effects, one number for each level.
 
-        They are what is left of the fitted values once x'b is taken off. Of several effects only sums are identified: in each part in which the levels of
+        They are what is left of the fitted values once x'b is taken off. With several effects, only sums are identified: in each part in which the levels of
         a further effect and those of one before it are connected by rows, the first level of the further effect is zero.
         A level whose rows all have a weight of zero is NaN.
 
@@ -303,7 +303,7 @@ class LeastSquaresResults(Results, ABC):
 
     @property
     def goodness(self) -> tuple[str, float]:
-        """R², under its name in a table."""
+        """R², with its name in a table."""
         return "R²", self.rsquared
 
     # private

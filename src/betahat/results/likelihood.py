@@ -78,13 +78,13 @@ class MaximumLikelihoodResults(Results, ABC):
 
     @property
     def mle_retvals(self) -> dict[str, Any]:
-        """How the solver ended: "converged", "iterations", and "fcalls", the points looked at: the start, and one for each step."""
+        """How the solver ended: "converged", "iterations", and "fcalls", the points evaluated: the start, and one for each step."""
         steps = self.fit.diagnostics.iterations
         return {"converged": self.converged, "iterations": steps, "fcalls": steps + 1}
 
     @property
     def goodness(self) -> tuple[str, float]:
-        """McFadden's pseudo R2, under its name in a table."""
+        """McFadden's pseudo R2, with its name in a table."""
         return "Pseudo R²", self.prsquared
 
     def get_margeff(
@@ -95,11 +95,11 @@ class MaximumLikelihoodResults(Results, ABC):
         Parameters
         ----------
         at : {"overall", "mean", "median", "zero", "all"}
-            The average of the rows' effects, the effect at one point, or every row's without standard errors.
+            The average of the effects of all rows, the effect at one point, or that of every row, without standard errors.
         method : {"dydx", "eyex", "dyex", "eydx"}
             Derivative, elasticity, or a semi-elasticity.
         atexog : mapping or array_like, optional
-            Values in the place of the data's: of columns by name or position, or all of them.
+            Values in the place of the data: for columns by name or position, or for all of them.
         dummy, count : bool
             Differences for regressors of 0 and 1, and for counts, in the place of derivatives.
 
@@ -164,7 +164,7 @@ class MaximumLikelihoodResults(Results, ABC):
         Raises
         ------
         OptionError
-            Another covariance, hypothesis, or number of rows or parameters; restrictions that are not told.
+            An unknown covariance or hypothesis, the wrong number of rows or parameters, or restrictions that are missing.
         EstimationError
             The variables are collinear.
         """

@@ -139,8 +139,8 @@ class RLMResults(Results):
         transform : bool
             Whether new data go through the formula.
         path : str or path, optional
-            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; NaN are those
-            that have missing values. Of the data of the fit there are residuals beside them, "resid". What is returned is the folder.
+            A new folder for the predictions, which are written as Parquet files, one for each partition of the data and with its rows in their order; rows with
+            missing values are NaN. For the data of the fit, residuals stand beside them, "resid". The folder is returned.
 
         Returns
         -------

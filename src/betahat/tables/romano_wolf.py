@@ -92,7 +92,10 @@ def romano_wolf(
     Examples
     --------
     >>> import betahat as bh
-    >>> data = {"x": [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0], "a": [1.0, 3.0, 2.0, 4.0, 1.5, 3.5, 2.0, 3.0]}
+    >>> data = {
+    ...     "x": [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0],
+    ...     "a": [1.0, 3.0, 2.0, 4.0, 1.5, 3.5, 2.0, 3.0],
+    ... }
     >>> data["b"] = [2.0, 2.5, 1.0, 2.0, 3.0, 2.0, 1.0, 2.5]
     >>> models = [bh.ols(f"{outcome} ~ x", data).fit("HC1") for outcome in ("a", "b")]
     >>> bh.romano_wolf(models, "x", reps=199, seed=1).to_frame().round(3)

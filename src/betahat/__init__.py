@@ -59,6 +59,7 @@ from betahat.tables.table import Table
 from betahat.tables.tex import Tex
 
 if TYPE_CHECKING:
+    from betahat.did.aggregate import aggregate
     from betahat.did.bacon import Bacon, bacon
     from betahat.did.event_study import event_study
     from betahat.did.gardner import did2s
@@ -167,6 +168,7 @@ __all__ = [
     # difference in differences
     "event_study",
     "did2s",
+    "aggregate",
     "bacon",
     "EventStudy",
     "Bacon",
@@ -236,7 +238,13 @@ _MODELS = {
     "torch_model": "TorchModel",
     "zero_inflated": "ZeroInflatedNegativeBinomialP ZeroInflatedPoisson zeroinflatednegativebinomialp zeroinflatedpoisson",
 }
-_DID = {"bacon": "Bacon bacon", "event_study": "event_study", "gardner": "did2s", "study": "EventStudy"}
+_DID = {
+    "aggregate": "aggregate",
+    "bacon": "Bacon bacon",
+    "event_study": "event_study",
+    "gardner": "did2s",
+    "study": "EventStudy",
+}
 _FILES = {
     name: f"betahat.{room}.{file}"
     for room, files in (("models", _MODELS), ("did", _DID))

@@ -31,12 +31,18 @@ class Choice:
     Attributes
     ----------
     cov_type, cov_kwds, use_t
-        As in `Results.with_cov`.
+        As in `Results.with_cov`; a `cov_type` of None leaves that of the regression.
     """
 
     cov_type: CovType | None
     cov_kwds: Mapping[str, Any] | None = None
     use_t: bool | None = None
+
+    def of(self, results: Results) -> Results:
+        """Return results under the covariance."""
+        if self.cov_type is not None:
+            return results.with_cov(self.cov_type, self.cov_kwds, self.use_t)
+        return results if self.use_t is None else results.with_use_t(self.use_t)
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ class EventStudy:
     @remembered
     def results(self) -> Results:
         """The regression behind the effects: all its coefficients, their tests, and its summary."""
-        return self._effects.results.with_cov(self.choice.cov_type, self.choice.cov_kwds, self.choice.use_t)
+        return self.choice.of(self._effects.results)
 
     # averages
 
@@ -224,7 +224,8 @@ class EventStudy:
         -------
         EventStudy
         """
-        return replace(self, choice=Choice(cov_type, cov_kwds, self.choice.use_t if use_t is None else use_t))
+        asked = self.cov.asked_t if use_t is None else use_t
+        return replace(self, choice=Choice("nonrobust" if cov_type is None else cov_type, cov_kwds, asked))
 
     def with_use_t(self, use_t: bool | None) -> Self:
         """Return the same effects with tests by t, or by the normal distribution.

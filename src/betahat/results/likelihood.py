@@ -92,6 +92,8 @@ class MaximumLikelihoodResults(Results, ABC):
     ) -> Margins:
         """Return marginal effects on the mean, with standard errors from the covariance in use.
 
+        They are effects of columns, as in statsmodels. `avg_slopes` has the effects of variables, through powers and interactions.
+
         Parameters
         ----------
         at : {"overall", "mean", "median", "zero", "all"}

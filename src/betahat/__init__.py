@@ -41,6 +41,7 @@ from betahat.fits.at_optimum import fit_at
 from betahat.fits.fit import Fit
 from betahat.inference.ritest import ritest
 from betahat.margins.data_grid import datagrid
+from betahat.margins.pictures import plot_comparisons, plot_predictions, plot_slopes
 from betahat.neighbours.introductions import introduce
 from betahat.plots.coefficients import coefplot, plot_cov
 from betahat.plots.draws import plot_draws, plot_ritest
@@ -192,6 +193,9 @@ __all__ = [
     "coefplot",
     "eventplot",
     "plot_cov",
+    "plot_predictions",
+    "plot_comparisons",
+    "plot_slopes",
     "plot_draws",
     "plot_ritest",
     "plot_quantiles",

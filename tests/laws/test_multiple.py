@@ -304,7 +304,7 @@ def test_the_figure_has_the_intervals_of_the_table(outcomes):
 def test_margins_and_event_studies_are_families_too(trial):
     res = bh.logit("hit ~ treated + x", trial).fit(bh.Bootstrap(99, "score", seed=1))
     margins = res.avg_slopes()
-    draws = np.abs((margins._replicated.draws.numpy() - margins.estimates.numpy()) / margins._errors.numpy())
+    draws = np.abs((margins._found.replicated.draws.numpy() - margins.estimates.numpy()) / margins.bse.to_numpy())
     close(margins.tidy(adjust="rw")["p.value"], _loop(np.abs(margins.tvalues.to_numpy()), draws), ROUNDING)
     close(margins.tidy(adjust="sup-t")[["conf.low", "conf.high"]], margins.conf_int(method="sup-t"), ROUNDING)
     both = bh.regtable([margins, margins], adjust=bh.Adjust("holm", across=True), below="p").to_frame()

@@ -173,8 +173,9 @@ class Inferred:
 
     @property
     def _has_tests(self) -> bool:
-        """Whether the covariance may have tests of its own."""
-        return self.of.cov.resampling is not None and len(self.estimates) <= MOST
+        """Whether the covariance has tests of its own, of so few numbers."""
+        drawn = self.of.cov.resampling
+        return isinstance(drawn, Resampled) and drawn.test is not None and len(self.estimates) <= MOST
 
     def _replicates(self, what: str) -> Replicated:
         if self.replicated is None:

@@ -113,7 +113,7 @@ def coefplot(
     single = {name for model in models for name in about(model).single} if exponentiate else set()
     names, levels = _chosen(models, keep, drop, order, single), _levels(alpha)
     captions = _captions(_called(columns, cov), labels)
-    family = _simultaneous(adjust)
+    family = simultaneous(adjust)
     numbers: Sequence[Estimates | Simultaneous] = models
     if family is not None:
         visible = set(names)
@@ -253,7 +253,7 @@ def _levels(alpha: float | Sequence[float]) -> list[float]:
     return levels
 
 
-def _simultaneous(adjust: Adjustment) -> Adjust | None:
+def simultaneous(adjust: Adjustment) -> Adjust | None:
     """Read the option `adjust` of a figure, which shows intervals alone."""
     family = read_adjust(adjust)
     if family is not None and not procedure_of(family.method).intervals:

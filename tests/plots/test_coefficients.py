@@ -109,6 +109,21 @@ def test_standard_errors_are_multiples_of_the_firsts(frame):
     assert plain.get_xscale() == "log"
 
 
+@pytest.mark.parametrize("reach", [0.5, 1.5, 3.0])
+def test_labels_of_a_logarithmic_axis_do_not_overlap(reach):
+    """From within a decade to nearly three of them."""
+    table = np.array([[-0.9 * reach, 0.1, 1.0, 0.5], [0.9 * reach, 0.1, 1.0, 0.5]])
+    limits = np.array([[-reach, 0.0], [0.0, reach]])
+    ax = bh.coefplot(Foreign("a test", (("", "a"), ("", "b")), table, lambda alpha: limits), exponentiate=True)
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    boxes = [label.get_window_extent() for at, label in ticks if low <= at <= high and label.get_text()]
+    assert len(boxes) >= 3
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert not any(label.get_text() for label in ax.get_xticklabels(minor=True))
+
+
 def test_an_interval_without_an_end_has_an_arrow_to_the_frame():
     table = np.array([[1.0, 1.0, 1.0, 0.1], [3.0, 1.0, 3.0, 0.1]])
     endless = Foreign(

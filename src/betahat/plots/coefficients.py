@@ -208,12 +208,13 @@ def plot_cov(
 
 
 def _draw_logarithmic(axes: Axes) -> None:
-    """Make the axis logarithmic; within a decade, where matplotlib's tick labels would overlap, with a few round numbers."""
+    """Make the axis logarithmic; within three decades, where matplotlib's tick labels would overlap, with a few round numbers."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    if high < 10.0 * low:
+    if high < 1000.0 * low:
         ticker = matplotlib("ticker")
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
+        rounds = ticker.MaxNLocator(6) if high < 10.0 * low else ticker.LogLocator(subs=(1.0, 2.0, 5.0))
+        axes.xaxis.set_major_locator(rounds)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(ticker.NullLocator())
 

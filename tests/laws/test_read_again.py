@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import betahat as bh
 from betahat.errors import DataError, EstimationError, OptionError
 
-N = 3_000
+N = 1_500
 # The same sums, of blocks that begin at other rows.
 RTOL, ATOL = 1e-12, 1e-12
 GENERATOR = torch.Generator().manual_seed(0)
@@ -53,7 +53,7 @@ SLOW = ("mean and penalty", "network", "own")
 )
 def test_modules_read_batch_by_batch(name):
     module, loss, inputs, target, options = MODULES[name]
-    loader = DataLoader(TensorDataset(*inputs, target), batch_size=777)
+    loader = DataLoader(TensorDataset(*inputs, target), batch_size=377)
     held = bh.TorchModel(module, loss, inputs if len(inputs) > 1 else inputs[0], target, **options).fit("HC0")
     read = bh.TorchModel(module, loss, loader, stream=True, **options).fit("HC0")
     assert read.nobs == held.nobs
@@ -81,7 +81,7 @@ def row_loss(beta, s, x, y):
 PARAMS = {"beta": torch.zeros(3), "s": 0.0}
 
 
-@pytest.mark.parametrize("make", [lambda data: DataLoader(data, batch_size=501), lambda data: data])
+@pytest.mark.parametrize("make", [lambda data: DataLoader(data, batch_size=301), lambda data: data])
 def test_losses_read_batch_by_batch(make):
     columns = {"x": X, "y": Y}
     held = bh.MEstimator(row_loss, PARAMS, columns, weights=W).fit()
@@ -103,7 +103,7 @@ FRAME["unit"] = np.arange(N) % 40
 
 
 def _files(frame=FRAME):
-    return lambda: iter([frame.iloc[:1_200], frame.iloc[1_200:1_200], frame.iloc[1_200:]])
+    return lambda: iter([frame.iloc[:600], frame.iloc[600:600], frame.iloc[600:]])
 
 
 @pytest.mark.parametrize(
@@ -142,17 +142,17 @@ def test_what_cannot_be_read_again_is_refused():
         bh.MEstimator(line, start, {"y": Y, "x": X[:, 0]}, stream=True)
     with pytest.raises(DataError, match="shuffles its rows"):
         bh.MEstimator(row_loss, PARAMS, DataLoader(Named({"x": X, "y": Y}), shuffle=True), stream=True)
-    loader = DataLoader(Named({"x": X, "y": Y}, 2_501), batch_size=50, drop_last=True)
+    loader = DataLoader(Named({"x": X, "y": Y}, 1_251), batch_size=50, drop_last=True)
     with pytest.raises(DataError, match="leaves out 1 rows at its end"):
         bh.MEstimator(row_loss, PARAMS, loader, stream=True)
-    wrong = torch.where(torch.arange(N) % 1_000 == 9, torch.nan, Y)
+    wrong = torch.where(torch.arange(N) % 500 == 9, torch.nan, Y)
     with pytest.raises(DataError, match=r"data\['y'\] has 3 missing or infinite values"):
         bh.MEstimator(row_loss, PARAMS, Named({"x": X, "y": wrong}), stream=True)
     with pytest.raises(DataError, match="weights is a Tensor"):
         bh.MEstimator(line, start, _files(), weights=W)
-    with pytest.raises(DataError, match=r"weights has 3,?000 negative values"):
+    with pytest.raises(DataError, match=r"weights has 1,?500 negative values"):
         bh.MEstimator(line, start, _files(FRAME.assign(w=-1.0)), weights="w")
-    with pytest.raises(DataError, match=r"freq_weights has 3,?000 values that are not counts"):
+    with pytest.raises(DataError, match=r"freq_weights has 1,?500 values that are not counts"):
         bh.MEstimator(line, start, _files(FRAME.assign(often=0.5)), freq_weights="often")
     with pytest.raises(DataError, match="has no rows; pass at least one"):
         bh.MEstimator(line, start, _files(FRAME.iloc[:0]))
@@ -164,7 +164,7 @@ class Ragged(Dataset):
     """Rows of three numbers, and of two from some row on."""
 
     def __len__(self):
-        return 2_000
+        return 1_500
 
     def __getitem__(self, i):
         return {"x": X[i, : 3 if i < 1_024 else 2], "y": Y[i]}
@@ -172,7 +172,7 @@ class Ragged(Dataset):
 
 def test_batches_of_another_shape_are_refused():
     with pytest.raises(
-        DataError, match=r"data\['x'\] has a batch of shape \(976, 2\) and rows of shape \(3,\) in the first one"
+        DataError, match=r"data\['x'\] has a batch of shape \(476, 2\) and rows of shape \(3,\) in the first one"
     ):
         bh.MEstimator(row_loss, PARAMS, Ragged(), stream=True)
 
@@ -199,8 +199,8 @@ def test_a_mean_over_some_classes_has_no_penalty_beside_it():
 def test_rows_that_go_between_passes_are_noticed():
     data = Named({"x": X, "y": Y})
     model = bh.MEstimator(row_loss, PARAMS, data, stream=True)
-    data.rows = 2_000
-    with pytest.raises(DataError, match=r"the Named has .* where it had 3000 when the model was made"):
+    data.rows = 1_000
+    with pytest.raises(DataError, match=r"the Named has .* where it had 1500 when the model was made"):
         model.fit()
 
 

@@ -138,10 +138,14 @@ RESTRICTIONS = {
 }
 
 
-@pytest.mark.parametrize("use_t", [None, True])
-@pytest.mark.parametrize("cov_type", COVARIANCES)
 @pytest.mark.parametrize("restriction", RESTRICTIONS)
-@pytest.mark.parametrize("model", ["Logit", "Probit", "Poisson"])
+@pytest.mark.parametrize(
+    ("model", "cov_type", "use_t"),
+    [
+        *(("Logit", cov_type, use_t) for cov_type in COVARIANCES for use_t in (None, True)),
+        *[("Probit", "nonrobust", True), ("Poisson", "HC0", None)],
+    ],
+)
 def test_restrictions(model, restriction, cov_type, use_t, pair, close, quiet):
     mine, theirs = pair(f"{model}, constant", cov_type, use_t)
     _compare_restrictions(mine, theirs, RESTRICTIONS[restriction], close, quiet)

@@ -157,7 +157,7 @@ def test_rows_that_count_twice_have_the_quantile_of_two(frame):
 def test_the_band_holds_each_quantile_of_normal_errors_in_95_of_100_samples():
     rng, inside = np.random.default_rng(1), []
     x, ax = np.ones((40, 1)), plt.figure().add_subplot()
-    for _ in range(200):
+    for _ in range(100):
         ax.clear()
         bh.plot_qq(bh.OLS(rng.normal(size=40), x).fit(), mark=0, ax=ax)
         band = ax.collections[0].get_paths()[0].vertices
@@ -166,7 +166,7 @@ def test_the_band_holds_each_quantile_of_normal_errors_in_95_of_100_samples():
         inside.append((low[:, 1] <= drawn[:, 1]) & (drawn[:, 1] <= high[:, 1]))
     # Standardising by the sample's own mean and variance pulls the middle in, and so covers more; the tails keep 95%.
     tails = np.mean(inside, 0)[[0, -1]]
-    assert np.abs(tails - 0.95).max() < 4 * np.sqrt(0.95 * 0.05 / 200)
+    assert np.abs(tails - 0.95).max() < 4 * np.sqrt(0.95 * 0.05 / 100)
 
 
 def test_many_rows_become_hexagons_and_quantiles_and_lose_no_extreme():

@@ -1,7 +1,10 @@
 """What an event study returns goes where results go: covariances, bootstraps, tables, pictures."""
 
+import pickle
+
 import numpy as np
 import pytest
+import torch
 from support.closeness import close
 from support.staggered import panel
 
@@ -108,3 +111,17 @@ def test_choices_of_covariance_are_checked_at_once(data):
     assert bh.event_study(data, "y", "unit", "year", "cohort").cov_type == "cluster"
     nonrobust = bh.event_study(data, "y", "unit", "year", "cohort", cov_type="nonrobust")
     assert nonrobust.use_t
+
+
+@pytest.mark.parametrize(
+    ("estimator", "family"), [("sunab", None), ("did2s", None), ("twfe", None), ("etwfe", "poisson")]
+)
+def test_modes_of_torch_and_pickles(data, estimator, family):
+    counts = data.assign(y=np.random.default_rng(2).poisson(3.0, len(data)))
+    options = {"estimator": estimator, "family": family}
+    study = bh.event_study(counts, "y", "unit", "year", "cohort", **options)
+    with torch.inference_mode():
+        close(bh.event_study(counts, "y", "unit", "year", "cohort", **options).att().bse, study.att().bse, SAME)
+    again = pickle.loads(pickle.dumps(study))
+    close(again.bse, study.bse, SAME)
+    close(again.att().with_cov("HC0").bse, study.att().with_cov("HC0").bse, SAME)

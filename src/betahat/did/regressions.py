@@ -146,16 +146,25 @@ class Means(Regressions):
         """Return averages over the rows of the cells."""
         found = averages(self.cells, self.sizes, by, self.words)
         shares = to_tensor(found.weights / np.where(self.sizes > 0, self.sizes, 1.0), self.rows)
-        codes = torch.from_numpy(self.cells.codes).to(self.rows.device)
-        mean = self.results.fit.objective.one_index
-        assert mean is not None
-
-        def function(params: Tensor) -> Tensor:
-            changes = self.weights * (mean.mean(self.rows @ params) - mean.mean(self.without @ params))
-            return shares @ changes.new_zeros(len(self.cells)).index_add(0, codes, changes)
-
+        function = _AverageChange(self, shares)
         matrix = torch.func.jacrev(function)(self.results.fit.params)
         return Effects(self.results, found.names, found.places, matrix, function)
+
+
+@dataclass(frozen=True, eq=False)
+class _AverageChange:
+    """Averages over rows of a mean less that without the treatment, as a function of the coefficients; `shares` are (J, c) of the cells' sums."""
+
+    of: Means
+    shares: Tensor
+
+    def __call__(self, params: Tensor) -> Tensor:
+        """Return (J,) the averages at (k,) coefficients."""
+        index = self.of.results.fit.objective.one_index
+        assert index is not None
+        changes = self.of.weights * (index.mean(self.of.rows @ params) - index.mean(self.of.without @ params))
+        codes = torch.from_numpy(self.of.cells.codes).to(changes.device)
+        return self.shares @ changes.new_zeros(len(self.of.cells)).index_add(0, codes, changes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,31 +42,6 @@ class DataGrid:
     grid_type: str
     by: tuple[str, ...]
 
-    def frame_of(self, subject: Subject) -> pd.DataFrame:
-        """Return the rows for a model."""
-        data = subject.frame
-        unknown = [name for name in (*self.by, *self.values) if name not in data.columns]
-        if unknown:
-            raise OptionError(
-                f"datagrid has values of {listed(unknown)}, but the data have no such column; the columns are {listed(data.columns, limit=12)}."
-            )
-        if not self.by:
-            return self._part(subject, np.arange(len(data)), {})
-        parts: list[pd.DataFrame] = []
-        for key, rows in data.groupby(list(self.by), observed=True, sort=True).indices.items():
-            values = key if isinstance(key, tuple) else (key,)
-            parts.append(self._part(subject, np.asarray(rows), dict(zip(self.by, values, strict=True))))
-        return pd.concat(parts, ignore_index=True)
-
-    def _part(self, subject: Subject, rows: np.ndarray, fixed: Mapping[str, Any]) -> pd.DataFrame:
-        chosen = {name: _chosen(name, value, subject.column(name, rows)) for name, value in self.values.items()}
-        if self.grid_type == "counterfactual":
-            return crossed(subject.frame.iloc[rows], chosen)
-        others = [name for name in subject.variables if name not in chosen and name not in fixed]
-        filled = {name: _filled(subject, name, rows, self.grid_type) for name in others}
-        alone = {name: [value] for name, value in fixed.items() if name not in chosen}
-        return product({**filled, **chosen, **alone}, subject)
-
 
 def datagrid(*, grid_type: str = "mean_or_mode", by: str | Sequence[str] | None = None, **values: Any) -> DataGrid:
     """Describe rows for `newdata=`: every combination of the given values, with the other variables at typical ones.
@@ -106,6 +81,34 @@ def datagrid(*, grid_type: str = "mean_or_mode", by: str | Sequence[str] | None 
     if grid_type == "counterfactual" and not values:
         raise OptionError("A counterfactual grid needs values of some variable, such as datagrid(x=[0, 1], ...).")
     return DataGrid(values, grid_type, names)
+
+
+def frame_of(grid: DataGrid, subject: Subject) -> pd.DataFrame:
+    """Return the rows that a description means for a model."""
+    data = subject.frame
+    unknown = [name for name in (*grid.by, *grid.values) if name not in data.columns]
+    if unknown:
+        raise OptionError(
+            f"datagrid has values of {listed(unknown)}, but the data have no such column; the columns are {listed(data.columns, limit=12)}."
+        )
+    if not grid.by:
+        return _part(grid, subject, np.arange(len(data)), {})
+    parts: list[pd.DataFrame] = []
+    for key, rows in data.groupby(list(grid.by), observed=True, sort=True).indices.items():
+        values = key if isinstance(key, tuple) else (key,)
+        parts.append(_part(grid, subject, np.asarray(rows), dict(zip(grid.by, values, strict=True))))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _part(grid: DataGrid, subject: Subject, rows: np.ndarray, fixed: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the grid of some rows of the fit, in which some columns are fixed."""
+    chosen = {name: _chosen(name, value, subject.column(name, rows)) for name, value in grid.values.items()}
+    if grid.grid_type == "counterfactual":
+        return crossed(subject.frame.iloc[rows], chosen)
+    others = [name for name in subject.variables if name not in chosen and name not in fixed]
+    filled = {name: _filled(subject, name, rows, grid.grid_type) for name in others}
+    alone = {name: [value] for name, value in fixed.items() if name not in chosen}
+    return product({**filled, **chosen, **alone}, subject)
 
 
 def typical(subject: Subject, how: str, by: Sequence[str]) -> pd.DataFrame:

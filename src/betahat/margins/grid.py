@@ -18,7 +18,7 @@ from betahat.data.threads import remembered
 from betahat.errors import DataError, OptionError, counted, listed, shown
 from betahat.lazy import lazily
 from betahat.margins.changes import Change
-from betahat.margins.data_grid import DataGrid, typical
+from betahat.margins.data_grid import DataGrid, frame_of, typical
 from betahat.margins.directions import derivative
 from betahat.margins.subject import Subject
 
@@ -111,7 +111,7 @@ def grid_of(subject: Subject, newdata: Any, wts: Any, by: Any) -> Grid:
         names = [by] if isinstance(by, str) else by if isinstance(by, list | tuple) else []
         grid = Grid(subject, subject.with_constants(typical(subject, newdata, names)), None, None)
     elif isinstance(newdata, DataGrid):
-        grid = Grid(subject, subject.with_constants(newdata.frame_of(subject)), None, None)
+        grid = Grid(subject, subject.with_constants(frame_of(newdata, subject)), None, None)
     elif is_frame(newdata) or isinstance(newdata, Mapping):
         frame = to_pandas(newdata, None).reset_index(drop=True)
         absent = [name for name in subject.variables if name not in frame.columns]

@@ -58,10 +58,9 @@ _SPREADS = ("sd", "2sd", "iqr", "minmax")
 def asked_variables(subject: Subject, variables: Any) -> list[tuple[str, Any]]:
     """Return the variables asked for, and what is asked of each where that is said."""
     if variables is None:
-        found = [(name, None) for name in subject.variables]
-        if not found:
+        variables = list(subject.variables)
+        if not variables:
             raise EstimationError("No regressor varies, so that there is nothing to compare; use avg_predictions.")
-        return found
     if isinstance(variables, str):
         variables = [variables]
     if not isinstance(variables, Mapping | Sequence):
@@ -72,6 +71,11 @@ def asked_variables(subject: Subject, variables: Any) -> list[tuple[str, Any]]:
     if not pairs or not all(isinstance(name, str) for name, _ in pairs):
         raise OptionError(f"variables is {shown(variables)}; pass names of variables of the model.")
     subject.check_variables([name for name, _ in pairs])
+    for name, _ in pairs:
+        if subject.frame[name].dtype.kind in "mM":
+            raise OptionError(
+                f"{name!r} has dates, which have no unit to change by; make a number of them first, such as years, or name other variables."
+            )
     return pairs
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import betahat as bh
-from tests.margins.statsmodels_margins import TEXT, calls_of
+from statsmodels_margins import TEXT, calls_of
 
 KNOWN = json.loads((Path(__file__).parent / "statsmodels_margins.json").read_text())
 FRAME = pd.DataFrame(KNOWN["frame"])

@@ -149,6 +149,7 @@ def answer(me, model, function, options, data):
     result = getattr(me, function)(model, **options)
     errors = np.sqrt(np.einsum("ij,jk,ik->i", result.jacobian, covariance, result.jacobian))
     table = result.to_pandas()
+    null = (table["estimate"] - table["statistic"] * table["std_error"]).round(9).tolist()
     keys = [name for name in ("group", "term", "contrast", "rowid", "treated", "region") if name in table]
     by = options.get("by")
     wanted = {"group", "term", "contrast"} | set([by] if isinstance(by, str) else by or [])
@@ -157,7 +158,7 @@ def answer(me, model, function, options, data):
         "keys": table[keys].astype(str).to_dict("list"),
         "estimate": table["estimate"].tolist(),
         "std_error": errors.tolist(),
-        "statistic": table["statistic"].tolist(),
+        "null": null,
     }
 
 

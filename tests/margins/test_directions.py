@@ -34,7 +34,7 @@ def frame():
 def slopes_of(frame, text, name):
     """Return (n, p) the derivatives of the regressors."""
     res = bh.ols(f"y ~ {text}", frame).fit()
-    grid = grid_of(res._subject, None, None, None)
+    grid = grid_of(res._subject(None), None, None, None)
     found = np.zeros(grid.exog.shape)
     for place, column in grid.direction(name).items():
         found[:, place] = column.numpy()
@@ -101,7 +101,9 @@ def test_splines_at_bounds_and_knots(frame):
 
 
 def test_orthogonal_polynomials(frame):
-    found = np.column_stack([column for name, column in slopes_of(frame, "poly(x, 3)", "x").items() if name != "Intercept"])
+    found = np.column_stack(
+        [column for name, column in slopes_of(frame, "poly(x, 3)", "x").items() if name != "Intercept"]
+    )
     values = bh.ols("y ~ poly(x, 3)", frame).fit().model.design.exog[:, 1:].numpy()
     for column, slope in zip(values.T, found.T, strict=True):
         check(slope, np.polynomial.Polynomial.fit(frame.x, column, 3).deriv()(frame.x))

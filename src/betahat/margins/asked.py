@@ -17,6 +17,7 @@ from betahat.margins.data_grid import crossed, sorted_values
 from betahat.margins.estimates import MarginResults
 from betahat.margins.evaluating import estimated
 from betahat.margins.grid import Grid, grid_of
+from betahat.margins.hypotheses import tested
 from betahat.margins.moves import Move, asked_variables, moves
 from betahat.margins.quantities import Comparison, Groups, Prediction, Quantity, Slope
 from betahat.margins.subject import Kind, Subject
@@ -31,7 +32,7 @@ _SPREADS = ("sd", "2sd", "iqr", "minmax", "threenum", "fivenum")
 _MOST_VALUES = 50
 
 
-def predictions(subject: Subject, variables: Any, by: Any, newdata: Any, wts: Any) -> MarginResults:
+def predictions(subject: Subject, variables: Any, by: Any, newdata: Any, wts: Any, hypothesis: Any) -> MarginResults:
     """Return the means at rows, or their averages."""
     grid = grid_of(subject, newdata, wts, by)
     if variables is not None:
@@ -39,7 +40,7 @@ def predictions(subject: Subject, variables: Any, by: Any, newdata: Any, wts: An
         grid = _repeated(grid, values)
         by = list(values) if by is None else by
     by = True if by is None else by
-    return estimated(subject, grid, [Prediction("", "", grid)], _groups(grid, by), "predictions")
+    return tested(estimated(subject, grid, [Prediction("", "", grid)], _groups(grid, by), "predictions"), hypothesis)
 
 
 def comparisons(
@@ -49,11 +50,12 @@ def comparisons(
     newdata: Any,
     comparison: Any,
     wts: Any,
+    hypothesis: Any,
     cross: bool,
 ) -> MarginResults:
     """Return how the mean changes with variables, in rows or on average."""
     if is_one_of(comparison, SLOPES):
-        return slopes(subject, variables, by, newdata, comparison, wts)
+        return slopes(subject, variables, by, newdata, comparison, wts, hypothesis)
     comparing = comparing_of(comparison)
     by = True if by is None or (by is False and comparing.is_average) else by
     pairs = asked_variables(subject, variables)
@@ -65,10 +67,12 @@ def comparisons(
         found = [_compared(grid, "cross", together, comparing) for together in product(*each)]
     else:
         found = [_compared(grid, move.name, [move], comparing) for several in each for move in several]
-    return estimated(subject, grid, found, _groups(grid, by), "comparisons")
+    return tested(estimated(subject, grid, found, _groups(grid, by), "comparisons"), hypothesis)
 
 
-def slopes(subject: Subject, variables: Any, by: Any, newdata: Any, slope: Any, wts: Any) -> MarginResults:
+def slopes(
+    subject: Subject, variables: Any, by: Any, newdata: Any, slope: Any, wts: Any, hypothesis: Any
+) -> MarginResults:
     """Return derivatives of the mean with respect to numbers, and differences for other variables."""
     if not is_one_of(slope, SLOPES):
         raise OptionError(f"slope is {shown(slope)}; use one of {listed(SLOPES)}.")
@@ -81,7 +85,7 @@ def slopes(subject: Subject, variables: Any, by: Any, newdata: Any, slope: Any, 
             found.append(Slope(name, SLOPES[slope], grid, slope))
         else:
             found += [_compared(grid, name, [move], difference) for move in moves(subject, name, value)]
-    return estimated(subject, grid, found, _groups(grid, by), "slopes")
+    return tested(estimated(subject, grid, found, _groups(grid, by), "slopes"), hypothesis)
 
 
 def _compared(grid: Grid, term: str, together: Sequence[Move], comparing: Comparing) -> Comparison:

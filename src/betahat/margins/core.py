@@ -60,6 +60,8 @@ class MarginCore(ABC):
         The variables of each row, where the numbers are those of single rows.
     kept : Kept or None
         What is known in the place of the function.
+    null : float
+        What the numbers are in the null hypothesis.
     """
 
     of: Any
@@ -70,6 +72,7 @@ class MarginCore(ABC):
     title: str = ""
     rows: pd.DataFrame | None = None
     kept: Kept | None = None
+    null: float = 0.0
 
     # names
 
@@ -249,7 +252,9 @@ class MarginCore(ABC):
 
     @remembered
     def _found(self) -> Inferred:
-        return Inferred(Pair(self.of.fit, self.of.cov), self.estimates, self.jacobian, self.function, self.kept)
+        return Inferred(
+            Pair(self.of.fit, self.of.cov), self.estimates, self.jacobian, self.function, self.kept, self.null
+        )
 
     @property
     def _container(self) -> Container:

@@ -76,12 +76,14 @@ def _both(
 
 def _difference(columns: Columns, values: np.ndarray, rows: np.ndarray, step: np.ndarray, side: float) -> np.ndarray:
     """Return (m, c) differences in the middle (side 0) or to one side (1, -1)."""
+
     def at(shift: float) -> np.ndarray:
         return columns(values + shift * step, rows)
 
-    if not side:
-        return (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * step)[:, None]
-    start = at(0.0)
-    moved = [share * (at(side * shift) - start) for shift, share in _FORWARD]
-    found: np.ndarray = np.add.reduce(moved) * (side / step)[:, None]
+    found: np.ndarray
+    if side:
+        start = at(0.0)
+        found = sum(share * (at(side * shift) - start) for shift, share in _FORWARD) * (side / step)[:, None]
+    else:
+        found = (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * step)[:, None]
     return found

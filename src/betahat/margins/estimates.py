@@ -23,6 +23,7 @@ from betahat.inference.wald import TTest, WaldTest
 from betahat.lazy import lazily
 from betahat.margins.core import MarginCore
 from betahat.margins.functions import Composed, chained
+from betahat.margins.hypotheses import tested
 from betahat.margins.inferred import draws_through
 from betahat.margins.labels import ROW
 from betahat.margins.summary import summary_of
@@ -69,9 +70,51 @@ class MarginResults(MarginCore):
         The variables of each row, where the numbers are those of single rows.
     kept : Kept or None
         What is known in the place of the function.
+    null : float
+        What the numbers are in the null hypothesis, of which p-values are.
     """
 
     # tests
+
+    def hypotheses(self, hypothesis: Any) -> MarginResults:
+        """Return functions of the numbers as margins of their own: differences, ratios, equations, or what a function makes of them.
+
+        Parameters
+        ----------
+        hypothesis : float, str, list of str, array_like or callable
+            A number is another null for the same numbers. "pairwise", "revpairwise", "reference", "revreference", "sequential", "revsequential",
+            "meandev" and "meanotherdev" are differences; "ratio ~ pairwise" are ratios, with null one, and "difference ~ pairwise | term" differences within
+            the values of a label. "b0 = b1" and "2*b0 + b1 = 1" are equations in the numbers by their places or names. A matrix has a column of weights for each linear
+            combination. A function takes the vector of numbers and returns one or several through torch.
+
+        Returns
+        -------
+        MarginResults
+
+        Examples
+        --------
+        >>> import betahat as bh
+        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "z": [0, 1, 1, 0, 1]}
+        >>> slopes = bh.ols("y ~ x + z", data).fit().avg_slopes()
+        >>> slopes.hypotheses("x = z").params.round(6)
+        x=z    1.4
+        dtype: float64
+        """
+        return tested(self, hypothesis)
+
+    def against(self, null: float) -> MarginResults:
+        """Return the same numbers with p-values of another null than zero.
+
+        Parameters
+        ----------
+        null : float
+            What each number is in the null hypothesis.
+
+        Returns
+        -------
+        MarginResults
+        """
+        return replace(self, null=null)
 
     def t_test(self, r_matrix: Any, use_t: bool | None = None) -> TTest:
         """Test restrictions on the numbers one by one.

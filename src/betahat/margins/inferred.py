@@ -63,6 +63,8 @@ class Inferred:
         The numbers at other parameters.
     kept : Kept or None
         What is known in its place.
+    null : float
+        What the numbers are in the null hypothesis.
     """
 
     of: Pair
@@ -70,6 +72,7 @@ class Inferred:
     jacobian: Tensor
     function: Function | None
     kept: Kept | None
+    null: float = 0.0
 
     @remembered
     def df(self) -> Df:
@@ -91,13 +94,13 @@ class Inferred:
 
     @remembered
     def statistics(self) -> Tensor:
-        """(m,) numbers over standard errors."""
-        return over(self.estimates, self.errors)
+        """(m,) numbers less the null over standard errors."""
+        return over(self.estimates - self.null, self.errors)
 
     @remembered
     def pvalues(self) -> Tensor:
-        """(m,) two-sided p-values of numbers of zero."""
-        own = self.pair.own_pvalues(self.pair.identity, torch.zeros_like(self.estimates)) if self._has_tests else None
+        """(m,) two-sided p-values of the null."""
+        own = self.pair.own_pvalues(self.pair.identity, self._nulls) if self._has_tests else None
         return two_sided(self.statistics, self.df) if own is None else self._masked(own)
 
     def table(self) -> Tensor:
@@ -121,9 +124,10 @@ class Inferred:
         return torch.where(self.known & self.known[:, None], found, torch.nan)
 
     def bootstrap_pvalues(self, tail: Tail) -> Tensor:
-        """Return (m,) p-values of numbers of zero by the replicates."""
-        self._replicates("bootstrap_pvalues")
-        return self._masked(self.pair.bootstrap_pvalues(tail))
+        """Return (m,) p-values of the null by the replicates."""
+        found = self._replicates("bootstrap_pvalues")
+        plain = found.pvalues(self._nulls, tail) if self.null else self.pair.bootstrap_pvalues(tail)
+        return self._masked(plain)
 
     @remembered
     def pair(self) -> Pair:
@@ -170,6 +174,10 @@ class Inferred:
     def to_keep(self) -> Kept | None:
         """Return what a file has in the place of the function."""
         return None if self.replicated is None else Kept(self.replicated.draws, self.linear)
+
+    @property
+    def _nulls(self) -> Tensor:
+        return torch.full_like(self.estimates, self.null)
 
     @property
     def _has_tests(self) -> bool:

@@ -117,7 +117,7 @@ class Slope(Quantity):
         """The regressors and the offset, the regressors' derivatives, and of an elasticity the variable."""
         found = self.grid.columns | numbered("direction", self.grid.direction(self.term), len(self.grid))
         if self.slope in ("eyex", "dyex"):
-            found["values"] = torch.from_numpy(self.grid.frame[self.term].to_numpy(float)).to(self.grid.exog.device)
+            found["values"] = torch.tensor(self.grid.frame[self.term].to_numpy(float)).to(self.grid.exog.device)
         return found
 
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:

@@ -27,7 +27,14 @@ class WithMargins(Restricted, ABC):
     """Predictions of the mean, how they change with a variable, and their slopes, in rows and on average."""
 
     def avg_predictions(
-        self, variables: Any = None, by: Any = None, newdata: Any = None, *, wts: Any = None, which: str | None = None
+        self,
+        variables: Any = None,
+        by: Any = None,
+        newdata: Any = None,
+        *,
+        wts: Any = None,
+        hypothesis: Any = None,
+        which: str | None = None,
     ) -> MarginResults:
         """Return averages of the mean of the dependent variable.
 
@@ -43,6 +50,8 @@ class WithMargins(Restricted, ABC):
             rest at the most frequent value, or with "balanced" at each.
         wts : str or array_like, optional
             (m,) weights for the averages, or the column that has them; None takes the `freq_weights` of the fit.
+        hypothesis : float, str, list of str, array_like or callable, optional
+            Functions of the numbers to be returned in their place, or another null, as in `MarginResults.hypotheses`.
         which : str, optional
             What is predicted, where `predict` has a choice, such as "linear", or "expected" of Tobit; None is the default of `predict`, and of a torch
             module the mean.
@@ -60,16 +69,23 @@ class WithMargins(Restricted, ABC):
         old=1    4.4
         dtype: float64
         """
-        return asked.predictions(self._subject(which), variables, by, newdata, wts)
+        return asked.predictions(self._subject(which), variables, by, newdata, wts, hypothesis)
 
     def predictions(
-        self, variables: Any = None, by: Any = False, newdata: Any = None, *, wts: Any = None, which: str | None = None
+        self,
+        variables: Any = None,
+        by: Any = False,
+        newdata: Any = None,
+        *,
+        wts: Any = None,
+        hypothesis: Any = None,
+        which: str | None = None,
     ) -> MarginResults:
         """Return the mean of the dependent variable in each row.
 
         Parameters
         ----------
-        variables, by, newdata, wts, which
+        variables, by, newdata, wts, hypothesis, which
             As in `avg_predictions`; by=False is a number for each row. A dataframe in the first place is `newdata`.
 
         Returns
@@ -77,7 +93,7 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.predictions(self._subject(which), variables, by, newdata, wts)
+        return asked.predictions(self._subject(which), variables, by, newdata, wts, hypothesis)
 
     def avg_comparisons(
         self,
@@ -87,6 +103,7 @@ class WithMargins(Restricted, ABC):
         *,
         comparison: Any = "difference",
         wts: Any = None,
+        hypothesis: Any = None,
         cross: bool = False,
         which: str | None = None,
     ) -> MarginResults:
@@ -98,7 +115,7 @@ class WithMargins(Restricted, ABC):
             The variables, and in a dict what each is compared at; None takes all. Numbers: v for x - v/2 and x + v/2 (by default 1), [low, high], "sd",
             "2sd", "iqr", "minmax", or a function of the column that returns both. Categories: "reference" (the default), "revreference", "pairwise",
             "revpairwise", "sequential", "revsequential", "all", or [low, high]. Variables of 0 and 1, and of truth, are compared at both.
-        by, newdata, wts, which
+        by, newdata, wts, hypothesis, which
             As in `avg_predictions`.
         comparison : str or callable
             "difference", "ratio", "lnratio", "lift", "lnor", "or": of the average means; a slope ("dydx", ...); or a function of (high, low).
@@ -117,7 +134,7 @@ class WithMargins(Restricted, ABC):
         x    2.371429
         dtype: float64
         """
-        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, cross)
+        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, hypothesis, cross)
 
     def comparisons(
         self,
@@ -127,6 +144,7 @@ class WithMargins(Restricted, ABC):
         *,
         comparison: Any = "difference",
         wts: Any = None,
+        hypothesis: Any = None,
         cross: bool = False,
         which: str | None = None,
     ) -> MarginResults:
@@ -134,7 +152,7 @@ class WithMargins(Restricted, ABC):
 
         Parameters
         ----------
-        variables, by, newdata, comparison, wts, cross, which
+        variables, by, newdata, comparison, wts, hypothesis, cross, which
             As in `avg_comparisons`; by=False is a number for each row. A dataframe in the first place is `newdata`.
 
         Returns
@@ -142,7 +160,7 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, cross)
+        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, hypothesis, cross)
 
     def avg_slopes(
         self,
@@ -152,6 +170,7 @@ class WithMargins(Restricted, ABC):
         *,
         slope: str = "dydx",
         wts: Any = None,
+        hypothesis: Any = None,
         which: str | None = None,
     ) -> MarginResults:
         """Return average derivatives of the mean with respect to variables, through powers, splines and interactions of the formula.
@@ -160,7 +179,7 @@ class WithMargins(Restricted, ABC):
         ----------
         variables : str or list, optional
             The variables; None takes all. Of variables of 0 and 1 and of categories differences are taken, as in `avg_comparisons`.
-        by, newdata, wts, which
+        by, newdata, wts, hypothesis, which
             As in `avg_predictions`.
         slope : {"dydx", "eyex", "eydx", "dyex"}
             Derivative, elasticity, or a semi-elasticity.
@@ -177,7 +196,7 @@ class WithMargins(Restricted, ABC):
         x    1.9
         dtype: float64
         """
-        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts)
+        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts, hypothesis)
 
     def slopes(
         self,
@@ -187,13 +206,14 @@ class WithMargins(Restricted, ABC):
         *,
         slope: str = "dydx",
         wts: Any = None,
+        hypothesis: Any = None,
         which: str | None = None,
     ) -> MarginResults:
         """Return derivatives of the mean in each row.
 
         Parameters
         ----------
-        variables, by, newdata, slope, wts, which
+        variables, by, newdata, slope, wts, hypothesis, which
             As in `avg_slopes`; by=False is a number for each row. A dataframe in the first place is `newdata`.
 
         Returns
@@ -201,7 +221,7 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts)
+        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts, hypothesis)
 
     # private
 

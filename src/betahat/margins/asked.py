@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from betahat.margins.grid import Grid, grid_of
 from betahat.margins.hypotheses import tested
 from betahat.margins.moves import Move, asked_variables, moves
 from betahat.margins.quantities import Comparison, Groups, Prediction, Quantity, Slope
+from betahat.margins.streams import estimated_in_parts
 from betahat.margins.subject import Kind, Subject
 
 if TYPE_CHECKING:
@@ -34,13 +36,13 @@ _MOST_VALUES = 50
 
 def predictions(subject: Subject, variables: Any, by: Any, newdata: Any, wts: Any, hypothesis: Any) -> MarginResults:
     """Return the means at rows, or their averages."""
-    grid = grid_of(subject, newdata, wts, by)
+    grid, values = grid_of(subject, newdata, wts, by), None
     if variables is not None:
         values = _counterfactual(subject, variables)
         grid = _repeated(grid, values)
         by = list(values) if by is None else by
     by = True if by is None else by
-    return tested(estimated(subject, grid, [Prediction("", "", grid)], _groups(grid, by), "predictions"), hypothesis)
+    return tested(_taken(grid, [Prediction("", "", grid)], by, wts, "predictions", values), hypothesis)
 
 
 def comparisons(
@@ -67,7 +69,7 @@ def comparisons(
         found = [_compared(grid, "cross", together, comparing) for together in product(*each)]
     else:
         found = [_compared(grid, move.name, [move], comparing) for several in each for move in several]
-    return tested(estimated(subject, grid, found, _groups(grid, by), "comparisons"), hypothesis)
+    return tested(_taken(grid, found, by, wts, "comparisons"), hypothesis)
 
 
 def slopes(
@@ -85,7 +87,22 @@ def slopes(
             found.append(Slope(name, SLOPES[slope], grid, slope))
         else:
             found += [_compared(grid, name, [move], difference) for move in moves(subject, name, value)]
-    return tested(estimated(subject, grid, found, _groups(grid, by), "slopes"), hypothesis)
+    return tested(_taken(grid, found, by, wts, "slopes"), hypothesis)
+
+
+def _taken(
+    grid: Grid,
+    quantities: Sequence[Quantity],
+    by: Any,
+    wts: Any,
+    title: str,
+    values: Mapping[str, Sequence[Any]] | None = None,
+) -> MarginResults:
+    """Evaluate quantities in the rows of a grid, or by passes over rows that are read in parts, each of them at counterfactual `values` of variables."""
+    if grid.stream is None:
+        return estimated(grid.subject, grid, quantities, _groups(grid, by), title)
+    shape = partial(_repeated, values=values or {})
+    return estimated_in_parts(grid, grid.stream, quantities, shape, partial(_groups, by=by), by, wts, title)
 
 
 def _compared(grid: Grid, term: str, together: Sequence[Move], comparing: Comparing) -> Comparison:
@@ -104,6 +121,8 @@ def _values(subject: Subject, name: str, value: Any) -> list[Any]:
     """Return the values of a variable asked for: each level, those given, or some of its distribution."""
     if value is None:
         found = sorted_values(subject.frame[name])
+        if subject.kind(name) is Kind.NUMBER:
+            subject.check_held(name)
         if len(found) > _MOST_VALUES and subject.kind(name) is Kind.NUMBER:
             raise OptionError(
                 f"The number {name!r} has {len(found)} values; choose some, such as variables={{{name!r}: [1, 2]}} or {{{name!r}: 'fivenum'}}."
@@ -127,6 +146,8 @@ def _values(subject: Subject, name: str, value: Any) -> list[Any]:
 
 def _repeated(grid: Grid, values: Mapping[str, Sequence[Any]]) -> Grid:
     """Return a grid with all rows once for each combination of values."""
+    if not values:
+        return grid
     frame, times = crossed(grid.frame, values), int(np.prod([len(each) for each in values.values()]))
     offset, weights = (None if column is None else column.repeat(times) for column in (grid.offset, grid.weights))
     return replace(grid, frame=frame, offset=offset, weights=weights, of_fit=False)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from betahat.data.engine import THREADS, Block, Engine, fold, gather
 from betahat.data.source import Held
+from betahat.errors import DataError
 from betahat.margins.quantities import (
     Groups,
     Mean,
@@ -170,6 +171,14 @@ def chained(outer: Callable[[Tensor], Tensor], values: Tensor, slopes: Tensor) -
 
 def averages_at(quantity: Quantity, groups: Groups, mean: Mean, points: Tensor, engine: Engine = THREADS) -> Tensor:
     """Return (R, G, J) the averages in groups at (R, k) parameters."""
+    total, size = sums_at(quantity, groups, mean, points, engine)
+    return quantity.combined((total / size[:, None, None, None]).movedim(1, 0).unbind(2)).detach()
+
+
+def sums_at(
+    quantity: Quantity, groups: Groups, mean: Mean, points: Tensor, engine: Engine = THREADS
+) -> tuple[Tensor, Tensor]:
+    """Return (G, R, parts, J) sums in groups at (R, k) parameters, and (G,) how many rows they are of."""
 
     def sums(block: Block) -> tuple[Tensor, ...]:
         often, codes = counts_of(block, points), block["codes"]
@@ -177,10 +186,10 @@ def averages_at(quantity: Quantity, groups: Groups, mean: Mean, points: Tensor, 
         def total(theta: Tensor) -> Tensor:
             return sums_over(parts_of(quantity, mean, theta, block) * often[:, None, None], codes, groups.count)
 
-        return _mapped(total, points, len(block)), sums_over(often, codes, groups.count)
+        return _mapped(total, points, len(block)).movedim(1, 0).contiguous(), sums_over(often, codes, groups.count)
 
     total, size = fold(rows_in_groups(quantity, groups), sums, engine)
-    return quantity.combined((total / size[:, None, None]).unbind(2)).detach()
+    return total, size
 
 
 def rows_at(quantity: Quantity, mean: Mean, points: Tensor, engine: Engine = THREADS) -> Tensor:
@@ -201,5 +210,5 @@ def _mapped(function: Callable[[Tensor], Tensor], points: Tensor, rows: int) -> 
     with torch.no_grad():
         try:
             return torch.cat([torch.func.vmap(function)(some) for some in torch.split(points, step)])
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError):
+        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, DataError):
             return torch.stack([function(point) for point in points])

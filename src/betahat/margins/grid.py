@@ -14,6 +14,7 @@ from betahat.data.arrays import read_weights
 from betahat.data.container import to_numpy
 from betahat.data.engine import column_of_rows
 from betahat.data.frame import is_frame, to_pandas
+from betahat.data.streamed import Streamed
 from betahat.data.threads import remembered
 from betahat.errors import DataError, OptionError, counted, listed, shown
 from betahat.lazy import lazily
@@ -44,6 +45,8 @@ class Grid:
         (m,) how much each row counts in averages.
     of_fit : bool
         Whether these are the rows of the fit.
+    stream : Streamed or None
+        The rows of the fit where they are read in parts; those here stand for them.
     """
 
     subject: Subject
@@ -51,6 +54,7 @@ class Grid:
     offset: Tensor | None
     weights: Tensor | None
     of_fit: bool = False
+    stream: Streamed | None = None
 
     def __len__(self) -> int:
         """Return m."""
@@ -87,7 +91,7 @@ class Grid:
         if source is None or name in source.linear_variables:
             one, zero = (self._changed(self.frame, {name: value}) for value in (1.0, 0.0))
             return {place: one[place] - zero[place] for place in one}
-        values, known = self.frame[name].to_numpy(float), self.subject.frame[name].to_numpy(float)
+        values = self.frame[name].to_numpy(float)
         places: list[int] = []
 
         def columns(moved: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -96,13 +100,20 @@ class Grid:
             places[:] = found
             return np.stack([np.broadcast_to(to_numpy(column), (len(rows),)) for column in found.values()], 1)
 
-        found = derivative(columns, values, known.min(), known.max(), known.std())
+        found = derivative(columns, values, *self.subject.spread(name))
         slopes = torch.from_numpy(found).to(self.exog)
         return {place: slopes[:, i] for i, place in enumerate(places)}
 
 
 def grid_of(subject: Subject, newdata: Any, wts: Any, by: Any) -> Grid:
     """Return the rows at which margins are taken: those of the fit, typical ones, or new ones."""
+    stream = None if subject.instead is None else subject.instead.stream
+    if stream is not None and newdata is None:
+        return Grid(subject, subject.frame, None, None, stream=stream)
+    if stream is not None and isinstance(newdata, str | DataGrid):
+        raise OptionError(
+            f"The rows are read from {stream.dataset.name}, and typical rows need all of them at once; pass newdata as a dataframe."
+        )
     response = subject.response
     if newdata is None:
         counts = column_of_rows(response.rows, "counts") if "counts" in response.rows.shapes else None
@@ -124,7 +135,12 @@ def grid_of(subject: Subject, newdata: Any, wts: Any, by: Any) -> Grid:
         raise OptionError(
             f"newdata is {shown(newdata)}; pass a dataframe, bh.datagrid(...), 'mean', 'median' or 'balanced', or omit it for the data of the fit."
         )
-    return grid if wts is None else replace(grid, weights=_weights(grid, wts))
+    return grid if wts is None else weighted(grid, wts)
+
+
+def weighted(grid: Grid, wts: Any) -> Grid:
+    """Return a grid with weights of its rows: a column's name, or a vector."""
+    return replace(grid, weights=_weights(grid, wts))
 
 
 def _weights(grid: Grid, wts: Any) -> Tensor:
@@ -135,7 +151,7 @@ def _weights(grid: Grid, wts: Any) -> Tensor:
                 f"wts is {shown(wts)}, which is not a column of the data; the columns are {listed(grid.frame.columns, limit=12)}."
             )
         wts = grid.frame[wts].to_numpy(float)
-    device = grid.subject.response.exog.device
+    device = grid.exog.device
     read = read_weights(wts, torch.empty(len(grid), 0, device=device), device, None, "wts")
     assert read is not None
     weights = read.values.to(torch.float64)

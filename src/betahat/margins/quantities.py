@@ -14,12 +14,16 @@ from betahat.calculus.autodiff import row_jacobian, summed_jacobian
 from betahat.data.engine import THREADS, Block, Engine, fold, gather
 from betahat.data.quiet import quiet
 from betahat.data.source import Held
+from betahat.errors import DataError
 from betahat.margins.changes import Change
 from betahat.margins.comparing import Comparing
 from betahat.margins.grid import Grid
 from betahat.objectives.base import Route
 
 Mean = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+# What operations raise that torch differentiates backward alone; that a module cannot be called is a DataError.
+BACKWARD_ALONE = (RuntimeError, NotImplementedError, DataError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,16 +169,21 @@ class Groups:
 
 def along(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (b, J) values of a row-wise function at (b, p) points, and their derivatives along (b, p) directions."""
-    with quiet():
-        try:
+    try:
+        with quiet():
             both: Any = torch.func.jvp(function, (x,), (direction,))
-        except (RuntimeError, NotImplementedError):  # operations that torch differentiates backward alone
-            backward: Any = torch.func.vjp(function, x)
-            value, back = backward
-            ends = torch.eye(value.shape[1]).to(value)
-            slopes = [(back(end.expand_as(value))[0] * direction).sum(1) for end in ends]
-            both = value, torch.stack(slopes, 1)
-    return both[0], both[1]
+        return both[0], both[1]
+    except BACKWARD_ALONE:
+        further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_(True)
+        value = function(leaf)
+        slopes = [
+            torch.autograd.grad(part.sum(), leaf, create_graph=True)[0] if part.requires_grad else torch.zeros_like(x)
+            for part in value.unbind(1)
+        ]
+        found = torch.stack([(slope * direction).sum(1) for slope in slopes], 1)
+    return (value, found) if further else (value.detach(), found.detach())
 
 
 def rowwise(quantity: Quantity, mean: Mean, params: Tensor, engine: Engine = THREADS) -> tuple[Tensor, Tensor]:
@@ -190,7 +199,7 @@ def rowwise(quantity: Quantity, mean: Mean, params: Tensor, engine: Engine = THR
             value = of(params, columns)
         try:
             slopes = row_jacobian(of, params, columns, Route.FORWARD)
-        except (RuntimeError, NotImplementedError):
+        except BACKWARD_ALONE:
             slopes = row_jacobian(of, params, columns, Route.BACKWARD)
         return torch.cat([value[..., None], slopes], -1)
 
@@ -202,6 +211,16 @@ def averaged(
     quantity: Quantity, groups: Groups, mean: Mean, params: Tensor, engine: Engine = THREADS
 ) -> tuple[Tensor, Tensor]:
     """Return (G, J) the averages in groups and (G, J, k) their derivatives."""
+    total, slope, size = sums_of(quantity, groups, mean, params, engine)
+    means, slopes = total / size[:, None, None], slope / size[:, None, None, None]
+    found, weight = of_averages(quantity, means)
+    return found, (weight[..., None] * slopes).sum(1)
+
+
+def sums_of(
+    quantity: Quantity, groups: Groups, mean: Mean, params: Tensor, engine: Engine = THREADS
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (G, parts, J) sums in groups, (G, parts, J, k) their derivatives, and (G,) how many rows they are of."""
 
     def sums(block: Block) -> tuple[Tensor, ...]:
         often, codes = counts_of(block, params), block["codes"]
@@ -213,9 +232,7 @@ def averaged(
         return value, slope, sums_over(often, codes, groups.count)
 
     total, slope, size = fold(rows_in_groups(quantity, groups), sums, engine)
-    means, slopes = total / size[:, None, None], slope / size[:, None, None, None]
-    found, weight = of_averages(quantity, means)
-    return found, (weight[..., None] * slopes).sum(1)
+    return total, slope, size
 
 
 def parts_of(quantity: Quantity, mean: Mean, theta: Tensor, block: Block) -> Tensor:
@@ -262,7 +279,7 @@ def _derived(function: Callable[[Tensor], Tensor], params: Tensor) -> tuple[Tens
     forward = value.numel() > len(params)
     try:
         slopes = summed_jacobian(flat, params, Route.FORWARD if forward else Route.BACKWARD)
-    except (RuntimeError, NotImplementedError):
+    except BACKWARD_ALONE:
         if not forward:
             raise
         slopes = summed_jacobian(flat, params, Route.BACKWARD)

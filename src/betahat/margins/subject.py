@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ from betahat.data.container import to_numpy
 from betahat.data.engine import column_of_rows
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import columns_of
+from betahat.data.streamed import Streamed
 from betahat.data.threads import remembered
-from betahat.errors import OptionError, listed, shown
+from betahat.errors import DataError, OptionError, listed, shown
 from betahat.inference.margins import Response
 from betahat.lazy import lazily
 
@@ -42,6 +43,31 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, eq=False)
+class Instead:
+    """What is known of variables where the rows of the fit are not in memory.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        Rows with all the values of categories.
+    spreads : dict of str to tuple of float
+        The smallest and the largest value, and the standard deviation, of numbers.
+    constants : tuple of str
+        Regressors that do not vary.
+    stream : Streamed or None
+        Where the rows are read from.
+    levels : dict of str to list
+        Of variables that a formula takes as they are, its levels.
+    """
+
+    frame: pd.DataFrame
+    spreads: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    constants: tuple[str, ...] = ()
+    stream: Streamed | None = None
+    levels: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Subject:
     """The mean of a model and the variables that its regressors are made of.
 
@@ -57,6 +83,8 @@ class Subject:
         (such a dataframe, other values of variables by name: one or (m,)) -> by their places the regressors that change, (m,) or (1,) for all rows.
     source : Formula, StoredFormula or None
         The formula; without one the regressors are the variables.
+    instead : Instead or None
+        What is known of the variables where the rows of the fit are not in memory.
     """
 
     results: Any
@@ -64,11 +92,14 @@ class Subject:
     read: Callable[[Any], Tensor]
     change: Callable[[Any, dict[str, Any]], dict[int, Tensor]]
     source: Formula | StoredFormula | None
+    instead: Instead | None = None
 
     @remembered
     def frame(self) -> pd.DataFrame:
         """(n, ...) the rows in use: the user's own columns of a formula's data, otherwise the regressors."""
         response = self.response
+        if self.instead is not None:
+            return self.instead.frame
         if self.source is None:
             frame = pd.DataFrame(to_numpy(response.exog.to(torch.float64)), columns=list(response.names))
             return frame.astype(dict.fromkeys(response.categories, int))
@@ -77,24 +108,46 @@ class Subject:
         chosen = frame if user_data.in_use is None else frame.iloc[to_numpy(user_data.in_use)]
         return chosen.reset_index(drop=True)
 
+    def spread(self, name: str) -> tuple[float, float, float]:
+        """Return the smallest and the largest value of a number in the data of the fit, and its standard deviation."""
+        if self.instead is not None and name in self.instead.spreads:
+            return self.instead.spreads[name]
+        known = self.frame[name].to_numpy(float)
+        return known.min(), known.max(), known.std()
+
     @remembered
     def often(self) -> np.ndarray | None:
         """(n,) how many rows each is by its frequency weight; None for one."""
+        if self.instead is not None:
+            return None
         rows = self.response.rows
         if "counts" not in rows.shapes:
             return None
         counts = to_numpy(column_of_rows(rows, "counts"))
         return counts.astype(int) if np.array_equal(counts, np.floor(counts)) else None
 
+    def check_held(self, name: str) -> None:
+        """Refuse what needs all values of a variable at once, of rows that are read in parts."""
+        if self.instead is not None and self.instead.stream is not None:
+            raise OptionError(
+                f"This needs all values of {name!r} at once, and the rows are read from {self.instead.stream.dataset.name}; pass numbers, such as variables={{{name!r}: [1, 2]}}."
+            )
+
     def column(self, name: str, rows: Any = slice(None)) -> pd.Series:
         """Return (N,) the values of a variable in rows of the fit, each as often as its frequency weight says."""
+        self.check_held(name)
         column: pd.Series = self.frame[name].iloc[rows]
         return column if self.often is None else column.repeat(self.often[rows])
 
     def with_constants(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a dataframe with the regressors that do not vary, where regressors are what is read."""
-        if self.source is not None:
+        if self.source is not None or set(self.response.names) <= set(frame.columns):
             return frame
+        if self.instead is not None:
+            absent = [name for name in self.response.names if name not in frame.columns]
+            raise DataError(
+                f"newdata lacks {listed(absent)}, whose value is not known as the results were kept without their data; pass a column for it."
+            )
         first = dict(zip(self.response.names, self.response.exog[0].tolist(), strict=True))
         return frame.assign(**{name: value for name, value in first.items() if name not in frame.columns})
 
@@ -106,9 +159,12 @@ class Subject:
                 name for name in self.source.variables if name in self.frame.columns and name not in self._absorbed
             ]
             return tuple(name for name in there if name not in self._left_out)
+        names = self.response.names
+        if self.instead is not None:
+            return tuple(name for name in names if name in self.frame.columns and name not in self.instead.constants)
         exog = self.response.exog
         varies = (exog != exog[:1]).any(0).tolist()
-        return tuple(name for name, moves in zip(self.response.names, varies, strict=True) if moves)
+        return tuple(name for name, moves in zip(names, varies, strict=True) if moves)
 
     @remembered
     def _left_out(self) -> set[str]:
@@ -168,6 +224,8 @@ class Subject:
     def levels(self, name: str) -> list[Any]:
         """Return the values of a category in the data of the fit, in their order."""
         column = self.frame[name]
+        if self.instead is not None and name in self.instead.levels:
+            return self.instead.levels[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
             return list(column.cat.remove_unused_categories().cat.categories)
         return sorted(column.dropna().unique())

@@ -13,6 +13,7 @@ from betahat.data.modes import in_ordinary_mode
 from betahat.inference.margins import Response
 from betahat.margins import asked
 from betahat.margins.estimates import MarginResults
+from betahat.margins.instead import instead_of_rows
 from betahat.margins.subject import Subject, columns_moved, columns_named
 from betahat.results.new_data import moved_regressors, plain_regressors
 from betahat.results.restricted import Restricted
@@ -69,7 +70,7 @@ class WithMargins(Restricted, ABC):
         old=1    4.4
         dtype: float64
         """
-        return asked.predictions(self._subject(which), variables, by, newdata, wts, hypothesis)
+        return asked.predictions(self._subject(which, newdata), variables, by, newdata, wts, hypothesis)
 
     def predictions(
         self,
@@ -93,7 +94,7 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.predictions(self._subject(which), variables, by, newdata, wts, hypothesis)
+        return asked.predictions(self._subject(which, newdata), variables, by, newdata, wts, hypothesis)
 
     def avg_comparisons(
         self,
@@ -134,7 +135,9 @@ class WithMargins(Restricted, ABC):
         x    2.371429
         dtype: float64
         """
-        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, hypothesis, cross)
+        return asked.comparisons(
+            self._subject(which, newdata), variables, by, newdata, comparison, wts, hypothesis, cross
+        )
 
     def comparisons(
         self,
@@ -160,7 +163,9 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.comparisons(self._subject(which), variables, by, newdata, comparison, wts, hypothesis, cross)
+        return asked.comparisons(
+            self._subject(which, newdata), variables, by, newdata, comparison, wts, hypothesis, cross
+        )
 
     def avg_slopes(
         self,
@@ -196,7 +201,7 @@ class WithMargins(Restricted, ABC):
         x    1.9
         dtype: float64
         """
-        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts, hypothesis)
+        return asked.slopes(self._subject(which, newdata), variables, by, newdata, slope, wts, hypothesis)
 
     def slopes(
         self,
@@ -221,19 +226,22 @@ class WithMargins(Restricted, ABC):
         MarginResults
         """
         variables, newdata = _first(variables, newdata)
-        return asked.slopes(self._subject(which), variables, by, newdata, slope, wts, hypothesis)
+        return asked.slopes(self._subject(which, newdata), variables, by, newdata, slope, wts, hypothesis)
 
     # private
 
-    def _subject(self, which: Any) -> Subject:
+    def _subject(self, which: Any, newdata: Any = None) -> Subject:
         """Return what margins are of: what `predict` calls `which`, in the variables of the formula, or in the regressors."""
         source = self._formula
+        response = self._response(which) if source is None else self._response_through_formula(which)
+        names = response.names if source is None else source.variables
+        instead = instead_of_rows(self.fit, source, names, newdata)
         if source is not None:
-            response = self._response_through_formula(which)
-            return Subject(self, response, partial(plain_regressors, self), partial(moved_regressors, self), source)
-        response, device = self._response(which), self.fit.params.device
-        read, change = partial(columns_named, response, device), partial(columns_moved, response, device)
-        return Subject(self, response, read, change, None)
+            read, change = partial(plain_regressors, self), partial(moved_regressors, self)
+            return Subject(self, response, read, change, source, instead)
+        device = self.fit.params.device
+        rows, moved = partial(columns_named, response, device), partial(columns_moved, response, device)
+        return Subject(self, response, rows, moved, None, instead)
 
     def _response_through_formula(self, which: Any) -> Response:
         """Return the same as `_response`, in all the columns that the formula makes of new data."""

@@ -92,6 +92,12 @@ class Formula:
         }
 
     @property
+    def levels(self) -> dict[str, list[Any]]:
+        """The levels of categories, by their expressions."""
+        states = {expression: state for expression, (_, state) in self.spec.encoder_state.items()}
+        return {expression: list(state["categories"]) for expression, state in states.items() if "categories" in state}
+
+    @property
     def linear_variables(self) -> set[str]:
         """The numbers that stand in the formula alone or in products, and never inside of a function: each column is a straight line in them."""
         inside = [factor for factor in self.spec.factors if factor.eval_method is Factor.EvalMethod.PYTHON]

@@ -89,6 +89,15 @@ class StoredFormula:
         return set(self.variables) - inside - set(self.categorical_variables)
 
     @property
+    def levels(self) -> dict[str, list[Any]]:
+        """As of `Formula`."""
+        return {
+            expression: list(factor.learnt["categories"])
+            for expression, factor in self.factors.items()
+            if "categories" in factor.learnt
+        }
+
+    @property
     def calls_of_order(self) -> list[str]:
         """The calls whose values stand in other rows, such as lag(x)."""
         return calls_of_order(self.learnt)

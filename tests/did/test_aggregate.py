@@ -1,6 +1,9 @@
 """Regressions of one's own on pairs of event times and cohorts: their averages are those of `event_study`."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 from support.closeness import close
 from support.staggered import panel
@@ -65,3 +68,38 @@ def test_sentences(data):
     loose = bh.ols("y ~ i(since, cohort, ref2=0) | unit + year", data).fit()
     with pytest.raises(bh.EstimationError, match="have no estimate of their own"):
         bh.aggregate(loose)
+
+
+@pytest.mark.parametrize("code", [0, np.nan, np.inf, pd.NA], ids=str)
+def test_sunab_in_a_formula(data, code):
+    cohort = data.cohort.astype("Int64" if code is pd.NA else float).mask(data.cohort == 0, code)
+    coded = data.assign(law=cohort)
+    res = bh.ols("y ~ sunab(law, year) + x | unit + year", coded).fit(bh.Cluster("unit"))
+    own = bh.ols(FORMULA, data).fit(bh.Cluster("unit"))
+    assert res.names[0] == "year::-5:law::2006"
+    close(res.bse, own.bse, SAME)
+    close(bh.aggregate(res).bse, bh.aggregate(own).bse, SAME)
+    several = bh.ols("y ~ sunab(law, year, ref=[-1, -2]) | unit + year", coded).fit()
+    assert not any("::-2:" in name for name in several.names)
+
+
+def test_sunab_in_files_and_of_rows_that_are_read(data, tmp_path):
+    formula = "y ~ sunab(cohort, year) + x | unit + year"
+    res = bh.ols(formula, data).fit(bh.Cluster("unit"))
+    again = bh.load(res.save(tmp_path / "study.betahat"))
+    close(bh.aggregate(again).bse, bh.aggregate(res).bse, SAME)
+    data.to_parquet(tmp_path / "rows.parquet")
+    read = bh.ols(formula, tmp_path / "rows.parquet").fit(bh.Cluster("unit"))
+    close(bh.aggregate(read, by="att").bse, bh.aggregate(res, by="att").bse, SAME)
+
+
+@pytest.mark.parametrize(
+    ("formula", "sentence"),
+    [
+        ("y ~ sunab(cohort, year, ref='x')", "ref in sunab(...) is 'x'"),
+        ("y ~ sunab(word, year)", "'word' in sunab(...) is no column of numbers"),
+    ],
+)
+def test_sentences_of_sunab(data, formula, sentence):
+    with pytest.raises(bh.FormulaError, match=re.escape(sentence)):
+        bh.ols(formula, data.assign(word="a"))

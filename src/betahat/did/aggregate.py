@@ -22,14 +22,14 @@ _PAIR = re.compile(rf"[^:]+::{_NUMBER}:([^:]+)::{_NUMBER}")
 
 
 def aggregate(results: Results, by: By = "event") -> EventStudy:
-    """Average the effects of cohorts and event times of a regression on ``i(event, cohort, ...)``, as fixest's `aggregate` does.
+    """Average the effects of cohorts and event times of a regression on ``sunab(cohort, period)``, as fixest's `aggregate` does.
 
     For what `event_study` does not have: other fixed effects, instruments, other models, whose effects are then those on the index.
 
     Parameters
     ----------
     results : Results
-        With coefficients such as "event::2:cohort::2004", of ``i(event, cohort, ref=-1, ref2=0)``.
+        With coefficients such as "year::2:cohort::2004", of ``sunab(cohort, year)``, or of ``i(event, cohort, ref=-1, ref2=0)``.
     by : {"event", "att", "cohort", "time", "cell"}
         What the averages are of; what comes back has the others, too.
 
@@ -53,10 +53,9 @@ def aggregate(results: Results, by: By = "event") -> EventStudy:
     ...     "id": [i for i, _, _ in rows],
     ...     "year": [t for _, t, _ in rows],
     ...     "first": [g for _, _, g in rows],
-    ...     "since": [t - g if g else -1 for _, t, g in rows],
     ...     "y": [i + 0.1 * t * t + 2.0 * (0 < g <= t) + ((i * t) % 3) / 50 for i, t, g in rows],
     ... }
-    >>> res = bh.ols("y ~ i(since, first, ref=-1, ref2=0) | id + year", data).fit("HC1")
+    >>> res = bh.ols("y ~ sunab(first, year) | id + year", data).fit("HC1")
     >>> bh.aggregate(res, by="att").params.round(3)
     ATT    1.994
     dtype: float64
@@ -70,8 +69,8 @@ def aggregate(results: Results, by: By = "event") -> EventStudy:
     if not found or not isinstance(design, Design) or len({match[2] for _, match in found}) > 1:
         what = listed(dict.fromkeys(match[2] for _, match in found)) if found else "none"
         raise OptionError(
-            f"aggregate averages coefficients of one cohort variable such as 'event::2:cohort::2004', of i(event, cohort, ref=-1, ref2=0) in a formula, and there are "
-            f"those of {what}; use bh.event_study, or write the regression with i()."
+            f"aggregate averages coefficients of one cohort variable such as 'year::2:cohort::2004', of sunab(cohort, year) in a formula, and there are "
+            f"those of {what}; use bh.event_study, or write the regression with sunab()."
         )
     names = tuple(name for name, _ in found)
     events, cohorts = (np.array([float(match[part]) for _, match in found]) for part in (1, 3))

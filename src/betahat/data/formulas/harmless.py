@@ -28,7 +28,7 @@ _CODINGS = frozenset({"Treatment", "Poly", "Sum", "Helmert", "Diff"}) | {
     f"contr.{name}" for name in ("helmert", "poly", "sum", "treatment", "SAS", "diff")
 }
 _INDICATORS = frozenset({"Treatment", "contr.treatment", "contr.SAS"})
-_KNOWN = _BASES | _SCALES | _CODINGS | ARGUMENTS.keys() | {"I", "C", "Q", "i", "round", "lag", "lead", "diff"}
+_KNOWN = _BASES | _SCALES | _CODINGS | ARGUMENTS.keys() | {"I", "C", "Q", "i", "sunab", "round", "lag", "lead", "diff"}
 _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 # formulaic used to paste the strings of a call into code, which a quotation mark could break out of.
 _WORDS = re.compile(r"[^'\"\\`{}\x00-\x1f]*")
@@ -176,7 +176,7 @@ class _Reading:
             made = self._of_numbers(function, node, options, depth)
         elif function == "Q":
             made = self._quoted(node)
-        elif function == "i":
+        elif function in ("i", "sunab"):
             made = self._levels(node, options, depth)
         else:
             if not node.args:

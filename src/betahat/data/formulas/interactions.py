@@ -92,6 +92,27 @@ def interacted(
     return _values(parts, _Call(name, _spelled[1], choices, multiplies))
 
 
+@given("_spelled")
+def sun_and_abraham(cohort: Any, period: Any, /, ref: Any = -1, *, _spelled: Sequence[str]) -> FactorValues:
+    """Return `i(period - cohort, cohort, ref=ref)`, as fixest's `sunab` has it before it takes averages; the never treated have no column.
+
+    They are those whose cohort is missing, infinite or zero.
+    """
+    names = (_spelled[1], _spelled[0])
+    since, first = (_numbers(values, name) for values, name in zip((period, cohort), names, strict=True))
+    never = ~np.isfinite(first) | (first == 0.0)
+    refs = list(ref) if isinstance(ref, list | tuple) else [ref]
+    if not refs or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in refs):
+        raise ReasonError(
+            f"ref in sunab(...) is {shown(ref)}", "pass a time since the treatment such as -1, or a list of them"
+        )
+    index = period.index if isinstance(period, pd.Series) else None
+    events = pd.Series(np.where(never, float(refs[0]), since - np.where(never, 0.0, first)), index)
+    cohorts = pd.Series(np.where(never, 0.0, first), index)
+    pair = FactorValues(cohorts, kind="categorical", spans_intercept=True)
+    return interacted(events, pair, ref=refs, _spelled=names)
+
+
 def multipliers(expression: str, state: Mapping[str, Any]) -> set[str]:
     """Return the names in a call of `i` that only multiply its indicators; `state` is what it has learnt."""
     plain, aliases = unquoted(expression)
@@ -251,6 +272,15 @@ def _column(values: Any, name: str) -> pd.Series:
     if np.ndim(plain) != 1:
         raise ReasonError(f"{shown(name)} in i(...) is no column", "pass one, or an expression of columns")
     return plain if isinstance(plain, pd.Series) else pd.Series(plain)
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    """Return (n,) a column of numbers, NaN where it is missing."""
+    column = _column(values, name)
+    if not is_numeric_dtype(column.dtype):
+        raise ReasonError(f"{shown(name)} in sunab(...) is no column of numbers", "pass whole numbers, such as years")
+    found: np.ndarray = column.to_numpy(dtype=float, na_value=np.nan)
+    return found
 
 
 def _plain(values: Any) -> Any:

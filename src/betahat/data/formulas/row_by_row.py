@@ -27,7 +27,7 @@ FEW = 48
 # Values of equal rows may be rounded differently in vectors of other lengths.
 _ROUNDING = 1e-12
 # Calls that learn of all rows in passes of their own, or map each value to one.
-_BY_ROW = ("I", "C", "Q", "i", "center", "scale", "standardize", "bs", "cr", "cc", "cs", "poly")
+_BY_ROW = ("I", "C", "Q", "i", "sunab", "center", "scale", "standardize", "bs", "cr", "cc", "cs", "poly")
 _NODES = (
     ast.Expression,
     ast.Name,

@@ -20,7 +20,7 @@ from patsy.contrasts import code_contrast_matrix
 
 from betahat.data.container import real_array
 from betahat.data.formulas.expressions import ReasonError
-from betahat.data.formulas.interactions import interacted
+from betahat.data.formulas.interactions import interacted, sun_and_abraham
 from betahat.data.formulas.levels import coded, indicators
 from betahat.data.formulas.periods import diff, lag, lead
 from betahat.errors import shown
@@ -182,6 +182,7 @@ KNOWN: Mapping[str, Any] = {
     "C": categories,
     "Q": stateful_transform(quoted),
     "i": interacted,
+    "sunab": sun_and_abraham,
     "lag": lag,
     "lead": lead,
     "diff": diff,

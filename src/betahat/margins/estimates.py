@@ -94,7 +94,8 @@ class MarginResults(MarginCore):
         Examples
         --------
         >>> import betahat as bh
-        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0], "z": [0, 1, 1, 0, 1]}
+        >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0]}
+        >>> data["z"] = [0, 1, 1, 0, 1]
         >>> slopes = bh.ols("y ~ x + z", data).fit().avg_slopes()
         >>> slopes.hypotheses("x = z").params.round(6)
         x=z    1.4

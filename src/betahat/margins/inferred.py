@@ -163,6 +163,11 @@ class Inferred:
 
     def joint(self, fit: Fit) -> Joint:
         """Return what is known of the numbers jointly, for simultaneous inference; the fit says which draws a bootstrap has."""
+        if self.null:
+            raise OptionError(
+                f"adjust by a joint distribution tests that numbers are zero, and the null of these is {self.null:g}; use a method that goes by p-values, such as "
+                "'holm'."
+            )
         cov, replicated, linear = self.of.cov, self.replicated, self.linear
         drawn, own = cov.resampling, None
         if linear and replicated is not None and drawn is not None:  # whose derivatives are the same in each replicate

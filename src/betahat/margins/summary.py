@@ -73,4 +73,5 @@ def _about(margins: MarginResults) -> str:
     """Return the sentence that says of what they are, under which covariance, and of how many rows."""
     clusters = " and ".join(way.column for way in about(margins).clusters if way.column)
     by = f" by {clusters}" if clusters else ""
-    return f"Dependent variable: {margins.endog_name}. Standard errors: {margins.cov_type}{by}. N = {round(margins.nobs):,}."
+    null = f" Tests of {margins.null:g}." if margins.null else ""
+    return f"Dependent variable: {margins.endog_name}. Standard errors: {margins.cov_type}{by}. N = {round(margins.nobs):,}.{null}"

@@ -123,20 +123,16 @@ class RandomizationTest:
         return self.pvalue
 
     def __str__(self) -> str:
-        """Return the test in three lines."""
-        what = "all" if self.exhaustive else f"{self.reps} random"
+        """Return the test in four lines."""
         name = "t of " if self.kind == "t" else ""
-        sizes = f"{self.units} units" + (f" in {self.strata} strata" if self.strata > 1 else "")
+        among = f"all {self.reps}" if self.exhaustive else f"{self.reps} random"
+        units = f"{self.units} units" + (f" in {self.strata} strata" if self.strata > 1 else "")
         low, high = self.conf_int()
-        error = (
-            ""
-            if self.exhaustive
-            else f" (Monte Carlo error {self.std_error:.4f}, 95% interval {low:.4f} to {high:.4f})"
-        )
-        assignments = f"all {self.reps}" if self.exhaustive else what
+        error = f"Monte Carlo error {self.std_error:.4f}, 95% interval [{low:.4f}, {high:.4f}]"
         return (
-            f"Randomization inference: {name}{self.coefficient} = {self.statistic:.4f}\n"
-            f"p = {self.pvalue:.4f}{error}, {self.alternative}: {self.count} of {assignments} assignments of {sizes} are as extreme\n"
+            f"Randomization inference: {name}{self.coefficient} = {self.statistic:.4f}, {units}\n"
+            f"p = {self.pvalue:.4f}, {self.alternative}: {self.count} of {among} assignments are as extreme\n"
+            f"{'The p-value is exact' if self.exhaustive else error}\n"
             f"H0: {self.variable} has no effect on any unit"
         )
 

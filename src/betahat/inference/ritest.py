@@ -120,8 +120,9 @@ def ritest(
     >>> import betahat as bh
     >>> tea = {"guess": [1, 1, 1, 0, 1, 0, 0, 0], "truth": [1, 1, 1, 1, 0, 0, 0, 0]}
     >>> bh.ritest(bh.ols("guess ~ truth", tea).fit(), "truth", alternative="greater")
-    Randomization inference: t of truth = 1.4142
-    p = 0.2429, greater: 17 of all 70 assignments of 8 units are as extreme
+    Randomization inference: t of truth = 1.4142, 8 units
+    p = 0.2429, greater: 17 of all 70 assignments are as extreme
+    The p-value is exact
     H0: truth has no effect on any unit
     """
     _check_options(results, variable, reps, seed, statistic, alternative)

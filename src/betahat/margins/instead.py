@@ -14,7 +14,6 @@ import torch
 from betahat.data.container import to_numpy
 from betahat.data.datasets.base import Partition
 from betahat.data.engine import in_force
-from betahat.data.formulas.formula import Formula
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import is_frame, rows_of_frame, to_pandas
 from betahat.data.sample import WithoutRows
@@ -26,6 +25,8 @@ from betahat.margins.subject import Instead
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from betahat.data.formulas.formula import Formula
 else:
     pd = lazily("pandas")
 

@@ -65,6 +65,8 @@ class Response:
         What computes passes over the rows.
     categories : frozenset of str
         The regressors whose numbers are names of categories, as those that a module looks up in a table.
+    of_index : callable or None
+        (b,) values of x'b and the offset -> (b,) means, where the mean is a function of these alone and b are all parameters.
     """
 
     mean: Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -75,6 +77,7 @@ class Response:
     outcomes: tuple[str, ...]
     engine: Engine = THREADS
     categories: frozenset[str] = frozenset()
+    of_index: Callable[[Tensor], Tensor] | None = None
 
     @remembered
     def rows(self) -> Source:

@@ -33,7 +33,7 @@ def estimated(
     response, results = subject.response, subject.results
     chosen = None if groups is None else groups[0]
     check_effects(subject, quantities, chosen)
-    function = OfRows(tuple(quantities), chosen, response.mean, response.engine)
+    function = OfRows(tuple(quantities), chosen, response.mean, response.engine, response.of_index)
     estimates, jacobian = function.with_jacobian(results.fit.params)
     places, rows = (None, len(grid)) if groups is None else (groups[1], len(groups[1]))
     outcomes = [name.removeprefix(f"{response.endog_name}=") for name in response.outcomes]

@@ -12,6 +12,7 @@ from torch import Tensor
 from betahat.data.engine import THREADS, Block, Engine, fold, gather
 from betahat.data.source import Held
 from betahat.errors import DataError
+from betahat.margins.one_index import OfIndex, averages
 from betahat.margins.quantities import (
     Groups,
     Mean,
@@ -58,12 +59,15 @@ class OfRows(Function):
         Parameters, regressors and offset -> (b, J) means.
     engine : Engine
         What computes passes over the rows.
+    of_index : callable or None
+        The mean as a function of one linear index, where it is that.
     """
 
     quantities: tuple[Quantity, ...]
     groups: Groups | None
     mean: Mean
     engine: Engine = THREADS
+    of_index: OfIndex | None = None
 
     def values(self, points: Tensor) -> Tensor:
         """Return (R, J q G) numbers at (R, k) parameters."""
@@ -77,14 +81,24 @@ class OfRows(Function):
 
     def with_jacobian(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Return (J q G,) numbers and (J q G, k) their derivatives."""
+        values, slopes = (part.movedim(2, 0) for part in self._averages(point) or self._each(point))
+        return values.flatten(), slopes.reshape(-1, len(point))
+
+    def _averages(self, point: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return (q, G, 1) averages of a mean of one index and their derivatives, where all can be taken at once."""
+        if self.of_index is None or self.groups is None:
+            return None
+        return averages(self.quantities, self.groups, self.of_index, point, self.engine)
+
+    def _each(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (q, rows or G, J) numbers and their derivatives, one quantity after the other."""
         found = [
             rowwise(quantity, self.mean, point, self.engine)
             if self.groups is None
             else averaged(quantity, self.groups, self.mean, point, self.engine)
             for quantity in self.quantities
         ]
-        values, slopes = (torch.stack(part).movedim(2, 0) for part in zip(*found, strict=True))
-        return values.flatten(), slopes.reshape(-1, len(point))
+        return torch.stack([values for values, _ in found]), torch.stack([slopes for _, slopes in found])
 
     def jacobians(self, points: Tensor) -> Tensor:
         """Return (R, J q G, k) the derivatives at (R, k) parameters; the rows are read once."""

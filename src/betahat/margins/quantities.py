@@ -26,6 +26,40 @@ Mean = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 BACKWARD_ALONE = (RuntimeError, NotImplementedError, DataError)
 
 
+@dataclass(frozen=True)
+class Point:
+    """Where the mean of one index is needed, or its slope; two that are equal are computed once.
+
+    Attributes
+    ----------
+    changes : tuple
+        (name, Change) pairs of variables that are others than in the grid.
+    slope : str or None
+        For the slope in a variable, which.
+    name : str
+        That variable.
+    """
+
+    changes: tuple[tuple[str, Change], ...] = ()
+    slope: str | None = None
+    name: str = ""
+
+    @property
+    def by_values(self) -> bool:
+        """Whether the variable's own values are needed."""
+        return self.slope in ("eyex", "dyex")
+
+    def columns(self, grid: Grid) -> dict[int, Tensor]:
+        """Return by their places the (m,) regressors that change, or the derivatives of the regressors."""
+        if self.slope is not None:
+            return grid.direction(self.name)
+        return grid.changed(dict(self.changes)) if self.changes else {}
+
+    def values(self, grid: Grid) -> Tensor:
+        """Return (m,) the variable."""
+        return torch.tensor(grid.frame[self.name].to_numpy(float)).to(grid.exog.device)
+
+
 @dataclass(frozen=True, eq=False)
 class Quantity(ABC):
     """A number for each row and outcome.
@@ -55,6 +89,11 @@ class Quantity(ABC):
         """Return (..., J) of the averages of the parts, or of those of one row."""
         return parts[0]
 
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Where the mean or a slope is averaged, a point for each part; none where only the parts say it."""
+        return ()
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction(Quantity):
@@ -64,6 +103,11 @@ class Prediction(Quantity):
     def columns(self) -> dict[str, Tensor]:
         """The regressors and the offset."""
         return self.grid.columns
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The rows as they are."""
+        return (Point(),)
 
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
         """Return the means."""
@@ -94,6 +138,11 @@ class Comparison(Quantity):
             found |= numbered(end, self.grid.changed(changes), len(self.grid))
         return found
 
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Both ends."""
+        return Point(tuple(self.high.items())), Point(tuple(self.low.items()))
+
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
         """Return both means."""
         offset = block.get("offset")
@@ -123,6 +172,11 @@ class Slope(Quantity):
         if self.slope in ("eyex", "dyex"):
             found["values"] = torch.tensor(self.grid.frame[self.term].to_numpy(float)).to(self.grid.exog.device)
         return found
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The slope."""
+        return (Point(slope=self.slope, name=self.term),)
 
     def parts(self, mean: Mean, theta: Tensor, block: Block) -> tuple[Tensor, ...]:
         """Return the derivatives."""

@@ -310,14 +310,23 @@ class IndexResults(MaximumLikelihoodResults, ABC):
             raise OptionError(f"which is {shown(which)}; use 'mean' or 'linear'.")
         fit, loss = self.fit, self._loss
 
+        def of_index(index: Tensor) -> Tensor:
+            return index if which == "linear" else loss.mean(index)
+
         def mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:
             index = x.to(theta) @ theta
-            index = index if offset is None else index + offset
-            return (index if which == "linear" else loss.mean(index))[:, None]
+            return of_index(index if offset is None else index + offset)[:, None]
 
         name, sample = self.endog_name, fit.sample
         return Response(
-            mean, lambda: index_rows_with_effects(fit), sample.names, self._kind, name, (name,), sample.engine
+            mean,
+            lambda: index_rows_with_effects(fit),
+            sample.names,
+            self._kind,
+            name,
+            (name,),
+            sample.engine,
+            of_index=of_index,
         )
 
     @property

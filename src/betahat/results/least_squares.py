@@ -313,7 +313,14 @@ class LeastSquaresResults(Results, ABC):
         fit, name = self.fit, self.endog_name
         sample = fit.sample
         return Response(
-            linear_mean, lambda: index_rows_with_effects(fit), sample.names, self._kind, name, (name,), sample.engine
+            linear_mean,
+            lambda: index_rows_with_effects(fit),
+            sample.names,
+            self._kind,
+            name,
+            (name,),
+            sample.engine,
+            of_index=lambda index: index,
         )
 
     @cached_property

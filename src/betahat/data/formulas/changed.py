@@ -12,6 +12,8 @@ from formulaic.model_spec import EncodedTermStructure, ModelSpec
 from formulaic.parser.types import Factor
 
 from betahat.data.formulas.evaluation import names_of
+from betahat.data.formulas.expressions import bare
+from betahat.data.formulas.numeric import products_of
 
 # Evaluates a part of a formula on a dataframe: (m, c) numbers.
 Rebuilt = Callable[[ModelSpec, pd.DataFrame], np.ndarray]
@@ -25,22 +27,52 @@ def changed_columns(
     Terms of nothing but variables that are the same in all rows are evaluated in one row, and are (1,).
     """
     same = {name for name, value in values.items() if np.ndim(value) == 0}
+    plain: list[EncodedTermStructure] = []
     alone: list[EncodedTermStructure] = []
     mixed: list[EncodedTermStructure] = []
     places: dict[int, int] = {}
+    columns = set(frame.columns)
+
+    def value(name: str) -> Any:
+        return values[name] if name in values else frame[name] if name in columns else None
+
     place = 0
     for made in spec.structure:
         places[id(made)] = place
         place += len(made.columns)
         if names_of(made.term.factors) & values.keys():
-            (alone if all(_is_of_row(factor, same) for factor in made.term.factors) else mixed).append(made)
+            if all(_is_number(factor, spec, value) for factor in made.term.factors):
+                plain.append(made)
+            else:
+                (alone if all(_is_of_row(factor, same) for factor in made.term.factors) else mixed).append(made)
     found: dict[int, np.ndarray] = {}
-    for part, source in ((alone, frame.iloc[:1]), (mixed, frame)):
+    if plain:
+        for made, product in zip(plain, products_of(_part(spec, plain)), strict=True):
+            column = np.asarray(product.scale)
+            for name in product.columns:
+                column = column * np.asarray(value(name), dtype=float)
+            found[places[id(made)]] = np.atleast_1d(column)
+    scalars = {name: value for name, value in values.items() if name in same}
+    for part, source, others in ((alone, frame.iloc[:1], scalars), (mixed, frame, values)):
         if part:
-            table = rebuilt(_part(spec, part), source.assign(**values))
+            table = rebuilt(_part(spec, part), source.assign(**others))
             at = [places[id(made)] + i for made in part for i in range(len(made.columns))]
             found |= dict(zip(at, table.T, strict=True))
     return found
+
+
+def _is_number(factor: Factor, spec: ModelSpec, value: Callable[[str], Any]) -> bool:
+    """Tell whether a factor is a number, or a column of numbers as it is."""
+    if factor.eval_method is Factor.EvalMethod.LITERAL:
+        return True
+    if factor.eval_method is not Factor.EvalMethod.LOOKUP:
+        return False
+    known = spec.encoder_state.get(factor.expr)
+    if known is None or known[0] is not Factor.Kind.NUMERICAL:
+        return False
+    found = value(bare(factor.expr))
+    dtype = getattr(found, "dtype", None) or np.asarray(found).dtype
+    return isinstance(dtype, np.dtype) and dtype.kind in "iuf"
 
 
 def _is_of_row(factor: Factor, names: set[str]) -> bool:

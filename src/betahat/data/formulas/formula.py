@@ -119,10 +119,8 @@ class Formula:
         frame = to_pandas(data, " ".join([self.text, *self.variables, *order]))  # those of a second equation as well
         return rebuilt(self.text, self.spec, self.context, frame)
 
-    def changed(self, data: Any, values: Mapping[str, Any]) -> dict[int, np.ndarray]:
-        """Return by their places the (m,) columns that depend on some variables, which have other values than in the data: each a scalar, or (m,)."""
-        order = columns_of_order(self.spec.transform_state)
-        frame = to_pandas(data, " ".join([self.text, *self.variables, *order]))
+    def changed(self, frame: pd.DataFrame, values: Mapping[str, Any]) -> dict[int, np.ndarray]:
+        """Return by their places the columns that depend on some variables, which have other values than in the frame: each a scalar, or (m,)."""
         return changed_regressors(self.text, self.spec, self.context, frame, values)
 
     def vector(self, text: str, data: Any, option: str) -> Any:

@@ -45,6 +45,7 @@ ENGINE = {
     "resampler",
     "view",
     "response",
+    "function",
     "source",
     "data",
 }

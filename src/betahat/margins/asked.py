@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from betahat.errors import DataError, OptionError, is_one_of, listed, shown
+from betahat.errors import DataError, OptionError, check_flag, is_one_of, listed, shown
 from betahat.lazy import lazily
 from betahat.margins.comparing import SLOPES, Comparing, comparing_of
 from betahat.margins.data_grid import crossed, sorted_values
@@ -61,6 +61,7 @@ def comparisons(
     comparing = comparing_of(comparison)
     by = True if by is None or (by is False and comparing.is_average) else by
     pairs = asked_variables(subject, variables)
+    check_flag("cross", cross)
     if cross and variables is None:
         raise OptionError("cross=True needs variables, the names of those that change together.")
     grid = grid_of(subject, newdata, wts, by)

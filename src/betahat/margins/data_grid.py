@@ -77,10 +77,12 @@ def datagrid(*, grid_type: str = "mean_or_mode", by: str | Sequence[str] | None 
     """
     if not is_one_of(grid_type, _TYPES):
         raise OptionError(f"grid_type is {shown(grid_type)}; use one of {listed(_TYPES)}.")
-    names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+    names = [] if by is None else [by] if isinstance(by, str) else by
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise OptionError(f"by is {shown(by)}; pass the name of a column, or a list of names.")
     if grid_type == "counterfactual" and not values:
         raise OptionError("A counterfactual grid needs values of some variable, such as datagrid(x=[0, 1], ...).")
-    return DataGrid(values, grid_type, names)
+    return DataGrid(values, grid_type, tuple(names))
 
 
 def frame_of(grid: DataGrid, subject: Subject) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.data.arrays import read_columns
 from betahat.data.handed_out import outside
 from betahat.errors import EstimationError, OptionError, is_number, listed, shown
 from betahat.lazy import lazily
@@ -244,7 +245,7 @@ def _place(name: str, quoted: bool, names: Sequence[str], text: str) -> int:
 
 def _of_matrix(margins: MarginResults, matrix: Any) -> Hypothesis:
     """Return linear combinations of margins: one for a vector, one for each column of a matrix."""
-    weights = torch.as_tensor(matrix).to(margins.estimates)
+    weights = read_columns(matrix, "hypothesis", margins.estimates.device, None).values.to(margins.estimates)
     weights = weights[:, None] if weights.ndim == 1 else weights
     if weights.ndim != 2 or len(weights) != len(margins.estimates) or not weights.shape[1]:
         raise OptionError(

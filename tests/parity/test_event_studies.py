@@ -47,8 +47,7 @@ def ours(study, names):
     return study.tidy().set_index("term").loc[names, ["estimate", "std.error"]].to_numpy()
 
 
-@pytest.mark.parametrize("weights", [None, "weights"])
-@pytest.mark.parametrize("cluster", ["unit", "state"])
+@pytest.mark.parametrize(("cluster", "weights"), [("unit", None), ("state", "weights")])
 def test_did2s(data, weights, cluster):
     options = {"first_stage": "~ 0 | unit + year", "treatment": "treat", "cluster": cluster, "weights": weights}
     single = theirs(pf.did2s, data.copy(), yname="dep_var", second_stage="~ treat", **options).tidy()

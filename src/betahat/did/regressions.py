@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betahat.calculus.autodiff import summed_jacobian
 from betahat.covariance.classical import Classical
 from betahat.covariance.names import CovType
 from betahat.data.container import to_tensor
@@ -19,6 +20,7 @@ from betahat.data.user_data import UserData
 from betahat.did.cells import By, Cells, averages
 from betahat.did.two_stage import Imputed, two_stages
 from betahat.errors import OptionError
+from betahat.objectives.base import Route
 from betahat.results.core import UnstoredModel
 from betahat.results.moments import GMMResults, MomentView
 from betahat.results.statsmodels_names import Results
@@ -147,7 +149,7 @@ class Means(Regressions):
         found = averages(self.cells, self.sizes, by, self.words)
         shares = to_tensor(found.weights / np.where(self.sizes > 0, self.sizes, 1.0), self.rows)
         function = _AverageChange(self, shares)
-        matrix = torch.func.jacrev(function)(self.results.fit.params)
+        matrix = summed_jacobian(function, self.results.fit.params, Route.BACKWARD)
         return Effects(self.results, found.names, found.places, matrix, function)
 
 

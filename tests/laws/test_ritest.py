@@ -276,6 +276,19 @@ def test_draws_without_an_estimate_are_left_out():
         )
 
 
+def test_fits_without_an_estimate_are_left_out():
+    """Some assignments separate ones from zeros, where a logit has no maximum."""
+    data = pd.DataFrame({"treated": [1, 1, 1, 0, 0, 0, 0], "hit": [1, 1, 0, 0, 1, 0, 0]})
+    res = bh.logit("hit ~ treated", data).fit()
+    with pytest.warns(bh.BootstrapWarning, match="of 35 assignments have no estimate"):
+        test = bh.ritest(res, "treated", statistic="coef")
+    # separated where all of the treated, or none of them or of the others, are ones
+    separated = sum(
+        hits in (0, 3) for hits in (sum(data.hit[list(chosen)]) for chosen in itertools.combinations(range(7), 3))
+    )
+    assert test.failed == separated == 5
+
+
 WRONG = {
     "no result": (lambda res, data: bh.ritest(data, "treated"), "ritest needs one result of a model of regressors"),
     "no rows": (lambda res, data: bh.ritest(res.remove_data(), "treated"), "with its rows, not"),

@@ -271,4 +271,4 @@ def __dir__() -> list[str]:
 
 introduce()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -92,16 +92,17 @@ CASES: dict[str, Callable[[], Any]] = {
 }
 
 
-def numbers(results: Any) -> dict[str, Any]:
-    """Return what results say, as numbers of JSON."""
+def numbers(results: Any, new: pd.DataFrame | None = None) -> dict[str, Any]:
+    """Return what results say, as numbers of JSON; predictions are of the first of the `new` rows, or of ours."""
     plain = {name: np.asarray(getattr(results, name), float).tolist() for name in ("params", "bse", "pvalues")}
     plain |= {
         "conf_int": np.asarray(results.conf_int(), float).tolist(),
         "cov_type": results.cov_type,
         "nobs": results.nobs,
     }
-    if "~" in getattr(getattr(results.model, "source", None), "text", ""):
-        plain["predict"] = np.asarray(results.predict(data().head(3)), float).tolist()
+    if "~" in getattr(getattr(getattr(results, "model", None), "source", None), "text", ""):
+        found = results.predict((data() if new is None else new).head(3))
+        plain["predict"] = np.asarray(getattr(found, "predicted_values", found), float).tolist()
     return plain
 
 

@@ -24,14 +24,14 @@ _PAIR = re.compile(rf"[^:]+::{_NUMBER}:([^:]+)::{_NUMBER}")
 def aggregate(results: Results, by: By = "event") -> EventStudy:
     """Average the effects of cohorts and event times of a regression on ``sunab(cohort, period)``, as fixest's `aggregate` does.
 
-    For what `event_study` does not have: other fixed effects, instruments, other models, whose effects are then those on the index.
+    For what `event_study` does not have: other fixed effects, instruments, and other models, where effects are on the index.
 
     Parameters
     ----------
     results : Results
         With coefficients such as "year::2:cohort::2004", of ``sunab(cohort, year)``, or of ``i(event, cohort, ref=-1, ref2=0)``.
     by : {"event", "att", "cohort", "time", "cell"}
-        What the averages are of; what comes back has the others, too.
+        What the averages are by; the result has the methods for the others.
 
     Returns
     -------

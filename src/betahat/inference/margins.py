@@ -64,7 +64,7 @@ class Response:
     engine : Engine
         What computes passes over the rows.
     categories : frozenset of str
-        The regressors whose numbers are names of categories, as those that a module looks up in a table.
+        The regressors whose numbers stand for categories, such as those that a module embeds.
     of_index : callable or None
         (b,) values of x'b and the offset -> (b,) means, where the mean is a function of these alone and b are all parameters.
     """
@@ -81,7 +81,7 @@ class Response:
 
     @remembered
     def rows(self) -> Source:
-        """The rows of the fit, which are not there where results were kept without their data."""
+        """The rows of the fit; there are none if the results were kept without their data."""
         return self.source()
 
     @property

@@ -53,13 +53,13 @@ class MarginCore(ABC):
     jacobian : Tensor
         (m, k) their derivatives in the parameters.
     function : Function or None
-        The numbers at other parameters; None once they come out of a file.
+        The numbers at other parameters; None if they come from a file.
     title : str
         What they are called.
     rows : pandas.DataFrame or None
         The variables of each row, where the numbers are those of single rows.
     kept : Kept or None
-        What is known in the place of the function.
+        What is known instead of the function.
     null : float
         What the numbers are in the null hypothesis.
     """

@@ -63,15 +63,15 @@ class MarginResults(MarginCore):
     jacobian : Tensor
         (m, k) their derivatives in the parameters.
     function : Function or None
-        The numbers at other parameters; None once they come out of a file.
+        The numbers at other parameters; None if they come from a file.
     title : str
         What they are called.
     rows : pandas.DataFrame or None
         The variables of each row, where the numbers are those of single rows.
     kept : Kept or None
-        What is known in the place of the function.
+        What is known instead of the function.
     null : float
-        What the numbers are in the null hypothesis, of which p-values are.
+        The value of the numbers under the null hypothesis of the p-values.
     """
 
     # tests
@@ -104,12 +104,12 @@ class MarginResults(MarginCore):
         return tested(self, hypothesis)
 
     def against(self, null: float) -> MarginResults:
-        """Return the same numbers with p-values of another null than zero.
+        """Return the same numbers with p-values for another null than zero.
 
         Parameters
         ----------
         null : float
-            What each number is in the null hypothesis.
+            The value of each number under the null hypothesis.
 
         Returns
         -------

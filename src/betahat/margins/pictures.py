@@ -67,7 +67,7 @@ def plot_predictions(
         values, "minmax", "threenum" (the mean, and a standard deviation from it), "fivenum", or None: a grid on the axis, otherwise Tukey's
         five numbers, and all values of what is not a number.
     by : str or list of str, optional
-        Instead of it, columns of the data, for each of whose values predictions are averaged: on the axis, in colours, and in panels.
+        Instead of `condition`, columns of the data: predictions are averaged for each of their values, on the axis, in colours, and in panels.
     newdata, wts : optional
         As in `Results.avg_predictions`, with `by`.
     which : str, optional
@@ -194,7 +194,7 @@ def plot_slopes(
     results : Results
         The fit and its covariance.
     variables : str or list
-        With respect to what, as in `Results.slopes`.
+        The variables of the slopes, as in `Results.slopes`.
     condition, by, newdata, wts, which, alpha, method, adjust, rename, ax
         As in `plot_predictions`.
     slope : str

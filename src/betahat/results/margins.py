@@ -115,11 +115,11 @@ class WithMargins(Restricted, ABC):
         variables : str, list or dict, optional
             The variables, and in a dict what each is compared at; None takes all. Numbers: v for x - v/2 and x + v/2 (by default 1), [low, high], "sd",
             "2sd", "iqr", "minmax", or a function of the column that returns both. Categories: "reference" (the default), "revreference", "pairwise",
-            "revpairwise", "sequential", "revsequential", "all", or [low, high]. Variables of 0 and 1, and of truth, are compared at both.
+            "revpairwise", "sequential", "revsequential", "all", or [low, high]. Variables of 0 and 1, or true and false, are compared at both.
         by, newdata, wts, hypothesis, which
             As in `avg_predictions`.
         comparison : str or callable
-            "difference", "ratio", "lnratio", "lift", "lnor", "or": of the average means; a slope ("dydx", ...); or a function of (high, low).
+            "difference", "ratio", "lnratio", "lift", "lnor" or "or" of the average means; a slope ("dydx", ...); or a function of (high, low).
         cross : bool
             Whether the variables change together.
 
@@ -183,7 +183,7 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables : str or list, optional
-            The variables; None takes all. Of variables of 0 and 1 and of categories differences are taken, as in `avg_comparisons`.
+            The variables; None takes all. For variables of 0 and 1 and for categories, differences are taken, as in `avg_comparisons`.
         by, newdata, wts, hypothesis, which
             As in `avg_predictions`.
         slope : {"dydx", "eyex", "eydx", "dyex"}

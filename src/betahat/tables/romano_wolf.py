@@ -75,7 +75,7 @@ def romano_wolf(
     Raises
     ------
     OptionError, DataError, EstimationError
-        No coefficient of this name; clusters that are not known by a name; rows that differ and have no labels to tell them by.
+        No coefficient of this name; clusters that are not known by a name; rows that differ and have no labels to match them by.
 
     Notes
     -----

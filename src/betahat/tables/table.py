@@ -128,7 +128,8 @@ class Table:
         N & 4 \\
         \bottomrule
         \multicolumn{2}{l}{\footnotesize Standard errors in parentheses.} \\
-        \multicolumn{2}{l}{\footnotesize * p\ensuremath{<}0.1, ** p\ensuremath{<}0.05, *** p\ensuremath{<}0.01} \\
+        \multicolumn{2}{l}{\footnotesize * p\ensuremath{<}0.1, ** p\ensuremath{<}0.05,
+        *** p\ensuremath{<}0.01} \\
         \end{tabular}
         """
         check_flag("siunitx", siunitx)

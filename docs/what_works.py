@@ -186,6 +186,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "get_prediction": lambda res: res.get_prediction().summary_frame(),
     "get_distribution": lambda res: res.get_distribution(),
     "get_margeff": lambda res: res.get_margeff().summary_frame(),
+    "avg_slopes": lambda res: str(res.avg_slopes()),
     "get_influence": lambda res: res.get_influence().summary_frame(),
     "outlier_test": lambda res: res.outlier_test(),
     "cases": lambda res: res.cases,

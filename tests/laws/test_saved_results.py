@@ -249,3 +249,13 @@ def test_an_object_of_the_users_is_refused(tmp_path):
     with pytest.raises(bh.DataError, match="contain a Mine, which is code"):
         results.save(tmp_path / "r")
     assert not list(tmp_path.iterdir())
+
+
+def test_wild_replicates_of_a_quantile_are_kept(tmp_path):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=40)
+    res = bh.QuantReg(x + rng.normal(size=40), np.column_stack([np.ones(40), x])).fit()
+    made = res.with_cov(bh.Bootstrap(9, "wild", seed=1))
+    again = bh.load(made.save(tmp_path / "median.betahat"))
+    np.testing.assert_array_equal(again.bse, made.bse)
+    np.testing.assert_array_equal(again.conf_int(method="basic", alpha=0.3), made.conf_int(method="basic", alpha=0.3))

@@ -320,7 +320,9 @@ def test_tables_and_pictures(logit, frame):
     assert "Average slopes" in html
     assert r"\begin{tabular}" in logit.avg_slopes().summary(title="Slopes", digits=2).to_latex()
     axes = by.plot()
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(by.names)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["x", "z"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["old=0", "old=1"]
+    np.testing.assert_allclose(axes.lines[2].get_xdata(), by.params.to_numpy()[1::2])
     ratios = logit.avg_comparisons(comparison="lnratio")
     np.testing.assert_allclose(ratios.tidy(exponentiate=True)["estimate"], np.exp(ratios.params))
     boot = logit.with_cov(bh.Bootstrap(39, seed=1)).avg_slopes()

@@ -25,7 +25,7 @@ from betahat.margins.core import MarginCore
 from betahat.margins.functions import Composed, chained
 from betahat.margins.hypotheses import tested
 from betahat.margins.inferred import draws_through
-from betahat.margins.labels import ROW
+from betahat.margins.labels import ROW, places_of
 from betahat.margins.summary import summary_of
 from betahat.plots.coefficients import coefplot
 from betahat.tables.adjusted import Adjustment, joint_of
@@ -320,7 +320,7 @@ class MarginResults(MarginCore):
         return summary_of(self, alpha, self.title if title is None else title, digits)
 
     def plot(self, **options: Any) -> Any:
-        """Draw the numbers with their intervals.
+        """Draw the numbers with their intervals; each group of `by` has markers of its own beside those of the others.
 
         Parameters
         ----------
@@ -331,7 +331,8 @@ class MarginResults(MarginCore):
         -------
         matplotlib.axes.Axes
         """
-        return coefplot(self, **options)
+        groups = {place: self._part(rows) for place, rows in places_of(self.labels)}
+        return coefplot(groups or self, **options)
 
     def __repr__(self) -> str:
         """Return the summary as text."""
@@ -384,6 +385,11 @@ class MarginResults(MarginCore):
         return self
 
     # private
+
+    def _part(self, rows: list[int]) -> MarginResults:
+        """Return some of the numbers, under their terms and contrasts alone."""
+        labels = self.labels.iloc[rows][["term", "contrast"]].reset_index(drop=True)
+        return replace(self.combined(lambda numbers: numbers[..., rows], labels), null=self.null)
 
     def _restrictions(self, r_matrix: Any) -> tuple[Tensor, Tensor]:
         places = [f"b{i}" for i in range(len(self.estimates))]

@@ -82,3 +82,14 @@ def index_of(labels: pd.DataFrame, rows: pd.Index) -> Any:
     if not own:
         return there
     return pd.MultiIndex.from_arrays([*(labels[name] for name in own), there], names=[*own, rows.name])
+
+
+def places_of(labels: pd.DataFrame) -> list[tuple[str, list[int]]]:
+    """Return the groups of `by` in words, with the positions of the numbers of each: none where terms have no groups, or outcomes stand above them."""
+    words = words_of(labels)
+    if ROW in labels or "group" in labels or not any(words.terms):
+        return []
+    found: dict[str, list[int]] = {}
+    for position, place in enumerate(words.places):
+        found.setdefault(place, []).append(position)
+    return list(found.items()) if len(found) > 1 else []

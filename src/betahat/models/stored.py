@@ -62,7 +62,7 @@ from betahat.objectives.own import UnstoredPenalty
 from betahat.objectives.softmax import MultinomialLogit
 from betahat.resampling.refits import Replicates
 from betahat.resampling.resamplers import Multiplied, Redrawn, Weighted, unit_scores
-from betahat.resampling.targets import FromModel, FromResiduals
+from betahat.resampling.targets import FromModel, FromResiduals, FromSizes
 from betahat.resampling.weights import (
     AllSigns,
     Blocks,
@@ -116,7 +116,7 @@ RECORDS: tuple[type, ...] = (
     *(Design, Constant, Schema, Compression, WithoutRows, Held, Replaced, Selected, UserData, Arrays, Frames, Tensors),
     *OURS,
     *(Covariance, Clustering, Adjusted, Resampled, WildTest, WildClusters, RowsGone, Replicates),
-    *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, RowWeights),
+    *(Weighted, Redrawn, Multiplied, FromModel, FromResiduals, FromSizes, RowWeights),
     *(AllSigns, Blocks, Exponential, Multinomial, Multipliers, PoissonCounts, Subsample),
     *(MarginResults, Kept),
 )

@@ -156,6 +156,10 @@ class GMMResults(Results):
 
     # private
 
+    @property
+    def _formula(self) -> None:
+        return None
+
     def _response(self, which: Any) -> Never:
         raise EstimationError(
             "Estimating equations show no mean of a dependent variable, so there are no predictions and no marginal effects; use delta for functions of "

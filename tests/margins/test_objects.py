@@ -4,6 +4,7 @@ The oracles are the coefficients themselves, which margins of a model that is li
 out by hand, and closed forms.
 """
 
+import contextlib
 import copy
 import pickle
 
@@ -348,3 +349,43 @@ def test_another_null(logit):
     np.testing.assert_allclose(found.tidy(adjust="bonferroni")["p.value"], np.minimum(2.0 * found.pvalues, 1.0))
     with pytest.raises(bh.OptionError, match=r"the null of these is 0\.1; use a method that goes by p-values"):
         found.tidy(adjust="sup-t")
+
+
+@pytest.mark.filterwarnings("ignore::betahat.BootstrapWarning")
+def test_numbers_that_are_not_linear_have_errors_of_wild_replicates(line):
+    res = line.with_cov(bh.Bootstrap(39, "wild", clusters="firm", seed=1))
+    found = res.avg_comparisons("x", comparison="lift", newdata="mean")
+    mean = line.model.exog.to_numpy().mean(0)
+    mean[3] = line.model.exog["old"].mode().iloc[0]
+
+    def lift(p):
+        low = sum(p[i] * float(value) for i, value in enumerate(mean)) - 0.5 * p["x"]
+        return p["x"] / low
+
+    expected = res.delta(lift)
+    np.testing.assert_allclose(found.bse, expected.bse, rtol=1e-8)
+    np.testing.assert_allclose(found.pvalues, expected.pvalue, rtol=1e-8)
+
+
+def test_an_indefinite_covariance(line):
+    matrix = np.array(line.cov_params())
+    matrix[1, 2] = matrix[2, 1] = 3.0 * np.sqrt(matrix[1, 1] * matrix[2, 2])
+    res = line.with_cov(bh.Given(matrix))
+    slopes = res.avg_slopes()
+    np.testing.assert_allclose(slopes.bse, res.bse.iloc[1:])
+    for restriction in ("x = z", "x + z = 0"):
+        with pytest.warns(bh.ClusterWarning) if restriction == "x = z" else contextlib.nullcontext():
+            ours = slopes.t_test(restriction)
+        with pytest.warns(bh.ClusterWarning) if restriction == "x = z" else contextlib.nullcontext():
+            theirs = res.t_test(restriction)
+        np.testing.assert_allclose(ours.sd, theirs.sd)
+    with pytest.warns(bh.ClusterWarning, match="not positive semi-definite"):
+        assert np.isnan(slopes.wald_test("x = 0, z = 0").statistic)
+
+
+def test_covariances_beside_each_other(line):
+    slopes = line.avg_slopes()
+    both = [bh.compare(slopes, ["HC1", "HC3"]), bh.compare(slopes, cov=["HC1", "HC3"])]
+    assert str(both[0]) == str(both[1])
+    with pytest.raises(bh.OptionError, match="two names of the same"):
+        bh.compare(slopes, ["HC1"], cov=["HC3"])

@@ -26,8 +26,9 @@ else:
 
 def compare(
     results: Estimates,
-    covariances: Sequence[CovType] | Mapping[str, CovType],
+    covariances: Sequence[CovType] | Mapping[str, CovType] | None = None,
     *,
+    cov: Sequence[CovType] | Mapping[str, CovType] | None = None,
     use_t: bool | None = None,
     keep: Terms | None = None,
     drop: Terms | None = None,
@@ -46,6 +47,8 @@ def compare(
         The model; whatever has been computed for one covariance is reused for the others.
     covariances : sequence or mapping of str or estimator
         Each as in `cov_type`; the keys of a mapping become heads: ``{"robust": "HC1", "by firm": bh.Cluster("firm")}``.
+    cov : sequence or mapping of str or estimator
+        The same, under the name that `regtable` and `coefplot` have.
     use_t, keep, drop, order, rename, stars, digits, significant, thousands
         As in `regtable`.
 
@@ -69,6 +72,9 @@ def compare(
     const  -0.5     0.3873  0.2646
     x1      1.4     0.1414  0.0849
     """
+    if covariances is not None and cov is not None:
+        raise OptionError("compare has covariances and cov, which are two names of the same; pass one of them.")
+    covariances = cov if covariances is None else covariances
     if isinstance(covariances, str) or not isinstance(covariances, Mapping | Sequence) or not covariances:
         raise OptionError("compare needs a list of covariances, such as ['nonrobust', 'HC1', 'HC3'].")
     if not isinstance(results, Estimates):

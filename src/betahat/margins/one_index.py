@@ -18,17 +18,25 @@ OfIndex = Callable[[Tensor], Tensor]
 # So many numbers that change are held at once: 512 MB.
 _MOST_NUMBERS = 2**26
 # Of fewer rows calling torch would take longer than what it computes.
-_FEWEST_ROWS = 2**15
+_FEWEST_ROWS = 2**13
 
 
 @dataclass(frozen=True, eq=False)
-class _Sums:
-    """Of one block and point: (G,) sums of values, (b,) the weight of each row's regressors in their derivatives, and (places, G) those of changed ones."""
+class _AtPoint:
+    """A point and what changes there.
 
-    values: Tensor
-    weights: Tensor
+    Attributes
+    ----------
+    point : Point
+    places : tuple of int
+        (c,) the regressors that change.
+    constants : mapping
+        By place the () values that are the same in all rows.
+    """
+
+    point: Point
     places: tuple[int, ...]
-    changed: Tensor
+    constants: dict[int, Tensor]
 
 
 def averages(
@@ -42,35 +50,22 @@ def averages(
     changed = [point.columns(grid) for point in points]
     if sum(column.numel() for columns in changed for column in columns.values()) > _MOST_NUMBERS:
         return None
-    rows = grid.columns | {"codes": groups.codes} | ({} if groups.weights is None else {"weights": groups.weights})
+    exog = grid.exog
+    rows = {f"x:{place}": exog[:, place] for place in range(exog.shape[1])} | {"codes": groups.codes}
+    rows |= {
+        name: column for name, column in (("offset", grid.offset), ("weights", groups.weights)) if column is not None
+    }
+    several: list[_AtPoint] = []
     for i, (point, columns) in enumerate(zip(points, changed, strict=True)):
-        rows |= {f"{i}:{place}": column.expand(len(grid)) for place, column in columns.items()}
+        same = {place: column.reshape(()) for place, column in columns.items() if len(column) == 1 < len(grid)}
+        rows |= {f"{i}:{place}": column for place, column in columns.items() if place not in same}
         if point.by_values:
             rows[f"{i}:values"] = point.values(grid)
+        several.append(_AtPoint(point, tuple(columns), same))
 
     def sums(block: Block) -> tuple[Tensor, ...]:
-        x, codes = block["exog"], block["codes"]
-        often = block.get("weights")
-        often = None if often is None else often.to(params)
-        index = x @ params
-        index = index if "offset" not in block.columns else index + block["offset"]
-        base = _with_slopes(of_index, index) if any(point.slope is not None for point in points) else None
-        found = [
-            _of_point(point, i, tuple(changed[i]), block, index, base, of_index, params, often, groups.count)
-            for i, point in enumerate(points)
-        ]
-        if groups.count == 1:
-            slopes = (torch.stack([each.weights for each in found]) @ x)[:, None]
-        else:
-            slopes = torch.stack([sums_over(x * each.weights[:, None], codes, groups.count) for each in found])
-        for i, each in enumerate(found):
-            if each.places:
-                slopes[i][:, list(each.places)] += each.changed.mT
-        return (
-            torch.stack([each.values for each in found]),
-            slopes,
-            sums_over(counts_of(block, params), codes, groups.count),
-        )
+        x = torch.stack([block[f"x:{place}"] for place in range(exog.shape[1])])  # (p, b)
+        return _of_block(several, x, block, of_index, params, groups.count)
 
     total, slopes, size = fold(Held(rows), sums, engine, _FEWEST_ROWS)
     means, derived = total / size, slopes / size[:, None]
@@ -83,47 +78,72 @@ def averages(
     return torch.stack([value for value, _ in results]), torch.stack([slope for _, slope in results])
 
 
-def _of_point(
-    point: Point,
-    number: int,
-    places: tuple[int, ...],
-    block: Block,
+def _of_block(
+    several: Sequence[_AtPoint], x: Tensor, block: Block, of_index: OfIndex, params: Tensor, count: int
+) -> tuple[Tensor, ...]:
+    """Return a block's (P, G) sums of values in groups, (P, G, k) of their derivatives, and (G,) of weights, given (p, b) regressors."""
+    codes, weights = block["codes"], block.get("weights")
+    index = params @ x
+    index = index + block["offset"] if "offset" in block.columns else index
+    ends, moves = [], []
+    for i, at in enumerate(several):
+        new = [block[f"{i}:{place}"] if place not in at.constants else at.constants[place] for place in at.places]
+        if at.point.slope is not None:
+            moves.append(new)
+            continue
+        own = [column - x[place] for column, place in zip(new, at.places, strict=True)]
+        end = index
+        for move, place in zip(own, at.places, strict=True):
+            end = torch.addcmul(end, move, params[place])
+        moves.append(own)
+        ends.append(end)
+    values, outer, inner = _values(several, ends, moves, index, block, of_index, params)
+    often = counts_of(block, params)
+    if weights is not None:
+        values, outer, inner = values * often, outer * often, inner * often
+    if count == 1:
+        totals, slopes = values.sum(1, keepdim=True), (outer @ x.mT)[:, None]
+    else:
+        totals = values.new_zeros(len(values), count).index_add(1, codes, values)
+        slopes = torch.stack([sums_over((x * each).mT, codes, count) for each in outer])
+    for i, (at, own) in enumerate(zip(several, moves, strict=True)):
+        for move, place in zip(own, at.places, strict=True):
+            slopes[i, :, place] += sums_over(move * inner[i], codes, count)
+    return totals, slopes, sums_over(often, codes, count)
+
+
+def _values(
+    several: Sequence[_AtPoint],
+    ends: Sequence[Tensor],
+    moves: Sequence[Sequence[Tensor]],
     index: Tensor,
-    base: tuple[Tensor, Tensor, Tensor] | None,
+    block: Block,
     of_index: OfIndex,
     params: Tensor,
-    often: Tensor | None,
-    count: int,
-) -> _Sums:
-    """Return a block's sums at a point, given the indices and, for slopes, the means there and their derivatives in the index."""
-    x, codes = block["exog"], block["codes"]
-    columns = [block[f"{number}:{place}"] for place in places]
-    if base is None or point.slope is None:
-        moves = [column - x[:, place] for column, place in zip(columns, places, strict=True)]
-        for move, place in zip(moves, places, strict=True):
-            index = torch.add(index, move * params[place])
-        value, first = _with_slope(of_index, index)
-        weights = inner = first
-    else:
-        moves = columns
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (P, b) values at points, and in their derivatives the weights of the regressors and of those that change."""
+    shape = (len(ends), len(index))
+    at_ends = _with_slope(of_index, torch.cat(list(ends))) if ends else (index[:0], index[:0])
+    means, firsts = (part.reshape(shape) for part in at_ends)
+    if len(ends) == len(several):
+        return means, firsts, firsts
+    mean, first, second = _with_slopes(of_index, index)
+    found, known = [], iter(zip(means, firsts, strict=True))
+    for i, (at, own) in enumerate(zip(several, moves, strict=True)):
+        if at.point.slope is None:
+            value, slope = next(known)
+            found.append((value, slope, slope))
+            continue
         along = torch.zeros_like(index)
-        for move, place in zip(moves, places, strict=True):
+        for move, place in zip(own, at.places, strict=True):
             along = along + move * params[place]
-        mean, first, second = base
-        value, weights, inner = first * along, second * along, first
-        if point.slope in ("eyex", "eydx"):
-            value, weights, inner = value / mean, weights / mean - value * first / mean**2, inner / mean
-        if point.by_values:
-            value, weights, inner = (each * block[f"{number}:values"] for each in (value, weights, inner))
-    if often is not None:
-        value, weights, inner = (each * often for each in (value, weights, inner))
-    if not places:
-        changed = weights.new_zeros(0, count)
-    elif count == 1:
-        changed = torch.stack([move @ inner for move in moves])[:, None]
-    else:
-        changed = torch.stack([sums_over(move * inner, codes, count) for move in moves])
-    return _Sums(sums_over(value, codes, count), weights, places, changed)
+        each = (first * along, second * along, first)
+        if at.point.slope in ("eyex", "eydx"):
+            each = (each[0] / mean, each[1] / mean - each[0] * first / mean**2, each[2] / mean)
+        factor = block[f"{i}:values"] if at.point.by_values else None
+        found.append(each if factor is None else (each[0] * factor, each[1] * factor, each[2] * factor))
+    values, outer, inner = (torch.stack(part) for part in zip(*found, strict=True))
+    return values, outer, inner
 
 
 def _with_slope(of_index: OfIndex, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -218,7 +218,8 @@ class Subject:
         treated = self.response.categories if self.source is None else self.source.categorical_variables
         if name in treated or not pd.api.types.is_numeric_dtype(column.dtype):
             return Kind.CATEGORY
-        return Kind.BINARY if bool(((column == 0) | (column == 1)).all()) else Kind.NUMBER
+        numbers = column.to_numpy()
+        return Kind.BINARY if bool(((numbers == 0) | (numbers == 1)).all()) else Kind.NUMBER
 
     def levels(self, name: str) -> list[Any]:
         """Return the values of a category in the data of the fit, in their order."""

@@ -31,6 +31,7 @@ def changed_columns(
     alone: list[EncodedTermStructure] = []
     mixed: list[EncodedTermStructure] = []
     places: dict[int, int] = {}
+    found: dict[int, np.ndarray] = {}
     columns = set(frame.columns)
 
     def value(name: str) -> Any:
@@ -41,11 +42,13 @@ def changed_columns(
         places[id(made)] = place
         place += len(made.columns)
         if names_of(made.term.factors) & values.keys():
-            if all(_is_number(factor, spec, value) for factor in made.term.factors):
+            indicators = _indicators(made, spec, values)
+            if indicators is not None:
+                found |= dict(enumerate(indicators, places[id(made)]))
+            elif all(_is_number(factor, spec, value) for factor in made.term.factors):
                 plain.append(made)
             else:
                 (alone if all(_is_of_row(factor, same) for factor in made.term.factors) else mixed).append(made)
-    found: dict[int, np.ndarray] = {}
     if plain:
         for made, product in zip(plain, products_of(_part(spec, plain)), strict=True):
             column = np.asarray(product.scale)
@@ -59,6 +62,22 @@ def changed_columns(
             at = [places[id(made)] + i for made in part for i in range(len(made.columns))]
             found |= dict(zip(at, table.T, strict=True))
     return found
+
+
+def _indicators(made: EncodedTermStructure, spec: ModelSpec, values: Mapping[str, Any]) -> list[np.ndarray] | None:
+    """Return the (1,) indicators of a category that stands alone and has one known level in all rows; None for other terms."""
+    factors, parts = list(made.term.factors), list(made.scoped_terms)
+    if len(factors) != 1 or len(parts) != 1 or parts[0].scale != 1 or len(parts[0].factors) != 1:
+        return None
+    kind, state = spec.encoder_state.get(factors[0].expr, (None, {}))
+    names = [name for name in values if factors[0].expr in (name, f"C({name})")]
+    levels = list(state.get("categories", ()))
+    if kind is not Factor.Kind.CATEGORICAL or not names or np.ndim(values[names[0]]) or values[names[0]] not in levels:
+        return None
+    levels = levels[1:] if parts[0].factors[0].reduced else levels
+    if len(levels) != len(made.columns):
+        return None
+    return [np.array([float(level == values[names[0]])]) for level in levels]
 
 
 def _is_number(factor: Factor, spec: ModelSpec, value: Callable[[str], Any]) -> bool:

@@ -15,7 +15,7 @@ BLOCK = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 
 def test_the_readme_prints_what_it_shows(capsys):
     blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(blocks) == 7
+    assert len(blocks) == 4
     names = {}
     for code, printed in blocks:
         exec(compile(code, "README.md", "exec"), names)

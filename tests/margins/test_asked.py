@@ -165,6 +165,7 @@ def test_typical_rows(logit, frame):
 
 def test_grids(logit, frame):
     grid = bh.datagrid(x=[1.0, 2.0], region=["south", "west"])
+    np.testing.assert_array_equal(logit.predictions(grid).params, logit.predictions(newdata=grid).params)
     found = logit.predictions(newdata=grid)
     typical = {"age": frame.age.mean()} | {name: frame[name].mode()[0] for name in ("treated", "old", "year", "level")}
     rows = pd.DataFrame({"x": [1.0, 1.0, 2.0, 2.0], "region": ["south", "west"] * 2, **typical})

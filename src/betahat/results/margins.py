@@ -12,6 +12,7 @@ from betahat.data.frame import is_frame
 from betahat.data.modes import in_ordinary_mode
 from betahat.inference.margins import Response
 from betahat.margins import asked
+from betahat.margins.data_grid import DataGrid
 from betahat.margins.estimates import MarginResults
 from betahat.margins.instead import instead_of_rows
 from betahat.margins.subject import Subject, columns_moved, columns_named
@@ -87,7 +88,7 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables, by, newdata, wts, hypothesis, which
-            As in `avg_predictions`; by=False is a number for each row. A dataframe in the first place is `newdata`.
+            As in `avg_predictions`; by=False is a number for each row. A dataframe or a grid in the first place is `newdata`.
 
         Returns
         -------
@@ -156,7 +157,7 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables, by, newdata, comparison, wts, hypothesis, cross, which
-            As in `avg_comparisons`; by=False is a number for each row. A dataframe in the first place is `newdata`.
+            As in `avg_comparisons`; by=False is a number for each row. A dataframe or a grid in the first place is `newdata`.
 
         Returns
         -------
@@ -219,7 +220,7 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables, by, newdata, slope, wts, hypothesis, which
-            As in `avg_slopes`; by=False is a number for each row. A dataframe in the first place is `newdata`.
+            As in `avg_slopes`; by=False is a number for each row. A dataframe or a grid in the first place is `newdata`.
 
         Returns
         -------
@@ -255,5 +256,6 @@ class WithMargins(Restricted, ABC):
 
 
 def _first(variables: Any, newdata: Any) -> tuple[Any, Any]:
-    """Return variables and new data, of which a dataframe may come first."""
-    return (None, variables) if newdata is None and is_frame(variables) else (variables, newdata)
+    """Return variables and new data, of which a dataframe or a grid may come first."""
+    rows = isinstance(variables, DataGrid) or is_frame(variables)
+    return (None, variables) if newdata is None and rows else (variables, newdata)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyfixest as pf
 import pytest
 import statsmodels.api as sm
 import torch
@@ -259,6 +260,26 @@ def test_absorbed_effects_cancel(frame):
         odds = bh.logit("yes ~ x + d | firm", frame).fit().comparisons("d", comparison="lnor")
     np.testing.assert_allclose(odds.estimates, odds.of.params["d"], rtol=1e-9)
     np.testing.assert_allclose(counts.avg_slopes("x", slope="eydx").params, counts.params["x"], rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # pyfixest's use of pandas
+@pytest.mark.filterwarnings("ignore:.*inplace.*")
+def test_effects_of_pyfixest(frame):
+    # marginaleffects 0.6 does not read pyfixest's results with polars 2: their slope by hand.
+    ours = bh.ols("y ~ x * w + d | firm", frame).fit("HC1").avg_slopes("x")
+    theirs = pf.feols("y ~ x * w + d | firm", frame, vcov="hetero")
+    place = [theirs._coefnames.index(name) for name in ("x", "x:w")]
+    weights, cov = np.array([1.0, frame.w.mean()]), theirs._vcov[np.ix_(place, place)]
+    np.testing.assert_allclose(ours.estimates, weights @ theirs._beta_hat[place], rtol=1e-7)
+    np.testing.assert_allclose(ours.bse, np.sqrt(weights @ cov @ weights), rtol=1e-6)
+    counts = bh.poisson("count ~ x * w | firm", frame).fit("HC1")
+    rows = counts.comparisons("x", newdata=frame.head(3), comparison="lnratio")
+    theirs = pf.fepois("count ~ x * w | firm", frame, vcov="hetero", iwls_tol=1e-12)
+    place = [theirs._coefnames.index(name) for name in ("x", "x:w")]
+    weights = np.stack([np.ones(3), frame.w.head(3)], 1)
+    np.testing.assert_allclose(rows.estimates, weights @ theirs._beta_hat[place], rtol=1e-6)
+    errors = np.sqrt(np.diag(weights @ theirs._vcov[np.ix_(place, place)] @ weights.T))
+    np.testing.assert_allclose(rows.bse, errors, rtol=1e-3)  # pyfixest stops earlier
 
 
 @pytest.mark.parametrize(

@@ -268,3 +268,13 @@ def test_frequency_weights_count_as_repeated_rows(frame):
 def test_what_is_refused(logit, call, sentence):
     with pytest.raises(bh.BetahatError, match=sentence):
         call(logit)
+
+
+def test_where_marginaleffects_differs(logit, frame):
+    """What docs/neighbours.rst says of it: weights of one average are left out, and values of predictions are averaged."""
+    predictions = np.asarray(logit.predictions().params)
+    theirs = me.avg_predictions(logit, wts="w")["estimate"].to_list()
+    np.testing.assert_allclose(theirs, predictions.mean(), rtol=1e-8)
+    np.testing.assert_allclose(one(logit.avg_predictions(wts="w")), np.average(predictions, weights=frame.w), **EXACT)
+    both = me.avg_predictions(logit, variables={"treated": [0, 1]})["estimate"].to_list()
+    np.testing.assert_allclose(both, logit.avg_predictions({"treated": [0, 1]}).params.mean(), rtol=1e-8)

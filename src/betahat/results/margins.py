@@ -120,7 +120,8 @@ class WithMargins(Restricted, ABC):
         by, newdata, wts, hypothesis, which
             As in `avg_predictions`.
         comparison : str or callable
-            "difference", "ratio", "lnratio", "lift", "lnor" or "or" of the average means; a slope ("dydx", ...); or a function of (high, low).
+            "difference", "ratio", "lnratio", "lift", "lnor" or "or" of the average means; a slope ("dydx", ...); or a function of
+            (high, low) through torch, which of averages takes both average means.
         cross : bool
             Whether the variables change together.
 

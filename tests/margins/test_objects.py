@@ -389,3 +389,20 @@ def test_covariances_beside_each_other(line):
     assert str(both[0]) == str(both[1])
     with pytest.raises(bh.OptionError, match="two names of the same"):
         bh.compare(slopes, ["HC1"], cov=["HC3"])
+
+
+def test_a_column_called_group(frame):
+    res = bh.ols("y ~ x + z", frame.assign(group=frame.old)).fit()
+    slopes = res.avg_slopes(["x", "z"], by="group")
+    assert slopes.names == ("x:group=0", "x:group=1", "z:group=0", "z:group=1")
+    assert res.avg_predictions(by="group").names == ("group=0", "group=1")
+    assert len(slopes.plot().get_legend().get_texts()) == 2
+    axes = bh.plot_predictions(res, by="group")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
+    assert axes.get_ylabel() == "y"
+    several = bh.mnlogit("grade ~ x", frame.assign(group=frame.old)).fit()
+    with pytest.raises(
+        bh.OptionError, match="by has 'group', which is also what a column of the table of margins is called"
+    ):
+        several.avg_slopes(by="group")
+    assert list(res.slopes("x", newdata=frame.assign(estimate=1.0)).tidy().columns).count("estimate") == 1

@@ -289,7 +289,8 @@ class MarginResults(MarginCore):
         parts = [labels, statistics(self, conf_level, exponentiate, adjust)]
         if self.rows is not None:
             own = self.rows.reset_index(drop=True).iloc[labels[ROW].to_numpy()].reset_index(drop=True)
-            parts.append(own[[name for name in own.columns if name not in labels.columns]])
+            taken = {*labels.columns, *parts[1].columns}
+            parts.append(own[[name for name in own.columns if name not in taken]])
         found: pd.DataFrame = pd.concat(parts, axis=1)
         return found
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from betahat.errors import OptionError, listed
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:
@@ -38,9 +39,17 @@ def labels_of(
     made: dict[str, Any] = {}
     if outcomes:
         made["group"] = np.repeat(np.array(outcomes, dtype=object), count * rows)
-    if any(term for term, _ in terms):
+    of_user = [] if places is None else list(places.columns)
+    if any(term for term, _ in terms) or (
+        not outcomes and "group" in of_user
+    ):  # which is the outcome where it is the first column
         for name, part in zip(("term", "contrast"), zip(*terms, strict=True), strict=True):
             made[name] = np.tile(np.repeat(np.array(part, dtype=object), rows), times)
+    taken = [name for name in of_user if name in made]
+    if taken:
+        raise OptionError(
+            f"by has {listed(taken)}, which is also what a column of the table of margins is called; rename that column of the data."
+        )
     if places is None:
         made[ROW] = np.tile(np.arange(rows), count * times)
     elif count * times == 1:
@@ -51,10 +60,16 @@ def labels_of(
     return pd.DataFrame(made)
 
 
+def has_outcomes(labels: pd.DataFrame) -> bool:
+    """Tell whether the column "group" has outcomes, and not the groups of a user's column of that name."""
+    return len(labels.columns) > 0 and labels.columns[0] == "group"
+
+
 def words_of(labels: pd.DataFrame) -> Words:
     """Return the words of each row of labels."""
-    own = {name: tuple(map(str, labels[name])) if name in labels else ("",) * len(labels) for name in _OWN}
-    others = [name for name in labels.columns if name not in _OWN]
+    there = [name for name in _OWN if name in labels and (name != "group" or has_outcomes(labels))]
+    own = {name: tuple(map(str, labels[name])) if name in there else ("",) * len(labels) for name in _OWN}
+    others = [name for name in labels.columns if name not in there]
     parts = [[f"{name}={value}" for value in labels[name]] for name in others]
     places = tuple(map(", ".join, zip(*parts, strict=True))) if parts else ("",) * len(labels)
     return Words(own["group"], own["term"], own["contrast"], places)
@@ -87,7 +102,7 @@ def index_of(labels: pd.DataFrame, rows: pd.Index) -> Any:
 def places_of(labels: pd.DataFrame) -> list[tuple[str, list[int]]]:
     """Return the groups of `by` in words, with the positions of the numbers of each: none where terms have no groups, or outcomes stand above them."""
     words = words_of(labels)
-    if ROW in labels or "group" in labels or not any(words.terms):
+    if ROW in labels or has_outcomes(labels) or not any(words.terms):
         return []
     found: dict[str, list[int]] = {}
     for position, place in enumerate(words.places):

@@ -14,6 +14,7 @@ from betahat.inference.resampled import Method
 from betahat.lazy import lazily
 from betahat.margins.data_grid import DataGrid, sorted_values
 from betahat.margins.estimates import MarginResults
+from betahat.margins.labels import has_outcomes
 from betahat.margins.subject import Kind, Subject
 from betahat.plots.coefficients import simultaneous
 from betahat.plots.curves import Curve, Frame, draw_curves
@@ -348,11 +349,11 @@ def _described(found: MarginResults, rename: Rename | None) -> pd.DataFrame:
     own = found.labels
     nothing = pd.Series([""] * len(own))
     outcome = (
-        own["group"].map(lambda group: f"{renamed(found.endog_name, rename)}={group}") if "group" in own else nothing
+        own["group"].map(lambda group: f"{renamed(found.endog_name, rename)}={group}") if has_outcomes(own) else nothing
     )
     contrast = (
         nothing
-        if "term" not in own
+        if "term" not in own or not own["term"].any()
         else pd.Series(
             [f"{renamed(term, rename)}: {said}" for term, said in zip(own["term"], own["contrast"], strict=True)]
         )

@@ -93,7 +93,12 @@ WHICH = {
     "Logit": "linear",
     "NegativeBinomial": "var",
 }
-CASES = [(name, None) for name in MODELS] + list(WHICH.items())
+# Of a kind with others, by other closed forms.
+ALIKE = {"WLS", "Probit", "cloglog", "inverse", "sqrt", "RLM", "AFT", "hurdle", "QuantReg"}
+CASES = [
+    pytest.param(name, which, id=f"{name}-{which}", marks=[pytest.mark.slow] if name in ALIKE else [])
+    for name, which in [*((name, None) for name in MODELS), *WHICH.items()]
+]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +146,7 @@ def _naive(res, data, beside, which):
     return numbers(params), np.stack(jacobian, 1)
 
 
-@pytest.mark.parametrize(("name", "which"), CASES, ids=[f"{name}-{which}" for name, which in CASES])
+@pytest.mark.parametrize(("name", "which"), CASES)
 def test_averages_are_differences_of_predictions(fitted, frame, name, which):
     res = fitted(name)
     estimates, jacobian = _naive(res, frame, BESIDE.get(name, {}), which)

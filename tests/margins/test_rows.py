@@ -111,8 +111,8 @@ def test_what_is_refused_of_files(files, call, sentence):
         lambda df: bh.ols(f"y ~ {RIGHT}", df).fit("HC1"),
         lambda df: bh.mnlogit("g ~ x * d + np.log(w)", df).fit(),
         lambda df: bh.zeroinflatedpoisson("count ~ x", df, exog_infl="~ w").fit(),
-        lambda df: bh.logit("yes ~ x + d", df).fit(bh.Bootstrap(20, seed=3)),
-        lambda df: bh.ols("y ~ x * d | firm", df).fit(),
+        pytest.param(lambda df: bh.logit("yes ~ x + d", df).fit(bh.Bootstrap(20, seed=3)), marks=pytest.mark.slow),
+        pytest.param(lambda df: bh.ols("y ~ x * d | firm", df).fit(), marks=pytest.mark.slow),
     ],
 )
 def test_results_from_files_and_without_data(frame, fit):

@@ -28,7 +28,6 @@ from betahat.margins.pairs import pair_of
 MOST = 5000
 # A function of the parameters is a straight line where it moves by its derivative, to this share of the move.
 _STRAIGHT = 1e-9
-_AGAIN = "take the margins of the results again, which are margins.of"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +144,9 @@ class Inferred:
             return None
         if self.kept is not None and self.kept.draws is not None:
             draws = self.kept.draws
-        elif self.function is not None:
-            draws = self.function.values(cov.draws)
         else:
-            raise EstimationError(f"A file holds margins as numbers, which a bootstrap cannot draw anew; {_AGAIN}.")
+            assert self.function is not None  # without it, with_cov refuses bootstraps
+            draws = self.function.values(cov.draws)
         return replicated(cov, self.estimates, draws, self.jacobian, self._jacobians)
 
     @remembered
@@ -200,7 +198,8 @@ class Inferred:
         draws, function = self.of.cov.draws, self.function
         if function is None:
             raise EstimationError(
-                f"A file holds margins without their derivatives in each replicate, which method='studentized' needs; {_AGAIN}."
+                "A file holds margins without their derivatives in each replicate, which method='studentized' needs; take the margins of the results again, "
+                "which are margins.of."
             )
         assert draws is not None
         return function.jacobians(draws)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betahat.data.engine import Block, Engine, fold
 from betahat.data.source import Held
-from betahat.margins.quantities import Groups, Point, Quantity, counts_of, of_averages, sums_over
+from betahat.margins.quantities import Groups, Point, Quantity, of_averages, sums_over
 
 # (b,) indices -> (b,) means.
 OfIndex = Callable[[Tensor], Tensor]
@@ -27,16 +27,26 @@ class _AtPoint:
 
     Attributes
     ----------
+    number : int
+        Under which its columns are found.
     point : Point
     places : tuple of int
         (c,) the regressors that change.
     constants : mapping
-        By place the () values that are the same in all rows.
+        By place the values that are the same in all rows.
     """
 
+    number: int
     point: Point
     places: tuple[int, ...]
-    constants: dict[int, Tensor]
+    constants: dict[int, float]
+
+    def news(self, block: Block) -> list[tuple[int, Tensor | float]]:
+        """Return by their places the (b,) values, or derivatives, of the regressors that change, or one number for all rows."""
+        return [
+            (place, self.constants[place] if place in self.constants else block[f"{self.number}:{place}"])
+            for place in self.places
+        ]
 
 
 def averages(
@@ -50,26 +60,25 @@ def averages(
     changed = [point.columns(grid) for point in points]
     if sum(column.numel() for columns in changed for column in columns.values()) > _MOST_NUMBERS:
         return None
-    exog = grid.exog
-    rows = {f"x:{place}": exog[:, place] for place in range(exog.shape[1])} | {"codes": groups.codes}
+    rows = {f"x:{place}": grid.exog[:, place] for place in range(len(params))} | {"codes": groups.codes}
     rows |= {
         name: column for name, column in (("offset", grid.offset), ("weights", groups.weights)) if column is not None
     }
     several: list[_AtPoint] = []
     for i, (point, columns) in enumerate(zip(points, changed, strict=True)):
-        same = {place: column.reshape(()) for place, column in columns.items() if len(column) == 1 < len(grid)}
+        same = {place: float(column) for place, column in columns.items() if len(column) == 1 < len(grid)}
         rows |= {f"{i}:{place}": column for place, column in columns.items() if place not in same}
         if point.by_values:
             rows[f"{i}:values"] = point.values(grid)
-        several.append(_AtPoint(point, tuple(columns), same))
+        several.append(_AtPoint(i, point, tuple(columns), same))
+    several.sort(key=lambda at: at.point.slope is not None)
 
     def sums(block: Block) -> tuple[Tensor, ...]:
-        x = torch.stack([block[f"x:{place}"] for place in range(exog.shape[1])])  # (p, b)
-        return _of_block(several, x, block, of_index, params, groups.count)
+        return _of_block(several, block, of_index, params, groups.count)
 
     total, slopes, size = fold(Held(rows), sums, engine, _FEWEST_ROWS)
     means, derived = total / size, slopes / size[:, None]
-    place = {point: i for i, point in enumerate(points)}
+    place = {at.point: i for i, at in enumerate(several)}
     results = []
     for quantity in quantities:
         at = [place[point] for point in quantity.points]
@@ -79,75 +88,114 @@ def averages(
 
 
 def _of_block(
-    several: Sequence[_AtPoint], x: Tensor, block: Block, of_index: OfIndex, params: Tensor, count: int
+    several: Sequence[_AtPoint], block: Block, of_index: OfIndex, params: Tensor, count: int
 ) -> tuple[Tensor, ...]:
-    """Return a block's (P, G) sums of values in groups, (P, G, k) of their derivatives, and (G,) of weights, given (p, b) regressors."""
-    codes, weights = block["codes"], block.get("weights")
+    """Return a block's (P, G) sums of values in groups, (P, G, k) of their derivatives, and (G,) of weights; slopes come last."""
+    x = torch.stack([block[f"x:{place}"] for place in range(len(params))])  # (k, b), each column in one piece
     index = params @ x
     index = index + block["offset"] if "offset" in block.columns else index
-    ends, moves = [], []
-    for i, at in enumerate(several):
-        new = [block[f"{i}:{place}"] if place not in at.constants else at.constants[place] for place in at.places]
-        if at.point.slope is not None:
-            moves.append(new)
-            continue
-        own = [column - x[place] for column, place in zip(new, at.places, strict=True)]
-        end = index
-        for move, place in zip(own, at.places, strict=True):
-            end = torch.addcmul(end, move, params[place])
-        moves.append(own)
-        ends.append(end)
-    values, outer, inner = _values(several, ends, moves, index, block, of_index, params)
-    often = counts_of(block, params)
-    if weights is not None:
-        values, outer, inner = values * often, outer * often, inner * often
-    if count == 1:
-        totals, slopes = values.sum(1, keepdim=True), (outer @ x.mT)[:, None]
-    else:
-        totals = values.new_zeros(len(values), count).index_add(1, codes, values)
-        slopes = torch.stack([sums_over((x * each).mT, codes, count) for each in outer])
-    for i, (at, own) in enumerate(zip(several, moves, strict=True)):
-        for move, place in zip(own, at.places, strict=True):
-            slopes[i, :, place] += sums_over(move * inner[i], codes, count)
-    return totals, slopes, sums_over(often, codes, count)
+    over = _Sums(block["codes"], block.get("weights"), count, params)
+    ends = [at for at in several if at.point.slope is None]
+    parts = [_of_ends(ends, x, index, block, of_index, params, over)] if ends else []
+    if len(ends) < len(several):
+        parts.append(_of_slopes(several[len(ends) :], x, index, block, of_index, params, over))
+    return *(torch.cat(part) for part in zip(*parts, strict=True)), over.size
 
 
-def _values(
+class _Sums:
+    """Sums of a block's rows in groups, each row as often as it counts."""
+
+    def __init__(self, codes: Tensor, weights: Tensor | None, count: int, like: Tensor) -> None:
+        """Take (b,) groups, and (b,) weights or None."""
+        self.codes, self.count = codes, count
+        self.often = None if weights is None else weights.to(like)
+        ones = torch.ones(len(codes), dtype=like.dtype, device=like.device) if self.often is None else self.often
+        self.size = sums_over(ones, codes, count)
+
+    def counted(self, values: Tensor) -> Tensor:
+        """Return (..., b) values times how often rows count."""
+        return values if self.often is None else values * self.often
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return (q, G) of (q, b)."""
+        if self.count == 1:
+            return values.sum(1, keepdim=True)
+        return values.new_zeros(len(values), self.count).index_add(1, self.codes, values)
+
+    def of_product(self, values: Tensor, other: Tensor | float) -> Tensor:
+        """Return (G,) of the product of (b,) values with other ones, or with a number."""
+        if isinstance(other, float):
+            return other * sums_over(values, self.codes, self.count)
+        if self.count == 1:
+            return torch.dot(values, other)[None]
+        return sums_over(values * other, self.codes, self.count)
+
+    def of_regressors(self, weights: Tensor, x: Tensor) -> Tensor:
+        """Return (q, G, k) of (k, b) regressors, each row times (q, b) weights."""
+        if self.count == 1:
+            return (weights @ x.mT)[:, None]
+        return torch.stack([sums_over((x * each).mT, self.codes, self.count) for each in weights])
+
+
+def _of_ends(
     several: Sequence[_AtPoint],
-    ends: Sequence[Tensor],
-    moves: Sequence[Sequence[Tensor]],
+    x: Tensor,
     index: Tensor,
     block: Block,
     of_index: OfIndex,
     params: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (P, b) values at points, and in their derivatives the weights of the regressors and of those that change."""
-    shape = (len(ends), len(index))
-    at_ends = _with_slope(of_index, torch.cat(list(ends))) if ends else (index[:0], index[:0])
-    means, firsts = (part.reshape(shape) for part in at_ends)
-    if len(ends) == len(several):
-        return means, firsts, firsts
+    over: _Sums,
+) -> tuple[Tensor, Tensor]:
+    """Return (P, G) sums of means where some regressors are others, and (P, G, k) of their derivatives."""
+    ends = index.new_empty(len(several), len(index))
+    known = params.tolist()
+    for end, at in zip(ends, several, strict=True):
+        end.copy_(index)
+        for place, new in at.news(block):
+            end.sub_(x[place], alpha=known[place]).add_(new, alpha=known[place])
+    means, firsts = (over.counted(part) for part in _with_slope(of_index, ends))
+    slopes = over.of_regressors(firsts, x)
+    for slope, at, first in zip(slopes, several, firsts, strict=True):
+        for place, new in at.news(block):
+            slope[:, place] = over.of_product(first, new)
+    return over.of(means), slopes
+
+
+def _of_slopes(
+    several: Sequence[_AtPoint],
+    x: Tensor,
+    index: Tensor,
+    block: Block,
+    of_index: OfIndex,
+    params: Tensor,
+    over: _Sums,
+) -> tuple[Tensor, Tensor]:
+    """Return (P, G) sums of slopes or elasticities, and (P, G, k) of their derivatives."""
     mean, first, second = _with_slopes(of_index, index)
-    found, known = [], iter(zip(means, firsts, strict=True))
-    for i, (at, own) in enumerate(zip(several, moves, strict=True)):
-        if at.point.slope is None:
-            value, slope = next(known)
-            found.append((value, slope, slope))
-            continue
-        along = torch.zeros_like(index)
-        for move, place in zip(own, at.places, strict=True):
-            along = along + move * params[place]
-        each = (first * along, second * along, first)
-        if at.point.slope in ("eyex", "eydx"):
-            each = (each[0] / mean, each[1] / mean - each[0] * first / mean**2, each[2] / mean)
-        factor = block[f"{i}:values"] if at.point.by_values else None
-        found.append(each if factor is None else (each[0] * factor, each[1] * factor, each[2] * factor))
-    values, outer, inner = (torch.stack(part) for part in zip(*found, strict=True))
-    return values, outer, inner
+    levels = over.counted(first), over.counted(second)
+    shares = levels
+    if any(at.point.slope in ("eyex", "eydx") for at in several):
+        shares = over.counted(first / mean), over.counted(second / mean - (first / mean) ** 2)
+    outer, totals, inner = index.new_empty(len(several), len(index)), [], []
+    for row, at in zip(outer, several, strict=True):
+        news = at.news(block)
+        by, turned = shares if at.point.slope in ("eyex", "eydx") else levels
+        if at.point.by_values:
+            values = block[f"{at.number}:values"]
+            by, turned = by * values, turned * values
+        along = sum((new * params[place] for place, new in news), params.new_zeros(()))
+        torch.mul(turned, along, out=row)
+        totals.append(over.of_product(by, along.expand_as(by)))
+        inner.append([(place, over.of_product(by, new)) for place, new in news])
+    slopes = over.of_regressors(outer, x)
+    for slope, found in zip(slopes, inner, strict=True):
+        for place, part in found:
+            slope[:, place] += part
+    return torch.stack(totals), slopes
 
 
 def _with_slope(of_index: OfIndex, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (b,) means and their derivatives in the index."""
+    """Return means and their derivatives in the index, all of the shape of the index."""
     with torch.enable_grad():
         leaf = index.detach().requires_grad_(True)
         mean = of_index(leaf)

@@ -227,7 +227,8 @@ class Subject:
         if self.instead is not None and name in self.instead.levels:
             return self.instead.levels[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
-            return list(column.cat.remove_unused_categories().cat.categories)
+            codes, known = column.cat.codes.to_numpy(), column.cat.categories
+            return list(known[np.bincount(codes[codes >= 0], minlength=len(known)) > 0])
         return sorted(column.dropna().unique())
 
 

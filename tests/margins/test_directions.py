@@ -123,3 +123,25 @@ def test_dates_are_refused(frame):
     with pytest.raises(bh.OptionError, match="'day' has dates"):
         res.avg_slopes("day")
     assert len(res.avg_slopes("x").params) == 1
+
+
+@pytest.mark.parametrize(
+    "formula", ["y ~ x + (x > 10)", "y ~ x + C(x > 10)", "y ~ x + pd.cut(x, [-9, 10, 60])", "y ~ C(x > 10)*z + x"]
+)
+def test_a_number_that_is_cut_into_ranges_stays_a_number(formula):
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"x": rng.integers(0, 30, 300), "z": rng.normal(size=300)})
+    frame["y"] = frame.x / 20 + (frame.x > 10) + rng.normal(size=300)
+    res = bh.ols(formula, frame).fit()
+    with pytest.warns(bh.BetahatWarning, match="leaves out the jumps of"):
+        slope = res.avg_slopes("x")
+    np.testing.assert_allclose(slope.params, res.params["x"], rtol=1e-9)
+    moved = (res.predict(frame.assign(x=frame.x + 2.5)) - res.predict(frame.assign(x=frame.x - 2.5))).mean()
+    np.testing.assert_allclose(res.avg_comparisons({"x": 5}).params, moved, rtol=1e-9)
+
+
+def test_a_number_that_is_a_category_of_its_values_stays_one():
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"year": rng.integers(1980, 1984, 200)}).assign(y=rng.normal(size=200))
+    assert len(bh.ols("y ~ C(year)", frame).fit().avg_slopes().params) == 3
+    assert len(bh.ols("y ~ C(year.astype(str))", frame).fit().avg_slopes().params) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from betahat.errors import DataError, OptionError, check_flag, is_one_of, listed, shown
+from betahat.errors import (
+    BetahatWarning,
+    DataError,
+    OptionError,
+    check_flag,
+    is_one_of,
+    listed,
+    shown,
+    user_level,
+)
 from betahat.lazy import lazily
 from betahat.margins.comparing import SLOPES, Comparing, comparing_of
 from betahat.margins.data_grid import crossed, sorted_values
@@ -85,10 +95,22 @@ def slopes(
     found: list[Quantity] = []
     for name, value in pairs:
         if subject.kind(name) is Kind.NUMBER and value is None:
+            _warn_of_jumps(subject, name)
             found.append(Slope(name, SLOPES[slope], grid, slope))
         else:
             found += [_compared(grid, name, [move], difference) for move in moves(subject, name, value)]
     return tested(_taken(grid, found, by, wts, "slopes"), hypothesis)
+
+
+def _warn_of_jumps(subject: Subject, name: str) -> None:
+    """Warn that a slope says nothing of what changes at once."""
+    jumps = subject.jumps(name)
+    if jumps:
+        warnings.warn(
+            f"The slope in {shown(name)} leaves out the jumps of {listed(jumps)}; avg_comparisons, from one value to another, takes them in.",
+            BetahatWarning,
+            stacklevel=user_level(),
+        )
 
 
 def _taken(

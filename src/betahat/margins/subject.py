@@ -13,6 +13,7 @@ from torch import Tensor
 
 from betahat.data.container import to_numpy
 from betahat.data.engine import column_of_rows
+from betahat.data.formulas.expressions import names_in
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import columns_of
 from betahat.data.streamed import Streamed
@@ -216,10 +217,22 @@ class Subject:
         if column.dtype == bool or str(column.dtype) == "boolean":
             return Kind.TRUTH
         treated = self.response.categories if self.source is None else self.source.categorical_variables
-        if name in treated or not pd.api.types.is_numeric_dtype(column.dtype):
+        is_number = pd.api.types.is_numeric_dtype(column.dtype)
+        if not is_number or (name in treated and not self.jumps(name)):
             return Kind.CATEGORY
         numbers = column.to_numpy()
         return Kind.BINARY if bool(((numbers == 0) | (numbers == 1)).all()) else Kind.NUMBER
+
+    def jumps(self, name: str) -> tuple[str, ...]:
+        """Return the categories that ranges of a number are made into, such as ``x > 10`` or ``pd.cut(x, 3)``: they have fewer levels than it has values."""
+        if self.source is None or self.instead is not None or not pd.api.types.is_numeric_dtype(self.frame[name].dtype):
+            return ()
+        inside = {
+            expression: levels for expression, levels in self.source.levels.items() if name in names_in(expression)
+        }
+        if not inside or max(map(len, inside.values())) >= self.frame[name].nunique():
+            return ()
+        return tuple(inside)
 
     def levels(self, name: str) -> list[Any]:
         """Return the values of a category in the data of the fit, in their order."""

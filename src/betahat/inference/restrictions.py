@@ -38,7 +38,7 @@ def single_tests(
     without = ~(errors > 0)
     if bool(without.any()):
         none = counted(int(without.sum()), "restriction")
-        warn(
+        warn_untested(
             f"{none} of {len(matrix)} have no variance under this covariance, and so no test: their statistics are NaN."
         )
     found = t_test(pair.fit.params, errors, None if use_t is False else df, matrix, values, container)
@@ -64,11 +64,11 @@ def joint_test(
         refuse_unidentified(pair.fit.unidentified, matrix, names)
     found = pair.joint(*part, pair.use_t if use_f is None else use_f, under)
     if found.reason:
-        warn(f"There is no joint test of these restrictions: {found.reason}.")
+        warn_untested(f"There is no joint test of these restrictions: {found.reason}.")
     return found if scalar else replace(found, statistic=np.full((1, 1), found.statistic))
 
 
-def warn(sentence: str) -> None:
+def warn_untested(sentence: str) -> None:
     """Warn of a test that there is not."""
     warnings.warn(sentence, ClusterWarning, stacklevel=user_level())
 

@@ -17,8 +17,8 @@ from betahat.covariance.bootstrap_plan import whole_number
 from betahat.data.container import to_numpy
 from betahat.data.design import Design
 from betahat.data.progress import progress
+from betahat.data.quiet import quiet
 from betahat.errors import (
-    BetahatWarning,
     BootstrapWarning,
     EstimationError,
     OptionError,
@@ -241,8 +241,7 @@ def _by_fits(
     for exog in _regressors(results, experiment, treatments):
         model = _with_regressors(results.model, exog)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", BetahatWarning)
+            with quiet():  # each assignment would warn of the same
                 table = model.fit(cov_type=estimator, **options).coefficient_table()
         except EstimationError:
             found.append(float("nan"))

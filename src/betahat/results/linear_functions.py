@@ -85,7 +85,9 @@ def term_tests(
     tests += [(name, pair.joint_where_identified(*layout.read_restrictions(extra))) for name, extra in extras]
     reasons = dict.fromkeys(test.reason for _, test in tests if test.reason)
     for why in reasons:
-        restrictions.warn(f"There is no test of {listed(name for name, test in tests if test.reason == why)}: {why}.")
+        restrictions.warn_untested(
+            f"There is no test of {listed(name for name, test in tests if test.reason == why)}: {why}."
+        )
     return TermTests(_table(tests, pair.use_t, scalar), "F" if pair.use_t else "chi2")
 
 

@@ -132,6 +132,16 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN and "\n" not in text else described(value)
 
 
+def of_data(value: object) -> object:
+    """Return a value of the data as it is written in a sentence: years that are floats have no decimal point.
+
+    >>> of_data(1939.0), of_data(np.float64(0.5)), of_data("1939.0")
+    (1939, 0.5, '1939.0')
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+
+
 def is_one_of(value: object, choices: Iterable[object]) -> bool:
     """Tell whether a value of any type is one of the choices; arrays and lists never are.
 
@@ -199,6 +209,6 @@ def listed(names: object, *, limit: int = 8) -> str:
     >>> listed([])
     'none'
     """
-    items = [f"'{name}'" for name in names]  # type: ignore[attr-defined]
+    items = [f"'{of_data(name)}'" for name in names]  # type: ignore[attr-defined]
     first = ", ".join(items[:limit]) or "none"
     return first if len(items) <= limit else f"{first} and {len(items) - limit} more"

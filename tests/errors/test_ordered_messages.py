@@ -19,7 +19,7 @@ def _category(values, levels, ordered=True):
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: bh.OrderedModel(np.ones(60), X), bh.DataError, "endog has one category, '1.0'"),
+        (lambda: bh.OrderedModel(np.ones(60), X), bh.DataError, "endog has one category, '1'"),
         (lambda: bh.OrderedModel(np.arange(60), X), bh.DataError, "60 categories in 60 rows"),
         (lambda: bh.OrderedModel(Y, bh.add_constant(X)), bh.DataError, "exog has a constant, const, and"),
         (

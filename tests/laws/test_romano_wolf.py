@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from support.closeness import close
+from support.staggered import panel
 
 import betahat as bh
 from betahat.resampling.weights import Multinomial
@@ -47,13 +48,13 @@ def test_it_is_the_table_of_one_bootstrap(trial, kind, clusters):
     chosen = kind or ("pairs" if clusters is None else "wild")
     drawn = [model.with_cov(bh.Bootstrap(99, chosen, clusters=clusters, seed=3)) for model in models]
     across = bh.regtable(drawn, adjust=bh.Adjust("romano-wolf", keep="t", across=True), below="p").to_frame()
-    close(table["Romano-Wolf"], across.loc[("t", "P>|t|")], ROUNDING)
+    close(table["Romano-Wolf"], across.loc[("t", "P>|z|")], ROUNDING)
     assert table.index.tolist() == [(outcome, "t") for outcome in OUTCOMES]
     for outcome, own, model in zip(OUTCOMES, drawn, models, strict=True):
         row = table.loc[(outcome, "t")]
         assert row["coef"] == model.params["t"]
         assert row["std err"] == model.bse["t"]
-        assert row["P>|t|"] == model.pvalues["t"]
+        assert row["P>|z|"] == model.pvalues["t"]
         alone = own.tidy(adjust=bh.Adjust("romano-wolf", keep="t")).set_index("term")
         close(row["bootstrap"], alone.loc["t", "p.value"], ROUNDING)
         assert row["bootstrap"] <= row["Romano-Wolf"]
@@ -174,3 +175,28 @@ def test_what_cannot_be_tested_together_is_a_sentence(trial, case):
     call, message = WRONG[case]
     with pytest.raises(bh.BetahatError, match=re.escape(message)):
         call(trial)
+
+
+@pytest.mark.parametrize("estimator", ["sunab", "etwfe", "twfe"])
+def test_effects_of_event_studies(estimator):
+    """The bootstrap's own p-value is that of the effect, not of the coefficient in its place."""
+    data = panel(units=24)
+    data["noise"] = np.random.default_rng(7).normal(size=len(data))
+    studies = {y: bh.event_study(data, y, "unit", "year", "cohort", estimator=estimator) for y in ("y", "noise")}
+    overall = {y: study.att() for y, study in studies.items()}
+    for effects, name in ((overall, "ATT"), (studies, studies["y"].names[-1])):
+        table = bh.romano_wolf(effects, name, reps=99, seed=1).to_frame()
+        for outcome, study in effects.items():
+            own = study.with_cov(bh.Bootstrap(99, "wild", clusters="unit", seed=1)).tidy(adjust=bh.Adjust("rw", name))
+            expected = own.set_index("term").loc[name, "p.value"]
+            close(table.loc[(outcome, name), "bootstrap"], expected, ROUNDING)
+            assert table.loc[(outcome, name), "Romano-Wolf"] >= expected
+
+
+def test_the_head_is_that_of_the_test(trial):
+    for use_t, head in ((True, "P>|t|"), (False, "P>|z|")):
+        models = [model.with_use_t(use_t) for model in _models(trial)]
+        assert head in bh.romano_wolf(models, "t", reps=49, seed=1).to_frame()
+    assert (
+        "P>|t or z|" in bh.romano_wolf([_models(trial)[0], models[1].with_use_t(True)], "t", reps=49, seed=1).to_frame()
+    )

@@ -207,7 +207,7 @@ def test_directions_without_curvature_are_looked_at(collinear, monkeypatch):
         (lambda: bh.OrderedModel(CLASSES, X), "exog has a constant"),
         (
             lambda: bh.OrderedModel(CLASSES, X[:, 1:], weights=(CLASSES < 2) * 1.0),
-            "Every row of the category '2.0' has weight 0",
+            "Every row of the category '2' has weight 0",
         ),
     ],
 )

@@ -406,3 +406,10 @@ def test_a_column_called_group(frame):
     ):
         several.avg_slopes(by="group")
     assert list(res.slopes("x", newdata=frame.assign(estimate=1.0)).tidy().columns).count("estimate") == 1
+
+
+def test_quantiles_are_outcomes_of_their_own(frame):
+    """Their title is not the dependent variable's value, as that of a class is."""
+    slopes = bh.quantreg("y ~ x", frame).fit(q=[0.25, 0.5]).avg_slopes()
+    assert slopes.equation_terms == (("q=0.25", "x"), ("q=0.5", "x"))
+    assert "y=q" not in slopes.summary().to_text() + bh.regtable(slopes).to_text()

@@ -89,6 +89,28 @@ def test_every_option_compiles_without_an_overfull_box(wages, tmp_path, style, s
     compiled(wide.to_latex(standalone=True, **options), tmp_path)
 
 
+@pytest.mark.parametrize("siunitx", [False, True])
+def test_a_table_longer_than_a_page_continues_on_the_next(tmp_path, siunitx):
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame(rng.normal(size=(90, 31)), columns=["y", *(f"x{i}" for i in range(30))])
+    table = bh.regtable(bh.OLS(data.y, data.iloc[:, 1:]).fit(), title="Long")
+    page = table.to_latex(standalone=True, siunitx=siunitx)
+    assert r"\usepackage{longtable}" in page
+    assert page.count("longtable}") == 3
+    assert r"\endhead" in page
+    for other in (
+        table.to_latex(siunitx=siunitx),
+        table.to_latex(standalone=True, caption="A float", siunitx=siunitx),
+        table.to_latex(standalone=True, fit="resize", siunitx=siunitx),
+        bh.regtable(bh.OLS(data.y, data.iloc[:, 1:9]).fit()).to_latex(standalone=True),
+    ):
+        assert "longtable" not in other
+    if has_latex():
+        log = compiled(page, tmp_path)
+        assert "Overfull" not in log
+        assert "(2 pages" in log
+
+
 @needs_pdflatex
 def test_compare_and_the_summary_compile(wages, tmp_path):
     table = bh.compare(wages[1], ["nonrobust", "HC1"])

@@ -9,6 +9,7 @@ import pytest
 from support.latex import compiled, needs_pdflatex
 
 import betahat as bh
+from betahat.tables.terms import renamed
 
 BETA = bh.Tex(r"$\hat\beta_1$")
 
@@ -47,6 +48,19 @@ def test_the_other_formats_may_be_told(short):
     assert "Schooling (years)" not in table.to_latex()
     assert bh.Tex(r"\checkmark") == r"\checkmark"  # which is nothing in text
     assert bh.Tex(r"$R^2$ \textit{within}") == "R^2 within"
+
+
+def test_groups_of_a_pattern_stand_in_it(short):
+    """As text: what LaTeX would read otherwise is escaped."""
+    label = bh.Tex(r"$\beta_{\text{\1}}$ \g<rest>")
+    for given, said in ((label, "βe duc"), (bh.Tex(label.latex, r"b(\1, \g<rest>)"), "b(e, duc)")):
+        table = bh.regtable(short, rename={re.compile(r"^(e)(?P<rest>duc)$"): given}, keep="educ")
+        assert r"$\beta_{\text{e}}$ duc &" in table.to_latex()
+        assert said in table.to_text().replace("_", "")
+    assert renamed("Intercept", {re.compile("educ"): bh.Tex(r"$\hat\beta$")}) == "Intercept"
+    assert renamed("event_1", {re.compile("(.*)"): bh.Tex(r"\1")}).latex == r"event\_1"
+    with pytest.raises(bh.OptionError, match="which has no group 3; refer to groups of the pattern"):
+        bh.regtable(short, rename={re.compile("e(d)uc"): bh.Tex(r"$\3$")})
 
 
 def test_a_pattern_stands_for_the_whole_name(long):

@@ -13,7 +13,7 @@ from betahat.covariance.kernels import cross_products, lagged_products, toeplitz
 from betahat.data.engine import Block, scan
 from betahat.data.groups import Groups
 from betahat.data.row_codes import GROUP, RowCodes
-from betahat.errors import DataError
+from betahat.errors import DataError, of_data
 from betahat.fits.fit import Fit
 from betahat.solvers.memory import check_numbers_fit
 
@@ -127,7 +127,8 @@ def panel_in_turn(fit: Fit, units: Groups, times: Groups | None) -> PanelInTurn:
 
 def _double(units: Groups, times: Groups, piece: _Piece, row: int) -> DataError:
     assert piece.periods is not None
-    unit, period = units.labels[int(piece.units[row])], times.labels[int(piece.periods[row])]
+    unit = of_data(units.labels[int(piece.units[row])])
+    period = of_data(times.labels[int(piece.periods[row])])
     return DataError(
         f"{units.name} and {times.name} have several rows in one cell, ({unit}, {period}); a panel has one row for each unit and period: add them up, "
         "or cluster."

@@ -15,7 +15,17 @@ from betahat.covariance.series import warn_of_order
 from betahat.covariance.small_samples import FULL, factor
 from betahat.data.groups import Groups
 from betahat.data.times import gaps
-from betahat.errors import ClusterWarning, DataError, OptionError, counted, is_one_of, listed, shown, user_level
+from betahat.errors import (
+    ClusterWarning,
+    DataError,
+    OptionError,
+    counted,
+    is_one_of,
+    listed,
+    of_data,
+    shown,
+    user_level,
+)
 from betahat.fits.fit import Fit
 
 Correction = Literal["cluster", "hac"]
@@ -59,7 +69,7 @@ def cells_of(fit: Fit, units: Groups, time: Any) -> tuple[Tensor, int]:
     double = torch.unique(cells, return_counts=True)
     if bool((double[1] > 1).any()):
         cell = double[0][double[1] > 1][0]
-        unit, period = units.labels[int(cell) // times.count], times.labels[int(cell) % times.count]
+        unit, period = of_data(units.labels[int(cell) // times.count]), of_data(times.labels[int(cell) % times.count])
         raise DataError(
             f"{units.name} and {times.name} have several rows in {counted(int((double[1] > 1).sum()), 'cell')}, such as ({unit}, {period}); "
             "a panel has one row for each unit and period: add them up, or cluster."

@@ -17,7 +17,7 @@ from betahat.data.row_codes import HeldCodes, ReadCodes, RowCodes
 from betahat.data.streamed import Streamed
 from betahat.data.ticks import Ticks, course_of
 from betahat.data.times import calendar
-from betahat.errors import ClusterWarning, DataError, EstimationError, counted, user_level
+from betahat.errors import ClusterWarning, DataError, EstimationError, counted, of_data, user_level
 from betahat.fits.fit import Fit
 from betahat.lazy import lazily
 from betahat.solvers.memory import check_numbers_fit
@@ -103,7 +103,7 @@ def series_in_time(fit: Fit, given: Any) -> Series:
         return _series_by_ticks(fit, stream, given)
     times = time_of(fit, given)
     if times.count < rows:
-        first = times.labels[int(times.sizes.argmax())]
+        first = of_data(times.labels[int(times.sizes.argmax())])
         raise DataError(
             f"{times.name} has several rows in one period, {first} for one, and HAC is of one series; use DriscollKraay, which adds up the rows "
             "of a period, or PanelNeweyWest for the series of several units."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from betahat.errors import DataError, FormulaError, listed, shown
+from betahat.errors import DataError, FormulaError, listed, of_data, shown
 from betahat.lazy import lazily
 
 if TYPE_CHECKING:
@@ -183,7 +183,9 @@ def new_codes(levels: Levels, columns: Sequence[Any]) -> Tensor:
     unseen = ((own[codes] != wanted) | (places < 0).any(1)) & ~missing
     if bool(unseen.any()):
         _check_kinds(levels, pairs)
-        told = dict.fromkeys("^".join(str(part[row]) for part in labels) for row in unseen.nonzero().flatten().tolist())
+        told = dict.fromkeys(
+            "^".join(str(of_data(part[row])) for part in labels) for row in unseen.nonzero().flatten().tolist()
+        )
         raise DataError(
             f"The new data have levels of {levels.name} that the fit has not seen: {listed(list(told), limit=8)}; leave those rows out, or fit with data that have them."
         )

@@ -23,6 +23,7 @@ from betahat.margins.functions import Function
 from betahat.margins.inferred import Inferred, Kept
 from betahat.margins.labels import index_of, named
 from betahat.tables.estimates import full_name
+from betahat.tables.terms import Rename, renamed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +85,15 @@ class MarginCore(ABC):
     @remembered
     def equation_terms(self) -> tuple[tuple[str, str], ...]:
         """(m,) the title under which a table puts each number, or nothing, and its name there."""
-        return named(self.labels, self.endog_name)
+        return named(self.labels, self.title_of_outcome)
+
+    def title_of_outcome(self, outcome: str, rename: Rename | None = None) -> str:
+        """Return the title of the numbers of an outcome: "occupation=3", or "q=0.25" where outcomes are equations of their own."""
+        return outcome if outcome in self._equations else f"{renamed(self.endog_name, rename)}={outcome}"
+
+    @remembered
+    def _equations(self) -> set[str]:
+        return {equation.name for equation in self.of.fit.equations}
 
     @property
     def endog_name(self) -> str:

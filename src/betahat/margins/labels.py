@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ def words_of(labels: pd.DataFrame) -> Words:
     return Words(own["group"], own["term"], own["contrast"], places)
 
 
-def named(labels: pd.DataFrame, endog_name: str) -> tuple[tuple[str, str], ...]:
+def named(labels: pd.DataFrame, title_of_outcome: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
     """Return the title and the name of each number: its place, or its term with the contrast where a term has several, under all that is said before."""
     words = words_of(labels)
     contrasts: dict[str, set[str]] = {}
@@ -84,7 +84,7 @@ def named(labels: pd.DataFrame, endog_name: str) -> tuple[tuple[str, str], ...]:
     found = []
     for outcome, term, contrast, place in zip(words.outcomes, words.terms, words.contrasts, words.places, strict=True):
         own = f"{term}: {contrast}" if len(contrasts[term]) > 1 else term
-        titles = [part for part in (f"{endog_name}={outcome}" if outcome else "", own, place) if part]
+        titles = [part for part in (title_of_outcome(outcome) if outcome else "", own, place) if part]
         name = titles.pop() if own or place else "Prediction"
         found.append((", ".join(titles), name))
     return tuple(found)

@@ -348,9 +348,7 @@ def _described(found: MarginResults, rename: Rename | None) -> pd.DataFrame:
     """Return (m, 2) the outcome of each number, and what is compared with what."""
     own = found.labels
     nothing = pd.Series([""] * len(own))
-    outcome = (
-        own["group"].map(lambda group: f"{renamed(found.endog_name, rename)}={group}") if has_outcomes(own) else nothing
-    )
+    outcome = own["group"].map(lambda group: found.title_of_outcome(group, rename)) if has_outcomes(own) else nothing
     contrast = (
         nothing
         if "term" not in own or not own["term"].any()

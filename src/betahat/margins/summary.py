@@ -43,7 +43,7 @@ def summary_of(margins: MarginResults, alpha: float, title: str, digits: int | N
     for i, (place, outcome, term, where) in enumerate(
         zip(places, words.outcomes, words.terms, words.places, strict=True)
     ):
-        parts = [part for part in (f"{margins.endog_name}={outcome}" if outcome else "", term, where) if part]
+        parts = [part for part in (margins.title_of_outcome(outcome) if outcome else "", term, where) if part]
         name = parts.pop() if term or where else "Prediction"
         cells = [*([Cell(words.contrasts[i])] if contrasts else []), *_cells(table[place], shown)]
         blocks.setdefault(", ".join(parts), []).append(Line(name, tuple(cells)))

@@ -115,7 +115,7 @@ class NegativeBinomial(EquationsModel):
     stored = (*RegressorModel.stored, "loglike_method")
 
     vectors = ("offset", "exposure", "weights", "freq_weights")
-    advice = "leave out rows with negative values, and round fractions, or use Poisson for any numbers of zero or more"
+    advice = "or use Poisson, which takes fractions as well"
     results = CountResults
 
     loglike_method: str

@@ -51,7 +51,7 @@ class ExcessZerosModel(EquationsModel, ABC):
 
     stored = (*RegressorModel.stored, "second_width", "second_given", "link")
 
-    advice = "leave out rows with negative values, and round fractions, or use Poisson for any numbers of zero or more"
+    advice = "or use Poisson, which takes fractions as well"
 
     second: ClassVar[str]
     """The argument that the regressors of the zeros' equation are passed as."""

@@ -35,7 +35,7 @@ def check_endog(support: Support, advice: str, design: Design, model: str) -> No
     tally = design.tally(support.tally)
     outside = support.outside(tally)
     if outside is not None:
-        raise DataError(f"endog has {outside}, and {model} needs {support.needed}; {advice}.")
+        raise DataError(f"endog has {outside}, and {model} needs {support.needed}; {support.remedy(tally, advice)}.")
     degenerate = support.degenerate(tally)
     if degenerate is not None:
         raise DataError(f"endog is {degenerate}.")

@@ -44,6 +44,10 @@ class Support(ABC):
         """Say how many values are outside: "3 values outside [0, 1]"; None if there are none."""
         return f"{counted(tally[0], self.outsider)}{self.place}" if tally[0] else None
 
+    def remedy(self, tally: Sequence[int], advice: str) -> str:
+        """Say what to do about the values outside: what the model advises, unless that goes by what they are."""
+        return advice
+
     def degenerate(self, tally: Sequence[int]) -> str | None:
         """Say what is wrong with values that are all the same and leave nothing to estimate; None if they do not."""
         return None
@@ -83,7 +87,7 @@ class NonNegative(Support):
 
     def degenerate(self, tally: Sequence[int]) -> str | None:
         """Refuse zeros in every row."""
-        return None if tally[1] else "0 in every row, so that no mean is positive; pass counts of which some are"
+        return None if tally[1] else "0 in every row, so that no mean is positive; pass counts that are not all zero"
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,17 @@ class Counts(Support):
 
     def outside(self, tally: Sequence[int]) -> str | None:
         """Say how many negative values and fractions there are: "1 negative value and 2 fractions"."""
-        negative = tally[2]
-        fractions = tally[0] - negative
-        found = [counted(negative, "negative value")] if negative else []
-        return " and ".join([*found, *([counted(fractions, "fraction")] if fractions else [])]) or None
+        counts = {"negative value": tally[2], "fraction": tally[0] - tally[2]}
+        return " and ".join(counted(count, noun) for noun, count in counts.items() if count) or None
+
+    def remedy(self, tally: Sequence[int], advice: str) -> str:
+        """Advise on negative values, on fractions, or on both; the model's advice is what else to do about fractions."""
+        negative, fractions = tally[2], tally[0] - tally[2]
+        if not fractions:
+            return "leave those rows out"
+        if not negative:
+            return f"round them, {advice}"
+        return f"leave out rows with negative values, and round fractions, {advice}"
 
     def excludes(self, y: Tensor) -> Tensor:
         """Return whether each is negative, or no whole number."""

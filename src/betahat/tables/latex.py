@@ -127,8 +127,9 @@ def render_latex(layout: Layout, options: LatexOptions) -> str:
     style = options.style if isinstance(options.style, LatexStyle) else STYLES[options.style]
     layout = layout if style.marks else layout.without_marks()
     layout = layout if style.parentheses else _bare_numbers(layout)
-    packages = _packages(options, style, "".join([*layout.texts, options.caption or ""]))
-    body = _float(layout, options, style) if options.floats else _alone(layout, options, style)
+    long = options.standalone and not options.floats and options.fit is None and len(layout.lines) > _PAGE
+    packages = _packages(options, style, "".join([*layout.texts, options.caption or ""]), long)
+    body = _float(layout, options, style) if options.floats else _alone(layout, options, style, long)
     if not options.standalone:
         fonts = "% Needs \\usepackage[T1]{fontenc}.\n" if _T1.search(body) else ""
         return fonts + (f"% Needs \\usepackage{{{','.join(packages)}}}.\n" if packages else "") + body
@@ -244,7 +245,8 @@ _T1 = re.compile(
 )
 
 
-def _packages(options: LatexOptions, style: LatexStyle, text: str) -> list[str]:
+def _packages(options: LatexOptions, style: LatexStyle, text: str, long: bool) -> list[str]:
+    """Return what the table needs; `long` is whether it continues on the next page."""
     wanted = {
         "amssymb": _AMSSYMB.search(text) is not None,
         "siunitx": options.siunitx,
@@ -252,6 +254,7 @@ def _packages(options: LatexOptions, style: LatexStyle, text: str) -> list[str]:
         "adjustbox": options.fit == "resize",
         "pdflscape": options.fit == "landscape",
         "float": options.position is not None and "H" in options.position,
+        "longtable": long,
     }
     return [*style.packages, *(package for package, needed in wanted.items() if needed)]
 
@@ -283,13 +286,17 @@ _NOTE_LETTERS = 1.2
 _NOTE_WIDTH = 32
 
 
-def _alone(layout: Layout, options: LatexOptions, style: LatexStyle) -> str:
+# More lines than these do not fit on a page of a standalone document.
+_PAGE = 44
+
+
+def _alone(layout: Layout, options: LatexOptions, style: LatexStyle, long: bool) -> str:
     """Return a tabular whose last rows are the notes, wrapped to the width of the table."""
     lead = f"{style.lead} " if style.lead else ""
     width = max(round(_NOTE_LETTERS * _length(layout)), _NOTE_WIDTH)
     parts = [part for note in layout.sentences for part in _wrapped(note, width)]
     notes = [(lead if i == 0 else "") + escape_latex(part) for i, part in enumerate(parts)]
-    return "\n".join(_resized(_tabular(layout, options, style, notes), options)) + "\n"
+    return "\n".join(_resized(_tabular(layout, options, style, notes, long), options)) + "\n"
 
 
 def _resized(lines: list[str], options: LatexOptions) -> list[str]:
@@ -309,14 +316,18 @@ def _length(layout: Layout) -> int:
     return stub + sum(widths) + 2 * len(widths)
 
 
-def _tabular(layout: Layout, options: LatexOptions, style: LatexStyle, notes: Sequence[str]) -> list[str]:
+def _tabular(
+    layout: Layout, options: LatexOptions, style: LatexStyle, notes: Sequence[str], long: bool = False
+) -> list[str]:
+    """Return the lines of a table with its notes as the last rows; a long one has its heads on each page."""
+    environment = "longtable" if long else "tabular"
     columns = layout.columns
     spec = "".join(map(_number_column, _by_column(layout))) if options.siunitx else "c" * columns
     title = rf"\multicolumn{{{columns + 1}}}{{l}}"
-    lines = [rf"\begin{{tabular}}{{l{spec}}}", style.top]
+    lines = [rf"\begin{{{environment}}}{{l{spec}}}", style.top]
     for cells in layout.heads:
         lines += _head(cells, style)
-    lines.append(style.middle)
+    lines += [style.middle, *([r"\endhead"] if long else [])]
     for i, block in enumerate(layout.body):
         gap = [r"\addlinespace"] if i and "booktabs" in style.packages else []
         lines += [style.middle] if block.ruled else gap
@@ -325,7 +336,7 @@ def _tabular(layout: Layout, options: LatexOptions, style: LatexStyle, notes: Se
     lines += [style.middle, *(_row(line, None, options.siunitx) for line in layout.foot)] if layout.foot else []
     lines.append(style.bottom)
     lines += [rf"{title}{{\footnotesize {note}}} \\" for note in notes]
-    return [*lines, r"\end{tabular}"]
+    return [*lines, rf"\end{{{environment}}}"]
 
 
 def _head(cells: tuple[Cell, ...], style: LatexStyle) -> list[str]:

@@ -195,7 +195,8 @@ def regtable(
         ),
         marks_note=marks.note if rows else "",
     )
-    return Table(frame_of(numbers_of, rows, chosen, alpha, labels), layout)
+    uses_t = [column.use_t for column in columns]
+    return Table(frame_of(numbers_of, rows, chosen, alpha, labels, uses_t), layout)
 
 
 def _adjusted(

@@ -16,11 +16,12 @@ from betahat.data.design import Design
 from betahat.data.sample import Sample
 from betahat.errors import OptionError, described
 from betahat.fits.fit import Fit
-from betahat.inference.joint import joint_of_fit, rows_of_fit, same_rows
+from betahat.inference.joint import rows_of_fit, same_rows
 from betahat.inference.multiple import NullDraws
 from betahat.lazy import lazily
-from betahat.tables.adjusted import Adjust, adjusted
+from betahat.tables.adjusted import Adjust, Family, adjusted, joint_of
 from betahat.tables.cells import Block, Cell, Layout, Line, plain
+from betahat.tables.coefficients import heads_of_tests
 from betahat.tables.columns import Results, read_columns
 from betahat.tables.estimates import about, full_name
 from betahat.tables.foreign import Foreign
@@ -99,7 +100,7 @@ def romano_wolf(
     >>> data["b"] = [2.0, 2.5, 1.0, 2.0, 3.0, 2.0, 1.0, 2.5]
     >>> models = [bh.ols(f"{outcome} ~ x", data).fit("HC1") for outcome in ("a", "b")]
     >>> bh.romano_wolf(models, "x", reps=199, seed=1).to_frame().round(3)
-         coef  std err  P>|t|  bootstrap  Romano-Wolf
+         coef  std err  P>|z|  bootstrap  Romano-Wolf
     a x  1.75    0.339  0.000      0.030        0.107
     b x  0.50    0.500  0.317      0.421        0.421
     """
@@ -121,14 +122,15 @@ def romano_wolf(
         table, together = result.coefficient_table(), joint.coefficient_table()
         terms = [name for _, name in result.equation_terms]
         tested = ~np.isnan(together[:, 3]) & np.array([name in chosen - about(result).single for name in terms])
-        places = np.flatnonzero(tested).tolist()
-        for place, single in zip(places, _alone(one, places), strict=True):
+        family = Family(one, one, together, np.flatnonzero(tested))
+        for place, single in zip(family.places.tolist(), _alone(family), strict=True):
             values = [*table[place, [0, 1, 3]], single, together[place, 3]]
             term = full_name(result.equation_terms[place])
             rows.append(((renamed(str(name), rename), renamed(term, rename)), values))
             cells = [Cell(shown(value), decimal=True) for value in values]
             lines.append(Line(f"{rows[-1][0][0]}: {rows[-1][0][1]}", tuple(cells)))
-    heads = ["coef", "std err", "P>|t|", "bootstrap", "Romano-Wolf"]
+    _, own_pvalue = heads_of_tests([result.use_t for result in columns])
+    heads = ["coef", "std err", own_pvalue, "bootstrap", "Romano-Wolf"]
     index = pd.MultiIndex.from_tuples([key for key, _ in rows])
     frame = pd.DataFrame([values for _, values in rows], index=index, columns=heads)
     layout = Layout(
@@ -146,15 +148,15 @@ def romano_wolf(
     return Table(frame, layout)
 
 
-def _alone(result: Any, places: Sequence[int]) -> np.ndarray:
-    """Return (m,) p-values of hypotheses one by one."""
-    if not places:
+def _alone(family: Family) -> np.ndarray:
+    """Return (m,) p-values of the hypotheses of a family one by one."""
+    if not len(family.places):
         return np.empty(0)
-    joint = joint_of_fit(result.fit, result.cov)
-    estimated = np.cumsum(~np.isnan(result.coefficient_table()[:, 0])) - 1
-    draws = joint.studentised([int(place) for place in estimated[list(places)]])
+    joint = joint_of(family.result)
+    draws = joint.studentised(family.among(joint))
     parts = [
-        NullDraws(draws.statistics[i : i + 1], draws.draws[:, i : i + 1], draws.exhaustive) for i in range(len(places))
+        NullDraws(draws.statistics[i : i + 1], draws.draws[:, i : i + 1], draws.exhaustive)
+        for i in range(len(draws.statistics))
     ]
     return np.array([float(part.single_step()) for part in parts])
 

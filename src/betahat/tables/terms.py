@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from betahat.errors import OptionError, listed, shown
+from betahat.lazy import lazily
 from betahat.tables.tex import Tex, text_of_label
+
+if TYPE_CHECKING:
+    from betahat.tables import latex
+else:
+    latex = lazily("betahat.tables.latex")
 
 Term = str | re.Pattern[str]
 Terms = Term | Iterable[Term]
@@ -49,7 +55,7 @@ def renamed(name: str, rename: Rename | None) -> str:
     r"""Return what to print for a name: its entry in the mapping, or the result of substituting each compiled pattern in turn.
 
     Keys that match nothing are ignored, so that one mapping serves all tables and figures of a paper. A `Tex` stands for the whole of
-    a name that its pattern is found in.
+    a name that its pattern is found in; groups of the pattern are inserted as text.
 
     >>> labels = {"educ": "Education", re.compile(r"^(.*)\[T\.(.*)\]$"): r"\1: \2"}
     >>> renamed("educ", labels), renamed("region[T.south]", labels), renamed("age", labels)
@@ -66,9 +72,11 @@ def renamed(name: str, rename: Rename | None) -> str:
     for key, replacement in rename.items():
         if not isinstance(key, str):
             pattern = _pattern("rename", key)
-            if isinstance(replacement, Tex) and pattern.search(name):
-                return replacement
-            name = _substituted(pattern, replacement, name)
+            found = pattern.search(name)
+            if not isinstance(replacement, Tex):
+                name = _substituted(pattern, replacement, name)
+            elif found is not None:
+                return _with_groups(replacement, found)
     return text_of_label(name)
 
 
@@ -84,6 +92,28 @@ def _substituted(pattern: re.Pattern[str], replacement: str, name: str) -> str:
             f"rename has {shown(replacement)} for {pattern.pattern!r}, which cannot be substituted ({error}); refer to groups of the pattern, and "
             "write a backslash twice."
         ) from error
+
+
+def _with_groups(label: Tex, found: re.Match[str]) -> Tex:
+    r"""Put the groups of a match where the label has \1 or \g<name>, which LaTeX does not know; escaped, as they are text."""
+
+    def group(reference: re.Match[str]) -> str:
+        own = reference[1] or reference[2]
+        try:
+            return found[int(own) if own.isdigit() else own] or ""
+        except IndexError as error:
+            raise OptionError(
+                f"rename has {shown(label)} for {found.re.pattern!r}, which has no group {own}; refer to groups of the pattern."
+            ) from error
+
+    if not _GROUP.search(label.latex):
+        return label
+    written = _GROUP.sub(lambda reference: latex.escape_latex(group(reference)), label.latex)
+    return Tex(written, None if label.plain is None else _GROUP.sub(group, label.plain))
+
+
+# A reference to a group of a pattern, by number or by name.
+_GROUP = re.compile(r"\\(?:([1-9]\d?)|g<(\w+)>)")
 
 
 def _pattern(option: str, term: object) -> re.Pattern[str]:

@@ -28,6 +28,10 @@ class Tex(str):
     text : str, optional
         What text, HTML, Markdown, Typst and Word print; by default what the LaTeX says, as far as Unicode has the letters.
 
+    Notes
+    -----
+    In a `rename` by patterns it may refer to their groups, ``{re.compile(r"event::(.*)"): bh.Tex(r"$t=\1$")}``.
+
     Raises
     ------
     OptionError
@@ -47,6 +51,7 @@ class Tex(str):
     """
 
     latex: str
+    plain: str | None
 
     def __new__(cls, latex: str, text: str | None = None) -> Tex:
         """Check the LaTeX, and find what the other formats print."""
@@ -55,12 +60,12 @@ class Tex(str):
                 raise OptionError(f"Tex takes a string of LaTeX, such as r'$\\beta_1$', not {described(given)}.")
         _check(latex)
         label = str.__new__(cls, _plain(latex) if text is None else printable(text))
-        label.latex = printable(latex)
+        label.latex, label.plain = printable(latex), text
         return label
 
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[str, str | None]:  # type: ignore[override]
         """Return what makes a copy."""
-        return self.latex, str(self)
+        return self.latex, self.plain
 
     def __repr__(self) -> str:
         """Show the LaTeX."""

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from inspect import ismodule
 from typing import Any, NoReturn
 
-import numpy as np
 import pandas as pd
 from formulaic.errors import FormulaicError
 from formulaic.model_spec import ModelSpec
@@ -23,7 +22,7 @@ from betahat.data.formulas.matrix import Materializer, OtherKindError, Table
 from betahat.data.formulas.transforms import KNOWN
 from betahat.data.formulas.words_of_r import remedy_of_r
 from betahat.data.frame import check_index, word_of
-from betahat.errors import BetahatError, DataError, FormulaError, listed, shown
+from betahat.errors import BetahatError, DataError, FormulaError, listed, of_data, shown
 
 
 def names_of(factors: Iterable[Factor]) -> set[str]:
@@ -164,7 +163,7 @@ def refuse_incomplete(text: str) -> NoReturn:
 
 def _values(values: Sequence[Any]) -> str:
     """Return values for a sentence, strings in quotation marks."""
-    shown = ", ".join(repr(value.item() if isinstance(value, np.generic) else value) for value in values[:8])
+    shown = ", ".join(repr(of_data(value)) for value in values[:8])
     return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} more"
 
 

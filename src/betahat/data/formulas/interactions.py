@@ -14,7 +14,7 @@ from pandas.api.types import is_numeric_dtype
 
 from betahat.data.formulas.expressions import ReasonError, given, parsed, unquoted
 from betahat.data.formulas.levels import UnseenError, coded
-from betahat.errors import DataError, FormulaError, shown
+from betahat.errors import DataError, FormulaError, of_data, shown
 
 # The parts of a value: the levels of the first variable, those of a second, or the numbers that multiply.
 FIRST, SECOND, TIMES = "first", "second", "times"
@@ -253,9 +253,9 @@ def _asked(given: Any, levels: Sequence[Hashable], name: str, option: str) -> li
     asked = list(given) if isinstance(given, list | tuple | set | range | np.ndarray) else [given]
     absent = [level for level in asked if level not in levels]
     if absent:
-        there = ", ".join(repr(_item(level)) for level in levels[:12]) + (", ..." if len(levels) > 12 else "")
+        there = ", ".join(repr(of_data(level)) for level in levels[:12]) + (", ..." if len(levels) > 12 else "")
         raise FormulaError(
-            f"{option} in i({name}, ...) is {shown(given)}, and {shown(absent[0])} is not among the levels; choose of {there}."
+            f"{option} in i({name}, ...) is {shown(given)}, and {shown(absent[0])} is not among the levels; choose from {there}."
         )
     return asked
 
@@ -291,14 +291,8 @@ def _is_truth(levels: Sequence[Hashable]) -> bool:
     return all(isinstance(level, bool | np.bool_) for level in levels)
 
 
-def _item(level: Any) -> Any:
-    """Return a level as a value of Python's, whole numbers without a decimal point."""
-    plain = level.item() if isinstance(level, np.generic) else level
-    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
-
-
 def _word(level: Any) -> str:
     """Return a level as fixest writes it: whole numbers without a decimal point, days without a time."""
     if isinstance(level, pd.Timestamp) and level == level.normalize():
         return str(level.date())
-    return str(_item(level))
+    return str(of_data(level))

@@ -17,7 +17,7 @@ from betahat.data.formulas.expressions import ReasonError, Scope, given, key_of,
 from betahat.data.formulas.order import Order
 from betahat.data.formulas.reading import label
 from betahat.data.times import Clock, clock
-from betahat.errors import FormulaError, described, shown
+from betahat.errors import FormulaError, described, of_data, shown
 
 _OTHER_PERIODS = ("lag", "lead", "diff")
 
@@ -164,7 +164,7 @@ class _Moves:
             made = clock(labels)
             if made is None:
                 raise ReasonError(
-                    f"time={shown(time)} has labels whose distances are not known, such as {_plain(labels[0])!r}",
+                    f"time={shown(time)} has labels whose distances are not known, such as {_plain(_odd(labels))!r}",
                     "make them whole numbers, dates or periods",
                 )
             self.state.update(numbers=made.numbers, unit=made.unit, step=made.step)
@@ -205,7 +205,12 @@ def _plain(value: Any) -> Any:
     """Return a label as a value of Python's, dates without a time as text."""
     if isinstance(value, pd.Timestamp):
         return str(value.date() if value == value.normalize() else value)
-    return value.item() if isinstance(value, np.generic) else str(value) if isinstance(value, pd.Period) else value
+    return str(value) if isinstance(value, pd.Period) else of_data(value)
+
+
+def _odd(labels: pd.Index) -> Any:
+    """Return the first label that is no whole number, or else the first."""
+    return next((value for value in labels if not isinstance(of_data(value), int)), labels[0])
 
 
 def _unknown_order(name: str) -> FormulaError:

@@ -23,7 +23,7 @@ from betahat.data.formulas.expressions import ReasonError
 from betahat.data.formulas.interactions import interacted, sun_and_abraham
 from betahat.data.formulas.levels import coded, indicators
 from betahat.data.formulas.periods import diff, lag, lead
-from betahat.errors import shown
+from betahat.errors import of_data, shown
 
 
 @dataclass
@@ -39,7 +39,9 @@ class PatsyContrasts(Contrasts):  # type: ignore[misc]
         try:
             coding = code_contrast_matrix(not reduced_rank, list(levels), self.contrast)
         except patsy.PatsyError as error:
-            raise ReasonError(f"{str(error).splitlines()[0]}; the levels are {list(levels)!r:.200}") from error
+            raise ReasonError(
+                f"{str(error).splitlines()[0]}; the levels are {list(map(of_data, levels))!r:.200}"
+            ) from error
         if len(coding.matrix) != len(levels):
             raise ReasonError(
                 f"the contrasts have {len(coding.matrix)} rows for {len(levels)} levels; pass one row for each"
@@ -83,7 +85,7 @@ class Indicators(TreatmentContrasts):  # type: ignore[misc]
             return list(levels).index(self.base)
         if isinstance(self.base, int) and -len(levels) <= self.base < len(levels):
             return int(self.base % len(levels))
-        raise ReasonError(f"there is no level {shown(self.base)}; the levels are {list(levels)!r:.200}")
+        raise ReasonError(f"there is no level {shown(self.base)}; the levels are {list(map(of_data, levels))!r:.200}")
 
     @override
     def get_drop_field(self, levels: Sequence[Hashable], reduced_rank: bool = True) -> Hashable:

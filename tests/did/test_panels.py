@@ -1,5 +1,7 @@
 """Who is treated when: codes of the never treated, periods, rows that cannot be compared, and the sentences that say so."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -93,18 +95,118 @@ def test_without_a_never_treated_unit_the_last_cohort_is_compared_with(estimator
     close(found.bse, true.bse, 1e-10)
 
 
-def test_two_way_without_a_never_treated_unit_needs_two_references():
+def test_two_way_without_a_never_treated_unit_has_the_att_and_needs_two_references_for_event_times():
     data = panel()
     data["cohort"] = data.cohort.replace(
         0, 2007
     )  # a step of one year, as event times of even steps alone are collinear
+    with pytest.warns(bh.BetahatWarning, match="there is the ATT alone; leave out two event times"):
+        static = study(data, estimator="twfe")
+    own = data.assign(since=data.year - data.cohort, on=(data.year >= data.cohort) * 1.0)
+    res = bh.ols("y ~ on | unit + year", own).fit(bh.Cluster("unit"))
+    close(static.bse, res.bse, 1e-9)
+    close(static.att().params, res.params, 1e-9)
     with pytest.raises(bh.DataError, match="leave out two event times"):
-        study(data, estimator="twfe")
+        static.event_study()
     found = study(data, estimator="twfe", ref=[-1, -6])
-    own = data.assign(since=data.year - data.cohort)
     res = bh.ols("y ~ i(since, ref=[-1, -6]) | unit + year", own).fit(bh.Cluster("unit"))
     close(found.bse, res.bse, 1e-9)
     assert found.reference == (-1.0, -6.0)
+
+
+@pytest.mark.parametrize("unit", ["unit", None])
+@pytest.mark.filterwarnings("ignore::betahat.CollinearityWarning")  # all dummies of "0 + txt" beside effects
+@pytest.mark.parametrize("controls", ["txt", "kind", "flag", "C(num)", "i(num)", "x + txt", "0 + txt"])
+def test_the_att_of_two_way_effects_is_that_of_the_treatment(controls, unit):
+    """Formulas put categories before numbers, wherever they stand."""
+    data = panel().assign(txt=lambda d: list("abcab" * 38 + "ab"), flag=lambda d: d.x > 0.2, num=lambda d: d.index % 5)
+    data["kind"] = data.txt.astype("category")
+    data["txt"] = data.txt.astype(object)
+    found = bh.event_study(data, "y", unit, "year", "cohort", estimator="twfe", controls=controls, cov_type="HC1").att()
+    res = bh.ols(f"y ~ treated + {controls} | {unit or 'cohort'} + year", data).fit("HC1")
+    close(found.params["ATT"], res.params["treated"], 1e-10)
+    close(found.bse["ATT"], res.bse["treated"], 1e-9)
+
+
+@pytest.mark.parametrize("estimator", ["sunab", "did2s", "etwfe", "twfe"])
+@pytest.mark.filterwarnings(
+    "ignore::betahat.BetahatWarning"
+)  # rows without a lag are missing: some cells and units have none left
+def test_lags_are_taken_within_units(estimator):
+    data = panel(gaps=0.1)
+    before = data.assign(year=data.year + 1)[["unit", "year", "x"]].rename(columns={"x": "past"})
+    made = data.merge(before, "left", ["unit", "year"]).rename(columns={"unit": "the unit"})
+    options = {"estimator": estimator}
+    found = bh.event_study(made, "y", "the unit", "year", "cohort", controls="lag(x)", **options)
+    true = bh.event_study(made, "y", "the unit", "year", "cohort", controls="past", **options)
+    assert found.nobs == true.nobs < len(data)
+    close(found.att().params, true.att().params, 1e-9)
+    close(found.att().bse, true.att().bse, 1e-9)
+
+
+def test_a_treatment_that_the_effects_explain_has_no_average_effect():
+    data = panel()
+    for given, controls in ((data.assign(cohort=1999), None), (data, "C(treated)")):
+        with (
+            pytest.warns(bh.CollinearityWarning),
+            pytest.raises(bh.EstimationError, match="The effect of the treatment cannot be told from"),
+        ):
+            study(given, estimator="twfe", controls=controls)
+
+
+def test_two_stages_need_no_row_at_the_reference():
+    """Its effects are distances to fitted outcomes, so that the event time left out changes nothing."""
+    data = panel()
+    true = study(data, estimator="did2s", ref=-2)
+    other = study(data, estimator="did2s")
+    close(true.att().params, other.att().params, SAME)
+    gap = data[(data.since != -1) | (data.cohort != 2004)]
+    found = study(gap, estimator="did2s")
+    own = gap.assign(year=gap.year * 1.0)
+    res = bh.did2s(own, "y", "~ 1 | unit + year", "~ treated", "treated", cov_type=bh.Cluster("unit", kind="CR0"))
+    close(found.att().params, res.params, 1e-10)
+    close(found.att().bse, res.bse, 1e-10)
+    with pytest.raises(bh.DataError, match="Cohort '2004' has no row at event time -1"):
+        study(gap)
+
+
+def test_controls_without_a_column_are_none():
+    data = panel()
+    for estimator in ("etwfe", "sunab", "did2s", "twfe"):
+        found = study(data, estimator=estimator, controls="1")
+        close(found.att().params, study(data, estimator=estimator).att().params, 1e-9, label=estimator)
+
+
+ARGUMENTS = {
+    "yy": ({"y": "yy"}, "^y='yy' refers to 'yy', found neither .* did you mean 'y'"),
+    "txt": ({"y": "txt"}, "^y='txt' has 2 columns"),
+    "y +": ({"y": "y +"}, "^y='y \\+' cannot be read"),
+    "a formula": ({"y": "y ~ x"}, "^y is 'y ~ x'; write the outcome alone, without '~'"),
+    "nothing": ({"y": " "}, "^y is ' '; pass a string"),
+    "nom": ({"controls": "nom"}, "^controls='nom' refers to 'nom'"),
+    "x +": ({"controls": "x +"}, "^controls='x \\+' cannot be read.*write it like 'x1 \\+ C"),
+    "~ x": ({"controls": "~ x"}, "^controls is '~ x'; write regressors alone"),
+    "effects": ({"controls": "x | txt"}, "^controls is 'x . txt'; write regressors alone"),
+    "no controls": ({"controls": ""}, "^controls is ''; pass a string, such as .*, or omit it"),
+}
+
+
+@pytest.mark.parametrize("case", ARGUMENTS)
+def test_errors_name_the_argument_and_no_formula_that_nobody_wrote(case):
+    options, sentence = ARGUMENTS[case]
+    data = panel().assign(txt=lambda d: ["a", "b"] * (len(d) // 2))
+    given = {"y": "y", "controls": None} | options
+    for estimator in ("sunab", "did2s", "etwfe", "twfe"):
+        with pytest.raises(bh.BetahatError, match=sentence) as caught:
+            bh.event_study(data, given["y"], "unit", "year", "cohort", estimator=estimator, controls=given["controls"])
+        assert "event::" not in str(caught.value)
+        assert "rows in use" not in str(caught.value)
+
+
+def test_bars_and_tildes_within_brackets_are_the_user_s():
+    data = panel()
+    found = study(data, controls="I((x > 0.5) | ~(z > 0))")
+    close(found.bse, study(data.assign(c=(data.x > 0.5) | ~(data.z > 0)), controls="c").bse, 1e-9)
 
 
 def test_repeated_cross_sections():
@@ -196,6 +298,23 @@ SENTENCES = {
     "zero is a period": (lambda d: study(d.assign(year=d.year - 2004, cohort=0)), "has 0, which may be a period"),
     "a cohort that changes": (lambda d: study(d.assign(cohort=d.year)), "The cohort of unit '0' changes"),
     "all always": (lambda d: study(d.assign(cohort=1999)), "Every unit is treated in every period"),
+    "nobody in two-way": (lambda d: study(d.assign(cohort=0), estimator="twfe"), "No row is under treatment; check"),
+    "a control that is the effects": (
+        lambda d: study(d, controls="unit"),
+        "'unit' has fixed effects of its own, and stands in controls='unit'",
+    ),
+    "lags without units": (
+        lambda d: bh.event_study(d, "y", None, "year", "cohort", controls="lag(x)"),
+        "lag(x) in controls='lag(x)' is of another period, .*; pass unit, the column of the units",
+    ),
+    "whole numbers": (
+        lambda d: study(d.assign(cohort=d.year, unit=d.unit * 1.0)),
+        "The cohort of unit '0' changes",
+    ),
+    "whole years": (
+        lambda d: study(pd.concat([d, d[:1]]).assign(year=lambda d: d.year * 1.0), controls="lag(x)"),
+        "several rows for `unit` 0 in `year` 2001, so",
+    ),
     "nobody": (lambda d: study(d.assign(cohort=0)), "No row is left that is treated"),
     "cells of two-way": (lambda d: study(d, estimator="twfe").by_cohort(), "the same effect for all cohorts"),
     "no leads": (lambda d: study(d, estimator="etwfe").pretrends(), "no effects before the treatment"),
@@ -238,5 +357,5 @@ SENTENCES = {
 @pytest.mark.parametrize("case", SENTENCES)
 def test_sentences(case):
     call, sentence = SENTENCES[case]
-    with pytest.raises(bh.BetahatError, match=sentence.replace("(", r"\(")):
+    with pytest.raises(bh.BetahatError, match=re.sub(r"[()]", r"\\\g<0>", sentence)):
         call(panel())

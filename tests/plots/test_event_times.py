@@ -134,3 +134,21 @@ def test_the_decomposition(data):
         close(drawn[kind], own[["weight", "estimate"]], SAME)
     assert isinstance(found.pairs, pd.DataFrame)
     assert found.plot(ax=plt.subplots()[1]).get_xlabel() == "Weight"
+
+
+def test_windows_leave_out_thin_leads(study):
+    """A band holds for the times that are drawn alone."""
+    ax = bh.eventplot(study, window=(-3, 2), band=True)
+    (points,) = markers(ax).values()
+    assert sorted(points[:, 0]) == [-3, -2, -1, 0, 1, 2]
+    narrow = [np.diff(part[:, :, 1], axis=1).max() for part in bars(ax)]
+    wide = [np.diff(part[:, :, 1], axis=1) for part in bars(bh.eventplot(study, band=True))]
+    assert len(narrow) == 2
+    assert narrow[1] < wide[1].max()
+    assert sorted(markers(bh.eventplot(study, window=(0, 9)))["sunab"][:, 0]) == [0, 1, 2, 3, 4]
+    for window, sentence in (
+        ((7, 9), r"no effect lies within it; there are those at times -5 to 4"),
+        (3, "pass the first"),
+    ):
+        with pytest.raises(bh.OptionError, match=sentence):
+            bh.eventplot(study, window=window)

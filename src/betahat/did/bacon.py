@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from betahat.data.handed_out import hands_out_copies
-from betahat.did.panel import Panel, outcome_text, read_panel
+from betahat.did.panel import Panel, label_word, outcome_text, read_panel
 from betahat.errors import DataError, OptionError, counted, listed, shown
 from betahat.lazy import lazily
 from betahat.models.linear import OLS, model_of_formula
@@ -200,7 +200,7 @@ def _means(panel: Panel, outcome: np.ndarray) -> tuple[list[_Group], np.ndarray]
     if len(rows) < len(panel.times) or len(rows) < units * periods_count:
         counts = np.bincount(panel.units)
         odd = panel.frame[panel.unit][(counts[panel.units] != periods_count)]
-        named = f", as of {listed(pd.unique(odd).tolist(), limit=3)}" if len(odd) else ""
+        named = f", as of {listed([label_word(label) for label in pd.unique(odd)], limit=3)}" if len(odd) else ""
         raise DataError(
             f"The panel is not balanced: there are {len(panel.times)} rows for {units} units and {periods_count} periods{named}; the decomposition is exact for "
             "one row of each unit in each period alone."

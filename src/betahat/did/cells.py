@@ -113,7 +113,6 @@ def averages(cells: Cells, sizes: np.ndarray, by: By, words: Mapping[float, str]
 
 def _with_reference(panel: Panel, ref: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (n,) the cell of each row, and (c,) the cohorts and event times of all cells but those of reference."""
-    _check_reference(panel, ref)
     own = panel.used & np.isfinite(panel.cohorts) & ~np.isin(panel.events, ref)
     codes, pairs = _numbered(own, np.column_stack([panel.events, panel.cohorts]))
     return codes, pairs[:, 1], pairs[:, 0]
@@ -127,7 +126,7 @@ def _numbered(own: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return codes, found
 
 
-def _check_reference(panel: Panel, ref: tuple[float, ...]) -> None:
+def check_reference(panel: Panel, ref: tuple[float, ...]) -> None:
     """Refuse cohorts without a row at an event time of reference."""
     there = panel.used & np.isfinite(panel.cohorts)
     cohorts = np.unique(panel.cohorts[there])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,7 +14,8 @@ from torch import Tensor
 from betahat.covariance.cluster import Cluster
 from betahat.covariance.names import CovType
 from betahat.data.design import Design
-from betahat.did.cells import Cells, cohort_cells, event_cells, period_cells
+from betahat.did.arguments import check_arguments, of_arguments
+from betahat.did.cells import By, Cells, check_reference, cohort_cells, event_cells, period_cells
 from betahat.did.panel import Panel, comparable, outcome_text, quoted, read_panel, read_reference
 from betahat.did.regressions import Choice, Means, Regressions, Saturated, TwoStages, TwoWay
 from betahat.did.rows import (
@@ -28,11 +30,22 @@ from betahat.did.rows import (
 )
 from betahat.did.study import EventStudy
 from betahat.did.two_stage import Stage
-from betahat.errors import DataError, EstimationError, OptionError, is_one_of, listed, shown
+from betahat.errors import (
+    BetahatWarning,
+    DataError,
+    EstimationError,
+    FormulaError,
+    OptionError,
+    is_one_of,
+    listed,
+    shown,
+    user_level,
+)
 from betahat.lazy import lazily
 from betahat.models.binary import Logit
 from betahat.models.counts import Poisson
 from betahat.models.likelihood import DiscreteModel
+from betahat.models.linear import OLS, WLS
 from betahat.models.regressors import CONSTANT, caller
 from betahat.results.linear import LinearResults
 
@@ -57,6 +70,17 @@ class _Asked:
     weights: Any
     reference: tuple[float, ...]
     names: Mapping[str, Any]  # the caller's variables
+
+    @property
+    def left(self) -> str:
+        """The left side of a formula."""
+        return outcome_text(self.panel, self.y)
+
+    @property
+    def order(self) -> dict[str, str]:
+        """The options of lags, which need units."""
+        panel = self.panel
+        return {} if panel.unit is None else {"panel": quoted(panel.unit), "time": quoted(panel.time)}
 
 
 def event_study(
@@ -163,11 +187,7 @@ def event_study(
         raise OptionError(f"family is {shown(family)}; use {listed(_FAMILIES)}, or omit it for least squares.")
     if family is not None and estimator != "etwfe":
         raise OptionError(f"family is an option of 'etwfe', and the estimator is {shown(estimator)}; omit it.")
-    for option, text in (("y", y), ("controls", controls)):
-        if not isinstance(text, str) and not (option == "controls" and text is None):
-            raise OptionError(
-                f"{option} is {shown(text)}; pass a string, such as {'wage' if option == 'y' else 'x1 + x2'!r}."
-            )
+    check_arguments(y, controls)
     reference = read_reference(ref)
     panel = read_panel(data, unit, time, cohort, never)
     asked = _Asked(panel, y, controls, weights, reference, caller(2))
@@ -176,7 +196,12 @@ def event_study(
         asked = replace(asked, panel=comparable(panel))
     measured = () if estimator == "etwfe" and control_group == "notyet" else reference
     own = (panel.own_effect if family is None else cohort, time)
-    study = EventStudy(_regressions(asked, estimator, control_group, family), estimator, measured, own, choice)
+    by: By = "event" if estimator != "twfe" or _has_event_times(asked) else "att"
+    try:
+        found = _regressions(asked, estimator, control_group, family)
+    except FormulaError as error:
+        raise of_arguments(error, _arguments(asked), lambda text: _model(asked, text, panel.frame)) from None
+    study = EventStudy(found, estimator, measured, own, choice, by)
     _ = study.results  # so that what is wrong with the covariance is said here
     return study
 
@@ -188,11 +213,22 @@ def _regressions(asked: _Asked, estimator: EstimatorName, control_group: str, fa
     if estimator == "did2s":
         return _two_stage(asked)
     if estimator == "sunab":
+        check_reference(asked.panel, asked.reference)
         return _saturated(asked, cohort_cells(asked.panel, asked.reference))
+    if control_group == "never":
+        check_reference(asked.panel, asked.reference)
     cells = period_cells(asked.panel, asked.reference if control_group == "never" else None)
     if family is not None:
         return _of_means(asked, cells, family)
     return _saturated(asked, cells) if asked.controls is None else _extended(asked, cells)
+
+
+def _arguments(asked: _Asked) -> dict[str, tuple[str, str]]:
+    """Return the user's texts, and a formula of each."""
+    found = {"y": (asked.y, f"{asked.left} ~ 1")}
+    if asked.controls is not None:
+        found["controls"] = (asked.controls, f"{asked.left} ~ {asked.controls} | {_effects(asked)}")
+    return found
 
 
 def _usual(unit: str | None, estimator: str) -> CovType:
@@ -205,13 +241,34 @@ def _usual(unit: str | None, estimator: str) -> CovType:
 def _two_way(asked: _Asked) -> Regressions:
     """Regress on one dummy for each event time, and on one for treatment."""
     panel = asked.panel
-    if not np.isinf(panel.cohorts).any() and len(asked.reference) < 2:
+    if not panel.treated.any():
         raise DataError(
-            "No unit is never treated, so that event time, unit and period are collinear; leave out two event times, such as ref=[-1, -5], or use "
-            "estimator='sunab'."
+            f"No row is under treatment; check that cohort column {panel.cohort!r} has the period of the first treatment."
         )
-    frame = panel.frame.assign(**{_TREATED: panel.treated.astype(float)})
-    return TwoWay(_saturated(asked, event_cells(panel, asked.reference)), _fitted(asked, frame, [_TREATED]))
+    pooled = _fitted(asked, panel.frame.assign(**{_TREATED: panel.treated.astype(float)}), [_TREATED])
+    design = design_of(pooled.fit.given)
+    kept = [design.names[i] for i in pooled.fit.kept]
+    if _TREATED not in kept:
+        raise EstimationError(
+            "The effect of the treatment cannot be told from the effects of units and periods, or from controls: no unit is treated while another is not, or a control is a "
+            "function of the treatment; add untreated rows, or leave the control out."
+        )
+    dynamic = None
+    if _has_event_times(asked):
+        dynamic = _saturated(asked, event_cells(panel, asked.reference))
+    else:
+        warnings.warn(
+            "No unit is never treated, so that event time, unit and period are collinear, and there is the ATT alone; leave out two event times, such as ref=[-1, -5], or "
+            "use estimator='sunab'.",
+            BetahatWarning,
+            stacklevel=user_level(),
+        )
+    return TwoWay(dynamic, pooled, kept.index(_TREATED))
+
+
+def _has_event_times(asked: _Asked) -> bool:
+    """Tell whether event times are more than the difference of units' and periods' effects."""
+    return bool(np.isinf(asked.panel.cohorts).any()) or len(asked.reference) > 1
 
 
 def _saturated(asked: _Asked, cells: Cells) -> Saturated:
@@ -223,6 +280,8 @@ def _saturated(asked: _Asked, cells: Cells) -> Saturated:
 def _extended(asked: _Asked, cells: Cells) -> Saturated:
     """Regress on dummies of cells and their products with controls, beside slopes by cohort and by period."""
     made = _with_moderators(asked, cells)
+    if not made.controls:
+        return _saturated(replace(asked, controls=None), cells)
     inside = ", ".join(map(quoted, made.controls))
     effects = f"{_effects(asked)} + {quoted(asked.panel.cohort)}[[{inside}]] + {quoted(asked.panel.time)}[[{inside}]]"
     results = _fitted(replace(asked, controls=None), made.frame, [*cells.names, *made.products], effects)
@@ -236,8 +295,8 @@ def _of_means(asked: _Asked, cells: Cells, family: FamilyName) -> Means:
     fixed = [f"C({quoted(panel.cohort)})", f"C({quoted(panel.time)})"]
     slopes = [f"{quoted(name)} + {quoted(name)}:{fixed[0]} + {quoted(name)}:{fixed[1]}" for name in made.controls]
     treatment = [*cells.names, *made.products]
-    text = f"{outcome_text(panel, asked.y)} ~ {' + '.join([*map(quoted, treatment), *fixed, *slopes])}"
-    results = index_model(_FAMILIES[family], text, made.frame, asked.weights, asked.names).fit()
+    text = f"{asked.left} ~ {' + '.join([*map(quoted, treatment), *fixed, *slopes])}"
+    results = index_model(_FAMILIES[family], text, made.frame, asked.weights, asked.names, asked.order).fit()
     design = design_of(results.fit.given)
     if results.fit.rank < design.width:
         raise EstimationError(
@@ -266,8 +325,8 @@ class _Moderated:
 def _with_moderators(asked: _Asked, cells: Cells) -> _Moderated:
     """Put the columns of the controls beside the dummies of the cells, and their products."""
     panel, frame = asked.panel, _with_dummies(asked.panel, cells)
-    text = f"{outcome_text(panel, asked.y)} ~ {asked.controls}"
-    beside = design_of(linear_model(text, frame, asked.weights, asked.names).sample)
+    text = f"{asked.left} ~ {asked.controls}"
+    beside = design_of(_model(asked, text, frame).sample)
     values, rows = beside.column("exog").to(torch.float64).cpu().numpy(), places_of(beside)
     slopes: dict[str, np.ndarray] = {}
     products: dict[str, np.ndarray] = {}
@@ -303,8 +362,8 @@ def _two_stage(asked: _Asked) -> Regressions:
     """Fit untreated outcomes on untreated rows; what is left of all outcomes is averaged later."""
     panel = asked.panel
     frame = panel.frame.assign(**{_USED: np.where(panel.used, 1.0, np.nan)})
-    text = f"{outcome_text(panel, asked.y)} ~ 0 + {_joined(asked, [_USED])}"
-    whole = design_of(linear_model(text, frame, asked.weights, asked.names).sample)
+    text = f"{asked.left} ~ 0 + {_joined(asked, [_USED])}"
+    whole = design_of(_model(asked, text, frame).sample)
 
     def stage(design: Design) -> Stage:
         others = [i for i, name in enumerate(design.names) if name != _USED]
@@ -335,8 +394,13 @@ def _averaged(asked: _Asked, results: LinearResults, cells: Cells, loadings: Ten
 
 def _fitted(asked: _Asked, frame: pd.DataFrame, columns: Sequence[str], effects: str = "") -> LinearResults:
     """Regress on columns of the frame and the controls, beside absorbed effects."""
-    text = f"{outcome_text(asked.panel, asked.y)} ~ {_joined(asked, columns)} | {effects or _effects(asked)}"
-    return linear_model(text, frame, asked.weights, asked.names).fit()
+    text = f"{asked.left} ~ {_joined(asked, columns)} | {effects or _effects(asked)}"
+    return _model(asked, text, frame).fit()
+
+
+def _model(asked: _Asked, text: str, frame: pd.DataFrame) -> OLS | WLS:
+    """Return the linear model of a formula."""
+    return linear_model(text, frame, asked.weights, asked.names, asked.order)
 
 
 def _joined(asked: _Asked, columns: Sequence[str]) -> str:

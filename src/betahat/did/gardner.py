@@ -175,7 +175,7 @@ def _labels(frame: pd.DataFrame, term: EffectTerm) -> np.ndarray:
 
 
 def _design(text: str, frame: pd.DataFrame, weights: Any, names: Mapping[str, Any]) -> Design:
-    return design_of(linear_model(text, frame, weights, names).sample)
+    return design_of(linear_model(text, frame, weights, names, {}).sample)
 
 
 def _at(design: Design, rows: np.ndarray) -> Design:

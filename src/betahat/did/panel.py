@@ -147,6 +147,15 @@ def number_word(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
+def label_word(label: Any) -> str:
+    """Write a unit, whole numbers without a point.
+
+    >>> label_word(3.0), label_word("a")
+    ('3', 'a')
+    """
+    return number_word(float(label)) if isinstance(label, float | np.floating) else str(label)
+
+
 def period_word(period: float, words: Mapping[float, str]) -> str:
     """Return what a period is called, where words has names for some."""
     return words.get(period) or number_word(period)
@@ -230,7 +239,7 @@ def _units(labels: pd.Series, name: str, cohorts: np.ndarray) -> np.ndarray:
     first[codes[::-1]] = cohorts[::-1]
     changed = first[codes] != cohorts
     if changed.any():
-        which = str(names[codes[changed.argmax()]])
+        which = label_word(names[codes[changed.argmax()]])
         raise DataError(
             f"The cohort of {name} {which!r} changes from row to row; pass the period in which a unit is first treated in each of its rows."
         )

@@ -19,7 +19,7 @@ from betahat.data.schema import Schema
 from betahat.data.user_data import UserData
 from betahat.did.cells import By, Cells, averages
 from betahat.did.two_stage import Imputed, two_stages
-from betahat.errors import OptionError
+from betahat.errors import DataError, OptionError
 from betahat.objectives.base import Route
 from betahat.results.core import UnstoredModel
 from betahat.results.moments import GMMResults, MomentView
@@ -175,25 +175,34 @@ class TwoWay(Regressions):
 
     Attributes
     ----------
-    dynamic : Saturated
-        The first, whose cells are event times.
+    dynamic : Saturated or None
+        The first, whose cells are event times; None where these are collinear with units and periods.
     pooled : Results
-        The second, whose first coefficient is the effect.
+        The second.
+    treatment : int
+        The place of its effect among its coefficients.
     """
 
-    dynamic: Saturated
+    dynamic: Saturated | None
     pooled: Results
+    treatment: int
 
     def effects(self, by: By) -> Effects:
         """Return the coefficients of one of the two."""
         if by == "event":
+            if self.dynamic is None:
+                raise DataError(
+                    "No unit is never treated, so that event time, unit and period are collinear; leave out two event times, such as ref=[-1, -5], or use "
+                    "estimator='sunab'."
+                )
             return self.dynamic.effects(by)
         if by != "att":
             raise OptionError(
                 "Two-way fixed effects have the same effect for all cohorts; use estimator='sunab', 'did2s' or 'etwfe' for effects by cohort and period."
             )
-        first = torch.eye(1, len(self.pooled.fit.params)).to(self.pooled.fit.params)
-        return Effects(self.pooled, ("ATT",), np.full(1, np.nan), first)
+        matrix = torch.zeros(1, len(self.pooled.fit.params)).to(self.pooled.fit.params)
+        matrix[0, self.treatment] = 1.0
+        return Effects(self.pooled, ("ATT",), np.full(1, np.nan), matrix)
 
 
 @dataclass(frozen=True, eq=False)

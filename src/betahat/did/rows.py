@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=DiscreteModel)
 
 
-def linear_model(text: str, frame: pd.DataFrame, weights: Any, names: Mapping[str, Any]) -> OLS | WLS:
-    """Return the model of a formula, weighted where there are weights; `names` are the caller's variables."""
+def linear_model(
+    text: str, frame: pd.DataFrame, weights: Any, names: Mapping[str, Any], order: Mapping[str, str]
+) -> OLS | WLS:
+    """Return the model of a formula, weighted where there are weights; `names` are the caller's variables, `order` the options of lags."""
+    options = {"missing": "drop", **order}
     if weights is None:
-        return model_of_formula(OLS, text, frame, {"missing": "drop"}, names)
-    return model_of_formula(WLS, text, frame, {"missing": "drop", "weights": weights}, names)
+        return model_of_formula(OLS, text, frame, options, names)
+    return model_of_formula(WLS, text, frame, options | {"weights": weights}, names)
 
 
-def index_model(kind: type[D], text: str, frame: pd.DataFrame, weights: Any, names: Mapping[str, Any]) -> D:
+def index_model(
+    kind: type[D], text: str, frame: pd.DataFrame, weights: Any, names: Mapping[str, Any], order: Mapping[str, str]
+) -> D:
     """Return a model of counts or of a binary outcome of a formula."""
     model = kind.__new__(kind)
-    options = {"missing": "drop", **({} if weights is None else {"weights": weights})}
+    options = {"missing": "drop", **order, **({} if weights is None else {"weights": weights})}
     model.sample, model.source = design_of_formula(text, frame, options, ("weights",), names, kind.__name__)
     model.recipe.check_endog(model.design, kind.__name__)
     return model

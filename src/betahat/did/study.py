@@ -75,8 +75,6 @@ class EventStudy:
         """The regression behind the effects: all its coefficients, their tests, and its summary."""
         return self.choice.of(self._effects.results)
 
-    # averages
-
     def event_study(self) -> Self:
         """Return effects by time since the treatment began.
 
@@ -170,8 +168,6 @@ class EventStudy:
     def cov(self) -> Covariance:
         """The covariance of its coefficients."""
         return self.results.cov
-
-    # names
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -436,7 +432,12 @@ def _(result: EventStudy) -> About:
 
 @joint_of.register
 def _(result: EventStudy) -> Joint:
-    return joint_of_functions(result.fit, result.cov, result._matrix, result._df)
+    if result._effects.function is None:
+        return joint_of_functions(result.fit, result.cov, result._matrix, result._df)
+    matrix = result._pair.variances.covariance(result._matrix)
+    return Joint(
+        result._estimates, result._errors, matrix, result._df, result.fit, result.cov, result._replicated, linear=False
+    )
 
 
 @event_times.register

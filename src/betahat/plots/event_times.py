@@ -82,6 +82,7 @@ def eventplot(
     use_t: bool | None = None,
     labels: Sequence[str] | None = None,
     ref: float | Sequence[float] = -1,
+    window: tuple[float, float] | None = None,
     alpha: float = 0.05,
     method: Method | None = None,
     band: bool = False,
@@ -101,6 +102,8 @@ def eventplot(
         The entries of the legend; by default the keys of a mapping, or the estimators.
     ref : float or sequence of float
         The times that regressions leave out, which are drawn at zero; those of `event_study` know theirs.
+    window : (float, float), optional
+        The first and the last time that are drawn, such as (-5, 10), and that a band holds for; by default all.
     alpha : float
         Intervals have coverage 1 - alpha.
     method : str, optional
@@ -137,11 +140,11 @@ def eventplot(
     """
     columns = read_columns(results, cov, use_t, "eventplot")
     check_flag("band", band)
-    reference = _read_reference(ref)
+    reference, shown_times = _read_reference(ref), _read_window(window)
     known = [event_times(model) for model in columns.results]
     captions = _captions(columns.names, known, labels)
     series = [
-        _series(model, times, label, reference, alpha, method, band)
+        _series(model, times, label, reference, shown_times, alpha, method, band)
         for model, times, label in zip(columns.results, known, captions, strict=True)
     ]
     axes = _draw(series, ax)
@@ -156,6 +159,15 @@ def _read_reference(ref: Any) -> tuple[float, ...]:
     if not all(is_number(value) for value in values):
         raise OptionError(f"ref is {shown(ref)}; pass the time that is left out, such as -1, or several.")
     return tuple(map(float, values))
+
+
+def _read_window(window: Any) -> tuple[float, float]:
+    """Read the first and the last time."""
+    if window is None:
+        return -np.inf, np.inf
+    if not isinstance(window, Sequence) or len(window) != 2 or not all(is_number(end) for end in window):
+        raise OptionError(f"window is {shown(window)}; pass the first and the last time to draw, such as (-5, 10).")
+    return float(window[0]), float(window[1])
 
 
 def _captions(names: Sequence[str], known: Sequence[EventTimes], labels: Sequence[str] | None) -> list[str]:
@@ -174,12 +186,19 @@ def _series(
     known: EventTimes,
     label: str,
     reference: tuple[float, ...],
+    window: tuple[float, float],
     alpha: float,
     method: Method | None,
     band: bool,
 ) -> _Series:
     names = list(model.names)
-    places = sorted((names.index(name) for name in known.places), key=lambda i: known.places[names[i]])
+    first, last = window
+    inside = [name for name, time in known.places.items() if first <= time <= last]
+    if not inside:
+        raise OptionError(
+            f"window is {shown(window)}, and no effect lies within it; there are those at times {min(known.places.values()):g} to {max(known.places.values()):g}."
+        )
+    places = sorted((names.index(name) for name in inside), key=lambda i: known.places[names[i]])
     times = np.array([known.places[names[i]] for i in places])
     values = model.coefficient_table()[places, 0]
     bands = _bands(model, places, alpha) if band else None
@@ -190,7 +209,7 @@ def _series(
         values,
         model.interval_table(alpha, method)[places],
         bands,
-        tuple(time for time in left_out if time not in times),
+        tuple(time for time in left_out if time not in times and first <= time <= last),
     )
 
 

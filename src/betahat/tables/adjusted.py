@@ -35,7 +35,7 @@ class Adjust:
         ``multipletests``; "romano-wolf", step-down by the replicates of a bootstrap; or "sup-t", by the largest t statistic, of a bootstrap's
         replicates, or of the joint normal or t distribution.
     keep, drop : str, re.Pattern, or several of them, optional
-        Which coefficients are the hypotheses; by default all that are shown, the constant as well. The others keep their own p-values.
+        Which coefficients are the hypotheses; by default all that are shown, including the constant. The others keep their own p-values.
     across : bool
         Whether the hypotheses of all columns of a table are one family; by default each column is one.
 

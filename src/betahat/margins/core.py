@@ -88,7 +88,19 @@ class MarginCore(ABC):
         return named(self.labels, self.title_of_outcome)
 
     def title_of_outcome(self, outcome: str, rename: Rename | None = None) -> str:
-        """Return the title of the numbers of an outcome: "occupation=3", or "q=0.25" where outcomes are equations of their own."""
+        """Return the title of the numbers of an outcome: "occupation=3", or "q=0.25" where outcomes are equations of their own.
+
+        Parameters
+        ----------
+        outcome : str
+            The outcome, as in the column "group".
+        rename : mapping, optional
+            As in `regtable`.
+
+        Returns
+        -------
+        str
+        """
         return outcome if outcome in self._equations else f"{renamed(self.endog_name, rename)}={outcome}"
 
     @remembered

@@ -11,6 +11,7 @@ from support.closeness import close, close_to_one
 from support.streams import in_partitions
 
 import betahat as bh
+from betahat.data.container import to_numpy
 from betahat.data.formulas.stored import stored_formula
 from betahat.errors import FormulaError, OptionError
 
@@ -264,6 +265,20 @@ def test_effects_of_variables_in_other_rows_are_refused(tmp_path):
         newdata = {} if one is res else {"newdata": GAPS}
         with pytest.raises(OptionError, match=r"lag\(x\) stands in another row than its variable"):
             one.avg_slopes("x", **newdata)
+
+
+def test_effects_of_variables_beside_other_rows(tmp_path):
+    frame = GAPS.assign(z=np.arange(len(GAPS)) % 3 - 0.5)
+    res = bh.ols("diff(y) ~ n + lag(x) + I(z**2)", frame, panel="firm", time="year").fit()
+    used = frame["z"].to_numpy()[to_numpy(res.fit.given.user_data.in_use)]
+    close_to_one(res.avg_slopes("z").params, [2.0 * res.params["I(z ** 2)"] * used.mean()], ROUNDED)
+    loaded = bh.load(res.save(tmp_path / "r"))
+    close_to_one(loaded.avg_slopes("n", newdata=frame.tail(9)).params, [res.params["n"]], ROUNDED)
+    crossed = bh.ols("diff(y) ~ n*lag(x)", frame, panel="firm", time="year").fit()
+    with pytest.raises(
+        OptionError, match=r"lag\(x\) stands in another row than its variable, so that a row has no effect of 'n'"
+    ):
+        crossed.avg_slopes("n")
 
 
 def test_new_data_without_periods_are_told_so():

@@ -345,7 +345,7 @@ def test_outcomes_are_titles(frame):
 def test_another_null(logit):
     found = logit.avg_slopes(hypothesis=0.1)
     np.testing.assert_allclose(found.tvalues, (found.params - 0.1) / found.bse)
-    assert "Tests of 0.1." in str(found)
+    assert "tested against 0.1." in str(found)
     np.testing.assert_allclose(found.tidy(adjust="bonferroni")["p.value"], np.minimum(2.0 * found.pvalues, 1.0))
     with pytest.raises(bh.OptionError, match=r"the null of these is 0\.1; use a method that goes by p-values"):
         found.tidy(adjust="sup-t")

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 else:
     pd = lazily("pandas")
 
+# Means that are the same function agree to rounding.
+_SAME = 1e-9
 _AT = ("overall", "mean", "median", "zero", "all")
 _METHODS = {"dydx": "dy/dx", "eyex": "d(lny)/d(lnx)", "dyex": "dy/d(lnx)", "eydx": "d(lny)/dx"}
 
@@ -93,6 +95,15 @@ class Response:
     def offset(self) -> Tensor | None:
         """(n,) the offset in memory, or None."""
         return column_of_rows(self.rows, "offset") if "offset" in self.rows.shapes else None
+
+
+def has_logarithmic_index(response: Response) -> bool:
+    """Tell whether the mean is exp of its index, or a probability whose odds are."""
+    if response.of_index is None:
+        return False
+    index = torch.tensor([-1.3, 0.4, 1.1], dtype=torch.float64)
+    found = response.of_index(index)
+    return any(torch.allclose(found, mean(index), rtol=_SAME, atol=0.0) for mean in (torch.exp, torch.sigmoid))
 
 
 def linear_mean(theta: Tensor, x: Tensor, offset: Tensor | None) -> Tensor:

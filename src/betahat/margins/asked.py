@@ -23,7 +23,7 @@ from betahat.errors import (
     user_level,
 )
 from betahat.lazy import lazily
-from betahat.margins.comparing import SLOPES, Comparing, comparing_of
+from betahat.margins.comparing import SLOPES, Comparing, Scale, comparing_of
 from betahat.margins.data_grid import crossed, sorted_values
 from betahat.margins.estimates import MarginResults
 from betahat.margins.evaluating import estimated
@@ -52,7 +52,7 @@ def predictions(subject: Subject, variables: Any, by: Any, newdata: Any, wts: An
         grid = _repeated(grid, values)
         by = list(values) if by is None else by
     by = True if by is None else by
-    return tested(_taken(grid, [Prediction("", "", grid)], by, wts, "predictions", values), hypothesis)
+    return tested(_taken(grid, [Prediction("", "", grid)], by, wts, "predictions", _scale(subject), values), hypothesis)
 
 
 def comparisons(
@@ -80,7 +80,8 @@ def comparisons(
         found = [_compared(grid, "cross", together, comparing) for together in product(*each)]
     else:
         found = [_compared(grid, move.name, [move], comparing) for several in each for move in several]
-    return tested(_taken(grid, found, by, wts, "comparisons"), hypothesis)
+    scale = _scale(subject) if is_one_of(comparison, ("difference", "differenceavg")) else comparing.scale
+    return tested(_taken(grid, found, by, wts, "comparisons", scale), hypothesis)
 
 
 def slopes(
@@ -99,7 +100,13 @@ def slopes(
             found.append(Slope(name, SLOPES[slope], grid, slope))
         else:
             found += [_compared(grid, name, [move], difference) for move in moves(subject, name, value)]
-    return tested(_taken(grid, found, by, wts, "slopes"), hypothesis)
+    scale = _scale(subject) if slope == "dydx" else ""
+    return tested(_taken(grid, found, by, wts, "slopes", scale), hypothesis)
+
+
+def _scale(subject: Subject) -> Scale:
+    """Return what means and their differences are."""
+    return "log" if subject.logarithmic else ""
 
 
 def _warn_of_jumps(subject: Subject, name: str) -> None:
@@ -119,13 +126,15 @@ def _taken(
     by: Any,
     wts: Any,
     title: str,
+    scale: Scale,
     values: Mapping[str, Sequence[Any]] | None = None,
 ) -> MarginResults:
     """Evaluate quantities in the rows of a grid, or by passes over rows that are read in parts, each of them at counterfactual `values` of variables."""
     if grid.stream is None:
-        return estimated(grid.subject, grid, quantities, _groups(grid, by), title)
+        return replace(estimated(grid.subject, grid, quantities, _groups(grid, by), title), scale=scale)
     shape = partial(_repeated, values=values or {})
-    return estimated_in_parts(grid, grid.stream, quantities, shape, partial(_groups, by=by), by, wts, title)
+    found = estimated_in_parts(grid, grid.stream, quantities, shape, partial(_groups, by=by), by, wts, title)
+    return replace(found, scale=scale)
 
 
 def _compared(grid: Grid, term: str, together: Sequence[Move], comparing: Comparing) -> Comparison:

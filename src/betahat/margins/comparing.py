@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from betahat.data.handed_out import outside
 from betahat.errors import EstimationError, OptionError, listed, shown
 
 Function = Callable[[Tensor, Tensor], Tensor]
+
+# Numbers that are logarithms of ratios, ratios, or anything else.
+Scale = Literal["log", "ratio", ""]
 
 # Slopes, and their labels.
 SLOPES = {"dydx": "dY/dX", "eyex": "eY/eX", "eydx": "eY/dX", "dyex": "dY/eX"}
@@ -33,12 +36,15 @@ class Comparing:
         Whether the function takes the means of all rows of a group, and averages itself.
     is_average : bool
         Whether it is that of averages by its name.
+    scale : Scale
+        What the numbers are.
     """
 
     function: Function
     label: str
     of_rows: bool = False
     is_average: bool = False
+    scale: Scale = ""
 
 
 def _odds(share: Tensor) -> Tensor:
@@ -47,11 +53,13 @@ def _odds(share: Tensor) -> Tensor:
 
 COMPARISONS: dict[str, Comparing] = {
     "difference": Comparing(lambda high, low: high - low, "{high} - {low}"),
-    "ratio": Comparing(lambda high, low: high / low, "{high} / {low}"),
-    "lnratio": Comparing(lambda high, low: torch.log(high / low), "ln({high} / {low})"),
+    "ratio": Comparing(lambda high, low: high / low, "{high} / {low}", scale="ratio"),
+    "lnratio": Comparing(lambda high, low: torch.log(high / low), "ln({high} / {low})", scale="log"),
     "lift": Comparing(lambda high, low: (high - low) / low, "lift"),
-    "lnor": Comparing(lambda high, low: torch.log(_odds(high) / _odds(low)), "ln(odds({high}) / odds({low}))"),
-    "or": Comparing(lambda high, low: _odds(high) / _odds(low), "odds({high}) / odds({low})"),
+    "lnor": Comparing(
+        lambda high, low: torch.log(_odds(high) / _odds(low)), "ln(odds({high}) / odds({low}))", scale="log"
+    ),
+    "or": Comparing(lambda high, low: _odds(high) / _odds(low), "odds({high}) / odds({low})", scale="ratio"),
 }
 
 

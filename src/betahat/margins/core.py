@@ -63,6 +63,8 @@ class MarginCore(ABC):
         What is known instead of the function.
     null : float
         What the numbers are in the null hypothesis.
+    scale : {"log", "ratio", ""}
+        Whether they are logarithms of ratios, ratios, or anything else.
     """
 
     of: Any
@@ -74,6 +76,7 @@ class MarginCore(ABC):
     rows: pd.DataFrame | None = None
     kept: Kept | None = None
     null: float = 0.0
+    scale: str = ""
 
     # names
 

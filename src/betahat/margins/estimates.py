@@ -25,8 +25,8 @@ from betahat.margins.core import MarginCore
 from betahat.margins.functions import Composed, chained
 from betahat.margins.hypotheses import tested
 from betahat.margins.inferred import draws_through
-from betahat.margins.labels import ROW, places_of
-from betahat.margins.summary import summary_of
+from betahat.margins.labels import ROW, after_row, places_of
+from betahat.margins.summary import null_of, summary_of
 from betahat.plots.coefficients import coefplot
 from betahat.tables.adjusted import Adjustment, joint_of
 from betahat.tables.estimates import About, about
@@ -72,6 +72,8 @@ class MarginResults(MarginCore):
         What is known instead of the function.
     null : float
         The value of the numbers under the null hypothesis of the p-values.
+    scale : {"log", "ratio", ""}
+        Whether the numbers are logarithms of ratios, ratios, or anything else.
     """
 
     # tests
@@ -271,7 +273,8 @@ class MarginResults(MarginCore):
         conf_level : float
             The share that the intervals cover, between 0 and 1.
         exponentiate : bool
-            Whether numbers are exp(m), such as ratios of "lnratio" and "lnor"; as in `regtable`.
+            Whether logarithms of ratios are ratios, as in `regtable`: those of "lnratio" and "lnor", and which="linear" of a logit or a
+            logarithmic mean. Other numbers stay as they are.
         adjust : str or Adjust, optional
             How p-values and intervals are adjusted for the number of margins, as in `Adjust`.
 
@@ -289,6 +292,7 @@ class MarginResults(MarginCore):
         parts = [labels, statistics(self, conf_level, exponentiate, adjust)]
         if self.rows is not None:
             own = self.rows.reset_index(drop=True).iloc[labels[ROW].to_numpy()].reset_index(drop=True)
+            parts[0] = labels = labels.drop(columns=[name for name in after_row(labels) if name in self.rows])
             taken = {*labels.columns, *parts[1].columns}
             parts.append(own[[name for name in own.columns if name not in taken]])
         found: pd.DataFrame = pd.concat(parts, axis=1)
@@ -390,7 +394,7 @@ class MarginResults(MarginCore):
     def _part(self, rows: list[int]) -> MarginResults:
         """Return some of the numbers, under their terms and contrasts alone."""
         labels = self.labels.iloc[rows][["term", "contrast"]].reset_index(drop=True)
-        return replace(self.combined(lambda numbers: numbers[..., rows], labels), null=self.null)
+        return replace(self.combined(lambda numbers: numbers[..., rows], labels), null=self.null, scale=self.scale)
 
     def _restrictions(self, r_matrix: Any) -> tuple[Tensor, Tensor]:
         places = [f"b{i}" for i in range(len(self.estimates))]
@@ -408,6 +412,8 @@ def _(result: MarginResults) -> About:
         clusters=known.clusters,
         options=known.options,
         asked_t=known.asked_t,
+        no_logarithms=frozenset() if result.scale == "log" else frozenset(name for _, name in result.equation_terms),
+        null=null_of(result),
     )
 
 

@@ -40,7 +40,9 @@ def estimated(
     terms = [(quantity.term, quantity.contrast) for quantity in quantities]
     made = MarginResults(
         results,
-        labels_of(outcomes if len(outcomes) > 1 else (), terms, places, rows),
+        labels_of(
+            outcomes if len(outcomes) > 1 else (), terms, places, rows, grid.values_said if groups is None else None
+        ),
         estimates,
         jacobian,
         function,

@@ -47,6 +47,8 @@ class Grid:
         Whether these are the rows of the fit.
     stream : Streamed or None
         The rows of the fit where they are read in parts; those here stand for them.
+    said : tuple of str
+        The columns whose values the user chose, by which rows are called if these differ.
     """
 
     subject: Subject
@@ -55,6 +57,7 @@ class Grid:
     weights: Tensor | None
     of_fit: bool = False
     stream: Streamed | None = None
+    said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return m."""
@@ -64,6 +67,12 @@ class Grid:
     def exog(self) -> Tensor:
         """(m, p) the regressors."""
         return self.subject.response.exog.to(torch.float64) if self.of_fit else self.subject.read(self.frame)
+
+    @property
+    def values_said(self) -> pd.DataFrame | None:
+        """(m, ...) the values that the user chose, where they tell rows apart."""
+        chosen = self.frame[list(self.said)]
+        return None if chosen.empty or bool(chosen.duplicated().any()) else chosen
 
     @property
     def columns(self) -> dict[str, Tensor]:
@@ -76,9 +85,10 @@ class Grid:
 
     def _changed(self, frame: pd.DataFrame, values: dict[str, Any]) -> dict[int, Tensor]:
         source = self.subject.source
-        for call in () if source is None else source.calls_of_order:
+        for call in () if source is None else source.calls_of_order(values):
             raise OptionError(
-                f"{call} stands in another row than its variable, so that a row has no effect of its own; compute it before, and use its column."
+                f"{call} stands in another row than its variable, so that a row has no effect of {listed(values)}; compute it before and use its column, or name "
+                "other variables."
             )
         return self.subject.change(frame, values)
 
@@ -122,9 +132,14 @@ def grid_of(subject: Subject, newdata: Any, wts: Any, by: Any) -> Grid:
         names = [by] if isinstance(by, str) else by if isinstance(by, list | tuple) else []
         grid = Grid(subject, subject.with_constants(typical(subject, newdata, names)), None, None)
     elif isinstance(newdata, DataGrid):
-        grid = Grid(subject, subject.with_constants(frame_of(newdata, subject)), None, None)
+        said = tuple(dict.fromkeys([*newdata.by, *newdata.values]))
+        grid = Grid(subject, subject.with_constants(frame_of(newdata, subject)), None, None, said=said)
     elif is_frame(newdata) or isinstance(newdata, Mapping):
         frame = to_pandas(newdata, None).reset_index(drop=True)
+        if not len(frame):
+            raise DataError(
+                "newdata has no rows; pass a dataframe with at least one, or omit it for the data of the fit."
+            )
         absent = [name for name in subject.variables if name not in frame.columns]
         if absent:
             raise DataError(

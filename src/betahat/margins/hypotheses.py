@@ -17,6 +17,7 @@ from betahat.data.arrays import read_columns
 from betahat.data.handed_out import outside
 from betahat.errors import EstimationError, OptionError, is_number, listed, shown
 from betahat.lazy import lazily
+from betahat.margins.labels import ROW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,6 +176,8 @@ def _within(margins: MarginResults, rows: Sequence[int], names: Sequence[str]) -
     """Return what numbers of one group are called in it: their labels that differ."""
     labels = margins.labels.iloc[list(rows)].drop(columns=list(names))
     differing = [name for name in labels.columns if len(labels[name].unique()) > 1]
+    if differing and differing[0] == ROW and len(differing) > 1:
+        differing = differing[1:]  # the values that the user chose
     if not differing:
         return [margins.names[row] for row in rows]
     return [", ".join(map(str, row)) for row in labels[differing].itertuples(index=False)]

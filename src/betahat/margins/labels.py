@@ -10,6 +10,7 @@ import numpy as np
 
 from betahat.errors import OptionError, listed
 from betahat.lazy import lazily
+from betahat.margins.comparing import COMPARISONS, SLOPES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,15 @@ else:
 # The column of the positions of rows, which only numbers of single rows have.
 ROW = "rowid"
 _OWN = ("group", "term", "contrast")
+# What numbers and variables of two values are compared at, which a name need not say.
+_USUAL = {
+    *("", "+1", "custom", *SLOPES.values()),
+    *(
+        one.label.format(high=high, low=low)
+        for one in COMPARISONS.values()
+        for high, low in (("1", "0"), ("True", "False"))
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -32,9 +42,13 @@ class Words:
 
 
 def labels_of(
-    outcomes: Sequence[str], terms: Sequence[tuple[str, str]], places: pd.DataFrame | None, rows: int
+    outcomes: Sequence[str],
+    terms: Sequence[tuple[str, str]],
+    places: pd.DataFrame | None,
+    rows: int,
+    said: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return a row for each number, outcome by outcome, in each term by term, and in each place by place; of single rows places is None."""
+    """Return a row for each number, outcome by outcome, in each term by term, and in each place by place; of single rows places is None, and `said` has values that tell them apart."""
     count, times = len(terms), max(len(outcomes), 1)
     made: dict[str, Any] = {}
     if outcomes:
@@ -52,12 +66,20 @@ def labels_of(
         )
     if places is None:
         made[ROW] = np.tile(np.arange(rows), count * times)
-    elif count * times == 1:
+        found = pd.DataFrame(made)
+        if said is None or set(said.columns) & set(made):
+            return found
+        return found.join(said.iloc[made[ROW]].reset_index(drop=True))
+    if count * times == 1:
         return pd.DataFrame(made, index=places.index).join(places)
-    else:
-        repeated = places.iloc[np.tile(np.arange(rows), count * times)].reset_index(drop=True)
-        return pd.DataFrame(made, index=repeated.index).join(repeated)
-    return pd.DataFrame(made)
+    repeated = places.iloc[np.tile(np.arange(rows), count * times)].reset_index(drop=True)
+    return pd.DataFrame(made, index=repeated.index).join(repeated)
+
+
+def after_row(labels: pd.DataFrame) -> list[str]:
+    """Return the columns that say of single rows which values of a grid they have."""
+    names = list(labels.columns)
+    return names[names.index(ROW) + 1 :] if ROW in names else []
 
 
 def has_outcomes(labels: pd.DataFrame) -> bool:
@@ -70,20 +92,23 @@ def words_of(labels: pd.DataFrame) -> Words:
     there = [name for name in _OWN if name in labels and (name != "group" or has_outcomes(labels))]
     own = {name: tuple(map(str, labels[name])) if name in there else ("",) * len(labels) for name in _OWN}
     others = [name for name in labels.columns if name not in there]
+    if len(others) > 1:  # the position of a row says less than its values
+        others = [name for name in others if name != ROW]
     parts = [[f"{name}={value}" for value in labels[name]] for name in others]
     places = tuple(map(", ".join, zip(*parts, strict=True))) if parts else ("",) * len(labels)
     return Words(own["group"], own["term"], own["contrast"], places)
 
 
 def named(labels: pd.DataFrame, title_of_outcome: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
-    """Return the title and the name of each number: its place, or its term with the contrast where a term has several, under all that is said before."""
+    """Return the title and the name of each number: its place, or its term with the contrast where that is none of the usual ones or a term has several, under all that is said before."""
     words = words_of(labels)
     contrasts: dict[str, set[str]] = {}
     for term, contrast in zip(words.terms, words.contrasts, strict=True):
         contrasts.setdefault(term, set()).add(contrast)
     found = []
     for outcome, term, contrast, place in zip(words.outcomes, words.terms, words.contrasts, words.places, strict=True):
-        own = f"{term}: {contrast}" if len(contrasts[term]) > 1 else term
+        usual = _USUAL.issuperset(contrast.split(", "))
+        own = f"{term}: {contrast}" if contrast and (len(contrasts[term]) > 1 or not usual) else term
         titles = [part for part in (title_of_outcome(outcome) if outcome else "", own, place) if part]
         name = titles.pop() if own or place else "Prediction"
         found.append((", ".join(titles), name))
@@ -93,10 +118,10 @@ def named(labels: pd.DataFrame, title_of_outcome: Callable[[str], str]) -> tuple
 def index_of(labels: pd.DataFrame, rows: pd.Index) -> Any:
     """Return the index of numbers of single rows, made without a string for each: the labels of the rows, below what else they are."""
     own = [name for name in _OWN if name in labels and len(labels[name].unique()) > 1]
-    there = rows.take(labels[ROW].to_numpy())
+    there = pd.Index(words_of(labels).places) if after_row(labels) else rows.take(labels[ROW].to_numpy())
     if not own:
         return there
-    return pd.MultiIndex.from_arrays([*(labels[name] for name in own), there], names=[*own, rows.name])
+    return pd.MultiIndex.from_arrays([*(labels[name] for name in own), there], names=[*own, there.name])
 
 
 def places_of(labels: pd.DataFrame) -> list[tuple[str, list[int]]]:

@@ -86,6 +86,8 @@ class Subject:
         The formula; without one the regressors are the variables.
     instead : Instead or None
         What is known of the variables where the rows of the fit are not in memory.
+    logarithmic : bool
+        Whether exp of a difference of the mean is a ratio: that of the index of a logit, or of a logarithmic link.
     """
 
     results: Any
@@ -94,6 +96,7 @@ class Subject:
     change: Callable[[Any, dict[str, Any]], dict[int, Tensor]]
     source: Formula | StoredFormula | None
     instead: Instead | None = None
+    logarithmic: bool = False
 
     @remembered
     def frame(self) -> pd.DataFrame:

@@ -73,5 +73,13 @@ def _about(margins: MarginResults) -> str:
     """Return the sentence that says of what they are, under which covariance, and of how many rows."""
     clusters = " and ".join(way.column for way in about(margins).clusters if way.column)
     by = f" by {clusters}" if clusters else ""
-    null = f" Tests of {margins.null:g}." if margins.null else ""
+    said = null_of(margins)
+    null = f" {said[0].upper()}{said[1:]}." if said else ""
     return f"Dependent variable: {margins.endog_name}. Standard errors: {margins.cov_type}{by}. N = {round(margins.nobs):,}.{null}"
+
+
+def null_of(margins: MarginResults) -> str:
+    """Return what numbers are tested against, where that is not zero or might be thought to be another value."""
+    if margins.null:
+        return f"numbers are tested against {margins.null:g}"
+    return "ratios are tested against 0; hypothesis=1 tests against 1" if margins.scale == "ratio" else ""

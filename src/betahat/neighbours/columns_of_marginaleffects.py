@@ -33,6 +33,7 @@ def _read(result: Any) -> Sequence[Foreign]:
         reach = quantile(alpha, None) * table[:, 1]
         return np.column_stack([table[:, 0] - reach, table[:, 0] + reach])
 
+    terms = _terms(result)
     size = np.abs(ends).max(initial=0.0)
     is_normal = bool(np.allclose(ends, normal(level), rtol=_ROUNDING, atol=_ROUNDING * size, equal_nan=True))
 
@@ -50,13 +51,20 @@ def _read(result: Any) -> Sequence[Foreign]:
     return (
         Foreign(
             "marginaleffects",
-            _terms(result),
+            terms,
             table,
             bounds,
             use_t=not is_normal,
-            known=About(source=result, fit=result),
+            known=About(source=result, fit=result, no_logarithms=_no_logarithms(result, terms)),
         ),
     )
+
+
+def _no_logarithms(result: Any, terms: Sequence[tuple[str, str]]) -> frozenset[str]:
+    """Return the names of numbers that are not logarithms of ratios, by what their contrasts say."""
+    rows = result.data.to_dicts()
+    logarithms = [str(row.get("contrast") or "").startswith("ln(") for row in rows]
+    return frozenset(name for (_, name), logarithm in zip(terms, logarithms, strict=True) if not logarithm)
 
 
 def _terms(result: Any) -> tuple[tuple[str, str], ...]:

@@ -133,7 +133,9 @@ def _read_margins(result: Any) -> Sequence[Foreign]:
             endog_name=_endog_name(model),
             cov_type=str(getattr(model, "cov_type", "")),
             nobs=_nobs(model),
-            known=About(source=result, fit=model, clusters=_clusters(model)),
+            known=About(
+                source=result, fit=model, clusters=_clusters(model), no_logarithms=frozenset(name for _, name in terms)
+            ),
         ),
     )
 

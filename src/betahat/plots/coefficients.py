@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +110,7 @@ def coefplot(
     columns = read_columns(results, cov, use_t, "coefplot")
     check_flag("exponentiate", exponentiate)
     models = columns.results
-    single = {name for model in models for name in about(model).single} if exponentiate else set()
-    names, levels = _chosen(models, keep, drop, order, single), _levels(alpha)
+    names, levels = _chosen(models, keep, drop, order, exponentiate), _levels(alpha)
     captions = _captions(_called(columns, cov), labels)
     family = simultaneous(adjust)
     numbers: Sequence[Estimates | Simultaneous] = models
@@ -272,10 +271,30 @@ def _estimated(
     method: Method | None,
     ratios: bool,
 ) -> _Series:
-    numbers = exponentiated(plain, about(result).single) if ratios else plain
-    values = dict(zip(result.names, numbers.coefficient_table()[:, 0].tolist(), strict=True))
-    bounds = [dict(zip(result.names, numbers.interval_table(level, method), strict=True)) for level in levels]
+    numbers = exponentiated(plain, about(result).no_ratios) if ratios else plain
+    drawn = set(_drawn(result, ratios))
+    values = {
+        name: value
+        for name, value in zip(result.names, numbers.coefficient_table()[:, 0].tolist(), strict=True)
+        if name in drawn
+    }
+    bounds = [
+        {
+            name: ends
+            for name, ends in zip(result.names, numbers.interval_table(level, method), strict=True)
+            if name in drawn
+        }
+        for level in levels
+    ]
     return _Series(label, values, bounds)
+
+
+def _drawn(result: Estimates, ratios: bool) -> list[str]:
+    """Return the names of the numbers that are drawn; of ratios those that are coefficients."""
+    if not ratios:
+        return list(result.names)
+    single = about(result).no_ratios
+    return [name for name, (_, own) in zip(result.names, result.equation_terms, strict=True) if own not in single]
 
 
 def _chosen(
@@ -283,9 +302,13 @@ def _chosen(
     keep: Terms | None,
     drop: Terms | None,
     order: Terms | None,
-    single: Collection[str] = (),
+    ratios: bool = False,
 ) -> list[str]:
-    known = list(dict.fromkeys(name for model in models for name in model.names if name not in single))
+    known = list(dict.fromkeys(name for model in models for name in _drawn(model, ratios)))
+    if not known and any(model.names for model in models):
+        raise OptionError(
+            "exponentiate=True draws ratios, and none of these numbers is the logarithm of one; omit it, or take comparison='lnratio' of margins."
+        )
     if not known:
         raise OptionError(
             "There is no coefficient to draw, since the models have none; absorbed effects are in fixed_effects()."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from betahat.data.formulas.stored import StoredFormula
 from betahat.data.frame import is_frame
 from betahat.data.modes import in_ordinary_mode
-from betahat.inference.margins import Response
+from betahat.inference.margins import Response, has_logarithmic_index
 from betahat.margins import asked
 from betahat.margins.data_grid import DataGrid
 from betahat.margins.estimates import MarginResults
@@ -238,12 +238,13 @@ class WithMargins(Restricted, ABC):
         response = self._response(which) if source is None else self._response_through_formula(which)
         names = response.names if source is None else source.variables
         instead = instead_of_rows(self.fit, source, names, newdata)
+        logarithmic = isinstance(which, str) and which == "linear" and has_logarithmic_index(self._response(None))
         if source is not None:
             read, change = partial(plain_regressors, self), partial(moved_regressors, self)
-            return Subject(self, response, read, change, source, instead)
+            return Subject(self, response, read, change, source, instead, logarithmic)
         device = self.fit.params.device
         rows, moved = partial(columns_named, response, device), partial(columns_moved, response, device)
-        return Subject(self, response, rows, moved, None, instead)
+        return Subject(self, response, rows, moved, None, instead, logarithmic)
 
     def _response_through_formula(self, which: Any) -> Response:
         """Return the same as `_response`, in all the columns that the formula makes of new data."""

@@ -102,6 +102,10 @@ class About:
         What the user asked of t tests.
     single : frozenset of str
         Parameters that are no coefficients, such as the dispersion of negative binomial counts.
+    no_logarithms : frozenset of str
+        Numbers that are no logarithms of ratios, such as slopes of a mean.
+    null : str
+        What numbers are tested against, in words, where a reader might not expect it.
     statistics : mapping
         Statistics that `source` has under another name, or does not have (None).
     """
@@ -114,7 +118,14 @@ class About:
     options: OptionWords = ()
     asked_t: bool | None = None
     single: frozenset[str] = frozenset()
+    no_logarithms: frozenset[str] = frozenset()
+    null: str = ""
     statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def no_ratios(self) -> frozenset[str]:
+        """What is not exponentiated."""
+        return self.single | self.no_logarithms
 
 
 @singledispatch

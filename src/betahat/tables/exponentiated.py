@@ -84,10 +84,30 @@ def exponentiated_note(columns: Sequence[Estimates], ratios: Sequence[bool], bel
         name
         for column, ratio in zip(columns, ratios, strict=True)
         for _, name in column.equation_terms
-        if ratio and name in about(column).single
+        if ratio and name in about(column).no_ratios
     )
     unlike = f", except for {in_a_row(list(kept))}" if kept else ""
     return [f"Coefficients{where} are exponentiated{unlike}{errors}."]
+
+
+def has_ratios(column: Estimates) -> bool:
+    """Tell whether any number of a result may be exponentiated."""
+    single = about(column).no_ratios
+    return any(name not in single for _, name in column.equation_terms)
+
+
+def null_notes(columns: Sequence[Estimates]) -> list[str]:
+    """Return the sentences that say what numbers are tested against, where a reader might not expect it."""
+    said: dict[str, list[str]] = {}
+    for i, column in enumerate(columns, 1):
+        said.setdefault(about(column).null, []).append(str(i))
+    found = []
+    for null, numbers in said.items():
+        if null and len(said) > 1:
+            found.append(f"In column{'s' if len(numbers) > 1 else ''} {in_a_row(numbers)} {null}.")
+        elif null:
+            found.append(f"{null[0].upper()}{null[1:]}.")
+    return found
 
 
 def in_a_row(names: Sequence[str]) -> str:

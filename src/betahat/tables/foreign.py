@@ -141,8 +141,14 @@ def _(result: Margins) -> Sequence[Any]:
             endog_name=result.response.endog_name,
             cov_type="" if cov is None else cov.label,
             nobs=result.nobs,
-            known=About(source=result)
+            known=About(source=result, no_logarithms=frozenset(result.names))
             if cov is None
-            else About(source=result, clusters=cov.clusters, options=cov.options, asked_t=cov.asked_t),
+            else About(
+                source=result,
+                clusters=cov.clusters,
+                options=cov.options,
+                asked_t=cov.asked_t,
+                no_logarithms=frozenset(result.names),
+            ),
         ),
     )

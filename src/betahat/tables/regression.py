@@ -25,7 +25,14 @@ from betahat.tables.estimates import (
     unidentified_note,
     value_cell,
 )
-from betahat.tables.exponentiated import Exponentiate, exponentiated, exponentiated_note, read_exponentiate
+from betahat.tables.exponentiated import (
+    Exponentiate,
+    exponentiated,
+    exponentiated_note,
+    has_ratios,
+    null_notes,
+    read_exponentiate,
+)
 from betahat.tables.numbers import Numbers, is_whole, number_format
 from betahat.tables.stars import Stars, read_stars
 from betahat.tables.table import Table
@@ -79,7 +86,7 @@ def regtable(
     exponentiate : bool or sequence of bool
         Whether coefficients are printed as exp(b): odds ratios of `Logit`, ratios of rates of `Poisson`, hazard ratios of `PHReg`. A sequence
         has a value for each column. Standard errors are those of exp(b) by the delta method, intervals are transformed, and tests
-        stay those of b = 0. Parameters that are not coefficients, such as cut points, stay as they are.
+        stay those of b = 0. What is no coefficient stays as it is: cut points, and margins but logarithms of ratios.
     adjust : str or Adjust, optional
         How p-values, stars and intervals are adjusted for the number of coefficients that are shown in each column: "holm", "bh",
         "romano-wolf", "sup-t", ...; `Adjust` chooses among them, and takes all columns together.
@@ -171,9 +178,10 @@ def regtable(
     rows = rows_of(plain_of, keys, rename, groups)
     tested, sizes = _adjusted(columns, plain_of, family, keys)
     numbers_of = tuple(
-        exponentiated(own, about(column).single) if ratio else own
+        exponentiated(own, about(column).no_ratios) if ratio else own
         for column, own, ratio in zip(columns, tested, ratios, strict=True)
     )
+    ratios = [ratio and has_ratios(column) for column, ratio in zip(columns, ratios, strict=True)]
     check_title(title)
     labels = tuple(f"({i})" for i in range(1, len(columns) + 1))
     foot = (
@@ -190,6 +198,7 @@ def regtable(
             *(_note(chosen, columns, alpha) if rows else ()),
             *(exponentiated_note(columns, ratios, chosen) if rows else ()),
             *(() if family is None else adjusted_note(family, sizes, chosen)),
+            *(null_notes(columns) if rows else ()),
             *unidentified_note(columns),
             *sentences_of(notes),
         ),

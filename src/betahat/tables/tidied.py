@@ -31,7 +31,7 @@ def statistics(result: Estimates, conf_level: float, exponentiate: bool, adjust:
     check_flag("exponentiate", exponentiate)
     family = read_adjust(adjust)
     shown_numbers = result if family is None else adjusted([result], [result], family)[0][0]
-    numbers = exponentiated(shown_numbers, about(result).single) if exponentiate else shown_numbers
+    numbers = exponentiated(shown_numbers, about(result).no_ratios) if exponentiate else shown_numbers
     table = numbers.coefficient_table()
     low, high = numbers.interval_table(1.0 - conf_level).T
     return pd.DataFrame(

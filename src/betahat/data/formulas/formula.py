@@ -103,10 +103,10 @@ class Formula:
         inside = [factor for factor in self.spec.factors if factor.eval_method is Factor.EvalMethod.PYTHON]
         return set(self.variables) - names_of(inside) - self.categorical_variables
 
-    @property
-    def calls_of_order(self) -> list[str]:
-        """The calls whose values stand in other rows, such as lag(x)."""
-        return calls_of_order(self.spec.transform_state)
+    def calls_of_order(self, moved: Iterable[str]) -> list[str]:
+        """Return the calls whose values stand in other rows, such as lag(x), in the terms where some variables stand."""
+        terms = [[factor.expr for factor in made.term.factors] for made in self.spec.structure]
+        return calls_of_order(self.spec.transform_state, terms, moved)
 
     @property
     def columns(self) -> tuple[str, ...]:

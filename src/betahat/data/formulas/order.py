@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from betahat.data.formulas.expressions import names_in
 from betahat.errors import OptionError, described, shown
 
 
@@ -39,9 +40,17 @@ def read_order(panel: Any, time: Any) -> Order:
 _SUCH = {"panel": "firm", "time": "year"}
 
 
-def calls_of_order(states: Mapping[str, Any]) -> list[str]:
-    """Return the calls that need other rows."""
-    return [call for call, state in states.items() if isinstance(state, Mapping) and state.get("time") is not None]
+def calls_of_order(states: Mapping[str, Any], terms: Iterable[Iterable[str]], moved: Iterable[str]) -> list[str]:
+    """Return the calls that need other rows in the terms, each the expressions of its factors, where some variables stand."""
+    calls = [call for call, state in states.items() if isinstance(state, Mapping) and state.get("time") is not None]
+    names = set(moved)
+    there = [] if not calls else [text for term in terms if names & named_in(term) for text in term]
+    return [call for call in calls if any(call in text for text in there)]
+
+
+def named_in(term: Iterable[str]) -> set[str]:
+    """Return the names that the expressions of a term look up."""
+    return {name for text in term for name in names_in(text)}
 
 
 def columns_of_order(states: Mapping[str, Any]) -> list[str]:

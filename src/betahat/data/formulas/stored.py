@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from inspect import ismodule
@@ -97,10 +97,9 @@ class StoredFormula:
             if "categories" in factor.learnt
         }
 
-    @property
-    def calls_of_order(self) -> list[str]:
-        """The calls whose values stand in other rows, such as lag(x)."""
-        return calls_of_order(self.learnt)
+    def calls_of_order(self, moved: Iterable[str]) -> list[str]:
+        """As of `Formula`."""
+        return calls_of_order(self.learnt, [term.factors for term in self.terms], moved)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ def test_wild_clusters_impose_the_null(trial):
     pairs = [test.statistics(row) for test in tests]
     statistics = np.array([abs(float(t)) for t, _ in pairs])
     draws = np.column_stack([drawn.numpy()[:, 0] for _, drawn in pairs])
-    close(table.loc[("treated", "P>|z|")], _loop(statistics, draws), ROUNDING)
+    close(table.loc[("treated", "P>|t|")], _loop(statistics, draws), ROUNDING)
     for each, (t, drawn) in zip(res, pairs, strict=True):
         assert each.pvalues["treated"] == (drawn.abs() > abs(float(t))).double().mean()
 
@@ -117,10 +117,10 @@ def test_all_columns_are_one_family(outcomes):
     kept = bh.Adjust("holm", keep="treated", across=True)
     table = bh.regtable(outcomes, adjust=kept, below=["p", "ci"])
     own = [res.pvalues["treated"] for res in outcomes]
-    close(table.to_frame().loc[("treated", "P>|z|")], multitest.multipletests(own, method="holm")[1], ROUNDING)
+    close(table.to_frame().loc[("treated", "P>|t|")], multitest.multipletests(own, method="holm")[1], ROUNDING)
     bounds = table.to_frame().loc[[("treated", "[0.025"), ("treated", "0.975]")]].T
     close(bounds, [res.conf_int(0.05 / 4).loc["treated"] for res in outcomes], ROUNDING)
-    assert table.to_frame().loc[("x", "P>|z|"), "(2)"] == outcomes[1].pvalues["x"]
+    assert table.to_frame().loc[("x", "P>|t|"), "(2)"] == outcomes[1].pvalues["x"]
     assert table.layout.notes[-1] == (
         "P-values are adjusted for 4 hypotheses of all columns together by Holm's method; intervals are simultaneous by Bonferroni's method."
     )
@@ -131,7 +131,7 @@ def test_the_same_seed_draws_the_same_rows_in_all_columns(outcomes):
     draws = np.column_stack([(r.cov.draws[:, 1] - r.fit.params[1]).numpy() / r.bse["treated"] for r in outcomes])
     largest = np.abs(draws).max(1)
     close(
-        table.loc[("treated", "P>|z|")],
+        table.loc[("treated", "P>|t|")],
         [(np.sum(largest >= abs(r.tvalues["treated"])) + 1) / 100 for r in outcomes],
         ROUNDING,
     )
@@ -144,7 +144,7 @@ def test_a_column_may_have_no_hypothesis(outcomes, trial):
     without = bh.ols("y0 ~ x", trial).fit(bh.Bootstrap(99, seed=4))
     for method in ("holm", "romano-wolf"):
         table = bh.regtable([outcomes[3], without], adjust=bh.Adjust(method, keep="treated"), below="p").to_frame()
-        assert table.loc[("x", "P>|z|"), "(2)"] == without.pvalues["x"]
+        assert table.loc[("x", "P>|t|"), "(2)"] == without.pvalues["x"]
     assert (
         "1 hypothesis in each column"
         in bh.regtable([outcomes[3], without], adjust=bh.Adjust("holm", "treated")).layout.notes[-1]
@@ -154,7 +154,7 @@ def test_a_column_may_have_no_hypothesis(outcomes, trial):
 def test_what_is_shown_is_what_is_tested(outcomes):
     res = outcomes[2]
     table = bh.regtable(res, drop="Intercept", adjust="bonferroni", below="p").to_frame()["(1)"]
-    close(table.loc[(slice(None), "P>|z|")], np.minimum(1.0, 2.0 * res.pvalues[1:]), ROUNDING)
+    close(table.loc[(slice(None), "P>|t|")], np.minimum(1.0, 2.0 * res.pvalues[1:]), ROUNDING)
     assert "2 hypotheses by Bonferroni" in bh.regtable(res, drop="Intercept", adjust="bonferroni").layout.notes[-1]
     text = bh.regtable([res, outcomes[0]], indicate={"x": "x"}, adjust="fdr_bh", below="ci").layout.notes[-1]
     assert text == (
@@ -223,7 +223,7 @@ def test_failed_replicates_are_left_out_of_all_columns(trial):
     right = (two.cov.draws[:, 1] - two.fit.params[1]).numpy()[held] / two.bse["treated"]
     largest = np.maximum(np.abs(left), np.abs(right))
     expected = [(np.sum(largest >= abs(r.tvalues["treated"])) + 1) / (len(left) + 1) for r in (one, two)]
-    close(table.loc[("treated", "P>|z|")], expected, ROUNDING)
+    close(table.loc[("treated", "P>|t|")], expected, ROUNDING)
     bare = one.remove_data()
     with pytest.raises(bh.EstimationError, match="which ones went with the data"):
         bh.regtable([bare, bare.with_use_t(True)], adjust=bh.Adjust("sup-t", across=True))
@@ -309,7 +309,7 @@ def test_margins_and_event_studies_are_families_too(trial):
     close(margins.tidy(adjust="sup-t")[["conf.low", "conf.high"]], margins.conf_int(method="sup-t"), ROUNDING)
     both = bh.regtable([margins, margins], adjust=bh.Adjust("holm", across=True), below="p").to_frame()
     close(
-        both["(1)"].xs("P>|z|", level=1),
+        both["(1)"].xs("P>|t|", level=1),
         multitest.multipletests([*margins.pvalues] * 2, method="holm")[1][:2],
         ROUNDING,
     )

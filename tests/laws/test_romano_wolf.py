@@ -48,7 +48,7 @@ def test_it_is_the_table_of_one_bootstrap(trial, kind, clusters):
     chosen = kind or ("pairs" if clusters is None else "wild")
     drawn = [model.with_cov(bh.Bootstrap(99, chosen, clusters=clusters, seed=3)) for model in models]
     across = bh.regtable(drawn, adjust=bh.Adjust("romano-wolf", keep="t", across=True), below="p").to_frame()
-    close(table["Romano-Wolf"], across.loc[("t", "P>|z|")], ROUNDING)
+    close(table["Romano-Wolf"], across.loc[("t", "P>|t|")], ROUNDING)
     assert table.index.tolist() == [(outcome, "t") for outcome in OUTCOMES]
     for outcome, own, model in zip(OUTCOMES, drawn, models, strict=True):
         row = table.loc[(outcome, "t")]

@@ -33,7 +33,7 @@ def test_romano_and_wolf(trial):
     wild = bh.Bootstrap(9999, "wild", clusters="firm", seed=1)
     ours = [bh.ols(f"y{i} ~ t + x", trial).fit(wild) for i in range(3)]
     table = bh.regtable(ours, adjust=bh.Adjust("romano-wolf", keep="t", across=True), below="p").to_frame()
-    found = table.loc[("t", "P>|z|")].to_numpy(dtype=float)
+    found = table.loc[("t", "P>|t|")].to_numpy(dtype=float)
     _within(found, pf.rwolf(theirs, "t", reps=999, seed=1).loc["RW Pr(>|t|)"].to_numpy(dtype=float), 999, 9999)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -155,10 +155,9 @@ def frame_of(
     below: Sequence[Below],
     alpha: float,
     labels: Sequence[str],
-    uses_t: Collection[bool],
 ) -> pd.DataFrame:
-    """Return the numbers as a dataframe, under statsmodels' names; `uses_t` says of each column whether its tests are by the t distribution."""
-    parts = ["coef", *(name for part in below for name in _frame_names(part, alpha, uses_t))]
+    """Return the numbers as a dataframe, under statsmodels' names of a linear model, whichever the distribution."""
+    parts = ["coef", *(name for part in below for name in _frame_names(part, alpha))]
     tables = []
     for column in columns:
         bounds = column.interval_table(alpha) if "ci" in below else np.empty((len(column.equation_terms), 0))
@@ -177,15 +176,6 @@ def frame_of(
     return pd.DataFrame(values, index=index)
 
 
-def heads_of_tests(uses_t: Collection[bool]) -> tuple[str, str]:
-    """Return what statistics and their p-values are called where all are by the t distribution, all by the normal one, or some by each."""
-    if len(set(uses_t)) > 1:
-        return "t or z", "P>|t or z|"
-    letter = "t" if all(uses_t) else "z"
-    return letter, f"P>|{letter}|"
-
-
-def _frame_names(part: Below, alpha: float, uses_t: Collection[bool]) -> list[str]:
+def _frame_names(part: Below, alpha: float) -> list[str]:
     bounds = [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
-    statistic, pvalue = heads_of_tests(uses_t)
-    return {"se": ["std err"], "t": [statistic], "p": [pvalue], "ci": bounds}[part]
+    return {"se": ["std err"], "t": ["t"], "p": ["P>|t|"], "ci": bounds}[part]

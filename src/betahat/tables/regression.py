@@ -204,8 +204,7 @@ def regtable(
         ),
         marks_note=marks.note if rows else "",
     )
-    uses_t = [column.use_t for column in columns]
-    return Table(frame_of(numbers_of, rows, chosen, alpha, labels, uses_t), layout)
+    return Table(frame_of(numbers_of, rows, chosen, alpha, labels), layout)
 
 
 def _adjusted(

@@ -21,7 +21,6 @@ from betahat.inference.multiple import NullDraws
 from betahat.lazy import lazily
 from betahat.tables.adjusted import Adjust, Family, adjusted, joint_of
 from betahat.tables.cells import Block, Cell, Layout, Line, plain
-from betahat.tables.coefficients import heads_of_tests
 from betahat.tables.columns import Results, read_columns
 from betahat.tables.estimates import about, full_name
 from betahat.tables.foreign import Foreign
@@ -129,8 +128,8 @@ def romano_wolf(
             rows.append(((renamed(str(name), rename), renamed(term, rename)), values))
             cells = [Cell(shown(value), decimal=True) for value in values]
             lines.append(Line(f"{rows[-1][0][0]}: {rows[-1][0][1]}", tuple(cells)))
-    _, own_pvalue = heads_of_tests([result.use_t for result in columns])
-    heads = ["coef", "std err", own_pvalue, "bootstrap", "Romano-Wolf"]
+    letters = sorted({"t" if result.use_t else "z" for result in columns})
+    heads = ["coef", "std err", f"P>|{' or '.join(letters)}|", "bootstrap", "Romano-Wolf"]
     index = pd.MultiIndex.from_tuples([key for key, _ in rows])
     frame = pd.DataFrame([values for _, values in rows], index=index, columns=heads)
     layout = Layout(

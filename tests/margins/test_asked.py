@@ -245,6 +245,9 @@ def test_frequency_weights_count_as_repeated_rows(frame):
         (lambda res: res.avg_comparisons(cross=True), "cross=True needs variables"),
         (lambda res: res.avg_predictions("x"), "The number 'x' has 240 values; choose some"),
         (lambda res: res.avg_predictions({"x": "median"}), "variables asks 'x' for 'median'; pass values"),
+        (lambda res: res.avg_comparisons({"x": 0}), "asks 'x' for a step of 0; pass another number"),
+        (lambda res: res.avg_comparisons({"x": [1.0, float("nan")]}), "pass a pair"),
+        (lambda res: res.avg_comparisons({"treated": 2}), "asks 'treated' for 2; use one of"),
         (lambda res: res.predictions(newdata=bh.datagrid(nobody=1)), "datagrid has values of 'nobody'"),
         (lambda res: res.predictions(newdata=bh.datagrid(x=[])), "datagrid has no value of 'x'"),
         (
@@ -278,3 +281,7 @@ def test_where_marginaleffects_differs(logit, frame):
     np.testing.assert_allclose(one(logit.avg_predictions(wts="w")), np.average(predictions, weights=frame.w), **EXACT)
     both = me.avg_predictions(logit, variables={"treated": [0, 1]})["estimate"].to_list()
     np.testing.assert_allclose(both, logit.avg_predictions({"treated": [0, 1]}).params.mean(), rtol=1e-8)
+
+
+def test_each_variable_is_taken_once(logit):
+    assert list(logit.avg_slopes(["x", "x"]).params.index) == ["x"]

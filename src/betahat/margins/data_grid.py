@@ -49,7 +49,7 @@ def datagrid(*, grid_type: str = "mean_or_mode", by: str | Sequence[str] | None 
     Parameters
     ----------
     grid_type : {"mean_or_mode", "balanced", "counterfactual"}
-        The other variables: numbers at their mean and the rest at the most frequent value; the same with every value of what is not a number;
+        The other variables: numbers at their mean, 0/1 variables and categories at their most frequent value; the same with every level of these;
         or all rows of the data, once for each combination.
     by : str or list of str, optional
         Columns: each combination of their values has a grid of its own, with the means of its rows.

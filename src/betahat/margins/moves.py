@@ -67,7 +67,7 @@ def asked_variables(subject: Subject, variables: Any) -> list[tuple[str, Any]]:
         raise OptionError(
             f"variables is {shown(variables)}; pass a name, a list of names, or a dict such as {{'x': 1}}."
         )
-    pairs = list(variables.items()) if isinstance(variables, Mapping) else [(name, None) for name in variables]
+    pairs = list(variables.items()) if isinstance(variables, Mapping) else [(name, None) for name in _once(variables)]
     if not pairs or not all(isinstance(name, str) for name, _ in pairs):
         raise OptionError(f"variables is {shown(variables)}; pass names of variables of the model.")
     subject.check_variables([name for name, _ in pairs])
@@ -79,6 +79,11 @@ def asked_variables(subject: Subject, variables: Any) -> list[tuple[str, Any]]:
     return pairs
 
 
+def _once(names: Sequence[Any]) -> list[Any]:
+    """Return each name once, in order."""
+    return [name for i, name in enumerate(names) if not is_one_of(name, names[:i])]
+
+
 def moves(subject: Subject, name: str, value: Any) -> list[Move]:
     """Return what one variable is compared at."""
     kind = subject.kind(name)
@@ -86,10 +91,16 @@ def moves(subject: Subject, name: str, value: Any) -> list[Move]:
         low, high = value
         if kind is not Kind.NUMBER:
             _check_levels(subject, name, value)
+        elif not all(is_number(end) and np.isfinite(end) for end in value):
+            raise OptionError(f"variables asks {name!r} for {shown(value)}; pass a pair [low, high] of numbers.")
         return [Move(name, Fixed(high), Fixed(low), (str(high), str(low)))]
     if kind is Kind.NUMBER:
         return [_of_number(subject, name, value)]
-    if value is not None and not is_one_of(value, _LEVELS) and not (kind is Kind.BINARY and is_number(value)):
+    if (
+        value is not None
+        and not is_one_of(value, _LEVELS)
+        and not (kind is Kind.BINARY and is_number(value) and value == 1)
+    ):
         raise OptionError(
             f"variables asks {name!r} for {shown(value)}; use one of {listed(_LEVELS)}, or a pair [low, high] of its values."
         )
@@ -118,7 +129,9 @@ def _of_number(subject: Subject, name: str, value: Any) -> Move:
     """Return what a number is compared at."""
     if value is None or is_number(value):
         step = 1 if value is None else value
-        return Move(name, Shifted(step / 2.0), Shifted(-step / 2.0), ("", ""), f"+{step}")
+        if step == 0 or not np.isfinite(step):
+            raise OptionError(f"variables asks {name!r} for a step of {step}; pass another number, such as 1.")
+        return Move(name, Shifted(step / 2.0), Shifted(-step / 2.0), ("", ""), f"{step:+}")
     if callable(value):
         return Move(name, Own(value, 1), Own(value, 0), ("", ""), "custom")
     if not is_one_of(value, _SPREADS):

@@ -43,13 +43,15 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables : str, list or dict, optional
-            Counterfactuals: the average of all rows with these variables at each of their values, or at those that a dict gives; of numbers
-            "sd", "2sd", "iqr", "minmax", "threenum" and "fivenum" stand for values of their distribution.
+            Counterfactuals: the average of all rows with these variables at each of their values, or at those that a dict gives. Words stand for
+            values of a number: "sd" for its mean less and plus half a deviation, "2sd" for its mean less and plus one, "iqr" for its quartiles, "minmax" for
+            its range, "threenum" for "sd" and the mean between, "fivenum" for Tukey's five.
         by : str or list of str, or bool, optional
-            Columns of the data: an average for each of their values. True is one over all rows; None too, or with `variables` one for each of their values.
+            Columns of the data as they were at the fit: an average for each of their values, a missing one among them. True is one average over all rows, and so is
+            None; with `variables`, None is one for each of their values.
         newdata : dataframe, dict, `datagrid` or {"mean", "median", "balanced"}, optional
-            The rows; None takes those of the fit, with their offset. New rows have no offset. A typical row has numbers at their mean or median and the
-            rest at the most frequent value, or with "balanced" at each.
+            The rows; None takes those of the fit, with their offset. New rows have no offset. A typical row has numbers at their mean or median and
+            0/1 variables and categories at their most frequent value, or with "balanced" at each.
         wts : str or array_like, optional
             (m,) weights for the averages, or the column that has them; None takes the `freq_weights` of the fit.
         hypothesis : float, str, list of str, array_like or callable, optional
@@ -88,7 +90,7 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables, by, newdata, wts, hypothesis, which
-            As in `avg_predictions`; by=False is a number for each row. A dataframe or a grid in the first place is `newdata`.
+            As in `avg_predictions`; by=False is a number for each row. A dataframe or a grid as the first argument is `newdata`.
 
         Returns
         -------
@@ -123,7 +125,7 @@ class WithMargins(Restricted, ABC):
             "difference", "ratio", "lnratio", "lift", "lnor" or "or" of the average means; a slope ("dydx", ...); or a function of
             (high, low) through torch, which of averages takes both average means.
         cross : bool
-            Whether the variables change together.
+            Whether the variables change at the same time.
 
         Returns
         -------
@@ -158,7 +160,7 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables, by, newdata, comparison, wts, hypothesis, cross, which
-            As in `avg_comparisons`; by=False is a number for each row. A dataframe or a grid in the first place is `newdata`.
+            As in `avg_comparisons`; by=False is a number for each row. A dataframe or a grid as the first argument is `newdata`.
 
         Returns
         -------
@@ -221,7 +223,7 @@ class WithMargins(Restricted, ABC):
         Parameters
         ----------
         variables, by, newdata, slope, wts, hypothesis, which
-            As in `avg_slopes`; by=False is a number for each row. A dataframe or a grid in the first place is `newdata`.
+            As in `avg_slopes`; by=False is a number for each row. A dataframe or a grid as the first argument is `newdata`.
 
         Returns
         -------

@@ -225,8 +225,8 @@ def test_what_was_not_in_the_fit_is_said():
 @pytest.mark.parametrize(
     ("term", "says"),
     [
-        ("i(period, ref=9)", "ref in i(period, ...) is 9, and 9 is not among the levels; choose of -3, -2, -1, 0"),
-        ("i(word, keep=['a', 'zz'])", "'zz' is not among the levels; choose of 'a', 'b', 'Ä'."),
+        ("i(period, ref=9)", "ref in i(period, ...) is 9, and 9 is not among the levels; choose from -3, -2, -1, 0"),
+        ("i(word, keep=['a', 'zz'])", "'zz' is not among the levels; choose from 'a', 'b', 'Ä'."),
         ("i(period, bin=[1, 2])", "bin in i(period, ...) is [1, 2]; write new levels and their old ones"),
         ("i(period, ref2=1)", "i(period, ...) has ref2, keep2 or bin2, and no second variable"),
         ("i(period, keep=1, ref=1)", "No level of i(period, ...) has a column: all are references, or none is kept"),

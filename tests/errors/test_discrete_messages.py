@@ -107,7 +107,7 @@ DATA = [
     Case("Poisson: a negative count", lambda d: bh.Poisson(_with(d.c, 3, -1), d.x), bh.DataError, ("1 negative value,", "counts", "zero or more")),
     Case("Poisson: formula of negative values", lambda d: bh.poisson("educ ~ exper", d.frame), bh.DataError, ("negative values", "Poisson")),
     Case("Poisson: infinite counts", lambda d: bh.Poisson(_with(d.c, 3, np.inf), d.x), bh.DataError, ("1 of 40", "nfinite", "replace")),
-    Case("MNLogit: one class", lambda d: bh.MNLogit(np.ones(d.n), d.x), bh.DataError, ("one class", "1.0", "two")),
+    Case("MNLogit: one class", lambda d: bh.MNLogit(np.ones(d.n), d.x), bh.DataError, ("one class", "'1'", "two")),
     Case("MNLogit: one class of a formula", lambda d: bh.mnlogit("town ~ educ", d.frame.assign(town="a")), bh.DataError, ("one class", "'a'", "two")),
     Case("MNLogit: an empty category", lambda d: bh.MNLogit(pd.Series(pd.Categorical(d.frame["town"], categories=list("abcd"))), d.frame[["const", "educ"]]),
          bh.DataError, ("'d'", "remove_unused_categories")),

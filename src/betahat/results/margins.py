@@ -136,7 +136,7 @@ class WithMargins(Restricted, ABC):
         >>> import betahat as bh
         >>> data = {"y": [1.0, 2.0, 4.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0, 4.0, 5.0]}
         >>> bh.ols("y ~ x + I(x**2)", data).fit().avg_comparisons({"x": [1, 3]}).params.round(6)
-        x    2.371429
+        x: 3 - 1    2.371429
         dtype: float64
         """
         return asked.comparisons(

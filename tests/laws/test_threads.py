@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import betahat as bh
+from betahat.calculus.autodiff import forward
 from betahat.data.quiet import quiet
 
 SOURCE = Path(bh.__file__).parent
@@ -188,3 +189,17 @@ def test_torchs_warnings_of_its_own_speed_are_not_the_users():
         warnings.simplefilter("always")
         bh.MEstimator(loss, {"b": 0.1}, COLUMNS).fit("HC0")
     assert not [str(warning.message) for warning in caught]
+
+
+def test_threads_that_differentiate_forward_at_once_keep_their_derivatives():
+    """torch has one count of levels for all threads: without a turn for each, some derivatives were zero."""
+    point, unit = torch.arange(1.0, 4.0), torch.ones(3)
+
+    def wrong(_):
+        return sum(
+            not torch.equal(forward(lambda x: (x**2).exp().log(), point, unit)[1].round(decimals=4), 2.0 * point)
+            for _ in range(150)
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(wrong, range(4))) == 0

@@ -6,7 +6,9 @@ over the parameters, block by block: a fifth of the time and a twentieth of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +26,24 @@ RowFunction = Callable[[Tensor, Columns], Tensor]
 _GRAPH_ROWS = 64
 # A forward pass evaluates the function anew, with its tangents: four times what a backward pass through the same graph takes.
 _FORWARD_COSTS = 4
+
+
+# torch counts the levels of forward mode for the whole process: of two threads at once, one would lose its derivatives and see zeros.
+_FORWARD = threading.RLock()
+
+
+@contextmanager
+def forward_mode() -> Iterator[None]:
+    """Let one thread at a time differentiate forward, in silence."""
+    with _FORWARD, quiet():
+        yield
+
+
+def forward(function: Callable[[Tensor], Tensor], point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a function at a point, and its derivative along a direction, by one forward pass."""
+    with forward_mode():
+        both: Any = torch.func.jvp(function, (point,), (direction,))
+    return both[0], both[1]
 
 
 def row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route: Route) -> Tensor:
@@ -54,11 +74,10 @@ def _row_jacobian(function: RowFunction, params: Tensor, columns: Columns, route
         return rows.detach()
     if route is Route.FORWARD:
         tangents = torch.eye(len(params), dtype=params.dtype, device=params.device)
-        parts = [
-            torch.func.jvp(lambda theta: function(theta, columns), (params,), (e,))[1]
-            for e in progress(tangents.unbind(), "scores")
+        columnwise = [
+            forward(lambda theta: function(theta, columns), params, e)[1] for e in progress(tangents.unbind(), "scores")
         ]
-        return torch.stack(parts, -1).detach()
+        return torch.stack(columnwise, -1).detach()
     if not columns:
         return _backward_jacobian(function, params, columns)
     parts = list(zip(*(torch.split(column, _GRAPH_ROWS) for column in columns), strict=True))
@@ -91,9 +110,7 @@ def summed_jacobian(total: Callable[[Tensor], Tensor], params: Tensor, route: Ro
     if route is Route.FORWARD:
         tangents = torch.eye(len(params), dtype=params.dtype, device=params.device)
         with quiet():
-            parts = [
-                torch.func.jvp(total, (params.detach(),), (e,))[1] for e in progress(tangents.unbind(), "Jacobian")
-            ]
+            parts = [forward(total, params.detach(), e)[1] for e in progress(tangents.unbind(), "Jacobian")]
         return torch.stack(parts, -1).detach()
     with torch.enable_grad():
         leaf = params.detach().requires_grad_(True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from betahat.calculus.autodiff import Columns, row_jacobian
+from betahat.calculus.autodiff import Columns, forward_mode, row_jacobian
 from betahat.calculus.moments import Equations
 from betahat.calculus.rows import Rows
 from betahat.data.engine import Block, fold
@@ -256,7 +256,7 @@ class _Solver:
                 return often @ conditions.function(theta, columns)
 
             pieces = zip(torch.split(params, step), torch.split(own, step), strict=True)
-            with quiet():
+            with forward_mode():
                 return (torch.cat([torch.func.vmap(derivative(total))(*piece).detach() for piece in pieces]),)
 
         (found,) = fold(self.equations.sample.source, of, self.equations.sample.engine)

@@ -124,7 +124,7 @@ class _Sums:
 
     def of_product(self, values: Tensor, other: Tensor | float) -> Tensor:
         """Return (G,) of the product of (b,) values with other ones, or with a number."""
-        if isinstance(other, float):
+        if not isinstance(other, Tensor):  # a tensor that repeats one number in place is none that BLAS takes
             return other * sums_over(values, self.codes, self.count)
         if self.count == 1:
             return torch.dot(values, other)[None]
@@ -177,15 +177,16 @@ def _of_slopes(
     if any(at.point.slope in ("eyex", "eydx") for at in several):
         shares = over.counted(first / mean), over.counted(second / mean - (first / mean) ** 2)
     outer, totals, inner = index.new_empty(len(several), len(index)), [], []
+    known = params.tolist()
     for row, at in zip(outer, several, strict=True):
         news = at.news(block)
         by, turned = shares if at.point.slope in ("eyex", "eydx") else levels
         if at.point.by_values:
             values = block[f"{at.number}:values"]
             by, turned = by * values, turned * values
-        along = sum((new * params[place] for place, new in news), params.new_zeros(()))
+        along = sum(new * known[place] for place, new in news)
         torch.mul(turned, along, out=row)
-        totals.append(over.of_product(by, along.expand_as(by)))
+        totals.append(over.of_product(by, along))
         inner.append([(place, over.of_product(by, new)) for place, new in news])
     slopes = over.of_regressors(outer, x)
     for slope, found in zip(slopes, inner, strict=True):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from betahat.calculus.autodiff import row_jacobian, summed_jacobian
+from betahat.calculus.autodiff import forward, row_jacobian, summed_jacobian
 from betahat.data.engine import THREADS, Block, Engine, fold, gather
-from betahat.data.quiet import quiet
 from betahat.data.source import Held
 from betahat.errors import DataError
 from betahat.margins.changes import Change
@@ -224,9 +222,7 @@ class Groups:
 def along(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (b, J) values of a row-wise function at (b, p) points, and their derivatives along (b, p) directions."""
     try:
-        with quiet():
-            both: Any = torch.func.jvp(function, (x,), (direction,))
-        return both[0], both[1]
+        return forward(function, x, direction)
     except BACKWARD_ALONE:
         further = torch.is_grad_enabled()
     with torch.enable_grad():
